@@ -1,0 +1,80 @@
+"""The load engine as one of the clients: a process of its own that drives one phase and ends.
+
+    python -m benchmarks.ours FOLDER URL WORKERS SEED LOAD
+
+LOAD is a `workload.Load` as JSON. The logs land in FOLDER, where `load.log.read_records` reads them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from benchmarks.server import EVENTS
+from pytest_bench.api import BUILTIN, Generation
+from pytest_bench.api.openai_chat import OpenAIChat
+from pytest_bench.errors import LoadError
+from pytest_bench.load import bodies, engine
+from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder, Target
+
+PROMPTS = 256
+"""Distinct requests, each about twenty words long."""
+
+UNLIMITED = HealthBudget(loop_lag_ms=1e9, schedule_lateness_ms=1e9, cpu_share=1e9, achieved_share=0.0)
+"""The client is what is being measured here, so it may be the bottleneck."""
+
+
+def command(url: str, folder: Path, load: Load, *, workers: int = 1, seed: int = 0) -> list[str]:
+    """The command line that drives `load` against `url` and leaves its records in `folder`."""
+    arguments = [str(folder), url, str(workers), str(seed), msgspec.json.encode(load).decode()]
+    return [sys.executable, "-m", "benchmarks.ours", *arguments]
+
+
+def closed_loop(url: str, connections: int, requests: int, folder: Path) -> list[str]:
+    """`requests` with `connections` in flight, one load worker, texts kept."""
+    load = Load(pattern="concurrency", concurrency=connections, requests=requests)
+    return command(url, folder, load)
+
+
+def main() -> None:
+    folder, url, workers, seed, load = sys.argv[1:]
+    parts = urlsplit(url)
+    generation = Generation(model="mock", parameters={"max_tokens": EVENTS})
+    prompts = (f"prompt {number}:" + " word" * 20 for number in range(PROMPTS))
+    body_file = Path(folder) / "bodies.bin"
+    bodies.write(body_file, (OpenAIChat.encode({"prompt": prompt}, generation) for prompt in prompts))
+    target = Target(
+        url=url,
+        address=parts.hostname or "",
+        port=parts.port or 80,
+        host=parts.netloc,
+        path=OpenAIChat.path,
+    )
+    phase = PhaseSpec(
+        label="measured",
+        load=msgspec.json.decode(load, type=Load),
+        samples=SampleOrder(count=PROMPTS, seed=int(seed)),
+        folder=folder,
+        arrival_seed=int(seed),
+    )
+    spec = RunSpec(
+        point="benchmarks/perf/engine",
+        nonce="benchmark",
+        api=BUILTIN["openai-chat"],
+        streaming=True,
+        targets=(target,),
+        bodies=str(body_file),
+        phases=(phase,),
+        budget=UNLIMITED,
+        workers=int(workers),
+    )
+    (result,) = engine.run(spec)
+    if not result.complete or result.failed:
+        raise LoadError(f"{folder}: {result.failed} of {result.issued} requests failed: {result.failures}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""How one request is written and one response read, one module an API, pure.
+
+An API turns a dataset row into a request body, and the bytes of a response into what was delivered.
+It opens no socket and takes no time. `Api` is the contract; `BUILTIN` names the shipped ones. A load
+worker imports the one module it needs, so an API module imports msgspec and the standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+from pytest_bench.errors import BenchError
+from pytest_bench.records import Usage
+
+BUILTIN: dict[str, str] = {
+    "openai-chat": "pytest_bench.api.openai_chat:OpenAIChat",
+    "openai-completions": "pytest_bench.api.openai_completions:OpenAICompletions",
+    "sglang": "pytest_bench.api.sglang:SGLang",
+    "videos": "pytest_bench.api.videos:Videos",
+}
+"""Import references of the shipped APIs, by the name suites use."""
+
+
+class Malformed(BenchError):
+    """A response that is not what the API promises. Makes the request a failure of type `malformed`."""
+
+    code = "malformed"
+
+
+class Decoded(msgspec.Struct, kw_only=True, gc=False):
+    """What one response delivered."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: str = ""
+    event_count: int = 0
+    """Events of a stream, `[DONE]` left out."""
+    content_events: list[int] = []
+    """Positions of the events that carried content, reasoning or a tool call. Empty unless streamed."""
+    first_output_event: int | None = None
+    """Position of the first of them that was not reasoning."""
+    first_event_text: str = ""
+    """Text of the first of them."""
+    content_event_tokens: list[int] = []
+    """Tokens of each content event, where the server says so for every one; else empty."""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: str | None = None
+    """An error object that the server put into a response with status 200."""
+    token_ids: list[int] = []
+    """Ids of the output tokens, where the server gives them; else empty."""
+    server_time_s: float | None = None
+    attachment: bytes | None = None
+    """Binary output (a video)."""
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the deployment asks of every request."""
+
+    model: str
+    stream: bool = True
+    parameters: Mapping[str, Any] = {}
+    """Body fields that every request carries (max_tokens, temperature, extra_body merged in)."""
+
+
+class Api(Protocol):
+    """One way to ask a server for output.
+
+    Class attributes describe it; `encode` writes one request; `decode_stream` and `decode_body` read one
+    response. All are pure. A third party's API is a class with this shape, named by its import reference.
+    """
+
+    name: ClassVar[str]
+    path: ClassVar[str]
+    """Path of the request below the endpoint."""
+    streaming: ClassVar[bool]
+    """Whether a request may ask for a stream."""
+    columns: ClassVar[Mapping[str, str]]
+    """Columns of a dataset row this API reads, each with what it means; `required` ones first."""
+    required: ClassVar[frozenset[str]]
+    """Columns of which a row must have at least one."""
+
+    @staticmethod
+    def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
+        """The JSON body of one request. Raises `UsageError` for a row it cannot express."""
+
+    @staticmethod
+    def decode_stream(events: bytes) -> Decoded:
+        """Read all events of one stream, handed over as one JSON array. Raises `Malformed`."""
+
+    @staticmethod
+    def decode_body(body: bytes, content_type: str) -> Decoded:
+        """Read a response that was not streamed. Raises `Malformed`."""

@@ -1,0 +1,106 @@
+"""Bounds: the limits a suite puts on metrics, and the small language they are written in.
+
+    time_to_first_token.p99: "<= 200ms"
+    request_throughput: ">= 0.05"
+    error_rate: "<= 1%"
+
+A name is a metric, and for a distribution a statistic after a dot. A value is a comparison, a finite
+number, and the unit where the metric has one.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from pytest_bench.errors import UsageError
+
+Comparison = Literal["<=", "<", ">=", ">", "=="]
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    "<": operator.lt,
+    ">=": operator.ge,
+    ">": operator.gt,
+    "==": operator.eq,
+}
+
+TIME_UNITS: dict[str, float] = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9, "min": 60e9, "h": 3600e9}
+"""Nanoseconds in one of each."""
+
+_BOUND = re.compile(
+    r"\s*(?P<comparison><=|>=|==|<|>)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[a-z]*)\s*"
+)
+_INLINE = re.compile(r"\s*(?P<name>[^<>=\s]+(?:[^<>=]*[^<>=\s])?)\s*(?P<rest>(?:<=|>=|==|<|>).*)")
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit. `limit` is in the metric's base unit: nanoseconds for times, fractions for shares."""
+
+    metric: str
+    """As written, statistic included: `time_to_first_token.p99`."""
+    comparison: Comparison
+    limit: float
+    text: str
+    """The limit as the user wrote it."""
+    origin: str = ""
+    """`file:line:column` of the requirement; empty for one that is implied or made in code."""
+    confidence: float | None = None
+    """Confidence of the interval that must clear the limit; only such a bound can be inconclusive."""
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` (base unit) is within the limit. NaN never is."""
+        return not math.isnan(value) and _COMPARE[self.comparison](value, self.limit)
+
+
+def parse_bound(metric: str, text: str, unit: str, *, origin: str = "", confidence: float | None = None) -> Bound:
+    """Read `text` ("<= 200ms") as a bound on `metric`, whose base unit is `unit` ("ns", "fraction", …).
+
+    Raises `UsageError` for a text that is no bound, for a time without a unit, and for a unit that the
+    metric does not have.
+    """
+    match = _BOUND.fullmatch(text)
+    if match is None:
+        raise UsageError(
+            f"{text!r} is no bound: expected a comparison (<=, <, >=, >, ==) and a number, as in {_example(unit)!r}"
+        )
+    number, suffix = float(match["number"]), match["unit"]
+    if not math.isfinite(number):
+        raise UsageError(f"{text!r}: the limit must be a finite number")
+    return Bound(
+        metric=metric,
+        comparison=match["comparison"],  # type: ignore[arg-type] # the pattern admits these only
+        limit=number * _scale(text, suffix, unit),
+        text=" ".join(text.split()),
+        origin=origin,
+        confidence=confidence,
+    )
+
+
+def split_inline(text: str) -> tuple[str, str]:
+    """Split "time_to_first_token.p99 <= 200ms" into the metric and the rest. Raises `UsageError`."""
+    match = _INLINE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no requirement: expected one like 'time_to_first_token.p99 <= 200ms'")
+    return match["name"], match["rest"]
+
+
+def _scale(text: str, suffix: str, unit: str) -> float:
+    if unit == "ns":
+        if suffix not in TIME_UNITS:
+            raise UsageError(f"{text!r}: a time needs one of the units {', '.join(TIME_UNITS)}, as in '<= 200ms'")
+        return TIME_UNITS[suffix]
+    if suffix == "%" and unit == "fraction":
+        return 0.01
+    if suffix:
+        raise UsageError(f"{text!r}: this metric is in {unit}; write the number alone, as in {_example(unit)!r}")
+    return 1.0
+
+
+def _example(unit: str) -> str:
+    return {"ns": "<= 200ms", "fraction": "<= 1%"}.get(unit, ">= 10")

@@ -1,0 +1,215 @@
+"""Dataset files to raw rows: one reader a format, each saying where every row stands.
+
+A reader yields `Raw`: a row, or what is wrong with it. Reading goes on after a bad row wherever the format
+allows, so that all of them are reported at once.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytest_bench.errors import DatasetError
+
+_BOM = b"\xef\xbb\xbf"
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+class Raw(NamedTuple):
+    """One row as the file has it."""
+
+    origin: str
+    """`file:line`, or the row's number where a format has no lines."""
+    row: dict[str, Any] | None
+    """None for a row that cannot be read."""
+    complaint: str = ""
+    """What is wrong with it then."""
+
+
+def read_rows(path: Path, file_format: str) -> Iterator[Raw]:
+    """The rows of a file in its order. Raises `DatasetError` for a file that cannot be read at all."""
+    reader = _READERS.get(file_format)
+    if reader is None:
+        raise DatasetError(f"{path}: unknown format {file_format!r}; expected one of {', '.join(_READERS)}")
+    return reader(path)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes().removeprefix(_BOM)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _text(path: Path) -> str:
+    data = _bytes(path)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DatasetError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from error
+
+
+def _jsonl(path: Path) -> Iterator[Raw]:
+    for number, line in enumerate(_bytes(path).split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        origin = f"{path}:{number}"
+        try:
+            value = _DECODER.decode(line.decode("utf-8"))
+        except UnicodeDecodeError:
+            yield Raw(origin, None, "not UTF-8; save the file as UTF-8")
+        except (ValueError, RecursionError) as error:
+            yield Raw(origin, None, f"not valid JSON: {_reason(error)}")
+        else:
+            yield _object(origin, value)
+
+
+def _json(path: Path) -> Iterator[Raw]:
+    """A JSON array of objects, decoded one by one so that each row knows its line."""
+    text = _text(path)
+    position = _skip(text, 0)
+    if text[position : position + 1] != "[":
+        raise DatasetError(f"{path}: expected a JSON array of objects (JSONL files end in .jsonl)")
+    position, line, counted = _skip(text, position + 1), 1, 0
+    while text[position : position + 1] != "]":
+        line, counted = line + text.count("\n", counted, position), position
+        origin = f"{path}:{line}"
+        try:
+            value, position = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            yield Raw(origin, None, f"not valid JSON: {_reason(error)}")
+            return
+        yield _object(origin, value)
+        position = _skip(text, position)
+        if text[position : position + 1] == ",":
+            position = _skip(text, position + 1)
+        elif text[position : position + 1] != "]":
+            yield Raw(origin, None, "not valid JSON: expected ',' or ']' after this row")
+            return
+    if text[position + 1 :].strip():
+        yield Raw(f"{path}:{text.count(chr(10), 0, position) + 1}", None, "more text after the JSON array")
+
+
+def _csv(path: Path) -> Iterator[Raw]:
+    text = _text(path)
+    # Python's limit is a process-wide 128 KiB a field: shorter than some prompts.
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        return iter(_csv_rows(path, text))
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _csv_rows(path: Path, text: str) -> list[Raw]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[Raw] = []
+    try:
+        header = next(reader, [])
+        repeated = sorted({name for name in header if header.count(name) > 1 or not name})
+        if repeated:
+            raise DatasetError(f"{path}:1: columns need names of their own; repeated or empty: {repeated}")
+        line = reader.line_num + 1
+        for cells in reader:
+            origin, line = f"{path}:{line}", reader.line_num + 1
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                rows.append(Raw(origin, None, f"{len(cells)} cells; the header has {len(header)}"))
+            else:
+                rows.append(
+                    Raw(origin, {name: cell or None for name, cell in zip(header, cells, strict=True)})
+                )
+    except csv.Error as error:
+        rows.append(Raw(f"{path}:{reader.line_num}", None, f"not valid CSV: {error}"))
+    return rows
+
+
+def _sharegpt(path: Path) -> Iterator[Raw]:
+    """Conversations of ShareGPT: the first human turn is the prompt, as benchmarks of servers use them."""
+    for raw in _jsonl(path) if path.suffix in (".jsonl", ".ndjson") else _json(path):
+        yield raw if raw.row is None else _first_turn(raw.origin, raw.row)
+
+
+def _first_turn(origin: str, row: dict[str, Any]) -> Raw:
+    turns = row.get("conversations", row.get("conversation"))
+    if not isinstance(turns, list):
+        return Raw(origin, None, "not a ShareGPT row; expected 'conversations', a list of {from, value}")
+    prompt: dict[str, Any] = {}
+    for turn in turns:
+        if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
+            return Raw(origin, None, "a turn that is no {from, value} with text")
+        speaker = turn.get("from")
+        if speaker == "system" and "system" not in prompt:
+            prompt["system"] = turn["value"]
+        if speaker in ("human", "user"):
+            return Raw(origin, {**prompt, "prompt": turn["value"]})
+    return Raw(origin, None, "a conversation without a human turn; remove it from the file")
+
+
+def _parquet(path: Path) -> Iterator[Raw]:
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")
+        arrow = importlib.import_module("pyarrow")
+    except ImportError as error:
+        raise DatasetError(
+            f"{path}: reading Parquet needs pyarrow; install it with: pip install 'pytest-inference-bench[parquet]'"
+        ) from error
+    try:
+        table = parquet.read_table(path)
+    except (OSError, arrow.ArrowException) as error:
+        raise DatasetError(f"{path}: cannot be read as Parquet: {_reason(error)}") from error
+    number = 0
+    for batch in table.to_batches():
+        for row in batch.to_pylist():
+            number += 1
+            yield Raw(f"{path}: row {number}", row)
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Raw]]] = {
+    "jsonl": _jsonl,
+    "json": _json,
+    "csv": _csv,
+    "sharegpt": _sharegpt,
+    "parquet": _parquet,
+}
+
+
+def _object(origin: str, value: object) -> Raw:
+    if not isinstance(value, dict):
+        return Raw(origin, None, f"a row is an object; found {type(value).__name__}")
+    return Raw(origin, value)
+
+
+def _skip(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return position if match is None else match.end()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return str(error).partition("\n")[0]
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise ValueError(f"duplicate key {key!r}")
+        mapping[key] = value
+    return mapping
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a finite number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)

@@ -1,0 +1,194 @@
+"""Prompts made up from a seed: plain words, each text of exactly the wanted length.
+
+With a tokenizer a length is a count of tokens, and every text is encoded again before it is accepted; without
+one it is a count of words. The same seed gives the same rows; input lengths, output lengths and words come
+from separate streams, so that changing one leaves the others as they were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+import numpy as np
+
+from pytest_bench.datasets.words import WORDS
+from pytest_bench.errors import DatasetError
+
+_PROMPT_COLUMN = "prompt"
+_OUTPUT_COLUMN = "max_tokens"
+_ATTEMPTS = 200
+"""Corrections of one text before giving up on its length."""
+_TEXTS_TRIED = 20
+"""Texts of one length made before giving up on a new one."""
+
+_INPUT, _OUTPUT, _TEXT, _PREFIX = range(4)
+"""Streams of random numbers under one seed."""
+
+
+class TextTokenizer(Protocol):
+    """What making texts needs of a tokenizer: plain text, without special tokens."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: list[int]) -> str: ...
+
+
+class Length(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    distribution: Literal["fixed", "uniform", "normal", "lognormal"]
+    mean: float | None = None
+    stddev: float | None = None
+    min: int | None = None
+    max: int | None = None
+
+
+class SharedPrefix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    tokens: int
+    groups: int
+
+
+class Synthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`DatasetPlan.synthetic`, typed. The suite's schema says what each field means."""
+
+    rows: int
+    input_tokens: Length
+    output_tokens: Length | None
+    range_ratio: float
+    shared_prefix: SharedPrefix | None
+    seed: int
+
+
+def make_rows(
+    name: str, declared: Mapping[str, Any], columns: Collection[str] | None, tokenizer: TextTokenizer | None
+) -> tuple[Mapping[str, Any], ...]:
+    """The rows of a synthetic dataset, all distinct. Raises `DatasetError` for what cannot be made."""
+    try:
+        spec = msgspec.convert(dict(declared), Synthetic)
+    except msgspec.ValidationError as error:
+        raise DatasetError(f"dataset {name!r}: {error}") from error
+    wanted = [_PROMPT_COLUMN] if spec.output_tokens is None else [_PROMPT_COLUMN, _OUTPUT_COLUMN]
+    for column in wanted:
+        if columns is not None and column not in columns:
+            raise DatasetError(
+                f"dataset {name!r}: a synthetic dataset has a column {column!r}, which this API does not read; "
+                f"expected a file with some of {', '.join(columns)}"
+            )
+    try:
+        return _make(spec, tokenizer)
+    except _CannotMake as error:
+        raise DatasetError(f"dataset {name!r}: {error}") from error
+
+
+class _CannotMake(Exception):
+    """Becomes a `DatasetError` that names the dataset."""
+
+
+def _make(spec: Synthetic, tokenizer: TextTokenizer | None) -> tuple[Mapping[str, Any], ...]:
+    writer = _Writer(tokenizer)
+    inputs = draw_lengths(spec.input_tokens, spec.rows, spec.range_ratio, _stream(spec.seed, _INPUT))
+    outputs = (
+        None
+        if spec.output_tokens is None
+        else draw_lengths(spec.output_tokens, spec.rows, spec.range_ratio, _stream(spec.seed, _OUTPUT))
+    )
+    prefixes = [""]
+    if spec.shared_prefix is not None:
+        stream = _stream(spec.seed, _PREFIX)
+        prefixes = [writer.text(spec.shared_prefix.tokens, stream) for _ in range(spec.shared_prefix.groups)]
+    stream = _stream(spec.seed, _TEXT)
+    seen: set[str] = set()
+    rows: list[Mapping[str, Any]] = []
+    for index, length in enumerate(inputs):
+        text = _new_text(writer, length, stream, prefixes[index % len(prefixes)], seen)
+        seen.add(text)
+        rows.append(
+            {_PROMPT_COLUMN: text}
+            if outputs is None
+            else {_PROMPT_COLUMN: text, _OUTPUT_COLUMN: outputs[index]}
+        )
+    return tuple(rows)
+
+
+def draw_lengths(length: Length, rows: int, range_ratio: float, stream: np.random.Generator) -> list[int]:
+    """`rows` lengths, each at least 1 and within `min` and `max`."""
+    if length.distribution == "uniform":
+        low, high = _need(length.min), _need(length.max)
+        return [int(value) for value in stream.integers(low, high, size=rows, endpoint=True)]
+    mean = _need(length.mean)
+    if length.distribution == "fixed":
+        high = max(1, round(mean))
+        low = max(1, math.ceil(range_ratio * high))
+        return [int(value) for value in stream.integers(low, high, size=rows, endpoint=True)]
+    stddev = _need(length.stddev)
+    if length.distribution == "normal":
+        drawn = stream.normal(mean, stddev, size=rows)
+    else:
+        # Parameters of the logarithm from the mean and standard deviation of the values themselves.
+        variance = math.log1p((stddev / mean) ** 2)
+        drawn = stream.lognormal(math.log(mean) - variance / 2, math.sqrt(variance), size=rows)
+    bounded = np.clip(np.rint(drawn), length.min or 1, length.max or np.inf)
+    return [int(value) for value in bounded]
+
+
+class _Writer:
+    """Writes texts of exact length."""
+
+    def __init__(self, tokenizer: TextTokenizer | None) -> None:
+        self._tokenizer = tokenizer
+        self._costs = [self.count(f" {word}") for word in WORDS]
+
+    def count(self, text: str) -> int:
+        """Length of `text`: tokens, or words without a tokenizer."""
+        return len(text.split()) if self._tokenizer is None else len(self._tokenizer.encode(text))
+
+    def text(self, length: int, stream: np.random.Generator, prefix: str = "") -> str:
+        """A text of exactly `length` that begins with `prefix`. Raises `_CannotMake`."""
+        words: list[int] = []
+        missing = length - (self.count(prefix) if prefix else 0)
+        if missing < 1:
+            raise _CannotMake(f"prompts of length {length} leave no room after their shared prefix")
+        for _ in range(_ATTEMPTS):
+            self._adjust(words, missing, stream)
+            text = " ".join([*([prefix] if prefix else []), *(WORDS[word] for word in words)])
+            missing = length - self.count(text)
+            if missing == 0:
+                return text
+        raise _CannotMake(
+            f"no text of exactly {length} tokens was found with this tokenizer; try another length"
+        )
+
+    def _adjust(self, words: list[int], missing: int, stream: np.random.Generator) -> None:
+        """Add words of about `missing` in all, or take some away where it is negative."""
+        while missing < 0 and words:
+            missing += self._costs[words.pop()]
+        while missing > 0:
+            for word in stream.integers(0, len(WORDS), size=max(1, missing)).tolist():
+                words.append(word)
+                missing -= self._costs[word]
+                if missing <= 0:
+                    return
+
+
+def _new_text(writer: _Writer, length: int, stream: np.random.Generator, prefix: str, seen: set[str]) -> str:
+    for _ in range(_TEXTS_TRIED):
+        text = writer.text(length, stream, prefix)
+        if text not in seen:
+            return text
+    raise _CannotMake(
+        f"there are not enough distinct prompts of length {length}; ask for fewer rows or longer ones"
+    )
+
+
+def _stream(seed: int, which: int) -> np.random.Generator:
+    return np.random.default_rng([seed, which])
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _need(value: _Number | None) -> _Number:
+    if value is None:
+        raise _CannotMake("a length lacks a field that its distribution needs")
+    return value

@@ -1,0 +1,167 @@
+"""Endpoint URLs: read strictly, spelled one way, and their names looked up once."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from typing import Literal
+
+import msgspec
+
+from pytest_bench.errors import EndpointError, UsageError
+from pytest_bench.workload import Target
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>\[[^\[\]]*\]|[^/:\[\]]*)(?::(?P<port>[^/]*))?(?P<path>/.*)?"
+)
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+_PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+)*")
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """A valid endpoint URL, taken apart. Two spellings of one URL are equal."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    """A name in lower case or an IP address; an IPv6 address without brackets."""
+    port: int
+    prefix: str = ""
+    """Path below which the API's paths lie, without a final slash; empty for most servers."""
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a Host header holds them: the scheme's own port is left out."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def url(self) -> str:
+        """The one spelling of this endpoint, prefix included: what evidence and leases call it."""
+        return self.origin + self.prefix
+
+
+def parse_url(text: str) -> Address:
+    """Read an endpoint URL. Raises `UsageError` saying what to write instead.
+
+    What may hold a secret (user info, query, fragment) is refused and never repeated in the message.
+    """
+    if not text.strip():
+        raise UsageError("the endpoint is empty: expected a URL such as http://localhost:8000")
+    if "@" in text:
+        raise UsageError(
+            "an endpoint URL holds no credentials (found '@'): give a key as api_key: {from_env: NAME} in "
+            "the deployment or with --api-key-env NAME, other headers under `headers`"
+        )
+    for sign, part in (("?", "query"), ("#", "fragment")):
+        bare, found, _ = text.partition(sign)
+        if found:
+            raise UsageError(
+                f"an endpoint URL has no {part}: write {bare!r} without the {sign!r} and what follows it; "
+                "a key is given as api_key: {from_env: NAME}, other values under `headers`"
+            )
+    match = _URL.fullmatch(text)
+    if match is None:
+        remedy = "" if "/" in text.partition(":")[2][:2] else f"; did you mean 'http://{text.lstrip('/')}'?"
+        raise UsageError(f"{text!r} is no endpoint URL: expected http://HOST:PORT{remedy}")
+    scheme = match["scheme"].lower()
+    if scheme not in _DEFAULT_PORTS:
+        raise UsageError(f"{text!r}: an endpoint speaks http or https, not {scheme}")
+    return Address(
+        scheme=scheme,  # type: ignore[arg-type] # one of the keys of _DEFAULT_PORTS
+        host=_host(text, match["host"]),
+        port=_DEFAULT_PORTS[scheme] if match["port"] is None else _port(text, match["port"]),
+        prefix=_prefix(text, match["path"] or ""),
+    )
+
+
+def resolve(address: Address, api_path: str, *, connect_timeout_s: float = 10.0) -> Target:
+    """Look the host up, once, and return where load goes: `api_path` below the endpoint's prefix.
+
+    Where a name has several addresses, the first that accepts a connection is taken: a server that
+    listens on IPv4 only is found behind a `localhost` that also means `::1`. Raises `EndpointError`.
+    """
+    found = _lookup(address)
+    chosen = found[0] if len(found) == 1 else _first_reachable(address, found, connect_timeout_s)
+    return Target(
+        url=address.url,
+        address=chosen,
+        port=address.port,
+        tls=address.scheme == "https",
+        # Plain HTTP needs the port in its Host header; TLS needs a name without one.
+        host=address.host if address.scheme == "https" else address.authority,
+        path=address.prefix + api_path,
+    )
+
+
+def _host(text: str, written: str) -> str:
+    if written.startswith("["):
+        try:
+            parsed = ipaddress.IPv6Address(written[1:-1])
+        except ValueError as error:
+            raise UsageError(f"{text!r}: {written} is no IPv6 address: {error}") from error
+        if parsed.scope_id is not None:
+            raise UsageError(f"{text!r}: zones ('%{parsed.scope_id}') are not supported: use a name")
+        return parsed.compressed
+    host = written.lower()
+    if not host:
+        raise UsageError(f"{text!r} names no host: expected http://HOST:PORT")
+    if not _HOST.fullmatch(host):
+        raise UsageError(
+            f"{text!r}: {written!r} is no host name: letters, digits, '-', '_' and '.' only (IDNs as xn--…)"
+        )
+    if host.rstrip(".").rpartition(".")[2].isdigit():
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError as error:
+            raise UsageError(f"{text!r}: {written} is no IPv4 address: {error}") from error
+    return host
+
+
+def _port(text: str, written: str) -> int:
+    # An empty port is what a lost variable leaves of "http://host:${PORT:-}"; it never means the default.
+    if not re.fullmatch(r"[0-9]{1,5}", written) or not 0 < int(written) < 65536:
+        raise UsageError(f"{text!r}: {written!r} is no port: expected a number from 1 to 65535")
+    return int(written)
+
+
+def _prefix(text: str, path: str) -> str:
+    prefix = path.rstrip("/")
+    if not _PATH.fullmatch(prefix) or any(part in {".", ".."} for part in prefix.split("/")):
+        raise UsageError(
+            f"{text!r}: {path!r} is no path prefix: expected segments as in /team/model, percent-encoded"
+        )
+    return prefix
+
+
+def _lookup(address: Address) -> list[str]:
+    try:
+        entries = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise EndpointError(
+            f"{address.url}: the name {address.host!r} cannot be looked up: {error.strerror or error}; "
+            "check its spelling, or give an IP address"
+        ) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+
+def _first_reachable(address: Address, candidates: list[str], timeout_s: float) -> str:
+    refusals = []
+    for candidate in candidates:
+        try:
+            socket.create_connection((candidate, address.port), timeout=timeout_s).close()
+        except OSError as error:
+            refusals.append(f"{candidate}: {error.strerror or error}")
+        else:
+            return candidate
+    raise EndpointError(
+        f"{address.url}: no address of {address.host!r} accepts a connection on port {address.port}: "
+        + "; ".join(refusals)
+    )

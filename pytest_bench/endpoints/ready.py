@@ -1,0 +1,323 @@
+"""Whether a server is up, is a model, and is the model the suite means.
+
+Readiness is the declared probe where there is one, else `/health`, else `/v1/models`, else a one-token
+request: real servers lack one or the other. A server that is still coming up (connection refused, 5xx,
+429) is waited for; what waiting cannot change (a path that is not there, a key that is refused, another
+model, a redirect) ends it at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+import httpx
+import msgspec
+
+from pytest_bench.endpoints.address import Address, parse_url
+from pytest_bench.endpoints.client import Answer, NoAnswer, connect, excerpt, exchange, printable
+from pytest_bench.endpoints.headers import NO_HEADERS, Headers
+from pytest_bench.errors import EndpointError
+
+_T = TypeVar("_T")
+
+_PROBE_TIMEOUT_S = 5.0
+_SHORTEST_TIMEOUT_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_NAMES_SHOWN = 8
+
+_NOT_THERE = frozenset({404, 405, 410, 501})
+_NOT_YET = frozenset({408, 425, 429})
+
+
+class OneToken(msgspec.Struct, frozen=True, kw_only=True):
+    """The cheapest request the API knows. APIs without a cheap one (videos) have none."""
+
+    path: str
+    """The API's path below the endpoint."""
+    body: bytes
+    """JSON."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """What was tried, and what came back the last time."""
+
+    request: str
+    """Method and path."""
+    answer: str
+    times: int = 1
+
+    def __str__(self) -> str:
+        times = f" ({self.times} times)" if self.times > 1 else ""
+        return f"{self.request}: {self.answer}{times}"
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answered. Texts of the server are printable and short."""
+
+    url: str
+    ready_by: str
+    """The request whose answer showed that the server is ready."""
+    api_path: str | None
+    """The API's path, where a one-token request proved that it is there."""
+    served_models: tuple[str, ...] | None
+    """Names from `/v1/models`; None where the server does not tell them."""
+    version: str | None
+    """From `/version`."""
+    server: str | None
+    """The Server header."""
+    waited_s: float
+    tried: tuple[Attempt, ...]
+
+
+def wait_ready(
+    url: str,
+    *,
+    model: str,
+    headers: Headers = NO_HEADERS,
+    probe: str | None = None,
+    one_token: OneToken | None = None,
+    timeout_s: float = 60.0,
+    check_alive: Callable[[], None] | None = None,
+) -> Identity:
+    """Wait until the endpoint can be given load for `model`, and say who it is.
+
+    With `one_token`, the API's own path has answered it before this returns. Without, the path is not
+    proven. `check_alive` is called between attempts and may raise, for a server whose end the caller
+    would notice. At least one full round of attempts is made, whatever `timeout_s`.
+
+    Raises `UsageError` for a URL that is none and `EndpointError` for everything else; it says what was
+    tried and what came back.
+    """
+    address = parse_url(url)
+    started = time.monotonic()
+    deadline = started + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    with connect(address, headers) as client:
+        door = _Door(client, address, model, headers, deadline)
+        while True:
+            try:
+                identity = door.knock(probe, one_token)
+            except _NotYet as not_yet:
+                reason = not_yet
+            else:
+                return msgspec.structs.replace(identity, waited_s=round(time.monotonic() - started, 3))
+            if check_alive is not None:
+                check_alive()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                door.refuse(
+                    f"not ready within {timeout_s:.3g} s: {reason}",
+                    "is the server started, and are host and port right? "
+                    "Where it needs longer to load, raise deployment.ready_timeout_s",
+                )
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+class _NotYet(Exception):
+    """Waiting may help. The text is the reason."""
+
+
+class _ModelName(msgspec.Struct):
+    id: str
+
+
+class _ModelList(msgspec.Struct):
+    data: list[_ModelName]
+
+
+class _Version(msgspec.Struct):
+    version: str
+
+
+class _Door:
+    """One endpoint, and the account of what was asked of it."""
+
+    def __init__(
+        self, client: httpx.Client, address: Address, model: str, headers: Headers, deadline: float
+    ) -> None:
+        self._client = client
+        self._address = address
+        self._model = model
+        self._headers = headers
+        self._deadline = deadline
+        self._tried: dict[str, Attempt] = {}
+        self._server: str | None = None
+
+    def knock(self, probe: str | None, one_token: OneToken | None) -> Identity:
+        """One round. Raises `_NotYet` where another may end better, `EndpointError` where none can."""
+        ready_by = self._health() if probe is None else self._declared(probe)
+        models, unclear = self._models()
+        if ready_by is None and models is not None:
+            ready_by = "GET /v1/models"
+        if one_token is not None:
+            self._one_token(one_token, ready=ready_by is not None)
+            ready_by = ready_by or f"POST {one_token.path}"
+        if ready_by is None:
+            if unclear is not None:
+                raise _NotYet(unclear)
+            self.refuse(
+                "no model server answers here", "check host, port and prefix; or declare deployment.probe"
+            )
+        return Identity(
+            url=self._address.url,
+            ready_by=ready_by,
+            api_path=one_token.path if one_token else None,
+            served_models=models,
+            version=self._version(),
+            server=printable(self._server) if self._server else None,
+            waited_s=0.0,
+            tried=tuple(self._tried.values()),
+        )
+
+    def refuse(self, what: str, remedy: str) -> NoReturn:
+        tried = "; ".join(map(str, self._tried.values()))
+        raise EndpointError(f"{self._address.url}: {what}. Tried: {tried}. Next: {remedy}")
+
+    def _declared(self, path: str) -> str:
+        answer = self._request("GET", path)
+        if isinstance(answer, NoAnswer):
+            raise _NotYet(f"GET {path}: {answer.reason}")
+        if answer.status in _NOT_THERE:
+            self.refuse(
+                f"the declared probe {path} answered {answer.status}",
+                "correct deployment.probe, or leave it out",
+            )
+        if not answer.ok:
+            raise _NotYet(f"GET {path} answered {answer.status}")
+        return f"GET {path}"
+
+    def _health(self) -> str | None:
+        answer = self._request("GET", "/health")
+        if isinstance(answer, NoAnswer):
+            raise _NotYet(f"GET /health: {answer.reason}")
+        if _may_change(answer):
+            raise _NotYet(f"GET /health answered {answer.status}")
+        # Some web servers answer every path with a page.
+        return "GET /health" if answer.ok and not answer.is_page else None
+
+    def _models(self) -> tuple[tuple[str, ...] | None, str | None]:
+        """Names the server lists, and otherwise why they may yet come."""
+        answer = self._request("GET", "/v1/models")
+        if isinstance(answer, NoAnswer):
+            return None, f"GET /v1/models: {answer.reason}"
+        if not answer.ok:
+            return None, f"GET /v1/models answered {answer.status}" if _may_change(answer) else None
+        listed = _decode(answer.body, _ModelList)
+        if listed is None:
+            return None, None
+        names = tuple(entry.id for entry in listed.data)
+        if not names:
+            raise _NotYet("GET /v1/models lists no model")
+        if self._model not in names:
+            self._refuse_model(names)
+        return tuple(map(printable, names)), None
+
+    def _one_token(self, request: OneToken, *, ready: bool) -> None:
+        name = f"POST {request.path}"
+        answer = self._request("POST", request.path, request.body)
+        if isinstance(answer, NoAnswer):
+            raise _NotYet(f"{name}: {answer.reason}")
+        if answer.status in _NOT_THERE:
+            said = excerpt(answer.body, self._headers)
+            if self._model in said and not answer.is_page:
+                self.refuse(f"the server does not serve {self._model!r}", _MODEL_REMEDY)
+            what = "the API's path is not there" if ready else "no model server answers here"
+            self.refuse(f"{what}: {name} answered {answer.status}", self._path_remedy(request.path))
+        if _may_change(answer):
+            raise _NotYet(f"{name} answered {answer.status}")
+        if not answer.ok:
+            self.refuse(
+                f"the one-token request was refused: {name} answered {answer.status}",
+                "every request of the load would be; correct deployment.generation or deployment.api",
+            )
+        streamed = answer.content_type.startswith("text/event-stream")
+        if not streamed and not _is_json(answer.body):
+            self.refuse(
+                f"{name} answered {answer.status} with something that is no API's response",
+                "check host, port and prefix",
+            )
+
+    def _version(self) -> str | None:
+        answer = exchange(self._client, "GET", "/version", timeout_s=_PROBE_TIMEOUT_S)
+        told = _decode(answer.body, _Version) if isinstance(answer, Answer) and answer.ok else None
+        return printable(told.version) if told else None
+
+    def _request(self, method: str, path: str, body: bytes | None = None) -> Answer | NoAnswer:
+        """Ask and note the answer. Raises `EndpointError` for answers that mean the same on every path."""
+        timeout_s = max(_SHORTEST_TIMEOUT_S, self._deadline - time.monotonic())
+        if body is None:
+            # A server's first real request may compile kernels; a probe has nothing to wait for.
+            timeout_s = min(timeout_s, _PROBE_TIMEOUT_S)
+        answer = exchange(self._client, method, path, body=body, timeout_s=timeout_s)
+        self._note(f"{method} {path}", answer)
+        if isinstance(answer, NoAnswer):
+            if answer.final:
+                self.refuse(answer.reason, "correct the endpoint's URL, or what it names")
+            return answer
+        self._server = answer.server or self._server
+        if answer.status in {401, 403}:
+            self._refuse_key(answer.status)
+        if 300 <= answer.status < 400:
+            where = printable(answer.location or "nowhere")
+            self.refuse(
+                f"{method} {path} answered {answer.status}, a redirect to {where}",
+                "redirects are never followed: give the URL that serves",
+            )
+        return answer
+
+    def _note(self, name: str, answer: Answer | NoAnswer) -> None:
+        if isinstance(answer, NoAnswer):
+            said = answer.reason
+        elif answer.is_page:
+            said = f"{answer.status}, a web page"
+        elif answer.ok:
+            said = str(answer.status)
+        else:
+            said = f"{answer.status} {excerpt(answer.body, self._headers)}".rstrip()
+        before = self._tried.get(name)
+        self._tried[name] = Attempt(request=name, answer=said, times=before.times + 1 if before else 1)
+
+    def _refuse_key(self, status: int) -> NoReturn:
+        name = self._headers.api_key_env
+        if name is None:
+            self.refuse(
+                f"the server asks for a key ({status})",
+                "give one as api_key: {from_env: NAME} in the deployment or with --api-key-env NAME",
+            )
+        self.refuse(f"the key in {name} is refused ({status})", f"export a valid key in {name}")
+
+    def _refuse_model(self, names: tuple[str, ...]) -> NoReturn:
+        nearest = difflib.get_close_matches(self._model, names, n=1, cutoff=0.4)
+        ordered = [*nearest, *(name for name in names if name not in nearest)]
+        shown = ", ".join(repr(printable(name)) for name in ordered[:_NAMES_SHOWN])
+        more = f" and {len(ordered) - _NAMES_SHOWN} more" if len(ordered) > _NAMES_SHOWN else ""
+        meant = f"; did you mean {printable(nearest[0])!r}?" if nearest else ""
+        self.refuse(f"the server serves {shown}{more}, not {self._model!r}{meant}", _MODEL_REMEDY)
+
+    def _path_remedy(self, path: str) -> str:
+        last = self._address.prefix.rpartition("/")[2]
+        if last and path.startswith(f"/{last}/"):
+            return f"leave '/{last}' out of the endpoint: the API's path {path} begins with it"
+        return "check the endpoint's prefix and deployment.api"
+
+
+_MODEL_REMEDY = "correct deployment.model, or pass --served-model"
+
+
+def _may_change(answer: Answer) -> bool:
+    return answer.status not in _NOT_THERE and (answer.status >= 500 or answer.status in _NOT_YET)
+
+
+def _decode(body: bytes, kind: type[_T]) -> _T | None:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _is_json(body: bytes) -> bool:
+    return _decode(body, msgspec.Raw) is not None

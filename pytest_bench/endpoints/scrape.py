@@ -1,0 +1,169 @@
+"""The server's own metrics, read before and after a phase and, on request, during it.
+
+Each reading is one line of `metrics.<e>.jsonl` in the phase's folder, `<e>` being the endpoint's position
+in the deployment (format: `pytest_bench.lines`); the text as served stands beside it where the reading has
+a label. A server without metrics is on record as one.
+Everything here runs in the process that supervises load, never in a load worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from pytest_bench import clock
+from pytest_bench.endpoints.address import parse_url
+from pytest_bench.endpoints.client import NoAnswer, connect, excerpt, exchange
+from pytest_bench.endpoints.headers import NO_HEADERS, Headers
+from pytest_bench.errors import EndpointError
+from pytest_bench.lines import encode_line, end_line, header_line
+
+METRICS_LOG = "metrics"
+METRICS_VERSION = 1
+
+_LIMIT_BYTES = 16 << 20
+
+# Possessive, so that a hostile line costs linear time.
+_LINE = re.compile(
+    r"""(?P<series>[a-zA-Z_:][a-zA-Z0-9_:]*+(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\})?)"""
+    r"[ \t]+(?P<value>[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf(?:inity)?|nan)))"
+    r"(?:[ \t]+.*)?"
+)
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What one look at a server's metrics found. One line of the log."""
+
+    label: str | None
+    """`before`, `after`, …; None for a reading at an interval."""
+    asked_ns: int
+    """CLOCK_MONOTONIC before the request was sent."""
+    answered_ns: int
+    samples: dict[str, float] | None
+    """Value by series, spelled as the server spells it (`name{label="value"}`). NaN and infinities are null
+    in the log. None where the server told nothing."""
+    missing: str | None
+    """Why there are no samples."""
+
+
+class MetricsLog:
+    """Readings of one server during one phase. A context manager: leaving it ends the log.
+
+    Raises `OSError` where the log cannot be written. What the server does is never an exception.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        path: str,
+        folder: Path,
+        *,
+        endpoint: int = 0,
+        headers: Headers = NO_HEADERS,
+        timeout_s: float = 5.0,
+    ) -> None:
+        address = parse_url(url)
+        self._path = path
+        self._stem = folder / f"{METRICS_LOG}.{endpoint}"
+        self._headers = headers
+        self._timeout_s = timeout_s
+        self._client = connect(address, headers)
+        self._lock = threading.Lock()
+        self._lines = 0
+        self._log = Path(f"{self._stem}.jsonl").open("xb")  # noqa: SIM115 # closed by leaving this object
+        self._log.write(header_line(METRICS_LOG, METRICS_VERSION, url=address.url, path=path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+        with self._log:
+            self._log.write(end_line(self._lines))
+            self._log.flush()
+            os.fsync(self._log.fileno())
+
+    def read(self, label: str | None = None) -> Reading:
+        """Read the metrics now. With a label, the text is kept as `metrics.<e>.<label>.prom`."""
+        asked_ns = clock.monotonic_ns()
+        answer = exchange(
+            self._client, "GET", self._path, timeout_s=self._timeout_s, limit_bytes=_LIMIT_BYTES
+        )
+        answered_ns = clock.monotonic_ns()
+        samples, missing = None, None
+        if isinstance(answer, NoAnswer):
+            missing = f"GET {self._path}: {answer.reason}"
+        elif not answer.ok:
+            missing = f"GET {self._path}: {answer.status} {excerpt(answer.body, self._headers)}".rstrip()
+        else:
+            if label is not None:
+                Path(f"{self._stem}.{label}.prom").write_bytes(answer.body)
+            try:
+                samples = parse_metrics(answer.body)
+            except EndpointError as error:
+                missing = f"GET {self._path}: {error}"
+        reading = Reading(
+            label=label, asked_ns=asked_ns, answered_ns=answered_ns, samples=samples, missing=missing
+        )
+        with self._lock:
+            self._log.write(encode_line(msgspec.json.encode(reading)))
+            self._log.flush()
+            self._lines += 1
+        return reading
+
+    @contextlib.contextmanager
+    def every(self, interval_s: float) -> Iterator[None]:
+        """Read at an interval, in a thread, until the block ends; at once for the first time.
+
+        A reading that takes longer than the interval makes the next ones late, never concurrent. Leaving
+        waits for a reading under way and raises the `OSError` that stopped the thread, if one did.
+        """
+        stop = threading.Event()
+        failures: list[OSError] = []
+
+        def sample() -> None:
+            try:
+                self.read()
+                while not stop.wait(interval_s):
+                    self.read()
+            except OSError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=sample, name="server metrics")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        if failures:
+            raise failures[0]
+
+
+def parse_metrics(text: bytes) -> dict[str, float]:
+    """Value by series from the Prometheus text format (0.0.4) or OpenMetrics; comments and times left out.
+
+    Raises `EndpointError` naming the first line that is neither, and for a series given twice.
+    """
+    samples: dict[str, float] = {}
+    for number, line in enumerate(text.decode("utf-8", "replace").split("\n"), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _LINE.fullmatch(stripped)
+        if match is None:
+            raise EndpointError(f"line {number} is not in the Prometheus text format: {stripped[:80]!r}")
+        if match["series"] in samples:
+            raise EndpointError(f"line {number} gives {match['series'][:80]!r} a second time")
+        samples[match["series"]] = float(match["value"])
+    return samples

@@ -1,0 +1,103 @@
+"""Durable files: canonical JSON, digests, and final files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError
+
+
+def canonical_json(value: object) -> bytes:
+    """`value` as compact JSON with sorted keys. Raises `ValueError` for a number that is not finite."""
+    builtins = msgspec.to_builtins(value)
+    return json.dumps(
+        builtins, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode()
+
+
+def readable_json(value: object) -> bytes:
+    """As `canonical_json`, indented for people, ending in a newline."""
+    builtins = msgspec.to_builtins(value)
+    return (
+        json.dumps(builtins, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    ).encode()
+
+
+def digest(value: object) -> str:
+    """sha256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 (hex) of a file's bytes, read in bounded chunks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write, fsync, rename, fsync of the folder: after a crash the old bytes or the new ones, never a mix.
+
+    Raises `OSError` as the system gave it; the temporary file is then gone.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    fsync_folder(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """`readable_json` of `value`, written as `write_atomic` does."""
+    write_atomic(path, readable_json(value))
+
+
+def fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path) -> Any:
+    """Decode a JSON file strictly: UTF-8, no duplicate keys, finite numbers only.
+
+    Raises `EvidenceError` naming the file for anything else, an unreadable file included.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise EvidenceError(f"{path}: is nested too deeply to be evidence") from error
+    except ValueError as error:
+        raise EvidenceError(f"{path}: is not strict JSON: {error}") from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise ValueError(f"duplicate key {key!r}")
+        mapping[key] = value
+    return mapping
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a finite number")

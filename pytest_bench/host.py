@@ -1,0 +1,237 @@
+"""Facts about the machine and the software that measured, for `environment.json`.
+
+Reads only; a fact that cannot be had is None and never a guess.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench import clock
+
+_TOOL_TIMEOUT_S = 10.0
+_DISTRIBUTION = "pytest-inference-bench"
+_ROOT = Path("/")
+
+
+class Cpu(msgspec.Struct, frozen=True, kw_only=True):
+    model: str | None
+    count: int | None
+    """Logical CPUs of the machine."""
+    affinity: int | None
+    """Logical CPUs this process may run on."""
+    quota: float | None
+    """CPUs' worth of time that the control groups grant; None: no limit, or not known."""
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    total_bytes: int | None
+    limit_bytes: int | None
+    """What the control groups grant; None: no limit, or not known."""
+
+
+class Git(msgspec.Struct, frozen=True, kw_only=True):
+    commit: str
+    dirty: bool | None
+    """Whether tracked files differ from the commit."""
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """What a measurement's numbers depend on, apart from the server."""
+
+    packages: dict[str, str | None]
+    """Version of this package and of each of its dependencies, extras included; None: not installed."""
+    python: str
+    implementation: str
+    name: str | None
+    system: str | None
+    kernel: str | None
+    machine: str | None
+    distribution: str | None
+    """Name of the operating system's distribution."""
+    boot_id: str
+    cpu: Cpu
+    memory: Memory
+    gpus: tuple[str, ...] | None
+    """Names, by index; None where no vendor's tool tells them."""
+    git: Git | None
+    """State of the working folder's repository."""
+    clock: str
+    """Clock that latencies come from."""
+    clock_source: str | None
+    """What the kernel makes that clock of; `hpet` or `acpi_pm` cost a system call a reading."""
+    measured_at: str
+    """ISO 8601, UTC."""
+
+
+def describe(folder: Path) -> Host:
+    """Facts as they are now. `folder` is the one whose repository is named.
+
+    Subprocesses: git, and the GPU tools, only where they are installed, each with a deadline.
+    """
+    return Host(
+        packages=_packages(),
+        python=platform.python_version(),
+        implementation=platform.python_implementation(),
+        name=platform.node() or None,
+        system=platform.system() or None,
+        kernel=platform.release() or None,
+        machine=platform.machine() or None,
+        distribution=_distribution(),
+        boot_id=clock.boot_id(),
+        cpu=Cpu(
+            model=cpu_model(),
+            count=os.cpu_count(),
+            affinity=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            quota=cpu_quota(),
+        ),
+        memory=Memory(total_bytes=_memory_bytes(), limit_bytes=memory_limit_bytes()),
+        gpus=gpu_names(),
+        git=git_state(folder),
+        clock=clock.SOURCE,
+        clock_source=_text(_ROOT / "sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        measured_at=clock.utc_now(),
+    )
+
+
+def cpu_model(root: Path = _ROOT) -> str | None:
+    """The first processor's name as the kernel gives it; many ARM kernels give none."""
+    match = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
+    return match[1].strip() if match else None
+
+
+def cpu_quota(root: Path = _ROOT) -> float | None:
+    """The tightest CPU limit among this process's control group and its parents, in CPUs."""
+    quotas = []
+    for group in _groups(root, ""):
+        quotas += _quota(_text(group / "cpu.max"))
+    for group in _groups(root, "cpu"):
+        limit, period = _text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")
+        quotas += _quota(f"{limit} {period}")
+    return min(quotas, default=None)
+
+
+def memory_limit_bytes(root: Path = _ROOT) -> int | None:
+    """The tightest memory limit among this process's control group and its parents."""
+    texts = [_text(group / "memory.max") for group in _groups(root, "")]
+    texts += [_text(group / "memory.limit_in_bytes") for group in _groups(root, "memory")]
+    # Version 1 writes the largest multiple of the page size where there is no limit.
+    limits = [int(text) for text in texts if text and text.isdigit() and int(text) < 1 << 62]
+    return min(limits, default=None)
+
+
+def gpu_names() -> tuple[str, ...] | None:
+    """Names of the GPUs that the vendor's own tool lists (`nvidia-smi`, `rocm-smi`)."""
+    nvidia = _run("nvidia-smi", ["--query-gpu=name", "--format=csv,noheader"]) or ""
+    names = tuple(line.strip() for line in nvidia.splitlines() if line.strip())
+    return names or _rocm_names(_run("rocm-smi", ["--showproductname", "--json"]))
+
+
+def git_state(folder: Path) -> Git | None:
+    """Commit of the repository that `folder` is in. Takes no lock and starts no file-system monitor."""
+    command = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder)]
+    commit = _run("git", [*command, "rev-parse", "--verify", "HEAD"])
+    if commit is None:
+        return None
+    changes = _run("git", [*command, "status", "--porcelain", "--untracked-files=no"])
+    return Git(commit=commit.strip(), dirty=None if changes is None else bool(changes.strip()))
+
+
+def _packages() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {_DISTRIBUTION: _version(_DISTRIBUTION)}
+    if versions[_DISTRIBUTION] is not None:
+        for requirement in importlib.metadata.requires(_DISTRIBUTION) or ():
+            match = re.match(r"[A-Za-z0-9._-]+", requirement)
+            if match:
+                versions[match[0]] = _version(match[0])
+    return versions
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _distribution() -> str | None:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        return None
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def _groups(root: Path, controller: str) -> list[Path]:
+    """This process's group for a controller ('' for version 2) and its parents, as far as they are visible."""
+    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if controller not in controllers.split(",") or (not controller and number != "0"):
+            continue
+        top = root / "sys/fs/cgroup" / controller
+        group = top / path.lstrip("/")
+        # A container may see the path of its host, but only its own group, as the top.
+        return [
+            top,
+            *(level for level in (group, *group.parents) if level.is_relative_to(top) and level != top),
+        ]
+    return []
+
+
+def _quota(text: str | None) -> list[float]:
+    match = re.fullmatch(r"([0-9]+) ([0-9]+)", text or "")
+    return [int(match[1]) / int(match[2])] if match and int(match[2]) else []
+
+
+def _rocm_names(text: str | None) -> tuple[str, ...] | None:
+    try:
+        cards = msgspec.json.decode(text or "null", type=dict[str, dict[str, str]] | None)
+    except msgspec.DecodeError:
+        return None
+    names = []
+    for card in sorted(cards or (), key=lambda card: int(re.sub(r"\D", "", card) or 0)):
+        fields = {field.lower(): value for field, value in (cards or {})[card].items()}
+        name = fields.get("card series")
+        if name is not None:
+            names.append(name)
+    return tuple(names) or None
+
+
+def _run(tool: str, arguments: Sequence[str]) -> str | None:
+    """Output of an installed tool; None where it is missing, fails, or does not end in time."""
+    program = shutil.which(tool)
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            capture_output=True,
+            check=True,
+            timeout=_TOOL_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None

@@ -1,0 +1,194 @@
+"""Exclusive use of an endpoint, or of a host for load, among all sessions of one user on one machine.
+
+A lease is an flock on a file in a folder that belongs to the user: the kernel gives it back when its
+holder ends, however that happens. The file says who holds it, for those who wait. The lock is shared with
+children that are forked without exec; none of ours is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pytest_bench import clock
+from pytest_bench.errors import BenchError
+
+Scope = Literal["endpoint", "host"]
+
+_FOLDER = "pytest-inference-bench"
+_POLL_S = 0.05
+
+
+class Busy(BenchError):
+    """Somebody else holds the lease, and the caller did not want to wait."""
+
+    code = "busy"
+
+
+class Lease(msgspec.Struct, kw_only=True):
+    """A stretch of time during which something was held for one user alone. For the evidence."""
+
+    scope: Scope
+    resource: str
+    """The endpoint's URL in its one spelling; the host's name."""
+    boot_id: str
+    start_ns: int
+    """CLOCK_BOOTTIME after the lock was taken; comparable within one `boot_id` only."""
+    end_ns: int | None = None
+    """CLOCK_BOOTTIME before the lock was given back; None while it is held."""
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a lease, as the lease file tells those who wait."""
+
+    pid: int
+    nonce: str
+    """The session's."""
+    point: str
+    since: str
+    """ISO 8601, UTC."""
+
+    def __str__(self) -> str:
+        return f"{self.point} of session {self.nonce} (pid {self.pid}, since {self.since})"
+
+
+def runtime_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where lease files lie: below `$XDG_RUNTIME_DIR` where that is a folder of the user's, else in /tmp.
+
+    The folder is made with mode 0700. Raises `BenchError` for one that somebody else could write to: a lock
+    there would keep nobody out.
+    """
+    declared = environ.get("XDG_RUNTIME_DIR")
+    if declared and Path(declared).is_absolute() and _is_own(Path(declared)):
+        folder = Path(declared) / _FOLDER
+    else:
+        # Not tempfile.gettempdir(): sessions with different TMPDIR must meet.
+        folder = Path("/tmp") / f"{_FOLDER}-{os.geteuid()}"  # noqa: S108 # ownership and mode are checked below
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if not _is_own(folder) or stat.S_IMODE(folder.lstat().st_mode) & 0o077:
+        raise BenchError(
+            f"{folder}: leases need a folder of mode 0700 that belongs to user {os.geteuid()} and is no link; "
+            "remove what is there, or point XDG_RUNTIME_DIR at a folder of your own"
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def acquire(
+    scope: Scope,
+    resource: str,
+    *,
+    nonce: str,
+    point: str,
+    wait: bool = True,
+    on_wait: Callable[[str], None] | None = None,
+    folder: Path | None = None,
+) -> Iterator[Lease]:
+    """Hold `resource` alone while the block runs. Not re-entrant, not even within one process.
+
+    There is one lease for each endpoint's `resource`, and a single one for `host` whatever it is called.
+    While another holds it, `on_wait` gets a sentence naming the holder, once for each holder; with
+    `wait=False` that sentence is raised as `Busy` instead. `folder` defaults to `runtime_folder()`.
+    """
+    path = (folder or runtime_folder()) / _file_name(scope, resource)
+    descriptor = _lock(path, f"{scope} {resource}", on_wait if wait else _refuse)
+    try:
+        holder = Holder(pid=os.getpid(), nonce=nonce, point=point, since=clock.utc_now())
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+        lease = Lease(scope=scope, resource=resource, boot_id=clock.boot_id(), start_ns=clock.boottime_ns())
+        try:
+            yield lease
+        finally:
+            lease.end_ns = clock.boottime_ns()
+            os.ftruncate(descriptor, 0)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def acquire_all(
+    wanted: Iterable[tuple[Scope, str]],
+    *,
+    nonce: str,
+    point: str,
+    wait: bool = True,
+    on_wait: Callable[[str], None] | None = None,
+    folder: Path | None = None,
+) -> Iterator[tuple[Lease, ...]]:
+    """Hold several resources, each once, taken in one order everywhere so that no two wait for each other."""
+    with contextlib.ExitStack() as stack:
+        yield tuple(
+            stack.enter_context(
+                acquire(scope, resource, nonce=nonce, point=point, wait=wait, on_wait=on_wait, folder=folder)
+            )
+            for scope, resource in sorted(set(wanted))
+        )
+
+
+def _file_name(scope: Scope, resource: str) -> str:
+    # A host's name may differ between containers that share the folder, and with it the machine.
+    return (
+        "host.lease" if scope == "host" else f"{scope}-{hashlib.sha256(resource.encode()).hexdigest()}.lease"
+    )
+
+
+def _refuse(sentence: str) -> None:
+    raise Busy(f"{sentence}; wait for it to end, or end it")
+
+
+def _lock(path: Path, what: str, on_wait: Callable[[str], None] | None) -> int:
+    """Descriptor of the locked file; closing it gives the lock back."""
+    told: str | None = None
+    while True:
+        with contextlib.ExitStack() as unless_locked:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            unless_locked.callback(os.close, descriptor)
+            if _take(path, descriptor):
+                unless_locked.pop_all()
+                return descriptor
+            holder = _read_holder(descriptor)
+        sentence = f"the {what} is in use by {holder or 'another session'}"
+        if on_wait is not None and sentence != told:
+            told = sentence
+            on_wait(sentence)
+        time.sleep(_POLL_S)
+
+
+def _take(path: Path, descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    # A cleaner of old files may have removed the name since: others would lock another file.
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _read_holder(descriptor: int) -> Holder | None:
+    """None where the holder has not written its name yet."""
+    try:
+        return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _is_own(folder: Path) -> bool:
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()

@@ -1,0 +1,180 @@
+"""Checksummed JSON lines: the format of every append-only log.
+
+A line is one JSON object whose last field is the CRC-32 of the object without that field, so that a
+flipped or missing byte anywhere is noticed and the file stays readable by any JSON tool:
+
+    {"kind":"header","log":"texts","version":1,"crc":2411283520}
+    {"request_id":"r-1","content":"Hello","crc":1187364431}
+    {"kind":"end","lines":1,"crc":3041957766}
+
+The first line is a header. A complete log ends with an end line holding the number of lines between
+the two. A writer that was stopped leaves no end line, and at most one torn line without its newline.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import canonical_json
+
+_CRC = b',"crc":'
+_MARK = b'{"kind":'
+_LONGEST_END = 4096
+
+
+def encode_line(payload: bytes) -> bytes:
+    """One log line of `payload`, a compact JSON object with at least one field."""
+    return b'%b,"crc":%d}\n' % (payload[:-1], crc32(payload))
+
+
+def decode_line(line: bytes) -> bytes:
+    """The payload of one log line, its newline included. Raises `EvidenceError` where the checksum differs."""
+    payload = line.rpartition(_CRC)[0] + b"}"
+    if encode_line(payload) != line:
+        raise EvidenceError(f"a line does not match its checksum: {_excerpt(line)}")
+    return payload
+
+
+def header_line(log: str, version: int, **fields: Any) -> bytes:
+    """First line of a log named `log`; `fields` say what its reader needs to know."""
+    return _mark_line("header", {"log": log, "version": version, **fields})
+
+
+def end_line(lines: int, **fields: Any) -> bytes:
+    """Last line of a log that holds `lines` lines between header and end."""
+    return _mark_line("end", {"lines": lines, **fields})
+
+
+def is_mark(payload: bytes) -> bool:
+    """Whether a payload is a header or an end rather than a record."""
+    return payload.startswith(_MARK)
+
+
+class LineReader:
+    """Iterates over the payloads of one log, header and end left out, and then says how the log ended.
+
+    Opening raises `EvidenceError` for a file without an intact header of `log` at `version`; iterating
+    raises it, with the file and line, for a damaged line, for lines after the end, and for an end that
+    disagrees on how many lines there are. A torn last line is no error by itself: `torn_bytes` and
+    `complete` tell, once the iteration is over.
+    """
+
+    def __init__(self, path: Path, log: str, version: int) -> None:
+        self.path = path
+        self._number = 0
+        self.lines = 0
+        """Records read so far."""
+        self.torn_bytes = 0
+        """Length of a last line that was cut off."""
+        self.end: dict[str, Any] | None = None
+        """Fields of the end line; None until it was read, and for a log that was not finished."""
+        try:
+            self._stream = path.open("rb")
+        except OSError as error:
+            raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
+        try:
+            self.header = self._read_header(log, version)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    @property
+    def complete(self) -> bool:
+        """Whether the writer finished this log. False until the iteration is over."""
+        return self.end is not None
+
+    def require_complete(self) -> None:
+        """Raises `EvidenceError` for a log that was read to its last byte and has no end."""
+        if not self.complete:
+            torn = f", with a torn last line of {self.torn_bytes} bytes" if self.torn_bytes else ""
+            raise EvidenceError(
+                f"{self.path}: stops after {self.lines} lines without an end line{torn}: its writer did not finish"
+            )
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._stream as stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    self.torn_bytes = len(line)
+                    return
+                payload = self._decode(line)
+                if self.end is not None:
+                    raise EvidenceError(f"{self.path}:{self._number}: a line after the end of the log")
+                if is_mark(payload):
+                    self.end = self._read_end(payload)
+                    continue
+                self.lines += 1
+                yield payload
+
+    def _read_header(self, log: str, version: int) -> dict[str, Any]:
+        line = self._stream.readline()
+        if not line.endswith(b"\n"):
+            raise EvidenceError(f"{self.path}: has no header line: nothing was written to this log")
+        header = _mark_fields(self._decode(line))
+        if (header.get("kind"), header.get("log"), header.get("version")) != ("header", log, version):
+            raise EvidenceError(
+                f"{self.path}:1: expected the header of a {log!r} log of version {version}, found {_excerpt(line)}"
+            )
+        return header
+
+    def _read_end(self, payload: bytes) -> dict[str, Any]:
+        end = _mark_fields(payload)
+        if end.get("kind") != "end" or end.get("lines") != self.lines:
+            raise EvidenceError(
+                f"{self.path}:{self._number}: expected an end after {self.lines} lines, found {_excerpt(payload)}"
+            )
+        return end
+
+    def _decode(self, line: bytes) -> bytes:
+        self._number += 1
+        try:
+            return decode_line(line)
+        except EvidenceError as error:
+            raise EvidenceError(f"{self.path}:{self._number}: {error}") from error
+
+
+def read_end(path: Path) -> dict[str, Any] | None:
+    """Fields of the end line, read from the tail of the file alone; None where the log has no end.
+
+    Raises `EvidenceError` for a file that cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - _LONGEST_END))
+            tail = stream.read()
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    line = tail[tail.rfind(b"\n", 0, -1) + 1 :]
+    if not line.startswith(_MARK):
+        return None
+    try:
+        fields = _mark_fields(decode_line(line))
+    except EvidenceError:
+        return None
+    return fields if fields.get("kind") == "end" else None
+
+
+def _mark_line(kind: str, fields: dict[str, Any]) -> bytes:
+    return encode_line(b'%b"%b",%b' % (_MARK, kind.encode(), canonical_json(fields)[1:]))
+
+
+def _mark_fields(payload: bytes) -> dict[str, Any]:
+    if not is_mark(payload):
+        return {}
+    try:
+        return msgspec.json.decode(payload, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise EvidenceError(f"not a JSON object: {_excerpt(payload)}") from error
+
+
+def _excerpt(line: bytes) -> str:
+    text = line[:120].decode("utf-8", "backslashreplace").rstrip("\n")
+    return repr(text + ("…" if len(line) > 120 else ""))

@@ -1,0 +1,192 @@
+"""One HTTP/1.1 connection: the socket callbacks, and nothing that could wait.
+
+A read of a chunked response is stamped and set aside; the parser sees the bytes in one piece when the
+read could be the last one (a chunked body ends in an empty line). Guessing wrong is harmless: the parser
+decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Protocol, cast
+
+import httptools
+
+from pytest_bench.load.exchange import Exchange, Failure
+
+_MESSAGE_END = b"\r\n\r\n"
+
+
+class Owner(Protocol):
+    """Who is told what became of a request."""
+
+    def completed(self, connection: Connection, exchange: Exchange, end_ns: int) -> None:
+        """A whole response was read; the connection may be reused unless it is closing."""
+
+    def broken(self, connection: Connection, exchange: Exchange, failure: Failure, *, resend: bool) -> None:
+        """The connection ended before the response did. `resend`: the keep-alive race was lost."""
+
+    def idle_lost(self, connection: Connection) -> None:
+        """A connection without a request was closed by the server."""
+
+
+class Connection(asyncio.Protocol):
+    """Speaks for one socket. At most one request is in flight on it."""
+
+    __slots__ = (
+        "_chunked",
+        "_complete",
+        "_fd",
+        "_fed",
+        "_headers_done",
+        "_keep_alive",
+        "_length",
+        "_owner",
+        "_parser",
+        "connect_ns",
+        "endpoint",
+        "exchange",
+        "reusable",
+        "transport",
+        "used",
+    )
+
+    def __init__(self, owner: Owner, endpoint: int) -> None:
+        self._owner = owner
+        self.endpoint = endpoint
+        self.exchange: Exchange | None = None
+        self.used = 0
+        self.connect_ns: int | None = None
+        self.reusable = True
+        self._parser = httptools.HttpResponseParser(self)
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        encrypted = transport.get_extra_info("ssl_object") is not None
+        # TLS must go through the transport; a plain socket is written to directly, so that the stamp
+        # before the write is the time of the write.
+        self._fd = -1 if encrypted else transport.get_extra_info("socket").fileno()
+
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic_ns()
+        exchange = self.exchange
+        if exchange is None:
+            self.discard()
+            return
+        exchange.stamps.append(now)
+        exchange.reads.append(data)
+        # A terminator split over two reads leaves at most three bytes for the second.
+        if not self._chunked or data.endswith(_MESSAGE_END) or len(data) < 4:
+            self._feed(exchange)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        end_ns = time.monotonic_ns()
+        self.reusable = False
+        exchange = self.exchange
+        if exchange is None:
+            self._owner.idle_lost(self)
+            return
+        if self._fed < len(exchange.reads):
+            self._feed(exchange)
+            if self.exchange is None:
+                return
+        self.exchange = None
+        delimited_by_close = self._headers_done and not self._chunked and self._length is None
+        if exc is None and delimited_by_close:
+            self._owner.completed(self, exchange, end_ns)
+        else:
+            race = self.used > 1 and not exchange.reads and not exchange.resent
+            self._owner.broken(self, exchange, self._how_it_broke(exchange, exc), resend=race)
+
+    # What the load worker calls
+
+    def send(self, exchange: Exchange) -> None:
+        """Write one request. Stamps `send_start_ns` (unless it is a re-send) and `sent_ns`."""
+        self.exchange = exchange
+        exchange.connection = self
+        self.used += 1
+        self._chunked = self._headers_done = self._complete = False
+        self._length: int | None = None
+        self._fed = 0
+        request = exchange.request
+        if self.used == 1:
+            exchange.connect_ns = self.connect_ns
+        if exchange.send_start_ns is None:
+            exchange.send_start_ns = time.monotonic_ns()
+        if self._fd < 0:
+            self.transport.write(request)
+        else:
+            try:
+                written = os.write(self._fd, request)
+            except BlockingIOError:
+                written = 0
+            except OSError:
+                self.transport.abort()  # connection_lost tells the rest
+                return
+            if written < len(request):
+                self.transport.write(request[written:])
+        exchange.sent_ns = time.monotonic_ns()
+
+    def discard(self) -> None:
+        """Close at once; nobody is told."""
+        self.exchange = None
+        self.reusable = False
+        self.transport.abort()
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self.reusable = False  # bytes after the response: nothing that follows can be trusted
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        match name.lower():
+            case b"content-type":
+                if self.exchange is not None:
+                    self.exchange.content_type = value.decode("latin-1").lower()
+            case b"content-length":
+                self._length = int(value)
+            case b"transfer-encoding":
+                self._chunked = b"chunked" in value.lower()
+
+    def on_headers_complete(self) -> None:
+        self._headers_done = True
+        if self.exchange is not None:
+            self.exchange.status = self._parser.get_status_code()
+
+    def on_body(self, data: bytes) -> None:
+        if self.exchange is not None:
+            self.exchange.body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self.exchange is not None and self.exchange.status is not None and self.exchange.status < 200:
+            self._headers_done = False  # an interim answer; the real one follows
+            return
+        self._complete = True
+        self._keep_alive = self._parser.should_keep_alive()
+
+    def _feed(self, exchange: Exchange) -> None:
+        unread = exchange.reads[self._fed :]
+        self._fed = len(exchange.reads)
+        try:
+            self._parser.feed_data(unread[0] if len(unread) == 1 else b"".join(unread))
+        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
+            self.discard()
+            self._owner.broken(self, exchange, Failure("protocol", str(error)), resend=False)
+            return
+        if self._complete:
+            self.exchange = None
+            if not self._keep_alive:
+                self.reusable = False
+            self._owner.completed(self, exchange, exchange.stamps[-1])
+
+    def _how_it_broke(self, exchange: Exchange, exc: Exception | None) -> Failure:
+        received = sum(map(len, exchange.body))
+        if exc is None and self._length is not None and self._headers_done:
+            return Failure("short_body", f"closed after {received} of {self._length} bytes")
+        reason = "closed" if exc is None else f"{type(exc).__name__}: {exc}"
+        return Failure("reset", f"{reason} after {received} bytes of body")

@@ -1,0 +1,192 @@
+"""Driving a run: phases cut into legs, handed to load workers, and their accounts gathered into results."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pytest_bench.errors import LoadError
+from pytest_bench.files import write_json
+from pytest_bench.load.board import Board, anonymous_file
+from pytest_bench.load.health import client_health
+from pytest_bench.load.legs import UNKNOWN_LENGTH, Leg, WorkerSetup
+from pytest_bench.load.schedule import arrivals_ns, phase_length_ns
+from pytest_bench.load.supervisor import Progress, Supervisor
+from pytest_bench.records import PhaseResult, WorkerReport
+from pytest_bench.workload import OPEN_LOOP, Load, PhaseSpec, RunSpec
+
+_STREAMS_PER_WORKER = 512
+_RATE_PER_WORKER = 2_000.0
+
+
+def run(spec: RunSpec, on_progress: Callable[[Progress], None] | None = None) -> list[PhaseResult]:
+    """Drive all phases of `spec`, one after the other, and return one result each.
+
+    `on_progress` is called about twice a second. Every result is also written to `phase.json` in its
+    phase's folder. Raises `WorkerDied` when a load worker ends or hangs before its time and `LoadError`
+    when one gives up (a full disk, no more descriptors); on those, on Ctrl-C and on any other way out, what
+    was complete is on disk and no load worker is left.
+    """
+    with TemporaryDirectory(prefix="pytest-bench-") as scratch:
+        legs = [leg for number in range(len(spec.phases)) for leg in _legs(spec, number, Path(scratch))]
+        workers = _workers(spec, legs)
+        board_fd, board = Board.create(len(legs), workers)
+        cursors = [anonymous_file() for _ in legs]
+        try:
+            setups = [
+                WorkerSetup(
+                    run=spec,
+                    legs=tuple(legs),
+                    worker=worker,
+                    workers=workers,
+                    cursors=tuple(cursors),
+                    board=board_fd,
+                    import_path=tuple(sys.path),
+                )
+                for worker in range(workers)
+            ]
+            with Supervisor(setups, board, on_progress) as supervisor:
+                driven = supervisor.drive()
+            starts_ns = [board.leg_start(number) for number in range(len(legs))]
+        finally:
+            board.close()
+            for fd in (board_fd, *cursors):
+                os.close(fd)
+    results = []
+    for number, phase in enumerate(spec.phases):
+        own = [leg for leg, _ in enumerate(legs) if legs[leg].phase == number]
+        results.append(
+            _result(
+                spec,
+                phase,
+                [reports[number] for reports in driven.reports],
+                start_ns=starts_ns[own[0]],
+                scheduled=sum(_arrivals_of(legs[leg]) for leg in own),
+                cut_off=driven.failure is not None,
+            )
+        )
+        write_json(Path(phase.folder) / "phase.json", results[-1])
+    if driven.failure is not None:
+        raise driven.failure
+    return results
+
+
+def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
+    """As many load workers as were asked for, else as the load needs, leaving one core of this machine to
+    everything else; never more than there are requests in flight to share out."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    loads = [load for phase in spec.phases for load in (phase.load.stages or (phase.load,))]
+    demand = max(
+        max((load.concurrency or 0) / _STREAMS_PER_WORKER, (load.rate or 0.0) / _RATE_PER_WORKER)
+        for load in loads
+    )
+    wanted = spec.workers or max(1, min(cores - 1, -int(-demand // 1)))
+    return min([wanted, *(leg.concurrency for leg in legs if leg.closed)])
+
+
+def _legs(spec: RunSpec, number: int, scratch: Path) -> Iterator[Leg]:
+    phase = spec.phases[number]
+    stages = phase.load.stages or (phase.load,)
+    first_index = 0
+    for position, load in enumerate(stages):
+        last_of_phase = position + 1 == len(stages)
+        drain = phase.handover == "drain" if last_of_phase else phase.load.handover == "drain"
+        if load.pattern in OPEN_LOOP:
+            times = arrivals_ns(load, phase.arrival_seed + position)
+            path = scratch / f"arrivals.{number}.{position}"
+            times.astype("<i8").tofile(path)
+            yield Leg(
+                phase=number,
+                first_index=first_index,
+                arrivals=str(path),
+                requests=len(times),
+                length_ns=phase_length_ns(load, times),
+                drain=drain,
+            )
+            first_index += len(times)
+            continue
+        if load.requests is None and load.duration_s is None:
+            raise LoadError(f"phase {phase.label!r}: its load says neither how many requests nor how long")
+        yield Leg(
+            phase=number,
+            first_index=first_index,
+            concurrency=_concurrency(load),
+            requests=load.requests,
+            duration_ns=None if load.duration_s is None else round(load.duration_s * 1e9),
+            both=load.stop == "and",
+            ramp_ns=round(load.ramp_s * 1e9),
+            at_once=load.pattern == "burst",
+            drain=drain,
+        )
+        exact = load.requests is not None and load.duration_s is None
+        first_index += load.requests if exact and load.requests is not None else UNKNOWN_LENGTH
+
+
+def _concurrency(load: Load) -> int:
+    if load.concurrency is None:
+        raise LoadError(f"pattern {load.pattern!r} needs a concurrency")
+    return load.concurrency if load.requests is None else min(load.concurrency, load.requests)
+
+
+def _arrivals_of(leg: Leg) -> int:
+    return 0 if leg.closed else leg.requests or 0
+
+
+def _result(
+    spec: RunSpec,
+    phase: PhaseSpec,
+    reports: Sequence[WorkerReport],
+    *,
+    start_ns: int,
+    scheduled: int,
+    cut_off: bool,
+) -> PhaseResult:
+    failures: dict[str, int] = {}
+    for report in reports:
+        for kind, count in report.failures.items():
+            failures[kind] = failures.get(kind, 0) + count
+    issued = sum(report.issued for report in reports)
+    succeeded = sum(report.succeeded for report in reports)
+    failed = sum(report.failed for report in reports)
+    interrupted = sum(report.interrupted for report in reports)
+    if issued != succeeded + failed + interrupted:
+        raise LoadError(
+            f"phase {phase.label!r} lost requests: {issued} issued, but {succeeded} succeeded, {failed} failed "
+            f"and {interrupted} were interrupted"
+        )
+    return PhaseResult(
+        label=phase.label,
+        folder=phase.folder,
+        issued=issued,
+        succeeded=succeeded,
+        failed=failed,
+        interrupted=interrupted,
+        resent=sum(report.resent for report in reports),
+        failures=dict(sorted(failures.items())),
+        start_ns=start_ns,
+        first_issue_ns=min(_known(report.first_issue_ns for report in reports), default=None),
+        last_issue_ns=max(_known(report.last_issue_ns for report in reports), default=None),
+        last_completion_ns=max(_known(report.last_completion_ns for report in reports), default=None),
+        full_load_ns=_full_load(phase.load, reports, start_ns),
+        peak_in_flight=sum(report.peak_in_flight for report in reports),
+        health=client_health(phase.load, reports, spec.budget, scheduled=scheduled or None),
+        complete=not cut_off and interrupted == 0 and issued > 0,
+    )
+
+
+def _full_load(load: Load, reports: Sequence[WorkerReport], start_ns: int) -> int | None:
+    if load.pattern in OPEN_LOOP:
+        return start_ns + round(load.ramp_s * 1e9)
+    if load.pattern != "concurrency":
+        return None
+    known = [report.full_load_ns for report in reports]
+    if None in known:
+        return None
+    return max(_known(known))
+
+
+def _known(values: Iterable[int | None]) -> Iterator[int]:
+    return (value for value in values if value is not None)

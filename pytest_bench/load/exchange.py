@@ -1,0 +1,266 @@
+"""One request in flight, and what becomes of it: the bytes that were read turned into a record.
+
+Everything here runs when the response is complete. Until then a read costs its stamp and two appends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import httptools
+
+from pytest_bench.api import Api, Decoded, Malformed
+from pytest_bench.load.framing import Events, split_events
+from pytest_bench.records import RequestRecord, TextRecord
+from pytest_bench.workload import TextPolicy
+
+if TYPE_CHECKING:
+    from pytest_bench.load.connection import Connection
+
+
+class Exchange:
+    """One request and the raw response to it, as it grows."""
+
+    __slots__ = (
+        "body",
+        "connect_ns",
+        "connection",
+        "content_type",
+        "endpoint",
+        "index",
+        "phase",
+        "reads",
+        "request",
+        "request_id",
+        "resent",
+        "sample",
+        "scheduled_ns",
+        "send_start_ns",
+        "sent_ns",
+        "stamps",
+        "started_ns",
+        "status",
+    )
+
+    def __init__(
+        self, *, phase: int, index: int, sample: int, endpoint: int, request_id: str, request: bytes
+    ) -> None:
+        self.phase = phase
+        self.index = index
+        self.sample = sample
+        self.endpoint = endpoint
+        self.request_id = request_id
+        self.request = request
+        self.scheduled_ns: int | None = None
+        self.started_ns = 0
+        """When it was issued, before any connection it had to wait for."""
+        self.send_start_ns: int | None = None
+        self.sent_ns: int | None = None
+        self.connect_ns: int | None = None
+        self.connection: Connection | None = None
+        self.resent = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was read, so that the request can be sent again."""
+        self.reads: list[bytes] = []
+        self.stamps: list[int] = []
+        self.body: list[bytes] = []
+        self.status: int | None = None
+        self.content_type = ""
+
+
+class Failure(NamedTuple):
+    """Why a request failed: one of `records.ERROR_TYPES`, and the detail to show."""
+
+    error: str
+    detail: str
+
+
+class Settled(NamedTuple):
+    record: RequestRecord
+    text: TextRecord | None
+
+
+def settle(
+    exchange: Exchange, *, seq: int, end_ns: int, api: Api, streaming: bool, texts: TextPolicy
+) -> Settled:
+    """The record of a request whose response is complete, and its text where texts are kept."""
+    body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
+    record = _record(exchange, seq, end_ns)
+    events: Events | None = None
+    try:
+        if failure := _bad_status(exchange, body):
+            return _failed(record, failure)
+        if exchange.content_type.startswith("text/event-stream"):
+            events = split_events(body)
+            decoded = api.decode_stream(events.array)
+        else:
+            decoded = api.decode_body(body, exchange.content_type)
+    except Malformed as error:
+        return _failed(record, Failure("malformed", str(error)))
+    _describe(record, decoded)
+    if failure := _bad_content(decoded, events, exchange.content_type, streaming=streaming):
+        return _failed(record, failure)
+    if events is None:
+        record.last_content_ns = end_ns
+    elif decoded.content_events:
+        _stamp(record, exchange, events, decoded)
+    record.outcome = "succeeded"
+    return Settled(record, _text(record, decoded, texts))
+
+
+def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | None) -> Settled:
+    """The record of a request without a complete response: failed, or interrupted where `failure` is None."""
+    record = _record(exchange, seq, end_ns)
+    if failure is not None:
+        return _failed(record, failure)
+    record.outcome = "interrupted"
+    return Settled(record, None)
+
+
+def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
+    return RequestRecord(
+        seq=seq,
+        request_id=exchange.request_id,
+        index=exchange.index,
+        sample_index=exchange.sample,
+        endpoint=exchange.endpoint,
+        scheduled_ns=exchange.scheduled_ns,
+        send_start_ns=exchange.send_start_ns or exchange.started_ns,
+        connect_ns=exchange.connect_ns,
+        request_sent_ns=exchange.sent_ns,
+        first_byte_ns=exchange.stamps[0] if exchange.stamps else None,
+        end_ns=end_ns,
+        status=exchange.status,
+        outcome="failed",
+        request_bytes=len(exchange.request),
+        response_bytes=sum(map(len, exchange.reads)),
+        resent=exchange.resent,
+    )
+
+
+def _failed(record: RequestRecord, failure: Failure) -> Settled:
+    record.error = failure.error
+    record.error_detail = failure.detail[:500]
+    return Settled(record, None)
+
+
+def _bad_status(exchange: Exchange, body: bytes) -> Failure | None:
+    status = exchange.status
+    if status == 200:
+        return None
+    shown = f"{status}: {body[:300].decode('utf-8', 'replace')}"
+    if status is None:
+        return Failure("protocol", "a response without a status")
+    if status == 429:
+        return Failure("rate_limited", shown)
+    if 300 <= status < 400:
+        return Failure("redirect", shown)
+    return Failure("server_error" if status >= 500 else "http_status", shown)
+
+
+def _bad_content(
+    decoded: Decoded, events: Events | None, content_type: str, *, streaming: bool
+) -> Failure | None:
+    if decoded.error is not None:
+        return Failure("stream_error", decoded.error)
+    if events is None:
+        if streaming:
+            return Failure(
+                "malformed", f"asked for a stream, answered with {content_type or 'no content type'}"
+            )
+        return None
+    if decoded.event_count != events.size:
+        return Failure("malformed", f"{events.size} events hold {decoded.event_count} JSON values")
+    if not events.done and decoded.finish_reason is None:
+        return Failure(
+            "truncated_stream", f"ended after {events.size} events without [DONE] or finish reason"
+        )
+    return None
+
+
+def _describe(record: RequestRecord, decoded: Decoded) -> None:
+    record.event_count = decoded.event_count
+    record.content_event_count = len(decoded.content_events)
+    record.first_event_text = decoded.first_event_text
+    record.content_event_tokens = tuple(decoded.content_event_tokens)
+    record.finish_reason = decoded.finish_reason
+    record.usage = decoded.usage
+    record.server_time_s = decoded.server_time_s
+    record.output_empty = not (decoded.content or decoded.reasoning or decoded.tool_calls)
+
+
+def _stamp(record: RequestRecord, exchange: Exchange, events: Events, decoded: Decoded) -> None:
+    """Fill in when content arrived: an event arrives with the read that completes it."""
+    arrivals = _event_arrivals(exchange, events)
+    content = [arrivals[position] for position in decoded.content_events]
+    record.first_content_ns = content[0]
+    record.last_content_ns = content[-1]
+    record.content_gaps_ns = tuple([after - before for before, after in pairwise(content)])
+    if decoded.first_output_event is not None:
+        record.first_output_ns = arrivals[decoded.first_output_event]
+
+
+def _event_arrivals(exchange: Exchange, events: Events) -> list[int]:
+    if events.ends is None:
+        arrivals: list[int] = []
+        for stamp, read in zip(exchange.stamps, exchange.reads, strict=True):
+            # In the common framing two newlines in a row end an event, and chunk headers hold none.
+            ended = read.count(b"\n\n")
+            if ended == 1:
+                arrivals.append(stamp)
+            elif ended:
+                arrivals.extend([stamp] * ended)
+        if len(arrivals) == events.size + events.done:
+            return arrivals
+    return _arrivals_by_offset(exchange, events)
+
+
+def _arrivals_by_offset(exchange: Exchange, events: Events) -> list[int]:
+    """The slow road: parse the response again, read by read, to learn how much body each read held."""
+    body = _BodyLength()
+    parser = httptools.HttpResponseParser(body)
+    ends = events.ends
+    if ends is None:
+        ends = _common_ends(b"".join(exchange.body))
+    arrivals: list[int] = []
+    position = 0
+    for stamp, read in zip(exchange.stamps, exchange.reads, strict=True):
+        parser.feed_data(read)
+        while position < len(ends) and ends[position] <= body.length:
+            arrivals.append(stamp)
+            position += 1
+    return arrivals
+
+
+def _common_ends(body: bytes) -> list[int]:
+    ends, at = [], 0
+    while (found := body.find(b"\n\n", at)) >= 0:
+        at = found + 2
+        ends.append(at)
+    return ends
+
+
+class _BodyLength:
+    def __init__(self) -> None:
+        self.length = 0
+
+    def on_body(self, data: bytes) -> None:
+        self.length += len(data)
+
+
+def _text(record: RequestRecord, decoded: Decoded, texts: TextPolicy) -> TextRecord | None:
+    if texts == "hash":
+        joined = f"{decoded.content}\0{decoded.reasoning}\0{decoded.tool_calls}"
+        record.text_sha256 = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
+    # Texts are needed for counting even where they are not kept afterwards.
+    return TextRecord(
+        request_id=record.request_id,
+        sample_index=record.sample_index,
+        content=decoded.content,
+        reasoning=decoded.reasoning,
+        tool_calls=decoded.tool_calls,
+    )

@@ -1,0 +1,94 @@
+"""Whether the client itself was the bottleneck: load workers' accounts taken together, against the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_bench.records import ClientHealth, Quantiles, WorkerReport
+from pytest_bench.workload import OPEN_LOOP, HealthBudget, Load
+
+
+def client_health(
+    load: Load, reports: Sequence[WorkerReport], budget: HealthBudget, *, scheduled: int | None
+) -> ClientHealth:
+    """The health of all load workers of a phase: of each figure, the worst worker's.
+
+    `scheduled` is the number of arrivals of an open-loop phase. Shares are fractions of wall time.
+    """
+    lag = _worst([report.loop_lag_ms for report in reports])
+    lateness = _worst([report.schedule_lateness_ms for report in reports])
+    cpu = max((report.cpu_s / report.wall_s for report in reports if report.wall_s > 0), default=0.0)
+    callbacks = max(
+        (report.callback_s / report.wall_s for report in reports if report.wall_s > 0), default=0.0
+    )
+    asked, achieved = _concurrency(load, reports) if load.pattern == "concurrency" else (None, None)
+    if load.pattern in OPEN_LOOP and scheduled is not None:
+        asked, achieved = float(scheduled), float(sum(report.issued for report in reports))
+    health = ClientHealth(
+        workers=len(reports),
+        loop_lag_ms=lag,
+        schedule_lateness_ms=lateness,
+        cpu_share=cpu,
+        callback_share=callbacks,
+        asked=asked,
+        achieved=achieved,
+    )
+    return ClientHealth(
+        **{name: getattr(health, name) for name in health.__struct_fields__ if name != "violations"},
+        violations=tuple(_violations(health, budget)),
+    )
+
+
+def _violations(health: ClientHealth, budget: HealthBudget) -> Iterator[str]:
+    more_workers = f"use more load workers than {health.workers} or fewer requests in flight per worker"
+    lag, lateness = health.loop_lag_ms, health.schedule_lateness_ms
+    if lag is not None and lag.p99 > budget.loop_lag_ms:
+        yield (
+            f"event-loop lag p99 was {lag.p99:.1f} ms, over the budget of {budget.loop_lag_ms:g} ms: {more_workers}"
+        )
+    if lateness is not None and lateness.p99 > budget.schedule_lateness_ms:
+        yield (
+            f"requests left {lateness.p99:.1f} ms late at p99, over the budget of "
+            f"{budget.schedule_lateness_ms:g} ms: {more_workers}, or lower the rate"
+        )
+    if health.cpu_share > budget.cpu_share:
+        yield (
+            f"a load worker used {health.cpu_share:.0%} of a core, over the budget of {budget.cpu_share:.0%}: "
+            f"{more_workers}"
+        )
+    if (
+        health.asked
+        and health.achieved is not None
+        and health.achieved < budget.achieved_share * health.asked
+    ):
+        yield (
+            f"{health.achieved:.1f} of the {health.asked:g} asked for were achieved, under the budget of "
+            f"{budget.achieved_share:.0%}: {more_workers}"
+        )
+
+
+def _worst(values: Sequence[Quantiles | None]) -> Quantiles | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return Quantiles(
+        p50=max(value.p50 for value in known),
+        p99=max(value.p99 for value in known),
+        max=max(value.max for value in known),
+    )
+
+
+def _concurrency(load: Load, reports: Sequence[WorkerReport]) -> tuple[float, float | None]:
+    """Asked concurrency, and the mean in flight from full load to the last issue."""
+    asked = float(load.concurrency or 0)
+    starts = [report.full_load_ns for report in reports if report.full_load_ns is not None]
+    ends = [report.last_issue_ns for report in reports if report.last_issue_ns is not None]
+    if not starts or not ends or max(ends) <= max(starts):
+        return asked, None
+    return asked, sum(
+        report.in_flight_ns / (report.last_issue_ns - report.full_load_ns)
+        for report in reports
+        if report.full_load_ns is not None
+        and report.last_issue_ns is not None
+        and report.last_issue_ns > report.full_load_ns
+    )

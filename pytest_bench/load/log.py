@@ -1,0 +1,149 @@
+"""Append-only logs of a load worker, written off its event loop.
+
+`append` costs an addition to a list; a thread of its own joins, hashes and writes what has gathered, so a
+slow disk delays nothing that is being measured. The thread falling too far behind is a fault, not a pause.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError
+from pytest_bench.lines import LineReader, encode_line, end_line, header_line
+from pytest_bench.records import REQUESTS_VERSION, RequestRecord, TextRecord
+
+_BATCH_BYTES = 1 << 18
+_MOST_BATCHES_WAITING = 256
+
+
+class LogWriter:
+    """Writes one log file. `fault` is None, or why writing failed: nothing after that was written."""
+
+    def __init__(self, path: Path, header: bytes) -> None:
+        self.path = path
+        self.fault: str | None = None
+        self._digest = hashlib.sha256()
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+        self._lines = 0
+        self._waiting: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._drain, name=f"log {path.name}", daemon=True)
+        self._thread.start()
+        self._add(header)
+
+    def append(self, payload: bytes) -> None:
+        """Add one line: the JSON object `payload`."""
+        self._lines += 1
+        self._add(encode_line(payload))
+        if self._batch_bytes >= _BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what has gathered to the writing thread."""
+        if not self._batch:
+            return
+        if self._waiting.qsize() >= _MOST_BATCHES_WAITING and self.fault is None:
+            self.fault = (
+                f"{self.path.name}: the disk cannot keep up: {_MOST_BATCHES_WAITING} batches are waiting"
+            )
+        if self.fault is None:
+            self._waiting.put(self._batch)
+        self._batch = []
+        self._batch_bytes = 0
+
+    def close(self) -> str:
+        """Write the end line and all that is left, sync, and return the file's sha256."""
+        self._add(end_line(self._lines))
+        self.flush()
+        self._waiting.put(None)
+        self._thread.join()
+        os.close(self._fd)
+        return self._digest.hexdigest()
+
+    def _add(self, line: bytes) -> None:
+        self._batch.append(line)
+        self._batch_bytes += len(line)
+
+    def _drain(self) -> None:
+        while (batch := self._waiting.get()) is not None:
+            if self.fault is None:
+                self._write(b"".join(batch))
+        if self.fault is None:
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                self.fault = f"{self.path.name}: cannot be synced: {error.strerror}"
+
+    def _write(self, data: bytes) -> None:
+        self._digest.update(data)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            self.fault = f"{self.path.name}: cannot be written: {error.strerror}"
+
+
+class PhaseLog:
+    """The two logs of one load worker in one phase: requests, and the texts they delivered."""
+
+    def __init__(self, folder: Path, worker: int, facts: dict[str, str]) -> None:
+        self._requests, self._texts = (
+            LogWriter(
+                folder / f"{log}.{worker}.jsonl",
+                header_line(log, REQUESTS_VERSION, worker=worker, **facts),
+            )
+            for log in ("requests", "texts")
+        )
+        self._encode = msgspec.json.Encoder().encode
+
+    @property
+    def fault(self) -> str | None:
+        return self._requests.fault or self._texts.fault
+
+    def append(self, record: RequestRecord, text: TextRecord | None) -> None:
+        self._requests.append(self._encode(record))
+        if text is not None:
+            self._texts.append(self._encode(text))
+
+    def flush(self) -> None:
+        self._requests.flush()
+        self._texts.flush()
+
+    def close(self) -> dict[str, str]:
+        """Close both and return their digests by file name."""
+        return {log.path.name: log.close() for log in (self._requests, self._texts)}
+
+
+def read_records(folder: Path, *, torn: bool = False) -> Iterator[RequestRecord]:
+    """All request records of a phase, load worker by load worker, in the order they were written.
+
+    Raises `EvidenceError` naming file and line for a damaged line, a gap in the sequence, or a file
+    without its end, unless `torn` says that an interrupted phase is being read.
+    """
+    decode = msgspec.json.Decoder(RequestRecord).decode
+    paths = sorted(folder.glob("requests.*.jsonl"))
+    if not paths:
+        raise EvidenceError(f"{folder}: holds no request log")
+    for path in paths:
+        reader = LineReader(path, "requests", REQUESTS_VERSION)
+        for expected, payload in enumerate(reader):
+            try:
+                record = decode(payload)
+            except msgspec.MsgspecError as error:
+                raise EvidenceError(f"{path}: line {expected + 2} is no request record: {error}") from error
+            if record.seq != expected:
+                raise EvidenceError(
+                    f"{path}: line {expected + 2} has sequence {record.seq}, expected {expected}"
+                )
+            yield record
+        if not torn:
+            reader.require_complete()

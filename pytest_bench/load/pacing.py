@@ -1,0 +1,196 @@
+"""When a load worker issues its next request: closed loop by completions, open loop by the clock.
+
+A pacer drives one leg in one load worker. It ends itself (`over`) and tells its host; the host decides
+what follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import time
+from pathlib import Path
+from typing import Protocol
+
+from pytest_bench.load.board import Board
+from pytest_bench.load.legs import Leg
+from pytest_bench.load.timer import precise_timer
+
+
+class Host(Protocol):
+    """What a pacer needs of its load worker."""
+
+    in_flight: int
+
+    def issue(self, leg: Leg, index: int, scheduled_ns: int | None) -> None:
+        """Issue the request of this index."""
+
+    def share_reached(self, leg: Leg) -> None:
+        """This worker's whole share of the leg's concurrency is in flight."""
+
+    def pacer_over(self) -> None:
+        """Every request of the leg has been issued, as far as this worker goes."""
+
+
+class Pacer(Protocol):
+    over: bool
+
+    def begin(self, start_ns: int) -> None:
+        """The leg starts at `start_ns`, which may lie a little ahead."""
+
+    def freed(self) -> None:
+        """A request has ended."""
+
+    def tick(self) -> None:
+        """Called every few milliseconds."""
+
+    def stop(self) -> None:
+        """Issue nothing more."""
+
+
+class ClosedLoop:
+    """Keeps this worker's share of `concurrency` in flight, never one more.
+
+    Every issue claims the next ticket from a cursor that all load workers share, so count, order and
+    samples are the same for any number of them.
+    """
+
+    def __init__(self, host: Host, leg: Leg, number: int, *, cursor: int, board: Board, worker: int) -> None:
+        self.over = False
+        self._host = host
+        self._leg = leg
+        self._number = number
+        self._cursor = cursor
+        self._board = board
+        self._worker = worker
+        self._share = self._share_of(leg.concurrency)
+        self._start_ns = 0
+        self._begun = False
+
+    def begin(self, start_ns: int) -> None:
+        self._begun = True
+        self._start_ns = start_ns
+        self._fill()
+
+    def begin_after_previous(self) -> None:
+        """Take over from a closed-loop leg without a gap: whoever draws the first ticket sets the start."""
+        self._begun = True
+        self._fill()
+
+    def freed(self) -> None:
+        self._fill()
+
+    def tick(self) -> None:
+        self._fill()  # a ramp or a deadline moves with time alone
+
+    def stop(self) -> None:
+        self.over = True
+
+    def _fill(self) -> None:
+        """Issue until the share is in flight or the leg is over."""
+        host = self._host
+        while self._begun and not self.over:
+            now_ns = time.monotonic_ns()
+            if host.in_flight >= self._allowed(now_ns):
+                return
+            ticket = self._claim(now_ns)
+            if ticket is None:
+                self.over = True
+                host.pacer_over()
+                return
+            if ticket == 0 and self._start_ns == 0:
+                self._start_ns = now_ns
+                self._board.set_leg_start(self._number, now_ns)
+            scheduled_ns = self._start_ns if self._leg.at_once else None
+            host.issue(self._leg, self._leg.first_index + ticket, scheduled_ns)
+            if host.in_flight == self._share:
+                host.share_reached(self._leg)
+
+    def _claim(self, now_ns: int) -> int | None:
+        leg = self._leg
+        timed_out = leg.duration_ns is not None and self._elapsed(now_ns) >= leg.duration_ns
+        if timed_out and (leg.requests is None or not leg.both):
+            return None
+        ticket = os.lseek(self._cursor, 1, os.SEEK_CUR) - 1
+        if leg.requests is None or ticket < leg.requests:
+            return ticket
+        # With `and`, the count is reached here and the duration decides.
+        return ticket if leg.both and not timed_out else None
+
+    def _elapsed(self, now_ns: int) -> int:
+        if self._start_ns == 0:
+            self._start_ns = self._board.leg_start(self._number)
+        return now_ns - self._start_ns if self._start_ns else 0
+
+    def _allowed(self, now_ns: int) -> int:
+        ramp_ns = self._leg.ramp_ns
+        if ramp_ns == 0:
+            return self._share
+        elapsed = self._elapsed(now_ns)
+        if elapsed >= ramp_ns:
+            return self._share
+        return self._share_of(1 + (self._leg.concurrency - 1) * elapsed // ramp_ns)
+
+    def _share_of(self, concurrency: int) -> int:
+        workers = self._board.workers
+        return concurrency // workers + (self._worker < concurrency % workers)
+
+
+class OpenLoop:
+    """Issues this worker's arrivals when they are due, whatever the server does."""
+
+    def __init__(
+        self, host: Host, leg: Leg, *, loop: asyncio.AbstractEventLoop, worker: int, workers: int
+    ) -> None:
+        self.over = False
+        self._host = host
+        self._leg = leg
+        self._next = worker
+        self._step = workers
+        self._arrivals = _map_arrivals(leg.arrivals)
+        self._start_ns = 0
+        self._timer = precise_timer(loop, self._due)
+
+    def begin(self, start_ns: int) -> None:
+        self._start_ns = start_ns
+        self._arm()
+
+    def freed(self) -> None:
+        """Nothing: arrivals do not wait for completions."""
+
+    def tick(self) -> None:
+        """Nothing: the timer is exact."""
+
+    def stop(self) -> None:
+        self.over = True
+        self._timer.close()
+
+    def _due(self) -> None:
+        start_ns, arrivals = self._start_ns, self._arrivals
+        while self._next < len(arrivals):
+            scheduled_ns = start_ns + arrivals[self._next]
+            if scheduled_ns > time.monotonic_ns():
+                break
+            self._host.issue(self._leg, self._leg.first_index + self._next, scheduled_ns)
+            self._next += self._step
+        if self._next >= len(arrivals) and time.monotonic_ns() >= start_ns + self._leg.length_ns:
+            self.stop()
+            self._host.pacer_over()
+        else:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._next < len(self._arrivals):
+            self._timer.arm(self._start_ns + self._arrivals[self._next])
+        else:
+            self._timer.arm(self._start_ns + self._leg.length_ns)
+
+
+def _map_arrivals(path: str | None) -> memoryview:
+    if path is None:
+        raise ValueError("an open-loop leg needs its arrivals")
+    with Path(path).open("rb") as stream:
+        if stream.seek(0, 2) == 0:
+            return memoryview(b"").cast("q")
+        return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)).cast("q")

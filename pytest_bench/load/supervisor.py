@@ -1,0 +1,256 @@
+"""The parent of the load workers: starts them, gives the orders, watches, and never leaves one behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import IO, NamedTuple, Self
+
+import msgspec
+
+from pytest_bench.errors import LoadError, WorkerDied
+from pytest_bench.load.board import Board, Cell
+from pytest_bench.load.legs import Notice, Order, WorkerSetup
+from pytest_bench.records import WorkerReport
+
+_POLL_S = 0.1
+_PROGRESS_EVERY_S = 0.5
+_START_DEADLINE_S = 60.0
+_HUNG_AFTER_S = 5.0
+_GRACE_S = 2.0
+_LEAD_NS = 5_000_000
+"""A leg starts this long after the order, so that every load worker has it in time."""
+
+
+class Progress(NamedTuple):
+    """How far a run has come. `phase` is the position of the phase that is being issued."""
+
+    phase: int
+    elapsed_s: float
+    issued: int
+    succeeded: int
+    failed: int
+    in_flight: int
+    events: int
+
+
+class Driven(NamedTuple):
+    """How a run ended: per load worker one report a phase, and the failure that cut it short, if any."""
+
+    reports: list[tuple[WorkerReport, ...]]
+    failure: BaseException | None
+
+
+class _Child:
+    """One load worker, seen from its parent."""
+
+    def __init__(self, setup: WorkerSetup, inherited: Sequence[int]) -> None:
+        self.number = setup.worker
+        self.ready = False
+        self.legs_over = 0
+        self.reports: tuple[WorkerReport, ...] | None = None
+        self.stderr: IO[bytes] = TemporaryFile()  # noqa: SIM115 # closed with the child
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "pytest_bench.load.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.stderr,
+            pass_fds=inherited,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(setup.import_path)},
+            process_group=0,  # Ctrl-C is for the parent, which decides what it means
+        )
+        self._unread = bytearray()
+        self.tell(setup)
+
+    def tell(self, message: WorkerSetup | Order) -> None:
+        stdin = self.process.stdin
+        if stdin is not None:
+            # A dead worker is noticed, and named, by the end of its output.
+            with contextlib.suppress(BrokenPipeError):
+                stdin.write(msgspec.json.encode(message) + b"\n")
+                stdin.flush()
+
+    def fileno(self) -> int:
+        if self.process.stdout is None:
+            raise RuntimeError("a load worker's output is always a pipe")
+        return self.process.stdout.fileno()
+
+    def hear(self) -> list[Notice] | None:
+        """What it has said since; None once it has ended."""
+        received = os.read(self.fileno(), 1 << 16)
+        if not received:
+            return None
+        self._unread += received
+        *lines, rest = self._unread.split(b"\n")
+        self._unread = bytearray(rest)
+        return [msgspec.json.decode(line, type=Notice) for line in lines]
+
+    def last_words(self) -> str:
+        self.stderr.seek(0)
+        tail = self.stderr.read()[-2000:].decode("utf-8", "replace").strip()
+        return f":\n{tail}" if tail else ""
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+class Supervisor:
+    """Context manager around the load workers of one run."""
+
+    def __init__(
+        self, setups: Sequence[WorkerSetup], board: Board, on_progress: Callable[[Progress], None] | None
+    ) -> None:
+        self._setups = setups
+        self._board = board
+        self._on_progress = on_progress
+        self._legs = setups[0].legs
+        self._leg = -1
+        self._children: list[_Child] = []
+        self._selector = selectors.DefaultSelector()
+        self._started_s = time.monotonic()
+        self._reported_s = 0.0
+
+    def __enter__(self) -> Self:
+        try:
+            for setup in self._setups:
+                child = _Child(setup, (setup.board, *setup.cursors))
+                self._children.append(child)
+                self._selector.register(child, selectors.EVENT_READ, child)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def drive(self) -> Driven:
+        """Run every leg. A failure ends the run early and is returned, after what was complete is safe."""
+        failure: BaseException | None = None
+        try:
+            self._watch()
+        except (KeyboardInterrupt, SystemExit, LoadError) as error:
+            failure = error
+            self._wind_down()
+        count = len(self._setups[0].run.phases)
+        reports = [
+            child.reports or tuple(WorkerReport(worker=child.number) for _ in range(count))
+            for child in self._children
+        ]
+        return Driven(reports, failure)
+
+    def _watch(self) -> None:
+        """Follow the run to its end. Raises `WorkerDied` and `LoadError`."""
+        while not all(child.reports for child in self._children):
+            for child in self._speaking():
+                self._listen(child)
+            self._check_deadlines()
+            self._advance()
+            self._report_progress()
+        self._report_progress(last=True)
+
+    def _listen(self, child: _Child) -> None:
+        notices = child.hear()
+        if notices is None:
+            self._selector.unregister(child)
+            if child.reports is None:
+                status = child.process.wait()
+                raise WorkerDied(
+                    f"load worker {child.number} ended with status {status} before its phase was over"
+                    f"{child.last_words()}"
+                )
+            return
+        for notice in notices:
+            if notice.fault is not None:
+                raise LoadError(f"load worker {child.number} gave up: {notice.fault}")
+            if notice.ready:
+                child.ready = True
+            elif notice.leg_over is not None:
+                child.legs_over = notice.leg_over + 1
+            elif notice.reports is not None:
+                child.reports = notice.reports
+
+    def _advance(self) -> None:
+        """Order the next leg once every load worker is ready for it."""
+        if self._leg < 0:
+            go = all(child.ready for child in self._children)
+        else:
+            go = all(child.legs_over > self._leg for child in self._children)
+            # Legs that follow without a pause are entered by the load workers themselves.
+            self._leg = max(self._leg, *(child.legs_over - 1 for child in self._children))
+        if go:
+            self._leg += 1
+            start_ns = time.monotonic_ns() + _LEAD_NS
+            self._board.set_leg_start(self._leg, start_ns)
+            for child in self._children:
+                child.tell(Order(leg=self._leg, start_ns=start_ns))
+
+    def _check_deadlines(self) -> None:
+        now_s = time.monotonic()
+        for child in self._children:
+            if not child.ready and now_s - self._started_s > _START_DEADLINE_S:
+                raise WorkerDied(
+                    f"load worker {child.number} was not ready after {_START_DEADLINE_S:g} s{child.last_words()}"
+                )
+            beat_ns = self._board.get(child.number, Cell.HEARTBEAT_NS)
+            if child.reports is None and beat_ns and now_s - beat_ns / 1e9 > _HUNG_AFTER_S:
+                raise WorkerDied(
+                    f"load worker {child.number} has not answered for {_HUNG_AFTER_S:g} s: it hangs or was stopped"
+                )
+
+    def _report_progress(self, *, last: bool = False) -> None:
+        now_s = time.monotonic()
+        due = last or now_s - self._reported_s >= _PROGRESS_EVERY_S
+        if self._on_progress is None or self._leg < 0 or not due:
+            return
+        self._reported_s = now_s
+        board = self._board
+        begun = [number for number in range(len(self._legs)) if board.leg_start(number)]
+        self._on_progress(
+            Progress(
+                phase=self._legs[begun[-1]].phase if begun else 0,
+                elapsed_s=now_s - board.leg_start(0) / 1e9,
+                issued=board.total(Cell.ISSUED),
+                succeeded=board.total(Cell.SUCCEEDED),
+                failed=board.total(Cell.FAILED),
+                in_flight=board.total(Cell.IN_FLIGHT),
+                events=board.total(Cell.EVENTS),
+            )
+        )
+
+    def _wind_down(self) -> None:
+        """Tell the load workers to stop, and give them a moment to write down what they have."""
+        for child in self._children:
+            child.tell(Order(stop=True))
+        deadline_s = time.monotonic() + _GRACE_S
+        while self._selector.get_map() and time.monotonic() < deadline_s:
+            for child in self._speaking():
+                notices = child.hear()
+                if notices is None:
+                    self._selector.unregister(child)
+                for notice in notices or ():
+                    child.reports = notice.reports or child.reports
+
+    def _speaking(self) -> list[_Child]:
+        """The load workers that have something to say, or have ended; waits a moment for one."""
+        return [key.data for key, _ in self._selector.select(_POLL_S)]
+
+    def _close(self) -> None:
+        for child in self._children:
+            child.close()
+        self._selector.close()

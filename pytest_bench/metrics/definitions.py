@@ -1,0 +1,304 @@
+"""Every metric by name: its unit, its kind, which way is better, and the formula it stands for.
+
+This table is what suites are checked against and what the reference pages are made of; the formulas
+themselves are in `formulas.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Literal
+
+import msgspec
+
+from pytest_bench.errors import UsageError
+
+Kind = Literal["distribution", "scalar"]
+Better = Literal["lower", "higher", "neither"]
+
+PERCENTILES: dict[str, float] = {
+    "p1": 0.01,
+    "p5": 0.05,
+    "p10": 0.10,
+    "p25": 0.25,
+    "p50": 0.50,
+    "p75": 0.75,
+    "p80": 0.80,
+    "p90": 0.90,
+    "p95": 0.95,
+    "p97": 0.97,
+    "p99": 0.99,
+    "p99.9": 0.999,
+}
+"""Percentiles of a distribution, exact, as the lower of two neighbours (numpy `method="lower"`)."""
+
+EARLY_STOPPING: dict[str, float] = {
+    f"early_stopping_{name}": PERCENTILES[name] for name in ("p50", "p90", "p95", "p97", "p99", "p99.9")
+}
+"""MLPerf's early-stopping estimates; only latencies of whole requests have them."""
+
+STATISTICS: tuple[str, ...] = ("min", "max", "mean", "stddev", *PERCENTILES)
+"""What may follow the dot of any distribution. `stddev` is the sample standard deviation (n - 1)."""
+
+
+SCHEDULED: dict[str, str] = {
+    "time_to_first_token": "scheduled_time_to_first_token",
+    "request_latency": "scheduled_request_latency",
+}
+"""In open loop a bound on the former means the latter, which no slow server can hide from."""
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric as the field uses the word."""
+
+    name: str
+    unit: str
+    """Base unit of its values: `ns`, `fraction`, `tokens`, `requests/s`, …"""
+    kind: Kind
+    better: Better
+    per_request: bool = False
+    """One value a request: may be an `slo`."""
+    description: str
+
+    @property
+    def early_stopping(self) -> bool:
+        """Whether MLPerf's early-stopping estimates apply: latencies, one a request."""
+        return self.per_request and self.unit == "ns" and self.better == "lower"
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """What may follow the dot; empty for a scalar."""
+        if self.kind == "scalar":
+            return ()
+        return (*STATISTICS, *EARLY_STOPPING) if self.early_stopping else STATISTICS
+
+
+def _per_request(name: str, unit: str, better: Better, description: str) -> Definition:
+    return Definition(
+        name=name, unit=unit, kind="distribution", better=better, per_request=True, description=description
+    )
+
+
+def _pooled(name: str, unit: str, better: Better, description: str) -> Definition:
+    return Definition(name=name, unit=unit, kind="distribution", better=better, description=description)
+
+
+def _scalar(name: str, unit: str, better: Better, description: str) -> Definition:
+    return Definition(name=name, unit=unit, kind="scalar", better=better, description=description)
+
+
+_TABLE: tuple[Definition, ...] = (
+    _per_request(
+        "time_to_first_token",
+        "ns",
+        "lower",
+        "First non-empty content, reasoning or tool delta - send_start. "
+        "A role-only or empty chunk is not a token.",
+    ),
+    _per_request(
+        "time_to_first_output_token",
+        "ns",
+        "lower",
+        "First non-empty content or tool delta, reasoning excluded - send_start.",
+    ),
+    _per_request(
+        "scheduled_time_to_first_token",
+        "ns",
+        "lower",
+        "As time_to_first_token, from the scheduled time: free of coordinated omission.",
+    ),
+    _per_request("request_latency", "ns", "lower", "Last content - send_start."),
+    _per_request(
+        "scheduled_request_latency",
+        "ns",
+        "lower",
+        "As request_latency, from the scheduled time: free of coordinated omission.",
+    ),
+    _per_request(
+        "time_per_output_token",
+        "ns",
+        "lower",
+        "(last content - first content) / (output tokens - tokens in the first content event). "
+        "Never includes the first token; requests without later tokens have none.",
+    ),
+    _per_request(
+        "output_token_throughput_per_user",
+        "tokens/s",
+        "higher",
+        "1 / time_per_output_token: what one reader sees.",
+    ),
+    _pooled(
+        "inter_chunk_latency",
+        "ns",
+        "lower",
+        "Gaps between successive content events, pooled over all succeeded requests.",
+    ),
+    _pooled(
+        "inter_token_latency",
+        "ns",
+        "lower",
+        "Gaps between tokens, pooled; only where every event's token count is known. An event of k tokens "
+        "counts k times, each with a k-th of the gap before it.",
+    ),
+    _pooled("connect_time", "ns", "lower", "Connection set-up, over requests that opened a connection."),
+    _pooled("schedule_lateness", "ns", "lower", "send_start - scheduled time, over every issued request."),
+    _per_request(
+        "server_inference_time", "ns", "lower", "Time the server says it spent on inference (video APIs)."
+    ),
+    _per_request("input_tokens", "tokens", "neither", "Input length, by the client's tokenizer."),
+    _per_request("output_tokens", "tokens", "neither", "Output length, by the client's tokenizer."),
+    _per_request(
+        "server_input_tokens", "tokens", "neither", "Input length as the server's usage reports it."
+    ),
+    _per_request(
+        "server_output_tokens", "tokens", "neither", "Output length as the server's usage reports it."
+    ),
+    _per_request(
+        "server_cached_tokens", "tokens", "neither", "Input tokens that the server says came from its cache."
+    ),
+    _per_request(
+        "token_count_difference",
+        "tokens",
+        "lower",
+        "|output tokens by the client's tokenizer - output tokens by the server's usage|.",
+    ),
+    _scalar(
+        "token_count_difference_share",
+        "fraction",
+        "lower",
+        "Share of requests whose output length differs between client's tokenizer and server's usage.",
+    ),
+    _scalar(
+        "output_tokens_requested_share",
+        "fraction",
+        "higher",
+        "Output tokens delivered / output tokens asked for, over succeeded requests.",
+    ),
+    _scalar(
+        "request_throughput",
+        "requests/s",
+        "higher",
+        "Succeeded requests / (first issue to last completion), over the whole phase.",
+    ),
+    _scalar(
+        "steady_request_throughput",
+        "requests/s",
+        "higher",
+        "Requests succeeding within the steady-state window / its length. Closed loop: from all of the "
+        "concurrency in flight to the last issue. Open loop: from ramp end to the last arrival.",
+    ),
+    _scalar(
+        "output_token_throughput",
+        "tokens/s",
+        "higher",
+        "Output tokens of succeeded requests / (first issue to last completion).",
+    ),
+    _scalar(
+        "steady_output_token_throughput",
+        "tokens/s",
+        "higher",
+        "Output tokens delivered within the steady-state window / its length. Tokens stand at their event's "
+        "stamp: by the event's own count where the server gives it, else evenly over the request's events.",
+    ),
+    _scalar(
+        "total_token_throughput",
+        "tokens/s",
+        "higher",
+        "Input and output tokens of succeeded requests / (first issue to last completion).",
+    ),
+    _scalar(
+        "server_scenario_throughput",
+        "requests/s",
+        "higher",
+        "LoadGen's completed samples per second of the Server scenario: "
+        "(completed - 1) / (first issue to completion of the last issued).",
+    ),
+    _scalar(
+        "goodput",
+        "requests/s",
+        "higher",
+        "Requests meeting every declared limit / (first issue to last completion). "
+        "A missing metric does not meet a limit.",
+    ),
+    _scalar(
+        "good_request_fraction",
+        "fraction",
+        "higher",
+        "Requests meeting every declared limit / attempted requests.",
+    ),
+    _scalar("failed_requests", "requests", "lower", "Requests that failed, of any type."),
+    _scalar("error_rate", "fraction", "lower", "Failed requests / requests that ended."),
+    _scalar(
+        "resent_requests",
+        "requests",
+        "lower",
+        "Requests re-sent once, because a reused connection was reset before any response byte.",
+    ),
+    _scalar("empty_outputs", "requests", "lower", "Succeeded requests that delivered no output."),
+    _scalar("video_throughput", "videos/s", "higher", "Videos delivered / (first issue to last completion)."),
+    _scalar(
+        "video_seconds_throughput",
+        "s/s",
+        "higher",
+        "Seconds of video delivered / seconds from first issue to last completion.",
+    ),
+)
+
+DEFINITIONS: dict[str, Definition] = {definition.name: definition for definition in _TABLE}
+"""Every metric of a perf point, by name, in the order in which people read them."""
+
+
+def names() -> tuple[str, ...]:
+    """Everything a bound may name: scalars as they are, distributions with each of their statistics."""
+    return tuple(
+        full
+        for definition in _TABLE
+        for full in (
+            [f"{definition.name}.{statistic}" for statistic in definition.statistics] or [definition.name]
+        )
+    )
+
+
+def unit_of(name: str) -> str:
+    """Base unit of a metric as a bound names it: `time_to_first_token.p99`, `request_throughput`.
+
+    Raises `UsageError`, with the nearest valid name, for a metric or a statistic that does not exist, for a
+    distribution without a statistic and for a scalar with one.
+    """
+    metric, dot, statistic = name.partition(".")
+    definition = DEFINITIONS.get(metric)
+    if definition is None:
+        raise UsageError(f"there is no metric {metric!r}{_nearest(metric, tuple(DEFINITIONS))}")
+    if definition.kind == "scalar" and dot:
+        raise UsageError(f"{metric} is a single number: write it without {'.' + statistic!r}")
+    if definition.kind == "distribution" and statistic not in definition.statistics:
+        wanted = f"has no statistic {statistic!r}" if dot else "is a distribution: a statistic must follow"
+        raise UsageError(
+            f"{metric} {wanted}; expected one of {', '.join(definition.statistics)}, as in '{metric}.p99'"
+        )
+    return definition.unit
+
+
+def open_loop_name(name: str) -> str:
+    """What a bound on `name` judges in open loop: `time_to_first_token.p99` from the scheduled time."""
+    metric, dot, statistic = name.partition(".")
+    return f"{SCHEDULED.get(metric, metric)}{dot}{statistic}"
+
+
+def slo_unit_of(name: str) -> str:
+    """Base unit of a metric that an `slo` may limit: one with a value for each request.
+
+    Raises `UsageError`, naming those that exist, for any other.
+    """
+    allowed = tuple(item.name for item in _TABLE if item.per_request)
+    if name not in allowed:
+        raise UsageError(
+            f"{name!r} cannot limit a single request{_nearest(name, allowed)}; "
+            f"expected one of {', '.join(allowed)}"
+        )
+    return DEFINITIONS[name].unit
+
+
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""

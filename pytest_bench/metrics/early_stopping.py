@@ -1,0 +1,67 @@
+"""MLPerf's early stopping: percentile estimates that hold with a stated confidence at small counts.
+
+Source: MLPerf Inference rules, "Early Stopping Criterion", and LoadGen's `early_stopping.cc`. Of n
+requests, t are allowed over the latency if the chance to see t or fewer, where the true share of slow
+requests is 1 - p, is below 1 - confidence. With tolerance d, p - d takes the place of p.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_bench.metrics.distributions import beta_cdf
+
+CONFIDENCE = 0.99
+TOLERANCE = 0.0
+
+
+def _met(
+    passing: int, over: int, percentile: float, confidence: float = CONFIDENCE, tolerance: float = TOLERANCE
+) -> bool:
+    return beta_cdf(percentile - tolerance, passing, over + 1) < 1.0 - confidence
+
+
+def minimum_passing(
+    over: int, percentile: float, confidence: float = CONFIDENCE, tolerance: float = TOLERANCE
+) -> int:
+    """How many requests must be within a latency when `over` others are not, to claim it as `percentile`."""
+    high = 1
+    while not _met(high, over, percentile, confidence, tolerance):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _met(middle, over, percentile, confidence, tolerance):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def minimum_requests(percentile: float) -> int:
+    """The smallest count that yields an estimate of `percentile`: its maximum. 64 for p90, 662 for p99."""
+    return minimum_passing(1, percentile) + 1
+
+
+def rank_from_top(count: int, percentile: float) -> int | None:
+    """Which of `count` latencies is the estimate of `percentile`, counted from the highest (1).
+
+    None below `minimum_requests`. Of 10,000 latencies the 77th highest is the estimate of p99.
+    """
+    if count < 2 or not _met(count - 1, 1, percentile):
+        return None
+    low, high = 1, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _met(count - middle, middle, percentile):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def estimate(ascending: NDArray[np.float64], percentile: float) -> float | None:
+    """The early-stopping estimate of `percentile` of latencies in ascending order; None where too few."""
+    rank = rank_from_top(ascending.size, percentile)
+    return None if rank is None else float(ascending[ascending.size - rank])

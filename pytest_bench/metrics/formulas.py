@@ -1,0 +1,357 @@
+"""The formula of every metric: a small pure function each, from one phase to a number or a column.
+
+A function raises `NotDefined`, with the reason, where its metric is null. Their meaning and sources stand in
+`definitions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_bench.bounds import Bound
+from pytest_bench.metrics.columns import Columns
+from pytest_bench.metrics.measurement import Window
+from pytest_bench.metrics.token_counts import ABSENT, Lengths, TokenCounts
+from pytest_bench.records import PhaseResult
+from pytest_bench.workload import OPEN_LOOP, Load
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class NotDefined(Exception):
+    """The metric is null for this phase, and the message says why: an answer, which never leaves this room."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One phase, and what was declared about it."""
+
+    columns: Columns
+    phase: PhaseResult
+    load: Load
+    tokens: TokenCounts | None
+    no_tokens: str
+    """Why `tokens` is None."""
+    no_steady_state: str
+    """Why `columns.steady_state` is None."""
+    slo: tuple[Bound, ...]
+    asked_output_tokens: int | Mapping[int, int] | None
+    """Output tokens asked for: of every request, or by sample index."""
+    video_seconds: float | None
+    """Length of each video asked for; None for an API that delivers no videos."""
+
+    @cached_property
+    def succeeded(self) -> NDArray[np.bool_]:
+        return self.columns.succeeded
+
+    @cached_property
+    def whole(self) -> Window:
+        """First issue to last completion."""
+        ended = self.columns.succeeded | self.columns.failed
+        if not ended.any():
+            raise NotDefined("no request ended")
+        start, end = int(self.columns.send_start_ns.min()), int(self.columns.end_ns[ended].max())
+        if end <= start:
+            raise NotDefined("the phase took no time")
+        return Window(start_ns=start, end_ns=end)
+
+    @property
+    def steady_state(self) -> Window:
+        if self.columns.steady_state is None:
+            raise NotDefined(self.no_steady_state)
+        return self.columns.steady_state
+
+    @cached_property
+    def lengths(self) -> Lengths:
+        """Token counts of each row; every success has them."""
+        if self.tokens is None:
+            raise NotDefined(self.no_tokens)
+        lengths = self.tokens.of(self.columns.key)
+        uncounted = int((self.succeeded & (lengths.output == ABSENT)).sum())
+        if uncounted:
+            raise NotDefined(f"{uncounted} of {self.succeeded.sum()} succeeded requests have no token count")
+        return lengths
+
+    @cached_property
+    def good(self) -> NDArray[np.bool_]:
+        """Which requests meet every limit of the slo."""
+        if not self.slo:
+            raise NotDefined("the suite declares no slo for this point")
+        good = self.succeeded.copy()
+        for limit in self.slo if good.any() else ():
+            values = PER_REQUEST[limit.metric](self)
+            good &= np.fromiter(
+                (limit.holds(value) for value in values.tolist()), dtype=bool, count=good.size
+            )
+        return good
+
+
+def _elapsed(later: Ints, earlier: Ints) -> Floats:
+    known = (later != ABSENT) & (earlier != ABSENT)
+    return np.where(known, later - earlier, np.nan)
+
+
+def _present(values: Ints) -> Floats:
+    return np.where(values != ABSENT, values, np.nan)
+
+
+def _ratio(above: Floats, below: Floats | Ints) -> Floats:
+    """NaN where `below` is not positive."""
+    ratios = np.full(above.size, np.nan)
+    np.divide(above, below, out=ratios, where=below > 0)
+    return ratios
+
+
+def _require_stream(seen: Observed) -> None:
+    if not (seen.columns.first_content_ns[seen.succeeded] != ABSENT).any():
+        raise NotDefined("not streamed: no succeeded request delivered content in events")
+
+
+def _require_schedule(seen: Observed) -> None:
+    if not (seen.columns.scheduled_ns != ABSENT).any():
+        raise NotDefined("closed loop: requests have no scheduled time")
+
+
+def time_to_first_token(seen: Observed) -> Floats:
+    _require_stream(seen)
+    return _elapsed(seen.columns.first_content_ns, seen.columns.send_start_ns)
+
+
+def time_to_first_output_token(seen: Observed) -> Floats:
+    _require_stream(seen)
+    return _elapsed(seen.columns.first_output_ns, seen.columns.send_start_ns)
+
+
+def scheduled_time_to_first_token(seen: Observed) -> Floats:
+    _require_stream(seen)
+    _require_schedule(seen)
+    return _elapsed(seen.columns.first_content_ns, seen.columns.scheduled_ns)
+
+
+def request_latency(seen: Observed) -> Floats:
+    return _elapsed(seen.columns.last_content_ns, seen.columns.send_start_ns)
+
+
+def scheduled_request_latency(seen: Observed) -> Floats:
+    _require_schedule(seen)
+    return _elapsed(seen.columns.last_content_ns, seen.columns.scheduled_ns)
+
+
+def time_per_output_token(seen: Observed) -> Floats:
+    _require_stream(seen)
+    duration = _elapsed(seen.columns.last_content_ns, seen.columns.first_content_ns)
+    lengths = seen.lengths
+    counted = (lengths.output != ABSENT) & (lengths.first_event != ABSENT)
+    later = np.where(counted, lengths.output - lengths.first_event, 0)
+    return _ratio(duration, later)
+
+
+def output_token_throughput_per_user(seen: Observed) -> Floats:
+    nanoseconds = time_per_output_token(seen)
+    return _ratio(np.full(nanoseconds.size, 1e9), nanoseconds)
+
+
+def server_inference_time(seen: Observed) -> Floats:
+    return _present(seen.columns.server_time_ns)
+
+
+def input_tokens(seen: Observed) -> Floats:
+    return _present(seen.lengths.input)
+
+
+def output_tokens(seen: Observed) -> Floats:
+    return _present(seen.lengths.output)
+
+
+def server_input_tokens(seen: Observed) -> Floats:
+    return _present(seen.columns.server_input_tokens)
+
+
+def server_output_tokens(seen: Observed) -> Floats:
+    return _present(seen.columns.server_output_tokens)
+
+
+def server_cached_tokens(seen: Observed) -> Floats:
+    return _present(seen.columns.server_cached_tokens)
+
+
+def token_count_difference(seen: Observed) -> Floats:
+    return np.abs(output_tokens(seen) - server_output_tokens(seen))
+
+
+PER_REQUEST: dict[str, Callable[[Observed], Floats]] = {
+    function.__name__: function
+    for function in (
+        time_to_first_token,
+        time_to_first_output_token,
+        scheduled_time_to_first_token,
+        request_latency,
+        scheduled_request_latency,
+        time_per_output_token,
+        output_token_throughput_per_user,
+        server_inference_time,
+        input_tokens,
+        output_tokens,
+        server_input_tokens,
+        server_output_tokens,
+        server_cached_tokens,
+        token_count_difference,
+    )
+}
+"""A value for each row, NaN where it has none; statistics are taken over succeeded requests."""
+
+
+def connect_time(seen: Observed) -> Floats:
+    return _present(seen.columns.connect_ns)
+
+
+def schedule_lateness(seen: Observed) -> Floats:
+    if seen.load.pattern == "burst":
+        raise NotDefined("a burst wants everything at once: waiting for a connection is not lateness")
+    _require_schedule(seen)
+    return _elapsed(seen.columns.send_start_ns, seen.columns.scheduled_ns)
+
+
+PER_ISSUE: dict[str, Callable[[Observed], Floats]] = {
+    function.__name__: function for function in (connect_time, schedule_lateness)
+}
+"""The client's own: statistics are taken over every issued request, however it ended."""
+
+
+def token_count_difference_share(seen: Observed) -> float:
+    _require_success(seen)
+    differences = token_count_difference(seen)[seen.succeeded]
+    compared = differences[~np.isnan(differences)]
+    if not compared.size:
+        raise NotDefined("the server reports no usage")
+    return float(np.count_nonzero(compared) / compared.size)
+
+
+def output_tokens_requested_share(seen: Observed) -> float:
+    asked = seen.asked_output_tokens
+    if asked is None:
+        raise NotDefined("requests ask for no number of output tokens")
+    _require_success(seen)
+    samples = seen.columns.sample_index[seen.succeeded]
+    wanted = sum(asked if isinstance(asked, int) else asked[sample] for sample in samples.tolist())
+    return float(seen.lengths.output[seen.succeeded].sum() / wanted)
+
+
+def _require_success(seen: Observed) -> None:
+    if not seen.succeeded.any():
+        raise NotDefined("no request succeeded")
+
+
+def request_throughput(seen: Observed) -> float:
+    return int(seen.succeeded.sum()) / seen.whole.seconds
+
+
+def steady_request_throughput(seen: Observed) -> float:
+    return succeeded_within(seen, seen.steady_state) / seen.steady_state.seconds
+
+
+def succeeded_within(seen: Observed, window: Window) -> int:
+    """Requests that succeeded within (start, end] of `window`."""
+    ends = seen.columns.end_ns[seen.succeeded]
+    return int(((ends > window.start_ns) & (ends <= window.end_ns)).sum())
+
+
+def output_token_throughput(seen: Observed) -> float:
+    return int(seen.lengths.output[seen.succeeded].sum()) / seen.whole.seconds
+
+
+def steady_output_token_throughput(seen: Observed) -> float:
+    window = seen.steady_state
+    tokens = seen.lengths.output[seen.succeeded] @ seen.columns.steady_share[seen.succeeded]
+    return float(tokens / window.seconds)
+
+
+def total_token_throughput(seen: Observed) -> float:
+    tokens_in = seen.lengths.input[seen.succeeded]
+    if (tokens_in == ABSENT).any():
+        raise NotDefined("input tokens were not counted for every succeeded request")
+    return int(tokens_in.sum() + seen.lengths.output[seen.succeeded].sum()) / seen.whole.seconds
+
+
+def server_scenario_throughput(seen: Observed) -> float:
+    if seen.load.pattern not in OPEN_LOOP:
+        raise NotDefined("the load is not open loop, as MLPerf's Server scenario is")
+    _require_success(seen)
+    columns = seen.columns
+    last_issued = np.lexsort((columns.index, columns.send_start_ns))[-1]
+    seconds = int(columns.end_ns[last_issued] - columns.send_start_ns.min()) / 1e9
+    if seconds <= 0:
+        raise NotDefined("the phase took no time")
+    return (int(seen.succeeded.sum()) - 1) / seconds
+
+
+def goodput(seen: Observed) -> float:
+    return int(seen.good.sum()) / seen.whole.seconds
+
+
+def good_request_fraction(seen: Observed) -> float:
+    if not len(seen.columns):
+        raise NotDefined("no request was issued")
+    return int(seen.good.sum()) / len(seen.columns)
+
+
+def failed_requests(seen: Observed) -> float:
+    return int(seen.columns.failed.sum())
+
+
+def error_rate(seen: Observed) -> float:
+    failed = int(seen.columns.failed.sum())
+    ended = failed + int(seen.succeeded.sum())
+    if not ended:
+        raise NotDefined("no request ended")
+    return failed / ended
+
+
+def resent_requests(seen: Observed) -> float:
+    return int(seen.columns.resent.sum())
+
+
+def empty_outputs(seen: Observed) -> float:
+    return int((seen.succeeded & seen.columns.empty).sum())
+
+
+def video_throughput(seen: Observed) -> float:
+    if seen.video_seconds is None:
+        raise NotDefined("the API delivers no videos")
+    return request_throughput(seen)
+
+
+def video_seconds_throughput(seen: Observed) -> float:
+    if seen.video_seconds is None:
+        raise NotDefined("the API delivers no videos")
+    return request_throughput(seen) * seen.video_seconds
+
+
+SCALARS: dict[str, Callable[[Observed], float]] = {
+    function.__name__: function
+    for function in (
+        token_count_difference_share,
+        output_tokens_requested_share,
+        request_throughput,
+        steady_request_throughput,
+        output_token_throughput,
+        steady_output_token_throughput,
+        total_token_throughput,
+        server_scenario_throughput,
+        goodput,
+        good_request_fraction,
+        failed_requests,
+        error_rate,
+        resent_requests,
+        empty_outputs,
+        video_throughput,
+        video_seconds_throughput,
+    )
+}
+"""One number for the phase."""

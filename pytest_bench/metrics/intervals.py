@@ -1,0 +1,103 @@
+"""Two-sided confidence intervals. None where there is too little to make one of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_bench.metrics.distributions import binomial_cdf, normal_quantile, student_quantile
+
+Pair = tuple[float, float]
+
+
+def wilson(successes: int, count: int, confidence: float) -> Pair | None:
+    """Of a share: Wilson's score interval (Wilson 1927), which stays within [0, 1]."""
+    if count == 0:
+        return None
+    z = normal_quantile(0.5 + confidence / 2)
+    share = successes / count
+    scale = 1 + z * z / count
+    centre = (share + z * z / (2 * count)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def of_mean(values: NDArray[np.float64], confidence: float) -> Pair | None:
+    """Of a mean: Student's t. Needs two values."""
+    if values.size < 2:
+        return None
+    mean = float(np.mean(values))
+    error = float(np.std(values, ddof=1)) / math.sqrt(values.size)
+    half = student_quantile(0.5 + confidence / 2, values.size - 1) * error
+    return mean - half, mean + half
+
+
+def of_percentile(ascending: NDArray[np.float64], share: float, confidence: float) -> Pair | None:
+    """Of a percentile, free of any distribution: order statistics whose ranks are binomial.
+
+    The interval [x_l, x_u] covers the percentile with at least `confidence`: at most half of the rest lies
+    on either side. None where the sample is too small to bound both sides (David and Nagaraja, Order
+    Statistics, 7.1).
+    """
+    count, tail = ascending.size, (1 - confidence) / 2
+    low = _first(count + 1, lambda rank: binomial_cdf(rank - 1, count, share) > tail) - 1
+    high = _first(count + 1, lambda rank: binomial_cdf(rank - 1, count, share) >= 1 - tail)
+    if low < 1 or high > count:
+        return None
+    return float(ascending[low - 1]), float(ascending[high - 1])
+
+
+def _first(limit: int, holds: Callable[[int], bool]) -> int:
+    """The first rank in 1 … limit at which a condition holds that stays true from there; `limit` if none."""
+    low, high = 0, limit
+    while high - low > 1:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def of_rate(
+    times_ns: NDArray[np.int64], start_ns: int, end_ns: int, confidence: float, batches: int = 20
+) -> Pair | None:
+    """Of events per second over a stretch of time: batch means with Student's t.
+
+    The stretch is cut into equal batches, long enough that neighbours hardly depend on each other; needs
+    two events a batch on average (Law, Simulation Modeling and Analysis, 9.5.3).
+    """
+    if times_ns.size < 2 * batches or end_ns <= start_ns:
+        return None
+    counts, _ = np.histogram(times_ns, bins=batches, range=(start_ns, end_ns))
+    seconds = (end_ns - start_ns) / 1e9 / batches
+    pair = of_mean(counts / seconds, confidence)
+    return None if pair is None else (max(0.0, pair[0]), pair[1])
+
+
+def bootstrap(
+    arrays: tuple[NDArray[np.float64], ...],
+    statistic: Callable[..., float],
+    confidence: float,
+    *,
+    seed: int,
+    resamples: int = 2_000,
+) -> Pair | None:
+    """Of any statistic of rows: percentile bootstrap, the same for the same seed (Efron 1979).
+
+    `arrays` hold one value a row each and are drawn together, so that pairs stay pairs: a ratio of sums is
+    `bootstrap((tokens, seconds), lambda t, s: t.sum() / s.sum(), …)`. Needs two rows.
+    """
+    count = arrays[0].size
+    if count < 2:
+        return None
+    random = np.random.default_rng(seed)
+    draws = np.empty(resamples)
+    for i in range(resamples):
+        rows = random.integers(0, count, count)
+        draws[i] = statistic(*(array[rows] for array in arrays))
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

@@ -1,0 +1,236 @@
+"""From the records of one phase to its measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_bench.bounds import Bound
+from pytest_bench.errors import EvidenceError
+from pytest_bench.metrics import early_stopping, intervals, selection, statistics
+from pytest_bench.metrics.columns import Columns
+from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, PERCENTILES, Definition
+from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, NotDefined, Observed
+from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
+from pytest_bench.metrics.spool import Spool
+from pytest_bench.metrics.token_counts import TokenCounts
+from pytest_bench.records import PhaseResult
+from pytest_bench.workload import Load
+
+NO_TOKENIZER = "the suite names no tokenizer"
+
+_EMPTY = {
+    "time_to_first_output_token": "no succeeded request delivered anything but reasoning",
+    "time_per_output_token": "no succeeded request delivered a token after its first content event",
+    "output_token_throughput_per_user": "no succeeded request delivered a token after its first content event",
+    "connect_time": "no request opened a connection: all were open before the phase",
+    "server_inference_time": "the server does not say how long inference took",
+    "server_input_tokens": "the server reports no usage",
+    "server_output_tokens": "the server reports no usage",
+    "server_cached_tokens": "the server reports no cached tokens",
+    "token_count_difference": "the server reports no usage",
+    "input_tokens": "input tokens were not counted",
+}
+"""Why a distribution holds no value although requests succeeded, where that has a cause of its own."""
+
+
+def steady_state_of(phase: PhaseResult, load: Load) -> Window | str:
+    """The window that steady-state metrics look at, or why there is none.
+
+    Closed loop: from the first instant with all of the concurrency in flight to the last issue. Open loop:
+    from ramp end to the last arrival.
+    """
+    if load.pattern == "burst":
+        return "a burst has no steady state"
+    if load.pattern == "stages":
+        return "a load of stages has no single steady state"
+    if phase.full_load_ns is None or phase.last_issue_ns is None:
+        return "full load was never reached"
+    if phase.last_issue_ns <= phase.full_load_ns:
+        return "issuing ended as soon as full load was reached: ask for more requests or a longer duration"
+    return Window(start_ns=phase.full_load_ns, end_ns=phase.last_issue_ns)
+
+
+def measure(
+    columns: Columns,
+    phase: PhaseResult,
+    load: Load,
+    *,
+    tokens: TokenCounts | None,
+    no_tokens: str = NO_TOKENIZER,
+    slo: tuple[Bound, ...] = (),
+    bounds: tuple[Bound, ...] = (),
+    asked_output_tokens: int | Mapping[int, int] | None = None,
+    video_seconds: float | None = None,
+    labels: tuple[str, ...] = (),
+) -> Measurement:
+    """Compute every metric of `definitions` for one phase; what is not defined is null and says why.
+
+    `columns` must come from `phase`'s own log, read with the window that `steady_state_of` gives. `tokens` is
+    None where nothing was counted, for the reason `no_tokens`. `bounds` matter only for the confidence that
+    they declare. Raises `EvidenceError` where the log does not hold what the phase's counters say.
+    """
+    _require_agreement(columns, phase)
+    steady_state = steady_state_of(phase, load)
+    seen = Observed(
+        columns=columns,
+        phase=phase,
+        load=load,
+        tokens=tokens,
+        no_tokens=no_tokens,
+        no_steady_state=steady_state
+        if isinstance(steady_state, str)
+        else "the log was read without its window",
+        slo=slo,
+        asked_output_tokens=asked_output_tokens,
+        video_seconds=video_seconds,
+    )
+    metrics = {name: _metric(definition, seen) for name, definition in DEFINITIONS.items()}
+    wanted = {(bound.metric, bound.confidence) for bound in bounds if bound.confidence is not None}
+    found = [_interval(name, confidence, seen) for name, confidence in sorted(wanted)]
+    return Measurement(
+        metrics=metrics,
+        issued=phase.issued,
+        succeeded=phase.succeeded,
+        failed=phase.failed,
+        interrupted=phase.interrupted,
+        failures=dict(columns.failures),
+        phase=_or_none(seen),
+        steady_state=columns.steady_state,
+        intervals=tuple(interval for interval in found if interval is not None),
+        labels=labels,
+    )
+
+
+def _require_agreement(columns: Columns, phase: PhaseResult) -> None:
+    held = (len(columns), int(columns.succeeded.sum()), int(columns.failed.sum()), dict(columns.failures))
+    said = (phase.issued, phase.succeeded, phase.failed, phase.failures)
+    if held != said:
+        raise EvidenceError(
+            f"{phase.folder}: the log holds {held[0]} records ({held[1]} succeeded, {held[2]} failed: {held[3]}), "
+            f"the load workers counted {said[0]} ({said[1]} succeeded, {said[2]} failed: {said[3]}): "
+            "records were lost; run the point again"
+        )
+
+
+def _or_none(seen: Observed) -> Window | None:
+    try:
+        return seen.whole
+    except NotDefined:
+        return None
+
+
+def _metric(definition: Definition, seen: Observed) -> Metric:
+    try:
+        if definition.name in SCALARS:
+            value = SCALARS[definition.name](seen)
+            return Metric(unit=definition.unit, kind="scalar", value=value)
+        if definition.name in _POOLED:
+            return _POOLED[definition.name](definition, seen)
+        return _distribution(definition, _values(definition.name, seen))
+    except NotDefined as why:
+        return Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
+
+
+def _values(name: str, seen: Observed) -> NDArray[np.float64]:
+    """All values of a distribution, ascending; at least one."""
+    if name in PER_ISSUE:
+        values = PER_ISSUE[name](seen)
+    elif not seen.succeeded.any():
+        raise NotDefined("no request succeeded")
+    else:
+        values = PER_REQUEST[name](seen)[seen.succeeded]
+    values = values[~np.isnan(values)]
+    if not values.size:
+        raise NotDefined(_EMPTY.get(name, "no request has a value for it"))
+    values.sort()
+    return values
+
+
+def _distribution(definition: Definition, ascending: NDArray[np.float64]) -> Metric:
+    values = statistics.describe(ascending)
+    if definition.early_stopping:
+        values |= {name: early_stopping.estimate(ascending, share) for name, share in EARLY_STOPPING.items()}
+    return Metric(
+        unit=definition.unit,
+        kind="distribution",
+        statistics=values,
+        count=ascending.size,
+        reasons={name: _too_few(name, ascending.size) for name, value in values.items() if value is None},
+    )
+
+
+def _too_few(statistic: str, count: int) -> str:
+    if statistic in EARLY_STOPPING:
+        floor = early_stopping.minimum_requests(EARLY_STOPPING[statistic])
+        return f"{count} succeeded requests have a value: the estimate needs {floor}"
+    return "a single value has no standard deviation"
+
+
+def _pool(definition: Definition, spool: Spool, note: str | None = None) -> Metric:
+    if not spool.count:
+        raise NotDefined("no succeeded request delivered content in more than one event")
+    count, values = selection.describe(spool.chunks)
+    reasons = {name: _too_few(name, count) for name, value in values.items() if value is None}
+    return Metric(
+        unit=definition.unit, kind="distribution", statistics=values, count=count, reasons=reasons, note=note
+    )
+
+
+def _inter_chunk_latency(definition: Definition, seen: Observed) -> Metric:
+    return _pool(definition, seen.columns.gaps)
+
+
+def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
+    columns = seen.columns
+    if columns.token_gaps is not None:
+        return _pool(definition, columns.token_gaps, "the server reports usage with every chunk")
+    if not columns.gaps.count:
+        return _pool(definition, columns.gaps)
+    one_each = seen.lengths.output == columns.content_events
+    if not one_each[seen.succeeded].all():
+        raise NotDefined("the tokens of single events are not known: chunks hold more or less than one token")
+    return _pool(
+        definition, columns.gaps, "every request delivered as many tokens as chunks: one token a chunk"
+    )
+
+
+_POOLED = {"inter_chunk_latency": _inter_chunk_latency, "inter_token_latency": _inter_token_latency}
+
+
+def _interval(name: str, confidence: float, seen: Observed) -> Interval | None:
+    """The confidence interval of a metric as a bound names it; None where there is none to be had."""
+    metric, _, statistic = name.partition(".")
+    try:
+        if statistic in PERCENTILES and metric in PER_REQUEST:
+            method = "order statistics"
+            pair = intervals.of_percentile(_values(metric, seen), PERCENTILES[statistic], confidence)
+        elif statistic == "mean" and metric in PER_REQUEST:
+            method = "Student's t"
+            pair = intervals.of_mean(_values(metric, seen), confidence)
+        elif metric in _SHARES:
+            method = "Wilson"
+            count = (
+                len(seen.columns)
+                if metric == "good_request_fraction"
+                else seen.phase.succeeded + seen.phase.failed
+            )
+            pair = intervals.wilson(round(SCALARS[metric](seen) * count), count, confidence)
+        elif metric in _RATES:
+            method = "batch means"
+            chosen = seen.good if metric == "goodput" else seen.succeeded
+            window = seen.whole
+            pair = intervals.of_rate(seen.columns.end_ns[chosen], window.start_ns, window.end_ns, confidence)
+        else:
+            return None
+    except NotDefined:
+        return None
+    if pair is None:
+        return None
+    return Interval(metric=name, confidence=confidence, low=pair[0], high=pair[1], method=method)
+
+
+_SHARES = frozenset({"error_rate", "good_request_fraction"})
+_RATES = frozenset({"request_throughput", "goodput"})

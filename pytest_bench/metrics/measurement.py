@@ -1,0 +1,129 @@
+"""A measurement: what a point's metrics came to, as it is judged, stored and shown."""
+
+from __future__ import annotations
+
+import difflib
+
+import msgspec
+
+from pytest_bench.errors import UsageError
+from pytest_bench.metrics.definitions import Kind
+
+MEASUREMENT_VERSION = 1
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One metric, or the reason why it is null. Values are in `unit`, and finite."""
+
+    unit: str
+    kind: Kind
+    value: float | None = None
+    """Of a scalar."""
+    statistics: dict[str, float | None] = {}
+    """Of a distribution, by name; None where there are too few values for it."""
+    count: int | None = None
+    """Of a distribution: how many values it holds."""
+    reason: str | None = None
+    """Why the whole metric is null."""
+    reasons: dict[str, str] = {}
+    """Why single statistics are null."""
+    note: str | None = None
+    """The rule used, where there is more than one."""
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """A two-sided confidence interval of one statistic, in its metric's unit."""
+
+    metric: str
+    """As a bound names it, statistic included."""
+    confidence: float
+    low: float
+    high: float
+    method: str
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the phase, on its clock."""
+
+    start_ns: int
+    end_ns: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """All metrics of one phase. What is null says why.
+
+    Evals and audits build theirs with metrics of their own; `value` and its siblings only know what
+    `metrics` holds.
+    """
+
+    version: int = MEASUREMENT_VERSION
+    metrics: dict[str, Metric]
+    issued: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    interrupted: int = 0
+    failures: dict[str, int] = {}
+    """Failed requests by type (`records.ERROR_TYPES`)."""
+    phase: Window | None = None
+    """First issue to last completion."""
+    steady_state: Window | None = None
+    intervals: tuple[Interval, ...] = ()
+    """Confidence intervals that bounds asked for."""
+    labels: tuple[str, ...] = ()
+
+    def value(self, name: str) -> float | None:
+        """The number that `name` (`time_to_first_token.p99`) stands for; None where it is null.
+
+        Raises `UsageError` for a name that this measurement does not have.
+        """
+        metric, statistic = self._find(name)
+        return metric.value if statistic is None else metric.statistics.get(statistic)
+
+    def reason(self, name: str) -> str | None:
+        """Why `name` is null; None where it is not. Raises `UsageError` as `value` does."""
+        metric, statistic = self._find(name)
+        if self.value(name) is not None:
+            return None
+        return metric.reason or metric.reasons.get(statistic or "") or "it was not computed"
+
+    def unit(self, name: str) -> str:
+        """Base unit of `name`. Raises `UsageError` as `value` does."""
+        return self._find(name)[0].unit
+
+    def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
+        """Confidence interval of `name`, where one was asked for and can be had; else None."""
+        for interval in self.intervals:
+            if interval.metric == name and interval.confidence == confidence:
+                return interval.low, interval.high
+        return None
+
+    def _find(self, name: str) -> tuple[Metric, str | None]:
+        if name in self.metrics and self.metrics[name].kind == "scalar":
+            return self.metrics[name], None
+        stem, _, statistic = name.partition(".")
+        metric = self.metrics.get(stem)
+        if metric is None:
+            near = difflib.get_close_matches(stem, self.metrics, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"this measurement has no metric {stem!r}{hint}")
+        if metric.kind == "scalar":
+            raise UsageError(f"{stem} is a single number: write it without {'.' + statistic!r}")
+        if not statistic or (metric.statistics and statistic not in metric.statistics):
+            known = ", ".join(metric.statistics)
+            raise UsageError(
+                f"{stem} is a distribution: expected one of {known} after a dot, got {statistic!r}"
+            )
+        return metric, statistic
+
+
+def to_json(measurement: Measurement) -> bytes:
+    return msgspec.json.encode(measurement)
+
+
+def from_json(data: bytes | str) -> Measurement:
+    """Read what `to_json` wrote. Raises `msgspec.ValidationError` for anything else."""
+    return msgspec.json.decode(data, type=Measurement)

@@ -1,0 +1,110 @@
+"""One performance point, from its phases to its judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from pytest_bench.bounds import Bound
+from pytest_bench.endpoints.actions import reset_cache
+from pytest_bench.errors import UsageError
+from pytest_bench.metrics.definitions import open_loop_name
+from pytest_bench.metrics.measurement import Window
+from pytest_bench.running.bench import Bench
+from pytest_bench.running.counting import count_phase
+from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.measuring import conclude, measure_phase, untrustworthy, with_errors
+from pytest_bench.running.phases import DeclaredPhase, drive
+from pytest_bench.running.samples import Share, share_out
+from pytest_bench.suite.plan import Point
+from pytest_bench.verdict.judge import judge
+from pytest_bench.workload import OPEN_LOOP, SampleOrder
+
+MEASURED = "measured"
+WARMUP = "warmup"
+
+
+def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoint:
+    """Drive the point's phases, measure the last, judge it, and leave the evidence.
+
+    Raises what cannot be turned into a judgement: `UsageError`, `DatasetError`, `LoadError`, `TokensError`.
+    """
+    if point.load is None or point.dataset is None:
+        raise UsageError(f"{point.origin}: a performance point needs a load and a dataset")
+    rows = bench.dataset(point.suite, point.dataset).rows
+    share = _share(bench, point, len(rows))
+    if share.shared and deployment.plan.cache_reset is not None:
+        for target in deployment.targets:
+            reset_cache(target.url, deployment.plan.cache_reset, headers=deployment.headers)
+    phases = list(_phases(point, share))
+    results = drive(bench, point, deployment, phases)
+    measured = results[-1]
+    counted = count_phase(bench, point, deployment, measured)
+    bounds = tuple(bounds_of(point))
+    measurement = measure_phase(deployment, measured, point.load, counted, rows, slo=point.slo, bounds=bounds)
+    judgement = with_errors(
+        judge(bounds, measurement),
+        [*untrustworthy(results), *counted.problems],
+        list(_labels(bench, point, deployment, share, measurement.phase)),
+    )
+    return conclude(
+        bench,
+        point,
+        deployment,
+        judgement=judgement,
+        measurement=measurement,
+        phases=results,
+        tokenizer=counted.tokenizer,
+    )
+
+
+def bounds_of(point: Point) -> Iterator[Bound]:
+    """The point's bounds; under open-loop load latencies count from the scheduled time, so that a server
+    that falls behind cannot hide it (coordinated omission)."""
+    open_loop = point.load is not None and point.load.pattern in OPEN_LOOP
+    for bound in point.bounds:
+        yield msgspec.structs.replace(bound, metric=open_loop_name(bound.metric)) if open_loop else bound
+
+
+def _share(bench: Bench, point: Point, rows: int) -> Share:
+    same = [
+        other for other in bench.plan.points if (other.suite, other.dataset) == (point.suite, point.dataset)
+    ]
+    return share_out(same, rows)[point.id]
+
+
+def _phases(point: Point, share: Share) -> Iterator[DeclaredPhase]:
+    if point.load is None:
+        return
+    order = point.samples or SampleOrder(count=0)
+    if point.warmup is not None:
+        salted = point.warmup.samples == "salted"
+        first, count = (share.first + share.warmup, share.measured) if salted else (share.first, share.warmup)
+        yield DeclaredPhase(
+            label=WARMUP,
+            load=point.warmup.load,
+            samples=SampleOrder(count=count, first=first, seed=order.seed),
+            salted=salted,
+            handover=point.warmup.handover,
+        )
+    yield DeclaredPhase(
+        label=MEASURED,
+        load=point.load,
+        samples=msgspec.structs.replace(order, first=share.first + share.warmup, count=share.measured),
+    )
+
+
+def _labels(
+    bench: Bench, point: Point, deployment: Deployment, share: Share, phase: Window | None
+) -> Iterator[str]:
+    if deployment.simulated:
+        yield "simulator"
+    if share.shared and deployment.plan.cache_reset is None:
+        yield "cache-shared"
+    if bench.plan.duration_scale != 1.0:
+        yield "shortened"
+    minimum_s = point.minimum_duration_s
+    if minimum_s is not None and (phase is None or phase.seconds < minimum_s):
+        yield "unofficial"

@@ -1,0 +1,187 @@
+"""What a phase leaves behind: one record a request, and the client's account of itself.
+
+Times ending in `_ns` are CLOCK_MONOTONIC nanoseconds taken in the load worker; None means that the
+event did not happen. Field names are the wire format of `requests.<w>.jsonl`, version `REQUESTS_VERSION`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+REQUESTS_VERSION = 1
+
+RequestOutcome = Literal["succeeded", "failed", "interrupted"]
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Token counts as the server reported them; None where it did not."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """One request's life."""
+
+    seq: int
+    """Position in its file, from 0 without a gap."""
+    request_id: str
+    index: int
+    """Position in the phase's order of issue; fixes the sample."""
+    sample_index: int
+    endpoint: int = 0
+    scheduled_ns: int | None = None
+    """Open loop and burst: when the schedule wanted it issued."""
+    send_start_ns: int
+    connect_ns: int | None = None
+    """Duration of the connection set-up, on the first request of a connection only."""
+    request_sent_ns: int | None = None
+    first_byte_ns: int | None = None
+    first_content_ns: int | None = None
+    """First non-empty content, reasoning or tool delta of a stream."""
+    first_output_ns: int | None = None
+    """The same, reasoning left out."""
+    last_content_ns: int | None = None
+    """Last such delta of a stream; the end of the body of a response that is not streamed."""
+    end_ns: int
+    event_count: int = 0
+    content_event_count: int = 0
+    content_gaps_ns: tuple[int, ...] = ()
+    """Gaps between successive content events: `content_event_count - 1` of them."""
+    first_event_text: str = ""
+    """Text of the first content event: its tokens are not part of time per output token."""
+    content_event_tokens: tuple[int, ...] = ()
+    """Tokens of each content event, where the server reports usage with every chunk."""
+    status: int | None = None
+    outcome: RequestOutcome
+    error: str | None = None
+    """Type of the failure, one of `ERROR_TYPES`."""
+    error_detail: str | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    server_time_s: float | None = None
+    """Time the server says it spent on inference (video APIs)."""
+    text_sha256: str | None = None
+    """Digest of the delivered text, where texts are hashed rather than kept."""
+    output_empty: bool = False
+    request_bytes: int = 0
+    response_bytes: int = 0
+    resent: bool = False
+    """Re-sent once because a reused connection was reset before any response byte."""
+
+
+class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """One line of `texts.<w>.jsonl`: what a request delivered, by kind."""
+
+    request_id: str
+    sample_index: int
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: str = ""
+    first_event_text: str = ""
+    """Text of the first content event, which is part of the others: time per output token leaves its tokens out."""
+
+
+ERROR_TYPES: dict[str, str] = {
+    "connect": "no connection could be made",
+    "connect_timeout": "no connection within the connect timeout",
+    "reset": "the connection was reset or closed before the response was complete",
+    "timeout": "not complete within the request timeout",
+    "no_progress": "silent for longer than the no-progress timeout",
+    "http_status": "answered with a status other than 200",
+    "redirect": "answered with a redirect, which load never follows",
+    "rate_limited": "answered 429",
+    "server_error": "answered 5xx",
+    "protocol": "not valid HTTP/1.1",
+    "short_body": "body shorter than announced",
+    "truncated_stream": "stream ended with neither [DONE] nor a finish reason",
+    "malformed": "an event or body that is not what the API promises",
+    "stream_error": "an error object inside the stream or body",
+}
+"""Types a failed request may have, and what each means."""
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """Client-side distribution, in milliseconds."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+class WorkerReport(msgspec.Struct, kw_only=True):
+    """One load worker's account of one phase, sent to the parent when the phase is over."""
+
+    worker: int
+    issued: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    interrupted: int = 0
+    resent: int = 0
+    failures: dict[str, int] = {}
+    """Failed requests by type."""
+    peak_in_flight: int = 0
+    in_flight_ns: int = 0
+    """Integral of requests in flight over the full-load window, in request-nanoseconds."""
+    first_issue_ns: int | None = None
+    last_issue_ns: int | None = None
+    last_completion_ns: int | None = None
+    full_load_ns: int | None = None
+    """Closed loop: first instant with this worker's whole share in flight."""
+    loop_lag_ms: Quantiles | None = None
+    schedule_lateness_ms: Quantiles | None = None
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    callback_s: float = 0.0
+    """Time spent issuing and completing requests."""
+    digests: dict[str, str] = {}
+    """sha256 of each log it wrote, by file name."""
+
+
+class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
+    """All load workers of a phase taken together: the worst of each."""
+
+    workers: int
+    loop_lag_ms: Quantiles | None
+    schedule_lateness_ms: Quantiles | None
+    cpu_share: float
+    """CPU seconds over wall seconds of the busiest worker."""
+    callback_share: float
+    """Share of wall time the busiest worker spent in socket callbacks."""
+    asked: float | None
+    """Concurrency or rate the load asked for."""
+    achieved: float | None
+    violations: tuple[str, ...] = ()
+    """One sentence for each budget exceeded; not empty means client-bound."""
+
+
+class PhaseResult(msgspec.Struct, kw_only=True):
+    """What the engine returns for one phase. Records stay on disk in `folder`.
+
+    Always: `issued == succeeded + failed + interrupted`.
+    """
+
+    label: str
+    folder: str
+    issued: int
+    succeeded: int
+    failed: int
+    interrupted: int
+    resent: int
+    failures: dict[str, int]
+    """Failed requests by type."""
+    start_ns: int
+    """The phase's zero: scheduled times count from it."""
+    first_issue_ns: int | None
+    last_issue_ns: int | None
+    last_completion_ns: int | None
+    full_load_ns: int | None
+    """Closed loop: first instant with all of the concurrency in flight. Open loop: end of the ramp."""
+    peak_in_flight: int
+    health: ClientHealth
+    complete: bool
+    """Ran to its own stop condition: not cut off, no dead worker, nothing interrupted."""

@@ -1,0 +1,73 @@
+"""What a point is handed by its session."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from pytest_bench.api import Api
+from pytest_bench.datasets.rows import Dataset, load_dataset
+from pytest_bench.errors import UsageError
+from pytest_bench.load.supervisor import Progress
+from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
+from pytest_bench.tokens.pool import TokenizerPool
+from pytest_bench.tokens.source import resolve
+from pytest_bench.tokens.tokenizer import Tokenizer
+from pytest_bench.workload import PhaseSpec
+
+OnProgress = Callable[[Point, PhaseSpec, Progress], None]
+
+
+def load_api(deployment: DeploymentPlan) -> Api:
+    """The API that a deployment speaks. Raises `UsageError` where its reference leads nowhere."""
+    module, _, attribute = deployment.api_reference.partition(":")
+    try:
+        return cast("Api", getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"the API {deployment.api!r} cannot be imported from {deployment.api_reference!r}: {error}"
+        ) from error
+
+
+@dataclass
+class Bench:
+    """The session as a point sees it: the plan, where evidence goes, and what points share."""
+
+    plan: Plan
+    nonce: str
+    results: Path
+    tokenizer_pool: TokenizerPool
+    on_progress: OnProgress
+    rerun: Callable[[Point], str]
+    """The command that runs a point alone."""
+    _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+
+    def folder(self, point: Point) -> Path:
+        """The point's evidence folder."""
+        return self.results / "points" / point.id
+
+    def tokenizer(self, deployment: DeploymentPlan) -> Tokenizer | None:
+        """The tokenizer of a deployment, loaded and proven; None where it names none. Raises `TokensError`."""
+        tokens = deployment.tokens
+        if tokens.tokenizer is None:
+            return None
+        return self.tokenizer_pool.load(
+            resolve(tokens.tokenizer), backend=tokens.backend, warmup_timeout_s=tokens.warmup_timeout_s
+        )
+
+    def dataset(self, suite: str, name: str) -> Dataset:
+        """A dataset of a suite, loaded and checked once. Raises `DatasetError`."""
+        key = (suite, name)
+        if key not in self._datasets:
+            deployment = self.plan.deployments[suite]
+            api = load_api(deployment)
+            self._datasets[key] = load_dataset(
+                self.plan.datasets[suite][name],
+                columns=api.columns,
+                required=api.required,
+                tokenizer=self.tokenizer(deployment),
+            )
+        return self._datasets[key]

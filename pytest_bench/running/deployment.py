@@ -1,0 +1,88 @@
+"""The system under test, made ready: a served endpoint, or the simulator where it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_bench import simulator
+from pytest_bench.api import Api, Generation
+from pytest_bench.endpoints.address import parse_url, resolve
+from pytest_bench.endpoints.headers import Headers, read_headers
+from pytest_bench.endpoints.ready import Identity, OneToken, wait_ready
+from pytest_bench.errors import UsageError
+from pytest_bench.running.bench import load_api
+from pytest_bench.suite.deployments import endpoint_problem
+from pytest_bench.suite.plan import DeploymentPlan
+from pytest_bench.workload import Target
+
+SIMULATOR = "simulator"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A system under test that answers."""
+
+    plan: DeploymentPlan
+    api: Api
+    targets: tuple[Target, ...]
+    headers: Headers
+    identities: tuple[Identity, ...]
+    """Who answered, endpoint by endpoint."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this is the simulator: nothing measured on it is a model's."""
+        return self.plan.endpoints == (SIMULATOR,)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(target.url for target in self.targets)
+
+    @property
+    def generation(self) -> Generation:
+        return Generation(model=self.plan.model, stream=self.plan.stream, parameters=self.plan.parameters)
+
+
+@contextmanager
+def bring_up(plan: DeploymentPlan, folder: Path, environ: Mapping[str, str]) -> Iterator[Deployment]:
+    """Make the deployment ready and say who it is; take it down again where we started it.
+
+    `folder` receives the simulator's ground-truth log. Raises `UsageError` where no endpoint is known and
+    `EndpointError` where one does not answer as the suite says it should.
+    """
+    if problem := endpoint_problem(plan):
+        raise UsageError(problem)
+    api = load_api(plan)
+    with ExitStack() as stack:
+        urls = plan.endpoints
+        if urls == (SIMULATOR,):
+            behaviour = simulator.Behaviour.from_mapping({"model": plan.model, **plan.simulator})
+            folder.mkdir(parents=True, exist_ok=True)
+            log = folder / "simulator.jsonl"
+            urls = (stack.enter_context(simulator.start(behaviour, log=log)).url,)
+        headers = read_headers(plan.headers, plan.api_key, environ)
+        identities = tuple(
+            wait_ready(
+                url,
+                model=plan.model,
+                headers=headers,
+                probe=plan.probe,
+                one_token=_one_token(plan, api),
+                timeout_s=plan.ready_timeout_s,
+            )
+            for url in urls
+        )
+        targets = tuple(resolve(parse_url(url), api.path) for url in urls)
+        yield Deployment(plan=plan, api=api, targets=targets, headers=headers, identities=identities)
+
+
+def _one_token(plan: DeploymentPlan, api: Api) -> OneToken | None:
+    """The cheapest request that proves the API's path; None for an API whose every request is dear."""
+    if not api.streaming:
+        return None
+    generation = Generation(model=plan.model, stream=False, parameters={"max_tokens": 1})
+    column = next(name for name in api.columns if name in api.required)
+    return OneToken(path=api.path, body=api.encode({column: "Hello"}, generation))

@@ -1,0 +1,76 @@
+"""A point that was measured: what test functions assert on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_bench.errors import NotMet
+from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.running.summary import Summary, read_summary
+from pytest_bench.suite.plan import Point
+from pytest_bench.verdict.judge import Violations, violations
+from pytest_bench.verdict.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class MeasuredPoint:
+    """What one point came to. `require()` judges it as the suite asks; `value` and `violations` look at it.
+
+    Metric names are those of bounds: `time_to_first_token.p99`, `request_throughput`. Values are in base
+    units: nanoseconds, fractions, tokens or requests per second.
+    """
+
+    point: Point
+    summary: Summary
+    folder: Path
+    """Its evidence."""
+    rerun: str
+    """The command that runs this point alone."""
+
+    @classmethod
+    def read(cls, point: Point, folder: Path, rerun: str) -> MeasuredPoint:
+        """Read a point that was judged earlier in the session. Raises `EvidenceError`."""
+        return cls(point=point, summary=read_summary(folder), folder=folder, rerun=rerun)
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.summary.judgement.outcome
+
+    @property
+    def measurement(self) -> Measurement:
+        """All metrics. Raises `NotMet` where nothing could be measured."""
+        if self.summary.measurement is None:
+            raise NotMet(self.report())
+        return self.summary.measurement
+
+    def value(self, name: str) -> float | None:
+        """The metric in its base unit; None where it is null. Raises `UsageError` for an unknown name."""
+        return self.measurement.value(name)
+
+    def violations(self, *requirements: str) -> Violations:
+        """Which requirements ("time_to_first_token.p99 <= 200ms") are not met: `()` when all are.
+
+        Raises `UsageError` for a text that is no requirement or names no metric.
+        """
+        caller = sys._getframe(1)  # noqa: SLF001 # the only way to say where the requirement stands
+        origin = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        return violations(self.measurement, *requirements, origin=origin)
+
+    def require(self) -> None:
+        """Raise `NotMet` unless the point passes. A decision, so never an `assert`."""
+        if self.outcome is not Outcome.PASS:
+            raise NotMet(self.report())
+
+    def report(self) -> str:
+        """Why the point did not pass, where the evidence is, and how to run it again."""
+        judgement = self.summary.judgement
+        lines = [f"{self.point.id}: {judgement.outcome}"]
+        lines += [f"  {reason.sentence}" for reason in judgement.reasons]
+        lines += [
+            f"  declared at {self.point.origin}",
+            f"  evidence: {self.folder}",
+            f"  again: {self.rerun}",
+        ]
+        return "\n".join(lines)

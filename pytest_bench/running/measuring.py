@@ -1,0 +1,138 @@
+"""From phase results to a judged point with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_bench.bounds import Bound
+from pytest_bench.files import write_json
+from pytest_bench.load.log import read_records
+from pytest_bench.metrics.columns import read_columns
+from pytest_bench.metrics.measure import measure, steady_state_of
+from pytest_bench.metrics.measurement import Measurement, Window
+from pytest_bench.records import PhaseResult
+from pytest_bench.running import summary as summaries
+from pytest_bench.running.bench import Bench
+from pytest_bench.running.counting import Counted
+from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.summary import DatasetUsed, Summary
+from pytest_bench.suite.plan import Point
+from pytest_bench.verdict.evidence import write_evidence
+from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
+from pytest_bench.workload import Load
+
+
+def measure_phase(
+    deployment: Deployment,
+    result: PhaseResult,
+    load: Load,
+    counted: Counted,
+    rows: Sequence[Any],
+    *,
+    slo: tuple[Bound, ...] = (),
+    bounds: tuple[Bound, ...] = (),
+) -> Measurement:
+    """Every metric of one phase, from its own log. Raises `EvidenceError` where log and counters differ."""
+    folder = Path(result.folder)
+    window = steady_state_of(result, load)
+    columns = read_columns(
+        read_records(folder), steady_state=window if isinstance(window, Window) else None, scratch=folder
+    )
+    return measure(
+        columns,
+        result,
+        load,
+        tokens=counted.tokens,
+        no_tokens=counted.absent,
+        slo=slo,
+        bounds=bounds,
+        asked_output_tokens=_asked_output_tokens(deployment, rows),
+        video_seconds=_video_seconds(deployment),
+    )
+
+
+def untrustworthy(results: Sequence[PhaseResult]) -> Iterator[Reason]:
+    """Why phases cannot stand as a measurement, whatever their numbers: cut off, lossy, or client-bound."""
+    for result in results:
+        if result.interrupted:
+            yield Reason(
+                "interrupted",
+                f"phase {result.label!r}: {result.interrupted} of {result.issued} requests were still in flight "
+                "when it was cut off",
+            )
+        elif not result.complete:
+            yield Reason("incomplete", f"phase {result.label!r} did not run to its end")
+        for sentence in result.health.violations:
+            yield Reason("client-bound", f"client-bound in phase {result.label!r}: {sentence}")
+
+
+def with_errors(judgement: Judgement, reasons: Sequence[Reason], labels: Sequence[str] = ()) -> Judgement:
+    """`judgement`, made an error by `reasons` where there are any."""
+    outcome = worst([judgement.outcome, *(Outcome.ERROR for _ in reasons)])
+    return msgspec.structs.replace(
+        judgement,
+        outcome=outcome,
+        reasons=(*reasons, *judgement.reasons),
+        labels=tuple(dict.fromkeys([*labels, *judgement.labels])),
+    )
+
+
+def conclude(
+    bench: Bench,
+    point: Point,
+    deployment: Deployment,
+    *,
+    judgement: Judgement,
+    measurement: Measurement | None,
+    phases: Sequence[PhaseResult],
+    tokenizer: str | None,
+    detail: Mapping[str, object] | None = None,
+) -> MeasuredPoint:
+    """Write the summary and then the evidence; nothing may be written to the point's folder afterwards."""
+    folder = bench.folder(point)
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = bench.plan.point_digest(point)
+    dataset = None if point.dataset is None else bench.dataset(point.suite, point.dataset)
+    summary = Summary(
+        point=point.id,
+        point_digest=digest,
+        nonce=bench.nonce,
+        judgement=judgement,
+        measurement=measurement,
+        phases=tuple(_relative(phase, folder) for phase in phases),
+        dataset=None
+        if dataset is None or point.dataset is None
+        else DatasetUsed(name=point.dataset, digest=dataset.digest, rows=len(dataset.rows)),
+        served=deployment.urls,
+        tokenizer=tokenizer,
+        detail=dict(detail or {}),
+    )
+    write_json(folder / "point.json", {"point": point, "digest": digest, "nonce": bench.nonce})
+    write_json(folder / summaries.NAME, summary)
+    write_evidence(folder, point=point.id, point_digest=digest, nonce=bench.nonce, outcome=judgement.outcome)
+    return MeasuredPoint(point=point, summary=summary, folder=folder, rerun=bench.rerun(point))
+
+
+def _relative(phase: PhaseResult, folder: Path) -> PhaseResult:
+    """Evidence names its own files by paths within it, so that the folder can be moved."""
+    return msgspec.structs.replace(phase, folder=str(Path(phase.folder).relative_to(folder)))
+
+
+def _asked_output_tokens(deployment: Deployment, rows: Sequence[Any]) -> int | dict[int, int] | None:
+    asked = deployment.plan.parameters.get("max_tokens")
+    by_row = {number: row["max_tokens"] for number, row in enumerate(rows) if "max_tokens" in row}
+    if not by_row:
+        return asked if isinstance(asked, int) else None
+    if isinstance(asked, int):
+        return {number: by_row.get(number, asked) for number in range(len(rows))}
+    return by_row
+
+
+def _video_seconds(deployment: Deployment) -> float | None:
+    seconds = deployment.plan.parameters.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else None

@@ -1,0 +1,142 @@
+"""Declared phases carried out on a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from pytest_bench.endpoints.scrape import MetricsLog
+from pytest_bench.errors import UsageError
+from pytest_bench.load import bodies, engine
+from pytest_bench.load.supervisor import Progress
+from pytest_bench.records import PhaseResult
+from pytest_bench.running.bench import Bench
+from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.samples import salted
+from pytest_bench.suite.plan import Point
+from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredPhase:
+    """One phase that a kind of point asks for."""
+
+    label: str
+    load: Load
+    samples: SampleOrder
+    """Rows of the point's dataset."""
+    salted: bool = False
+    """Send salted copies of the rows instead of the rows."""
+    handover: Literal["drain", "overlap"] = "drain"
+
+
+def drive(
+    bench: Bench, point: Point, deployment: Deployment, phases: Sequence[DeclaredPhase]
+) -> list[PhaseResult]:
+    """Drive `phases` in one go and return a result each. Their logs land in the point's folder.
+
+    Raises `UsageError` before the first request where a phase names a sample that the dataset does not
+    have; everything that `engine.run` raises comes through.
+    """
+    if point.dataset is None:
+        raise UsageError(f"{point.origin}: {point.id} names no dataset")
+    rows = bench.dataset(point.suite, point.dataset).rows
+    for phase in phases:
+        _check_samples(point, phase, len(rows))
+    folder = bench.folder(point) / "phases"
+    specs = tuple(_spec(phase, point, folder, len(rows)) for phase in phases)
+    for spec in specs:
+        Path(spec.folder).mkdir(parents=True)
+    with TemporaryDirectory(prefix="pytest-bench-") as scratch, ExitStack() as stack:
+        path = Path(scratch) / "bodies"
+        bodies.write(path, _encoded(bench, point, deployment, phases))
+        run = RunSpec(
+            point=point.id,
+            nonce=bench.nonce,
+            api=deployment.plan.api_reference,
+            streaming=deployment.plan.stream,
+            targets=deployment.targets,
+            bodies=str(path),
+            phases=specs,
+            headers=deployment.headers.pairs,
+            timeouts=point.timeouts,
+            budget=point.budget,
+            workers=point.workers,
+            texts=point.texts,
+        )
+        logs = [stack.enter_context(log) for log in _metrics_logs(deployment, Path(specs[-1].folder))]
+        for log in logs:
+            log.read("before")
+
+        def progress(seen: Progress) -> None:
+            bench.on_progress(point, specs[seen.phase], seen)
+
+        try:
+            return engine.run(run, progress)
+        finally:
+            for log in logs:
+                log.read("after")
+
+
+def _spec(phase: DeclaredPhase, point: Point, folder: Path, rows: int) -> PhaseSpec:
+    samples = phase.samples
+    if phase.salted:
+        # Salted copies follow the rows in the body file, in the rows' order.
+        first, index = rows + samples.first, samples.index
+        samples = SampleOrder(
+            order=samples.order,
+            count=samples.count,
+            first=first,
+            index=None if index is None else rows + index,
+            seed=samples.seed,
+        )
+    return PhaseSpec(
+        label=phase.label,
+        load=phase.load,
+        samples=samples,
+        folder=str(folder / phase.label),
+        arrival_seed=point.arrival_seed,
+        handover=phase.handover,
+    )
+
+
+def _encoded(
+    bench: Bench, point: Point, deployment: Deployment, phases: Sequence[DeclaredPhase]
+) -> Iterator[bytes]:
+    if point.dataset is None:
+        return
+    rows = bench.dataset(point.suite, point.dataset).rows
+    encode, generation = deployment.api.encode, deployment.generation
+    yield from (encode(row, generation) for row in rows)
+    if any(phase.salted for phase in phases):
+        salt = f"{bench.nonce[:8]}/{point.id}"
+        yield from (encode(salted(row, f"{salt}/{number}"), generation) for number, row in enumerate(rows))
+
+
+def _check_samples(point: Point, phase: DeclaredPhase, rows: int) -> None:
+    samples = phase.samples
+    if samples.order == "single":
+        if samples.index is None or not 0 <= samples.index < rows:
+            raise UsageError(
+                f"{point.origin}: sample index {samples.index} is outside the dataset {point.dataset!r}, "
+                f"which has rows 0 to {rows - 1}"
+            )
+    elif samples.count < 1 or samples.first + samples.count > rows:
+        raise UsageError(
+            f"{point.origin}: phase {phase.label!r} of {point.id} needs {samples.count} rows from row "
+            f"{samples.first} on, but the dataset {point.dataset!r} has {rows}"
+        )
+
+
+def _metrics_logs(deployment: Deployment, folder: Path) -> Iterator[MetricsLog]:
+    path = deployment.plan.metrics_path
+    if path is None:
+        return
+    for number, target in enumerate(deployment.targets):
+        own = folder if len(deployment.targets) == 1 else folder / f"endpoint-{number}"
+        own.mkdir(exist_ok=True)
+        yield MetricsLog(target.url, path, own, headers=deployment.headers)

@@ -1,0 +1,91 @@
+"""Which rows of a dataset each point uses, so that no point finds another's prompts in the server's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pytest_bench.errors import UsageError
+from pytest_bench.suite.plan import Point
+from pytest_bench.workload import Load
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of one point: `warmup` rows from `first`, then `measured` rows."""
+
+    first: int
+    warmup: int
+    measured: int
+    shared: bool
+    """Other points, or this one twice, use rows of it: what the server has cached may show."""
+
+
+def share_out(points: Sequence[Point], rows: int) -> dict[str, Share]:
+    """Rows for each of `points`, which all use one dataset of `rows` rows on one deployment. Pure.
+
+    Goes by the whole plan, whatever is selected, so that a point run alone uses the rows it always uses.
+    Points whose number of requests is not known share evenly what the others leave; a point that finds too
+    few rows left may use all of them, and is marked as sharing.
+    """
+    needs = {point.id: _need(point, rows) for point in points}
+    known = sum(
+        warmup + measured
+        for warmup, measured in needs.values()
+        if warmup is not None and measured is not None
+    )
+    open_ended = sum(1 for need in needs.values() if None in need)
+    spare = max(0, rows - known) // open_ended if open_ended else 0
+    shares: dict[str, Share] = {}
+    at = 0
+    for point in points:
+        warmup, measured = needs[point.id]
+        warmup = min(spare // 5, rows) if warmup is None else warmup
+        measured = spare - warmup if measured is None else measured
+        if measured > 0 and at + warmup + measured <= rows:
+            repeats = point.load is not None and (request_count(point.load) or measured + 1) > measured
+            shares[point.id] = Share(first=at, warmup=warmup, measured=measured, shared=repeats)
+            at += warmup + measured
+        else:
+            warmup = min(warmup, rows // 2)
+            shares[point.id] = Share(first=0, warmup=warmup, measured=rows - warmup, shared=True)
+    return shares
+
+
+def request_count(load: Load) -> int | None:
+    """How many requests a load issues; None where time decides."""
+    if load.pattern == "trace":
+        return len(load.trace_ns) if load.requests is None else min(load.requests, len(load.trace_ns))
+    if load.stages:
+        counts = [request_count(stage) for stage in load.stages]
+        return None if None in counts else sum(count for count in counts if count is not None)
+    return load.requests if load.duration_s is None or load.stop == "or" else None
+
+
+def salted(row: Mapping[str, Any], salt: str) -> dict[str, Any]:
+    """A copy of `row` whose prompt begins with `salt`: a prompt no server has cached.
+
+    Raises `UsageError` for a row whose prompt is given as token ids, which cannot be salted.
+    """
+    for column in ("prompt", "text"):
+        if isinstance(row.get(column), str):
+            return {**row, column: f"{salt} {row[column]}"}
+    messages = row.get("messages")
+    if isinstance(messages, list) and messages and isinstance(messages[0].get("content"), str):
+        first = messages[0] | {"content": f"{salt} {messages[0]['content']}"}
+        return {**row, "messages": [first, *messages[1:]]}
+    raise UsageError(
+        "a prompt that is not text cannot be salted: declare the warm-up with `samples: own` instead"
+    )
+
+
+def _need(point: Point, rows: int) -> tuple[int | None, int | None]:
+    """Rows for warming up and for measuring; None where the number of requests is not known."""
+    warmup: int | None = 0
+    if point.warmup is not None and point.warmup.samples == "own":
+        warmup = request_count(point.warmup.load)
+    if point.samples is not None and point.samples.order == "single":
+        return warmup, rows
+    measured = None if point.load is None else request_count(point.load)
+    return warmup, measured if measured is None else min(measured, rows)

@@ -1,0 +1,61 @@
+"""`summary.json`: what one point came to, as files and reports show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import read_json
+from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.records import PhaseResult
+from pytest_bench.verdict.outcome import Judgement
+
+SUMMARY_VERSION = 1
+NAME = "summary.json"
+
+
+class DatasetUsed(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows of which data a point used."""
+
+    name: str
+    digest: str
+    """sha256 over all rows in order."""
+    rows: int
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A point's measurement, the client's health, and the judgement on both."""
+
+    version: int = SUMMARY_VERSION
+    point: str
+    point_digest: str
+    nonce: str
+    judgement: Judgement
+    measurement: Measurement | None
+    """Of the phase that is judged; None where nothing could be measured."""
+    phases: tuple[PhaseResult, ...]
+    """Every phase in the order it ran, with the client's health."""
+    dataset: DatasetUsed | None
+    served: tuple[str, ...] = ()
+    """URLs of the endpoints."""
+    tokenizer: str | None = None
+    """Which tokenizer counted, and by which back end; None where none did."""
+    detail: dict[str, object] = {}
+    """What only this kind of point has to say."""
+
+
+def read_summary(folder: Path) -> Summary:
+    """The summary in a point's evidence folder. Raises `EvidenceError` for anything else."""
+    path = folder / NAME
+    raw = read_json(path)
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if version != SUMMARY_VERSION or isinstance(version, bool):
+        raise EvidenceError(
+            f"{path}: expected a summary of version {SUMMARY_VERSION}, found version {version!r}"
+        )
+    try:
+        return msgspec.convert(raw, Summary)
+    except msgspec.ValidationError as error:
+        raise EvidenceError(f"{path}: is no summary: {error}") from error

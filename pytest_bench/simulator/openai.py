@@ -1,0 +1,225 @@
+"""The wire of OpenAI chat and text completions, seen from the server."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from pytest_bench.simulator.behaviour import Behaviour
+from pytest_bench.simulator.output import Asked, Output, Timing, token_id
+from pytest_bench.simulator.script import Body, Stream
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+
+
+class _Part(msgspec.Struct):
+    type: str = "text"
+    text: str = ""
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[_Part] | None = None
+
+    def text(self) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content or [])
+
+
+class _Common(msgspec.Struct, kw_only=True):
+    model: str
+    max_tokens: int | None = None
+    stream: bool = False
+    stream_options: _StreamOptions | None = None
+    return_token_ids: bool = False
+
+
+class ChatRequest(_Common, kw_only=True):
+    """What of a chat request the simulator heeds."""
+
+    messages: list[_Message]
+    max_completion_tokens: int | None = None
+
+    def read(self) -> Asked:
+        texts = [message.text() for message in self.messages]
+        prompt = "\n".join(texts)
+        limit = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+        return _asked(self, prompt, texts[-1] if texts else "", len(prompt.split()), limit)
+
+
+class CompletionRequest(_Common, kw_only=True):
+    """What of a completion request the simulator heeds."""
+
+    prompt: str | list[int]
+
+    def read(self) -> Asked:
+        if isinstance(self.prompt, str):
+            return _asked(self, self.prompt, "", len(self.prompt.split()), self.max_tokens)
+        return _asked(self, " ".join(map(str, self.prompt)), "", len(self.prompt), self.max_tokens)
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """In what the two APIs differ."""
+
+    prefix: str
+    whole: str
+    chunk: str
+    chat: bool
+
+
+CHAT = Shape(prefix="chatcmpl", whole="chat.completion", chunk="chat.completion.chunk", chat=True)
+COMPLETION = Shape(prefix="cmpl", whole="text_completion", chunk="text_completion", chat=False)
+
+
+def stream(
+    shape: Shape,
+    asked: Asked,
+    output: Output,
+    behaviour: Behaviour,
+    timing: Timing,
+    *,
+    number: int,
+    cached: bool,
+) -> Stream:
+    """The events of one answer: role, content, finish reason, usage, [DONE]."""
+    head = _envelope(shape, shape.chunk, behaviour, number)
+    every_chunk = behaviour.usage == "every_chunk" or (
+        behaviour.usage == "as_asked" and asked.continuous_usage
+    )
+    final = (
+        every_chunk or behaviour.usage == "final" or (behaviour.usage == "as_asked" and asked.include_usage)
+    )
+    told = 0
+
+    def event(choice: bytes) -> bytes:
+        usage = b',"usage":' + _usage(asked, output, told, cached=cached) if every_chunk else b""
+        return b'%b,"choices":[{"index":0,%b}]%b}' % (head, choice, usage)
+
+    payloads: list[bytes] = []
+    counts: list[int] = []
+    due: list[int] = []
+    if shape.chat and behaviour.role_first:
+        payloads.append(event(b'"delta":{"role":"assistant","content":""},"finish_reason":null'))
+        counts.append(0)
+        due.append(0)
+    for field, pieces in _split(shape, output, behaviour):
+        told += len(pieces)
+        payloads.append(event(_delta(shape, field, pieces, token_ids=asked.token_ids)))
+        counts.append(len(pieces))
+    content = len(payloads) - len(due)
+    due += timing.schedule(content, behaviour.tokens_per_event)
+    tail = len(payloads)
+    last = due[-1] if content else timing.first_ns
+
+    blank = b'"delta":{}' if shape.chat else b'"text":""'
+    payloads.append(event(b'%b,"finish_reason":"%b"' % (blank, output.finish_reason.encode())))
+    if final:
+        payloads.append(b'%b,"choices":[],"usage":%b}' % (head, _usage(asked, output, told, cached=cached)))
+    payloads.append(b"[DONE]")
+    closing = len(payloads) - tail
+    return Stream(
+        payloads=payloads,
+        due_ns=due + [last] * closing,
+        tokens=counts + [0] * closing,
+        tail=tail,
+    )
+
+
+def body(
+    shape: Shape,
+    asked: Asked,
+    output: Output,
+    behaviour: Behaviour,
+    timing: Timing,
+    *,
+    number: int,
+    cached: bool,
+) -> Body:
+    """The same answer in one piece."""
+    pieces, thoughts = output.pieces, output.reasoning_tokens if shape.chat else 0
+    choice: dict[str, Any] = {"index": 0, "finish_reason": output.finish_reason, "logprobs": None}
+    if shape.chat:
+        choice["message"] = {"role": "assistant", "content": "".join(pieces[thoughts:])}
+        if thoughts:
+            choice["message"][behaviour.reasoning_field] = "".join(pieces[:thoughts])
+    else:
+        choice["text"] = "".join(pieces)
+    if asked.token_ids:
+        choice["token_ids"] = [token_id(piece) for piece in pieces]
+    data = b'%b,"choices":%b' % (
+        _envelope(shape, shape.whole, behaviour, number),
+        msgspec.json.encode([choice]),
+    )
+    if behaviour.usage != "never":
+        data += b',"usage":' + _usage(asked, output, len(pieces), cached=cached)
+    due = timing.due_ns(max(0, len(pieces) - 1))
+    return Body(data=data + b"}", due_ns=due, tokens=len(pieces))
+
+
+def error(status: int, message: str, kind: str, code: str | None = None) -> Body:
+    """An error as OpenAI servers word it."""
+    detail = {"message": message, "type": kind, "param": None, "code": code}
+    return Body(status=status, data=msgspec.json.encode({"error": detail}))
+
+
+def _asked(request: _Common, prompt: str, last: str, prompt_tokens: int, limit: int | None) -> Asked:
+    if limit is not None and limit < 1:
+        raise ValueError(f"max_tokens is {limit}: expected 1 or more")
+    options = request.stream_options or _StreamOptions()
+    return Asked(
+        prompt=prompt,
+        last=last,
+        prompt_tokens=prompt_tokens,
+        max_tokens=limit,
+        stream=request.stream,
+        include_usage=options.include_usage,
+        continuous_usage=options.continuous_usage_stats,
+        token_ids=request.return_token_ids,
+    )
+
+
+def _envelope(shape: Shape, kind: str, behaviour: Behaviour, number: int) -> bytes:
+    head = {
+        "id": f"{shape.prefix}-{number}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": behaviour.model,
+    }
+    return msgspec.json.encode(head)[:-1]
+
+
+def _split(shape: Shape, output: Output, behaviour: Behaviour) -> list[tuple[str, list[str]]]:
+    """The tokens of each event, and the field they come in: no event holds both reasoning and content."""
+    size = behaviour.tokens_per_event
+    thoughts = output.reasoning_tokens if shape.chat else 0
+    parts = ((behaviour.reasoning_field, output.pieces[:thoughts]), ("content", output.pieces[thoughts:]))
+    return [
+        (field, pieces[start : start + size])
+        for field, pieces in parts
+        for start in range(0, len(pieces), size)
+    ]
+
+
+def _delta(shape: Shape, field: str, pieces: list[str], *, token_ids: bool) -> bytes:
+    text = msgspec.json.encode(pieces[0] if len(pieces) == 1 else "".join(pieces))
+    delta = b'"delta":{"%b":%b}' % (field.encode(), text) if shape.chat else b'"text":' + text
+    ids = b',"token_ids":' + msgspec.json.encode([token_id(piece) for piece in pieces]) if token_ids else b""
+    return b'%b,"finish_reason":null%b' % (delta, ids)
+
+
+def _usage(asked: Asked, output: Output, told: int, *, cached: bool) -> bytes:
+    usage: dict[str, Any] = {
+        "prompt_tokens": asked.prompt_tokens,
+        "completion_tokens": told,
+        "total_tokens": asked.prompt_tokens + told,
+        "prompt_tokens_details": {"cached_tokens": asked.prompt_tokens if cached else 0},
+    }
+    if output.reasoning_tokens:
+        usage["completion_tokens_details"] = {"reasoning_tokens": min(told, output.reasoning_tokens)}
+    return msgspec.json.encode(usage)

@@ -1,0 +1,202 @@
+"""What the simulator says, how much of it, and how fast: deterministic in the prompt and the seed."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import zlib
+from hashlib import shake_128
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench.errors import UsageError
+from pytest_bench.simulator.behaviour import Behaviour, Distribution
+
+WORDS: tuple[str, ...] = tuple(
+    f" {head}{vowel}{end}" for head in "bdfghjklmnprstvz" for vowel in "aeio" for end in "lnrs"
+)
+"""256 words, one a byte of a digest. One word is one token."""
+
+EOS = "</s>"
+EOS_ID = 2
+DEFAULT_TOKENS = 16
+
+_PIECE = re.compile(r"\s*\S+|\s+")
+
+
+class Asked(msgspec.Struct, kw_only=True):
+    """What a request for text asks, whatever its API."""
+
+    prompt: str
+    last: str = ""
+    """The last message of a conversation."""
+    prompt_tokens: int
+    max_tokens: int | None = None
+    stream: bool = False
+    include_usage: bool = False
+    continuous_usage: bool = False
+    token_ids: bool = False
+
+
+class Output(msgspec.Struct, kw_only=True):
+    """What is answered: the output token by token."""
+
+    pieces: list[str]
+    reasoning_tokens: int = 0
+    """So many of the first pieces are reasoning."""
+    finish_reason: str = "stop"
+
+
+class Timing(msgspec.Struct, kw_only=True):
+    """When the tokens of one request exist, after the start of service."""
+
+    first_ns: int
+    gaps_ns: list[int] | int
+    """Between tokens: one for all, or each."""
+
+    def due_ns(self, token: int) -> int:
+        """When the token of this position is there."""
+        if isinstance(self.gaps_ns, int):
+            return self.first_ns + token * self.gaps_ns
+        return self.first_ns + sum(self.gaps_ns[:token])
+
+    def schedule(self, events: int, tokens_per_event: int) -> list[int]:
+        """When each event is due: its tokens come together, a step of so many gaps after the event before."""
+        if isinstance(self.gaps_ns, int):
+            step = self.gaps_ns * tokens_per_event
+            return [self.first_ns + event * step for event in range(events)]
+        due = [self.first_ns]
+        for event in range(1, events):
+            due.append(due[-1] + sum(self.gaps_ns[(event - 1) * tokens_per_event : event * tokens_per_event]))
+        return due[:events]
+
+
+def token_id(piece: str) -> int:
+    """A stable id, as a tokenizer would have one."""
+    return EOS_ID if piece == EOS else 10 + zlib.crc32(piece.encode()) % 30_000
+
+
+class Answers:
+    """Answers from a file, found by the prompt."""
+
+    def __init__(self, path: Path) -> None:
+        """Read JSONL of {prompt, answer}. Raises `UsageError` with file and line."""
+        self._answers: dict[str, str] = {}
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError as error:
+            raise UsageError(f"{path}: the simulator's answers cannot be read: {error.strerror}") from error
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = msgspec.json.decode(line, type=_Row)
+            except msgspec.DecodeError as error:
+                raise UsageError(
+                    f"{path}:{number}: expected {{prompt, answer}}, both text: {error}"
+                ) from error
+            self._answers[row.prompt] = row.answer
+        self._by_length = sorted(self._answers, key=len, reverse=True)
+
+    def find(self, asked: Asked) -> str | None:
+        """By the whole prompt, by the last message, else by the longest known prompt inside (few-shot)."""
+        for prompt in (asked.prompt, asked.last):
+            if prompt in self._answers:
+                return self._answers[prompt]
+        return next((self._answers[known] for known in self._by_length if known in asked.prompt), None)
+
+
+class _Row(msgspec.Struct):
+    prompt: str
+    answer: str
+
+
+def produce(
+    asked: Asked, behaviour: Behaviour, answers: Answers | None, *, number: int, in_flight: int, empty: bool
+) -> Output:
+    """The output of the request of this number, with the cheats that apply to it."""
+    cheats = frozenset(behaviour.cheat) if in_flight >= behaviour.cheat_in_flight else frozenset()
+    known = answers.find(asked) if answers is not None else None
+    if known is not None and not cheats & {"different_output", "unstable_output"}:
+        pieces = _PIECE.findall(known)
+        wanted = len(pieces) if asked.max_tokens is None else min(len(pieces), asked.max_tokens)
+        finish = "length" if wanted < len(pieces) else "stop"
+    else:
+        wanted = _length(asked, behaviour, number)
+        finish = "length" if wanted == asked.max_tokens else "stop"
+        salt = "different" if "different_output" in cheats else ""
+        pieces = _words(asked.prompt, f"{salt}{number}" if "unstable_output" in cheats else salt, wanted)
+    if "short_output" in cheats:
+        wanted, finish = max(1, wanted // 4), "stop"
+    if empty or "empty_output" in cheats:
+        wanted, finish = 0, "stop"
+    pieces = pieces[:wanted]
+    if "first_eos" in cheats:
+        pieces = [EOS, *pieces[: wanted - 1]]
+    if "trailing_eos" in cheats:
+        pieces = [*pieces, EOS, EOS, EOS]
+    return Output(
+        pieces=pieces,
+        reasoning_tokens=min(behaviour.reasoning_tokens, len(pieces)),
+        finish_reason=finish,
+    )
+
+
+def time_tokens(behaviour: Behaviour, tokens: int, *, number: int, speedup: float) -> Timing:
+    """Times of one request's tokens; an answer from the cache is `speedup` times faster."""
+    scale = 1e6 / speedup
+    if behaviour.ttft_distribution == behaviour.itl_distribution == "constant":
+        return Timing(first_ns=round(behaviour.ttft_ms * scale), gaps_ns=round(behaviour.itl_ms * scale))
+    source = _source(behaviour, number, 1)
+    first = draw(source, behaviour.ttft_distribution, behaviour.ttft_ms, behaviour.spread)
+    gaps = [
+        round(draw(source, behaviour.itl_distribution, behaviour.itl_ms, behaviour.spread) * scale)
+        for _ in range(tokens - 1)
+    ]
+    return Timing(first_ns=round(first * scale), gaps_ns=gaps)
+
+
+def time_video_ns(behaviour: Behaviour, *, number: int, speedup: float) -> int:
+    """How long one video takes."""
+    source = _source(behaviour, number, 2)
+    return round(
+        draw(source, behaviour.video_distribution, behaviour.video_ms, behaviour.spread) * 1e6 / speedup
+    )
+
+
+def draw(source: random.Random, distribution: Distribution, mean: float, spread: float) -> float:
+    """One value of this mean; `spread` as the knob of that name says. Never negative."""
+    match distribution:
+        case "constant":
+            return mean
+        case "uniform":
+            return max(0.0, mean * (1 + spread * (2 * source.random() - 1)))
+        case "exponential":
+            return source.expovariate(1 / mean) if mean else 0.0
+        case "lognormal":
+            # For a mean m and a relative deviation c: sigma² = ln(1 + c²), mu = ln m - sigma² / 2.
+            variance = math.log1p(spread**2)
+            return source.lognormvariate(math.log(mean) - variance / 2, math.sqrt(variance)) if mean else 0.0
+
+
+def _source(behaviour: Behaviour, number: int, purpose: int) -> random.Random:
+    return random.Random(f"{behaviour.seed}/{number}/{purpose}")  # noqa: S311 # draws, not secrets
+
+
+def _length(asked: Asked, behaviour: Behaviour, number: int) -> int:
+    if behaviour.output_tokens is None:
+        return DEFAULT_TOKENS if asked.max_tokens is None else asked.max_tokens
+    source = _source(behaviour, number, 0)
+    drawn = draw(source, behaviour.output_distribution, float(behaviour.output_tokens), behaviour.spread)
+    length = max(min(1, behaviour.output_tokens), round(drawn))
+    return length if asked.max_tokens is None else min(length, asked.max_tokens)
+
+
+def _words(prompt: str, salt: str, count: int) -> list[str]:
+    """Words by the bytes of an extendable digest: a longer answer to the same prompt continues the shorter."""
+    words = [WORDS[byte] for byte in shake_128(f"{salt}\0{prompt}".encode()).digest(count)]
+    if words:
+        words[0] = words[0].lstrip()
+    return words

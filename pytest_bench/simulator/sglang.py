@@ -1,0 +1,88 @@
+"""The wire of SGLang's `/generate`, seen from the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pytest_bench.simulator.behaviour import Behaviour
+from pytest_bench.simulator.output import Asked, Output, Timing, token_id
+from pytest_bench.simulator.script import Body, Stream
+
+
+class _Sampling(msgspec.Struct):
+    max_new_tokens: int | None = None
+
+
+class GenerateRequest(msgspec.Struct, kw_only=True):
+    """What of a request the simulator heeds."""
+
+    text: str | None = None
+    input_ids: list[int] | None = None
+    sampling_params: _Sampling | None = None
+    stream: bool = False
+
+    def read(self) -> Asked:
+        """Raises `ValueError` for a request with neither text nor ids, or with both."""
+        if (self.text is None) == (self.input_ids is None):
+            raise ValueError("expected either text or input_ids")
+        ids = self.input_ids or []
+        prompt = self.text if self.text is not None else " ".join(map(str, ids))
+        limit = self.sampling_params.max_new_tokens if self.sampling_params is not None else None
+        if limit is not None and limit < 1:
+            raise ValueError(f"max_new_tokens is {limit}: expected 1 or more")
+        return Asked(
+            prompt=prompt,
+            prompt_tokens=len(ids) if self.text is None else len(prompt.split()),
+            max_tokens=limit,
+            stream=self.stream,
+        )
+
+
+def stream(
+    asked: Asked, output: Output, behaviour: Behaviour, timing: Timing, *, number: int, cached: bool
+) -> Stream:
+    """Events that each hold the text so far, or with the knob `incremental` what is new; the last says why it ended."""
+    size = behaviour.tokens_per_event
+    ends = [*range(size, len(output.pieces), size), len(output.pieces)]
+    payloads, counts = [], []
+    first = 0
+    for end in ends:
+        start = first if behaviour.incremental else 0
+        payloads.append(_answer(asked, output, start, end, number=number, cached=cached))
+        counts.append(end - first)
+        first = end
+    due = timing.schedule(len(ends), size)
+    return Stream(
+        payloads=[*payloads, b"[DONE]"], due_ns=[*due, due[-1]], tokens=[*counts, 0], tail=len(payloads)
+    )
+
+
+def body(asked: Asked, output: Output, timing: Timing, *, number: int, cached: bool) -> Body:
+    """The same answer in one piece."""
+    count = len(output.pieces)
+    data = _answer(asked, output, 0, count, number=number, cached=cached)
+    return Body(data=data, due_ns=timing.due_ns(max(0, count - 1)), tokens=count)
+
+
+def _answer(asked: Asked, output: Output, start: int, end: int, *, number: int, cached: bool) -> bytes:
+    finish: dict[str, Any] | None = None
+    if end == len(output.pieces):
+        finish = {"type": output.finish_reason}
+        if output.finish_reason == "length":
+            finish["length"] = end
+    pieces = output.pieces[start:end]
+    return msgspec.json.encode(
+        {
+            "text": "".join(pieces),
+            "output_ids": [token_id(piece) for piece in pieces],
+            "meta_info": {
+                "id": str(number),
+                "finish_reason": finish,
+                "prompt_tokens": asked.prompt_tokens,
+                "completion_tokens": end,
+                "cached_tokens": asked.prompt_tokens if cached else 0,
+            },
+        }
+    )

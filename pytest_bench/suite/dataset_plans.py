@@ -1,0 +1,96 @@
+"""A suite's datasets as declared. Rows are read later, by whoever runs a point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, Literal
+
+import msgspec
+
+from pytest_bench.suite.checking import as_json
+from pytest_bench.suite.context import Context
+from pytest_bench.suite.names import name_complaint
+from pytest_bench.suite.plan import DatasetPlan
+from pytest_bench.suite.problems import did_you_mean, one_of
+from pytest_bench.suite.schema import DatasetSection
+from pytest_bench.suite.sweep import Value, segment
+from pytest_bench.suite.vocabulary import ApiWords
+
+Format = Literal["jsonl", "json", "csv", "sharegpt", "parquet"]
+
+SUFFIXES: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
+"""Formats that a file's suffix stands for. ShareGPT files end in .json too: they are named in the suite."""
+
+LENGTHS: dict[str, str] = {"isl": "input_tokens", "osl": "output_tokens"}
+"""Fields of a synthetic dataset that sweeps set."""
+
+
+def plan_datasets(context: Context, sections: Mapping[str, Any]) -> dict[str, DatasetPlan | None]:
+    """The suite's datasets by name; None for one that has problems, so that points may still refer to it."""
+    plans: dict[str, DatasetPlan | None] = {}
+    for name, value in sections.items():
+        path = ("datasets", name)
+        section = context.check(DatasetSection, path, value)
+        complaint = name_complaint(name)
+        if complaint:
+            context.problems.add(context.document.key_mark(path), complaint)
+        plans[name] = None if section is None else _plan(context, name, section)
+    return plans
+
+
+def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
+    path = ("datasets", name)
+    file = None if section.path is None else context.file((*path, "path"), section.path)
+    chosen: Format | None = section.format
+    if file is not None and chosen is None:
+        chosen = SUFFIXES.get(PurePath(file).suffix.lower())
+        if chosen is None:
+            context.problem(
+                (*path, "path"), f"is {section.path!r}, whose suffix names no format; add `format:`"
+            )
+    return DatasetPlan(
+        name=name,
+        path=None if file is None else str(file),
+        format=chosen,
+        columns=section.columns or {},
+        synthetic=None if section.synthetic is None else as_json(section.synthetic),
+        origin=str(context.document.key_mark(path)),
+    )
+
+
+def check_columns(context: Context, dataset: DatasetPlan, api: ApiWords) -> None:
+    """Record the columns of `dataset` that `api` does not read."""
+    for column in dataset.columns:
+        if column not in api.columns:
+            context.problems.add(
+                context.document.key_mark(("datasets", dataset.name, "columns", column)),
+                f"unknown column {column!r} of the API; expected {one_of(api.columns)}"
+                f"{did_you_mean(column, api.columns)}",
+            )
+
+
+def with_lengths(dataset: DatasetPlan, values: Mapping[str, Value]) -> DatasetPlan:
+    """The synthetic dataset with the lengths of a sweep, under a name that says so."""
+    lengths = {name: values[name] for name in LENGTHS if name in values}
+    if not lengths or dataset.synthetic is None:
+        return dataset
+    fixed = {
+        LENGTHS[name]: {
+            "distribution": "fixed",
+            "mean": float(value),
+            "stddev": None,
+            "min": None,
+            "max": None,
+        }
+        for name, value in lengths.items()
+    }
+    return msgspec.structs.replace(
+        dataset, name=f"{dataset.name}-{segment(lengths)}", synthetic={**dataset.synthetic, **fixed}
+    )

@@ -1,0 +1,182 @@
+"""A suite's deployment, command-line overrides applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pytest_bench.errors import UsageError
+from pytest_bench.suite.checking import as_json
+from pytest_bench.suite.context import Context
+from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
+from pytest_bench.suite.problems import Mark, Problems
+from pytest_bench.suite.schema import DeploymentSection, GenerationSection, SecretSection
+from pytest_bench.suite.vocabulary import ApiWords
+
+SIMULATOR = "simulator"
+
+_OWN_BODY_FIELDS = frozenset({"model", "stream", "messages", "prompt", "text", "input_ids"})
+"""Body fields that the API writes itself."""
+_KEY_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key"})
+_OWN_HEADERS = frozenset({"host", "content-length", "content-type", "connection", "transfer-encoding"})
+
+
+def plan_deployment(
+    context: Context, suite: str, value: Mapping[str, Any]
+) -> tuple[DeploymentPlan, ApiWords] | None:
+    """The deployment of `suite`, with what is known of its API. None where it has problems."""
+    path = ("deployment",)
+    section = context.check(DeploymentSection, path, value)
+    if section is None:
+        api = value.get("api")
+        if isinstance(api, str):
+            context.known((*path, "api"), "API", api, context.vocabulary.apis)
+        return None
+    overrides = context.overrides
+    words = context.known((*path, "api"), "API", section.api, context.vocabulary.apis)
+    _check_behaviour(context, section)
+    headers = _headers(context, section)
+    written = _written_endpoints(context, section)
+    if words is None:
+        return None
+    key_env = overrides.api_key_env
+    plan = DeploymentPlan(
+        suite=suite,
+        api=section.api,
+        api_reference=words.reference,
+        model=overrides.served_model or section.model,
+        endpoints=tuple(url.rstrip("/") for url in overrides.endpoints) or written,
+        simulator=section.simulator,
+        simulator_from_command_line=overrides.endpoints == (SIMULATOR,),
+        probe=section.probe,
+        ready_timeout_s=section.ready_timeout_s,
+        headers=headers,
+        api_key=Secret(from_env=key_env) if key_env else _secret(section.api_key),
+        stream=_stream(context, section, words),
+        parameters=_parameters(context, section.generation),
+        tokens=_tokens(context, section),
+        cache_reset=section.cache_reset,
+        metrics_path=section.metrics_path,
+        origin=str(context.document.key_mark(path)),
+    )
+    return plan, words
+
+
+def endpoint_problem(deployment: DeploymentPlan) -> str | None:
+    """Why a selected deployment cannot be reached, and the ways out; None where it has an endpoint."""
+    if deployment.endpoints:
+        return None
+    return (
+        f"{deployment.origin}: the deployment of suite {deployment.suite!r} has no endpoint; "
+        "give its URL with --endpoint=URL or as `endpoint:` in the suite, "
+        f"or ask for the built-in server with --endpoint={SIMULATOR}"
+    )
+
+
+def check_endpoints(urls: tuple[str, ...], mark: Mark | None, name: str, problems: Problems) -> None:
+    """Record what is wrong with a list of endpoints called `name`."""
+    for position, url in enumerate(urls):
+        complaint = _url_complaint(url)
+        if complaint:
+            problems.add(mark, f"{name} {complaint}")
+        elif url.rstrip("/") in (other.rstrip("/") for other in urls[:position]):
+            problems.add(mark, f"{name} repeats {url!r}; expected each endpoint once")
+    if SIMULATOR in urls and len(urls) > 1:
+        problems.add(mark, f"{name} names the {SIMULATOR} beside URLs; expected one or the other")
+
+
+def _url_complaint(url: str) -> str | None:
+    if url == SIMULATOR:
+        return None
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urlsplit("")
+    if parts.username is not None or parts.password is not None:
+        return "holds credentials; give a key as `api_key: {from_env: NAME}` or with --api-key-env NAME"
+    plain = url.isprintable() and not any(letter.isspace() for letter in url)
+    if not plain or parts.scheme not in ("http", "https") or not host or port == 0:
+        return f"is {url!r}, no endpoint; expected a URL such as http://host:8000, or {SIMULATOR!r}"
+    if parts.query or parts.fragment:
+        return f"is {url!r}; expected a URL without query and fragment"
+    return None
+
+
+def _written_endpoints(context: Context, section: DeploymentSection) -> tuple[str, ...]:
+    if section.endpoint == [""]:
+        return ()
+    path = ("deployment", "endpoint")
+    check_endpoints(tuple(section.endpoint), context.mark(path), "deployment.endpoint", context.problems)
+    return tuple(url.rstrip("/") for url in section.endpoint)
+
+
+def _check_behaviour(context: Context, section: DeploymentSection) -> None:
+    try:
+        context.vocabulary.check_simulator(section.simulator)
+    except UsageError as error:
+        context.problem(("deployment", "simulator"), f"is no behaviour of the simulator: {error}")
+
+
+def _headers(context: Context, section: DeploymentSection) -> dict[str, str | Secret]:
+    headers: dict[str, str | Secret] = {}
+    for name, value in section.headers.items():
+        path = ("deployment", "headers", name)
+        folded = name.lower()
+        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+            context.problem(path, "is no header name; expected letters, digits and hyphens")
+        elif folded in _OWN_HEADERS:
+            context.problem(path, "is written by the load engine itself; leave it out")
+        elif folded == "authorization" and (section.api_key or context.overrides.api_key_env):
+            context.problem(
+                path, "is given beside an API key, which is sent in the same header; expected one of them"
+            )
+        elif isinstance(value, str) and folded in _KEY_HEADERS:
+            context.problem(path, "holds a key, which a suite never does; expected {from_env: NAME}")
+        elif isinstance(value, str) and not (value.isascii() and value.isprintable()):
+            context.problem(path, "has a value that no header can have; expected printable ASCII")
+        headers[name] = value if isinstance(value, str) else Secret(from_env=value.from_env)
+    return headers
+
+
+def _secret(section: SecretSection | None) -> Secret | None:
+    return None if section is None else Secret(from_env=section.from_env)
+
+
+def _stream(context: Context, section: DeploymentSection, words: ApiWords) -> bool:
+    asked = section.generation.stream
+    if asked and not words.streaming:
+        context.problem(
+            ("deployment", "generation", "stream"),
+            f"is true, but the API {section.api!r} has no streams; leave it out",
+        )
+    return words.streaming if asked is None else asked
+
+
+def _parameters(context: Context, generation: GenerationSection) -> dict[str, Any]:
+    named = {
+        name: value
+        for name, value in as_json(generation).items()
+        if value is not None and name not in ("stream", "extra_body")
+    }
+    path = ("deployment", "generation", "extra_body")
+    for name in generation.extra_body:
+        if name in _OWN_BODY_FIELDS:
+            context.problem((*path, name), "is written by the API itself; leave it out")
+        elif name in named:
+            context.problem((*path, name), "is also given in generation; expected it once")
+    return {**named, **generation.extra_body}
+
+
+def _tokens(context: Context, section: DeploymentSection) -> TokensPlan:
+    values = as_json(section.tokens)
+    asked = context.overrides.tokenizer
+    if asked is not None:
+        beside_us = context.root / asked
+        values["tokenizer"] = str(beside_us) if beside_us.exists() else asked
+    elif section.tokens.tokenizer is not None:
+        file = context.file(("deployment", "tokens", "tokenizer"), section.tokens.tokenizer)
+        # A hub id looks like a relative path: it is one where something is there.
+        values["tokenizer"] = str(file) if file.exists() else section.tokens.tokenizer
+    return TokensPlan(**values)

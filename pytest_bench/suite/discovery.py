@@ -1,0 +1,65 @@
+"""Where suites are found: a matter of folders and file names, without importing any Python."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+_NEVER_ENTERED = frozenset({"__pycache__", "node_modules", "venv", "build", "dist"})
+
+
+def discover(
+    args: Sequence[str], rootdir: Path, testpaths: Sequence[str], *, cwd: Path | None = None
+) -> list[Path]:
+    """Suite files that a pytest call asks for, sorted, each once.
+
+    These are the `*.yaml` directly in a folder given in `args`, and in its subfolders that hold a
+    `test_*.py`. A file or node id means its folder alone. Without `args`, `testpaths` below `rootdir` take
+    their place, and without those the working folder. What does not exist is passed over: pytest says so.
+    """
+    cwd = cwd or Path.cwd()
+    wanted = [cwd / arg.partition("::")[0] for arg in args]
+    if not wanted:
+        wanted = list(_testpaths(rootdir, testpaths)) or [cwd]
+    found: set[Path] = set()
+    for path in map(_normal, wanted):
+        folders = _with_tests(path) if path.is_dir() else [path.parent] if path.is_file() else []
+        for folder in folders:
+            found.update(_suites(folder))
+    return sorted(found)
+
+
+def _testpaths(rootdir: Path, testpaths: Iterable[str]) -> Iterator[Path]:
+    """`testpaths` may hold shell patterns, as in pytest itself."""
+    for pattern in testpaths:
+        relative = os.path.relpath(rootdir / pattern, rootdir)
+        if relative == ".":
+            yield rootdir
+        elif not relative.startswith(".."):
+            yield from sorted(rootdir.glob(relative))
+        else:
+            yield rootdir / pattern
+
+
+def _with_tests(folder: Path) -> Iterator[Path]:
+    """The folder itself, and every folder below it that holds tests."""
+    yield folder
+    for current, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name not in _NEVER_ENTERED
+        )
+        here = Path(current)
+        if here != folder and any(name.startswith("test_") and name.endswith(".py") for name in files):
+            yield here
+
+
+def _suites(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.suffix == ".yaml" and path.is_file()]
+    except OSError:
+        return []
+
+
+def _normal(path: Path) -> Path:
+    return Path(os.path.normpath(path))

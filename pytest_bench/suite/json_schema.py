@@ -1,0 +1,76 @@
+"""The suite language as a JSON Schema, so that editors complete and check suites while they are written."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import Field, create_model
+
+from pytest_bench.suite.points import with_fields
+from pytest_bench.suite.schema import (
+    AuditSection,
+    DatasetSection,
+    DeploymentSection,
+    EvalSection,
+    LimitsSection,
+    PerfSection,
+    SuiteSection,
+)
+from pytest_bench.suite.vocabulary import Vocabulary
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The JSON Schema of a suite file under `vocabulary`: its APIs, audits and evals included.
+
+    It describes shapes; references, metrics and what a load pattern takes are judged when a plan is made.
+    """
+    parts: dict[str, Any] = {
+        "deployment": (_deployment(vocabulary), ...),
+        "datasets": (dict[str, DatasetSection], Field(default_factory=dict)),
+        "named_bounds": (dict[str, LimitsSection], Field(default_factory=dict)),
+        "perf": (dict[str, PerfSection], Field(default_factory=dict)),
+        "audit": (_audits(vocabulary), Field(default_factory=dict)),
+        "eval": (_evals(vocabulary), Field(default_factory=dict)),
+    }
+    suite = create_model("Suite", __base__=SuiteSection, __doc__=SuiteSection.__doc__, **parts)
+    return {"$schema": DIALECT, **suite.model_json_schema()}
+
+
+def _deployment(vocabulary: Vocabulary) -> type[DeploymentSection]:
+    return create_model(
+        "Deployment",
+        __base__=DeploymentSection,
+        __doc__=DeploymentSection.__doc__,
+        api=(_one_of(vocabulary.apis), Field(description=DeploymentSection.model_fields["api"].description)),
+    )
+
+
+def _audits(vocabulary: Vocabulary) -> Any:  # noqa: ANN401 # a type made at run time
+    """Mappings of audit points, each with the fields of the audit that it names."""
+    points = [
+        create_model(
+            f"Audit_{test}",
+            __base__=with_fields(AuditSection, words.fields),
+            __doc__=words.fields.__doc__,
+            test=(_one_of([test]), Field(description=AuditSection.model_fields["test"].description)),
+        )
+        for test, words in vocabulary.audits.items()
+    ]
+    point: Any = functools.reduce(operator.or_, points) if points else AuditSection
+    return dict[str, point]
+
+
+def _evals(vocabulary: Vocabulary) -> Any:  # noqa: ANN401 # a type made at run time
+    fields = vocabulary.eval_fields
+    point: Any = EvalSection if fields is None else with_fields(EvalSection, fields)
+    return dict[str, point]
+
+
+def _one_of(words: Iterable[str]) -> Any:  # noqa: ANN401 # a type made at run time
+    known = tuple(words)
+    return Literal[known] if known else str

@@ -1,0 +1,134 @@
+"""Suite files to one plan, or to one error that holds every problem of every file."""
+
+from __future__ import annotations
+
+import math
+import os.path
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pytest_bench.suite.context import Context, Overrides
+from pytest_bench.suite.dataset_plans import plan_datasets
+from pytest_bench.suite.deployments import check_endpoints, plan_deployment
+from pytest_bench.suite.include import Reader
+from pytest_bench.suite.limits import check_named
+from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Kind, Plan, Point
+from pytest_bench.suite.points import PointPlanner
+from pytest_bench.suite.problems import Mark, Problems
+from pytest_bench.suite.schema import SuiteSection
+from pytest_bench.suite.vocabulary import Vocabulary
+
+
+def load_plan(
+    files: Sequence[Path],
+    vocabulary: Vocabulary,
+    overrides: Overrides,
+    environ: Mapping[str, str],
+    *,
+    root: Path | None = None,
+) -> Plan:
+    """Read the suites in `files`, in that order, and plan every point they declare.
+
+    `environ` is what `${VAR}` in values is read from. `root` is the folder that positions and file names are
+    shown relative to, the working folder unless given. Reads the suites, what they include, and the traces
+    they name; nothing else, and no dataset. Raises `SuiteError` with all problems of all files at once.
+    """
+    root = Path(os.path.normpath((root or Path()).absolute()))
+    problems = Problems()
+    _check_overrides(overrides, problems)
+    reader = Reader(root, environ, problems)
+    deployments: dict[str, DeploymentPlan] = {}
+    datasets: dict[str, dict[str, DatasetPlan]] = {}
+    points: list[Point] = []
+    named: dict[str, Mark] = {}
+    for file in dict.fromkeys(Path(os.path.normpath(root / file)) for file in files):
+        document = reader.read_suite(file)
+        if document is None:
+            continue
+        context = Context(document, root, vocabulary, overrides, problems)
+        section = context.check(SuiteSection, (), document.value)
+        if section is None:
+            section = _salvaged(document.value)
+        else:
+            name, mark = section.suite, document.mark(("suite",))
+            if name in named:
+                problems.add(
+                    mark, f"the suite {name!r} is also declared at {named[name]}; expected unique names"
+                )
+            named.setdefault(name, mark)
+        _plan_suite(context, section, deployments, datasets, points)
+    if problems:
+        raise problems.error()
+    return Plan(
+        deployments=deployments,
+        datasets=datasets,
+        points=tuple(points),
+        files=reader.digests,
+        duration_scale=overrides.duration_scale,
+    )
+
+
+def _salvaged(value: object) -> SuiteSection:
+    """What is well-formed of a suite that is not, so that the problems of its parts are reported too."""
+    found = value if isinstance(value, dict) else {}
+    sections: dict[str, Any] = {
+        name: {key: part for key, part in found[name].items() if isinstance(part, dict)}
+        for name in ("datasets", "named_bounds", *get_args(Kind))
+        if isinstance(found.get(name), dict)
+    }
+    deployment = found.get("deployment")
+    sections["deployment"] = deployment if isinstance(deployment, dict) else {}
+    return SuiteSection.model_construct(None, suite="?", **sections)
+
+
+def _plan_suite(
+    context: Context,
+    section: SuiteSection,
+    deployments: dict[str, DeploymentPlan],
+    datasets: dict[str, dict[str, DatasetPlan]],
+    points: list[Point],
+) -> None:
+    """Add what a suite declares; what has problems is recorded and left out."""
+    deployment = plan_deployment(context, section.suite, section.deployment) if section.deployment else None
+    planner = PointPlanner(
+        context,
+        section.suite,
+        None if deployment is None else deployment[1],
+        plan_datasets(context, section.datasets),
+        check_named(context, section.named_bounds),
+    )
+    makers = {"perf": planner.perf, "audit": planner.audit, "eval": planner.eval}
+    # Perf comes first whatever is run first: audits refer to perf points.
+    made: dict[str, list[Point]] = {
+        kind: [point for name, value in getattr(section, kind).items() for point in make(name, value)]
+        for kind, make in makers.items()
+    }
+    value = context.document.value
+    for kind in makers:
+        if getattr(section, kind) and kind not in section.order:
+            context.problem(("order",), f"leaves out {kind!r}, which this suite declares")
+    if isinstance(value, dict) and not any(value.get(kind) for kind in makers):
+        context.problems.add(
+            context.mark(()), "the suite declares no points; expected some under perf, audit or eval"
+        )
+    if deployment is not None:
+        deployments[section.suite] = deployment[0]
+    datasets[section.suite] = planner.datasets
+    points.extend(point for kind in section.order for point in made[kind])
+
+
+def _check_overrides(overrides: Overrides, problems: Problems) -> None:
+    check_endpoints(overrides.endpoints, None, "--endpoint", problems)
+    scale, seed = overrides.duration_scale, overrides.load_seed
+    if not (math.isfinite(scale) and scale > 0):
+        problems.add(None, f"--duration-scale is {scale}; expected a finite number greater than 0")
+    if seed is not None and not 0 <= seed < 2**63:
+        problems.add(None, f"--load-seed is {seed}; expected a whole number from 0 to 2^63 - 1")
+    for option, value in (
+        ("--served-model", overrides.served_model),
+        ("--api-key-env", overrides.api_key_env),
+        ("--tokenizer", overrides.tokenizer),
+    ):
+        if value == "":
+            problems.add(None, f"{option} is empty; expected a value, or leave the option out")

@@ -1,0 +1,150 @@
+"""The plan: every point the suites ask for, with all defaults filled in, before anything starts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from pytest_bench.bounds import Bound
+from pytest_bench.files import digest
+from pytest_bench.workload import HealthBudget, Load, SampleOrder, TextPolicy, Timeouts
+
+PLAN_VERSION = 1
+
+Kind = Literal["perf", "audit", "eval"]
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True, tag="from_env", tag_field="kind"):
+    """A value that is read from the environment where it is used, and never written anywhere."""
+
+    from_env: str
+
+
+class TokensPlan(msgspec.Struct, frozen=True, kw_only=True):
+    tokenizer: str | None = None
+    """A folder, a `tokenizer.json`, or a hub id; None: token metrics are null, and say so."""
+    backend: Literal["auto", "tokenizers", "fastokens"] = "auto"
+    live_workers: int = 0
+    counting_timeout_s: float = 0.0
+    """0: no limit."""
+    warmup_timeout_s: float = 25.0
+
+
+class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The system under test of one suite, command-line overrides applied."""
+
+    suite: str
+    api: str
+    """Name of the API."""
+    api_reference: str
+    """Its import reference, `module:attribute`."""
+    model: str
+    endpoints: tuple[str, ...]
+    """URLs, or the single word `simulator`."""
+    simulator: dict[str, Any] = {}
+    """Behaviour of the simulator, where it is the endpoint."""
+    simulator_from_command_line: bool = False
+    probe: str | None = None
+    """Path of the readiness probe, where the suite declares one."""
+    ready_timeout_s: float = 60.0
+    headers: dict[str, str | Secret] = {}
+    api_key: Secret | None = None
+    stream: bool = True
+    parameters: dict[str, Any] = {}
+    tokens: TokensPlan = TokensPlan()
+    cache_reset: str | None = None
+    """Path that empties the server's caches (POST), where it has one."""
+    metrics_path: str | None = "/metrics"
+    """Where the server's own metrics are read before and after each phase; None: not read."""
+    origin: str = ""
+
+
+class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One dataset of a suite. Exactly one of `path` and `synthetic` is set."""
+
+    name: str
+    path: str | None = None
+    """Absolute."""
+    format: Literal["jsonl", "json", "csv", "sharegpt", "parquet"] | None = None
+    columns: dict[str, str] = {}
+    """API column -> column of the file."""
+    synthetic: dict[str, Any] | None = None
+    origin: str = ""
+
+
+class Warmup(msgspec.Struct, frozen=True, kw_only=True):
+    load: Load
+    samples: Literal["own", "salted"] = "own"
+    """Samples no measured phase uses, or salted copies, so that warming up primes no cache."""
+    handover: Literal["overlap", "drain"] = "overlap"
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing measured and judged: one pytest item."""
+
+    id: str
+    """`suite/kind/name`: stable, unique, safe as a path."""
+    suite: str
+    kind: Kind
+    name: str
+    origin: str
+    """`file:line:column` of its declaration."""
+    dataset: str | None
+    load: Load | None
+    samples: SampleOrder | None = None
+    """`count` is 0 until the dataset has been loaded: a plan reads no dataset."""
+    warmup: Warmup | None = None
+    timeouts: Timeouts = Timeouts()
+    budget: HealthBudget = HealthBudget()
+    bounds: tuple[Bound, ...] = ()
+    slo: tuple[Bound, ...] = ()
+    """Per-request limits that goodput uses."""
+    texts: TextPolicy = "keep"
+    workers: int | None = None
+    arrival_seed: int = 0
+    minimum_duration_s: float | None = None
+    """A check that labels a shorter result; never an extension."""
+    sweep: dict[str, int | float | str] = {}
+    """Values this point takes from its sweep."""
+    options: dict[str, Any] = {}
+    """What only this kind of point knows: an audit's test and fields, an eval's task."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All points of a session, in the order of execution."""
+
+    version: int = PLAN_VERSION
+    deployments: dict[str, DeploymentPlan]
+    """By suite."""
+    datasets: dict[str, dict[str, DatasetPlan]]
+    """By suite, then name."""
+    points: tuple[Point, ...]
+    files: dict[str, str] = {}
+    """sha256 of each suite file, by path relative to the working folder."""
+    duration_scale: float = 1.0
+    """What durations were multiplied by, for a shortened smoke run; already applied to the points."""
+
+    def digest(self) -> str:
+        """sha256 of the plan: the same for the same YAML and overrides, whatever the session."""
+        return digest(self)
+
+    def point_digest(self, point: Point) -> str:
+        """sha256 of everything in the plan that the point's measurement depends on."""
+        dataset = None if point.dataset is None else self.datasets[point.suite].get(point.dataset)
+        return digest([point, self.deployments[point.suite], dataset, self.duration_scale])
+
+    def point(self, point_id: str) -> Point:
+        """The point of this id. Raises `KeyError`."""
+        for point in self.points:
+            if point.id == point_id:
+                return point
+        raise KeyError(point_id)
+
+
+def to_json(plan: Plan) -> bytes:
+    return msgspec.json.encode(plan)
+
+
+def from_json(data: bytes | str) -> Plan:
+    return msgspec.json.decode(data, type=Plan)

@@ -1,0 +1,372 @@
+"""Declarations of points to points: sweeps spread out, references resolved, defaults filled in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+from pydantic import create_model
+
+from pytest_bench.errors import UsageError
+from pytest_bench.suite.checking import as_json
+from pytest_bench.suite.context import Context
+from pytest_bench.suite.dataset_plans import check_columns, with_lengths
+from pytest_bench.suite.document import Path
+from pytest_bench.suite.limits import NamedBounds, check_metrics, plan_bounds, plan_limits
+from pytest_bench.suite.loads import build_load, load_complaints, read_trace, scaled, warmup_load
+from pytest_bench.suite.names import name_complaint
+from pytest_bench.suite.plan import DatasetPlan, Kind, Point, Warmup
+from pytest_bench.suite.problems import one_of
+from pytest_bench.suite.schema import (
+    AuditSection,
+    DrivenSection,
+    EvalSection,
+    LoadSection,
+    OrderSection,
+    PerfSection,
+    WarmupSection,
+)
+from pytest_bench.suite.section import Section
+from pytest_bench.suite.sweep import Value, combinations, segment
+from pytest_bench.suite.vocabulary import ApiWords, AuditWords
+from pytest_bench.workload import HealthBudget, Load, SampleOrder, Timeouts
+
+_LOAD_DIMENSIONS = ("concurrency", "rate", "requests")
+_LENGTH_DIMENSIONS = ("isl", "osl")
+
+S = TypeVar("S", bound=Section)
+
+
+class PointPlanner:
+    """Makes the points of one suite. Problems go to the context; what has problems makes no points."""
+
+    def __init__(
+        self,
+        context: Context,
+        suite: str,
+        api: ApiWords | None,
+        datasets: Mapping[str, DatasetPlan | None],
+        named_bounds: NamedBounds,
+    ) -> None:
+        self.datasets = {name: plan for name, plan in datasets.items() if plan is not None}
+        """Datasets of the suite, and those that sweeps over lengths derive from them."""
+        self._context = context
+        self._suite = suite
+        self._api = api
+        self._declared = datasets
+        self._named_bounds = named_bounds
+        self._perf: dict[str, Point] = {}
+        self._broken_perf: set[str] = set()
+        self._traces: dict[FilePath, tuple[int, ...]] = {}
+
+    def perf(self, name: str, value: Mapping[str, Any]) -> list[Point]:
+        """The performance points that the declaration `name` makes."""
+        before = len(self._context.problems)
+        points = self._perf_points(name, value)
+        if len(self._context.problems) > before:
+            self._broken_perf.add(name)
+            return []
+        self._perf.update((point.name, point) for point in points)
+        return points
+
+    def _perf_points(self, name: str, value: Mapping[str, Any]) -> list[Point]:
+        context, path = self._context, ("perf", name)
+        self._check_name(path)
+        section = context.check(PerfSection, path, value)
+        if section is None:
+            self._check_parts("perf", path, value)
+            return []
+        dataset = self._dataset((*path, "dataset"), section.dataset)
+        order = self._order((*path, "order"), section.order)
+        bounds = plan_bounds(context, (*path, "bounds"), section.bounds, "perf", self._named_bounds)
+        slo = plan_limits(context, (*path, "slo"), section.slo, "slo")
+        points: list[Point] = []
+        for values in combinations(section.sweep):
+            load = self._load(path, section.load, values)
+            warmup = (
+                None if section.warmup is None or load is None else self._warmup(path, section.warmup, load)
+            )
+            chosen = None if dataset is None else self._with_lengths(path, dataset, values)
+            if load is None or chosen is None:
+                continue
+            points.append(
+                self._point("perf", name, section, values)(
+                    dataset=chosen.name,
+                    load=self._scaled(load),
+                    samples=order,
+                    warmup=warmup,
+                    bounds=bounds,
+                    slo=slo,
+                    texts=section.texts,
+                )
+            )
+        return points
+
+    def audit(self, name: str, value: Mapping[str, Any]) -> list[Point]:
+        """The audit point that the declaration `name` makes; perf points must have been made before."""
+        context, path = self._context, ("audit", name)
+        self._check_name(path)
+        test = value.get("test")
+        if not isinstance(test, str):
+            context.check(
+                AuditSection, path, {key: value[key] for key in value if key in AuditSection.model_fields}
+            )
+            return []
+        words = context.known((*path, "test"), "audit", test, context.vocabulary.audits)
+        if words is None:
+            return []
+        section = context.check(with_fields(AuditSection, words.fields), path, value)
+        if section is None:
+            self._check_parts("audit", path, value)
+            return []
+        before = len(context.problems)
+        settings = self._audit_settings(path, section, words)
+        if settings is None or len(context.problems) > before:
+            return []
+        options = {"test": test, "of": section.of, **_own_fields(section, words.fields)}
+        return [self._point("audit", name, section, {})(**settings, options=options)]
+
+    def _audit_settings(self, path: Path, section: AuditSection, words: AuditWords) -> dict[str, Any] | None:
+        """What an audit's phases are driven with: its own, or those of the perf point it is `of`."""
+        context = self._context
+        if section.of is not None:
+            for key in ("load", "dataset"):
+                if getattr(section, key) is not None:
+                    context.problem((*path, key), "is also taken from 'of'; expected one of them")
+            point = self._perf_point((*path, "of"), section.of)
+            if point is None or point.load is None:
+                return None
+            self._check_pattern((*path, "of"), point.load, words)
+            taken = ("timeouts", "budget", "workers", "arrival_seed", "minimum_duration_s")
+            inherited = {key: getattr(point, key) for key in taken if key not in section.model_fields_set}
+            return {"dataset": point.dataset, "load": point.load, "samples": point.samples, **inherited}
+        if section.load is None:
+            context.problems.add(
+                context.document.key_mark(path),
+                f"audit {path[-1]!r} has neither 'of' nor 'load'; expected one of them",
+            )
+            return None
+        name = section.dataset
+        if name is None and len(self._declared) == 1:
+            name = next(iter(self._declared))
+        if name is None:
+            context.problems.add(
+                context.document.key_mark(path),
+                f"audit {path[-1]!r} names no 'dataset'; "
+                "it may be left out only where the suite has exactly one",
+            )
+            return None
+        dataset = self._dataset((*path, "dataset"), name)
+        load = self._load(path, section.load, {})
+        if dataset is None or load is None:
+            return None
+        self._check_pattern((*path, "load", "pattern"), load, words)
+        return {
+            "dataset": dataset.name,
+            "load": self._scaled(load),
+            "samples": self._order(path, OrderSection()),
+        }
+
+    def eval(self, name: str, value: Mapping[str, Any]) -> list[Point]:
+        """The eval points, one a concurrency, that the declaration `name` makes."""
+        context, path = self._context, ("eval", name)
+        self._check_name(path)
+        fields = context.vocabulary.eval_fields
+        if fields is None:
+            context.problems.add(
+                context.document.key_mark(("eval",)), "this installation runs no evals; leave them out"
+            )
+            return []
+        section = context.check(with_fields(EvalSection, fields), path, value)
+        if section is None:
+            self._check_parts("eval", path, value)
+            return []
+        before = len(context.problems)
+        if section.dataset not in self._declared:
+            context.known((*path, "dataset"), "dataset of this suite", section.dataset, self._declared)
+        if (section.concurrency is None) == (section.sweep is None):
+            context.problems.add(
+                context.document.key_mark(path),
+                f"eval {name!r} needs exactly one of 'concurrency' and 'sweep: {{concurrency: […]}}'",
+            )
+        bounds = plan_bounds(context, (*path, "bounds"), section.bounds, "eval", self._named_bounds)
+        if len(context.problems) > before:
+            return []
+        points: list[Point] = []
+        for values in combinations(section.sweep):
+            concurrency = section.concurrency or int(values["concurrency"])
+            points.append(
+                self._point("eval", name, section, values)(
+                    dataset=section.dataset,
+                    load=Load(pattern="concurrency", concurrency=concurrency),
+                    bounds=bounds,
+                    options=_own_fields(section, fields),
+                )
+            )
+        return points
+
+    def _point(
+        self, kind: Kind, name: str, section: DrivenSection, values: Mapping[str, Value]
+    ) -> functools.partial[Point]:
+        """A point that lacks only what its kind adds."""
+        full = f"{name}/{segment(values)}" if values else name
+        scale, seed = self._context.overrides.duration_scale, self._context.overrides.load_seed
+        minimum = section.minimum_duration_s
+        return functools.partial(
+            Point,
+            id=f"{self._suite}/{kind}/{full}",
+            suite=self._suite,
+            kind=kind,
+            name=full,
+            origin=str(self._context.document.key_mark((kind, name))),
+            timeouts=Timeouts(**as_json(section.timeouts)),
+            budget=HealthBudget(**as_json(section.budget)),
+            workers=section.workers,
+            arrival_seed=section.arrival_seed if seed is None else seed,
+            minimum_duration_s=None if minimum is None else minimum * scale,
+            sweep=dict(values),
+        )
+
+    def _check_parts(self, kind: Kind, path: Path, value: Mapping[str, Any]) -> None:
+        """Record what is wrong with the well-formed parts of a declaration that is not well-formed."""
+        context = self._context
+        dataset, of = value.get("dataset"), value.get("of")
+        if isinstance(dataset, str):
+            context.known((*path, "dataset"), "dataset of this suite", dataset, self._declared)
+        if isinstance(of, str) and kind == "audit":
+            self._perf_point((*path, "of"), of)
+        bounds, slo = value.get("bounds"), value.get("slo")
+        if kind != "audit" and isinstance(bounds, dict):
+            check_metrics(context, (*path, "bounds"), bounds.keys() - {"use"}, kind)
+        if kind == "perf" and isinstance(slo, dict):
+            check_metrics(context, (*path, "slo"), slo, "slo")
+        if not isinstance(value.get("load"), dict) or "sweep" in value:
+            return
+        load = context.check(LoadSection, (*path, "load"), value["load"])
+        if load is not None:
+            self._load(path, load, {})
+
+    def _check_name(self, path: Path) -> None:
+        complaint = name_complaint(str(path[-1]))
+        if complaint:
+            self._context.problems.add(self._context.document.key_mark(path), complaint)
+
+    def _dataset(self, path: Path, name: str) -> DatasetPlan | None:
+        """The dataset of this name, its columns judged by the API that will read them."""
+        if name not in self._declared:
+            self._context.known(path, "dataset of this suite", name, self._declared)
+            return None
+        dataset = self._declared[name]
+        if dataset is not None and self._api is not None:
+            check_columns(self._context, dataset, self._api)
+        return dataset
+
+    def _with_lengths(
+        self, path: Path, dataset: DatasetPlan, values: Mapping[str, Value]
+    ) -> DatasetPlan | None:
+        lengths = [name for name in _LENGTH_DIMENSIONS if name in values]
+        if not lengths:
+            return dataset
+        if dataset.synthetic is None:
+            self._context.problem(
+                (*path, "sweep", lengths[0]), f"needs a synthetic dataset, and {dataset.name!r} is a file"
+            )
+            return None
+        derived = with_lengths(dataset, values)
+        if derived.name in self._declared:
+            self._context.problem(
+                (*path, "sweep"),
+                f"makes a dataset {derived.name!r}, which the suite declares; expected another name",
+            )
+            return None
+        self.datasets[derived.name] = derived
+        return derived
+
+    def _order(self, path: Path, section: OrderSection) -> SampleOrder:
+        if section.order == "single" and section.index is None:
+            self._context.problem(path, "has no 'index', which order 'single' needs")
+        if section.order != "single" and section.index is not None:
+            self._context.problem(
+                (*path, "index"), f"is not for order {section.order!r}; only 'single' takes one"
+            )
+        seed = self._context.overrides.load_seed
+        return SampleOrder(
+            order=section.order, count=0, index=section.index, seed=section.seed if seed is None else seed
+        )
+
+    def _load(self, path: Path, section: LoadSection, values: Mapping[str, Value]) -> Load | None:
+        """The load with the sweep's values in place; None where it makes no sense."""
+        context = self._context
+        swept = {name: values[name] for name in _LOAD_DIMENSIONS if name in values}
+        before = len(context.problems)
+        for name in swept:
+            if name in section.model_fields_set:
+                context.problem((*path, "load", name), "is also given by the sweep; expected one of them")
+        filled = section.model_copy(update=swept)
+        for where, what in load_complaints(filled):
+            context.problem(
+                (*path, "sweep", *where) if where[:1] and where[0] in swept else (*path, "load", *where), what
+            )
+        if len(context.problems) > before:
+            return None
+        return build_load(filled, functools.partial(self._trace, path))
+
+    def _trace(self, path: Path, where: Path, name: str) -> tuple[int, ...]:
+        here = (*path, "load", *where)
+        file = self._context.file(here, name)
+        if file not in self._traces:
+            try:
+                self._traces[file] = read_trace(file)
+            except UsageError as error:
+                self._context.problem(here, f"cannot be used: {error}")
+                return ()
+        return self._traces[file]
+
+    def _warmup(self, path: Path, section: WarmupSection, load: Load) -> Warmup | None:
+        if load.pattern == "stages":
+            self._context.problem(
+                (*path, "warmup"), "cannot follow stages; make the first stage the warm-up's load"
+            )
+            return None
+        return Warmup(
+            load=self._scaled(warmup_load(section, load)), samples=section.samples, handover=section.handover
+        )
+
+    def _scaled(self, load: Load) -> Load:
+        return scaled(load, self._context.overrides.duration_scale)
+
+    def _check_pattern(self, path: Path, load: Load, words: AuditWords) -> None:
+        if load.pattern not in words.patterns:
+            self._context.problem(
+                path,
+                f"has the load pattern {load.pattern!r}, which cannot show what the audit looks for; "
+                f"expected {one_of(sorted(words.patterns))}",
+            )
+
+    def _perf_point(self, path: Path, name: str) -> Point | None:
+        """The perf point called `name`; nothing more is said of one whose declaration has problems."""
+        declared = name.partition("/")[0]
+        if declared in self._broken_perf:
+            return None
+        swept = [known for known in self._perf if known.startswith(f"{name}/")]
+        if name not in self._perf and swept:
+            self._context.problem(
+                path, f"is {name!r}, which sweeps; expected one of its points: {one_of(swept)}"
+            )
+            return None
+        known: dict[str, Point | None] = {**self._perf, **dict.fromkeys(self._broken_perf)}
+        return self._context.known(path, "perf point of this suite", name, known)
+
+
+@functools.cache
+def with_fields(base: type[S], fields: type[Section]) -> type[S]:
+    """`base` with the fields of an audit or eval beside its own."""
+    bases: tuple[type[Any], ...] = (fields, base)
+    combined: type[S] = create_model(fields.__name__, __base__=bases, __doc__=fields.__doc__)
+    return combined
+
+
+def _own_fields(section: Section, fields: type[Section]) -> dict[str, Any]:
+    return {name: value for name, value in as_json(section).items() if name in fields.model_fields}

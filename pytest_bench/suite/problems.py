@@ -1,0 +1,63 @@
+"""What is wrong with the suites: collected, so that all of it is reported at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pytest_bench.errors import SuiteError
+
+
+class Mark(NamedTuple):
+    """A position in a file; lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Problems:
+    """Problems of all files, kept in the order of files and positions, each once."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Mark | None, str], None] = {}
+        self._files: dict[str, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, mark: Mark | None, what: str) -> None:
+        """Record one problem; `mark` is None for what stands in no file (an option, no files at all)."""
+        if mark is not None:
+            self._files.setdefault(mark.file, len(self._files))
+        self._found.setdefault((mark, what))
+
+    def error(self) -> SuiteError:
+        return SuiteError(
+            [
+                what if mark is None else f"{mark}: {what}"
+                for mark, what in sorted(self._found, key=self._position)
+            ]
+        )
+
+    def _position(self, problem: tuple[Mark | None, str]) -> tuple[int, int, int]:
+        mark, _ = problem
+        return (-1, 0, 0) if mark is None else (self._files[mark.file], mark.line, mark.column)
+
+
+def one_of(words: Iterable[str]) -> str:
+    """`words` as a list for a message; "nothing" where there are none."""
+    return ", ".join(words) or "nothing"
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """`; did you mean 'x'?` with the nearest of `words`, or nothing where none is near."""
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,426 @@
+"""The suite language: what each mapping of a suite file may say, and every default.
+
+Shapes and types only. What needs more than one mapping to be judged (references, words handed in, which
+fields a load pattern takes) is judged where the plan is made.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from pytest_bench.suite.plan import Kind
+from pytest_bench.suite.section import (
+    Count,
+    Counts,
+    Name,
+    Positive,
+    Rate,
+    Rates,
+    Seconds,
+    SecondsOrNone,
+    Section,
+    Seed,
+    Share,
+    SuiteName,
+    Text,
+    Texts,
+    UrlPath,
+    VariableName,
+    unique,
+)
+from pytest_bench.workload import HealthBudget, Order, Pattern, TextPolicy, Timeouts
+
+
+def _one_or_many(value: object) -> object:
+    if not isinstance(value, str | list):
+        raise PydanticCustomError("shape", "expected a URL, a list of URLs, or 'simulator'")
+    return [value] if isinstance(value, str) else value
+
+
+def _fixed_length(value: object) -> object:
+    if isinstance(value, dict | LengthSection):
+        return value
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise PydanticCustomError("shape", "expected a whole number, or a mapping with a distribution")
+    return {"mean": value}
+
+
+def _bare_bound(value: object) -> object:
+    if isinstance(value, dict | LimitSection):
+        return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("shape", 'expected a limit in quotes, as in "<= 200ms"')
+    return {"bound": value}
+
+
+def _text_or_secret(value: object) -> str:
+    return "secret" if isinstance(value, dict | SecretSection) else "text"
+
+
+class SecretSection(Section):
+    """A value that is read from the environment when it is used, and never written anywhere."""
+
+    from_env: VariableName
+    """Name of the environment variable."""
+
+
+class TokensSection(Section):
+    """How texts are counted."""
+
+    tokenizer: Text | None = None
+    """A folder, a `tokenizer.json`, or a hub id. Without one, token metrics are null."""
+    backend: Literal["auto", "tokenizers", "fastokens"] = "auto"
+    """`auto` takes the fast one where it proves equal."""
+    live_workers: Annotated[int, Field(ge=0)] = 0
+    """Pool workers that count while load runs; 0 counts afterwards."""
+    counting_timeout_s: SecondsOrNone = 0
+    """How long counting may take after a phase; 0 is no limit."""
+    warmup_timeout_s: Seconds = 25
+    """How long loading the tokenizer may take."""
+
+
+class GenerationSection(Section):
+    """What every request asks for. What is left out is left to the server."""
+
+    stream: bool | None = None
+    """Ask for streams. Left out: wherever the API can stream."""
+    max_tokens: Count | None = None
+    """Most output tokens of one response."""
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: Texts | None = None
+    """Texts that end the output."""
+    ignore_eos: bool | None = None
+    """Generate up to `max_tokens` whatever the model says: for comparable output lengths."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request body, as the server names them."""
+
+
+Header = Annotated[
+    Annotated[str, Tag("text")] | Annotated[SecretSection, Tag("secret")], Discriminator(_text_or_secret)
+]
+
+
+class DeploymentSection(Section):
+    """The system under test."""
+
+    api: Text
+    """How requests are written: the name of an API."""
+    model: Text
+    """Name of the served model, as requests carry it."""
+    endpoint: Annotated[
+        list[str],
+        BeforeValidator(_one_or_many, json_schema_input_type=str | list[str]),
+        AfterValidator(unique),
+    ] = Field(default_factory=lambda: [""], min_length=1)
+    """A URL, a list of URLs (replicas), or `simulator`. Empty text is none: `--endpoint` must name one."""
+    tokens: TokensSection = TokensSection()
+    generation: GenerationSection = GenerationSection()
+    simulator: dict[str, Any] = Field(default_factory=dict)
+    """Behaviour of the simulator, where it is the endpoint."""
+    probe: UrlPath | None = None
+    """Path that answers 200 once the server is ready. Left out: /health, /v1/models, a one-token request."""
+    ready_timeout_s: Seconds = 60
+    """How long to wait for the server to become ready."""
+    headers: dict[str, Header] = Field(default_factory=dict)
+    """Headers of every request; one that holds a key is given as `{from_env: NAME}`."""
+    api_key: SecretSection | None = None
+    """Sent as `Authorization: Bearer …`."""
+    cache_reset: UrlPath | None = None
+    """Path that empties the server's caches when it is sent a POST."""
+    metrics_path: UrlPath | None = "/metrics"
+    """Where the server's own metrics are read around each phase; null reads none."""
+
+
+_LENGTH_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "fixed": (("mean",), ("stddev", "min", "max")),
+    "uniform": (("min", "max"), ("mean", "stddev")),
+    "normal": (("mean", "stddev"), ()),
+    "lognormal": (("mean", "stddev"), ()),
+}
+"""Fields that each distribution needs, and those it does not take."""
+
+
+class LengthSection(Section):
+    """How long texts are, in tokens; in words without a tokenizer. A number alone is a fixed length."""
+
+    distribution: Literal["fixed", "uniform", "normal", "lognormal"] = "fixed"
+    """`fixed`: `mean`. `uniform`: between `min` and `max`. `normal`, `lognormal`: by `mean` and `stddev`."""
+    mean: Positive | None = None
+    stddev: Positive | None = None
+    min: Count | None = None
+    """No draw is shorter."""
+    max: Count | None = None
+    """No draw is longer."""
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        needs, refuses = _LENGTH_FIELDS[self.distribution]
+        for name in needs:
+            if getattr(self, name) is None:
+                raise PydanticCustomError(
+                    "length", "the distribution {d} needs '{name}'", {"d": self.distribution, "name": name}
+                )
+        for name in refuses:
+            if getattr(self, name) is not None:
+                raise PydanticCustomError(
+                    "length", "the distribution {d} takes no '{name}'", {"d": self.distribution, "name": name}
+                )
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise PydanticCustomError("length", "'min' is more than 'max'")
+        return self
+
+
+Length = Annotated[
+    LengthSection, BeforeValidator(_fixed_length, json_schema_input_type=Count | LengthSection)
+]
+
+
+class SharedPrefixSection(Section):
+    """Texts that many prompts begin with, as system prompts do."""
+
+    tokens: Count
+    """Length of each prefix, part of the prompt's own length."""
+    groups: Count = 1
+    """Number of different prefixes; rows take them in turn."""
+
+
+class SyntheticSection(Section):
+    """Prompts made up from a seed."""
+
+    rows: Count
+    """Number of rows."""
+    input_tokens: Length
+    """Length of each prompt."""
+    output_tokens: Length | None = None
+    """Output length that each row asks for; left out, the deployment's `max_tokens` holds."""
+    range_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Fixed lengths L become uniform between ratio x L and L, as in SGLang's benchmark; 1 leaves them."""
+    shared_prefix: SharedPrefixSection | None = None
+    seed: Seed = 0
+
+
+class DatasetSection(Section):
+    """Where samples come from: a file, or made up."""
+
+    path: Text | None = None
+    """File, relative to the file this stands in."""
+    format: Literal["jsonl", "json", "csv", "sharegpt", "parquet"] | None = None
+    """Left out: by the file's suffix."""
+    columns: Annotated[dict[str, Text], Field(min_length=1)] | None = None
+    """Column of the API -> column of the file. Left out: the file's columns are the API's."""
+    synthetic: SyntheticSection | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.synthetic is None):
+            raise PydanticCustomError("source", "expected exactly one of 'path' and 'synthetic'")
+        if self.synthetic is not None and (self.format is not None or self.columns is not None):
+            raise PydanticCustomError("source", "'format' and 'columns' belong to 'path', not to 'synthetic'")
+        return self
+
+
+class LoadSection(Section):
+    """How requests are issued. Which fields a pattern takes: see the reference of load patterns."""
+
+    pattern: Pattern
+    requests: Count | None = None
+    """Stop after this many."""
+    duration_s: Seconds | None = None
+    """Stop issuing after this many seconds."""
+    stop: Literal["and", "or"] = "or"
+    """With both limits: stop when both are reached, or when either is."""
+    concurrency: Count | None = None
+    """`concurrency`: requests in flight. `burst`: the cap on connections."""
+    rate: Rate | None = None
+    """Mean arrivals per second."""
+    burstiness: Positive = 1.0
+    """`gamma`: shape of the gaps; 1 is Poisson, below 1 is burstier."""
+    ramp_s: SecondsOrNone = 0.0
+    """Seconds over which concurrency or rate grows to its full value."""
+    trace: Text | None = None
+    """`trace`: JSONL or CSV file with a column `timestamp_s` or `timestamp_ms`, ascending."""
+    stages: Annotated[list[LoadSection], Field(min_length=1)] | None = None
+    """`stages`: loads run one after the other."""
+    handover: Literal["drain", "overlap"] = "drain"
+    """`stages`: wait for requests in flight between stages, or let them overlap."""
+
+
+class OrderSection(Section):
+    """Which sample each request takes."""
+
+    order: Order = "without_replacement"
+    index: Annotated[int, Field(ge=0)] | None = None
+    """`single`: the one sample."""
+    seed: Seed = 0
+
+
+class WarmupSection(Section):
+    """Load before the measured phase, issued as in the point's own load. Never part of a metric."""
+
+    requests: Count | None = None
+    duration_s: Seconds | None = None
+    samples: Literal["own", "salted"] = "own"
+    """Samples that no measured phase uses, or salted copies: warming up primes no cache."""
+    handover: Literal["overlap", "drain"] = "overlap"
+    """Go on without a gap, or wait for requests in flight first."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.requests is None and self.duration_s is None:
+            raise PydanticCustomError("endless", "expected 'requests', 'duration_s', or both")
+        return self
+
+
+_TIMEOUTS = Timeouts()
+_BUDGET = HealthBudget()
+
+
+class TimeoutsSection(Section):
+    """Limits of one request, in seconds."""
+
+    connect_s: Seconds = _TIMEOUTS.connect_s
+    request_s: Seconds = _TIMEOUTS.request_s
+    no_progress_s: Seconds | None = _TIMEOUTS.no_progress_s
+    """Longest silence inside a stream."""
+    drain_s: Seconds | None = _TIMEOUTS.drain_s
+    """How long requests in flight may take after the last issue; null is `request_s`."""
+
+
+class BudgetSection(Section):
+    """How bad the client's own health may be before a phase counts as client-bound; times on their p99."""
+
+    loop_lag_ms: Positive = _BUDGET.loop_lag_ms
+    schedule_lateness_ms: Positive = _BUDGET.schedule_lateness_ms
+    cpu_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.cpu_share
+    achieved_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.achieved_share
+    """Least share of the asked concurrency or rate that must be achieved."""
+
+
+class LimitSection(Section):
+    """A limit, as in "<= 200ms"; with `confidence` an interval must clear it, and may be inconclusive."""
+
+    bound: Text
+    confidence: Share | None = None
+
+
+Limit = Annotated[LimitSection, BeforeValidator(_bare_bound, json_schema_input_type=str | LimitSection)]
+
+
+class LimitsSection(Section):
+    """Limits by metric: `time_to_first_token.p99: "<= 200ms"`."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Limit] = Field(init=False)
+
+
+class BoundsSection(LimitsSection):
+    """Limits by metric; `use` takes in sets of them by name."""
+
+    use: Texts | None = None
+    """Names out of `named_bounds`."""
+
+
+class SweepSection(Section):
+    """Values to try: one point for each combination."""
+
+    concurrency: Counts | None = None
+    rate: Rates | None = None
+    requests: Counts | None = None
+    isl: Counts | None = None
+    """Input length of a synthetic dataset, in tokens."""
+    osl: Counts | None = None
+    """Output length of a synthetic dataset, in tokens."""
+
+
+class DrivenSection(Section):
+    """What points of every kind may say about how they are driven."""
+
+    timeouts: TimeoutsSection = TimeoutsSection()
+    budget: BudgetSection = BudgetSection()
+    workers: Count | None = None
+    """Number of load workers; left out, the engine chooses."""
+    arrival_seed: Seed = 0
+    """Seed of arrival times; the order of samples has its own."""
+    minimum_duration_s: Seconds | None = None
+    """A shorter result is labelled unofficial."""
+
+
+class PerfSection(DrivenSection):
+    """A performance point, or several where it sweeps."""
+
+    dataset: Name
+    load: LoadSection
+    order: OrderSection = OrderSection()
+    warmup: WarmupSection | None = None
+    bounds: BoundsSection = BoundsSection()
+    slo: LimitsSection = LimitsSection()
+    """Limits of each request; goodput counts the requests that meet them all."""
+    texts: TextPolicy = "keep"
+    """What becomes of the delivered texts once they are counted."""
+    sweep: SweepSection | None = None
+
+
+class AuditSection(DrivenSection):
+    """An audit point. Each audit adds fields of its own."""
+
+    test: Text
+    """Id of the audit."""
+    of: Text | None = None
+    """Perf point (with its sweep values, where it sweeps) whose dataset, load and limits it takes."""
+    dataset: Name | None = None
+    load: LoadSection | None = None
+
+
+class EvalSweepSection(Section):
+    """Concurrencies to try: one point each."""
+
+    concurrency: Counts
+
+
+class EvalSection(DrivenSection):
+    """An accuracy eval, one point a concurrency. Evals add fields of their own."""
+
+    dataset: Name
+    concurrency: Count | None = None
+    """Requests in flight; or `sweep` gives several."""
+    sweep: EvalSweepSection | None = None
+    bounds: BoundsSection = BoundsSection()
+
+
+Kinds = Annotated[list[Kind], Field(min_length=1), AfterValidator(unique)]
+
+
+def _usual_order() -> list[Kind]:
+    return ["audit", "eval", "perf"]
+
+
+class SuiteSection(Section):
+    """One suite file: a deployment, datasets, and the points to run. Sections are judged one by one."""
+
+    suite: SuiteName
+    """Name of the suite; unique in the session."""
+    include: Texts | None = None
+    """Files merged into this one, relative to it; no key may be given twice."""
+    deployment: dict[str, Any]
+    datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    named_bounds: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Sets of limits that points take in with `bounds: {use: [name]}`."""
+    order: Kinds = Field(default_factory=_usual_order)
+    """Order of execution of the kinds of points."""
+    perf: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    audit: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    eval: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -1,0 +1,11 @@
+"""Tokenizers, the pool that runs them, and counting. The only room that imports `tokenizers` and `fastokens`.
+
+    source = resolve("models/deepseek")                      find a tokenizer and what identifies it
+    with TokenizerPool() as pool:                            worker processes, sized to the machine
+        tokenizer = pool.load(source, backend="auto")        loaded in every worker, its back end proven
+        tokenizer.count(texts), .encode(text), .decode(ids), .chat_template.render(messages)
+        result = count_phase(tokenizer, folder, inputs=...)  after a phase: texts.<w>.jsonl -> tokens.jsonl
+    read_counts(folder / COUNTS_LOG)                         what was counted, by request and by sample
+
+The libraries themselves are imported in the pool's processes, never in the session's.
+"""

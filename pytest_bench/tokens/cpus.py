@@ -1,0 +1,157 @@
+"""Which CPUs counting may use, and how pool workers share them. Pure queries: nothing is changed.
+
+Counting may use every CPU that the control group allows, even where the caller's own affinity is narrower:
+pool workers set their own. Sources are asked in order, and one that cannot be read gives way to the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+_log = logging.getLogger(__name__)
+
+BLOCK = 8
+"""CPUs a pool worker should have at least, where the machine has them. Beyond about this many threads one
+process of either library no longer gains in proportion; below it a further process only costs memory."""
+
+
+class Cpus(msgspec.Struct, frozen=True, kw_only=True):
+    """CPUs that may be used."""
+
+    allowed: tuple[int, ...]
+    """Their numbers, ascending."""
+    quota: float | None
+    """CPU time per wall time that the control group grants; None: no limit."""
+    source: str
+    """Where `allowed` comes from."""
+
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """As many of `allowed` as the quota can keep busy; at least one."""
+        if self.quota is None:
+            return self.allowed
+        return self.allowed[: max(1, int(self.quota))]
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One pool worker's share of the machine."""
+
+    cpus: tuple[int, ...]
+    """What it may run on; empty: anything."""
+    threads: int
+    """Cap on the tokenizer library's threads."""
+
+
+def discover(root: Path = Path("/")) -> Cpus:
+    """The CPUs of this process's control group, of the machine, or of its affinity: the first that can be read.
+
+    `root` is where `proc` and `sys` are mounted.
+    """
+    online = _online(root)
+    quota = _quota(root)
+    for path in _cgroup_files(
+        root, "cpuset", ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
+    ):
+        listed = _read_list(path)
+        allowed = tuple(cpu for cpu in listed if cpu in online) if online else listed
+        if allowed:
+            return Cpus(allowed=allowed, quota=quota, source="cgroup")
+    if online:
+        return Cpus(allowed=online, quota=quota, source="online")
+    if hasattr(os, "sched_getaffinity"):
+        return Cpus(allowed=tuple(sorted(os.sched_getaffinity(0))), quota=quota, source="affinity")
+    return Cpus(allowed=tuple(range(os.cpu_count() or 1)), quota=quota, source="count")
+
+
+def plan_shards(cpus: tuple[int, ...], workers: int | None = None) -> tuple[Shard, ...]:
+    """Divide `cpus` among pool workers: one for every full block of `BLOCK`, or `workers`, at most one a CPU.
+
+    Blocks are contiguous and differ by one CPU at most. A single worker is given all of `cpus`.
+    """
+    count = min(workers, len(cpus)) if workers is not None else max(1, len(cpus) // BLOCK)
+    small, larger = divmod(len(cpus), count)
+    shards = []
+    start = 0
+    for index in range(count):
+        stop = start + small + (index < larger)
+        shards.append(Shard(cpus=cpus[start:stop], threads=stop - start))
+        start = stop
+    return tuple(shards)
+
+
+def parse_cpu_list(text: str) -> tuple[int, ...]:
+    """CPU numbers of a kernel list such as `0-3,8,10-11`. Raises `ValueError`."""
+    numbers: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        if part:
+            numbers.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(numbers))
+
+
+def _online(root: Path) -> tuple[int, ...]:
+    return _read_list(root / "sys/devices/system/cpu/online")
+
+
+def _quota(root: Path) -> float | None:
+    """The narrowest quota from this process's group up to the root of the hierarchy."""
+    quotas = []
+    for path in _cgroup_files(root, "cpu", ("cpu.max", "cpu.cfs_quota_us"), all_levels=True):
+        try:
+            limit, _, period = path.read_text(encoding="ascii").strip().partition(" ")
+            if limit in {"max", "-1"}:
+                continue
+            period = period or path.with_name("cpu.cfs_period_us").read_text(encoding="ascii")
+            quotas.append(int(limit) / int(period))
+        except (OSError, ValueError, ZeroDivisionError) as error:
+            _log.info("%s cannot be read (%s): asking the next source", path, error)
+    return min(quotas, default=None)
+
+
+def _cgroup_files(
+    root: Path, controller: str, names: tuple[str, ...], *, all_levels: bool = False
+) -> Iterator[Path]:
+    """Files of this process's group for `controller`, version 1 and 2, the innermost first.
+
+    Inside a container the group's path may not exist below the mount: then the mount itself is the group.
+    """
+    for mount, group in _groups(root, controller):
+        folder = mount / group.lstrip("/")
+        levels = [folder, *folder.parents] if mount in [folder, *folder.parents] else [mount]
+        for level in levels[: levels.index(mount) + 1]:
+            found = next((level / name for name in names if (level / name).is_file()), None)
+            if found is not None:
+                yield found
+                if not all_levels:
+                    break
+
+
+def _groups(root: Path, controller: str) -> Iterator[tuple[Path, str]]:
+    base = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        _log.info("the control group of this process cannot be read (%s): asking the next source", error)
+        return
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if not controllers:
+            yield base, group
+            yield base / "unified", group
+        elif controller in controllers.split(","):
+            yield base / controllers, group
+            yield base / controller, group
+
+
+def _read_list(path: Path) -> tuple[int, ...]:
+    try:
+        return parse_cpu_list(path.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        _log.info("%s cannot be read (%s): asking the next source", path, error)
+        return ()

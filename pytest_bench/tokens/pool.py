@@ -1,0 +1,133 @@
+"""The tokenizer pool: worker processes that count for a session.
+
+Processes are sized to the machine, load each tokenizer once, and are shared by every phase and every
+tokenizer in use. One thread drives the pool. Nothing is started before the first tokenizer is loaded, and
+leaving the pool ends every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from pytest_bench.errors import TokensError
+from pytest_bench.tokens.cpus import Cpus, discover, plan_shards
+from pytest_bench.tokens.crew import Crew, Loading
+from pytest_bench.tokens.dispatch import Dispatch
+from pytest_bench.tokens.probes import sample_prompts
+from pytest_bench.tokens.process import COMMAND
+from pytest_bench.tokens.source import TokenizerSource
+from pytest_bench.tokens.tokenizer import Tokenizer
+from pytest_bench.tokens.wire import Answer, BackendChoice, Failed, Load, Loaded, Task
+
+Tag = TypeVar("Tag")
+
+
+class TokenizerPool:
+    """Worker processes for counting, as a context manager.
+
+    `workers` is how many; None sizes it to `cpus`, by default those of the control group. `idle` runs them at
+    the lowest priority. A worker that answers nothing for `job_timeout_s` counts as dead.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        cpus: Cpus | None = None,
+        idle: bool = False,
+        job_timeout_s: float = 120.0,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self.cpus = discover() if cpus is None else cpus
+        self.shards = plan_shards(self.cpus.usable, workers)
+        self.notes: tuple[str, ...] = ()
+        """What did not go as asked and is no error: workers that run unpinned."""
+        self._crew = Crew(self.shards, command=command, idle=idle, job_timeout_s=job_timeout_s)
+        self._tokenizers: dict[str, Tokenizer] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every worker process. Idempotent."""
+        self._crew.close()
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that run."""
+        return [place.worker.pid for place in self._crew.places if place.worker is not None]
+
+    @property
+    def threads_per_worker(self) -> int:
+        """Library threads of the largest worker."""
+        return max(shard.threads for shard in self.shards)
+
+    def load(
+        self,
+        source: TokenizerSource,
+        *,
+        backend: BackendChoice = "auto",
+        warmup_timeout_s: float = 25.0,
+        prompts: Sequence[str] = (),
+    ) -> Tokenizer:
+        """Load a tokenizer in every worker and prove its back end, also on a sample of `prompts`.
+
+        A tokenizer that is loaded already is returned as it is. Raises `TokensError`, naming the tokenizer and
+        the pool worker, where one cannot load it or does not finish within `warmup_timeout_s` seconds.
+        """
+        key = f"{source.digest}:{backend}"
+        if key in self._tokenizers:
+            return self._tokenizers[key]
+        task = Load(
+            key=key,
+            file=source.file,
+            format=source.format,
+            backend=backend,
+            prompts=sample_prompts(prompts),
+        )
+        loading = Loading(task, source.name, warmup_timeout_s)
+        self._crew.revive()
+        self._crew.fill()
+        for place in self._crew.places:
+            self._crew.warm(place, loading)
+        loaded = [answer for answer in self._warm_up(source.name) if answer.key == key]
+        if len({answer.backend for answer in loaded}) != 1:
+            raise TokensError(f"tokenizer {source.name}: pool workers chose different back ends: {loaded}")
+        self._crew.loadings.append(loading)
+        self.notes = tuple(sorted({answer.note for answer in loaded if answer.note is not None}))
+        self._tokenizers[key] = tokenizer = Tokenizer(self, source, loaded[0])
+        return tokenizer
+
+    def _warm_up(self, name: str) -> Iterator[Loaded]:
+        """Wait until every worker has loaded all it was told to. Raises `TokensError` for the first that fails."""
+        while any(place.loads for place in self._crew.places):
+            for event in self._crew.turn(None):
+                match event.answer:
+                    case Loaded():
+                        yield event.answer
+                    case Failed(message):
+                        self._crew.close()
+                        raise TokensError(f"tokenizer {name}: pool worker {event.place.number}: {message}")
+                    case None if isinstance(event.job.task, Load):
+                        self._crew.close()
+                        raise TokensError(f"tokenizer {name}: {event.reason}: nothing can be counted with it")
+                    case _:
+                        pass  # an answer to a job that was abandoned earlier
+
+    def run(
+        self, tasks: Iterable[tuple[Tag, Task]], *, deadline_ns: int | None = None
+    ) -> Iterator[tuple[Tag, Answer]]:
+        """Carry out tasks and yield each tag with its answer, in the order in which they finish.
+
+        Tasks are taken from the iterable as workers become free. Those that a worker held when it died are
+        tried once more, alone on a worker, and then answered `Failed`. At `deadline_ns` (CLOCK_MONOTONIC) the
+        iteration ends, with the rest unanswered.
+        """
+        return Dispatch(self._crew, tasks, deadline_ns).answers()

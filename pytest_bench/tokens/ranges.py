@@ -1,0 +1,181 @@
+"""A pool worker's work on a range of a text log: decode, count each distinct text once, write count lines."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError, TokensError
+from pytest_bench.lines import decode_line, encode_line, is_mark
+from pytest_bench.records import TextRecord
+from pytest_bench.tokens.backends import Backend
+from pytest_bench.tokens.counts import OutputTokens
+from pytest_bench.tokens.probes import excerpt
+from pytest_bench.tokens.proof import Prepared, describe_difference
+from pytest_bench.tokens.wire import CountRange, RangeCounts, Recount, Recounted, Sample
+
+_MOST_REPEATED_CHARACTERS = 16_000_000
+
+
+class TextCounter:
+    """Counts texts with one back end, identical ones once.
+
+    Within a call every distinct text is encoded once. A text that repeats within a call is remembered, so that a
+    phase that delivers one text a thousand times encodes it once a pool worker.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._repeated: dict[str, int] = {}
+        self._repeated_characters = 0
+
+    def count(self, texts: list[str]) -> tuple[dict[str, int | None], list[str]]:
+        """Tokens by text, None for one that could not be counted, and what went wrong with those.
+
+        Raises `TokensError` where the back end answers with another number of counts than it was given texts.
+        """
+        known: dict[str, int | None] = {"": 0, **self._repeated}
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        failures: list[str] = []
+        known.update(zip(missing, count_each(self._backend, missing, failures), strict=True))
+        if len(missing) < len(texts):
+            self._remember(texts, known)
+        return known, failures
+
+    def _remember(self, texts: list[str], known: dict[str, int | None]) -> None:
+        for text, times in Counter(texts).items():
+            tokens = known[text]
+            if times > 1 and tokens is not None and text not in self._repeated:
+                self._repeated_characters += len(text)
+                if self._repeated_characters <= _MOST_REPEATED_CHARACTERS:
+                    self._repeated[text] = tokens
+
+
+def count_each(backend: Backend, texts: list[str], failures: list[str]) -> list[int | None]:
+    """Tokens of each text; None, and a line in `failures`, for one on which the back end fails.
+
+    A batch that fails is halved until the texts at fault stand alone: the others keep their counts. Raises
+    `TokensError` for an answer of the wrong length.
+    """
+    if not texts:
+        return []
+    try:
+        counts = backend.count(texts)
+    except BaseException as error:  # noqa: BLE001 - a panic of native code derives from BaseException
+        if len(texts) == 1:
+            failures.append(
+                f"`{backend.name}` failed ({type(error).__name__}: {error}) on {excerpt(texts[0])}"
+            )
+            return [None]
+        half = len(texts) // 2
+        return count_each(backend, texts[:half], failures) + count_each(backend, texts[half:], failures)
+    if len(counts) != len(texts):
+        raise TokensError(f"`{backend.name}` answered {len(counts)} counts for {len(texts)} texts")
+    return list(counts)
+
+
+def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
+    """Count the records in a range of a log. A damaged line stays uncounted and is named."""
+    failures: list[str] = []
+    lines = list(io.BytesIO(_read(task.path, task.start, task.stop)))
+    offsets = list(itertools.accumulate(map(len, lines), initial=task.start))
+    decode = msgspec.json.Decoder(TextRecord).decode
+    records: list[TextRecord] = []
+    positions: list[int] = []
+    for position, line in enumerate(lines):
+        try:
+            payload = decode_line(line)
+            if not is_mark(payload):
+                records.append(decode(payload))
+                positions.append(position)
+        except (EvidenceError, msgspec.MsgspecError) as error:
+            failures.append(f"{task.path}: byte {offsets[position]}: {error}")
+    known, uncountable = counter.count([text for record in records for text in _texts(record)])
+    counts = [
+        (
+            known[record.content],
+            known[record.reasoning],
+            known[record.tool_calls],
+            known[record.first_event_text],
+        )
+        for record in records
+    ]
+    return RangeCounts(
+        lines=_count_lines(records, counts),
+        written=len(records),
+        counted=sum(None not in four for four in counts),
+        tokens=sum(filter(None, itertools.chain.from_iterable(four[:3] for four in counts))),
+        failures=failures + uncountable,
+        samples=[
+            Sample(offsets[positions[chosen]], len(lines[positions[chosen]]), counts[chosen])
+            for chosen in _choose(len(records), task)
+        ],
+    )
+
+
+def recount(task: Recount, prepared: Prepared) -> Recounted:
+    """Count sampled lines with the authority; a disagreement shows the text."""
+    decode = msgspec.json.Decoder(TextRecord).decode
+    texts = 0
+    disagreements = []
+    for sample in task.samples:
+        record = decode(decode_line(_read(task.path, sample.offset, sample.offset + sample.length)))
+        for text, count in zip(_texts(record), sample.counts, strict=True):
+            if not text or count is None:
+                continue
+            texts += 1
+            ids = prepared.authority.encode([text])[0]
+            if len(ids) != count:
+                theirs = prepared.backend.encode([text])[0]
+                disagreements.append(
+                    f"{task.path}: byte {sample.offset}, request {record.request_id}, counted {count}: "
+                    + describe_difference(text, ids, theirs, prepared.authority)
+                )
+    return Recounted(texts=texts, disagreements=disagreements)
+
+
+def _texts(record: TextRecord) -> tuple[str, str, str, str]:
+    return record.content, record.reasoning, record.tool_calls, record.first_event_text
+
+
+def _count_lines(records: list[TextRecord], counts: Iterable[tuple[int | None, ...]]) -> bytes:
+    encode = msgspec.json.Encoder().encode
+    return b"".join(
+        encode_line(
+            encode(
+                OutputTokens(
+                    request_id=record.request_id,
+                    content=content,
+                    reasoning=reasoning,
+                    tool_calls=tool_calls,
+                    first_event=first_event,
+                )
+            )
+        )
+        for record, (content, reasoning, tool_calls, first_event) in zip(records, counts, strict=True)
+    )
+
+
+def _choose(records: int, task: CountRange) -> list[int]:
+    wanted = min(records, math.ceil(records * task.sample_share))
+    generator = random.Random(f"{task.seed}:{task.path}:{task.start}")  # noqa: S311 - a sample, not a secret
+    return generator.sample(range(records), wanted)
+
+
+def _read(path: str, start: int, stop: int) -> bytes:
+    try:
+        with Path(path).open("rb") as stream:
+            stream.seek(start)
+            data = stream.read(stop - start)
+    except OSError as error:
+        raise TokensError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(data) != stop - start:
+        raise TokensError(f"{path}: ends before byte {stop}: it was cut while it was counted")
+    return data

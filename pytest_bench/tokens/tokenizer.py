@@ -1,0 +1,120 @@
+"""A tokenizer that the pool has loaded: what the rest of the house counts and builds prompts with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pytest_bench.errors import TokensError
+from pytest_bench.tokens.chat import ChatTemplate, load_chat_template
+from pytest_bench.tokens.source import TokenizerSource
+from pytest_bench.tokens.wire import (
+    Answer,
+    Counts,
+    CountTexts,
+    Decode,
+    Encode,
+    Failed,
+    Ids,
+    Loaded,
+    Task,
+    Text,
+)
+
+if TYPE_CHECKING:
+    from pytest_bench.tokens.pool import TokenizerPool
+
+_CHARACTERS_PER_THREAD = 1 << 18
+
+
+class Tokenizer:
+    """Counts, encodes and decodes plain text, without special tokens. Made by `TokenizerPool.load`.
+
+    Lone surrogates in a text are counted as U+FFFD. Every method raises `TokensError` where a worker cannot
+    carry it out.
+    """
+
+    def __init__(self, pool: TokenizerPool, source: TokenizerSource, loaded: Loaded) -> None:
+        self.pool = pool
+        self.source = source
+        self.key = loaded.key
+        self.backend = loaded.backend
+        """The library that counts."""
+        self.reason = loaded.reason
+        """Why this one."""
+        self.vocabulary = loaded.vocabulary
+        """Number of tokens."""
+        self._probes = loaded.probes
+
+    @property
+    def chunk_characters(self) -> int:
+        """Text that is given to a worker at a time: enough for all of its threads, little to lose."""
+        return min(1 << 22, max(1 << 19, _CHARACTERS_PER_THREAD * self.pool.threads_per_worker))
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate | None:
+        """The template that lies beside the tokenizer; None where it has none."""
+        return load_chat_template(self.source.folder)
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+        counts: list[int | None] = [None] * len(texts)
+        for (start, stop), answer in self.pool.run(self._chunks(texts)):
+            if not isinstance(answer, Counts):
+                raise self._refusal(answer)
+            if answer.failures:
+                raise TokensError(f"tokenizer {self.source.name}: {answer.failures[0]}")
+            counts[start:stop] = answer.counts
+        if None in counts:
+            raise TokensError(f"tokenizer {self.source.name}: {counts.count(None)} texts were not counted")
+        return [count for count in counts if count is not None]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, in one task: for a few thousand texts at a time."""
+        answer = self._ask(Encode(key=self.key, texts=list(texts)))
+        if not isinstance(answer, Ids):
+            raise self._refusal(answer)
+        return answer.ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`."""
+        answer = self._ask(Decode(key=self.key, ids=list(ids)))
+        if not isinstance(answer, Text):
+            raise self._refusal(answer)
+        return answer.text
+
+    def evidence(self) -> dict[str, Any]:
+        """What the evidence of a session says about its tokenizer."""
+        return {
+            "name": self.source.name,
+            "digest": self.source.digest,
+            "files": self.source.files,
+            "backend": self.backend,
+            "backend_reason": self.reason,
+            "probes": self._probes,
+            "vocabulary": self.vocabulary,
+            "workers": len(self.pool.shards),
+            "threads": sum(shard.threads for shard in self.pool.shards),
+            "notes": list(self.pool.notes),
+        }
+
+    def _chunks(self, texts: Sequence[str]) -> Iterator[tuple[tuple[int, int], Task]]:
+        start, characters = 0, 0
+        for position, text in enumerate(texts):
+            characters += len(text)
+            if characters >= self.chunk_characters or position == len(texts) - 1:
+                chunk = list(texts[start : position + 1])
+                yield (start, position + 1), CountTexts(key=self.key, texts=chunk)
+                start, characters = position + 1, 0
+
+    def _ask(self, task: Task) -> Answer:
+        return next(answer for _, answer in self.pool.run([(None, task)]))
+
+    def _refusal(self, answer: Answer) -> TokensError:
+        message = answer.message if isinstance(answer, Failed) else f"answered with {answer!r}"
+        return TokensError(f"tokenizer {self.source.name}: {message}")

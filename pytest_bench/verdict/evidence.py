@@ -1,0 +1,207 @@
+"""The evidence of a point: a list of its files, written once, re-verified by whoever judges later.
+
+A listed path never leads out of the folder: only plain files found by walking it are opened, links are
+refused, and nothing is read because a file says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import file_digest, read_json, readable_json, write_atomic
+from pytest_bench.verdict.events import EvidenceCheck
+from pytest_bench.verdict.outcome import Outcome
+
+EVIDENCE_VERSION = 1
+NAME = "evidence.json"
+
+_LARGEST_LIST = 64 << 20
+"""Bytes of `evidence.json` that are read at all."""
+
+
+class EvidenceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    path: str
+    """Relative to the evidence folder, with `/`."""
+    size_bytes: int
+    sha256: str
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `evidence.json` holds."""
+
+    version: int = EVIDENCE_VERSION
+    point: str
+    point_digest: str
+    """Of everything the point depends on."""
+    nonce: str
+    """Of the session that measured it."""
+    outcome: Outcome
+    files: tuple[EvidenceFile, ...]
+    """Every file of the folder but this one."""
+
+
+def write_evidence(
+    folder: Path,
+    *,
+    point: str,
+    point_digest: str,
+    nonce: str,
+    outcome: Outcome,
+    known_digests: Mapping[str, str] | None = None,
+) -> str:
+    """List every file of `folder` in its `evidence.json`; returns the sha256 of that file.
+
+    Call it last: a file written later is a file that evidence does not know. `known_digests` holds sha256 by
+    relative path, of files that were hashed while they were written. Raises `EvidenceError` for a link or
+    anything else that is no plain file, and `OSError`.
+    """
+    problems: list[str] = []
+    found = dict(_walk(folder, "", problems))
+    if problems:
+        raise EvidenceError(f"{folder}: cannot be evidence: {'; '.join(problems)}")
+    found.pop(NAME, None)
+    known = known_digests or {}
+    files = tuple(
+        EvidenceFile(path=path, size_bytes=size, sha256=known.get(path) or file_digest(folder / path))
+        for path, size in sorted(found.items())
+    )
+    data = readable_json(
+        Evidence(point=point, point_digest=point_digest, nonce=nonce, outcome=outcome, files=files)
+    )
+    write_atomic(folder / NAME, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_evidence(folder: Path, *, path: str, point: str) -> EvidenceCheck:
+    """Re-read the evidence of `point` in `folder`, whose place in the results folder is `path`.
+
+    Whatever the files hold, this returns: everything wrong is a sentence in `errors`, all of it at once.
+    Whether it is evidence of the right thing is for `contradictions` to say.
+    """
+    errors: list[str] = []
+    found = dict(_walk(folder, "", errors))
+    try:
+        evidence, digest = _read(folder, found.pop(NAME, None))
+    except EvidenceError as error:
+        others = (f"{path}/{sentence}" for sentence in errors)
+        return EvidenceCheck(point=point, path=path, errors=(str(error), *others))
+    errors.extend(_listing_errors(evidence))
+    listed = {file.path: file for file in evidence.files}
+    errors.extend(
+        f"{_show(name)}: is listed, and is not there" for name in sorted(listed.keys() - found.keys())
+    )
+    errors.extend(
+        f"{_show(name)}: is not listed: it was added after the point had ended"
+        for name in sorted(found.keys() - listed.keys())
+    )
+    for name in sorted(listed.keys() & found.keys()):
+        errors.extend(_file_errors(folder / name, listed[name], found[name]))
+    return EvidenceCheck(
+        point=evidence.point,
+        path=path,
+        nonce=evidence.nonce,
+        point_digest=evidence.point_digest,
+        outcome=evidence.outcome,
+        digest=digest,
+        errors=tuple(f"{path}/{sentence}" for sentence in errors),
+    )
+
+
+def contradictions(
+    check: EvidenceCheck, *, point: str, point_digest: str, nonce: str, outcome: Outcome
+) -> Iterator[str]:
+    """In what whole evidence differs from what it should be evidence of, a sentence each."""
+    comparisons: tuple[tuple[str, str | None, str], ...] = (
+        ("point", check.point, point),
+        ("point digest", check.point_digest, point_digest),
+        ("nonce", check.nonce, nonce),
+        ("outcome", check.outcome, outcome),
+    )
+    for what, found, wanted in comparisons:
+        if found != wanted:
+            yield (
+                f"{check.path}/{NAME}: its {what} is {found}, expected {wanted}: it is the evidence of something else"
+            )
+    if check.digest is None:
+        yield f"{check.path}/{NAME}: was never read"
+
+
+def _walk(folder: Path, prefix: str, problems: list[str]) -> Iterator[tuple[str, int]]:
+    """Relative path and size in bytes of every plain file; anything else becomes a problem."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        for entry in entries:
+            name = prefix + entry.name
+            mode = entry.stat(follow_symlinks=False)
+            if not _is_text(name):
+                problems.append(f"{_show(name)}: its name is not UTF-8")
+            elif stat.S_ISDIR(mode.st_mode):
+                yield from _walk(folder / entry.name, f"{name}/", problems)
+            elif stat.S_ISREG(mode.st_mode):
+                yield name, mode.st_size
+            else:
+                problems.append(f"{_show(name)}: is a link or no plain file, which evidence never holds")
+    except OSError as error:
+        problems.append(f"{prefix or '.'}: cannot be listed: {error.strerror or error}")
+
+
+def _read(folder: Path, size: int | None) -> tuple[Evidence, str]:
+    path = folder / NAME
+    if size is None:
+        raise EvidenceError(f"{path}: is missing, or no plain file: the point left no evidence")
+    if size > _LARGEST_LIST:
+        raise EvidenceError(f"{path}: is {size} bytes long: it is no list of files")
+    raw = read_json(path)
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if version != EVIDENCE_VERSION or isinstance(version, bool):
+        raise EvidenceError(f"{path}: expected evidence of version {EVIDENCE_VERSION}, found {version!r}")
+    try:
+        return msgspec.convert(raw, Evidence), file_digest(path)
+    except msgspec.ValidationError as error:
+        raise EvidenceError(f"{path}: is no evidence: {error}") from error
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _listing_errors(evidence: Evidence) -> Iterator[str]:
+    for name, times in Counter(file.path for file in evidence.files).items():
+        if times > 1:
+            yield f"{NAME}: lists {_show(name)} {times} times"
+        parts = PurePosixPath(name).parts
+        if name != "/".join(parts) or not parts or ".." in parts or parts[0] == "/" or "\0" in name:
+            yield f"{NAME}: lists {_show(name)}: expected a path within the folder"
+
+
+def _file_errors(path: Path, listed: EvidenceFile, size: int) -> Iterator[str]:
+    name = _show(listed.path)
+    if size != listed.size_bytes:
+        yield f"{name}: is {size} bytes long, {listed.size_bytes} when it was written"
+        return
+    try:
+        digest = file_digest(path)
+    except OSError as error:
+        yield f"{name}: cannot be read: {error.strerror or error}"
+        return
+    if digest != listed.sha256:
+        yield f"{name}: was altered: its sha256 is {digest}, {listed.sha256} when it was written"
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _show(name: str) -> str:
+    """A name that may come from anywhere, safe to print."""
+    return name if name.isprintable() else ascii(name)

@@ -1,0 +1,163 @@
+"""Bounds, judged against what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from pytest_bench.bounds import Bound, parse_bound, split_inline
+from pytest_bench.verdict.outcome import BoundState, JudgedBound, Judgement, Outcome, Reason, worst
+
+NO_FAILED_REQUESTS = Bound(metric="failed_requests", comparison="==", limit=0.0, text="== 0")
+"""Implied wherever neither `failed_requests` nor `error_rate` is bounded."""
+
+_OUTCOMES: dict[BoundState, Outcome] = {
+    "met": Outcome.PASS,
+    "not-met": Outcome.FAIL,
+    "inconclusive": Outcome.INCONCLUSIVE,
+    "undefined": Outcome.ERROR,
+}
+
+_TIMES = (("s", 1e9), ("ms", 1e6), ("us", 1e3))
+
+
+class Measured(Protocol):
+    """What bounds are judged against; a `Measurement` is one."""
+
+    def value(self, name: str) -> float | None:
+        """The number in its base unit; None where it is null."""
+
+    def reason(self, name: str) -> str | None:
+        """Why it is null."""
+
+    def unit(self, name: str) -> str:
+        """Its base unit."""
+
+    def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
+        """Its two-sided confidence interval, where there is one."""
+
+
+def judge(
+    bounds: Sequence[Bound],
+    measured: Measured,
+    *,
+    implied: Sequence[Bound] = (NO_FAILED_REQUESTS,),
+    labels: Sequence[str] = (),
+) -> Judgement:
+    """Judge every bound of a point, and the `implied` ones where the point says nothing of failures.
+
+    A bound on a null metric is an `error`; a bound with a confidence is met or not only where the whole
+    interval is, else the point is `inconclusive`; a point without bounds of its own is labelled `unbounded`.
+    Raises `UsageError` for a metric that the measurement does not know.
+    """
+    says_failures = {"failed_requests", "error_rate"} & {bound.metric for bound in bounds}
+    judged = tuple(judge_bound(bound, measured) for bound in (*bounds, *(() if says_failures else implied)))
+    return Judgement(
+        outcome=worst(_OUTCOMES[item.state] for item in judged),
+        reasons=tuple(Reason(f"bound-{item.state}", item.sentence) for item in judged if item.state != "met"),
+        bounds=judged,
+        labels=(*labels, *(() if bounds else ("unbounded",))),
+    )
+
+
+def judge_bound(bound: Bound, measured: Measured) -> JudgedBound:
+    """Judge one bound. Raises `UsageError` for a metric that the measurement does not know."""
+    value, unit = measured.value(bound.metric), measured.unit(bound.metric)
+    required = f"required {bound.text}{f' ({bound.origin})' if bound.origin else ''}"
+    if value is None:
+        why = measured.reason(bound.metric) or "no reason was given"
+        return JudgedBound(
+            bound=bound,
+            measured=None,
+            state="undefined",
+            sentence=f"{bound.metric} is null: {why}; {required}",
+        )
+    if bound.confidence is None:
+        return JudgedBound(
+            bound=bound,
+            measured=value,
+            state="met" if bound.holds(value) else "not-met",
+            sentence=f"{bound.metric} is {_show_beside(value, bound.limit, unit)}, {required}",
+        )
+    return _judge_interval(bound, bound.confidence, value, measured, required)
+
+
+def _judge_interval(
+    bound: Bound, confidence: float, value: float, measured: Measured, required: str
+) -> JudgedBound:
+    unit = measured.unit(bound.metric)
+    interval = measured.interval(bound.metric, confidence)
+    said = f"{bound.metric} is {_show_beside(value, bound.limit, unit)}"
+    if interval is None:
+        return JudgedBound(
+            bound=bound,
+            measured=value,
+            state="undefined",
+            sentence=f"{said}, but there is no {confidence:.4g} interval of it: too few requests, or this "
+            f"statistic has none; {required}",
+        )
+    low, high = interval
+    within = f"{confidence:.4g} interval {show(low, unit)} to {show(high, unit)}"
+    if bound.comparison == "==":
+        state: BoundState = "inconclusive" if low <= bound.limit <= high else "not-met"
+        if low == bound.limit == high:
+            state = "met"
+    elif bound.holds(low) and bound.holds(high):
+        state = "met"
+    else:
+        state = "inconclusive" if bound.holds(low) or bound.holds(high) else "not-met"
+    advice = ": measure more requests to decide" if state == "inconclusive" else ""
+    return JudgedBound(
+        bound=bound,
+        measured=value,
+        state=state,
+        sentence=f"{said}, {within}, {required}{advice}",
+        interval=interval,
+    )
+
+
+class Violations(tuple[JudgedBound, ...]):
+    """The requirements that are not met: `()` when all are. `lines` says what a failing test shows."""
+
+    __slots__ = ()
+
+    def lines(self) -> list[str]:
+        """A sentence each: measured, required, and where the requirement stands."""
+        return [judged.sentence for judged in self]
+
+
+def violations(measured: Measured, *requirements: str, origin: str = "") -> Violations:
+    """Which of `requirements` ("time_to_first_token.p99 <= 200ms") a measurement does not meet.
+
+    A null metric meets nothing. `origin` is where they stand, `file:line`. Raises `UsageError` for a text that
+    is no requirement, and for a metric that the measurement does not know.
+    """
+
+    def judged() -> Iterator[JudgedBound]:
+        for text in requirements:
+            name, limit = split_inline(text)
+            yield judge_bound(parse_bound(name, limit, measured.unit(name), origin=origin), measured)
+
+    return Violations(item for item in judged() if item.state != "met")
+
+
+def show(value: float, unit: str, digits: int = 4) -> str:
+    """A number for people: times in s, ms or us, shares in percent, integers whole."""
+    if unit == "ns":
+        for name, size in _TIMES:
+            if abs(value) >= size:
+                return f"{value / size:.{digits}g} {name}"
+        return f"{value:.{digits}g} ns"
+    if unit == "fraction":
+        return f"{value * 100:.{digits}g}%"
+    number = f"{value:.0f}" if float(value).is_integer() else f"{value:.{digits}g}"
+    return f"{number} {unit}"
+
+
+def _show_beside(value: float, limit: float, unit: str) -> str:
+    """`value` with as many digits as it takes to tell it from `limit`."""
+    for digits in (4, 6, 9, 17):
+        text = show(value, unit, digits)
+        if value == limit or text != show(limit, unit, digits):
+            break
+    return text

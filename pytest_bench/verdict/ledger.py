@@ -1,0 +1,285 @@
+"""The ledger: what was expected, settled against what happened. Pure.
+
+The request (the plan, the expectation) and the evidence reach it by different roads; it believes neither
+pytest's exit status, nor a report, nor a file alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytest_bench.verdict import leases as lease_rules
+from pytest_bench.verdict.events import (
+    Collected,
+    Deselected,
+    Event,
+    EvidenceCheck,
+    ExpectedPoint,
+    Fault,
+    Lease,
+    Report,
+    Selected,
+    SessionFacts,
+    Withheld,
+    WorkerCrashed,
+)
+from pytest_bench.verdict.outcome import Outcome, Reason, worst
+from pytest_bench.verdict.points import (
+    Finding,
+    error,
+    findings_of_evidence,
+    findings_of_labels,
+    findings_of_reports,
+    judgement_of,
+    missing,
+)
+from pytest_bench.verdict.verdict import Coverage, PointVerdict, Status, Verdict
+
+
+def settle(
+    expected: Sequence[ExpectedPoint],
+    events: Sequence[Event],
+    evidence: Mapping[str, EvidenceCheck],
+    leases: Sequence[Lease],
+    session: SessionFacts,
+) -> Verdict:
+    """The verdict on a session.
+
+    `expected` is the plan, in order; `evidence` holds what re-reading each point's folder found, by point
+    id. Nothing that is missing counts as good: a point that is neither selected nor left out by the user,
+    or of which any needed event, file or lease is absent, is not a pass.
+    """
+    ledger = _Ledger(expected, events, evidence, leases, session)
+    points = (*ledger.points(), *ledger.points_expected_elsewhere())
+    faults = tuple(ledger.faults(points))
+    return Verdict(
+        status=_status(points, faults),
+        coverage=Coverage(complete=not ledger.left_out and bool(expected), left_out=ledger.left_out),
+        nonce=session.nonce,
+        points=points,
+        faults=faults,
+        counts=dict(Counter(point.outcome.value for point in points)),
+        complete_required=session.complete,
+        interrupted=session.interrupted,
+        plan_digest=session.plan_digest,
+        expectation_digest=session.expectation.digest if session.expectation else None,
+        pytest_exit_status=session.pytest_exit_status,
+        versions=session.versions,
+        invocation=session.invocation,
+        started=session.started,
+        finished=session.finished,
+    )
+
+
+def _status(points: Sequence[PointVerdict], faults: Sequence[Reason]) -> Status:
+    if faults:
+        return "error"
+    return _STATUS[worst(point.outcome for point in points)]
+
+
+_STATUS: dict[Outcome, Status] = {
+    Outcome.PASS: "pass",
+    Outcome.INCONCLUSIVE: "inconclusive",
+    Outcome.FAIL: "fail",
+    Outcome.MISSING: "incomplete",
+    Outcome.ERROR: "error",
+}
+
+
+class _Ledger:
+    """The events of a session, sorted by point."""
+
+    def __init__(
+        self,
+        expected: Sequence[ExpectedPoint],
+        events: Sequence[Event],
+        evidence: Mapping[str, EvidenceCheck],
+        leases: Sequence[Lease],
+        session: SessionFacts,
+    ) -> None:
+        self.expected = expected
+        self.evidence = evidence
+        self.leases = leases
+        self.session = session
+        self.known = {point.id for point in expected}
+        self.events = events
+        self.by_point: dict[str, list[Event]] = defaultdict(list)
+        for event in events:
+            if event.point is not None:
+                self.by_point[event.point].append(event)
+        deselected = self._ids(Deselected)
+        self.left_out = tuple(point.id for point in expected if point.id in deselected - self._ids(Selected))
+        self.overlapping: dict[str, list[str]] = defaultdict(list)
+        for one, other in lease_rules.overlaps(leases):
+            for lease, rival in ((one, other), (other, one)):
+                sentence = (
+                    f"held {lease.scope} {lease.resource} while {rival.point} on {rival.worker} held it too: "
+                    "each disturbed the other"
+                )
+                self.overlapping[lease.point].append(sentence)
+
+    def _ids(self, kind: type[Selected | Deselected]) -> set[str]:
+        return {event.point for event in self.events if isinstance(event, kind)}
+
+    def points(self) -> Iterator[PointVerdict]:
+        """One for each point of the plan that was asked for, here or by the expectation."""
+        must_run = self._must_run()
+        for point in self.expected:
+            if point.id not in self.left_out:
+                yield self._verdict(point, list(self._findings(point)))
+            elif why := must_run.get(point.id):
+                yield self._verdict(
+                    point, [missing("left-out", f"left out by the user's selection, but {why}")]
+                )
+
+    def _must_run(self) -> dict[str, str]:
+        """Points that no selection may leave out, each with the reason."""
+        must = dict.fromkeys(self.known, "--complete asks for every point") if self.session.complete else {}
+        if self.session.expectation is not None:
+            must |= dict.fromkeys(self.session.expectation.points, "the expectation names it")
+        return must
+
+    def points_expected_elsewhere(self) -> Iterator[PointVerdict]:
+        """Points that the expectation names and the suites do not declare."""
+        if self.session.expectation is not None:
+            for name, digest in self.session.expectation.points.items():
+                if name not in self.known:
+                    reason = Reason(
+                        "not-declared", "the expectation names it, but no suite of this session declares it"
+                    )
+                    yield PointVerdict(id=name, outcome=Outcome.MISSING, reasons=(reason,), digest=digest)
+
+    def _verdict(self, point: ExpectedPoint, findings: list[Finding]) -> PointVerdict:
+        judgement = judgement_of(self._reports(point.id))
+        check = self.evidence.get(point.id)
+        return PointVerdict(
+            id=point.id,
+            outcome=worst(finding.outcome for finding in findings),
+            reasons=tuple(dict.fromkeys(finding.reason for finding in findings)),
+            bounds=judgement.bounds if judgement else (),
+            labels=judgement.labels if judgement else (),
+            origin=point.origin,
+            digest=point.digest,
+            evidence=check.path if check else None,
+            evidence_digest=check.digest if check else None,
+        )
+
+    def _reports(self, name: str) -> list[Report]:
+        return [event for event in self.by_point[name] if isinstance(event, Report)]
+
+    def _findings(self, point: ExpectedPoint) -> Iterator[Finding]:
+        """Why a point that was not left out does not pass; nothing for one that does."""
+        events = self.by_point[point.id]
+        reports = self._reports(point.id)
+        judgement = judgement_of(reports)
+        for event in events:
+            if isinstance(event, WorkerCrashed):
+                yield error("worker-crashed", f"process {event.worker} died while running it: {event.detail}")
+            elif isinstance(event, Fault):
+                yield error(event.code, event.sentence)
+        yield from self._selection(events)
+        withheld = [event for event in events if isinstance(event, Withheld)]
+        if withheld and not any(report.stage == "call" for report in reports):
+            yield from (missing("withheld", event.sentence) for event in withheld)
+        else:
+            yield from (
+                error("contradiction", f"was run although withheld: {item.sentence}") for item in withheld
+            )
+            if reports or any(isinstance(event, Selected) for event in events):
+                yield from findings_of_reports(reports)
+        yield from findings_of_evidence(point, judgement, self.evidence.get(point.id), self.session.nonce)
+        yield from (error("overlap", sentence) for sentence in self.overlapping[point.id])
+        if judgement is not None:
+            yield from findings_of_labels(judgement.labels, self.session)
+            if judgement.outcome is not Outcome.ERROR:
+                yield from (
+                    error("lease", sentence) for sentence in lease_rules.faults_of(point, self.leases)
+                )
+        yield from self._expected_digest(point)
+
+    def _selection(self, events: Sequence[Event]) -> Iterator[Finding]:
+        kinds = {type(event) for event in events}
+        if Selected in kinds and Deselected in kinds:
+            yield error("contradiction", "both selected and deselected: another plugin changed the selection")
+        if Selected not in kinds:
+            if Collected in kinds:
+                yield error("removed", "collected, then removed by something other than the user's selection")
+            else:
+                yield missing("not-collected", "declared by the suites, but nothing collected or selected it")
+        elif Collected not in kinds:
+            yield missing(
+                "not-collected",
+                "selected, but no test function collected it: the marker or the file is missing",
+            )
+        collected = Counter(event.worker for event in events if isinstance(event, Collected))
+        for worker, times in collected.items():
+            if times > 1:
+                yield error(
+                    "collected-twice",
+                    f"{worker} collected {times} judging items for it: expected one; "
+                    "let further test functions say judge=False",
+                )
+
+    def _expected_digest(self, point: ExpectedPoint) -> Iterator[Finding]:
+        if self.session.expectation is not None:
+            wanted = self.session.expectation.points.get(point.id)
+            if wanted is not None and wanted != point.digest:
+                yield error(
+                    "other-than-expected",
+                    f"the expectation means a point with digest {wanted}, the suites declare {point.digest}: "
+                    "compare both with `pytest-bench plan`",
+                )
+
+    def faults(self, points: Sequence[PointVerdict]) -> Iterator[Reason]:
+        """What is wrong with the session, whatever its points say."""
+        if self.session.interrupted:
+            yield Reason("interrupted", "interrupted: what is complete was kept, the rest did not run")
+        yield from self._plan_faults(points)
+        yield from self._strays()
+        for event in self.events:
+            if isinstance(event, WorkerCrashed) and event.point is None:
+                yield Reason("worker-crashed", f"process {event.worker} died: {event.detail}")
+            elif isinstance(event, Fault) and event.point is None:
+                yield Reason(event.code, event.sentence)
+        code = self.session.pytest_exit_status
+        if code != 0 and (code != 1 or all(point.outcome is Outcome.PASS for point in points)):
+            yield Reason(
+                "pytest-exit",
+                f"pytest itself ended with status {code}: something besides the points went wrong",
+            )
+
+    def _plan_faults(self, points: Sequence[PointVerdict]) -> Iterator[Reason]:
+        if not self.expected:
+            yield Reason("no-points", "the suites declare no point: there was nothing to judge")
+        elif not points:
+            yield Reason(
+                "nothing-selected", "the selection leaves out every point: check -k, -m and the paths given"
+            )
+        for name, times in Counter(point.id for point in self.expected).items():
+            if times > 1:
+                yield Reason("duplicate-point", f"the plan holds {name} {times} times")
+        expectation = self.session.expectation
+        if expectation is not None and expectation.plan_digest not in {None, self.session.plan_digest}:
+            yield Reason(
+                "other-plan",
+                f"the expectation was made from plan {expectation.plan_digest}, "
+                f"this session runs {self.session.plan_digest}",
+            )
+
+    def _strays(self) -> Iterator[Reason]:
+        """Events, evidence and leases of points that should not have any."""
+        seen = {
+            "reported": {name for name, events in self.by_point.items() if events},
+            "leased": {lease.point for lease in self.leases},
+            "backed by evidence": set(self.evidence),
+        }
+        for what, found in seen.items():
+            for name in sorted(found - self.known):
+                yield Reason("unknown-point", f"{name} was {what}, but is not in the plan")
+        for name in self.left_out:
+            if any(isinstance(event, (Report, Fault, WorkerCrashed)) for event in self.by_point[name]):
+                yield Reason(
+                    "ran-though-left-out",
+                    f"{name} was left out by the user's selection, and reported all the same",
+                )

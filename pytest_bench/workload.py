@@ -1,0 +1,126 @@
+"""What a phase is asked to do: its load, its order of samples, its limits.
+
+Plain structs without behaviour, so that a load worker can import them and nothing else. The suite's
+schema produces them; the engine carries them out.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Pattern = Literal["burst", "concurrency", "constant", "poisson", "gamma", "trace", "stages"]
+Order = Literal["without_replacement", "with_replacement", "single", "sequential"]
+TextPolicy = Literal["keep", "hash", "drop"]
+
+OPEN_LOOP: frozenset[str] = frozenset({"constant", "poisson", "gamma", "trace"})
+"""Patterns whose arrivals are fixed before the phase: the server's speed does not slow them down."""
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How requests are issued. Fields that a pattern does not use are None."""
+
+    pattern: Pattern
+    requests: int | None = None
+    """Stop after this many."""
+    duration_s: float | None = None
+    """Stop issuing after this long; with `stop: and` a minimum that is enforced."""
+    stop: Literal["and", "or"] = "or"
+    """With both limits: stop when both are reached, or when either is."""
+    concurrency: int | None = None
+    """`concurrency`: requests in flight, exactly. `burst`: the cap on connections."""
+    rate: float | None = None
+    """Open loop: mean arrivals per second."""
+    burstiness: float = 1.0
+    """`gamma`: the shape of the gaps; 1 is Poisson, below 1 is burstier."""
+    ramp_s: float = 0.0
+    """Closed loop: seconds over which concurrency grows to its full value. Open loop: the rate grows."""
+    trace_ns: tuple[int, ...] = ()
+    """`trace`: arrival times after the start of the phase, ascending."""
+    stages: tuple[Load, ...] = ()
+    """`stages`: loads run one after the other."""
+    handover: Literal["drain", "overlap"] = "drain"
+    """`stages`: wait for requests in flight between stages, or let them overlap."""
+
+
+class SampleOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sample the i-th request of a phase takes, out of the samples `first … first + count - 1`."""
+
+    order: Order = "without_replacement"
+    count: int
+    first: int = 0
+    index: int | None = None
+    """`single`: the one sample."""
+    seed: int = 0
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one request, in seconds. A request that exceeds one is a typed failure."""
+
+    connect_s: float = 10.0
+    request_s: float = 600.0
+    no_progress_s: float | None = None
+    """Streams: the longest silence between two reads of a response."""
+    drain_s: float | None = None
+    """How long requests in flight may take after the last issue; None means `request_s`."""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One endpoint, resolved: names are looked up once, before the phase."""
+
+    url: str
+    """The endpoint's URL in its one spelling, prefix included: what evidence shows."""
+    address: str
+    port: int
+    tls: bool = False
+    host: str = ""
+    """The Host header and the TLS server name."""
+    path: str = "/"
+    """The path of the API's request, the endpoint's own prefix included."""
+
+
+class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """How bad the client's own health may be before a phase is `client-bound`. Times on their p99."""
+
+    loop_lag_ms: float = 20.0
+    schedule_lateness_ms: float = 20.0
+    cpu_share: float = 0.95
+    achieved_share: float = 0.95
+
+
+class PhaseSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One uninterrupted stretch of load, and where its logs land."""
+
+    label: str
+    load: Load
+    samples: SampleOrder
+    folder: str
+    """Must exist and hold no logs yet."""
+    arrival_seed: int = 0
+    handover: Literal["drain", "overlap"] = "drain"
+    """What happens before the next phase of the run: wait for requests in flight, or let them overlap."""
+
+
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Phases driven one after the other by the same load workers.
+
+    Travels to the load workers through a pipe, never through a file: `headers` may hold a key.
+    """
+
+    point: str
+    nonce: str
+    api: str
+    """Import reference `module:attribute` of the API that decodes responses."""
+    streaming: bool
+    """Whether the requests ask for a stream, so that an answer without one is a failure."""
+    targets: tuple[Target, ...]
+    bodies: str
+    """Path of the encoded request bodies (see `load.bodies`)."""
+    phases: tuple[PhaseSpec, ...]
+    headers: tuple[tuple[str, str], ...] = ()
+    timeouts: Timeouts = Timeouts()
+    budget: HealthBudget = HealthBudget()
+    workers: int | None = None
+    """Number of load workers; None lets the engine choose."""
+    texts: TextPolicy = "keep"

@@ -1,0 +1,327 @@
+import shutil
+import socket
+import ssl
+import subprocess
+
+import pytest
+from scripted_server import Reply, as_json, models, page
+
+from pytest_bench.endpoints.headers import NO_HEADERS, read_headers
+from pytest_bench.endpoints.ready import OneToken, wait_ready
+from pytest_bench.errors import EndpointError, UsageError
+from pytest_bench.suite.plan import Secret
+
+OK = Reply()
+CHAT = "/v1/chat/completions"
+ONE_TOKEN = OneToken(path=CHAT, body=b'{"model":"m","max_tokens":1}')
+ANSWER = as_json({"choices": [{"message": {"content": "a"}}]})
+
+
+def ready(url, **options):
+    return wait_ready(url, **{"model": "m", "timeout_s": 20, **options})
+
+
+def refusal(url, **options):
+    with pytest.raises(EndpointError) as raised:
+        ready(url, **{"timeout_s": 0.1, **options})
+    return str(raised.value)
+
+
+# The order of probes
+
+
+def test_the_declared_probe_is_the_only_one_asked(serve):
+    server = serve({"GET /ping": OK, "GET /health": Reply(503)})
+    assert ready(server.url, probe="/ping").ready_by == "GET /ping"
+    assert "GET /health" not in server.asked()
+
+
+def test_health_comes_first(serve):
+    server = serve({"GET /health": OK, "GET /v1/models": models("m")})
+    assert ready(server.url).ready_by == "GET /health"
+
+
+def test_a_server_without_health_is_ready_by_its_models(serve):
+    assert ready(serve({"GET /v1/models": models("m")}).url).ready_by == "GET /v1/models"
+
+
+def test_a_server_with_neither_is_ready_by_a_one_token_request(serve):
+    identity = ready(serve({f"POST {CHAT}": ANSWER}).url, one_token=ONE_TOKEN)
+    assert identity.ready_by == f"POST {CHAT}"
+    assert [attempt.request for attempt in identity.tried] == [
+        "GET /health",
+        "GET /v1/models",
+        f"POST {CHAT}",
+    ]
+
+
+def test_a_server_whose_models_fail_is_ready_by_a_one_token_request(serve):
+    server = serve({"GET /v1/models": Reply(500), f"POST {CHAT}": ANSWER})
+    identity = ready(server.url, one_token=ONE_TOKEN)
+    assert (identity.ready_by, identity.served_models) == (f"POST {CHAT}", None)
+
+
+def test_probes_lie_below_the_endpoints_prefix(serve):
+    server = serve({"GET /team/health": OK})
+    assert ready(f"{server.url}/team/").url == f"{server.url}/team"
+
+
+def test_an_ipv6_endpoint_is_asked(serve):
+    server = serve({"GET /health": OK}, family=socket.AF_INET6, host="::1")
+    assert ready(server.url).url == server.url
+
+
+def test_an_ok_that_a_framework_calls_html_is_an_answer(serve):
+    server = serve({"GET /health": Reply(200, b"OK", "text/html; charset=utf-8")})
+    assert ready(server.url).ready_by == "GET /health"
+
+
+# Who answers
+
+
+def test_the_identity_tells_models_version_and_server(serve):
+    server = serve(
+        {
+            "GET /health": OK,
+            "GET /v1/models": models("m", "m-lora"),
+            "GET /version": as_json({"version": "0.11.2"}),
+        }
+    )
+    identity = ready(server.url)
+    assert (identity.served_models, identity.version, identity.server) == (
+        ("m", "m-lora"),
+        "0.11.2",
+        "scripted/1",
+    )
+
+
+def test_a_server_that_tells_neither_models_nor_version_leaves_them_unknown(serve):
+    identity = ready(serve({"GET /health": OK, "GET /version": Reply(200, b"v1")}).url)
+    assert (identity.served_models, identity.version) == (None, None)
+
+
+def test_a_model_that_is_not_served_is_an_error_with_the_nearest_that_is(serve):
+    server = serve({"GET /health": OK, "GET /v1/models": models("zeta", "wan2.2-t2v-a14b")})
+    said = refusal(server.url, model="wan2.2-t2v-14b")
+    assert "serves 'wan2.2-t2v-a14b', 'zeta', not 'wan2.2-t2v-14b'; did you mean 'wan2.2-t2v-a14b'?" in said
+    assert "--served-model" in said
+
+
+def test_a_long_list_of_models_is_shortened(serve):
+    server = serve({"GET /health": OK, "GET /v1/models": models(*(f"model-{n}" for n in range(100)))})
+    assert "and 92 more" in refusal(server.url, model="x")
+
+
+def test_a_router_without_workers_yet_is_waited_for(serve):
+    server = serve({"GET /health": OK, "GET /v1/models": [models(), models("m")]})
+    assert ready(server.url).served_models == ("m",)
+
+
+def test_an_api_that_does_not_know_the_model_says_so_with_404(serve):
+    unknown = as_json({"error": {"message": "The model `m` does not exist."}}, 404)
+    said = refusal(serve({"GET /health": OK, f"POST {CHAT}": unknown}).url, one_token=ONE_TOKEN)
+    assert "does not serve 'm'" in said
+
+
+# Waiting
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_a_server_that_is_loading_is_waited_for(serve, status):
+    server = serve({"GET /health": [Reply(status), Reply(status), OK]})
+    identity = ready(server.url)
+    assert next(attempt for attempt in identity.tried if attempt.request == "GET /health").times == 3
+
+
+def test_an_api_that_is_loading_behind_a_ready_health_is_waited_for(serve):
+    server = serve({"GET /health": OK, f"POST {CHAT}": [Reply(503), ANSWER]})
+    assert ready(server.url, one_token=ONE_TOKEN).api_path == CHAT
+
+
+def test_a_server_that_never_gets_ready_is_an_error_with_what_came_back(serve):
+    said = refusal(serve({"GET /health": as_json({"status": "loading"}, 503)}).url)
+    assert "not ready within 0.1 s" in said
+    assert 'GET /health: 503 {"status": "loading"}' in said
+
+
+def test_a_refused_connection_is_waited_for_and_then_named(closed_port):
+    said = refusal(f"http://127.0.0.1:{closed_port}")
+    assert "connection refused" in said
+    assert "times)" in said
+
+
+def test_a_server_that_never_answers_is_named(silent_port):
+    assert "no answer within 1 s" in refusal(f"http://127.0.0.1:{silent_port}")
+
+
+def test_a_name_that_does_not_exist_is_named():
+    assert "the name cannot be looked up" in refusal("http://nowhere.invalid:8000")
+
+
+def test_the_caller_can_end_the_wait(closed_port):
+    class ContainerEnded(Exception):
+        pass
+
+    def check_alive():
+        raise ContainerEnded
+
+    with pytest.raises(ContainerEnded):
+        ready(f"http://127.0.0.1:{closed_port}", check_alive=check_alive)
+
+
+# What waiting cannot change
+
+
+def test_a_declared_probe_that_is_not_there_ends_the_wait(serve):
+    server = serve({"GET /health": OK})
+    said = refusal(server.url, probe="/healthz", timeout_s=20)
+    assert "the declared probe /healthz answered 404" in said
+
+
+@pytest.mark.parametrize("fallback", [None, page(404), page(200), page(501)])
+def test_a_server_that_is_no_model_ends_the_wait(serve, fallback):
+    said = refusal(serve(fallback=fallback).url, timeout_s=20)
+    assert "no model server answers here" in said
+    assert "GET /health" in said
+    assert "GET /v1/models" in said
+
+
+def test_a_web_page_on_the_apis_path_is_no_answer(serve):
+    said = refusal(serve(fallback=page()).url, one_token=ONE_TOKEN, timeout_s=20)
+    assert "no API's response" in said
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_an_api_path_that_is_not_there_is_named(serve, status):
+    server = serve({"GET /health": OK, f"POST {CHAT}": Reply(status)})
+    said = refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
+    assert f"the API's path is not there: POST {CHAT} answered {status}" in said
+
+
+def test_a_doubled_prefix_is_pointed_out(serve):
+    server = serve({"GET /v1/health": OK, f"POST {CHAT}": ANSWER})
+    assert "leave '/v1' out of the endpoint" in refusal(f"{server.url}/v1", one_token=ONE_TOKEN, timeout_s=20)
+
+
+def test_without_a_one_token_request_the_apis_path_is_not_touched(serve):
+    server = serve({"GET /health": OK})
+    assert ready(server.url).api_path is None
+    assert not [name for name in server.asked() if name.startswith("POST")]
+
+
+def test_a_one_token_request_that_is_refused_shows_the_servers_reason(serve):
+    server = serve({"GET /health": OK, f"POST {CHAT}": as_json({"message": "temperature must be >= 0"}, 400)})
+    said = refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
+    assert "temperature must be >= 0" in said
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_wants_a_key_is_named_with_how_to_give_one(serve, status):
+    said = refusal(serve(fallback=Reply(status)).url, timeout_s=20)
+    assert "asks for a key" in said
+    assert "--api-key-env" in said
+
+
+def test_a_refused_key_is_named_by_its_variable_and_never_shown(serve):
+    headers = read_headers({}, Secret(from_env="MODEL_KEY"), {"MODEL_KEY": "sk-hunter2"})
+    echo = as_json({"error": "invalid key sk-hunter2"}, 401)
+    said = refusal(serve(fallback=echo).url, headers=headers, timeout_s=20)
+    assert "the key in MODEL_KEY is refused (401)" in said
+    assert "hunter2" not in said
+
+
+def test_the_key_reaches_every_request(serve):
+    headers = read_headers({}, Secret(from_env="MODEL_KEY"), {"MODEL_KEY": "sk-1"})
+    server = serve({"GET /health": OK, f"POST {CHAT}": ANSWER})
+    ready(server.url, headers=headers, one_token=ONE_TOKEN)
+    assert {sent["Authorization"] for _, sent, _ in server.requests} == {"Bearer sk-1"}
+
+
+def test_a_redirect_is_an_error_that_names_where_it_leads(serve):
+    server = serve({"GET /health": Reply(307, headers={"Location": "https://elsewhere.example/health"})})
+    said = refusal(server.url, timeout_s=20)
+    assert "a redirect to https://elsewhere.example/health" in said
+    assert server.asked() == ["GET /health"]
+
+
+def test_tls_to_a_server_without_it_is_named(serve):
+    server = serve({"GET /health": OK})
+    assert "TLS failed" in refusal(f"https://127.0.0.1:{server.port}", timeout_s=20)
+
+
+def test_proxies_of_the_environment_are_not_used(serve, closed_port, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port}")
+    assert ready(serve({"GET /health": OK}).url)
+
+
+def test_a_url_that_is_none_is_a_usage_error():
+    with pytest.raises(UsageError):
+        ready("h:8000")
+
+
+# Servers that cannot be trusted
+
+
+def test_control_characters_of_a_server_never_reach_the_message(serve):
+    said = refusal(serve({"GET /health": Reply(503, b"\x1b[31mred\x00\r\nline")}).url)
+    assert said.isprintable()
+    assert "red" in said
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff\xfe", b"[" * 100_000, b'{"data": [{"id": "\xff"}]}', b'{"data": [{"id": 4}]}', b"null"]
+)
+def test_a_model_list_that_is_none_leaves_the_models_unknown(serve, body):
+    server = serve({"GET /health": OK, "GET /v1/models": Reply(200, body)})
+    assert ready(server.url).served_models is None
+
+
+def test_a_body_without_end_is_cut_off(serve):
+    server = serve({"GET /health": Reply(200, b"x" * (2 << 20))})
+    assert "with over 1048576 bytes" in refusal(server.url, timeout_s=20)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("making a certificate needs openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    )
+    subprocess.run(
+        [
+            *command.split(),
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "cert.pem",
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def tls_server(serve, certificate):
+    server = serve({"GET /health": OK})
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    server.server.socket = context.wrap_socket(
+        server.server.socket, server_side=True, do_handshake_on_connect=False
+    )
+    return f"https://127.0.0.1:{server.port}"
+
+
+def test_a_certificate_that_is_not_trusted_is_named(tls_server):
+    assert "the TLS certificate is not trusted" in refusal(tls_server, timeout_s=20)
+
+
+def test_a_certificate_that_the_system_trusts_is_accepted(tls_server, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    assert ready(tls_server, headers=NO_HEADERS).ready_by == "GET /health"

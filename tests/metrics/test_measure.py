@@ -1,0 +1,404 @@
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_bench.bounds import parse_bound
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.files import canonical_json
+from pytest_bench.metrics.columns import read_columns
+from pytest_bench.metrics.definitions import DEFINITIONS, names, slo_unit_of, unit_of
+from pytest_bench.metrics.measure import measure, steady_state_of
+from pytest_bench.metrics.measurement import Measurement, Window, from_json, to_json
+from pytest_bench.records import Usage
+from pytest_bench.workload import Load
+
+MS = 1_000_000
+S = 1_000_000_000
+BURST = Load(pattern="burst", requests=2)
+POISSON = Load(pattern="poisson", rate=10.0, requests=2)
+
+
+def slo(**limits):
+    return tuple(parse_bound(name, text, slo_unit_of(name)) for name, text in limits.items())
+
+
+def test_latencies_of_a_stream_by_hand(record, measured, counts):
+    stream = record(0, send=100 * MS, first=150 * MS, gaps=(10 * MS, 30 * MS), first_output_ns=160 * MS)
+    result = measured([stream], tokens=counts(r0=(7, 5, 1)))
+    assert result.value("time_to_first_token.p50") == 50 * MS
+    assert result.value("time_to_first_output_token.p50") == 60 * MS
+    assert result.value("request_latency.max") == 90 * MS
+    assert result.value("time_per_output_token.mean") == 10 * MS
+    assert result.value("output_token_throughput_per_user.p50") == 100.0
+    assert result.value("input_tokens.mean") == 7
+    assert result.value("output_tokens.mean") == 5
+
+
+def test_the_tokens_of_the_first_event_are_no_part_of_time_per_output_token(record, measured, counts):
+    stream = record(0, send=0, first=5 * MS, gaps=(12 * MS,))
+    assert measured([stream], tokens=counts(r0=(1, 7, 4))).value("time_per_output_token.p50") == 4 * MS
+
+
+def test_a_stream_with_all_tokens_in_its_first_event_has_no_time_per_output_token(record, measured, counts):
+    result = measured([record(0, send=0, first=5 * MS)], tokens=counts(r0=(1, 4, 4)))
+    assert result.value("time_per_output_token.p50") is None
+    assert "after its first content event" in result.reason("time_per_output_token.p50")
+
+
+def test_latencies_count_successes_only(record, measured):
+    records = [
+        record(0, send=0, first=10 * MS, gaps=(MS,)),
+        record(1, send=0, first=900 * MS, gaps=(MS,), outcome="failed", error="truncated_stream"),
+        record(2, send=0, first=800 * MS, gaps=(MS,), outcome="interrupted"),
+    ]
+    result = measured(records)
+    assert result.value("time_to_first_token.max") == 10 * MS
+    assert result.value("request_latency.max") == 11 * MS
+    assert result.metrics["inter_chunk_latency"].count == 1
+    assert result.failures == {"truncated_stream": 1}
+    assert (result.issued, result.succeeded, result.failed, result.interrupted) == (3, 1, 1, 1)
+
+
+def test_failures_are_counted_and_the_rate_is_of_requests_that_ended(record, measured):
+    records = [
+        record(0, last=MS),
+        record(1, outcome="failed"),
+        record(2, outcome="failed", error="timeout"),
+        record(3, outcome="interrupted"),
+    ]
+    result = measured(records)
+    assert result.value("failed_requests") == 2
+    assert result.value("error_rate") == pytest.approx(2 / 3)
+
+
+def test_scheduled_latencies_count_the_wait_before_sending(record, measured):
+    late = record(0, scheduled_ns=0, send=40 * MS, first=50 * MS, gaps=(10 * MS,))
+    result = measured([late], load=POISSON)
+    assert result.value("scheduled_time_to_first_token.p50") == 50 * MS
+    assert result.value("scheduled_request_latency.p50") == 60 * MS
+    assert result.value("schedule_lateness.p50") == 40 * MS
+    assert result.value("time_to_first_token.p50") == 10 * MS
+
+
+def test_a_closed_loop_has_no_scheduled_latencies(record, measured):
+    result = measured([record(0, send=0, first=MS)])
+    assert result.value("scheduled_time_to_first_token.p99") is None
+    assert "closed loop" in result.reason("scheduled_time_to_first_token.p99")
+
+
+def test_a_burst_is_never_late(record, measured):
+    result = measured([record(0, scheduled_ns=0, send=40 * MS, last=50 * MS)], load=BURST)
+    assert result.value("schedule_lateness.p99") is None
+    assert result.value("scheduled_request_latency.p50") == 50 * MS
+
+
+def test_a_response_that_is_not_streamed_has_latency_and_no_first_token(record, measured):
+    result = measured([record(0, send=0, last=5 * MS)])
+    assert result.value("request_latency.p50") == 5 * MS
+    assert result.reason("time_to_first_token.p50").startswith("not streamed")
+    assert result.value("inter_chunk_latency.p50") is None
+
+
+def test_throughputs_are_over_first_issue_to_last_completion(record, measured, counts):
+    records = [record(0, send=S, last=2 * S), record(1, send=2 * S, last=5 * S)]
+    result = measured(records, tokens=counts(r0=(100, 10, None), r1=(100, 30, None)))
+    assert result.phase == Window(start_ns=S, end_ns=5 * S)
+    assert result.value("request_throughput") == 0.5
+    assert result.value("output_token_throughput") == 10.0
+    assert result.value("total_token_throughput") == 60.0
+
+
+def test_a_failure_that_ends_last_still_took_its_time(record, measured):
+    records = [record(0, send=0, last=S), record(1, send=0, outcome="failed", error="timeout", end=10 * S)]
+    assert measured(records).value("request_throughput") == 0.1
+
+
+def test_steady_state_of_a_closed_loop_is_full_load_to_last_issue(record, measured, counts):
+    records = [
+        record(0, send=0, first=S // 2, gaps=(S,)),
+        record(1, send=S, first=2 * S, gaps=(S,)),
+        record(2, send=3 * S, first=4 * S, gaps=(S,)),
+    ]
+    tokens = counts(r0=(1, 10, 5), r1=(1, 10, 5), r2=(1, 10, 5))
+    result = measured(records, phase={"full_load_ns": S}, tokens=tokens)
+    assert result.steady_state == Window(start_ns=S, end_ns=3 * S)
+    # Within (1 s, 3 s]: the second event of r0 and both of r1; r0 and r1 end there.
+    assert result.value("steady_output_token_throughput") == pytest.approx(15 / 2)
+    assert result.value("steady_request_throughput") == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("load", "phase", "reason"),
+    [
+        (BURST, {"full_load_ns": 0}, "a burst has no steady state"),
+        (Load(pattern="stages", stages=(BURST,)), {"full_load_ns": 0}, "no single steady state"),
+        (POISSON, {"full_load_ns": None}, "full load was never reached"),
+        (POISSON, {"full_load_ns": 9 * S}, "issuing ended as soon as full load was reached"),
+    ],
+)
+def test_where_there_is_no_steady_state_its_metrics_say_why(record, measured, load, phase, reason):
+    result = measured([record(0, last=S)], load=load, phase=phase)
+    assert result.value("steady_request_throughput") is None
+    assert reason in result.reason("steady_request_throughput")
+
+
+def test_the_server_scenario_counts_as_loadgen_does(record, measured):
+    records = [
+        record(0, scheduled_ns=S, send=S, last=9 * S),
+        record(1, scheduled_ns=2 * S, send=2 * S, last=3 * S),
+        record(2, scheduled_ns=3 * S, send=3 * S, last=5 * S),
+    ]
+    assert measured(records, load=POISSON).value("server_scenario_throughput") == 2 / 4
+
+
+def test_the_server_scenario_is_open_loop_only(record, measured):
+    assert "open loop" in measured([record(0, last=S)]).reason("server_scenario_throughput")
+
+
+def test_without_a_tokenizer_token_metrics_are_null_and_say_so(record, measured):
+    result = measured([record(0, send=0, first=MS, gaps=(MS,))], tokens=None)
+    for name in ("output_tokens.mean", "time_per_output_token.p50", "output_token_throughput"):
+        assert result.value(name) is None
+        assert result.reason(name) == "the suite names no tokenizer"
+
+
+def test_why_tokens_were_not_counted_is_passed_on(record, measured):
+    result = measured([record(0, last=MS)], tokens=None, no_tokens="counting ended with 3 pending")
+    assert result.reason("output_token_throughput") == "counting ended with 3 pending"
+
+
+def test_a_success_without_a_count_makes_token_metrics_null(record, measured, counts):
+    result = measured([record(0, last=MS), record(1, last=MS)], tokens=counts(r0=(1, 1, None)))
+    assert result.reason("output_token_throughput") == "1 of 2 succeeded requests have no token count"
+
+
+def test_the_servers_usage_stands_beside_the_clients_count(record, measured, counts):
+    records = [
+        record(0, last=MS, usage=Usage(input_tokens=9, output_tokens=10, cached_tokens=8)),
+        record(1, last=MS, usage=Usage(input_tokens=9, output_tokens=14, cached_tokens=0)),
+    ]
+    result = measured(records, tokens=counts(r0=(9, 10, None), r1=(9, 11, None)))
+    assert result.value("server_output_tokens.mean") == 12
+    assert result.value("server_cached_tokens.max") == 8
+    assert result.value("token_count_difference.max") == 3
+    assert result.value("token_count_difference_share") == 0.5
+
+
+def test_the_share_of_tokens_asked_for(record, measured, counts):
+    records = [record(0, sample_index=4, last=MS), record(1, sample_index=9, last=MS)]
+    tokens = counts(r0=(1, 64, None), r1=(1, 32, None))
+    assert measured(records, tokens=tokens, asked_output_tokens=64).value(
+        "output_tokens_requested_share"
+    ) == pytest.approx(0.75)
+    assert (
+        measured(records, tokens=tokens, asked_output_tokens={4: 64, 9: 32}).value(
+            "output_tokens_requested_share"
+        )
+        == 1.0
+    )
+
+
+def test_goodput_counts_requests_that_meet_every_limit(record, measured, counts):
+    records = [
+        record(0, send=0, first=10 * MS, gaps=(90 * MS,)),
+        record(1, send=0, first=60 * MS, gaps=(40 * MS,)),
+        record(2, send=0, first=10 * MS, gaps=(990 * MS,)),
+        record(3, send=0, outcome="failed"),
+        record(4, send=0, outcome="interrupted"),
+    ]
+    limits = slo(time_to_first_token="<= 50ms", request_latency="<= 100ms")
+    result = measured(records, slo=limits)
+    assert result.value("good_request_fraction") == 1 / 5
+    assert result.value("goodput") == 1.0
+
+
+def test_a_missing_metric_does_not_meet_a_limit(record, measured):
+    records = [record(0, send=0, first=MS), record(1, send=0, end=MS, output_empty=True)]
+    result = measured(records, slo=slo(time_to_first_token="<= 1s"))
+    assert result.value("good_request_fraction") == 0.5
+    assert result.value("empty_outputs") == 1
+
+
+def test_where_every_request_failed_goodput_is_zero_and_latencies_are_null(record, measured):
+    result = measured([record(0, outcome="failed", end=S)], slo=slo(time_to_first_token="<= 1s"))
+    assert result.value("goodput") == 0.0
+    assert result.value("request_throughput") == 0.0
+    assert result.reason("request_latency.p99") == "no request succeeded"
+
+
+def test_without_an_slo_there_is_no_goodput(record, measured):
+    assert "declares no slo" in measured([record(0, last=MS)]).reason("goodput")
+
+
+def test_inter_token_latency_names_the_rule_it_used(record, measured, counts):
+    told = record(0, first=1, gaps=(10, 20), content_event_tokens=(1, 2, 1))
+    result = measured([told])
+    assert result.value("inter_token_latency.max") == 20
+    assert "usage with every chunk" in result.metrics["inter_token_latency"].note
+
+    plain = record(0, first=1, gaps=(10, 20))
+    result = measured([plain], tokens=counts(r0=(1, 3, 1)))
+    assert result.value("inter_token_latency.mean") == 15
+    assert "one token a chunk" in result.metrics["inter_token_latency"].note
+
+
+def test_inter_token_latency_is_null_where_chunks_hold_several_tokens(record, measured, counts):
+    result = measured([record(0, first=1, gaps=(10, 20))], tokens=counts(r0=(1, 6, 2)))
+    assert "not known" in result.reason("inter_token_latency.p50")
+    assert result.value("inter_chunk_latency.p50") == 10
+
+
+def test_videos_are_counted_and_timed(record, measured):
+    records = [
+        record(0, send=0, last=10 * S, server_time_s=8.5),
+        record(1, send=0, last=20 * S, server_time_s=9.5),
+    ]
+    result = measured(records, load=BURST, video_seconds=5.0)
+    assert result.value("video_throughput") == 0.1
+    assert result.value("video_seconds_throughput") == 0.5
+    assert result.value("server_inference_time.mean") == 9 * S
+
+
+def test_an_api_without_videos_has_no_video_metrics(record, measured):
+    assert "no videos" in measured([record(0, last=MS)]).reason("video_throughput")
+
+
+def test_the_clients_own_times_count_every_issued_request(record, measured):
+    records = [
+        record(0, connect_ns=3 * MS, scheduled_ns=0, send=MS, last=S),
+        record(1, connect_ns=5 * MS, scheduled_ns=0, send=7 * MS, outcome="failed"),
+        record(2, scheduled_ns=0, send=2 * MS, last=S),
+    ]
+    result = measured(records, load=POISSON)
+    assert result.value("connect_time.max") == 5 * MS
+    assert result.metrics["connect_time"].count == 2
+    assert result.value("schedule_lateness.max") == 7 * MS
+
+
+def test_resent_requests_are_counted(record, measured):
+    assert measured([record(0, last=MS, resent=True)]).value("resent_requests") == 1
+
+
+def test_early_stopping_estimates_stand_beside_percentiles_and_are_null_below_their_floor(record, measured):
+    result = measured([record(i, send=0, last=(i + 1) * MS) for i in range(64)])
+    assert result.value("request_latency.early_stopping_p90") == 64 * MS
+    assert result.value("request_latency.early_stopping_p99") is None
+    assert result.reason("request_latency.early_stopping_p99") == (
+        "64 succeeded requests have a value: the estimate needs 662"
+    )
+
+
+def test_a_log_that_lost_records_is_not_measured(record, phase_of):
+    records = [record(i, last=MS) for i in range(3)]
+    with pytest.raises(EvidenceError, match=r"holds 2 records .* counted 3"):
+        measure(read_columns(records[:2]), phase_of(records), BURST, tokens=None)
+
+
+def test_a_phase_without_requests_has_reasons_for_everything_but_counts(measured):
+    result = measured([])
+    numbers = {name for name in names() if result.value(name) is not None}
+    assert numbers == {"failed_requests", "resent_requests", "empty_outputs"}
+    assert all(result.reason(name) for name in set(names()) - numbers)
+
+
+def test_intervals_are_made_for_the_bounds_that_ask(record, measured):
+    def bound(name, text):
+        return parse_bound(name, text, unit_of(name), confidence=0.95)
+
+    records = [record(i, send=i * MS, last=i * MS + (i % 10 + 1) * MS) for i in range(200)]
+    result = measured(
+        records,
+        slo=slo(request_latency="<= 5ms"),
+        bounds=(
+            bound("request_latency.p50", "<= 5ms"),
+            bound("request_latency.mean", "<= 5ms"),
+            bound("good_request_fraction", ">= 40%"),
+            bound("request_throughput", ">= 1"),
+            bound("failed_requests", "== 0"),
+            parse_bound("request_latency.p90", "<= 1s", "ns"),
+        ),
+    )
+    for name in (
+        "request_latency.p50",
+        "request_latency.mean",
+        "good_request_fraction",
+        "request_throughput",
+    ):
+        low, high = result.interval(name, 0.95)
+        assert low <= result.value(name) <= high
+    assert result.interval("failed_requests", 0.95) is None
+    assert result.interval("request_latency.p90", 0.95) is None
+    assert result.interval("request_latency.p50", 0.99) is None
+
+
+def test_a_measurement_survives_its_own_wire_format(record, measured, counts):
+    result = measured(
+        [record(0, send=0, first=MS, gaps=(MS,))], tokens=counts(r0=(1, 2, 1)), labels=("simulator",)
+    )
+    assert from_json(to_json(result)) == result
+    assert msgspec.json.decode(canonical_json(result))["version"] == 1
+
+
+def test_a_measurement_refuses_a_name_that_it_does_not_have(record, measured):
+    result = measured([record(0, last=MS)])
+    with pytest.raises(UsageError, match="did you mean 'request_latency'"):
+        result.value("request_latencies.p99")
+    with pytest.raises(UsageError, match="a distribution"):
+        result.value("request_latency")
+    with pytest.raises(UsageError, match="a distribution"):
+        result.value("request_latency.p98")
+    with pytest.raises(UsageError, match="single number"):
+        result.value("request_throughput.p99")
+
+
+def test_a_measurement_of_an_eval_may_have_metrics_with_names_of_their_own():
+    result = Measurement(
+        metrics={"exact_match,strict-match": {"unit": "fraction", "kind": "scalar", "value": 0.9}}
+    )
+    result = msgspec.convert(msgspec.to_builtins(result), Measurement)
+    assert result.value("exact_match,strict-match") == 0.9
+    assert result.unit("exact_match,strict-match") == "fraction"
+
+
+@st.composite
+def streams(draw):
+    send = draw(st.integers(0, 10 * S))
+    gaps = tuple(draw(st.lists(st.integers(0, S), max_size=5)))
+    return {
+        "send": send,
+        "first": send + draw(st.integers(1, S)),
+        "gaps": gaps,
+        "outcome": draw(st.sampled_from(["succeeded", "succeeded", "failed", "interrupted"])),
+    }
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])  # they hold no state
+@given(
+    drawn=st.lists(streams(), max_size=12), full_load=st.integers(0, 5 * S), tokens_each=st.integers(1, 50)
+)
+def test_whatever_was_recorded_a_measurement_is_finite_json_and_agrees_with_numpy(
+    record, counts, measured, drawn, full_load, tokens_each
+):
+    records = [record(i, **fields) for i, fields in enumerate(drawn)]
+    tokens = counts(**{f"r{i}": (3, tokens_each, 1) for i in range(len(records))})
+    result = measured(
+        records, phase={"full_load_ns": full_load}, tokens=tokens, slo=slo(time_to_first_token="<= 500ms")
+    )
+    assert from_json(canonical_json(result)) == result
+    assert set(result.metrics) == set(DEFINITIONS)
+    for name in names():
+        assert (result.value(name) is None) == (result.reason(name) is not None)
+    good = [item for item in records if item.outcome == "succeeded"]
+    if good:
+        firsts = [item.first_content_ns - item.send_start_ns for item in good]
+        assert result.value("time_to_first_token.p90") == np.quantile(firsts, 0.9, method="lower")
+    steady = result.value("steady_output_token_throughput")
+    if steady is not None:
+        assert 0 <= steady * result.steady_state.seconds <= tokens_each * len(good) + 1e-6
+
+
+def test_the_steady_state_window_comes_from_the_phase(phase_of, record):
+    phase = phase_of([record(0, send=5 * S, last=6 * S)], full_load_ns=S)
+    assert steady_state_of(phase, POISSON) == Window(start_ns=S, end_ns=5 * S)

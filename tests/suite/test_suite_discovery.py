@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_bench.suite.discovery import discover
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in (
+        "suites/chat.yaml",
+        "suites/wan.yaml",
+        "suites/test_perf.py",
+        "suites/notes.yml",
+        "suites/data/rows.yaml",
+        "suites/team/team.yaml",
+        "suites/team/test_perf.py",
+        "suites/team/deep/deep.yaml",
+        "suites/team/deep/test_perf.py",
+        "suites/team/deep/data/x.yaml",
+        "suites/.hidden/hidden.yaml",
+        "suites/.hidden/test_perf.py",
+        "other/other.yaml",
+        "top.yaml",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("", encoding="utf-8")
+    (tmp_path / "suites" / "folder.yaml").mkdir()
+    return tmp_path
+
+
+def found(tree, *args: str, testpaths: tuple[str, ...] = (), cwd: str = "") -> list[str]:
+    files = discover(args, tree, testpaths, cwd=tree / cwd)
+    return [path.relative_to(tree).as_posix() for path in files]
+
+
+def test_a_folder_gives_its_own_suites_and_those_of_subfolders_with_tests(tree):
+    assert found(tree, "suites") == [
+        "suites/chat.yaml",
+        "suites/team/deep/deep.yaml",
+        "suites/team/team.yaml",
+        "suites/wan.yaml",
+    ]
+
+
+def test_a_folder_without_tests_gives_its_own_suites(tree):
+    assert found(tree, "other/") == ["other/other.yaml"]
+    assert found(tree, "suites/data") == ["suites/data/rows.yaml"]
+
+
+def test_a_file_or_node_id_means_its_folder_alone(tree):
+    expected = ["suites/chat.yaml", "suites/wan.yaml"]
+    assert found(tree, "suites/test_perf.py") == expected
+    assert found(tree, "suites/test_perf.py::test_perf[chat/perf/steady/c0008]") == expected
+
+
+def test_without_arguments_the_testpaths_count(tree):
+    assert found(tree, testpaths=("suites/team",)) == ["suites/team/deep/deep.yaml", "suites/team/team.yaml"]
+    assert found(tree, testpaths=("oth*",)) == ["other/other.yaml"]
+
+
+def test_without_testpaths_the_working_folder_counts(tree):
+    assert found(tree, cwd="other") == ["other/other.yaml"]
+
+
+def test_arguments_are_relative_to_the_working_folder(tree):
+    assert found(tree, "../other", cwd="suites") == ["other/other.yaml"]
+
+
+def test_a_suite_found_twice_is_listed_once(tree):
+    assert found(tree, "other", "other/other.yaml", "./other") == ["other/other.yaml"]
+
+
+def test_what_does_not_exist_is_left_to_pytest(tree):
+    assert found(tree, "nowhere", "suites/nothing.py::test") == []

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from pytest_bench.suite.json_schema import json_schema
+
+SUITES = Path(__file__).parents[2] / "suites"
+
+
+@pytest.fixture(scope="module")
+def validator(vocabulary):
+    schema = json_schema(vocabulary)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_suites_are_valid_under_the_schema(validator, suite):
+    validator.validate(yaml.safe_load(suite.read_text(encoding="utf-8")))
+
+
+def test_the_schema_is_plain_json(vocabulary):
+    schema = json_schema(vocabulary)
+    assert json.loads(json.dumps(schema, allow_nan=False)) == schema
+
+
+def test_every_field_of_a_deployment_but_the_obvious_is_described(vocabulary):
+    fields = json_schema(vocabulary)["$defs"]["Deployment"]["properties"]
+    assert fields["api"]["enum"] == ["openai-chat", "videos"]
+    assert [
+        name for name, field in fields.items() if "description" not in field and "$ref" not in field
+    ] == []
+
+
+def test_the_schema_holds_the_fields_of_audits_and_evals(vocabulary):
+    definitions = json_schema(vocabulary)["$defs"]
+    audit = definitions["Audit_output-caching"]["properties"]
+    assert audit["test"]["const"] == "output-caching"
+    assert audit["samples"]["description"] == "Reference count."
+    assert definitions["Task"]["required"] == ["dataset", "task"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"suite": "S"},
+        {"perf": {"p": {"dataset": "d", "load": {"pattern": "burst", "requests": "4"}}}},
+        {"perf": {"p": {"dataset": "d", "load": {"pattern": "bursts"}}}},
+        {"perf": {"p": {"dataset": "d", "load": {"pattern": "burst"}, "bounds": {"error_rate": 3}}}},
+        {"audit": {"a": {"test": "output-caching", "thresold": 0.1}}},
+        {"deployment": {"api": "openai-caht", "model": "m"}},
+        {"unknown": 1},
+    ],
+)
+def test_what_the_loader_refuses_for_its_shape_the_schema_refuses(validator, broken):
+    suite = {"suite": "s", "deployment": {"api": "videos", "model": "m"}, **broken}
+    assert not validator.is_valid(suite)
+
+
+def test_the_forms_that_the_loader_takes_the_schema_takes(validator):
+    validator.validate(
+        {
+            "suite": "s",
+            "deployment": {
+                "api": "videos",
+                "model": "m",
+                "endpoint": ["http://a", "http://b"],
+                "headers": {"a": "b", "c": {"from_env": "D"}},
+            },
+            "datasets": {"d": {"synthetic": {"rows": 1, "input_tokens": 5, "output_tokens": {"mean": 3}}}},
+            "named_bounds": {"n": {"error_rate": "<= 1%"}},
+            "perf": {
+                "p": {
+                    "dataset": "d",
+                    "load": {"pattern": "stages", "stages": [{"pattern": "burst", "requests": 3}]},
+                    "bounds": {"use": ["n"], "request_throughput": {"bound": ">= 1", "confidence": 0.9}},
+                }
+            },
+        }
+    )

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+
+def problems(bench, load: str):
+    return bench.body_problems(f"perf: {{p: {{dataset: made, load: {load}}}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("load", "said"),
+    [
+        ("{pattern: burst}", "has no 'requests', which pattern 'burst' needs"),
+        ("{pattern: burst, requests: 3, rate: 2}", "rate is not for pattern 'burst'"),
+        ("{pattern: concurrency, requests: 3}", "has no 'concurrency', which pattern 'concurrency' needs"),
+        ("{pattern: concurrency, concurrency: 3}", "never ends: expected 'requests', 'duration_s', or both"),
+        (
+            "{pattern: concurrency, concurrency: 8, requests: 4}",
+            "asks for 8 requests in flight but for 4 in all",
+        ),
+        (
+            "{pattern: concurrency, concurrency: 8, requests: 9, stop: and}",
+            "stop needs both 'requests' and 'duration_s'",
+        ),
+        ("{pattern: poisson, requests: 3}", "has no 'rate', which pattern 'poisson' needs"),
+        (
+            "{pattern: poisson, rate: 3, requests: 3, burstiness: 2}",
+            "burstiness is not for pattern 'poisson'",
+        ),
+        (
+            "{pattern: poisson, rate: 3, requests: 3, concurrency: 2}",
+            "concurrency is not for pattern 'poisson'",
+        ),
+        ("{pattern: poisson, rate: 0, requests: 3}", "expected a number of at least"),
+        (
+            "{pattern: constant, rate: 3, duration_s: 10, ramp_s: 10}",
+            "ramp_s is 10, not shorter than 'duration_s'",
+        ),
+        ("{pattern: trace, requests: 3}", "has no 'trace', which pattern 'trace' needs"),
+        ("{pattern: trace, trace: nowhere.jsonl}", "cannot be read: No such file or directory"),
+        ("{pattern: stages}", "has no 'stages', which pattern 'stages' needs"),
+        ("{pattern: stages, stages: []}", "is empty; expected at least one"),
+        ("{pattern: stages, stages: [{pattern: burst}]}", "perf.p.load.stages[0] has no 'requests'"),
+        ("{pattern: stages, stages: [{pattern: stages, stages: []}]}", "is empty"),
+        ("{pattern: burst, requests: 3, duration_s: 90s}", 'duration_s is "90s", which is text'),
+    ],
+)
+def test_a_load_that_cannot_be_driven_is_refused(bench, load, said):
+    found = problems(bench, load)
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_stages_inside_stages_are_refused(bench):
+    (problem,) = problems(
+        bench, "{pattern: stages, stages: [{pattern: stages, stages: [{pattern: burst, requests: 1}]}]}"
+    )
+    assert "perf.p.load.stages[0].pattern is 'stages' inside stages" in problem
+
+
+def test_every_pattern_can_be_written(bench):
+    (bench.folder / "arrivals.csv").write_text("timestamp_ms,length\n0,1\n1.5,2\n20,3\n", encoding="utf-8")
+    plan = bench.body(
+        "perf:\n"
+        "  a: {dataset: made, load: {pattern: burst, requests: 144, concurrency: 64}}\n"
+        "  b: {dataset: made, load: {pattern: concurrency, concurrency: 8, duration_s: 30, ramp_s: 2}}\n"
+        "  c: {dataset: made, load: {pattern: constant, rate: 10, requests: 100}}\n"
+        "  d: {dataset: made, load: {pattern: poisson, rate: 10, requests: 9, duration_s: 100, stop: and}}\n"
+        "  e: {dataset: made, load: {pattern: gamma, rate: 10, burstiness: 0.5, requests: 100}}\n"
+        "  f: {dataset: made, load: {pattern: trace, trace: arrivals.csv}}\n"
+        "  g:\n    dataset: made\n    load:\n      pattern: stages\n      handover: overlap\n"
+        "      stages: [{pattern: burst, requests: 3}, {pattern: constant, rate: 1, duration_s: 3}]\n"
+    )
+    loads = {point.name: point.load for point in plan.points}
+    assert loads["a"].concurrency == 64
+    assert loads["b"].duration_s == 30
+    assert loads["d"].stop == "and"
+    assert loads["e"].burstiness == 0.5
+    assert loads["f"].trace_ns == (0, 1_500_000, 20_000_000)
+    assert [stage.pattern for stage in loads["g"].stages] == ["burst", "constant"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("", "is empty"),
+        ('{"timestamp_s": 1}\n{"timestamp_s": 0.5}\n', "t.jsonl:2: earlier than the line before"),
+        ('{"timestamp_s": -1}\n', "t.jsonl:1: timestamp_s is -1; expected a time of at least 0"),
+        ('{"timestamp_s": "x"}\n', "t.jsonl:1: timestamp_s is 'x'"),
+        ('{"timestamp_s": NaN}\n', "t.jsonl:1: timestamp_s is nan"),
+        ('{"time": 1}\n', "t.jsonl:1: expected a row with 'timestamp_s' or 'timestamp_ms'"),
+        ("[1]\n", "t.jsonl:1: expected a row with"),
+        ("{\n", "t.jsonl:1: not valid JSON"),
+    ],
+)
+def test_a_trace_with_a_bad_line_is_refused_with_its_number(bench, lines, said):
+    (bench.folder / "t.jsonl").write_text(lines, encoding="utf-8")
+    (problem,) = problems(bench, "{pattern: trace, trace: t.jsonl}")
+    assert problem.startswith("chat.yaml:6:57: perf.p.load.trace cannot be used")
+    assert said in problem
+
+
+def test_order_single_needs_its_sample(bench):
+    (problem,) = bench.body_problems(
+        "perf: {p: {dataset: made, load: {pattern: burst, requests: 1}, order: {order: single}}}\n"
+    )
+    assert "perf.p.order has no 'index', which order 'single' needs" in problem
+
+
+def test_only_order_single_takes_a_sample(bench):
+    (problem,) = bench.body_problems(
+        "perf: {p: {dataset: made, load: {pattern: burst, requests: 1}, order: {index: 3}}}\n"
+    )
+    assert "perf.p.order.index is not for order 'without_replacement'" in problem

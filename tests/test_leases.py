@@ -1,0 +1,237 @@
+"""Leases, against real processes: what one holds, another cannot."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_bench import clock
+from pytest_bench.errors import BenchError
+from pytest_bench.leases import Busy, acquire, acquire_all, runtime_folder
+
+HOLDER = """
+import sys
+from pathlib import Path
+from pytest_bench.leases import acquire
+scope, resource, folder = sys.argv[1:]
+with acquire(scope, resource, nonce="n-other", point="s/perf/other", folder=Path(folder)):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+COUNTER = """
+import sys
+from pathlib import Path
+from pytest_bench.leases import acquire
+folder = Path(sys.argv[1])
+for _ in range(20):
+    with acquire("host", "h", nonce="n", point="p", folder=folder):
+        count = int((folder / "count").read_text())
+        (folder / "count").write_text(str(count + 1))
+"""
+
+URL = "http://h:8000"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "leases"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def hold_elsewhere(folder):
+    """Start a process that holds a lease until its stdin ends."""
+    processes = []
+
+    def start(scope, resource):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, scope, resource, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in processes:
+        with process:
+            process.kill()
+
+
+def open_descriptors():
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+def take(folder, scope="endpoint", resource=URL, **options):
+    return acquire(scope, resource, **{"nonce": "n", "point": "s/perf/p", "folder": folder, **options})
+
+
+def test_a_lease_tells_when_it_was_held(folder):
+    before = clock.boottime_ns()
+    with take(folder) as lease:
+        assert (lease.scope, lease.resource, lease.boot_id) == ("endpoint", URL, clock.boot_id())
+        assert lease.end_ns is None
+    assert before <= lease.start_ns <= lease.end_ns <= clock.boottime_ns()
+
+
+def test_a_lease_ends_with_a_failing_block(folder):
+    with pytest.raises(KeyError), take(folder) as lease:
+        raise KeyError
+    assert lease.end_ns is not None
+    with take(folder, wait=False):
+        pass
+
+
+def test_what_another_process_holds_is_busy_and_names_the_holder(folder, hold_elsewhere):
+    process = hold_elsewhere("endpoint", URL)
+    with (
+        pytest.raises(Busy, match=f"endpoint {URL} is in use by s/perf/other of session n-other") as busy,
+        take(folder, wait=False),
+    ):
+        pass
+    assert f"pid {process.pid}" in str(busy.value)
+
+
+def test_another_endpoint_is_free(folder, hold_elsewhere):
+    hold_elsewhere("endpoint", URL)
+    with take(folder, resource="http://h:8001", wait=False):
+        pass
+
+
+def test_there_is_one_lease_for_the_host_by_whatever_name(folder, hold_elsewhere):
+    hold_elsewhere("host", "node-0")
+    with pytest.raises(Busy), take(folder, "host", "container-7f3a", wait=False):
+        pass
+
+
+def test_an_endpoint_and_the_host_are_held_apart(folder, hold_elsewhere):
+    hold_elsewhere("host", "node-0")
+    with take(folder, wait=False):
+        pass
+
+
+def test_a_waiter_is_told_who_holds_and_goes_on_when_the_lease_is_given_back(folder, hold_elsewhere):
+    process = hold_elsewhere("endpoint", URL)
+    told = []
+
+    def on_wait(sentence):
+        told.append(sentence)
+        process.stdin.close()
+
+    with take(folder, on_wait=on_wait) as lease:
+        assert lease.start_ns
+    assert len(told) == 1
+    assert "s/perf/other of session n-other" in told[0]
+
+
+def test_the_kernel_gives_back_the_lease_of_a_killed_holder(folder, hold_elsewhere):
+    process = hold_elsewhere("endpoint", URL)
+    with take(folder, on_wait=lambda _: os.kill(process.pid, signal.SIGKILL)):
+        assert process.wait(10) == -signal.SIGKILL
+
+
+def test_a_waiter_that_gives_up_leaves_the_lease_alone(folder, hold_elsewhere):
+    hold_elsewhere("endpoint", URL)
+    descriptors = open_descriptors()
+
+    def give_up(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), take(folder, on_wait=give_up):
+        pass
+    assert open_descriptors() == descriptors
+    with pytest.raises(Busy), take(folder, wait=False):
+        pass
+
+
+def test_threads_of_one_process_exclude_each_other(folder):
+    ended = []
+
+    def other():
+        with take(folder) as lease:
+            ended.append(lease)
+
+    waiter = threading.Thread(target=other)
+    with take(folder) as first:
+        waiter.start()
+    waiter.join()
+    assert ended[0].start_ns >= first.end_ns
+
+
+def test_processes_never_hold_one_lease_together(folder):
+    (folder / "count").write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", COUNTER, str(folder)]) for _ in range(3)]
+    assert [process.wait(30) for process in processes] == [0, 0, 0]
+    assert (folder / "count").read_text() == "60"
+
+
+def test_a_lease_file_that_a_cleaner_removed_is_made_again(folder):
+    with take(folder):
+        pass
+    for path in folder.iterdir():
+        path.unlink()
+    with take(folder), pytest.raises(Busy), take(folder, wait=False):
+        pass
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["endpoint", "host"]), st.sampled_from("abc")), max_size=4))
+def test_several_resources_are_taken_once_each_and_in_one_order(tmp_path_factory, wanted):
+    wanted = [("host", "node-0") if scope == "host" else (scope, name) for scope, name in wanted]
+    folder = tmp_path_factory.mktemp("leases")
+    with acquire_all(wanted, nonce="n", point="p", wait=False, folder=folder) as leases:
+        assert [(lease.scope, lease.resource) for lease in leases] == sorted(set(wanted))
+
+
+def test_of_several_resources_none_is_kept_where_one_is_busy(folder, hold_elsewhere):
+    hold_elsewhere("host", "node-0")
+    wanted = [("host", "node-0"), ("endpoint", URL)]
+    with pytest.raises(Busy), acquire_all(wanted, nonce="n", point="p", wait=False, folder=folder):
+        pass
+    with take(folder, wait=False):
+        pass
+
+
+def test_the_folder_lies_in_the_users_runtime_folder_and_is_closed_to_others(tmp_path):
+    found = runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert found == tmp_path / "pytest-inference-bench"
+    assert found.stat().st_mode & 0o777 == 0o700
+    assert runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)}) == found
+
+
+@pytest.mark.parametrize("declared", [{}, {"XDG_RUNTIME_DIR": ""}, {"XDG_RUNTIME_DIR": "/nowhere/at/all"}])
+def test_without_a_runtime_folder_it_lies_in_tmp_by_user(declared):
+    assert str(runtime_folder(declared)) == f"/tmp/pytest-inference-bench-{os.geteuid()}"
+
+
+def test_a_folder_that_others_may_enter_is_refused(tmp_path):
+    (tmp_path / "pytest-inference-bench").mkdir(mode=0o755)
+    with pytest.raises(BenchError, match="mode 0700"):
+        runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
+
+
+def test_a_link_in_place_of_the_folder_is_refused(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (tmp_path / "pytest-inference-bench").symlink_to(elsewhere)
+    with pytest.raises(BenchError, match="no link"):
+        runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused(tmp_path):
+    folder = tmp_path / "pytest-inference-bench"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(BenchError, match="belongs to user"):
+        runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
