@@ -34,7 +34,8 @@ def ratio_interval(
     log_ratio = math.log(other_mean / mean)
     if total == 0:
         return math.exp(log_ratio), math.exp(log_ratio)
-    freedom = total**2 * (_BATCHES - 1) / (error**2 + other_error**2)
+    # Rounded down, which widens the interval.
+    freedom = int(total**2 * (_BATCHES - 1) / (error**2 + other_error**2))
     half = student_quantile(0.5 + confidence / 2, freedom) * math.sqrt(total)
     return math.exp(log_ratio - half), math.exp(log_ratio + half)
 
@@ -45,7 +46,7 @@ def _batched(started_ns: int, completions_ns: Sequence[int]) -> tuple[float, flo
         return None
     gaps = np.diff(np.asarray([started_ns, *completions_ns], dtype=np.float64))
     means = np.array([batch.mean() for batch in np.array_split(gaps, _BATCHES)])
-    mean = float(means.mean())
+    mean = float(gaps.mean())
     if mean <= 0:
         return None
     return mean, float(means.var(ddof=1)) / _BATCHES / mean**2

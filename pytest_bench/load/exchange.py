@@ -263,4 +263,5 @@ def _text(record: RequestRecord, decoded: Decoded, texts: TextPolicy) -> TextRec
         content=decoded.content,
         reasoning=decoded.reasoning,
         tool_calls=decoded.tool_calls,
+        token_ids=decoded.token_ids,
     )

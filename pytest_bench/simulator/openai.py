@@ -97,21 +97,30 @@ def stream(
     )
     told = 0
 
+    def usage() -> bytes:
+        return b',"usage":' + _usage(asked, output, told, cached=cached) if every_chunk else b""
+
     def event(choice: bytes) -> bytes:
-        usage = b',"usage":' + _usage(asked, output, told, cached=cached) if every_chunk else b""
-        return b'%b,"choices":[{"index":0,%b}]%b}' % (head, choice, usage)
+        return b"%b%b}]%b}" % (choices, choice, usage())
 
     payloads: list[bytes] = []
     counts: list[int] = []
     due: list[int] = []
+    choices = head + b',"choices":[{"index":0,'
     if shape.chat and behaviour.role_first:
         payloads.append(event(b'"delta":{"role":"assistant","content":""},"finish_reason":null'))
         counts.append(0)
         due.append(0)
     for field, pieces in _split(shape, output, behaviour):
-        told += len(pieces)
-        payloads.append(event(_delta(shape, field, pieces, token_ids=asked.token_ids)))
-        counts.append(len(pieces))
+        opening = choices + (b'"delta":{"%b":' % field.encode() if shape.chat else b'"text":')
+        closing = b'},"finish_reason":null' if shape.chat else b',"finish_reason":null'
+        for start in range(0, len(pieces), behaviour.tokens_per_event):
+            together = pieces[start : start + behaviour.tokens_per_event]
+            told += len(together)
+            text = msgspec.json.encode("".join(together))
+            ids = _token_ids(together) if asked.token_ids else b""
+            payloads.append(b"%b%b%b%b}]%b}" % (opening, text, closing, ids, usage()))
+            counts.append(len(together))
     content = len(payloads) - len(due)
     due += timing.schedule(content, behaviour.tokens_per_event)
     tail = len(payloads)
@@ -122,11 +131,11 @@ def stream(
     if final:
         payloads.append(b'%b,"choices":[],"usage":%b}' % (head, _usage(asked, output, told, cached=cached)))
     payloads.append(b"[DONE]")
-    closing = len(payloads) - tail
+    ends = len(payloads) - tail
     return Stream(
         payloads=payloads,
-        due_ns=due + [last] * closing,
-        tokens=counts + [0] * closing,
+        due_ns=due + [last] * ends,
+        tokens=counts + [0] * ends,
         tail=tail,
     )
 
@@ -194,23 +203,14 @@ def _envelope(shape: Shape, kind: str, behaviour: Behaviour, number: int) -> byt
     return msgspec.json.encode(head)[:-1]
 
 
-def _split(shape: Shape, output: Output, behaviour: Behaviour) -> list[tuple[str, list[str]]]:
-    """The tokens of each event, and the field they come in: no event holds both reasoning and content."""
-    size = behaviour.tokens_per_event
+def _split(shape: Shape, output: Output, behaviour: Behaviour) -> tuple[tuple[str, list[str]], ...]:
+    """The tokens of each field, in the order they come: no event holds both reasoning and content."""
     thoughts = output.reasoning_tokens if shape.chat else 0
-    parts = ((behaviour.reasoning_field, output.pieces[:thoughts]), ("content", output.pieces[thoughts:]))
-    return [
-        (field, pieces[start : start + size])
-        for field, pieces in parts
-        for start in range(0, len(pieces), size)
-    ]
+    return (behaviour.reasoning_field, output.pieces[:thoughts]), ("content", output.pieces[thoughts:])
 
 
-def _delta(shape: Shape, field: str, pieces: list[str], *, token_ids: bool) -> bytes:
-    text = msgspec.json.encode(pieces[0] if len(pieces) == 1 else "".join(pieces))
-    delta = b'"delta":{"%b":%b}' % (field.encode(), text) if shape.chat else b'"text":' + text
-    ids = b',"token_ids":' + msgspec.json.encode([token_id(piece) for piece in pieces]) if token_ids else b""
-    return b'%b,"finish_reason":null%b' % (delta, ids)
+def _token_ids(pieces: list[str]) -> bytes:
+    return b',"token_ids":' + msgspec.json.encode([token_id(piece) for piece in pieces])
 
 
 def _usage(asked: Asked, output: Output, told: int, *, cached: bool) -> bytes:

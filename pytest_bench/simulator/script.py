@@ -111,12 +111,7 @@ def _streamed(
     stream: Stream, behaviour: Behaviour, framings: frozenset[str], extra: tuple[tuple[str, str], ...]
 ) -> Script:
     events = _frame(stream.payloads, framings)
-    due, tokens, tail = stream.due_ns, stream.tokens, stream.tail
-    writes, times, counts = [], [], []
-    for first, last in _groups(tokens, tail, behaviour.coalesce):
-        writes.append(events[first] if last == first + 1 else b"".join(events[first:last]))
-        times.append(due[last - 1])
-        counts.append(sum(tokens[first:last]))
+    writes, times, counts = _group(events, stream, behaviour.coalesce)
     if behaviour.keepalive_ms:
         _keep_alive(writes, times, counts, round(behaviour.keepalive_ms * MILLISECOND))
 
@@ -154,19 +149,21 @@ def _frame(payloads: list[bytes], framings: frozenset[str]) -> list[bytes]:
     return [b"%b%b%b" % (opening, data, closing) for data in payloads]
 
 
-def _groups(tokens: list[int], tail: int, size: int) -> list[tuple[int, int]]:
-    """Ranges of events that share a write: content by `size`, others alone, the tail together."""
-    groups = []
-    first = 0
-    while first < tail:
-        last = first + 1
-        while tokens[first] and last < tail and last - first < size and tokens[last]:
-            last += 1
-        groups.append((first, last))
-        first = last
-    if tail < len(tokens):
-        groups.append((tail, len(tokens)))
-    return groups
+def _group(events: list[bytes], stream: Stream, size: int) -> tuple[list[bytes], list[int], list[int]]:
+    """Writes with their times and tokens: content events by `size`, others alone, the tail together."""
+    due, tokens, tail = stream.due_ns, stream.tokens, stream.tail
+    ends = list(range(1, tail + 1))
+    if size > 1:
+        first = next((position for position, count in enumerate(tokens) if count), tail)
+        ends = [*range(1, first + 1), *range(first + size, tail, size), *([tail] if first < tail else [])]
+    if tail < len(events):
+        ends.append(len(events))
+    starts = [0, *ends[:-1]]
+    return (
+        [b"".join(events[start:end]) for start, end in zip(starts, ends, strict=True)],
+        [due[end - 1] for end in ends],
+        [sum(tokens[start:end]) for start, end in zip(starts, ends, strict=True)],
+    )
 
 
 def _keep_alive(writes: list[bytes], times: list[int], counts: list[int], every_ns: int) -> None:

@@ -104,13 +104,13 @@ class Tokenizer:
         }
 
     def _chunks(self, texts: Sequence[str]) -> Iterator[tuple[tuple[int, int], Task]]:
+        limit = self.chunk_characters
         start, characters = 0, 0
-        for position, text in enumerate(texts):
+        for stop, text in enumerate(texts, 1):
             characters += len(text)
-            if characters >= self.chunk_characters or position == len(texts) - 1:
-                chunk = list(texts[start : position + 1])
-                yield (start, position + 1), CountTexts(key=self.key, texts=chunk)
-                start, characters = position + 1, 0
+            if characters >= limit or stop == len(texts):
+                yield (start, stop), CountTexts(key=self.key, texts=list(texts[start:stop]))
+                start, characters = stop, 0
 
     def _ask(self, task: Task) -> Answer:
         return next(answer for _, answer in self.pool.run([(None, task)]))

@@ -135,16 +135,24 @@ Answer = Loaded | Counts | RangeCounts | Recounted | Ids | Text | Failed
 _TASKS: msgspec.msgpack.Decoder[Task] = msgspec.msgpack.Decoder(Task)
 _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
+_ENCODER = msgspec.msgpack.Encoder()
 _HEAD = struct.Struct("<IQ")
 
 
-def frame(job: int, message: Task | Answer) -> bytes:
-    """`message` as it travels. Lone surrogates, which no encoding can carry, become U+FFFD."""
-    try:
-        body = msgspec.msgpack.encode(message)
-    except UnicodeEncodeError:
-        body = msgspec.msgpack.encode(_without_surrogates(message))
-    return _HEAD.pack(len(body), job) + body
+class FrameBuffer:
+    """Makes frames in one buffer that is used again and again: texts are large."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(1 << 20)
+
+    def frame(self, job: int, message: Task | Answer) -> memoryview:
+        """`message` as it travels, valid until the next call. Lone surrogates, which UTF-8 lacks, become U+FFFD."""
+        try:
+            _ENCODER.encode_into(message, self._buffer, _HEAD.size)
+        except UnicodeEncodeError:
+            _ENCODER.encode_into(_without_surrogates(message), self._buffer, _HEAD.size)
+        _HEAD.pack_into(self._buffer, 0, len(self._buffer) - _HEAD.size, job)
+        return memoryview(self._buffer)
 
 
 def _without_surrogates(message: Task | Answer) -> Task | Answer:

@@ -2,21 +2,34 @@
 
 import msgspec
 import pytest
-from wire_client import chunks, encode, payloads, text, until
+from wire_client import Answer, chunks, encode, payloads, text, until
 
 from pytest_bench.simulator.behaviour import FAULTS, FRAMINGS
 
 CHAT = {"model": "simulated", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
 
 
-def struck(client, fault, *, stream=True, patience_s=10.0, **knobs):
-    request = encode("/v1/chat/completions", {**CHAT, "stream": stream}, x_sim_fault=fault, **knobs)
-    return client.raw(request, patience_s=patience_s)
+def chat(*, stream=True, **headers):
+    return encode("/v1/chat/completions", {**CHAT, "stream": stream}, **headers)
+
+
+def struck(client, fault, **headers):
+    return client.raw(chat(x_sim_fault=fault, **headers))
+
+
+def is_silent(connection):
+    """Whether the connection is open, and nothing comes."""
+    connection.settimeout(0.1)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        return True
+    return False
 
 
 def test_refuse_closes_without_a_byte(client):
     answer = struck(client, "refuse")
-    assert (answer.raw, answer.reset, answer.silent) == (b"", False, False)
+    assert (answer.raw, answer.reset) == (b"", False)
 
 
 def test_reset_breaks_off_a_stream(client):
@@ -31,16 +44,24 @@ def test_reset_breaks_off_a_body(client):
     assert answer.body.startswith(b'{"id"')
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_stall_falls_silent_with_the_connection_open(client, stream):
-    answer = struck(client, "stall", stream=stream, patience_s=0.3)
-    assert answer.silent
-    assert answer.status == 200
+@pytest.mark.parametrize(("after", "words"), [(0, 0), (3, 3), (99, 4)])
+def test_stall_falls_silent_behind_as_many_content_events_as_told(client, after, words):
+    with client.connect() as connection:
+        connection.sendall(chat(x_sim_fault="stall", x_sim_fault_after=after))
+        answer = Answer(b"")
+        while b"role" not in answer.raw or len(text(answer.body).split()) < words:
+            answer.raw += connection.recv(65536)
+        assert is_silent(connection)
+    assert len(text(answer.body).split()) == words
 
 
-def test_a_fault_comes_after_as_many_content_events_as_told(client):
-    answer = struck(client, "stall", x_sim_fault_after=3, patience_s=0.3)
-    assert len(text(answer.body).split()) == 3
+def test_stall_falls_silent_in_the_middle_of_a_body(client):
+    with client.connect() as connection:
+        connection.sendall(chat(stream=False, x_sim_fault="stall"))
+        raw = b""
+        while b'"id"' not in raw:
+            raw += connection.recv(65536)
+        assert is_silent(connection)
 
 
 def test_truncated_ends_cleanly_without_a_reason(client):
@@ -118,7 +139,7 @@ def test_odd_framing_changes_no_content(client, framing):
 
 def test_packets_of_a_torn_write_arrive_apart(client):
     with client.connect() as connection:
-        connection.sendall(encode("/v1/chat/completions", {**CHAT, "stream": True}, x_sim_fault="drip"))
+        connection.sendall(chat(x_sim_fault="drip"))
         sizes = [len(connection.recv(65536)) for _ in range(50)]
     assert max(sizes) < 60
 
@@ -143,7 +164,7 @@ def test_no_fault_leaves_a_request_in_flight(client, fault):
 def test_a_stalled_request_is_in_flight_until_its_client_leaves(simulate, truth_of):
     stalling = simulate()
     with stalling.connect() as connection:
-        connection.sendall(encode("/v1/chat/completions", {**CHAT, "stream": True}, x_sim_fault="stall"))
+        connection.sendall(chat(x_sim_fault="stall"))
         connection.recv(65536)
         assert stalling.metrics()["simulator_requests_in_flight"] == 1
     until(lambda: stalling.metrics()["simulator_requests_in_flight"] == 0)

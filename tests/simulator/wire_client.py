@@ -15,7 +15,6 @@ class Answer(msgspec.Struct):
 
     raw: bytes
     reset: bool = False
-    silent: bool = False
 
     @property
     def head(self) -> bytes:
@@ -67,11 +66,10 @@ class Client:
         host, port = self.url.removeprefix("http://").split(":")
         return socket.create_connection((host, int(port)), timeout=10)
 
-    def raw(self, request: bytes, *, patience_s: float = 10.0) -> Answer:
-        """Send, and read until the server closes, resets or falls silent."""
+    def raw(self, request: bytes) -> Answer:
+        """Send, and read until the stream ends, or the server closes or resets."""
         with self.connect() as connection:
             connection.sendall(request)
-            connection.settimeout(patience_s)
             answer = Answer(b"")
             try:
                 while data := connection.recv(65536):
@@ -80,8 +78,6 @@ class Client:
                         break
             except ConnectionResetError:
                 answer.reset = True
-            except TimeoutError:
-                answer.silent = True
             return answer
 
     def chat(

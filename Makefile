@@ -1,0 +1,45 @@
+# Targets say what they do; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(READY) ## run the shipped suites on the built-in simulator
+	$(RUN)/pytest suites/ --endpoint=simulator
+
+test: $(READY) ## run every test
+	$(RUN)/pytest -n 2 $(PYTEST_ARGS)
+
+lint: $(READY) ## ruff: rules and format
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: $(READY) ## mypy, strict
+	$(RUN)/mypy
+
+format: $(READY) ## let ruff write what it can
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+bench: $(READY) ## measure the harness itself, beside its peers (long)
+	$(RUN)/python -m benchmarks $(BENCH_ARGS)
+
+clean: ## remove the environment and everything generated
+	rm -rf $(VENV) .bench results .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Debian splits ensurepip into a package of its own: name it rather than fail with a traceback.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "python3-venv is missing; install it with: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(RUN)/python -m pip install --quiet --editable . --group dev
+	@touch $@

@@ -1,0 +1,1 @@
+"""This checkout's own hook implementations. The contract lives in the plugin: it holds with --noconftest."""

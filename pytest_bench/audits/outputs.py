@@ -1,0 +1,77 @@
+"""A phase's logs, read back as the run that an audit judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from pytest_bench.audits.contract import AuditPhase, Output, Run
+from pytest_bench.errors import EvidenceError
+from pytest_bench.lines import LineReader
+from pytest_bench.load.log import read_records
+from pytest_bench.metrics.token_counts import TokenCounts, request_key
+from pytest_bench.records import REQUESTS_VERSION, PhaseResult, RequestRecord, TextRecord
+
+
+def read_run(phase: AuditPhase, result: PhaseResult, tokens: TokenCounts | None) -> Run:
+    """What became of `phase`: from its own logs, and the counts of its outputs where they were made.
+
+    Raises `EvidenceError` where the logs are damaged, or do not hold what the counters say.
+    """
+    folder = Path(result.folder)
+    succeeded = sorted(
+        (record for record in read_records(folder) if record.outcome == "succeeded"),
+        key=lambda record: record.index,
+    )
+    if len(succeeded) != result.succeeded:
+        raise EvidenceError(
+            f"{folder}: the log holds {len(succeeded)} succeeded requests, the counters say {result.succeeded}"
+        )
+    return Run(
+        label=phase.label,
+        requested=phase.requests,
+        completed=result.succeeded,
+        failed=result.failed,
+        started_ns=result.first_issue_ns or 0,
+        ended_ns=result.last_completion_ns or 0,
+        completions_ns=tuple(sorted(record.end_ns for record in succeeded)),
+        latencies_ns=tuple(
+            sorted((record.last_content_ns or record.end_ns) - record.send_start_ns for record in succeeded)
+        ),
+        outputs=() if phase.mode == "perf" else tuple(_outputs(folder, succeeded, tokens)),
+    )
+
+
+def _outputs(folder: Path, succeeded: list[RequestRecord], tokens: TokenCounts | None) -> Iterator[Output]:
+    texts = {text.request_id: text for text in _texts(folder)}
+    counted: list[int | None] = [None] * len(succeeded)
+    if tokens is not None:
+        keys = np.array([request_key(record.request_id) for record in succeeded], dtype=np.int64)
+        counted = [int(count) if count >= 0 else None for count in tokens.of(keys).output]
+    for record, count in zip(succeeded, counted, strict=True):
+        text = texts.get(record.request_id)
+        if text is None:
+            raise EvidenceError(f"{folder}: request {record.request_id} succeeded, but its text is not kept")
+        yield Output(
+            sample=record.sample_index,
+            text=text.reasoning + text.content + text.tool_calls,
+            first_event=record.first_event_text,
+            token_ids=tuple(text.token_ids),
+            server_tokens=None if record.usage is None else record.usage.output_tokens,
+            counted_tokens=count,
+        )
+
+
+def _texts(folder: Path) -> Iterator[TextRecord]:
+    decode = msgspec.json.Decoder(TextRecord).decode
+    for path in sorted(folder.glob("texts.*.jsonl")):
+        reader = LineReader(path, "texts", REQUESTS_VERSION)
+        for number, payload in enumerate(reader, start=2):
+            try:
+                yield decode(payload)
+            except msgspec.MsgspecError as error:
+                raise EvidenceError(f"{path}: line {number} is no text record: {error}") from error
+        reader.require_complete()

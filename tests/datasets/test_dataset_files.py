@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_bench.datasets.rows import COMPLAINTS_SHOWN, load_dataset
+from pytest_bench.errors import DatasetError
+from pytest_bench.suite.plan import DatasetPlan
+
+CHAT = {"prompt": "text", "messages": "a conversation", "system": "text", "max_tokens": "a limit"}
+NEEDED = frozenset({"prompt", "messages"})
+
+
+def load(path: Path, file_format: str = "", columns=CHAT, required=NEEDED, **mapping: str):
+    plan = DatasetPlan(
+        name="d",
+        path=str(path),
+        format=file_format or path.suffix[1:],
+        columns=mapping,
+        origin="suites/chat.yaml:4:3",
+    )
+    return load_dataset(plan, columns=columns, required=required, tokenizer=None)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+def complaint(path: Path, *args, **mapping) -> str:
+    with pytest.raises(DatasetError) as caught:
+        load(path, *args, **mapping)
+    return str(caught.value)
+
+
+def test_jsonl_rows_keep_their_order_and_know_their_lines(write):
+    path = write("d.jsonl", '{"prompt": "a"}\n\n{"prompt": "b\u2028c"}\r\n{"prompt": "d"}')
+    dataset = load(path)
+    assert [row["prompt"] for row in dataset.rows] == ["a", "b\u2028c", "d"]
+    assert dataset.origins == (f"{path}:1", f"{path}:3", f"{path}:4")
+    assert len(dataset) == 3
+
+
+def test_a_json_file_is_a_list_of_rows_that_know_their_lines(write):
+    path = write("d.json", '[\n  {"prompt": "a"},\n  {\n   "prompt": "b"}, {"prompt": "c"}\n]\n')
+    dataset = load(path)
+    assert [row["prompt"] for row in dataset.rows] == ["a", "b", "c"]
+    assert [origin.rsplit(":", 1)[1] for origin in dataset.origins] == ["2", "3", "4"]
+
+
+def test_csv_cells_may_hold_line_breaks_and_long_prompts(write):
+    path = write("d.csv", 'prompt,max_tokens\n"a\nb",12\n' + "x" * 200_000 + ",\n")
+    dataset = load(path)
+    assert dataset.rows[0] == {"prompt": "a\nb", "max_tokens": 12}
+    assert dataset.rows[1] == {"prompt": "x" * 200_000}
+    assert [origin.rsplit(":", 1)[1] for origin in dataset.origins] == ["2", "4"]
+
+
+def test_sharegpt_gives_the_first_human_turn(write):
+    rows = [
+        {"id": 1, "conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]},
+        {"conversations": [{"from": "system", "value": "be brief"}, {"from": "human", "value": "why"}]},
+    ]
+    dataset = load(write("d.json", json.dumps(rows)), "sharegpt")
+    assert dataset.rows == ({"prompt": "hi"}, {"system": "be brief", "prompt": "why"})
+
+
+def test_a_sharegpt_row_without_a_human_turn_is_refused(write):
+    path = write("d.jsonl", '{"conversations": []}\n{"conversations": [{"from": "human"}]}\n{"turns": []}\n')
+    message = complaint(path, "sharegpt")
+    assert "d.jsonl:1: a conversation without a human turn" in message
+    assert "d.jsonl:2: a turn that is no {from, value}" in message
+    assert "d.jsonl:3: not a ShareGPT row" in message
+
+
+def test_messages_are_whole_conversations(write):
+    messages = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": [{"type": "text", "text": "look"}]},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "42", "tool_call_id": "1"},
+    ]
+    assert load(write("d.jsonl", json.dumps({"messages": messages}))).rows[0]["messages"] == messages
+
+
+def test_columns_are_mapped_by_name_and_the_others_left_aside(write):
+    path = write("d.jsonl", '{"question": "a", "answer": "b"}\n')
+    assert load(path, prompt="question").rows == ({"prompt": "a"},)
+
+
+def test_nulls_are_left_out(write):
+    path = write("d.jsonl", '{"prompt": "a", "system": null}\n')
+    assert load(path).rows == ({"prompt": "a"},)
+
+
+def test_without_a_list_of_columns_any_column_is_taken(write):
+    path = write("d.jsonl", '{"question": "a", "answer": 3}\n')
+    dataset = load(path, columns=None, required=frozenset())
+    assert dataset.rows == ({"question": "a", "answer": 3},)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "not valid JSON"),
+        ("[1]", "a row is an object; found list"),
+        ('"text"', "a row is an object; found str"),
+        ('{"prompt": "a", "prompt": "b"}', "duplicate key 'prompt'"),
+        ('{"prompt": NaN}', "NaN is not a finite number"),
+        ('{"promt": "a"}', "unknown column 'promt' (did you mean 'prompt'?)"),
+        ('{"system": "a"}', "none of the columns messages, prompt; expected one of them"),
+        ('{"prompt": null}', "none of the columns messages, prompt"),
+        ('{"prompt": ""}', "'prompt' is empty"),
+        ('{"prompt": " \\n"}', "'prompt' is empty"),
+        ('{"prompt": 3}', "'prompt' is a number; expected text"),
+        ('{"prompt": {}}', "'prompt' is an object; expected text"),
+        ('{"prompt": "\\ud800"}', "lone surrogate"),
+        ('{"prompt": "a", "max_tokens": 0}', "'max_tokens' is 0; expected a whole number greater than 0"),
+        ('{"prompt": "a", "max_tokens": true}', "'max_tokens' is True"),
+        ('{"prompt": "a", "max_tokens": 1e3}', "'max_tokens' is 1000.0"),
+        ('{"messages": []}', "'messages' is empty"),
+        ('{"messages": "hi"}', "'messages' is text; expected a list"),
+        ('{"messages": ["hi"]}', "messages[0] is text; expected {role, content}"),
+        ('{"messages": [{"role": "human", "content": "x"}]}', "messages[0] has the role 'human'"),
+        (
+            '{"messages": [{"role": "user", "contents": "x"}]}',
+            "unknown key 'contents' (did you mean 'content'?)",
+        ),
+        ('{"messages": [{"role": "user"}]}', "messages[0]: content is null"),
+        ('{"messages": [{"role": "user", "content": ""}]}', "messages[0]: content is empty"),
+        ('{"messages": [{"role": "user", "content": [3]}]}', "expected parts with a 'type' each"),
+        ('{"prompt": ' + "[" * 5000 + "}", "nested too deeply"),
+        ('{"prompt": "a", "system": ' + "9" * 5000 + "}", "not valid JSON"),
+    ],
+)
+def test_a_bad_row_is_an_error_with_file_and_line(write, line, said):
+    path = write("d.jsonl", '{"prompt": "fine"}\n' + line + "\n")
+    message = complaint(path)
+    assert message.startswith("suites/chat.yaml:4:3: dataset 'd' has bad rows:\n  ")
+    assert f"{path}:2: " in message
+    assert said in message
+
+
+def test_a_mapped_column_that_a_row_lacks_is_an_error_with_the_nearest(write):
+    path = write("d.jsonl", '{"prompt": "a", "negative_promt": "b"}\n')
+    message = complaint(
+        path,
+        "jsonl",
+        {"prompt": "", "negative_prompt": ""},
+        frozenset({"prompt"}),
+        prompt="prompt",
+        negative_prompt="negative_prompt",
+    )
+    assert "no column 'negative_prompt' (did you mean 'negative_promt'?)" in message
+
+
+def test_bytes_that_are_not_utf8_are_an_error_with_the_line(write):
+    path = write("d.jsonl", b'{"prompt": "a"}\n{"prompt": "caf\xe9"}\n')
+    assert f"{path}:2: not UTF-8" in complaint(path)
+    assert "d.csv:2: not UTF-8" in complaint(write("d.csv", b"prompt\ncaf\xe9\n"))
+
+
+def test_bad_rows_are_reported_together_up_to_a_limit(write):
+    path = write("d.jsonl", "{\n" * 3 + '{"prompt": "a"}\n' + "[]\n" * 100)
+    lines = complaint(path).splitlines()
+    assert len(lines) == 1 + COMPLAINTS_SHOWN
+    assert lines[1].strip().startswith(f"{path}:1: ")
+    assert lines[4].strip().startswith(f"{path}:5: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("d.jsonl", "\n\n"), ("d.json", "[]"), ("d.csv", "prompt\n"), ("e.csv", "")]
+)
+def test_an_empty_dataset_is_refused(write, name, content):
+    assert "is empty" in complaint(write(name, content))
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
+    assert f"{tmp_path / 'd.jsonl'}: cannot be read: No such file or directory" in complaint(
+        tmp_path / "d.jsonl"
+    )
+    (tmp_path / "d.json").mkdir()
+    assert "cannot be read: Is a directory" in complaint(tmp_path / "d.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"prompt": "a"}', "expected a JSON array of objects"),
+        ('[{"prompt": "a"} {"prompt": "b"}]', ":1: not valid JSON: expected ',' or ']'"),
+        ('[{"prompt": "a"},\n{"prompt": }]', ":2: not valid JSON"),
+        ('[{"prompt": "a"}', ":1: not valid JSON"),
+        ('[{"prompt": "a"}]\n[]', "more text after the JSON array"),
+        ("", "expected a JSON array"),
+    ],
+)
+def test_a_malformed_json_file_is_refused_with_its_line(write, content, said):
+    assert said in complaint(write("d.json", content))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("prompt,prompt\na,b\n", ":1: columns need names of their own"),
+        ("prompt,max_tokens\na\n", ":2: 1 cells; the header has 2"),
+        ('prompt\n"a\n', "not valid CSV"),
+        ("prompt,max_tokens\na,many\n", ":2: 'max_tokens' is 'many'"),
+    ],
+)
+def test_a_malformed_csv_file_is_refused_with_its_line(write, content, said):
+    assert said in complaint(write("d.csv", content))
+
+
+def test_parquet_without_its_library_says_what_to_install(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert "pip install 'pytest-inference-bench[parquet]'" in complaint(write("d.parquet", b"PAR1"))
+
+
+def test_parquet_rows_are_read_where_the_library_is_there(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "d.parquet"
+    parquet.write_table(arrow.table({"prompt": ["a", "b"], "max_tokens": [3, None]}), path)
+    assert load(path).rows == ({"prompt": "a", "max_tokens": 3}, {"prompt": "b"})
+    path.write_bytes(b"not parquet")
+    assert "cannot be read as Parquet" in complaint(path)
+
+
+def test_the_digest_depends_on_content_and_order_and_not_on_layout(write):
+    a, b = '{"prompt": "a", "max_tokens": 3}', '{"prompt": "b"}'
+    first = load(write("1.jsonl", f"{a}\n{b}\n")).digest
+    assert load(write("2.json", f'[{{"max_tokens":3,"prompt":"a"}},\n{b}]')).digest == first
+    assert load(write("3.jsonl", f"{b}\n{a}\n")).digest != first
+    assert load(write("4.jsonl", f"{a}\n")).digest != first
+
+
+def test_a_sample_index_out_of_range_is_refused(write):
+    dataset = load(write("d.jsonl", '{"prompt": "a"}\n{"prompt": "b"}\n'))
+    dataset.require_index(1)
+    for index in (2, -1):
+        with pytest.raises(DatasetError, match=rf"has no sample {index}; expected an index from 0 to 1"):
+            dataset.require_index(index)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["jsonl", "json", "csv", "sharegpt"]), st.binary(max_size=120))
+def test_no_bytes_give_anything_but_rows_or_a_dataset_error(tmp_path_factory, file_format, data):
+    path = tmp_path_factory.getbasetemp() / f"any.{file_format}"
+    path.write_bytes(data)
+    try:
+        dataset = load(path, file_format)
+    except DatasetError:
+        return
+    assert len(dataset) == len(dataset.origins)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from([*CHAT, "conversations", "x"]), JSON, max_size=3) | JSON, max_size=4
+    )
+)
+def test_no_json_rows_give_anything_but_rows_or_a_dataset_error(tmp_path_factory, rows):
+    for file_format in ("json", "sharegpt"):
+        path = tmp_path_factory.getbasetemp() / f"rows.{file_format}"
+        path.write_text(json.dumps(rows), encoding="utf-8")
+        try:
+            dataset = load(path, file_format)
+        except DatasetError:
+            continue
+        assert len(dataset) == len(rows)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=30).filter(str.strip), min_size=1, max_size=5))
+def test_every_format_gives_the_same_rows_for_the_same_prompts(tmp_path_factory, prompts):
+    folder = tmp_path_factory.getbasetemp()
+    rows = [{"prompt": prompt} for prompt in prompts]
+    (folder / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert load(folder / "a.json").digest == load(folder / "a.jsonl").digest
+
+
+@pytest.mark.parametrize(("name", "rows"), [("chat", 240), ("wan22", 340)])
+def test_the_shipped_datasets_hold_distinct_rows(name, rows):
+    path = Path(__file__).parents[2] / "suites" / "data" / f"{name}-prompts.jsonl"
+    dataset = load(path, "jsonl", {"prompt": "", "negative_prompt": ""}, frozenset({"prompt"}))
+    assert len(dataset) == len({row["prompt"] for row in dataset.rows}) == rows

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from pytest_bench.datasets.rows import load_dataset
+from pytest_bench.datasets.synthetic import Length, draw_lengths
+from pytest_bench.datasets.words import WORDS
+from pytest_bench.errors import DatasetError
+from pytest_bench.suite.plan import DatasetPlan
+
+COLUMNS = {"prompt": "text", "max_tokens": "a limit"}
+
+
+class ByteLevel:
+    """A small byte-level BPE, trained here: most words take several tokens."""
+
+    def __init__(self) -> None:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        words = np.random.default_rng(0).choice(WORDS, size=(100, 100))
+        trainer = trainers.BpeTrainer(
+            vocab_size=700, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        )
+        tokenizer.train_from_iterator([" ".join(line) for line in words], trainer)
+        self._tokenizer = tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> ByteLevel:
+    return ByteLevel()
+
+
+def fixed(length: int) -> dict:
+    return {"distribution": "fixed", "mean": float(length)}
+
+
+def make(tokenizer=None, columns=COLUMNS, **fields):
+    declared = {
+        "rows": 20,
+        "input_tokens": fixed(32),
+        "output_tokens": None,
+        "range_ratio": 1.0,
+        "shared_prefix": None,
+        "seed": 0,
+        **fields,
+    }
+    plan = DatasetPlan(name="made", synthetic=declared)
+    return load_dataset(plan, columns=columns, required=frozenset({"prompt"}), tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("length", [2, 3, 17, 128, 2000])
+def test_every_prompt_has_exactly_the_wanted_count_of_tokens(tokenizer, length):
+    dataset = make(tokenizer, input_tokens=fixed(length))
+    assert {len(tokenizer.encode(row["prompt"])) for row in dataset.rows} == {length}
+    assert dataset.length_unit == "tokens"
+
+
+def test_without_a_tokenizer_lengths_are_words_and_say_so():
+    dataset = make(input_tokens=fixed(40))
+    assert {len(row["prompt"].split()) for row in dataset.rows} == {40}
+    assert dataset.length_unit == "words"
+
+
+def test_all_prompts_differ():
+    dataset = make(input_tokens=fixed(2), rows=500)
+    assert len({row["prompt"] for row in dataset.rows}) == 500
+
+
+def test_more_prompts_than_can_differ_are_refused():
+    with pytest.raises(DatasetError, match="not enough distinct prompts of length 1"):
+        make(input_tokens=fixed(1), rows=2000)
+
+
+def test_the_same_seed_gives_the_same_rows_and_another_gives_others(tokenizer):
+    assert make(tokenizer, seed=5).digest == make(tokenizer, seed=5).digest != make(tokenizer, seed=6).digest
+
+
+def test_output_lengths_do_not_change_the_prompts():
+    plain, limited = make(), make(output_tokens=fixed(64))
+    assert [row["prompt"] for row in plain.rows] == [row["prompt"] for row in limited.rows]
+    assert {row["max_tokens"] for row in limited.rows} == {64}
+
+
+def test_more_rows_keep_the_first_ones_lengths_fixed():
+    assert make(rows=30).rows[:20] == make(rows=20).rows
+
+
+def test_a_range_ratio_spreads_fixed_lengths_down_to_its_share():
+    lengths = [
+        len(row["prompt"].split()) for row in make(input_tokens=fixed(100), range_ratio=0.5, rows=400).rows
+    ]
+    assert min(lengths) >= 50
+    assert max(lengths) <= 100
+    assert np.mean(lengths) == pytest.approx(75, abs=3)
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        Length(distribution="normal", mean=200, stddev=20),
+        Length(distribution="lognormal", mean=200, stddev=80),
+        Length(distribution="uniform", min=100, max=300),
+    ],
+)
+def test_a_distribution_has_the_mean_it_was_asked_for(length):
+    lengths = draw_lengths(length, 20_000, 1.0, np.random.default_rng(1))
+    assert np.mean(lengths) == pytest.approx(200, rel=0.02)
+
+
+def test_the_deviation_of_a_lognormal_is_that_of_the_lengths_themselves():
+    lengths = draw_lengths(
+        Length(distribution="lognormal", mean=200, stddev=80), 50_000, 1.0, np.random.default_rng(1)
+    )
+    assert np.std(lengths) == pytest.approx(80, rel=0.05)
+
+
+@given(
+    st.sampled_from(["normal", "lognormal"]),
+    st.floats(1, 1e4),
+    st.floats(0.1, 1e4),
+    st.integers(1, 100),
+    st.integers(0, 100),
+)
+def test_no_drawn_length_leaves_its_limits(distribution, mean, stddev, low, more):
+    length = Length(distribution=distribution, mean=mean, stddev=stddev, min=low, max=low + more)
+    assert all(
+        low <= drawn <= low + more for drawn in draw_lengths(length, 50, 1.0, np.random.default_rng(0))
+    )
+
+
+def test_prompts_of_a_group_share_a_prefix_of_the_wanted_length(tokenizer):
+    dataset = make(tokenizer, input_tokens=fixed(64), shared_prefix={"tokens": 24, "groups": 2})
+    prompts = [row["prompt"] for row in dataset.rows]
+    prefixes = [common(prompts[group::2]) for group in (0, 1)]
+    assert prefixes[0] != prefixes[1]
+    assert all(len(tokenizer.encode(prefix)) >= 24 for prefix in prefixes)
+    assert {len(tokenizer.encode(prompt)) for prompt in prompts} == {64}
+
+
+def common(texts: list[str]) -> str:
+    first, last = min(texts), max(texts)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:length].rstrip()
+
+
+def test_a_prefix_as_long_as_the_prompt_is_refused():
+    with pytest.raises(DatasetError, match="dataset 'made': prompts of length 10 leave no room"):
+        make(input_tokens=fixed(10), shared_prefix={"tokens": 10, "groups": 1})
+
+
+def test_an_api_that_reads_no_such_columns_is_named():
+    with pytest.raises(DatasetError, match="has a column 'max_tokens', which this API does not read"):
+        make(columns={"prompt": "text"}, output_tokens=fixed(5))
+
+
+class OnlyEven:
+    """Counts two tokens a letter: no odd length exists."""
+
+    def encode(self, text: str) -> list[int]:
+        return [0] * (2 * len(text))
+
+    def decode(self, ids: list[int]) -> str:
+        return " " * (len(ids) // 2)
+
+
+def test_a_length_that_no_text_has_is_refused_instead_of_missed():
+    with pytest.raises(DatasetError, match="no text of exactly 33 tokens was found with this tokenizer"):
+        make(OnlyEven(), input_tokens=fixed(33))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 300), st.integers(0, 2**63 - 1))
+def test_any_length_and_seed_give_exact_prompts(tokenizer, length, seed):
+    dataset = make(tokenizer, rows=3, input_tokens=fixed(length), seed=seed)
+    assert {len(tokenizer.encode(row["prompt"])) for row in dataset.rows} == {length}

@@ -1,0 +1,97 @@
+"""The house of docs/explanation/architecture.md: imports only point down, libraries stay in their rooms."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "pytest_bench"
+
+FLOORS = {
+    "plugin": 5,
+    "cli": 5,
+    "perf": 4,
+    "audits": 4,
+    "evals": 4,
+    "reports": 4,
+    "running": 3,
+    "load": 2,
+    "simulator": 2,
+    "endpoints": 2,
+    "datasets": 2,
+    "tokens": 2,
+    "containers": 2,
+    "cluster": 2,
+    "suite": 1,
+    "api": 1,
+    "metrics": 1,
+    "scoring": 1,
+    "verdict": 1,
+}
+"""Floor of each room; modules that are no room are on floor 0."""
+
+KEEPERS = {
+    "pytest": {"plugin"},
+    "_pytest": set(),
+    "xdist": {"plugin/xdist.py"},
+    "httpx": {"endpoints"},
+    "docker": {"containers"},
+    "uvloop": {"load", "simulator"},
+    "httptools": {"load", "simulator"},
+    "tokenizers": {"tokens"},
+    "fastokens": {"tokens"},
+}
+"""Libraries that only some rooms, or one file of one, may import."""
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def place(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def room_of(dotted):
+    return name if (name := dotted.partition(".")[2].partition(".")[0]) in FLOORS else ""
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{place(path)}: imports are written in full"
+            yield node.module
+            if node.module == "pytest_bench":
+                yield from (f"pytest_bench.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_imports_point_to_lower_floors_or_stay_in_their_room(path):
+    room = place(path).partition("/")[0] if "/" in place(path) else ""
+    for name in imported(path):
+        if name.startswith("pytest_bench"):
+            other = room_of(name)
+            if other != room:
+                assert FLOORS.get(other, 0) < FLOORS.get(room, 0), f"{place(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_libraries_stay_in_the_rooms_that_keep_them(path):
+    for name in imported(path):
+        keepers = KEEPERS.get(name.split(".")[0])
+        if keepers is not None:
+            assert place(path) in keepers or place(path).split("/")[0] in keepers, f"{place(path)}: {name}"
+
+
+def test_every_room_has_a_floor_and_says_what_it_is_for():
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms <= FLOORS.keys()
+    for room in rooms:
+        assert ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())), room
+
+
+def test_decisions_are_never_made_by_assert():
+    for path in MODULES:
+        assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(path.read_text()))), place(
+            path
+        )
