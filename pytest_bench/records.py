@@ -52,8 +52,6 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     content_event_count: int = 0
     content_gaps_ns: tuple[int, ...] = ()
     """Gaps between successive content events: `content_event_count - 1` of them."""
-    first_event_text: str = ""
-    """Text of the first content event: its tokens are not part of time per output token."""
     content_event_tokens: tuple[int, ...] = ()
     """Tokens of each content event, where the server reports usage with every chunk."""
     status: int | None = None
@@ -84,6 +82,8 @@ class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     tool_calls: str = ""
     first_event_text: str = ""
     """Text of the first content event, which is part of the others: time per output token leaves its tokens out."""
+    token_ids: list[int] = []
+    """Ids of the output tokens, where the endpoint gives them."""
 
 
 ERROR_TYPES: dict[str, str] = {

@@ -82,6 +82,9 @@ class Api(Protocol):
     """Columns of a dataset row this API reads, each with what it means; `required` ones first."""
     required: ClassVar[frozenset[str]]
     """Columns of which a row must have at least one."""
+    delta_key: ClassVar[bytes | None]
+    """JSON in front of the text of an event that only adds to the output, as in `"content":"`; streams of
+    such events are then read several times faster. None where events are not independent of each other."""
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

@@ -66,6 +66,7 @@ class OpenAIChat:
         }
     )
     required: ClassVar[frozenset[str]] = frozenset({"prompt", "messages"})
+    delta_key: ClassVar[bytes | None] = b'"content":"'
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

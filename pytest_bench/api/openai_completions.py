@@ -47,6 +47,7 @@ class OpenAICompletions:
         }
     )
     required: ClassVar[frozenset[str]] = frozenset({"prompt"})
+    delta_key: ClassVar[bytes | None] = b'"text":"'
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

@@ -89,6 +89,7 @@ class Videos:
     streaming: ClassVar[bool] = False
     columns: ClassVar[Mapping[str, str]] = MappingProxyType(_MEANINGS)
     required: ClassVar[frozenset[str]] = frozenset({"prompt"})
+    delta_key: ClassVar[bytes | None] = None
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

@@ -110,9 +110,11 @@ def judge(performance: Run, accuracy: Run, sampled: Run, *, threshold: float) ->
     passed = outputs_agree and within
     compared = len(sampled.outputs)
     said = [
-        f"{compared - len(different)} of {compared} outputs under load equal those of the accuracy phase in "
-        f"every element; throughput was {sampled.throughput:.4g} requests/s with outputs kept and "
-        f"{performance.throughput:.4g} without, where {low:.4g} to {high:.4g} is allowed."
+        (
+            f"{compared - len(different)} of {compared} outputs under load equal those of the accuracy phase in "
+            f"every element; throughput was {sampled.throughput:.4g} requests/s with outputs kept and "
+            f"{performance.throughput:.4g} without, where {low:.4g} to {high:.4g} is allowed."
+        )
     ]
     if different:
         shown = ", ".join(map(str, different[:10]))

@@ -111,7 +111,9 @@ def judge(performance: Run, whole: Run | None, *, eos: Collection[int]) -> Audit
     first_tokens: bool | None = None
     if whole is not None:
         answers = {output.sample: output.text for output in whole.outputs}
-        checks["were streamed with first tokens that the same request answered in one piece does not have"] = (
+        checks[
+            "were streamed with first tokens that the same request answered in one piece does not have"
+        ] = (
             wrong := [
                 output
                 for output in outputs

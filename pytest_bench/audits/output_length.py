@@ -23,7 +23,8 @@ from pytest_bench.audits.contract import (
     Undecided,
 )
 from pytest_bench.metrics.measurement import Metric
-from pytest_bench.suite.section import Count, SecondsOrNone as NotNegative
+from pytest_bench.suite.section import Count
+from pytest_bench.suite.section import SecondsOrNone as NotNegative
 
 PERFORMANCE = "performance"
 
@@ -76,9 +77,7 @@ class OutputLength:
 
     def verify(self, setting: Setting, findings: Findings) -> AuditResult:
         fields = setting.fields(OutputLengthFields)
-        return judge(
-            findings.runs[PERFORMANCE], minimum=fields.minimum_tokens, maximum=fields.maximum_tokens
-        )
+        return judge(findings.runs[PERFORMANCE], minimum=fields.minimum_tokens, maximum=fields.maximum_tokens)
 
 
 def length(output: Output) -> int:
@@ -104,8 +103,10 @@ def judge(run: Run, *, minimum: float, maximum: float) -> AuditResult:
     complete = run.completed == run.requested
     passed = low and high and complete
     said = [
-        f"{len(lengths)} outputs were {mean:.2f} tokens long in the mean ({min(lengths)} to {max(lengths)}, "
-        f"{lengths.count(0)} of them empty), where {minimum:g} to {maximum:g} is required."
+        (
+            f"{len(lengths)} outputs were {mean:.2f} tokens long in the mean ({min(lengths)} to {max(lengths)}, "
+            f"{lengths.count(0)} of them empty), where {minimum:g} to {maximum:g} is required."
+        )
     ]
     if not complete:
         said.append(

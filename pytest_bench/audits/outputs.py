@@ -58,7 +58,7 @@ def _outputs(folder: Path, succeeded: list[RequestRecord], tokens: TokenCounts |
         yield Output(
             sample=record.sample_index,
             text=text.reasoning + text.content + text.tool_calls,
-            first_event=record.first_event_text,
+            first_event=text.first_event_text,
             token_ids=tuple(text.token_ids),
             server_tokens=None if record.usage is None else record.usage.output_tokens,
             counted_tokens=count,

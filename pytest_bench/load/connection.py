@@ -16,6 +16,8 @@ import httptools
 
 from pytest_bench.load.exchange import Exchange, Failure
 
+monotonic_ns = time.monotonic_ns
+
 _MESSAGE_END = b"\r\n\r\n"
 
 
@@ -36,6 +38,7 @@ class Connection(asyncio.Protocol):
     """Speaks for one socket. At most one request is in flight on it."""
 
     __slots__ = (
+        "_body",
         "_chunked",
         "_complete",
         "_fd",
@@ -48,6 +51,7 @@ class Connection(asyncio.Protocol):
         "connect_ns",
         "endpoint",
         "exchange",
+        "on_body",
         "reusable",
         "transport",
         "used",
@@ -60,6 +64,8 @@ class Connection(asyncio.Protocol):
         self.used = 0
         self.connect_ns: int | None = None
         self.reusable = True
+        self._body: list[bytes] = []
+        self.on_body = self._body.append  # looked up once by the parser: no frame of ours for each chunk
         self._parser = httptools.HttpResponseParser(self)
 
     # What the event loop calls
@@ -72,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._fd = -1 if encrypted else transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
-        now = time.monotonic_ns()
+        now = monotonic_ns()
         exchange = self.exchange
         if exchange is None:
             self.discard()
@@ -84,7 +90,7 @@ class Connection(asyncio.Protocol):
             self._feed(exchange)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        end_ns = time.monotonic_ns()
+        end_ns = monotonic_ns()
         self.reusable = False
         exchange = self.exchange
         if exchange is None:
@@ -97,6 +103,7 @@ class Connection(asyncio.Protocol):
         self.exchange = None
         delimited_by_close = self._headers_done and not self._chunked and self._length is None
         if exc is None and delimited_by_close:
+            exchange.body = self._body.copy()
             self._owner.completed(self, exchange, end_ns)
         else:
             race = self.used > 1 and not exchange.reads and not exchange.resent
@@ -112,11 +119,12 @@ class Connection(asyncio.Protocol):
         self._chunked = self._headers_done = self._complete = False
         self._length: int | None = None
         self._fed = 0
+        self._body.clear()
         request = exchange.request
         if self.used == 1:
             exchange.connect_ns = self.connect_ns
         if exchange.send_start_ns is None:
-            exchange.send_start_ns = time.monotonic_ns()
+            exchange.send_start_ns = monotonic_ns()
         if self._fd < 0:
             self.transport.write(request)
         else:
@@ -129,7 +137,7 @@ class Connection(asyncio.Protocol):
                 return
             if written < len(request):
                 self.transport.write(request[written:])
-        exchange.sent_ns = time.monotonic_ns()
+        exchange.sent_ns = monotonic_ns()
 
     def discard(self) -> None:
         """Close at once; nobody is told."""
@@ -158,10 +166,6 @@ class Connection(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.status = self._parser.get_status_code()
 
-    def on_body(self, data: bytes) -> None:
-        if self.exchange is not None:
-            self.exchange.body.append(data)
-
     def on_message_complete(self) -> None:
         if self.exchange is not None and self.exchange.status is not None and self.exchange.status < 200:
             self._headers_done = False  # an interim answer; the real one follows
@@ -179,13 +183,14 @@ class Connection(asyncio.Protocol):
             self._owner.broken(self, exchange, Failure("protocol", str(error)), resend=False)
             return
         if self._complete:
+            exchange.body = self._body.copy()
             self.exchange = None
             if not self._keep_alive:
                 self.reusable = False
             self._owner.completed(self, exchange, exchange.stamps[-1])
 
     def _how_it_broke(self, exchange: Exchange, exc: Exception | None) -> Failure:
-        received = sum(map(len, exchange.body))
+        received = sum(map(len, self._body))
         if exc is None and self._length is not None and self._headers_done:
             return Failure("short_body", f"closed after {received} of {self._length} bytes")
         reason = "closed" if exc is None else f"{type(exc).__name__}: {exc}"

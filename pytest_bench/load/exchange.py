@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import httptools
 
 from pytest_bench.api import Api, Decoded, Malformed
-from pytest_bench.load.framing import Events, split_events
+from pytest_bench.load.deltas import read_deltas
+from pytest_bench.load.framing import split_events
 from pytest_bench.records import RequestRecord, TextRecord
 from pytest_bench.workload import TextPolicy
 
@@ -88,26 +89,24 @@ def settle(
     exchange: Exchange, *, seq: int, end_ns: int, api: Api, streaming: bool, texts: TextPolicy
 ) -> Settled:
     """The record of a request whose response is complete, and its text where texts are kept."""
-    body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
     record = _record(exchange, seq, end_ns)
-    events: Events | None = None
+    stream: _Stream | None = None
     try:
-        if failure := _bad_status(exchange, body):
-            return _failed(record, failure)
+        if exchange.status != 200:
+            return _failed(record, _bad_status(exchange))
         if exchange.content_type.startswith("text/event-stream"):
-            events = split_events(body)
-            decoded = api.decode_stream(events.array)
+            decoded, stream = _read_stream(exchange.body, api)
         else:
-            decoded = api.decode_body(body, exchange.content_type)
+            decoded = api.decode_body(b"".join(exchange.body), exchange.content_type)
     except Malformed as error:
         return _failed(record, Failure("malformed", str(error)))
     _describe(record, decoded)
-    if failure := _bad_content(decoded, events, exchange.content_type, streaming=streaming):
+    if failure := _bad_content(decoded, stream, exchange.content_type, streaming=streaming):
         return _failed(record, failure)
-    if events is None:
+    if stream is None:
         record.last_content_ns = end_ns
     elif decoded.content_events:
-        _stamp(record, exchange, events, decoded)
+        _stamp(record, exchange, stream, decoded)
     record.outcome = "succeeded"
     return Settled(record, _text(record, decoded, texts))
 
@@ -148,11 +147,30 @@ def _failed(record: RequestRecord, failure: Failure) -> Settled:
     return Settled(record, None)
 
 
-def _bad_status(exchange: Exchange, body: bytes) -> Failure | None:
+class _Stream(NamedTuple):
+    """What is known of a stream's framing."""
+
+    size: int
+    """Events, `[DONE]` left out."""
+    done: bool
+    """Whether `[DONE]` ended it."""
+    ends: list[int] | None
+    """Where each event ended in the body, `[DONE]` included; None where every event ends in two newlines and
+    nothing else does."""
+
+
+def _read_stream(parts: list[bytes], api: Api) -> tuple[Decoded, _Stream]:
+    fast = read_deltas(parts, api)
+    if fast is not None:
+        decoded, done = fast
+        return decoded, _Stream(decoded.event_count, done, None)
+    events = split_events(b"".join(parts))
+    return api.decode_stream(events.array), _Stream(events.size, events.done, events.ends)
+
+
+def _bad_status(exchange: Exchange) -> Failure:
     status = exchange.status
-    if status == 200:
-        return None
-    shown = f"{status}: {body[:300].decode('utf-8', 'replace')}"
+    shown = f"{status}: {b''.join(exchange.body)[:300].decode('utf-8', 'replace')}"
     if status is None:
         return Failure("protocol", "a response without a status")
     if status == 429:
@@ -163,21 +181,21 @@ def _bad_status(exchange: Exchange, body: bytes) -> Failure | None:
 
 
 def _bad_content(
-    decoded: Decoded, events: Events | None, content_type: str, *, streaming: bool
+    decoded: Decoded, stream: _Stream | None, content_type: str, *, streaming: bool
 ) -> Failure | None:
     if decoded.error is not None:
         return Failure("stream_error", decoded.error)
-    if events is None:
+    if stream is None:
         if streaming:
             return Failure(
                 "malformed", f"asked for a stream, answered with {content_type or 'no content type'}"
             )
         return None
-    if decoded.event_count != events.size:
-        return Failure("malformed", f"{events.size} events hold {decoded.event_count} JSON values")
-    if not events.done and decoded.finish_reason is None:
+    if decoded.event_count != stream.size:
+        return Failure("malformed", f"{stream.size} events hold {decoded.event_count} JSON values")
+    if not stream.done and decoded.finish_reason is None:
         return Failure(
-            "truncated_stream", f"ended after {events.size} events without [DONE] or finish reason"
+            "truncated_stream", f"ended after {stream.size} events without [DONE] or finish reason"
         )
     return None
 
@@ -185,7 +203,6 @@ def _bad_content(
 def _describe(record: RequestRecord, decoded: Decoded) -> None:
     record.event_count = decoded.event_count
     record.content_event_count = len(decoded.content_events)
-    record.first_event_text = decoded.first_event_text
     record.content_event_tokens = tuple(decoded.content_event_tokens)
     record.finish_reason = decoded.finish_reason
     record.usage = decoded.usage
@@ -193,19 +210,24 @@ def _describe(record: RequestRecord, decoded: Decoded) -> None:
     record.output_empty = not (decoded.content or decoded.reasoning or decoded.tool_calls)
 
 
-def _stamp(record: RequestRecord, exchange: Exchange, events: Events, decoded: Decoded) -> None:
+def _stamp(record: RequestRecord, exchange: Exchange, stream: _Stream, decoded: Decoded) -> None:
     """Fill in when content arrived: an event arrives with the read that completes it."""
-    arrivals = _event_arrivals(exchange, events)
+    arrivals = _event_arrivals(exchange, stream)
     content = [arrivals[position] for position in decoded.content_events]
     record.first_content_ns = content[0]
     record.last_content_ns = content[-1]
-    record.content_gaps_ns = tuple([after - before for before, after in pairwise(content)])
+    if content[0] == content[-1]:
+        record.content_gaps_ns = (0,) * (len(content) - 1)
+    else:
+        record.content_gaps_ns = tuple([after - before for before, after in pairwise(content)])
     if decoded.first_output_event is not None:
         record.first_output_ns = arrivals[decoded.first_output_event]
 
 
-def _event_arrivals(exchange: Exchange, events: Events) -> list[int]:
-    if events.ends is None:
+def _event_arrivals(exchange: Exchange, stream: _Stream) -> list[int]:
+    if len(exchange.stamps) == 1:
+        return exchange.stamps * (stream.size + stream.done)
+    if stream.ends is None:
         arrivals: list[int] = []
         for stamp, read in zip(exchange.stamps, exchange.reads, strict=True):
             # In the common framing two newlines in a row end an event, and chunk headers hold none.
@@ -214,16 +236,16 @@ def _event_arrivals(exchange: Exchange, events: Events) -> list[int]:
                 arrivals.append(stamp)
             elif ended:
                 arrivals.extend([stamp] * ended)
-        if len(arrivals) == events.size + events.done:
+        if len(arrivals) == stream.size + stream.done:
             return arrivals
-    return _arrivals_by_offset(exchange, events)
+    return _arrivals_by_offset(exchange, stream)
 
 
-def _arrivals_by_offset(exchange: Exchange, events: Events) -> list[int]:
+def _arrivals_by_offset(exchange: Exchange, stream: _Stream) -> list[int]:
     """The slow road: parse the response again, read by read, to learn how much body each read held."""
     body = _BodyLength()
     parser = httptools.HttpResponseParser(body)
-    ends = events.ends
+    ends = stream.ends
     if ends is None:
         ends = _common_ends(b"".join(exchange.body))
     arrivals: list[int] = []
@@ -263,5 +285,6 @@ def _text(record: RequestRecord, decoded: Decoded, texts: TextPolicy) -> TextRec
         content=decoded.content,
         reasoning=decoded.reasoning,
         tool_calls=decoded.tool_calls,
+        first_event_text=decoded.first_event_text,
         token_ids=decoded.token_ids,
     )

@@ -158,7 +158,7 @@ def _group(events: list[bytes], stream: Stream, size: int) -> tuple[list[bytes],
         ends = [*range(1, first + 1), *range(first + size, tail, size), *([tail] if first < tail else [])]
     if tail < len(events):
         ends.append(len(events))
-    starts = [0, *ends[:-1]]
+    starts = [0, *ends][:-1]
     return (
         [b"".join(events[start:end]) for start, end in zip(starts, ends, strict=True)],
         [due[end - 1] for end in ends],

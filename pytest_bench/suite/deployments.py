@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
+from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection, SecretSection
 from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
 from pytest_bench.suite.problems import Mark, Problems
-from pytest_bench.suite.schema import DeploymentSection, GenerationSection, SecretSection
 from pytest_bench.suite.vocabulary import ApiWords
 
 SIMULATOR = "simulator"

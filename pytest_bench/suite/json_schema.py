@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
+from pytest_bench.suite.deployment_schema import DeploymentSection
 from pytest_bench.suite.points import with_fields
 from pytest_bench.suite.schema import (
     AuditSection,
     DatasetSection,
-    DeploymentSection,
     EvalSection,
     LimitsSection,
     PerfSection,
@@ -50,7 +50,7 @@ def _deployment(vocabulary: Vocabulary) -> type[DeploymentSection]:
     )
 
 
-def _audits(vocabulary: Vocabulary) -> Any:  # noqa: ANN401 # a type made at run time
+def _audits(vocabulary: Vocabulary) -> Any:  # a type made at run time
     """Mappings of audit points, each with the fields of the audit that it names."""
     points = [
         create_model(
@@ -65,12 +65,12 @@ def _audits(vocabulary: Vocabulary) -> Any:  # noqa: ANN401 # a type made at run
     return dict[str, point]
 
 
-def _evals(vocabulary: Vocabulary) -> Any:  # noqa: ANN401 # a type made at run time
+def _evals(vocabulary: Vocabulary) -> Any:  # a type made at run time
     fields = vocabulary.eval_fields
     point: Any = EvalSection if fields is None else with_fields(EvalSection, fields)
     return dict[str, point]
 
 
-def _one_of(words: Iterable[str]) -> Any:  # noqa: ANN401 # a type made at run time
+def _one_of(words: Iterable[str]) -> Any:  # a type made at run time
     known = tuple(words)
     return Literal[known] if known else str

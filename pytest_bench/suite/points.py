@@ -311,7 +311,14 @@ class PointPlanner:
             )
         if len(context.problems) > before:
             return None
-        return build_load(filled, functools.partial(self._trace, path))
+        load = build_load(filled, functools.partial(self._trace, path))
+        for where, each in [((), load), *((("stages", i), stage) for i, stage in enumerate(load.stages))]:
+            if each.trace_ns and each.requests is not None and each.requests > len(each.trace_ns):
+                context.problem(
+                    (*path, "load", *where, "requests"),
+                    f"is {each.requests}, and the trace has {len(each.trace_ns)} arrivals; expected no more",
+                )
+        return load
 
     def _trace(self, path: Path, where: Path, name: str) -> tuple[int, ...]:
         here = (*path, "load", *where)

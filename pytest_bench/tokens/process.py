@@ -15,10 +15,13 @@ import msgspec
 
 from pytest_bench.clock import monotonic_ns
 from pytest_bench.tokens.cpus import Shard
-from pytest_bench.tokens.wire import Answer, AnswerFrames, Task, frame
+from pytest_bench.tokens.mailbox import Mailbox
+from pytest_bench.tokens.wire import Answer, AnswerFrames, Task, TaskWriter
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "pytest_bench.tokens.worker")
 _PIPE_BYTES = 1 << 20
+_KEEP_MEMORY = {name: str(1 << 28) for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")}
+"""Settings of glibc: what one range needed is kept for the next, rather than given back and faulted in again."""
 _READ_BYTES = 1 << 16
 _STDERR_TAIL_BYTES = 2000
 _LAST_MOMENT_S = 0.5
@@ -45,9 +48,13 @@ class WorkerProcess:
         self.in_flight: dict[int, Job] = {}
         self.busy_since_ns = monotonic_ns()
         self._frames = AnswerFrames()
+        self._mailbox = Mailbox() if hasattr(os, "memfd_create") else None
+        self._tasks = TaskWriter(self._mailbox)
         self._outgoing: list[memoryview] = []
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         arguments = ["--cpus", ",".join(map(str, shard.cpus)), *(["--idle"] if idle else [])]
+        if self._mailbox is not None:
+            arguments += ["--mailbox", str(self._mailbox.descriptor)]
         self._process = subprocess.Popen(
             [*command, *arguments],
             bufsize=0,
@@ -59,7 +66,9 @@ class WorkerProcess:
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                 "RAYON_NUM_THREADS": str(shard.threads),
                 "TOKENIZERS_PARALLELISM": "true",
+                **_KEEP_MEMORY,
             },
+            pass_fds=() if self._mailbox is None else (self._mailbox.descriptor,),
             # A group of its own: Ctrl-C in a terminal reaches the parent only, from the first instruction on.
             process_group=0,
         )
@@ -83,7 +92,7 @@ class WorkerProcess:
 
     def send(self, job: Job) -> None:
         """Hand over a job; what the pipe does not take now goes out with `flush`."""
-        self._outgoing.append(memoryview(frame(job.number, job.task)))
+        self._outgoing.append(memoryview(self._tasks.frame(job.number, job.task)))
         if not self.in_flight:
             self.busy_since_ns = monotonic_ns()
         self.in_flight[job.number] = job
@@ -105,6 +114,8 @@ class WorkerProcess:
             while data := os.read(self.output, _READ_BYTES):
                 for number, answer in self._frames.feed(data):
                     answers.append((self.in_flight.pop(number), answer))
+                    if self._mailbox is not None:
+                        self._mailbox.release(number)
                     self.busy_since_ns = monotonic_ns()
         except BlockingIOError:
             return answers, True
@@ -124,6 +135,8 @@ class WorkerProcess:
             if pipe is not None:
                 pipe.close()
         self._process.wait()
+        if self._mailbox is not None:
+            self._mailbox.close()
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
         said = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
         self._stderr.close()

@@ -1,7 +1,8 @@
 """What the pool and its workers say to each other: MessagePack frames over the worker's two pipes.
 
-A frame is a length, a job number, and one message; the answer to a task carries its job number. Texts that
-lie in a log travel as a range of that file, not through the pipe.
+A frame is a length, a job number, a slot, and one message, which lies in that slot of the worker's mailbox or
+follows (slot -1). The answer to a task carries its job number. Texts that lie in a log travel as a range of
+that file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
+
+from pytest_bench.tokens.mailbox import Mailbox, slot_view
 
 BackendChoice = Literal["auto", "tokenizers", "fastokens"]
 BackendName = Literal["tokenizers", "fastokens"]
@@ -136,33 +139,43 @@ _TASKS: msgspec.msgpack.Decoder[Task] = msgspec.msgpack.Decoder(Task)
 _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 _ENCODER = msgspec.msgpack.Encoder()
-_HEAD = struct.Struct("<IQ")
+_HEAD = struct.Struct("<IQi")
+_FOLLOWS = -1
 
 
-class FrameBuffer:
-    """Makes frames in one buffer that is used again and again: texts are large."""
+class TaskWriter:
+    """Makes frames of tasks. One buffer is used again and again: texts are large."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray(1 << 20)
+    def __init__(self, mailbox: Mailbox | None) -> None:
+        self._mailbox = mailbox
+        self._buffer = bytearray()
 
-    def frame(self, job: int, message: Task | Answer) -> memoryview:
-        """`message` as it travels, valid until the next call. Lone surrogates, which UTF-8 lacks, become U+FFFD."""
+    def frame(self, job: int, task: Task) -> bytes:
+        """What has to go through the pipe for `task`. Lone surrogates, which UTF-8 lacks, become U+FFFD."""
         try:
-            _ENCODER.encode_into(message, self._buffer, _HEAD.size)
+            _ENCODER.encode_into(task, self._buffer)
         except UnicodeEncodeError:
-            _ENCODER.encode_into(_without_surrogates(message), self._buffer, _HEAD.size)
-        _HEAD.pack_into(self._buffer, 0, len(self._buffer) - _HEAD.size, job)
-        return memoryview(self._buffer)
+            _ENCODER.encode_into(_without_surrogates(task), self._buffer)
+        slot = None if self._mailbox is None else self._mailbox.put(job, self._buffer)
+        if slot is not None:
+            return _HEAD.pack(len(self._buffer), job, slot)
+        return _HEAD.pack(len(self._buffer), job, _FOLLOWS) + self._buffer
 
 
-def _without_surrogates(message: Task | Answer) -> Task | Answer:
-    match message:
+def frame_answer(job: int, answer: Answer) -> bytes:
+    """`answer` as it travels."""
+    body = _ENCODER.encode(answer)
+    return _HEAD.pack(len(body), job, _FOLLOWS) + body
+
+
+def _without_surrogates(task: Task) -> Task:
+    match task:
         case CountTexts() | Encode():
-            return msgspec.structs.replace(message, texts=[*map(_replace_surrogates, message.texts)])
+            return msgspec.structs.replace(task, texts=[*map(_replace_surrogates, task.texts)])
         case Load():
-            return msgspec.structs.replace(message, prompts=tuple(map(_replace_surrogates, message.prompts)))
+            return msgspec.structs.replace(task, prompts=tuple(map(_replace_surrogates, task.prompts)))
         case _:
-            return message
+            return task
 
 
 def _replace_surrogates(text: str) -> str:
@@ -170,17 +183,21 @@ def _replace_surrogates(text: str) -> str:
 
 
 class TaskReader:
-    """Reads tasks from a file descriptor, blocking. One buffer is used again and again: texts are large."""
+    """Reads tasks from a file descriptor, blocking, and from `mailbox`."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, mailbox: memoryview | None) -> None:
         self._descriptor = descriptor
+        self._mailbox = mailbox
         self._buffer = bytearray(1 << 20)
 
     def __iter__(self) -> Iterator[tuple[int, Task]]:
         """Job numbers and tasks until the other end is closed, be it within a frame."""
         while (head := self._read(_HEAD.size)) is not None:
-            length, job = _HEAD.unpack(head)
-            body = self._read(length)
+            length, job, slot = _HEAD.unpack(head)
+            if slot != _FOLLOWS and self._mailbox is not None:
+                body: memoryview | None = slot_view(self._mailbox, slot, length)
+            else:
+                body = self._read(length)
             if body is None:
                 return
             yield job, _TASKS.decode(body)
@@ -210,7 +227,7 @@ class AnswerFrames:
         buffer += data
         start = 0
         while len(buffer) - start >= _HEAD.size:
-            length, job = _HEAD.unpack_from(buffer, start)
+            length, job, _ = _HEAD.unpack_from(buffer, start)
             body = start + _HEAD.size
             if len(buffer) - body < length:
                 break

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Never
 
 from pytest_bench.errors import BenchError
+from pytest_bench.tokens.mailbox import open_mailbox
 from pytest_bench.tokens.proof import Prepared, prepare
 from pytest_bench.tokens.ranges import TextCounter, count_each, count_range, recount
 from pytest_bench.tokens.wire import (
@@ -35,7 +36,7 @@ from pytest_bench.tokens.wire import (
     Task,
     TaskReader,
     Text,
-    frame,
+    frame_answer,
 )  # fmt: skip
 
 LANES = 2
@@ -90,13 +91,9 @@ class Bench:
 
 
 def serve(
-    tasks: int,
-    answers: int,
-    *,
-    prepare_tokenizer: Callable[[Load], Prepared] = prepare,
-    note: str | None = None,
+    tasks: TaskReader, answers: int, *, prepare_tokenizer: Callable[[Load], Prepared], note: str | None
 ) -> Never:
-    """Answer tasks read from file descriptor `tasks` until its end; then end the process."""
+    """Answer `tasks` on file descriptor `answers` until there are no more; then end the process."""
     bench = Bench(prepare_tokenizer, note)
     waiting: queue.SimpleQueue[tuple[int, Task]] = queue.SimpleQueue()
     writing = threading.Lock()
@@ -104,7 +101,7 @@ def serve(
     def work() -> None:
         while True:
             job, task = waiting.get()
-            message = frame(job, bench.answer(task))
+            message = frame_answer(job, bench.answer(task))
             with writing:
                 _write_all(answers, message)
 
@@ -112,7 +109,7 @@ def serve(
     sys.setswitchinterval(_SWITCH_S)
     for number in range(LANES):
         threading.Thread(target=work, name=f"lane {number}", daemon=True).start()
-    for item in TaskReader(tasks):
+    for item in tasks:
         waiting.put(item)
     os._exit(0)  # the lanes may be inside the library for a while; nobody waits for what they count
 
@@ -145,16 +142,23 @@ def take_place(cpus: str, *, idle: bool) -> str | None:
     return None
 
 
-def main() -> Never:
+def main(prepare_tokenizer: Callable[[Load], Prepared] = prepare) -> Never:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="pytest_bench.tokens.worker")
     parser.add_argument("--cpus", default="")
     parser.add_argument("--idle", action="store_true")
+    parser.add_argument("--mailbox", type=int)
     arguments = parser.parse_args()
     # Answers leave through a descriptor of their own: what a library prints must not get between frames.
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.stdin.fileno(), answers, note=take_place(arguments.cpus, idle=arguments.idle))
+    mailbox = None if arguments.mailbox is None else open_mailbox(arguments.mailbox)
+    serve(
+        TaskReader(sys.stdin.fileno(), mailbox),
+        answers,
+        prepare_tokenizer=prepare_tokenizer,
+        note=take_place(arguments.cpus, idle=arguments.idle),
+    )
 
 
 if __name__ == "__main__":

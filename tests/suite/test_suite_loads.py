@@ -100,6 +100,12 @@ def test_a_trace_with_a_bad_line_is_refused_with_its_number(bench, lines, said):
     assert said in problem
 
 
+def test_more_requests_than_a_trace_has_are_refused(bench):
+    (bench.folder / "t.jsonl").write_text('{"timestamp_s": 1}\n{"timestamp_s": 2}\n', encoding="utf-8")
+    (problem,) = problems(bench, "{pattern: trace, trace: t.jsonl, requests: 3}")
+    assert "perf.p.load.requests is 3, and the trace has 2 arrivals" in problem
+
+
 def test_order_single_needs_its_sample(bench):
     (problem,) = bench.body_problems(
         "perf: {p: {dataset: made, load: {pattern: burst, requests: 1}, order: {order: single}}}\n"

@@ -82,7 +82,7 @@ def test_no_text_gives_anything_but_a_plan_or_a_suite_error(folder, text):
 
 
 MARKS = ["", *" \n:{}[],#|'\"", "- ", "<<: ", "!!int ", "&a "]
-WORDS = "*a *swept null ~ yes true 0 -1 1e3 .inf 1:30 ${X} ${X:-y} ${ 0.5 [[1]] {a:1}".split()
+WORDS = "*a *swept null ~ yes true 0 -1 1e3 .inf 1:30 ${X} ${X:-y} ${ 0.5 [[1]] {a:1}".split()  # noqa: SIM905 # reads as what it is
 SNIPPETS = st.sampled_from(MARKS + WORDS)
 
 

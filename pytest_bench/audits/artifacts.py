@@ -1,0 +1,35 @@
+"""The files of an audit that MLPerf's submission checker reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_bench.audits.contract import AuditResult, AuditTest
+from pytest_bench.files import write_atomic, write_json
+
+AUDIT_VERSION = 1
+
+
+def json_name(audit: AuditTest) -> str:
+    return f"audit_{audit.artifact}.json"
+
+
+def text_name(audit: AuditTest) -> str:
+    return f"verify_{audit.artifact.upper()}.txt"
+
+
+def write_artifacts(folder: Path, audit: AuditTest, result: AuditResult, *, order: str) -> None:
+    """Write both, each whole or not at all. The record comes first, so that the words a checker looks for
+    never stand without it."""
+    write_json(
+        folder / json_name(audit),
+        {
+            **result.details,
+            "version": AUDIT_VERSION,
+            "test": audit.artifact,
+            "passed": result.passed,
+            "reason": result.reason,
+            "order": order,
+        },
+    )
+    write_atomic(folder / text_name(audit), "".join(f"{line}\n" for line in result.lines).encode())

@@ -1,0 +1,104 @@
+"""An audit's phases, driven back to back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from pytest_bench.audits.checking import phase_load
+from pytest_bench.audits.contract import AuditPhase, Run, Setting
+from pytest_bench.audits.outputs import read_run
+from pytest_bench.endpoints.actions import CacheReset, reset_cache
+from pytest_bench.records import PhaseResult
+from pytest_bench.running.bench import Bench
+from pytest_bench.running.counting import count_phase
+from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.measuring import untrustworthy
+from pytest_bench.running.phases import DeclaredPhase, drive
+from pytest_bench.suite.plan import Point
+from pytest_bench.verdict.outcome import Reason
+
+
+@dataclasses.dataclass(kw_only=True)
+class Driven:
+    """What driving the phases left behind."""
+
+    results: list[PhaseResult] = dataclasses.field(default_factory=list)
+    """In the order they ran."""
+    runs: dict[str, Run] = dataclasses.field(default_factory=dict)
+    resets: list[CacheReset] = dataclasses.field(default_factory=list)
+    problems: list[Reason] = dataclasses.field(default_factory=list)
+    """Why they certify nothing."""
+    tokenizer: str | None = None
+
+    def shorter_than(self, seconds: float) -> bool:
+        """Whether any phase was."""
+        return any(_window_ns(result) < seconds * 1e9 for result in self.results)
+
+
+def drive_phases(
+    bench: Bench, point: Point, deployment: Deployment, setting: Setting, phases: Sequence[AuditPhase]
+) -> Driven:
+    """Drive all phases, then read back what they left. Raises what `drive` and `reset_cache` raise."""
+    driven = Driven()
+    for stretch in stretches(phases):
+        if stretch[0].reset_cache:
+            driven.resets += _reset(deployment)
+        system = deployment if stretch[0].stream else _unstreamed(deployment)
+        declared = [
+            DeclaredPhase(label=phase.label, load=phase_load(setting.load, phase), samples=phase.samples)
+            for phase in stretch
+        ]
+        driven.results += drive(bench, point, system, declared)
+    for phase, result in zip(phases, driven.results, strict=True):
+        counted = count_phase(bench, point, deployment, result) if phase.count_tokens else None
+        driven.runs[phase.label] = read_run(phase, result, None if counted is None else counted.tokens)
+        if counted is not None:
+            driven.problems += counted.problems
+            driven.tokenizer = counted.tokenizer
+    driven.problems += [*untrustworthy(driven.results), *_uncertified(driven.results)]
+    return driven
+
+
+def stretches(phases: Sequence[AuditPhase]) -> list[list[AuditPhase]]:
+    """Phases that one run of the engine can drive: a reset, or another way of asking, begins a new one."""
+    found: list[list[AuditPhase]] = []
+    for phase in phases:
+        if not found or phase.reset_cache or phase.stream != found[-1][-1].stream:
+            found.append([])
+        found[-1].append(phase)
+    return found
+
+
+def _reset(deployment: Deployment) -> Iterator[CacheReset]:
+    path = deployment.plan.cache_reset
+    if path is not None:
+        for target in deployment.targets:
+            yield reset_cache(target.url, path, headers=deployment.headers)
+
+
+def _unstreamed(deployment: Deployment) -> Deployment:
+    return dataclasses.replace(deployment, plan=msgspec.structs.replace(deployment.plan, stream=False))
+
+
+def _window_ns(result: PhaseResult) -> int:
+    return (result.last_completion_ns or 0) - (result.first_issue_ns or 0)
+
+
+def _uncertified(results: Sequence[PhaseResult]) -> Iterator[Reason]:
+    """Why phases certify nothing, beyond what holds for every kind of point."""
+    for result in results:
+        if result.issued != result.succeeded + result.failed + result.interrupted:
+            yield Reason(
+                "lossy",
+                f"phase {result.label!r}: {result.issued} requests were issued, but {result.succeeded} "
+                f"succeeded, {result.failed} failed and {result.interrupted} were interrupted",
+            )
+        if not result.succeeded or _window_ns(result) <= 0:
+            yield Reason(
+                "zero-throughput",
+                f"phase {result.label!r}: {result.succeeded} of {result.issued} requests succeeded, so there "
+                f"is no throughput to judge. Next: look into the failures in phases/{result.label}",
+            )

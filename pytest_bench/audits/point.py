@@ -1,0 +1,202 @@
+"""One audit point, from its phases to its judgement."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pytest_bench.audits.artifacts import write_artifacts
+from pytest_bench.audits.checking import require_valid
+from pytest_bench.audits.contract import (
+    AuditFields,
+    AuditPlan,
+    AuditResult,
+    AuditTest,
+    Findings,
+    Setting,
+    Undecided,
+)
+from pytest_bench.audits.driving import Driven, drive_phases
+from pytest_bench.audits.registry import Registry
+from pytest_bench.datasets.rows import load_dataset
+from pytest_bench.errors import UsageError
+from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.running.bench import Bench
+from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.samples import Share, share_out
+from pytest_bench.suite.plan import Point
+from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
+
+
+def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Registry) -> MeasuredPoint:
+    """Check everything, drive the audit's phases back to back, judge what came back, leave the evidence.
+
+    What cannot be judged raises: `UsageError` and `DatasetError` before the first request, then whatever
+    `drive` raises.
+    """
+    audit = registry.find(str(point.options["test"]))
+    share = _share(bench, point)
+    setting = _setting(bench, point, deployment, share)
+    plan = _planned(audit, setting)
+    files = {name: path.read_bytes() for name, path in plan.files.items()}
+    driven = drive_phases(bench, point, deployment, setting, plan.phases)
+    result = _verified(audit, setting, driven, files)
+    order = order_in(bench.plan.points, point)
+    folder = bench.folder(point)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    if result is not None:
+        write_artifacts(folder, audit, result, order=order)
+    return conclude(
+        bench,
+        point,
+        deployment,
+        judgement=with_errors(
+            _judgement(result), driven.problems, list(_labels(bench, point, deployment, plan, share, driven))
+        ),
+        measurement=None if result is None else _measurement(result, driven),
+        phases=driven.results,
+        tokenizer=driven.tokenizer,
+        detail={
+            "test": audit.id,
+            "order": order,
+            "result": msgspec.to_builtins(result),
+            "cache_resets": msgspec.to_builtins(driven.resets),
+        },
+    )
+
+
+def order_in(points: Sequence[Point], point: Point) -> str:
+    """Whether the audit runs before the benchmark whose numbers it vouches for: a benchmark primes the very
+    cache that an audit looks for."""
+    place = next(number for number, other in enumerate(points) if other.id == point.id)
+    benchmarks = [other.kind == "perf" and _same_samples(other, point) for other in points]
+    before, after = any(benchmarks[:place]), any(benchmarks[place:])
+    if before:
+        return "between benchmarks" if after else "after the benchmark"
+    return "before the benchmark" if after else "no benchmark on its dataset"
+
+
+class _Datasets(Mapping[str, Sequence[Mapping[str, Any]]]):
+    """Rows of a suite's datasets, read when they are asked for."""
+
+    def __init__(self, bench: Bench, suite: str) -> None:
+        self._plans = bench.plan.datasets[suite]
+        self._rows: dict[str, Sequence[Mapping[str, Any]]] = {}
+
+    def __getitem__(self, name: str) -> Sequence[Mapping[str, Any]]:
+        if name not in self._rows:
+            dataset = load_dataset(self._plans[name], columns=None, required=frozenset(), tokenizer=None)
+            self._rows[name] = dataset.rows
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plans)
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+
+def _setting(bench: Bench, point: Point, deployment: Deployment, share: Share) -> Setting:
+    if point.load is None or point.dataset is None:
+        raise UsageError(f"{point.origin}: an audit needs a load and a dataset")
+    return Setting(
+        point=point,
+        deployment=deployment.plan,
+        load=point.load,
+        streaming=deployment.api.streaming,
+        rows=len(bench.dataset(point.suite, point.dataset)),
+        first=share.first,
+        count=share.measured,
+        datasets=_Datasets(bench, point.suite),
+    )
+
+
+def _share(bench: Bench, point: Point) -> Share:
+    """The samples set aside for this point among all points that use its dataset."""
+    if point.dataset is None:
+        raise UsageError(f"{point.origin}: an audit needs a dataset")
+    rows = len(bench.dataset(point.suite, point.dataset))
+    return share_out([other for other in bench.plan.points if _same_samples(other, point)], rows)[point.id]
+
+
+def _same_samples(one: Point, other: Point) -> bool:
+    return (one.suite, one.dataset) == (other.suite, other.dataset)
+
+
+def _planned(audit: AuditTest, setting: Setting) -> AuditPlan:
+    """The audit's plan, with the cache resets that the suite asks for; all of it is valid."""
+    plan = audit.plan(setting)
+    if setting.fields(AuditFields).reset_cache:
+        phases = tuple(dataclasses.replace(phase, reset_cache=True) for phase in plan.phases)
+        plan = dataclasses.replace(plan, phases=phases)
+    require_valid(audit, setting, plan)
+    return plan
+
+
+def _verified(
+    audit: AuditTest, setting: Setting, driven: Driven, files: Mapping[str, bytes]
+) -> AuditResult | None:
+    """The audit's result; None where what was driven certifies nothing, which is then among its problems."""
+    if driven.problems:
+        return None
+    try:
+        return audit.verify(setting, Findings(runs=driven.runs, files=files))
+    except Undecided as error:
+        driven.problems.append(Reason(error.code, str(error)))
+        return None
+
+
+def _judgement(result: AuditResult | None) -> Judgement:
+    if result is None:
+        return Judgement(outcome=Outcome.ERROR)
+    if result.passed:
+        return Judgement(outcome=Outcome.PASS)
+    return Judgement(outcome=Outcome.FAIL, reasons=(Reason("audit-failed", result.explanation),))
+
+
+def _measurement(result: AuditResult, driven: Driven) -> Measurement:
+    phases = driven.results
+    return Measurement(
+        metrics=result.metrics,
+        intervals=result.intervals,
+        issued=sum(phase.issued for phase in phases),
+        succeeded=sum(phase.succeeded for phase in phases),
+        failed=sum(phase.failed for phase in phases),
+        interrupted=sum(phase.interrupted for phase in phases),
+        failures=dict(sum((Counter(phase.failures) for phase in phases), Counter())),
+    )
+
+
+def _labels(
+    bench: Bench, point: Point, deployment: Deployment, plan: AuditPlan, share: Share, driven: Driven
+) -> Iterator[str]:
+    if deployment.simulated:
+        yield "simulator"
+    if _may_be_primed(bench, point, plan, share):
+        yield "cache-shared"
+    if bench.plan.duration_scale != 1.0:
+        yield "shortened"
+    minimum_s = point.minimum_duration_s
+    if minimum_s is None and point.load is not None and point.load.stop == "and":
+        minimum_s = point.load.duration_s
+    if minimum_s is not None and driven.shorter_than(minimum_s):
+        yield "unofficial"
+
+
+def _may_be_primed(bench: Bench, point: Point, plan: AuditPlan, share: Share) -> bool:
+    """Whether an earlier point may have sent samples of the first phase, and no reset made up for it."""
+    first = plan.phases[0] if plan.phases else None
+    if first is None or first.reset_cache:
+        return False
+    points = bench.plan.points
+    place = next(number for number, other in enumerate(points) if other.id == point.id)
+    earlier = any(_same_samples(other, point) for other in points[:place])
+    return earlier and (share.shared or first.samples.first < share.first)

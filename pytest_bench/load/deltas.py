@@ -1,0 +1,138 @@
+"""The fast road through a stream whose events differ in one text only, which is what servers send.
+
+Hundreds of events repeat the same JSON around a few characters of text. Decoding each costs far more than
+finding the texts, so: take what stands before and after the first text, check that every event of the run is
+exactly that around another text, and decode the texts alone. The API's own decoder then proves, on the few
+other events with and without one more event of this shape, that such an event adds its text and nothing
+else. Whatever does not fit, however slightly, goes the ordinary road.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pytest_bench.api import Api, Decoded, Malformed
+
+_PREFIX = b"data: "
+_DONE = b"data: [DONE]"
+_PROBE = "X"
+
+_FEWEST = 12
+"""Shorter streams gain nothing."""
+_HEAD, _TAIL = 4, 6
+"""How many events before and after the run are looked at."""
+
+_decode_texts = msgspec.json.Decoder(list[str]).decode
+
+
+def read_deltas(parts: Sequence[bytes], api: Api) -> tuple[Decoded, bool] | None:
+    """The whole stream decoded, and whether `[DONE]` ended it; None where it must go the ordinary road.
+
+    `parts` are the pieces of the body as they came, one an HTTP chunk.
+    """
+    key = api.delta_key
+    frames = _frames(parts)
+    if key is None or frames is None:
+        return None
+    done = frames[-1].startswith(_DONE)
+    if done:
+        frames = frames[:-1]
+    start = _first_text(frames, key)
+    if start is None:
+        return None
+    first = frames[start]
+    begin = first.find(key) + len(key)
+    prefix, suffix = first[:begin], first[first.find(b'"', begin) :]
+    stop = len(frames)
+    while stop > len(frames) - _TAIL and not (
+        frames[stop - 1].startswith(prefix) and frames[stop - 1].endswith(suffix)
+    ):
+        stop -= 1
+    texts = _texts(frames[start:stop], prefix, suffix)
+    if texts is None:
+        return None
+    decoded = _others(frames[: start + 1], prefix + _PROBE.encode() + suffix, frames[stop:], start, texts[0], api)
+    if decoded is None:
+        return None
+    decoded.content = "".join(texts)
+    decoded.event_count = len(frames)
+    decoded.content_events = list(range(start, stop))
+    return decoded, done
+
+
+def _frames(parts: Sequence[bytes]) -> Sequence[bytes] | None:
+    """One piece an event, `data: ` first; None where the framing is uncommon or the stream is short."""
+    if len(parts) >= _FEWEST and parts[0].startswith(_PREFIX) and parts[-1].endswith(b"\n\n"):
+        return parts
+    body = b"".join(parts)
+    if not body.startswith(_PREFIX) or not body.endswith(b"\n\n") or b"\r" in body:
+        return None
+    lines = body.split(b"\n")
+    frames = lines[:-2:2]
+    return frames if len(frames) >= _FEWEST and not any(lines[1::2]) else None
+
+
+def _first_text(frames: Sequence[bytes], key: bytes) -> int | None:
+    for number in range(_HEAD):
+        at = frames[number].find(key)
+        if at >= 0 and frames[number][at + len(key) : at + len(key) + 1] != b'"':
+            return number
+    return None
+
+
+def _texts(run: Sequence[bytes], prefix: bytes, suffix: bytes) -> list[str] | None:
+    """The texts of a run of events, none of them empty; None unless every event is prefix, text, suffix."""
+    begin, end = len(prefix), -len(suffix)
+    pieces = [frame[begin:end] for frame in run]
+    if b"%b%b%b" % (prefix, (suffix + prefix).join(pieces), suffix) != b"".join(run):
+        return None
+    try:
+        # A piece that is not the whole inside of one JSON string changes their number, or is no JSON.
+        texts = _decode_texts(b'["%b"]' % b'","'.join(pieces))
+    except msgspec.DecodeError:
+        return None
+    return texts if len(texts) == len(pieces) and "" not in texts else None
+
+
+def _others(
+    head: Sequence[bytes], probe: bytes, tail: Sequence[bytes], start: int, first_text: str, api: Api
+) -> Decoded | None:
+    """All events but the run's later ones, decoded; None unless `probe` after them adds its text alone."""
+    if not all(_is_single(frame) for frame in (*head, *tail)):
+        return None
+    try:
+        without = api.decode_stream(_array([*head, *tail]))
+        with_probe = api.decode_stream(_array([*head, probe, *tail]))
+    except Malformed:
+        return None
+    if without.content != first_text or without.content_events != [start]:
+        return None
+    if with_probe.content != first_text + _PROBE or with_probe.content_events != [start, start + 1]:
+        return None
+    for name in _UNTOUCHED:
+        if getattr(without, name) != getattr(with_probe, name):
+            return None
+    plain = not (without.reasoning or without.tool_calls or without.token_ids or without.content_event_tokens)
+    return without if plain and not with_probe.content_event_tokens else None
+
+
+_UNTOUCHED = (
+    "reasoning",
+    "tool_calls",
+    "token_ids",
+    "first_output_event",
+    "first_event_text",
+    "finish_reason",
+    "usage",
+    "error",
+)
+
+
+def _is_single(frame: bytes) -> bool:
+    return frame.startswith(_PREFIX) and b"\n" not in frame.rstrip(b"\n")
+
+
+def _array(frames: Sequence[bytes]) -> bytes:
+    return b"[%b]" % b",".join([frame[len(_PREFIX) :] for frame in frames])

@@ -1,0 +1,107 @@
+"""What a suite may say about its deployment, and every default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from pytest_bench.suite.section import (
+    Count,
+    Seconds,
+    SecondsOrNone,
+    Section,
+    Text,
+    Texts,
+    UrlPath,
+    VariableName,
+    unique,
+)
+
+
+def _one_or_many(value: object) -> object:
+    if not isinstance(value, str | list):
+        raise PydanticCustomError("shape", "expected a URL, a list of URLs, or 'simulator'")
+    return [value] if isinstance(value, str) else value
+
+
+def _text_or_secret(value: object) -> str:
+    return "secret" if isinstance(value, dict | SecretSection) else "text"
+
+
+class SecretSection(Section):
+    """A value that is read from the environment when it is used, and never written anywhere."""
+
+    from_env: VariableName
+    """Name of the environment variable."""
+
+
+class TokensSection(Section):
+    """How texts are counted."""
+
+    tokenizer: Text | None = None
+    """A folder, a `tokenizer.json`, or a hub id. Without one, token metrics are null."""
+    backend: Literal["auto", "tokenizers", "fastokens"] = "auto"
+    """`auto` takes the fast one where it proves equal."""
+    live_workers: Annotated[int, Field(ge=0)] = 0
+    """Pool workers that count while load runs; 0 counts afterwards."""
+    counting_timeout_s: SecondsOrNone = 0
+    """How long counting may take after a phase; 0 is no limit."""
+    warmup_timeout_s: Seconds = 25
+    """How long loading the tokenizer may take."""
+
+
+class GenerationSection(Section):
+    """What every request asks for. What is left out is left to the server."""
+
+    stream: bool | None = None
+    """Ask for streams. Left out: wherever the API can stream."""
+    max_tokens: Count | None = None
+    """Most output tokens of one response."""
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: Texts | None = None
+    """Texts that end the output."""
+    ignore_eos: bool | None = None
+    """Generate up to `max_tokens` whatever the model says: for comparable output lengths."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request body, as the server names them."""
+
+
+Header = Annotated[
+    Annotated[str, Tag("text")] | Annotated[SecretSection, Tag("secret")], Discriminator(_text_or_secret)
+]
+
+
+class DeploymentSection(Section):
+    """The system under test."""
+
+    api: Text
+    """How requests are written: the name of an API."""
+    model: Text
+    """Name of the served model, as requests carry it."""
+    endpoint: Annotated[
+        list[str],
+        BeforeValidator(_one_or_many, json_schema_input_type=str | list[str]),
+        AfterValidator(unique),
+    ] = Field(default_factory=lambda: [""], min_length=1)
+    """A URL, a list of URLs (replicas), or `simulator`. Empty text is none: `--endpoint` must name one."""
+    tokens: TokensSection = TokensSection()
+    generation: GenerationSection = GenerationSection()
+    simulator: dict[str, Any] = Field(default_factory=dict)
+    """Behaviour of the simulator, where it is the endpoint."""
+    probe: UrlPath | None = None
+    """Path that answers 200 once the server is ready. Left out: /health, /v1/models, a one-token request."""
+    ready_timeout_s: Seconds = 60
+    """How long to wait for the server to become ready."""
+    headers: dict[str, Header] = Field(default_factory=dict)
+    """Headers of every request; one that holds a key is given as `{from_env: NAME}`."""
+    api_key: SecretSection | None = None
+    """Sent as `Authorization: Bearer …`."""
+    cache_reset: UrlPath | None = None
+    """Path that empties the server's caches when it is sent a POST."""
+    metrics_path: UrlPath | None = "/metrics"
+    """Where the server's own metrics are read around each phase; null reads none."""
