@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pytest_bench.errors import EvidenceError
+
+LARGEST_JSON = 256 << 20
+"""Bytes of a JSON file that is read whole."""
 
 
 def canonical_json(value: object) -> bytes:
@@ -75,19 +80,40 @@ def fsync_folder(folder: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Decode a JSON file strictly: UTF-8, no duplicate keys, finite numbers only.
+    """Decode a JSON file strictly: a plain file, UTF-8, no duplicate keys, finite numbers, whole characters.
 
     Raises `EvidenceError` naming the file for anything else, an unreadable file included.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        text = read_plain(path, LARGEST_JSON).decode("utf-8")
+        value = json.loads(
+            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite
+        )
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
     except RecursionError as error:
         raise EvidenceError(f"{path}: is nested too deeply to be evidence") from error
+    except UnicodeEncodeError as error:
+        raise EvidenceError(f"{path}: is not strict JSON: it holds half of a character") from error
     except ValueError as error:
         raise EvidenceError(f"{path}: is not strict JSON: {error}") from error
+    return value
+
+
+def read_plain(path: Path, largest: int) -> bytes:
+    """The bytes of a plain file of at most `largest` bytes; never waits on a pipe or a device.
+
+    Raises `OSError`, and `EvidenceError` for what is no plain file or too large to be read whole.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123 # a descriptor
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise EvidenceError(f"{path}: is no plain file")
+        if status.st_size > largest:
+            raise EvidenceError(f"{path}: is {status.st_size} bytes long; expected at most {largest}")
+        return stream.read()
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,3 +127,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a finite number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number

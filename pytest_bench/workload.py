@@ -61,7 +61,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     connect_s: float = 10.0
     request_s: float = 600.0
     no_progress_s: float | None = None
-    """Streams: the longest silence between two reads of a response."""
+    """Streams: the longest silence, from the sent request to its first byte or from one read to the next."""
     drain_s: float | None = None
     """How long requests in flight may take after the last issue; None means `request_s`."""
 
@@ -75,7 +75,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     tls: bool = False
     host: str = ""
-    """The Host header and the TLS server name."""
+    """The Host header: with the port, unless it is the scheme's own."""
+    server_name: str = ""
+    """TLS: the name that the certificate must be for."""
     path: str = "/"
     """The path of the API's request, the endpoint's own prefix included."""
 
@@ -124,3 +126,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     workers: int | None = None
     """Number of load workers; None lets the engine choose."""
     texts: TextPolicy = "keep"
+
+    def __repr__(self) -> str:
+        """Names of the headers, never their values: one of them may be a key."""
+        names = ", ".join(name for name, _ in self.headers)
+        return f"RunSpec(point={self.point!r}, nonce={self.nonce!r}, headers=<{names}>)"

@@ -8,8 +8,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pytest_bench"
 
 FLOORS = {
-    "plugin": 5,
-    "cli": 5,
+    "plugin": 6,
+    "cli": 6,
+    "catalogue": 5,
+    "verify": 5,
     "perf": 4,
     "audits": 4,
     "evals": 4,
@@ -23,6 +25,7 @@ FLOORS = {
     "containers": 2,
     "cluster": 2,
     "suite": 1,
+    "lmeval": 1,
     "api": 1,
     "metrics": 1,
     "scoring": 1,

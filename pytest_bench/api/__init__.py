@@ -7,7 +7,7 @@ worker imports the one module it needs, so an API module imports msgspec and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -66,6 +66,16 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """Body fields that every request carries (max_tokens, temperature, extra_body merged in)."""
 
 
+class Chat(msgspec.Struct, frozen=True):
+    """A conversation, before the server renders it through its template."""
+
+    messages: Sequence[Mapping[str, Any]]
+
+
+Prompt = str | Sequence[int] | Chat
+"""What a row asks: text, token ids, or a chat."""
+
+
 class Api(Protocol):
     """One way to ask a server for output.
 
@@ -89,6 +99,10 @@ class Api(Protocol):
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
         """The JSON body of one request. Raises `UsageError` for a row it cannot express."""
+
+    @staticmethod
+    def prompt(row: Mapping[str, Any]) -> Prompt:
+        """What a row asks, for counting its tokens."""
 
     @staticmethod
     def decode_stream(events: bytes) -> Decoded:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 
 import msgspec
 
-from pytest_bench.api import Decoded, Generation, Malformed
+from pytest_bench.api import Chat, Decoded, Generation, Malformed, Prompt
 from pytest_bench.api._openai import WireUsage, decode, error_text, request_body, tokens_of_events
 from pytest_bench.errors import UsageError
 
@@ -72,6 +72,11 @@ class OpenAIChat:
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
         """The request for one row. Raises `UsageError` for a row without exactly one of prompt and messages."""
         return msgspec.json.encode({**request_body(row, generation), "messages": _messages(row)})
+
+    @staticmethod
+    def prompt(row: Mapping[str, Any]) -> Prompt:
+        """The messages of a row."""
+        return Chat(_messages(row))
 
     @staticmethod
     def decode_stream(events: bytes) -> Decoded:  # noqa: C901 # one pass over every event: the hot path

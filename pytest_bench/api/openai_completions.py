@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, final
 
 import msgspec
 
-from pytest_bench.api import Decoded, Generation, Malformed
+from pytest_bench.api import Decoded, Generation, Malformed, Prompt
 from pytest_bench.api._openai import WireUsage, decode, error_text, request_body, tokens_of_events
 from pytest_bench.errors import UsageError
 
@@ -53,6 +53,11 @@ class OpenAICompletions:
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
         """The request for one row. Raises `UsageError` for a row without a prompt."""
         return msgspec.json.encode({**request_body(row, generation), "prompt": _prompt(row.get("prompt"))})
+
+    @staticmethod
+    def prompt(row: Mapping[str, Any]) -> Prompt:
+        """The text of a row, or its token ids."""
+        return _prompt(row.get("prompt"))
 
     @staticmethod
     def decode_stream(events: bytes) -> Decoded:
@@ -106,7 +111,7 @@ class OpenAICompletions:
         return decoded
 
 
-def _prompt(prompt: object) -> object:
+def _prompt(prompt: object) -> str | Sequence[int]:
     if isinstance(prompt, str):
         return prompt
     if isinstance(prompt, list | tuple) and prompt and all(type(token) is int for token in prompt):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 
 import msgspec
 
-from pytest_bench.api import Decoded, Generation, Malformed
+from pytest_bench.api import Decoded, Generation, Malformed, Prompt
 from pytest_bench.api._openai import decode, error_text, max_tokens, tokens_of_events
 from pytest_bench.errors import UsageError
 from pytest_bench.records import Usage
@@ -97,6 +97,12 @@ class SGLang:
         if limit is not None:
             sampling["max_new_tokens"] = limit
         return msgspec.json.encode({**body, "sampling_params": sampling})
+
+    @staticmethod
+    def prompt(row: Mapping[str, Any]) -> Prompt:
+        """The text of a row, or its token ids."""
+        given: Prompt = next(iter(_input(row).values()))
+        return given
 
     @staticmethod
     def decode_stream(events: bytes) -> Decoded:

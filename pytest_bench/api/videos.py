@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from pytest_bench.api import Decoded, Generation, Malformed
+from pytest_bench.api import Decoded, Generation, Malformed, Prompt
 from pytest_bench.api._openai import decode, error_text
 from pytest_bench.errors import UsageError
 
@@ -107,6 +107,12 @@ class Videos:
                 f"response_format is {fields['response_format']!r}: expected 'video_path' or 'video_bytes'"
             )
         return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
+
+    @staticmethod
+    def prompt(row: Mapping[str, Any]) -> Prompt:
+        """The text of a row."""
+        text: str = row["prompt"]
+        return text
 
     @staticmethod
     def decode_stream(events: bytes) -> Decoded:

@@ -77,6 +77,8 @@ class Setting:
     """Of the samples set aside for this point, so that it shares none with another point."""
     count: int = 0
     """Of these, how many."""
+    folder: Path = Path()
+    """Where its suite is declared: what paths in its fields are relative to."""
     datasets: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """Rows of all datasets of the suite, with whatever columns they have; loaded when asked for."""
 

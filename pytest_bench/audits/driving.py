@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -31,7 +32,8 @@ class Driven:
     resets: list[CacheReset] = dataclasses.field(default_factory=list)
     problems: list[Reason] = dataclasses.field(default_factory=list)
     """Why they certify nothing."""
-    tokenizer: str | None = None
+    tokenizer: Mapping[str, Any] | None = None
+    """Which tokenizer counted outputs, and how it was proven."""
 
     def shorter_than(self, seconds: float) -> bool:
         """Whether any phase was."""
@@ -41,7 +43,10 @@ class Driven:
 def drive_phases(
     bench: Bench, point: Point, deployment: Deployment, setting: Setting, phases: Sequence[AuditPhase]
 ) -> Driven:
-    """Drive all phases, then read back what they left. Raises what `drive` and `reset_cache` raise."""
+    """Drive all phases, then read back what they left, unless it certifies nothing.
+
+    Raises what `drive`, `reset_cache` and `count_phase` raise, and `EvidenceError` for damaged logs.
+    """
     driven = Driven()
     for stretch in stretches(phases):
         if stretch[0].reset_cache:
@@ -52,13 +57,15 @@ def drive_phases(
             for phase in stretch
         ]
         driven.results += drive(bench, point, system, declared)
+    driven.problems += [*untrustworthy(driven.results), *_uncertified(driven.results)]
+    if driven.problems:
+        return driven
     for phase, result in zip(phases, driven.results, strict=True):
         counted = count_phase(bench, point, deployment, result) if phase.count_tokens else None
         driven.runs[phase.label] = read_run(phase, result, None if counted is None else counted.tokens)
         if counted is not None:
             driven.problems += counted.problems
-            driven.tokenizer = counted.tokenizer
-    driven.problems += [*untrustworthy(driven.results), *_uncertified(driven.results)]
+            driven.tokenizer = counted.evidence
     return driven
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -115,6 +116,7 @@ def _setting(bench: Bench, point: Point, deployment: Deployment, share: Share) -
         rows=len(bench.dataset(point.suite, point.dataset)),
         first=share.first,
         count=share.measured,
+        folder=Path(bench.plan.folder(point.suite)),
         datasets=_Datasets(bench, point.suite),
     )
 
@@ -199,4 +201,5 @@ def _may_be_primed(bench: Bench, point: Point, plan: AuditPlan, share: Share) ->
     points = bench.plan.points
     place = next(number for number, other in enumerate(points) if other.id == point.id)
     earlier = any(_same_samples(other, point) for other in points[:place])
-    return earlier and (share.shared or first.samples.first < share.first)
+    own = (share.first, share.measured) == (first.samples.first, first.samples.count)
+    return earlier and (share.shared or not own)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, final
 
 from pydantic import Field
@@ -64,8 +63,7 @@ class VBench:
     )
 
     def plan(self, setting: Setting) -> AuditPlan:
-        suite = Path(setting.point.origin.rsplit(":", 2)[0])
-        return AuditPlan(phases=(), files={RESULT: suite.parent / setting.fields(VBenchFields).result})
+        return AuditPlan(phases=(), files={RESULT: setting.folder / setting.fields(VBenchFields).result})
 
     def validate(self, setting: Setting) -> None:
         """Nothing beyond what holds for every audit."""

@@ -95,8 +95,8 @@ def resolve(address: Address, api_path: str, *, connect_timeout_s: float = 10.0)
         address=chosen,
         port=address.port,
         tls=address.scheme == "https",
-        # Plain HTTP needs the port in its Host header; TLS needs a name without one.
-        host=address.host if address.scheme == "https" else address.authority,
+        host=address.authority,
+        server_name=address.host,
         path=address.prefix + api_path,
     )
 

@@ -1,7 +1,8 @@
 """Counters that load workers publish and their supervisor reads, in shared memory without a name.
 
-One row of int64 cells a worker, after one start time a leg. Each cell has one writer; an aligned eight-byte
-store is never seen half done. The file behind it is unlinked from the start, so nothing can be left behind.
+int64 cells: one start time a leg, one heartbeat a worker, and for each worker one row a phase. Each cell has
+one writer; an aligned eight-byte store is never seen half done. The file behind it is unlinked from the
+start, so nothing can be left behind.
 """
 
 from __future__ import annotations
@@ -13,45 +14,50 @@ from enum import IntEnum
 
 
 class Cell(IntEnum):
-    """Columns of a worker's row."""
+    """Columns of a worker's row for one phase."""
 
-    HEARTBEAT_NS = 0
-    ISSUED = 1
-    SUCCEEDED = 2
-    FAILED = 3
-    IN_FLIGHT = 4
-    EVENTS = 5
+    ISSUED = 0
+    SUCCEEDED = 1
+    FAILED = 2
+    IN_FLIGHT = 3
+    EVENTS = 4
 
 
 class Board:
     """The shared counters of one run, mapped from `fd`."""
 
-    def __init__(self, fd: int, legs: int, workers: int) -> None:
+    def __init__(self, fd: int, *, legs: int, workers: int, phases: int) -> None:
         self.workers = workers
         self._legs = legs
-        self._map = mmap.mmap(fd, 8 * self.cells(legs, workers))
+        self._phases = phases
+        self._rows = legs + workers
+        self._map = mmap.mmap(fd, 8 * (self._rows + workers * phases * len(Cell)))
         self._view = memoryview(self._map).cast("q")
 
-    @staticmethod
-    def cells(legs: int, workers: int) -> int:
-        return legs + len(Cell) * workers
-
     @classmethod
-    def create(cls, legs: int, workers: int) -> tuple[int, Board]:
+    def create(cls, *, legs: int, workers: int, phases: int) -> tuple[int, Board]:
         """A new board and the descriptor that workers inherit; the caller closes the descriptor."""
         fd = anonymous_file()
-        os.ftruncate(fd, 8 * cls.cells(legs, workers))
-        return fd, cls(fd, legs, workers)
+        os.ftruncate(fd, 8 * (legs + workers + workers * phases * len(Cell)))
+        return fd, cls(fd, legs=legs, workers=workers, phases=phases)
 
-    def set(self, worker: int, cell: Cell, value: int) -> None:
-        self._view[self._legs + worker * len(Cell) + cell] = value
+    def set(self, worker: int, phase: int, cell: Cell, value: int) -> None:
+        self._view[self._rows + (worker * self._phases + phase) * len(Cell) + cell] = value
 
-    def get(self, worker: int, cell: Cell) -> int:
-        return self._view[self._legs + worker * len(Cell) + cell]
+    def get(self, worker: int, phase: int, cell: Cell) -> int:
+        return self._view[self._rows + (worker * self._phases + phase) * len(Cell) + cell]
 
-    def total(self, cell: Cell) -> int:
-        """The sum of a column over all workers."""
-        return sum(self.get(worker, cell) for worker in range(self.workers))
+    def total(self, phase: int, cell: Cell) -> int:
+        """The sum of a column of one phase over all workers."""
+        return sum(self.get(worker, phase, cell) for worker in range(self.workers))
+
+    def beat(self, worker: int, at_ns: int) -> None:
+        """The worker is alive at `at_ns`, which may lie ahead of a silence that it announces."""
+        self._view[self._legs + worker] = at_ns
+
+    def last_beat(self, worker: int) -> int:
+        """When the worker was alive last, or 0 where it has not begun."""
+        return self._view[self._legs + worker]
 
     def set_leg_start(self, leg: int, at_ns: int) -> None:
         self._view[leg] = at_ns

@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
             self._owner.completed(self, exchange, end_ns)
         else:
             race = self.used > 1 and not exchange.reads and not exchange.resent
-            self._owner.broken(self, exchange, self._how_it_broke(exchange, exc), resend=race)
+            self._owner.broken(self, exchange, self._how_it_broke(exc), resend=race)
 
     # What the load worker calls
 
@@ -178,9 +178,10 @@ class Connection(asyncio.Protocol):
         self._fed = len(exchange.reads)
         try:
             self._parser.feed_data(unread[0] if len(unread) == 1 else b"".join(unread))
-        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.discard()
-            self._owner.broken(self, exchange, Failure("protocol", str(error)), resend=False)
+            shown = str(error) or type(error).__name__
+            self._owner.broken(self, exchange, Failure("protocol", shown), resend=False)
             return
         if self._complete:
             exchange.body = self._body.copy()
@@ -189,7 +190,7 @@ class Connection(asyncio.Protocol):
                 self.reusable = False
             self._owner.completed(self, exchange, exchange.stamps[-1])
 
-    def _how_it_broke(self, exchange: Exchange, exc: Exception | None) -> Failure:
+    def _how_it_broke(self, exc: Exception | None) -> Failure:
         received = sum(map(len, self._body))
         if exc is None and self._length is not None and self._headers_done:
             return Failure("short_body", f"closed after {received} of {self._length} bytes")

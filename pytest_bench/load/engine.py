@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from msgspec.structs import replace
+
 from pytest_bench.errors import LoadError
 from pytest_bench.files import write_json
 from pytest_bench.load.board import Board, anonymous_file
 from pytest_bench.load.health import client_health
-from pytest_bench.load.legs import UNKNOWN_LENGTH, Leg, WorkerSetup
-from pytest_bench.load.schedule import arrivals_ns, phase_length_ns
-from pytest_bench.load.supervisor import Progress, Supervisor
+from pytest_bench.load.legs import Leg, WorkerSetup
+from pytest_bench.load.schedule import Times, arrivals_ns, phase_length_ns
+from pytest_bench.load.supervisor import Driven, Progress, Supervisor
 from pytest_bench.records import PhaseResult, WorkerReport
 from pytest_bench.workload import OPEN_LOOP, Load, PhaseSpec, RunSpec
 
@@ -32,46 +34,68 @@ def run(spec: RunSpec, on_progress: Callable[[Progress], None] | None = None) ->
     """
     with TemporaryDirectory(prefix="pytest-bench-") as scratch:
         legs = [leg for number in range(len(spec.phases)) for leg in _legs(spec, number, Path(scratch))]
-        workers = _workers(spec, legs)
-        board_fd, board = Board.create(len(legs), workers)
-        cursors = [anonymous_file() for _ in legs]
-        try:
-            setups = [
-                WorkerSetup(
-                    run=spec,
-                    legs=tuple(legs),
-                    worker=worker,
-                    workers=workers,
-                    cursors=tuple(cursors),
-                    board=board_fd,
-                    import_path=tuple(sys.path),
-                )
-                for worker in range(workers)
-            ]
-            with Supervisor(setups, board, on_progress) as supervisor:
-                driven = supervisor.drive()
-            starts_ns = [board.leg_start(number) for number in range(len(legs))]
-        finally:
-            board.close()
-            for fd in (board_fd, *cursors):
-                os.close(fd)
+        driven, starts_ns = _drive(spec, legs, on_progress)
     results = []
     for number, phase in enumerate(spec.phases):
-        own = [leg for leg, _ in enumerate(legs) if legs[leg].phase == number]
-        results.append(
-            _result(
-                spec,
-                phase,
-                [reports[number] for reports in driven.reports],
-                start_ns=starts_ns[own[0]],
-                scheduled=sum(_arrivals_of(legs[leg]) for leg in own),
-                cut_off=driven.failure is not None,
-            )
+        own = [position for position, leg in enumerate(legs) if leg.phase == number]
+        result = _result(
+            spec,
+            phase,
+            [reports[number] for reports in driven.reports],
+            legs=[legs[position] for position in own],
+            start_ns=starts_ns[own[0]],
+            cut_off=driven.failure is not None,
         )
-        write_json(Path(phase.folder) / "phase.json", results[-1])
+        results.append(result)
+        _write_down(result, driven.failure)
     if driven.failure is not None:
         raise driven.failure
     return results
+
+
+def _drive(
+    spec: RunSpec, legs: Sequence[Leg], on_progress: Callable[[Progress], None] | None
+) -> tuple[Driven, list[int]]:
+    """Start the load workers and see them through. The second value is when each leg began."""
+    workers = _workers(spec, legs)
+    board_fd, board = Board.create(legs=len(legs), workers=workers, phases=len(spec.phases))
+    cursors = [anonymous_file() for _ in legs]
+    indices = [anonymous_file() for _ in spec.phases]
+    # Arrivals are in their files: a trace of millions would be parsed and held by every load worker.
+    bare = [replace(phase, load=replace(phase.load, trace_ns=(), stages=())) for phase in spec.phases]
+    try:
+        setups = [
+            WorkerSetup(
+                run=replace(spec, phases=tuple(bare)),
+                legs=tuple(legs),
+                worker=worker,
+                workers=workers,
+                cursors=tuple(cursors),
+                indices=tuple(indices),
+                board=board_fd,
+                import_path=tuple(sys.path),
+            )
+            for worker in range(workers)
+        ]
+        with Supervisor(setups, board, on_progress) as supervisor:
+            driven = supervisor.drive()
+        return driven, [board.leg_start(number) for number in range(len(legs))]
+    finally:
+        board.close()
+        for fd in (board_fd, *cursors, *indices):
+            os.close(fd)
+
+
+def _write_down(result: PhaseResult, failure: BaseException | None) -> None:
+    """Write the result beside its logs; where the run has failed already, that failure stays the one told."""
+    path = Path(result.folder) / "phase.json"
+    try:
+        write_json(path, result)
+    except OSError as error:
+        what = f"{path}: cannot be written: {error.strerror or error}"
+        if failure is None:
+            raise LoadError(f"{what}; give the results a folder with room") from error
+        failure.add_note(what)
 
 
 def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
@@ -90,39 +114,54 @@ def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
 def _legs(spec: RunSpec, number: int, scratch: Path) -> Iterator[Leg]:
     phase = spec.phases[number]
     stages = phase.load.stages or (phase.load,)
+    times = {
+        position: arrivals_ns(load, phase.arrival_seed + position)
+        for position, load in enumerate(stages)
+        if load.pattern in OPEN_LOOP
+    }
+    counts = [_count(load, times.get(position)) for position, load in enumerate(stages)]
+    known = sum(count for count in counts if count is not None)
+    draws = counts.count(None) > 1
     first_index = 0
     for position, load in enumerate(stages):
         last_of_phase = position + 1 == len(stages)
         drain = phase.handover == "drain" if last_of_phase else phase.load.handover == "drain"
+        count = counts[position]
         if load.pattern in OPEN_LOOP:
-            times = arrivals_ns(load, phase.arrival_seed + position)
             path = scratch / f"arrivals.{number}.{position}"
-            times.astype("<i8").tofile(path)
+            times[position].astype("<i8").tofile(path)
             yield Leg(
                 phase=number,
                 first_index=first_index,
                 arrivals=str(path),
-                requests=len(times),
-                length_ns=phase_length_ns(load, times),
+                requests=count,
+                length_ns=phase_length_ns(load, times[position]),
+                last_arrival_ns=int(times[position][-1]) if count else 0,
                 drain=drain,
             )
-            first_index += len(times)
-            continue
-        if load.requests is None and load.duration_s is None:
+        elif load.requests is None and load.duration_s is None:
             raise LoadError(f"phase {phase.label!r}: its load says neither how many requests nor how long")
-        yield Leg(
-            phase=number,
-            first_index=first_index,
-            concurrency=_concurrency(load),
-            requests=load.requests,
-            duration_ns=None if load.duration_s is None else round(load.duration_s * 1e9),
-            both=load.stop == "and",
-            ramp_ns=round(load.ramp_s * 1e9),
-            at_once=load.pattern == "burst",
-            drain=drain,
-        )
-        exact = load.requests is not None and load.duration_s is None
-        first_index += load.requests if exact and load.requests is not None else UNKNOWN_LENGTH
+        else:
+            yield Leg(
+                phase=number,
+                first_index=known if count is None else first_index,
+                draws_indices=draws and count is None,
+                concurrency=_concurrency(load),
+                requests=load.requests,
+                duration_ns=None if load.duration_s is None else round(load.duration_s * 1e9),
+                both=load.stop == "and",
+                ramp_ns=round(load.ramp_s * 1e9),
+                at_once=load.pattern == "burst",
+                drain=drain,
+            )
+        first_index += count or 0
+
+
+def _count(load: Load, times: Times | None) -> int | None:
+    """How many requests a stage issues; None where time decides."""
+    if times is not None:
+        return len(times)
+    return load.requests if load.duration_s is None else None
 
 
 def _concurrency(load: Load) -> int:
@@ -131,17 +170,13 @@ def _concurrency(load: Load) -> int:
     return load.concurrency if load.requests is None else min(load.concurrency, load.requests)
 
 
-def _arrivals_of(leg: Leg) -> int:
-    return 0 if leg.closed else leg.requests or 0
-
-
 def _result(
     spec: RunSpec,
     phase: PhaseSpec,
     reports: Sequence[WorkerReport],
     *,
+    legs: Sequence[Leg],
     start_ns: int,
-    scheduled: int,
     cut_off: bool,
 ) -> PhaseResult:
     failures: dict[str, int] = {}
@@ -172,7 +207,7 @@ def _result(
         last_completion_ns=max(_known(report.last_completion_ns for report in reports), default=None),
         full_load_ns=_full_load(phase.load, reports, start_ns),
         peak_in_flight=sum(report.peak_in_flight for report in reports),
-        health=client_health(phase.load, reports, spec.budget, scheduled=scheduled or None),
+        health=client_health(phase.load, reports, spec.budget, last_arrival_ns=legs[-1].last_arrival_ns),
         complete=not cut_off and interrupted == 0 and issued > 0,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import httptools
@@ -19,6 +20,10 @@ from pytest_bench.workload import TextPolicy
 
 if TYPE_CHECKING:
     from pytest_bench.load.connection import Connection
+
+
+_NEWLINE = 10
+_first_byte = itemgetter(0)
 
 
 class Exchange:
@@ -227,10 +232,11 @@ def _stamp(record: RequestRecord, exchange: Exchange, stream: _Stream, decoded: 
 def _event_arrivals(exchange: Exchange, stream: _Stream) -> list[int]:
     if len(exchange.stamps) == 1:
         return exchange.stamps * (stream.size + stream.done)
-    if stream.ends is None:
+    # In the common framing two newlines in a row end an event, and nothing else makes two: the end of a chunk's
+    # header would, if the chunk began with one.
+    if stream.ends is None and _NEWLINE not in map(_first_byte, exchange.body):
         arrivals: list[int] = []
         for stamp, read in zip(exchange.stamps, exchange.reads, strict=True):
-            # In the common framing two newlines in a row end an event, and chunk headers hold none.
             ended = read.count(b"\n\n")
             if ended == 1:
                 arrivals.append(stamp)

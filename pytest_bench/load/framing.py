@@ -36,6 +36,8 @@ def split_events(body: bytes) -> Events:
         if body.count(b"\n") == 2 * count:
             end = len(body) - 2
             done = body.endswith(_SEPARATOR + _DONE, 0, end) or body[len(_PREFIX) : end] == _DONE
+            if not done and _SEPARATOR + _DONE + b"\n\n" in body:
+                return _split_by_line(body)  # what follows [DONE] is no part of the stream
             if done:
                 count -= 1
                 end = max(len(_PREFIX), end - len(_DONE) - len(_SEPARATOR))

@@ -7,16 +7,16 @@ import msgspec
 from pytest_bench.records import WorkerReport
 from pytest_bench.workload import RunSpec
 
-UNKNOWN_LENGTH = 1 << 40
-"""Indices set aside for a leg whose number of requests is not known beforehand."""
-
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of one pattern. A phase is one leg, or several where its pattern is `stages`."""
 
     phase: int
     first_index: int
-    """Index, within the phase, of its first request."""
+    """Index, within the phase, of its first request. A leg whose number of requests is not known beforehand
+    comes after all that are."""
+    draws_indices: bool = False
+    """Its indices are drawn from the phase's cursor: it is not the only one of unknown length."""
     concurrency: int = 0
     """Closed loop: requests in flight over all load workers. 0: open loop."""
     requests: int | None = None
@@ -30,6 +30,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     """Open loop: file of little-endian int64 nanoseconds after the start of the leg."""
     length_ns: int = 0
     """Open loop: when the leg is over, after its start."""
+    last_arrival_ns: int = 0
+    """Open loop: its last arrival, after its start."""
     drain: bool = False
     """Wait for requests in flight before the next leg."""
 
@@ -47,6 +49,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     cursors: tuple[int, ...]
     """File descriptors whose shared offsets hand out tickets, one a leg."""
+    indices: tuple[int, ...]
+    """The same for indices, one a phase."""
     board: int
     """File descriptor of the shared counters (see `board`)."""
     import_path: tuple[str, ...]

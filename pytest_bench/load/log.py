@@ -52,7 +52,8 @@ class LogWriter:
             return
         if self._waiting.qsize() >= _MOST_BATCHES_WAITING and self.fault is None:
             self.fault = (
-                f"{self.path.name}: the disk cannot keep up: {_MOST_BATCHES_WAITING} batches are waiting"
+                f"{self.path}: the disk cannot keep up: {_MOST_BATCHES_WAITING} batches are waiting; "
+                "give the results a faster one"
             )
         if self.fault is None:
             self._waiting.put(self._batch)
@@ -80,7 +81,7 @@ class LogWriter:
             try:
                 os.fsync(self._fd)
             except OSError as error:
-                self.fault = f"{self.path.name}: cannot be synced: {error.strerror}"
+                self.fault = _disk_fault(self.path, "synced", error)
 
     def _write(self, data: bytes) -> None:
         self._digest.update(data)
@@ -89,7 +90,11 @@ class LogWriter:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError as error:
-            self.fault = f"{self.path.name}: cannot be written: {error.strerror}"
+            self.fault = _disk_fault(self.path, "written", error)
+
+
+def _disk_fault(path: Path, what: str, error: OSError) -> str:
+    return f"{path}: cannot be {what}: {error.strerror}; free some space, or give the results another folder"
 
 
 class PhaseLog:

@@ -32,13 +32,27 @@ def sample_function(order: SampleOrder) -> Callable[[int], int]:
             index = order.index
             return lambda _: index
         case "without_replacement":
-            return lambda i: first + _permute(i % count, count, _mix(seed) + i // count)
+            return _shuffled(first, count, _mix(seed))
 
 
-def _permute(value: int, count: int, key: int) -> int:
+def _shuffled(first: int, count: int, seed: int) -> Callable[[int], int]:
+    keys: list[int] = []
+    keys_of = -1
+
+    def sample(i: int) -> int:
+        nonlocal keys, keys_of
+        turn, place = divmod(i, count)
+        if turn != keys_of:
+            keys_of = turn
+            keys = [_mix((seed + turn) * _ROUNDS + number) for number in range(_ROUNDS)]
+        return first + _permute(place, count, keys)
+
+    return sample
+
+
+def _permute(value: int, count: int, keys: list[int]) -> int:
     half = max(1, ((count - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1
-    keys = [_mix(key * _ROUNDS + number) for number in range(_ROUNDS)]
     while True:
         left, right = value >> half, value & mask
         for round_key in keys:

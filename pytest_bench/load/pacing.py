@@ -56,12 +56,24 @@ class ClosedLoop:
     samples are the same for any number of them.
     """
 
-    def __init__(self, host: Host, leg: Leg, number: int, *, cursor: int, board: Board, worker: int) -> None:
+    def __init__(
+        self,
+        host: Host,
+        leg: Leg,
+        number: int,
+        *,
+        cursor: int,
+        indices: int | None,
+        board: Board,
+        worker: int,
+    ) -> None:
+        """`cursor` hands out tickets; `indices`, where there is one, the indices that go with them."""
         self.over = False
         self._host = host
         self._leg = leg
         self._number = number
         self._cursor = cursor
+        self._indices = indices
         self._board = board
         self._worker = worker
         self._share = self._share_of(leg.concurrency)
@@ -82,7 +94,10 @@ class ClosedLoop:
         self._fill()
 
     def tick(self) -> None:
-        self._fill()  # a ramp or a deadline moves with time alone
+        # A ramp moves with time alone, and a leg may be over while all that is in flight hangs.
+        if self._begun and not self.over and self._exhausted(time.monotonic_ns()):
+            self._end()
+        self._fill()
 
     def stop(self) -> None:
         self.over = True
@@ -96,23 +111,37 @@ class ClosedLoop:
                 return
             ticket = self._claim(now_ns)
             if ticket is None:
-                self.over = True
-                host.pacer_over()
+                self._end()
                 return
             if ticket == 0 and self._start_ns == 0:
                 self._start_ns = now_ns
                 self._board.set_leg_start(self._number, now_ns)
             scheduled_ns = self._start_ns if self._leg.at_once else None
-            host.issue(self._leg, self._leg.first_index + ticket, scheduled_ns)
+            position = ticket if self._indices is None else _draw(self._indices)
+            host.issue(self._leg, self._leg.first_index + position, scheduled_ns)
             if host.in_flight == self._share:
                 host.share_reached(self._leg)
+
+    def _end(self) -> None:
+        self.over = True
+        self._host.pacer_over()
+
+    def _exhausted(self, now_ns: int) -> bool:
+        """Whether no ticket would be granted any more. Draws none."""
+        leg = self._leg
+        limits = []
+        if leg.duration_ns is not None:
+            limits.append(self._elapsed(now_ns) >= leg.duration_ns)
+        if leg.requests is not None:
+            limits.append(os.lseek(self._cursor, 0, os.SEEK_CUR) >= leg.requests)
+        return all(limits) if leg.both else any(limits)
 
     def _claim(self, now_ns: int) -> int | None:
         leg = self._leg
         timed_out = leg.duration_ns is not None and self._elapsed(now_ns) >= leg.duration_ns
         if timed_out and (leg.requests is None or not leg.both):
             return None
-        ticket = os.lseek(self._cursor, 1, os.SEEK_CUR) - 1
+        ticket = _draw(self._cursor)
         if leg.requests is None or ticket < leg.requests:
             return ticket
         # With `and`, the count is reached here and the duration decides.
@@ -135,6 +164,11 @@ class ClosedLoop:
     def _share_of(self, concurrency: int) -> int:
         workers = self._board.workers
         return concurrency // workers + (self._worker < concurrency % workers)
+
+
+def _draw(cursor: int) -> int:
+    """The next ticket of a cursor: the kernel hands out each once, to whichever load worker asks."""
+    return os.lseek(cursor, 1, os.SEEK_CUR) - 1
 
 
 class OpenLoop:

@@ -61,7 +61,7 @@ class ConnectionPool:
                     target.address,
                     target.port,
                     ssl=self._tls if target.tls else None,
-                    server_hostname=target.host if target.tls else None,
+                    server_hostname=target.server_name if target.tls else None,
                 )
         except TimeoutError:
             return Failure("connect_timeout", f"{target.url}: no connection within {self._timeout_s:g} s")

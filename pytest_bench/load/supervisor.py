@@ -24,13 +24,13 @@ _POLL_S = 0.1
 _PROGRESS_EVERY_S = 0.5
 _START_DEADLINE_S = 60.0
 _HUNG_AFTER_S = 5.0
-_GRACE_S = 2.0
+_GRACE_S = 10.0
 _LEAD_NS = 5_000_000
 """A leg starts this long after the order, so that every load worker has it in time."""
 
 
 class Progress(NamedTuple):
-    """How far a run has come. `phase` is the position of the phase that is being issued."""
+    """How far a phase has come. `phase` is its position in the run: the one that is being issued."""
 
     phase: int
     elapsed_s: float
@@ -147,12 +147,26 @@ class Supervisor:
         except (KeyboardInterrupt, SystemExit, LoadError) as error:
             failure = error
             self._wind_down()
-        count = len(self._setups[0].run.phases)
-        reports = [
-            child.reports or tuple(WorkerReport(worker=child.number) for _ in range(count))
-            for child in self._children
-        ]
-        return Driven(reports, failure)
+        return Driven([child.reports or self._last_account(child) for child in self._children], failure)
+
+    def _last_account(self, child: _Child) -> tuple[WorkerReport, ...]:
+        """What a load worker that left no report had published: what it had not settled is interrupted."""
+        accounts = []
+        for phase in range(len(self._setups[0].run.phases)):
+            issued, succeeded, failed = (
+                self._board.get(child.number, phase, cell)
+                for cell in (Cell.ISSUED, Cell.SUCCEEDED, Cell.FAILED)
+            )
+            accounts.append(
+                WorkerReport(
+                    worker=child.number,
+                    issued=issued,
+                    succeeded=succeeded,
+                    failed=failed,
+                    interrupted=issued - succeeded - failed,
+                )
+            )
+        return tuple(accounts)
 
     def _watch(self) -> None:
         """Follow the run to its end. Raises `WorkerDied` and `LoadError`."""
@@ -207,8 +221,9 @@ class Supervisor:
                 raise WorkerDied(
                     f"load worker {child.number} was not ready after {_START_DEADLINE_S:g} s{child.last_words()}"
                 )
-            beat_ns = self._board.get(child.number, Cell.HEARTBEAT_NS)
+            beat_ns = self._board.last_beat(child.number)
             if child.reports is None and beat_ns and now_s - beat_ns / 1e9 > _HUNG_AFTER_S:
+                child.process.kill()  # the others alone are worth waiting for
                 raise WorkerDied(
                     f"load worker {child.number} has not answered for {_HUNG_AFTER_S:g} s: it hangs or was stopped"
                 )
@@ -221,15 +236,17 @@ class Supervisor:
         self._reported_s = now_s
         board = self._board
         begun = [number for number in range(len(self._legs)) if board.leg_start(number)]
+        phase = self._legs[begun[-1]].phase
+        start_ns = next(board.leg_start(number) for number in begun if self._legs[number].phase == phase)
         self._on_progress(
             Progress(
-                phase=self._legs[begun[-1]].phase if begun else 0,
-                elapsed_s=now_s - board.leg_start(0) / 1e9,
-                issued=board.total(Cell.ISSUED),
-                succeeded=board.total(Cell.SUCCEEDED),
-                failed=board.total(Cell.FAILED),
-                in_flight=board.total(Cell.IN_FLIGHT),
-                events=board.total(Cell.EVENTS),
+                phase=phase,
+                elapsed_s=now_s - start_ns / 1e9,
+                issued=board.total(phase, Cell.ISSUED),
+                succeeded=board.total(phase, Cell.SUCCEEDED),
+                failed=board.total(phase, Cell.FAILED),
+                in_flight=board.total(phase, Cell.IN_FLIGHT),
+                events=board.total(phase, Cell.EVENTS),
             )
         )
 

@@ -71,12 +71,17 @@ class Tally:
         report.resent += record.resent
         report.last_completion_ns = max(report.last_completion_ns or 0, record.end_ns)
 
-    def close(self) -> None:
-        """The phase is over for this load worker: settle what is known of its health."""
+    def settle(self) -> None:
+        """The next phase begins, or none follows: the time that counts as this phase's is over."""
         report = self.report
-        if self._begun_ns is not None:
+        if self._begun_ns is not None and report.wall_s == 0:
             report.wall_s = (time.monotonic_ns() - self._begun_ns) / 1e9
             report.cpu_s = (time.process_time_ns() - self._begun_cpu_ns) / 1e9
+
+    def close(self) -> None:
+        """The last request has ended: say what is known of the phase's health."""
+        self.settle()
+        report = self.report
         report.callback_s = self.callback_ns / 1e9
         report.loop_lag_ms = quantiles_ms(self.lags_ns)
         report.schedule_lateness_ms = quantiles_ms(self.lateness_ns)

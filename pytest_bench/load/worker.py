@@ -17,7 +17,7 @@ import time
 import zlib
 from collections import deque
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import uvloop
@@ -40,9 +40,11 @@ _BEAT_NS = 10_000_000
 _BEATS_PER_SWEEP = 5
 _BEATS_PER_FLUSH = 50
 _SETTLING_NS = 100_000
-_MOST_UNSETTLED = 1_024
+_MOST_UNSETTLED = 32
 _PAUSE_AFTER_REFUSAL_S = 0.05
 _OPEN_LOOP_CONNECTIONS = 64
+_CLOSING_NS = 60_000_000_000
+"""How long writing the logs to the disk may take: nothing beats meanwhile."""
 
 
 class Phase:
@@ -72,7 +74,7 @@ class LoadWorker:
         module, _, attribute = run.api.partition(":")
         self._api: Api = getattr(importlib.import_module(module), attribute)
         self._phases = [Phase(run, spec, setup.worker) for spec in run.phases]
-        self._board = Board(setup.board, len(setup.legs), setup.workers)
+        self._board = Board(setup.board, legs=len(setup.legs), workers=setup.workers, phases=len(run.phases))
         self._pool = ConnectionPool(self, run.targets, run.timeouts.connect_s)
         self._live: dict[Exchange, None] = {}
         self._unsettled: deque[tuple[Exchange, int]] = deque()
@@ -91,14 +93,8 @@ class LoadWorker:
 
     async def run(self) -> None:
         """Connect, wait for orders, drive every leg, report."""
-        first = self._setup.legs[0]
-        if first.closed:
-            workers, worker = self._setup.workers, self._setup.worker
-            ahead = first.concurrency // workers + (worker < first.concurrency % workers)
-        else:
-            ahead = _OPEN_LOOP_CONNECTIONS
         try:
-            await self._pool.open_ahead(ahead)
+            await self._pool.open_ahead(max(map(self._connections_for, self._setup.legs)))
         except* OutOfDescriptors as group:
             self._give_up(str(group.exceptions[0]))
         gc.collect()
@@ -107,17 +103,28 @@ class LoadWorker:
         _send(Notice(ready=True))
         self._beat_due_ns = time.monotonic_ns()
         self._beat()
-        await self._finished
-        self._beat_timer.close()
-        self._begin_timer.close()
-        self._pool.close()
-        for phase in self._phases:
-            phase.tally.report.digests = phase.log.close()
+        try:
+            await self._finished
+        finally:
+            self._beat_timer.close()
+            self._begin_timer.close()
+            self._pool.close()
+            self._board.beat(self._setup.worker, time.monotonic_ns() + _CLOSING_NS)
+            for phase in self._phases:
+                phase.tally.report.digests = phase.log.close()
         for phase in self._phases:
             if phase.log.fault is not None:
                 _send(Notice(fault=phase.log.fault))
                 return
         _send(Notice(reports=tuple(phase.tally.report for phase in self._phases)))
+
+    def crashed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something raised where nobody could catch it: a mistake of ours, or of a third party's API. A request
+        may be lost, so the phase cannot be trusted: end with what is complete, and say what it was."""
+        error = context.get("exception") or RuntimeError(context["message"])
+        # An OSError is a connection's end, of which its protocol is told, too.
+        if not isinstance(error, OSError) and not self._finished.done():
+            self._finished.set_exception(error)
 
     def obey(self, order: Order) -> None:
         """Carry out an order of the supervisor."""
@@ -131,6 +138,13 @@ class LoadWorker:
             else:
                 self._begin_timer.arm(order.start_ns)
 
+    def _connections_for(self, leg: Leg) -> int:
+        """How many connections this worker's share of a leg will want, as far as that can be known."""
+        workers, worker = self._setup.workers, self._setup.worker
+        if leg.closed:
+            return leg.concurrency // workers + (worker < leg.concurrency % workers)
+        return min(_OPEN_LOOP_CONNECTIONS, -(-(leg.requests or 0) // workers))
+
     def _begin(self) -> None:
         if self._pacer is not None:
             self._pacer.begin(self._begin_at_ns)
@@ -140,6 +154,8 @@ class LoadWorker:
         self._leg = number
         tally = self._phases[leg.phase].tally
         if not tally.begun:
+            for phase in self._phases:
+                phase.tally.settle()
             tally.begin()
         if leg.closed:
             self._pacer = ClosedLoop(
@@ -147,6 +163,7 @@ class LoadWorker:
                 leg,
                 number,
                 cursor=self._setup.cursors[number],
+                indices=self._setup.indices[leg.phase] if leg.draws_indices else None,
                 board=self._board,
                 worker=self._setup.worker,
             )
@@ -357,7 +374,7 @@ class LoadWorker:
             if now_ns - exchange.started_ns < timeouts.request_s * 1e9:
                 break
             self._abandon(exchange, Failure("timeout", f"not complete after {timeouts.request_s:g} s"))
-        if timeouts.no_progress_s is not None:
+        if timeouts.no_progress_s is not None and self._run.streaming:
             limit_ns = timeouts.no_progress_s * 1e9
             for exchange in list(self._live):
                 last_ns = exchange.stamps[-1] if exchange.stamps else exchange.sent_ns
@@ -376,13 +393,14 @@ class LoadWorker:
 
     def _publish(self) -> None:
         board, worker = self._board, self._setup.worker
-        reports = [phase.tally.report for phase in self._phases]
-        board.set(worker, Cell.HEARTBEAT_NS, time.monotonic_ns())
-        board.set(worker, Cell.ISSUED, sum(report.issued for report in reports))
-        board.set(worker, Cell.SUCCEEDED, sum(report.succeeded for report in reports))
-        board.set(worker, Cell.FAILED, sum(report.failed for report in reports))
-        board.set(worker, Cell.IN_FLIGHT, self.in_flight)
-        board.set(worker, Cell.EVENTS, sum(phase.tally.events for phase in self._phases))
+        board.beat(worker, time.monotonic_ns())
+        for number, phase in enumerate(self._phases):
+            tally = phase.tally
+            board.set(worker, number, Cell.ISSUED, tally.report.issued)
+            board.set(worker, number, Cell.SUCCEEDED, tally.report.succeeded)
+            board.set(worker, number, Cell.FAILED, tally.report.failed)
+            board.set(worker, number, Cell.IN_FLIGHT, tally.in_flight)
+            board.set(worker, number, Cell.EVENTS, tally.events)
 
 
 def _head(run: RunSpec, endpoint: int, id_prefix: str) -> bytes:
@@ -406,6 +424,7 @@ def _send(notice: Notice) -> None:
 async def _work(setup: WorkerSetup) -> None:
     loop = asyncio.get_running_loop()
     worker = LoadWorker(setup, loop)
+    loop.set_exception_handler(worker.crashed)
     unread = bytearray()
     decode = msgspec.json.Decoder(Order).decode
 
@@ -425,7 +444,8 @@ async def _work(setup: WorkerSetup) -> None:
 
 def main() -> None:
     """Entry point of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which decides
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # they reach the supervisor, too, which decides
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -56,7 +56,7 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         judgement=judgement,
         measurement=measurement,
         phases=results,
-        tokenizer=counted.tokenizer,
+        tokenizer=counted.evidence,
     )
 
 

@@ -5,7 +5,7 @@ Pure decisions are the ledger's. Here are the edges: reports in, missing points 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import msgspec
@@ -13,11 +13,13 @@ import pytest
 
 from pytest_bench import clock
 from pytest_bench.plugin import junit
+from pytest_bench.plugin.folder import VERDICT, versions
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.options import simulator_asked_for
 from pytest_bench.plugin.reports import REPORT_KEY, PointReport
-from pytest_bench.plugin.session import VERDICT, Session, versions
-from pytest_bench.plugin.terminal import TerminalSummary
+from pytest_bench.plugin.selection import nearest_names
+from pytest_bench.plugin.session import Session
+from pytest_bench.plugin.terminal import write_summary
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.events import (
     Event,
@@ -26,12 +28,15 @@ from pytest_bench.verdict.events import (
     Fault,
     Lease,
     Report,
+    Selected,
     SessionFacts,
+    Withheld,
     WorkerCrashed,
 )
 from pytest_bench.verdict.evidence import check_evidence
 from pytest_bench.verdict.ledger import settle
 from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.verdict.record import SessionRecord, write_record
 from pytest_bench.verdict.verdict import PointVerdict, Verdict, exit_status, write_verdict
 
 
@@ -52,8 +57,8 @@ class Controller:
         """Take in what a worker process saw while it collected."""
         self._events += msgspec.convert(events, list[Event])
 
-    def worker_crashed(self, worker: str, detail: str) -> None:
-        self._events.append(WorkerCrashed(worker=worker, detail=detail))
+    def worker_crashed(self, worker: str, detail: str, point: str | None = None) -> None:
+        self._events.append(WorkerCrashed(worker=worker, detail=detail, point=point))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         raw = getattr(report, REPORT_KEY, None)
@@ -73,7 +78,9 @@ class Controller:
                 detail=_first_line(report),
             )
         )
-        if report.when == "call":
+        if said.withheld is not None and report.failed:
+            self._events.append(Withheld(point=said.point, sentence=said.withheld))
+        if report.when == "teardown":
             self._leases += said.leases
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -95,14 +102,14 @@ class Controller:
         own = self._config.pluginmanager.get_plugin("inference-bench-items")
         if isinstance(own, Items):
             self._events += own.events
-        verdict = self._settle(int(exitstatus))
+        record = self._record(int(exitstatus))
+        verdict = self._settle(record)
         self._verdict = verdict
         self._show_missing(verdict)
-        status = exit_status(verdict)
-        session.exitstatus = status or int(exitstatus)
-        path = self._session.results / VERDICT
+        session.exitstatus = exit_status(verdict) or int(exitstatus)
         try:
-            write_verdict(path, verdict)
+            write_record(self._session.results, record)
+            write_verdict(self._session.results / VERDICT, verdict)
         except OSError:
             session.exitstatus = session.exitstatus or 1
             raise
@@ -112,20 +119,20 @@ class Controller:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._verdict is not None:
-            TerminalSummary(self._config, self._session, self._verdict).write(terminalreporter)
+            write_summary(terminalreporter, self._session, self._verdict)
 
-    def _settle(self, status: int) -> Verdict:
+    def _record(self, status: int) -> SessionRecord:
         session = self._session
-        return settle(
-            [self._expected(point) for point in session.plan.points],
-            self._events,
-            {point.id: check for point in session.plan.points if (check := self._check(point))},
-            self._leases,
-            SessionFacts(
+        return SessionRecord(
+            expected=tuple(self._expected(point) for point in session.plan.points),
+            events=(*self._events, *self._remarks()),
+            leases=tuple(self._leases),
+            facts=SessionFacts(
                 nonce=session.nonce,
                 pytest_exit_status=status,
                 plan_digest=session.plan.digest(),
                 complete=self._config.option.complete,
+                expectation=session.expectation,
                 simulator_asked_for=simulator_asked_for(self._config),
                 interrupted=self._interrupted,
                 versions=versions(),
@@ -134,6 +141,21 @@ class Controller:
                 finished=clock.utc_now(),
             ),
         )
+
+    def _remarks(self) -> Iterator[Event]:
+        """What the controller has to say beside the events themselves."""
+        words = self._config.option.keyword
+        if words and not any(isinstance(event, Selected) for event in self._events):
+            hint = nearest_names(words, self._session.plan.points)
+            yield Fault(code="no-such-name", sentence=f"-k {words!r} selects no point: {hint}")
+
+    def _settle(self, record: SessionRecord) -> Verdict:
+        evidence = {
+            point.id: check
+            for point in self._session.plan.points
+            if (check := self._check(point)) is not None
+        }
+        return settle(record.expected, record.events, evidence, record.leases, record.facts)
 
     def _expected(self, point: Point) -> ExpectedPoint:
         return ExpectedPoint(
@@ -144,13 +166,13 @@ class Controller:
         )
 
     def _check(self, point: Point) -> EvidenceCheck | None:
-        path = f"points/{point.id}"
-        folder = self._session.results / path
+        folder = self._session.point_folder(point.id)
+        path = folder.relative_to(self._session.results).as_posix()
         return check_evidence(folder, path=path, point=point.id) if folder.is_dir() else None
 
     def _show_missing(self, verdict: Verdict) -> None:
         """Give points that nothing reported a failing case, in terminal, counters and JUnit alike."""
-        reported = {event.point for event in self._events if isinstance(event, Report)}
+        reported = {event.point for event in self._events if isinstance(event, (Report, WorkerCrashed))}
         for point in verdict.points:
             if point.outcome is not Outcome.PASS and point.id not in reported:
                 for when in ("setup", "teardown"):

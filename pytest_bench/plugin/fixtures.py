@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 
+from pytest_bench.audits import registry, run_audit
 from pytest_bench.errors import UsageError
 from pytest_bench.leases import Lease as HeldLease
 from pytest_bench.leases import Scope, acquire_all
@@ -17,7 +19,7 @@ from pytest_bench.plugin import markers, reports
 from pytest_bench.plugin.progress import ProgressLine
 from pytest_bench.plugin.session import Session
 from pytest_bench.running.bench import Bench
-from pytest_bench.running.deployment import Deployment, bring_up
+from pytest_bench.running.deployment import SIMULATOR, Deployment, bring_up
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.suite.plan import Point
 from pytest_bench.tokens.pool import TokenizerPool
@@ -25,7 +27,7 @@ from pytest_bench.verdict.events import Lease
 
 Runner = Callable[[Bench, Point, Deployment], MeasuredPoint]
 
-RUNNERS: Mapping[str, Runner] = {"perf": run_perf}
+RUNNERS: Mapping[str, Runner] = {"perf": run_perf, "audit": partial(run_audit, registry=registry())}
 """What runs each kind of point."""
 
 _DESK = pytest.StashKey["Desk"]()
@@ -39,13 +41,21 @@ class Desk:
         self.progress = ProgressLine(config)
         self.worker = getattr(config, "workerinput", {}).get("workerid", "main")
 
-    def hold(self, point: str, urls: tuple[str, ...]) -> AbstractContextManager[tuple[HeldLease, ...]]:
-        """This host and these endpoints for one point alone."""
+    @contextmanager
+    def hold(self, item: pytest.Item, point: str, urls: tuple[str, ...]) -> Iterator[None]:
+        """This host and these endpoints for one point alone; on record with `item` once given back."""
         wanted: list[tuple[Scope, str]] = [("host", platform.node())]
-        wanted += [("endpoint", url) for url in urls]
-        return acquire_all(wanted, nonce=self.session.nonce, point=point, on_wait=self.progress.say)
+        wanted += [("endpoint", url) for url in urls if url != SIMULATOR]
+        held: tuple[HeldLease, ...] = ()
+        try:
+            with acquire_all(
+                wanted, nonce=self.session.nonce, point=point, on_wait=self.progress.say
+            ) as held:
+                yield
+        finally:
+            reports.note_leases(item, [self._record(point, lease) for lease in held])
 
-    def record(self, point: str, lease: HeldLease) -> Lease:
+    def _record(self, point: str, lease: HeldLease) -> Lease:
         return Lease(
             point=point,
             worker=self.worker,
@@ -80,9 +90,10 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """The system under test, ready: started once for all its points, taken down after the last."""
     desk = request.config.stash[_DESK]
     plan = desk.session.plan.deployments[request.param]
-    folder = desk.session.results / "deployments" / plan.suite
+    item, first = reports.running(request.config)
+    folder = desk.session.deployment_folder(plan.suite)
     with ExitStack() as stack:
-        with desk.hold(plan.suite, plan.endpoints):
+        with desk.hold(item, first, plan.endpoints):
             up = stack.enter_context(bring_up(plan, folder, os.environ))
         yield up
 
@@ -124,13 +135,12 @@ def run_load(
         )
 
     def run() -> MeasuredPoint:
-        with desk.hold(point.id, deployment.urls) as leases:
+        with desk.hold(request.node, point.id, deployment.urls):
             try:
                 measured = RUNNERS[point.kind](_bench, point, deployment)
             finally:
                 desk.progress.clear()
-        held = [desk.record(point.id, lease) for lease in leases]
-        reports.note(request.node, point.id, measured.summary.judgement, held)
+        reports.note_judgement(request.node, measured.summary.judgement)
         return measured
 
     return run
@@ -144,4 +154,4 @@ def measurement(
 ) -> MeasuredPoint:
     """What the point came to, for functions with judge=False: its judging function has run before."""
     session = request.config.stash[_DESK].session
-    return MeasuredPoint.read(point, session.results / "points" / point.id, session.rerun(point))
+    return MeasuredPoint.read(point, session.point_folder(point.id), session.rerun(point))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Sequence
 from typing import cast
 
 import msgspec
 import pytest
 
-from pytest_bench.plugin import markers
-from pytest_bench.plugin.junit import JUDGES
+from pytest_bench.plugin import markers, orphans, shadows
+from pytest_bench.plugin.junit import JUDGES, READS
+from pytest_bench.plugin.selection import UserSelection
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.events import Collected, Deselected, Event, Fault, Selected
-
-PUBLIC_FIXTURES = frozenset({"point", "deployment", "endpoint", "tokenizer_pool", "run_load", "measurement"})
-"""Fixtures that test functions may ask for; nobody else may define one of these names."""
 
 EVENTS_KEY = "inference_bench_events"
 """Where an xdist worker's output holds its events."""
@@ -43,7 +42,11 @@ class Items:
         self._session = session
         self._order = {point.id: number for number, point in enumerate(session.plan.points)}
         self._worker = getattr(config, "workerinput", {}).get("workerid", "main")
-        self._by_arguments = any("::" in arg or arg.endswith(".py") for arg in config.args)
+        self._selection = UserSelection(config, session.root)
+        if sys.flags.optimize:
+            self._fault(
+                "optimized", f"{self._worker} runs python -O, where failing asserts pass: run it without"
+            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makeitem(
@@ -53,9 +56,12 @@ class Items:
         made = yield
         marks = list(getattr(obj, "pytestmark", ()))
         mark = markers.read(marks, f"{collector.nodeid}::{name}") if marks else None
-        if mark is not None and not self._session.points_of(collector.path.parent, mark.kind):
-            return []
-        return made
+        if mark is None:
+            return made
+        folder = collector.path.parent
+        if folder not in self._session.suite_folders():
+            orphans.refuse(collector, name)
+        return made if self._session.points_of(folder, mark.kind) else []
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         marks = list(metafunc.definition.iter_markers("points"))
@@ -64,7 +70,7 @@ class Items:
             return
         for name in ("point", "deployment"):
             if name not in metafunc.fixturenames:
-                raise pytest.UsageError(
+                raise pytest.Collector.CollectError(
                     f"{metafunc.definition.nodeid}: a function marked points({mark.kind!r}) needs the point and its "
                     "deployment: ask for `run_load`, or for `measurement` with judge=False"
                 )
@@ -89,10 +95,13 @@ class Items:
         finally:
             self._sort(items)
             selected = {point.id for item in items if judges(item) and (point := point_of(item))}
-            self.events += [Selected(point=name) for name in selected]
-            if self._by_arguments:
-                absent = self._order.keys() - set(collected)
-                self.events += [Deselected(point=name) for name in sorted(absent)]
+            self.events += [Selected(point=name) for name in sorted(selected)]
+            self.events += [
+                Deselected(point=point.id)
+                for point in self._session.plan.points
+                if point.id not in collected
+                and self._selection.leaves_out_uncollected(point, self._session.suite_folder(point))
+            ]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """An xdist worker's account goes to the controller; without it the worker counts as crashed."""
@@ -101,8 +110,11 @@ class Items:
             output[EVENTS_KEY] = msgspec.to_builtins(self.events)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Believe in the user's selection where the command line bears it out, whoever announces it."""
         self.events += [
-            Deselected(point=point.id) for item in items if judges(item) and (point := point_of(item))
+            Deselected(point=point.id)
+            for item in items
+            if judges(item) and (point := point_of(item)) and self._selection.leaves_out_item(item)
         ]
 
     def _attach(self, items: Sequence[pytest.Item]) -> None:
@@ -115,22 +127,22 @@ class Items:
             point = self._session.plan.point(name)
             item.stash[_POINT] = point
             item.stash[_JUDGES] = mark.judge
-            item.user_properties.append((JUDGES if mark.judge else "reads", point.id))
+            item.user_properties.append((JUDGES if mark.judge else READS, point.id))
             self._check_fixtures(item, point)
 
     def _check_fixtures(self, item: pytest.Item, point: Point) -> None:
         # pytest offers no public way to ask which fixture a name means before it is set up.
         definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-        for name in sorted(PUBLIC_FIXTURES & definitions.keys()):
+        for name in sorted(shadows.PUBLIC_FIXTURES & definitions.keys()):
             module = definitions[name][-1].func.__module__
             if module.partition(".")[0] != "pytest_bench":
-                sentence = (
-                    f"{item.nodeid}: the fixture {name!r} is defined again in {module}, which would stand in for "
-                    "the plugin's own: rename yours"
-                )
+                sentence = shadows.sentence(f"{item.nodeid}: {module}", name)
                 if self._worker == "main":
                     raise pytest.UsageError(sentence)
-                self.events.append(Fault(code="shadowed-fixture", sentence=sentence, point=point.id))
+                self._fault("shadowed-fixture", sentence, point.id)
+
+    def _fault(self, code: str, sentence: str, point: str | None = None) -> None:
+        self.events.append(Fault(code=code, sentence=sentence, point=point))
 
     def _sort(self, items: list[pytest.Item]) -> None:
         """Points in the order of the plan, judged before they are read; other tests keep their places."""

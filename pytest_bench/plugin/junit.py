@@ -7,8 +7,9 @@ atomically. Cases of other tests stay as they are.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -41,30 +42,47 @@ HEADLINES = (
 JUDGES = "judges"
 """Property by which pytest's case of a point is found."""
 
+READS = "reads"
+"""Property of the case of a function that only reads a point's measurement."""
+
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def path_of(config: pytest.Config) -> Path:
-    """Where this call's JUnit file lies."""
-    return Path(config.invocation_params.dir, config.option.xmlpath).absolute()
+    """Where this call's JUnit file lies, as pytest understands the option."""
+    given = os.path.expanduser(os.path.expandvars(config.option.xmlpath))  # noqa: PTH111 # as pytest does
+    return Path(os.path.normpath(config.invocation_params.dir / given))
 
 
-def write_red(path: Path, point_ids: Iterable[str]) -> None:
-    """A file that says that nothing was reported yet: what is left when the session dies."""
+def write_red(path: Path, point_ids: Iterable[str], why: str) -> None:
+    """A file that says that nothing was reported: what is left when a session dies, or is refused."""
     suite = ET.Element("testsuite", name="inference-bench")
     for name in point_ids:
         case = ET.SubElement(suite, "testcase", classname=_class_name(name), name=name, time="0")
-        error = ET.SubElement(case, "error", message="the session has not ended")
-        error.text = f"{name}: the session has not ended: nothing was reported for this point"
+        _add_outcome(case, "error", [Reason("unreported", f"{name}: nothing was reported: {why}")])
     case = ET.SubElement(suite, "testcase", classname="session", name="integrity", time="0")
-    ET.SubElement(case, "error", message="the session has not ended").text = "written before anything started"
+    _add_outcome(case, "error", [Reason("unreported", why)])
     _write(path, suite)
+
+
+class LeftRed:
+    """For a call that only shows what would run: pytest's own JUnit file of it would be green."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        yield
+        if session.config.option.xmlpath is not None:
+            names = [point.id for point in self._session.plan.points]
+            write_red(path_of(session.config), names, "this call only shows what would run")
 
 
 def rewrite(path: Path, verdict: Verdict, session: Session) -> None:
     """Make pytest's finished file agree with the verdict."""
     suite = _written_by_pytest(path)
-    cases = {name: case for case in suite.findall("testcase") if (name := _point_name(case))}
+    cases = _cases_of_points(suite, [point.id for point in session.plan.points])
     for point in verdict.points:
         case = cases.get(point.id)
         if case is None:
@@ -85,11 +103,17 @@ def _written_by_pytest(path: Path) -> ET.Element:
     return ET.Element("testsuite", name="inference-bench") if found is None else found
 
 
-def _point_name(case: ET.Element) -> str | None:
-    for item in case.iterfind("properties/property"):
-        if item.get("name") == JUDGES:
-            return item.get("value")
-    return None
+def _cases_of_points(suite: ET.Element, point_ids: Iterable[str]) -> dict[str, ET.Element]:
+    """The case of each point. Only an item that was torn down carries properties; others go by their name."""
+    found: dict[str, ET.Element] = {}
+    unmarked: dict[str, ET.Element] = {}
+    for case in suite.findall("testcase"):
+        marks = {item.get("name"): item.get("value") for item in case.iterfind("properties/property")}
+        if judged := marks.get(JUDGES):
+            found[judged] = case
+        elif READS not in marks:
+            unmarked[case.get("name", "").partition("[")[2].rstrip("]")] = case
+    return {**{name: unmarked[name] for name in point_ids if name in unmarked}, **found}
 
 
 def _put_right(case: ET.Element, point: PointVerdict, session: Session) -> None:
@@ -124,7 +148,7 @@ def _properties(point: PointVerdict, session: Session) -> Iterator[tuple[str, st
     for judged in point.bounds:
         yield f"bound {judged.bound.metric}", f"{judged.state}: {judged.sentence}"
     try:
-        measurement = read_summary(session.results / "points" / point.id).measurement
+        measurement = read_summary(session.point_folder(point.id)).measurement
     except BenchError:
         return
     if measurement is None:
@@ -138,6 +162,7 @@ def _properties(point: PointVerdict, session: Session) -> Iterator[tuple[str, st
 
 def _footer(point: PointVerdict, session: Session) -> list[str]:
     lines = [f"declared at {point.origin}"] if point.origin else []
+    lines += [judged.sentence for judged in point.bounds if judged.state == "met"]
     if point.evidence:
         lines.append(f"evidence: {session.results / point.evidence}")
     known: Point | None = next((item for item in session.plan.points if item.id == point.id), None)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_bench.suite.context import Overrides
-
 SIMULATOR = "simulator"
 
 
@@ -53,39 +51,20 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-def overrides(config: pytest.Config) -> Overrides:
-    """What the command line says over the suites. Raises `pytest.UsageError` for `simulator` among URLs."""
-    option = config.option
-    endpoints = tuple(option.endpoint)
-    if SIMULATOR in endpoints and len(endpoints) > 1:
-        raise pytest.UsageError("--endpoint=simulator stands alone: it cannot be a replica of anything")
-    return Overrides(
-        endpoints=endpoints,
-        served_model=option.served_model,
-        api_key_env=option.api_key_env,
-        tokenizer=option.tokenizer,
-        load_seed=option.load_seed,
-        duration_scale=option.duration_scale,
-    )
-
-
 def simulator_asked_for(config: pytest.Config) -> bool:
     """Whether the command line itself asks for the simulator."""
     return tuple(config.option.endpoint) == (SIMULATOR,)
 
 
-_INFORMATIONAL = (
-    "help",
-    "version",
-    "markers",
-    "showfixtures",
-    "show_fixtures_per_test",
-    "cacheshow",
-    "collectonly",
-    "setupplan",
-)
+_SHOWS = ("help", "version", "markers", "cacheshow")
+_COLLECTS = ("showfixtures", "show_fixtures_per_test", "collectonly", "setupplan")
+
+
+def shows_only(config: pytest.Config) -> bool:
+    """Whether this call shows something that no suite has a part in: not even a broken one."""
+    return any(getattr(config.option, name, None) for name in _SHOWS)
 
 
 def is_informational(config: pytest.Config) -> bool:
-    """Whether this call only shows something: it then runs nothing and writes nothing."""
-    return any(getattr(config.option, name, None) for name in _INFORMATIONAL)
+    """Whether this call collects and shows, at most: it then runs nothing and writes nothing."""
+    return any(getattr(config.option, name, None) for name in _COLLECTS)

@@ -1,4 +1,4 @@
-"""Calls that could end green without proof, refused before anything is written."""
+"""Calls that could end green without proof, refused before anything is started."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_bench.plugin import selection
+from pytest_bench.datasets.rows import load_dataset
+from pytest_bench.errors import DatasetError, UsageError
+from pytest_bench.plugin import shadows
+from pytest_bench.plugin.expressions import compile_expression
+from pytest_bench.plugin.selection import likely_selected
+from pytest_bench.running.bench import load_api
 from pytest_bench.suite.deployments import endpoint_problem
 
 if TYPE_CHECKING:
@@ -15,48 +20,100 @@ if TYPE_CHECKING:
 
 
 def refuse_dangerous_calls(config: pytest.Config) -> None:
-    """Raises `pytest.UsageError` naming the danger and the right call."""
+    """Raises `UsageError` naming the danger and the right call."""
     option = config.option
     if sys.flags.optimize or option.assertmode == "plain":
         _refuse(
             "python -O and --assert=plain let failing asserts pass",
-            "run python without -O and pytest without --assert=plain",
+            "run python without -O (and PYTHONOPTIMIZE), and pytest without --assert=plain",
         )
-    if getattr(option, "reruns", None):
-        _refuse("--reruns hides failures: a point is measured once", "leave --reruns out")
+    if (
+        getattr(option, "reruns", None)
+        or _ini(config, "reruns")
+        or getattr(option, "count", 1) not in (None, 1)
+    ):
+        _refuse("reruns hide failures: a point is measured once", "leave --reruns and --count out")
+    if getattr(option, "looponfail", False):
+        _refuse("--looponfail runs tests in sessions of its own", "leave -f out")
+    _refuse_lost_workers(config)
+    for name, text, is_marker in (("-k", option.keyword, False), ("-m", option.markexpr, True)):
+        try:
+            compile_expression(text, whole_words=is_marker)
+        except ValueError as error:
+            raise UsageError(f"{name} {text!r}: {error}") from error
+
+
+def _refuse_lost_workers(config: pytest.Config) -> None:
     # As the user wrote it: xdist rewrites its own options before anybody is configured.
     written = config.known_args_namespace
-    distribution = getattr(written, "dist", "no")
+    distribution = "load" if getattr(written, "distload", False) else getattr(written, "dist", "no")
     tx, processes = getattr(written, "tx", None), getattr(written, "numprocesses", None)
-    if tx and processes is None and distribution == "no":
+    if tx and processes is not None:
+        _refuse("-n replaces --tx: the workers you named would not be used", "give one of -n and --tx")
+    if tx and distribution == "no":
         _refuse(
             "--tx without --dist is ignored by xdist: everything would run on this machine", "add --dist load"
         )
-    if tx and processes is not None:
-        _refuse("-n replaces --tx: the workers you named would not be used", "give one of -n and --tx")
     if distribution == "each":
         _refuse("--dist each runs every point once for each worker", "use --dist load")
-    for name, text in (("-k", option.keyword), ("-m", option.markexpr)):
-        try:
-            selection.compile_expression(text)
-        except ValueError as error:
-            raise pytest.UsageError(f"{name} {text!r}: {error}") from error
+
+
+def refuse_shadows(config: pytest.Config, session: Session) -> None:
+    """Raises `UsageError` naming every fixture that would stand in for one of ours."""
+    found = shadows.shadowing(
+        session.suite_folders(),
+        config.rootpath,
+        config.getini("python_files"),
+        conftests=not config.option.noconftest,
+    )
+    if sentences := list(found):
+        raise UsageError("\n".join(sentences))
 
 
 def refuse_missing_endpoints(config: pytest.Config, session: Session) -> None:
-    """Raises `pytest.UsageError` where a deployment that is asked for has no endpoint."""
+    """Raises `UsageError` where a deployment that is asked for has no endpoint."""
     problems = {
         name: problem
         for name, deployment in session.plan.deployments.items()
         if (problem := endpoint_problem(deployment))
     }
-    if not problems:
-        return
-    wanted = selection.likely_selected(config, session.plan.points)
-    needed = [problems[name] for name in problems if any(point.suite == name for point in wanted)]
-    if needed:
-        raise pytest.UsageError("\n".join(needed))
+    wanted = {point.suite for point in likely_selected(config, session.plan.points)}
+    if needed := [problems[name] for name in problems if name in wanted]:
+        raise UsageError("\n".join(needed))
+
+
+def refuse_bad_datasets(config: pytest.Config, session: Session) -> None:
+    """Raises `DatasetError` for every file with bad rows, or none, that a point that is asked for needs."""
+    plan = session.plan
+    wanted = {
+        (point.suite, point.dataset, point.kind == "eval")
+        for point in likely_selected(config, plan.points)
+        if point.dataset is not None
+    }
+    complaints: list[str] = []
+    for suite, name, is_eval in sorted(wanted):
+        dataset = plan.datasets[suite][name]
+        if dataset.synthetic is None:
+            api = load_api(plan.deployments[suite])
+            try:
+                load_dataset(
+                    dataset,
+                    columns=None if is_eval else api.columns,
+                    required=frozenset() if is_eval else api.required,
+                    tokenizer=None,
+                )
+            except DatasetError as error:
+                complaints.append(str(error))
+    if complaints:
+        raise DatasetError("\n".join(complaints))
 
 
 def _refuse(danger: str, remedy: str) -> None:
-    raise pytest.UsageError(f"refused: {danger}; {remedy}")
+    raise UsageError(f"refused: {danger}; {remedy}")
+
+
+def _ini(config: pytest.Config, name: str) -> object:
+    try:
+        return config.getini(name)
+    except ValueError:
+        return None  # no plugin knows it

@@ -9,43 +9,99 @@ import msgspec
 import pytest
 
 from pytest_bench.errors import BenchError, NotMet
-from pytest_bench.plugin import items
+from pytest_bench.plugin import items, withholding
+from pytest_bench.plugin.session import Session
 from pytest_bench.verdict.events import Lease
+from pytest_bench.verdict.judge import Violations
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 REPORT_KEY = "inference_bench"
 """Attribute of a test report that carries a `PointReport` as JSON primitives: all that crosses xdist."""
 
 _REPORT = pytest.StashKey["PointReport"]()
+_RUNNING = pytest.StashKey[pytest.Item]()
 
 
 class PointReport(msgspec.Struct, kw_only=True):
     point: str
     judgement: Judgement | None = None
     leases: list[Lease] = []
+    """All that were held for the point so far."""
+    withheld: str | None = None
+    """Why the point was not run on purpose."""
 
 
-def note(item: pytest.Item, point: str, judgement: Judgement, leases: list[Lease]) -> None:
+def note_judgement(item: pytest.Item, judgement: Judgement) -> None:
     """Remember what running the point of `item` came to, for its report."""
-    item.stash[_REPORT] = PointReport(point=point, judgement=judgement, leases=leases)
+    item.stash[_REPORT].judgement = judgement
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[Any]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach what the point came to; an error of ours is told in its own words, without a traceback."""
-    report = yield
-    point = items.point_of(item)
-    if point is None:
+def note_leases(item: pytest.Item, leases: list[Lease]) -> None:
+    """Remember what was held for the point of `item`."""
+    item.stash[_REPORT].leases += leases
+
+
+def running(config: pytest.Config) -> tuple[pytest.Item, str]:
+    """The item that this process is setting up, and its point: what a session's fixture is made for first."""
+    item = config.stash[_RUNNING]
+    return item, item.stash[_REPORT].point
+
+
+class Reports:
+    """Joins in where items are set up, run and reported."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Let a point run, unless an audit on its deployment could not be carried out."""
+        point = items.point_of(item)
+        if point is None:
+            return
+        item.config.stash[_RUNNING] = item
+        item.stash[_REPORT] = PointReport(point=point.id)
+        folder = self._session.deployment_folder(point.suite)
+        withholding.require_not_withheld(folder)
+        if point.kind == "audit" and items.judges(item):
+            withholding.audit_begins(folder, point)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach what the point came to; an error of ours is told in its own words, without a traceback."""
+        report = yield
+        point = items.point_of(item)
+        if point is None:
+            return report
+        raised = call.excinfo.value if call.excinfo is not None else None
+        error = raised if isinstance(raised, BenchError) else None
+        if error is not None and report.failed:
+            report.longrepr = str(error)
+        if items.judges(item):
+            said = item.stash.setdefault(_REPORT, PointReport(point=point.id))
+            if isinstance(error, withholding.PointWithheld):
+                said.withheld = str(error)
+            elif error is not None and not isinstance(error, NotMet) and said.judgement is None:
+                said.judgement = Judgement(outcome=Outcome.ERROR, reasons=(Reason(error.code, str(error)),))
+            if report.when == "teardown" and point.kind == "audit" and said.withheld is None:
+                folder = self._session.deployment_folder(point.suite)
+                withholding.audit_ends(folder, point, _problem(said.judgement))
+            setattr(report, REPORT_KEY, msgspec.to_builtins(said))
         return report
-    raised = call.excinfo.value if call.excinfo is not None else None
-    error = raised if isinstance(raised, BenchError) else None
-    if error is not None and report.failed:
-        report.longrepr = str(error)
-    if items.judges(item):
-        said = item.stash.get(_REPORT, None) or PointReport(point=point.id)
-        if error is not None and not isinstance(error, NotMet) and said.judgement is None:
-            said.judgement = Judgement(outcome=Outcome.ERROR, reasons=(Reason(error.code, str(error)),))
-        setattr(report, REPORT_KEY, msgspec.to_builtins(said))
-    return report
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
+        """Show what a requirement measured instead of two tuples."""
+        if isinstance(left, Violations) and op == "==" and right == ():
+            return ["requirements not met", *left.lines()]
+        return None
+
+
+def _problem(judgement: Judgement | None) -> str | None:
+    """Why an audit says nothing of its deployment; None where it ended `pass` or `fail`."""
+    if judgement is None:
+        return "it ended without a judgement"
+    if judgement.outcome in {Outcome.PASS, Outcome.FAIL}:
+        return None
+    return judgement.reasons[0].sentence if judgement.reasons else f"it ended {judgement.outcome}"

@@ -1,80 +1,134 @@
-"""What `-k` and `-m` will select, judged on the controller before any worker collects.
+"""The user's own selection, told apart from whatever else makes items disappear.
 
-xdist turns a malformed expression into an internal error, and a deployment nobody asked for needs no
-endpoint: both are known here, from the words an item of a point will carry.
+What the command line leaves out makes a session partial, and that is fine where it is meant. What
+disappears for any other reason makes it red.
 """
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Callable, Iterable, Sequence
+import difflib
+import os.path
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
 
 import pytest
 
+from pytest_bench.plugin.expressions import compile_expression, strange_words
 from pytest_bench.suite.plan import Point
 
-_TOKEN = re.compile(r"\s*(?:(?P<punctuation>[()])|(?P<word>(?::?\w|:|\+|-|\.|\[|\]|\\|/)+))")
-
-Matcher = Callable[[Iterable[str]], bool]
+_NO_KEYWORDS = frozenset({"pytestmark", "cache_parameters"})
 
 
-def compile_expression(text: str) -> Matcher:
-    """The boolean expression of `-k` or `-m` as a test on an item's names (substrings, ignoring case).
+class UserSelection:
+    """What the command line leaves out: `-k`, `-m`, `--deselect`, `--lf`, `--ignore`, paths and node ids."""
 
-    An empty text matches everything. Raises `ValueError` saying where the expression is malformed.
-    """
-    tokens: list[str] = []
-    words: dict[str, str] = {}
-    at = 0
-    text = text.rstrip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise ValueError(
-                f"cannot be read at column {at + 1}, {text[at:].strip()[:12]!r}: expected names joined by "
-                "and, or, not and parentheses"
-            )
-        at = match.end()
-        word = match["word"]
-        if word is None or word in {"and", "or", "not"}:
-            tokens.append(match.group().strip())
-        else:
-            words[f"w{len(words)}"] = word.lower()
-            tokens.append(f"w{len(words) - 1}")
-    if not tokens:
-        return lambda _: True
+    def __init__(self, config: pytest.Config, root: Path) -> None:
+        option = config.option
+        self._by_name = compile_expression(option.keyword)
+        self._by_marker = compile_expression(option.markexpr, whole_words=True)
+        self._prefixes = tuple(option.deselect or ())
+        self._by_cache = bool(getattr(option, "lf", False) or getattr(option, "stepwise", False))
+        self._patterns: list[str] = config.getini("python_files")
+        self._collected = [_below(root, arg) for arg in config.args if "::" not in arg]
+        self._ignored = [_below(root, path) for path in option.ignore or ()]
+        self._ignored_globs = [str(_below(root, path)) for path in option.ignore_glob or ()]
+
+    def leaves_out_item(self, item: pytest.Item) -> bool:
+        """Whether the command line asks for this item to be deselected."""
+        return (
+            self._by_cache
+            or item.nodeid.startswith(self._prefixes or ("\0",))
+            or not self._by_name(_names(item))
+            or not self._by_marker([mark.name for mark in item.iter_markers()])
+        )
+
+    def leaves_out_uncollected(self, point: Point, folder: Path) -> bool:
+        """Whether the command line keeps pytest from the file in `folder` that judges `point`."""
+        return self._by_cache or any(
+            not self._reaches(file)
+            for pattern in self._patterns
+            for file in folder.glob(pattern)
+            if point.kind in judged_kinds(file)
+        )
+
+    def _reaches(self, file: Path) -> bool:
+        around = (file, *file.parents)
+        return (
+            any(path in around for path in self._collected)
+            and not any(path in around for path in self._ignored)
+            and not any(fnmatch(str(path), pattern) for path in around for pattern in self._ignored_globs)
+        )
+
+
+@cache
+def judged_kinds(file: Path) -> frozenset[str]:
+    """Kinds of points that functions of a test file judge, read without importing it."""
     try:
-        tree = ast.parse(" ".join(tokens), mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(
-            "is incomplete: expected names joined by and, or, not and parentheses, as in "
-            "'wan22 and not audit'"
-        ) from error
-
-    def holds(node: ast.expr, names: Sequence[str]) -> bool:
-        match node:
-            case ast.BoolOp(op=ast.And(), values=values):
-                return all(holds(value, names) for value in values)
-            case ast.BoolOp(op=ast.Or(), values=values):
-                return any(holds(value, names) for value in values)
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return not holds(operand, names)
-            case ast.Name(id=name):
-                return any(words[name] in candidate for candidate in names)
-        raise ValueError("is malformed: expected names joined by and, or, not and parentheses")
-
-    holds(tree, ())
-    return lambda names: holds(tree, [name.lower() for name in names])
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return frozenset()
+    return frozenset(
+        argument.value
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "points"
+        if not any(word.arg == "judge" and ast.unparse(word.value) == "False" for word in call.keywords)
+        for argument in call.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    )
 
 
 def likely_selected(config: pytest.Config, points: Iterable[Point]) -> list[Point]:
-    """Points whose items the command line's `-k` selects, as far as can be known before collection."""
+    """Points that the command line's node ids and `-k` select, as far as can be known before collection."""
     matches = compile_expression(config.option.keyword)
     folders = [part for arg in config.args for part in arg.partition("::")[0].split("/")]
+    named = {arg.rpartition("[")[2].rstrip("]") if "::" in arg and "[" in arg else "" for arg in config.args}
+    return [
+        point
+        for point in points
+        if ("" in named or point.id in named) and matches([*_expected_names(point), *folders])
+    ]
 
-    def names(point: Point) -> list[str]:
-        function = f"test_{point.kind}"
-        return [f"{function}[{point.id}]", f"{function}.py", "points", *folders]
 
-    return [point for point in points if matches(names(point))]
+def nearest_names(expression: str, points: Iterable[Point]) -> str:
+    """What a `-k` expression that selects no point may have meant, as the end of a sentence."""
+    names = sorted({name for point in points for name in _expected_names(point)})
+    parts = sorted({part for name in names for part in name.replace("[", "/").rstrip("]").split("/")})
+    hints = []
+    for word in strange_words(expression, names):
+        near = difflib.get_close_matches(word, parts, n=3) or difflib.get_close_matches(word, names, n=3)
+        hints.append(
+            f"{word!r}: did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else f"{word!r}: nothing is near"
+        )
+    return "; ".join(hints) or f"the points are {', '.join(point.id for point in points)}"
+
+
+def _expected_names(point: Point) -> Iterator[str]:
+    yield f"test_{point.kind}[{point.id}]"
+    yield f"test_{point.kind}.py"
+    yield "points"
+
+
+def _names(item: pytest.Item) -> set[str]:
+    """What pytest matches `-k` against."""
+    chain = [
+        node
+        for node in item.listchain()
+        if not isinstance(node, pytest.Session)
+        and not (isinstance(node, pytest.Directory) and isinstance(node.parent, pytest.Session))
+    ]
+    attributes = getattr(getattr(item, "function", None), "__dict__", {})
+    return {
+        *(node.name for node in chain),
+        *item.listextrakeywords(),
+        *(name for name in attributes if not name.startswith("_") and name not in _NO_KEYWORDS),
+        *(mark.name for mark in item.iter_markers()),
+    }
+
+
+def _below(root: Path, path: str | Path) -> Path:
+    return Path(os.path.normpath(root / path))

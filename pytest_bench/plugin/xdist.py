@@ -12,6 +12,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from pytest_bench.plugin.items import EVENTS_KEY
+from pytest_bench.plugin.junit import JUDGES
 from pytest_bench.plugin.session import HANDOVER_KEY, Session, hand_over
 
 if TYPE_CHECKING:
@@ -29,18 +30,16 @@ class ByDeployment(LoadScopeScheduling):  # type: ignore[misc] # xdist is not ty
         self._suites = suites
 
     def _split_scope(self, nodeid: str) -> str:
-        point = nodeid.rpartition("[")[2].rstrip("]")
-        suite = self._suites.get(point)
+        suite = self._suites.get(_point_of(nodeid))
         return f"deployment {suite}" if suite else str(super()._split_scope(nodeid))
 
 
 class Workers:
     """The controller's side of xdist."""
 
-    def __init__(self, session: Session, controller: Controller) -> None:
+    def __init__(self, session: Session, controller: Controller | None) -> None:
         self._session = session
         self._controller = controller
-        self._finished: set[str] = set()
 
     def pytest_configure_node(self, node: WorkerController) -> None:
         node.workerinput[HANDOVER_KEY] = hand_over(self._session)
@@ -49,14 +48,28 @@ class Workers:
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> ByDeployment:
         return ByDeployment(config, log, _units(self._session))
 
-    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """The process that ran a point has died: the case that xdist makes of it is the point's."""
+        point = _point_of(crashitem)
+        if self._controller is not None and point in _units(self._session):
+            report.user_properties.append((JUDGES, point))
+            worker = getattr(report, "node", None)
+            name = worker.gateway.id if worker is not None else "a worker"
+            self._controller.worker_crashed(name, report.longreprtext, point)
+
     def pytest_testnodedown(self, node: WorkerController, error: object) -> None:
         """A worker has gone: without its account, or with an error, it crashed."""
+        if self._controller is None:
+            return
         output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
         if EVENTS_KEY in output and error is None:
             self._controller.hear(output[EVENTS_KEY])
         else:
             self._controller.worker_crashed(node.gateway.id, str(error or "it ended without its account"))
+
+
+def _point_of(nodeid: str) -> str:
+    return nodeid.rpartition("[")[2].rstrip("]")
 
 
 def _units(session: Session) -> dict[str, str]:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from pytest_bench.api import Chat
+from pytest_bench.load.log import read_records
 from pytest_bench.metrics.measure import NO_TOKENIZER
-from pytest_bench.metrics.token_counts import TokenCounts
+from pytest_bench.metrics.token_counts import TokenCount, TokenCounts
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.suite.plan import Point
+from pytest_bench.tokens import counting
+from pytest_bench.tokens.counts import COUNTS_LOG, read_counts
+from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.verdict.outcome import Reason
+
+NO_CHAT_TEMPLATE = "its tokenizer has no chat template: input tokens are those of the messages' texts alone"
 
 
 @dataclass(frozen=True)
@@ -20,12 +30,71 @@ class Counted:
     tokens: TokenCounts | None
     absent: str
     """Why there are no counts, where there are none."""
-    tokenizer: str | None
-    """Which tokenizer counted, and by which back end."""
+    evidence: Mapping[str, Any] | None
+    """Which tokenizer counted, by which back end, and how that was proven."""
     problems: tuple[Reason, ...] = ()
-    """Why the counts cannot be trusted, or are not all there."""
+    """Why the counts are not all there."""
 
 
 def count_phase(bench: Bench, point: Point, deployment: Deployment, result: PhaseResult) -> Counted:
-    """Count every text of a phase with the deployment's tokenizer, where it names one."""
-    return Counted(tokens=None, absent=NO_TOKENIZER, tokenizer=None)
+    """Count what a phase sent and received with the deployment's tokenizer, where it names one.
+
+    Texts that stay uncounted are a problem, and then there are no counts at all. Raises `TokensError` where the
+    tokenizer cannot be loaded or its back end proves wrong.
+    """
+    tokenizer = bench.tokenizer(deployment.plan)
+    if tokenizer is None or point.dataset is None:
+        return Counted(tokens=None, absent=NO_TOKENIZER, evidence=None)
+    folder = Path(result.folder)
+    rows = bench.dataset(point.suite, point.dataset).rows
+    used = {record.sample_index for record in read_records(folder, torn=not result.complete)}
+    done = counting.count_phase(
+        tokenizer,
+        folder,
+        inputs={sample: _input(deployment, tokenizer, rows[sample]) for sample in sorted(used)},
+        timeout_s=deployment.plan.tokens.counting_timeout_s,
+    )
+    evidence = dict(tokenizer.evidence())
+    evidence |= {"verified": done.verified, "elapsed_ns": done.elapsed_ns, "outcome": done.outcome}
+    if isinstance(deployment.api.prompt(rows[0]), Chat) and tokenizer.chat_template is None:
+        evidence["input_rule"] = NO_CHAT_TEMPLATE
+    if not done.complete:
+        return Counted(
+            tokens=None, absent="counting did not finish", evidence=evidence, problems=_problems(done)
+        )
+    return Counted(tokens=TokenCounts(_joined(folder)), absent="", evidence=evidence)
+
+
+def _joined(folder: Path) -> Iterator[TokenCount]:
+    counts = read_counts(folder / COUNTS_LOG)
+    for record in read_records(folder, torn=True):
+        output = counts.outputs.get(record.request_id)
+        yield TokenCount(
+            request_id=record.request_id,
+            input_tokens=counts.inputs.get(record.sample_index),
+            output_tokens=None if output is None else output.total,
+            first_event_tokens=None if output is None else output.first_event,
+        )
+
+
+def _problems(done: counting.CountingResult) -> tuple[Reason, ...]:
+    code = f"counting-{done.outcome}"
+    first = f": {done.failures[0]}" if done.failures else ""
+    return (
+        Reason(
+            code,
+            f"counting tokens ended {done.outcome}: {done.counted} requests counted, {done.pending} pending, "
+            f"{done.inputs_pending} inputs pending{first}; count again with `pytest-bench recount`",
+        ),
+    )
+
+
+def _input(deployment: Deployment, tokenizer: Tokenizer, row: Mapping[str, Any]) -> str | Sequence[int]:
+    """What a row sends, as the server's tokenizer sees it."""
+    prompt = deployment.api.prompt(row)
+    if not isinstance(prompt, Chat):
+        return prompt
+    template = tokenizer.chat_template
+    if template is not None:
+        return template.render(prompt.messages)
+    return "\n".join(str(message.get("content", "")) for message in prompt.messages)

@@ -90,8 +90,8 @@ def conclude(
     judgement: Judgement,
     measurement: Measurement | None,
     phases: Sequence[PhaseResult],
-    tokenizer: str | None,
-    detail: Mapping[str, object] | None = None,
+    tokenizer: Mapping[str, Any] | None,
+    detail: Mapping[str, Any] | None = None,
 ) -> MeasuredPoint:
     """Write the summary and then the evidence; nothing may be written to the point's folder afterwards."""
     folder = bench.folder(point)
@@ -109,7 +109,7 @@ def conclude(
         if dataset is None or point.dataset is None
         else DatasetUsed(name=point.dataset, digest=dataset.digest, rows=len(dataset.rows)),
         served=deployment.urls,
-        tokenizer=tokenizer,
+        tokenizer=None if tokenizer is None else dict(tokenizer),
         detail=dict(detail or {}),
     )
     write_json(folder / "point.json", {"point": point, "digest": digest, "nonce": bench.nonce})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -40,9 +41,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     dataset: DatasetUsed | None
     served: tuple[str, ...] = ()
     """URLs of the endpoints."""
-    tokenizer: str | None = None
-    """Which tokenizer counted, and by which back end; None where none did."""
-    detail: dict[str, object] = {}
+    tokenizer: dict[str, Any] | None = None
+    """Which tokenizer counted, by which back end, and how that was proven; None where none did."""
+    detail: dict[str, Any] = {}
     """What only this kind of point has to say."""
 
 

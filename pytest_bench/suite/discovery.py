@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 _NEVER_ENTERED = frozenset({"__pycache__", "node_modules", "venv", "build", "dist"})
+_SUITE_KEY = re.compile(rb"""^(?:\{\s*)?["']?suite["']?\s*:""", re.MULTILINE)
 
 
 def discover(
@@ -17,6 +19,9 @@ def discover(
     These are the `*.yaml` directly in a folder given in `args`, and in its subfolders that hold a
     `test_*.py`. A file or node id means its folder alone. Without `args`, `testpaths` below `rootdir` take
     their place, and without those the working folder. What does not exist is passed over: pytest says so.
+
+    A folder counts only where one of its `*.yaml` has a top-level key `suite`: others belong to somebody
+    else's tools. Where one has, all of them are suites, so that a misspelt one is not passed over.
     """
     cwd = cwd or Path.cwd()
     wanted = [cwd / arg.partition("::")[0] for arg in args]
@@ -56,9 +61,17 @@ def _with_tests(folder: Path) -> Iterator[Path]:
 
 def _suites(folder: Path) -> list[Path]:
     try:
-        return [path for path in folder.iterdir() if path.suffix == ".yaml" and path.is_file()]
+        files = [path for path in folder.iterdir() if path.suffix == ".yaml" and path.is_file()]
     except OSError:
         return []
+    return files if any(map(_has_suite_key, files)) else []
+
+
+def _has_suite_key(path: Path) -> bool:
+    try:
+        return _SUITE_KEY.search(path.read_bytes()) is not None
+    except OSError:
+        return True  # for the reader to complain of
 
 
 def _normal(path: Path) -> Path:

@@ -66,6 +66,7 @@ def load_plan(
         points=tuple(points),
         files=reader.digests,
         duration_scale=overrides.duration_scale,
+        root=str(root),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os.path
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -124,15 +126,47 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """sha256 of each suite file, by path relative to the working folder."""
     duration_scale: float = 1.0
     """What durations were multiplied by, for a shortened smoke run; already applied to the points."""
+    root: str = ""
+    """Absolute; origins of points are relative to it."""
 
     def digest(self) -> str:
-        """sha256 of the plan: the same for the same YAML and overrides, whatever the session."""
-        return digest(self)
+        """sha256 of what the plan asks for: its points, in their order."""
+        return digest([self.version, *([point.id, self.point_digest(point)] for point in self.points)])
 
     def point_digest(self, point: Point) -> str:
-        """sha256 of everything in the plan that the point's measurement depends on."""
-        dataset = None if point.dataset is None else self.datasets[point.suite].get(point.dataset)
-        return digest([point, self.deployments[point.suite], dataset, self.duration_scale])
+        """sha256 of everything in the plan that the point's measurement depends on.
+
+        The same for the same words of YAML and command line, whatever the session, wherever the checkout
+        lies, and in whichever line a thing is declared.
+        """
+        deployment = self.deployments[point.suite]
+        datasets = self.datasets.get(point.suite, {})
+        named = sorted(datasets.keys() & {point.dataset, *_texts(point.options)})
+        bare = [
+            msgspec.structs.replace(
+                point, origin="", bounds=_without_origins(point.bounds), slo=_without_origins(point.slo)
+            ),
+            msgspec.structs.replace(deployment, origin="", simulator_from_command_line=False),
+            [msgspec.structs.replace(datasets[name], origin="") for name in named],
+            self.duration_scale,
+        ]
+        return digest(self._relocatable(msgspec.to_builtins(bare), self.folder(point.suite)))
+
+    def folder(self, suite: str) -> str:
+        """The folder, absolute, in which the suite is declared."""
+        file = self.deployments[suite].origin.rpartition(":")[0].rpartition(":")[0]
+        return os.path.normpath(os.path.join(self.root, os.path.dirname(file)))  # noqa: PTH118, PTH120 # text in, text out
+
+    def _relocatable(self, value: Any, folder: str) -> Any:
+        """`value` with paths into the checkout written relative to the suite's folder."""
+        match value:
+            case dict():
+                return {name: self._relocatable(part, folder) for name, part in value.items()}
+            case list() | tuple():
+                return [self._relocatable(part, folder) for part in value]
+            case str() if self.root and (value + "/").startswith((self.root + "/", folder + "/")):
+                return os.path.relpath(value, folder)
+        return value
 
     def point(self, point_id: str) -> Point:
         """The point of this id. Raises `KeyError`."""
@@ -148,3 +182,20 @@ def to_json(plan: Plan) -> bytes:
 
 def from_json(data: bytes | str) -> Plan:
     return msgspec.json.decode(data, type=Plan)
+
+
+def _without_origins(bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
+    return tuple(msgspec.structs.replace(bound, origin="") for bound in bounds)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text among the values of nested mappings and lists."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for part in value.values():
+                yield from _texts(part)
+        case list() | tuple():
+            for part in value:
+                yield from _texts(part)

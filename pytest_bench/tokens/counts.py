@@ -6,13 +6,15 @@ or an input (one sample). A count of null could not be made: it is pending. The 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 import msgspec
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.lines import LineReader
+from pytest_bench.lines import LineReader, end_line, header_line
 
 COUNTS_LOG = "tokens.jsonl"
 COUNTS_VERSION = 1
@@ -27,6 +29,7 @@ class OutputTokens(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one request's output. None: not counted."""
 
     request_id: str
+    sample_index: int
     content: int | None
     reasoning: int | None
     tool_calls: int | None
@@ -59,6 +62,43 @@ class PhaseCounts(msgspec.Struct, frozen=True, kw_only=True):
     backend: str
     tokenizer: str
     """Digest of the tokenizer."""
+
+
+class CountsWriter:
+    """Writes a counts log, as a context manager. What was added is with the system when `add` returns."""
+
+    def __init__(self, path: Path, backend: str, tokenizer: str, name: str) -> None:
+        """`tokenizer` is its digest, `name` what the user calls it. Raises `EvidenceError` where `path` exists."""
+        try:
+            self._stream = path.open("xb")
+        except FileExistsError as error:
+            raise EvidenceError(
+                f"{path}: exists: this phase was counted already; count into another file"
+            ) from error
+        self._lines = 0
+        self._stream.write(
+            header_line("tokens", COUNTS_VERSION, backend=backend, tokenizer=tokenizer, tokenizer_name=name)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+
+    def add(self, data: bytes, lines: int) -> None:
+        """Append finished lines."""
+        self._stream.write(data)
+        self._stream.flush()
+        self._lines += lines
+
+    def end(self, outcome: Outcome, **totals: int) -> None:
+        """Write the end line, which says how counting ended, and bring the log to disk."""
+        self._stream.write(end_line(self._lines, outcome=outcome, **totals))
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
 
 
 def read_counts(path: Path) -> PhaseCounts:

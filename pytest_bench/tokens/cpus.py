@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -36,6 +36,11 @@ class Cpus(msgspec.Struct, frozen=True, kw_only=True):
         if self.quota is None:
             return self.allowed
         return self.allowed[: max(1, int(self.quota))]
+
+    def without(self, busy: Iterable[int]) -> Cpus:
+        """These CPUs less those in `busy`; unchanged where nothing would be left."""
+        rest = tuple(cpu for cpu in self.allowed if cpu not in set(busy))
+        return msgspec.structs.replace(self, allowed=rest) if rest else self
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):

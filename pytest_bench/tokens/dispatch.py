@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from pytest_bench.clock import monotonic_ns
 from pytest_bench.tokens.crew import Crew, Event
 from pytest_bench.tokens.wire import Answer, Failed, Load, Loaded, Task
 
@@ -20,18 +19,18 @@ _MOST_ATTEMPTS = 2
 class Dispatch(Generic[Tag]):
     """Tasks that are still to come, out at a worker, or waiting for their second attempt."""
 
-    def __init__(self, crew: Crew, tasks: Iterable[tuple[Tag, Task]], deadline_ns: int | None) -> None:
+    def __init__(self, crew: Crew, tasks: Iterable[tuple[Tag, Task]], give_up: Callable[[], bool]) -> None:
         self._crew = crew
         self._coming = iter(tasks)
         self._exhausted = False
         self._again: deque[tuple[Tag, Task]] = deque()
         self._out: dict[int, tuple[Tag, Task]] = {}
-        self._deadline_ns = deadline_ns
+        self._give_up = give_up
 
     def answers(self) -> Iterator[tuple[Tag, Answer]]:
         """See `TokenizerPool.run`."""
         self._crew.revive()
-        while self._deadline_ns is None or monotonic_ns() < self._deadline_ns:
+        while not self._give_up():
             self._crew.fill()
             self._feed()
             if self._exhausted and not self._out and not self._again:
@@ -40,7 +39,7 @@ class Dispatch(Generic[Tag]):
                 for tag, _ in (*self._again, *self._coming):
                     yield tag, Failed("no pool worker is left")
                 return
-            for event in self._crew.turn(self._deadline_ns):
+            for event in self._crew.turn():
                 yield from self._settle(event)
 
     def _feed(self) -> None:
@@ -65,7 +64,7 @@ class Dispatch(Generic[Tag]):
             return
         settled = self._out.pop(event.job.number, None)
         if settled is None:
-            return  # left over from a run that ended at its deadline
+            return  # left over from a run that was given up
         if event.answer is not None:
             yield settled[0], event.answer
         elif event.job.attempts < _MOST_ATTEMPTS:

@@ -7,7 +7,7 @@ leaving the pool ends every process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -22,6 +22,10 @@ from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.tokens.wire import Answer, BackendChoice, Failed, Load, Loaded, Task
 
 Tag = TypeVar("Tag")
+
+
+def _never() -> bool:
+    return False
 
 
 class TokenizerPool:
@@ -108,7 +112,7 @@ class TokenizerPool:
     def _warm_up(self, name: str) -> Iterator[Loaded]:
         """Wait until every worker has loaded all it was told to. Raises `TokensError` for the first that fails."""
         while any(place.loads for place in self._crew.places):
-            for event in self._crew.turn(None):
+            for event in self._crew.turn():
                 match event.answer:
                     case Loaded():
                         yield event.answer
@@ -122,12 +126,12 @@ class TokenizerPool:
                         pass  # an answer to a job that was abandoned earlier
 
     def run(
-        self, tasks: Iterable[tuple[Tag, Task]], *, deadline_ns: int | None = None
+        self, tasks: Iterable[tuple[Tag, Task]], *, give_up: Callable[[], bool] = _never
     ) -> Iterator[tuple[Tag, Answer]]:
         """Carry out tasks and yield each tag with its answer, in the order in which they finish.
 
         Tasks are taken from the iterable as workers become free. Those that a worker held when it died are
-        tried once more, alone on a worker, and then answered `Failed`. At `deadline_ns` (CLOCK_MONOTONIC) the
-        iteration ends, with the rest unanswered.
+        tried once more, alone on a worker, and then answered `Failed`. Once `give_up`, which is asked several
+        times a second, says so, the iteration ends with the rest unanswered.
         """
-        return Dispatch(self._crew, tasks, deadline_ns).answers()
+        return Dispatch(self._crew, tasks, give_up).answers()

@@ -16,10 +16,10 @@ from pytest_bench.errors import EvidenceError, TokensError
 from pytest_bench.lines import decode_line, encode_line, is_mark
 from pytest_bench.records import TextRecord
 from pytest_bench.tokens.backends import Backend
-from pytest_bench.tokens.counts import OutputTokens
+from pytest_bench.tokens.counts import TEXT_KINDS, OutputTokens
 from pytest_bench.tokens.probes import excerpt
 from pytest_bench.tokens.proof import Prepared, describe_difference
-from pytest_bench.tokens.wire import CountRange, RangeCounts, Recount, Recounted, Sample
+from pytest_bench.tokens.wire import CountRange, RangeCounts, Recounted, RecountLines, RecountTexts, Sample
 
 _MOST_REPEATED_CHARACTERS = 16_000_000
 
@@ -120,25 +120,36 @@ def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
     )
 
 
-def recount(task: Recount, prepared: Prepared) -> Recounted:
-    """Count sampled lines with the authority; a disagreement shows the text."""
+def recount_lines(task: RecountLines, prepared: Prepared) -> Recounted:
+    """Count the texts of sampled lines with the authority."""
     decode = msgspec.json.Decoder(TextRecord).decode
-    texts = 0
-    disagreements = []
+    names, texts, counts = [], [], []
     for sample in task.samples:
         record = decode(decode_line(_read(task.path, sample.offset, sample.offset + sample.length)))
-        for text, count in zip(_texts(record), sample.counts, strict=True):
-            if not text or count is None:
-                continue
-            texts += 1
-            ids = prepared.authority.encode([text])[0]
-            if len(ids) != count:
-                theirs = prepared.backend.encode([text])[0]
-                disagreements.append(
-                    f"{task.path}: byte {sample.offset}, request {record.request_id}, counted {count}: "
-                    + describe_difference(text, ids, theirs, prepared.authority)
-                )
-    return Recounted(texts=texts, disagreements=disagreements)
+        for kind, text, count in zip(TEXT_KINDS, _texts(record), sample.counts, strict=True):
+            if text and count is not None:
+                names.append(f"{task.path}: byte {sample.offset}, request {record.request_id}, {kind}")
+                texts.append(text)
+                counts.append(count)
+    return recount_texts(RecountTexts(key=task.key, names=names, texts=texts, counts=counts), prepared)
+
+
+def recount_texts(task: RecountTexts, prepared: Prepared) -> Recounted:
+    """Count texts with the authority; a disagreement shows the text."""
+    again = zip(task.names, task.texts, task.counts, prepared.authority.count(task.texts), strict=True)
+    return Recounted(
+        len(task.texts),
+        [
+            f"{name}: counted as {count}: " + _difference(text, prepared)
+            for name, text, count, ours in again
+            if count != ours
+        ],
+    )
+
+
+def _difference(text: str, prepared: Prepared) -> str:
+    ours, theirs = prepared.authority.encode([text])[0], prepared.backend.encode([text])[0]
+    return describe_difference(text, ours, theirs, prepared.authority)
 
 
 def _texts(record: TextRecord) -> tuple[str, str, str, str]:
@@ -152,6 +163,7 @@ def _count_lines(records: list[TextRecord], counts: Iterable[tuple[int | None, .
             encode(
                 OutputTokens(
                     request_id=record.request_id,
+                    sample_index=record.sample_index,
                     content=content,
                     reasoning=reasoning,
                     tool_calls=tool_calls,

@@ -36,8 +36,6 @@ class CountTexts(msgspec.Struct, frozen=True, kw_only=True, tag="texts"):
 
     key: str
     texts: list[str]
-    authority: bool = False
-    """Count with `tokenizers`, whatever back end was chosen."""
 
 
 class CountRange(msgspec.Struct, frozen=True, kw_only=True, tag="range"):
@@ -60,12 +58,22 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
     counts: tuple[int | None, ...]
 
 
-class Recount(msgspec.Struct, frozen=True, kw_only=True, tag="recount"):
-    """Count sampled lines again with the authority. Answer: `Recounted`."""
+class RecountLines(msgspec.Struct, frozen=True, kw_only=True, tag="recount_lines"):
+    """Count sampled lines of a log again with the authority. Answer: `Recounted`."""
 
     key: str
     path: str
     samples: list[Sample]
+
+
+class RecountTexts(msgspec.Struct, frozen=True, kw_only=True, tag="recount_texts"):
+    """Count texts again with the authority. Answer: `Recounted`."""
+
+    key: str
+    names: list[str]
+    """What to call each text in a complaint."""
+    texts: list[str]
+    counts: list[int]
 
 
 class Encode(msgspec.Struct, frozen=True, kw_only=True, tag="encode"):
@@ -113,9 +121,11 @@ class RangeCounts(msgspec.Struct, frozen=True, kw_only=True, tag="range_counts")
     samples: list[Sample]
 
 
-class Recounted(msgspec.Struct, frozen=True, kw_only=True, tag="recounted"):
+class Recounted(msgspec.Struct, frozen=True, tag="recounted"):
     texts: int
+    """How many were counted again."""
     disagreements: list[str]
+    """For each that has another count: both, and the text."""
 
 
 class Ids(msgspec.Struct, frozen=True, kw_only=True, tag="ids"):
@@ -132,7 +142,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
 
 
-Task = Load | CountTexts | CountRange | Recount | Encode | Decode
+Task = Load | CountTexts | CountRange | RecountLines | RecountTexts | Encode | Decode
 Answer = Loaded | Counts | RangeCounts | Recounted | Ids | Text | Failed
 
 _TASKS: msgspec.msgpack.Decoder[Task] = msgspec.msgpack.Decoder(Task)
@@ -170,7 +180,7 @@ def frame_answer(job: int, answer: Answer) -> bytes:
 
 def _without_surrogates(task: Task) -> Task:
     match task:
-        case CountTexts() | Encode():
+        case CountTexts() | RecountTexts() | Encode():
             return msgspec.structs.replace(task, texts=[*map(_replace_surrogates, task.texts)])
         case Load():
             return msgspec.structs.replace(task, prompts=tuple(map(_replace_surrogates, task.prompts)))

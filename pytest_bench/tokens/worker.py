@@ -20,7 +20,7 @@ from typing import Never
 from pytest_bench.errors import BenchError
 from pytest_bench.tokens.mailbox import open_mailbox
 from pytest_bench.tokens.proof import Prepared, prepare
-from pytest_bench.tokens.ranges import TextCounter, count_each, count_range, recount
+from pytest_bench.tokens.ranges import TextCounter, count_each, count_range, recount_lines, recount_texts
 from pytest_bench.tokens.wire import (
     Answer,
     CountRange,
@@ -32,7 +32,8 @@ from pytest_bench.tokens.wire import (
     Ids,
     Load,
     Loaded,
-    Recount,
+    RecountLines,
+    RecountTexts,
     Task,
     TaskReader,
     Text,
@@ -41,6 +42,9 @@ from pytest_bench.tokens.wire import (
 
 LANES = 2
 _SWITCH_S = 0.0005
+
+
+Work = CountTexts | CountRange | RecountLines | RecountTexts | Encode | Decode
 
 
 class Bench:
@@ -74,16 +78,17 @@ class Bench:
             note=self._note,
         )
 
-    def _work(self, task: CountTexts | CountRange | Recount | Encode | Decode, prepared: Prepared) -> Answer:
+    def _work(self, task: Work, prepared: Prepared) -> Answer:
         match task:
             case CountRange():
                 return count_range(task, self._counters[task.key])
             case CountTexts():
                 failures: list[str] = []
-                backend = prepared.authority if task.authority else prepared.backend
-                return Counts(counts=count_each(backend, task.texts, failures), failures=failures)
-            case Recount():
-                return recount(task, prepared)
+                return Counts(counts=count_each(prepared.backend, task.texts, failures), failures=failures)
+            case RecountLines():
+                return recount_lines(task, prepared)
+            case RecountTexts():
+                return recount_texts(task, prepared)
             case Encode():
                 return Ids(ids=prepared.backend.encode(task.texts))
             case Decode():

@@ -118,18 +118,18 @@ def test_a_target_holds_the_apis_path_below_the_prefix():
 
 
 @pytest.mark.parametrize(
-    ("url", "host", "tls"),
+    ("url", "host", "server_name", "tls"),
     [
-        ("http://127.0.0.1:8000", "127.0.0.1:8000", False),
-        ("http://127.0.0.1", "127.0.0.1", False),
-        ("http://[::1]:8000", "[::1]:8000", False),
-        ("https://127.0.0.1:8443", "127.0.0.1", True),
-        ("https://[::1]", "::1", True),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", "127.0.0.1", False),
+        ("http://127.0.0.1", "127.0.0.1", "127.0.0.1", False),
+        ("http://[::1]:8000", "[::1]:8000", "::1", False),
+        ("https://127.0.0.1:8443", "127.0.0.1:8443", "127.0.0.1", True),
+        ("https://[::1]", "[::1]", "::1", True),
     ],
 )
-def test_a_target_names_its_host_for_the_host_header_and_for_tls(url, host, tls):
+def test_a_target_names_its_host_for_the_host_header_and_for_tls(url, host, server_name, tls):
     target = resolve(parse_url(url), "/")
-    assert (target.host, target.tls) == (host, tls)
+    assert (target.host, target.server_name, target.tls) == (host, server_name, tls)
 
 
 def test_a_name_with_several_addresses_means_the_one_that_accepts(serve):

@@ -25,7 +25,7 @@ def tree(tmp_path):
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("", encoding="utf-8")
+        path.write_text("suite: some\n", encoding="utf-8")
     (tmp_path / "suites" / "folder.yaml").mkdir()
     return tmp_path
 
@@ -74,3 +74,25 @@ def test_a_suite_found_twice_is_listed_once(tree):
 
 def test_what_does_not_exist_is_left_to_pytest(tree):
     assert found(tree, "nowhere", "suites/nothing.py::test") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["suite: a\n", "# x\n\nsuite : a\n", '"suite": a\n', "{suite: a, perf: {}}\n", "a: 1\nsuite: b\n"]
+)
+def test_a_top_level_suite_key_makes_a_folder_one_of_suites(tmp_path, text):
+    (tmp_path / "any.yaml").write_text(text, encoding="utf-8")
+    assert found(tmp_path, ".") == ["any.yaml"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "services: {suite: a}\n", "jobs:\n  suite: a\n", "suites: []\n", "# suite: a\n"]
+)
+def test_yaml_of_other_tools_is_none_of_ours(tmp_path, text):
+    (tmp_path / "docker-compose.yaml").write_text(text, encoding="utf-8")
+    assert found(tmp_path, ".") == []
+
+
+def test_beside_a_suite_every_yaml_must_be_one(tmp_path):
+    (tmp_path / "right.yaml").write_text("suite: right\n", encoding="utf-8")
+    (tmp_path / "wrong.yaml").write_text("siute: wrong\n", encoding="utf-8")
+    assert found(tmp_path, ".") == ["right.yaml", "wrong.yaml"]

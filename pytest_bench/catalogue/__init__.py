@@ -1,0 +1,8 @@
+"""Everything a suite may ask for, gathered from the rooms that know it and from third parties.
+
+The plugin and the commands both read suites through `vocabulary`, so both plan the same points.
+"""
+
+from pytest_bench.catalogue.vocabulary import all_apis, vocabulary
+
+__all__ = ["all_apis", "vocabulary"]

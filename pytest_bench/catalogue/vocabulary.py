@@ -1,0 +1,58 @@
+"""The words that suites may use, as this installation knows them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from pytest_bench.api import BUILTIN, Api
+from pytest_bench.audits import AuditTest, registry
+from pytest_bench.errors import UsageError
+from pytest_bench.metrics import definitions
+from pytest_bench.simulator import Behaviour
+from pytest_bench.suite.vocabulary import ApiWords, Vocabulary
+
+
+def all_apis(contributed: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The shipped APIs and `contributed` ones: import references `module:attribute` by name.
+
+    Raises `UsageError` where two mean different things by one name.
+    """
+    known = dict(BUILTIN)
+    for name, reference in (item for mapping in contributed for item in mapping.items()):
+        if known.setdefault(name, reference) != reference:
+            raise UsageError(
+                f"the API {name!r} is registered twice: as {known[name]} and as {reference}; rename one"
+            )
+    return known
+
+
+def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Vocabulary:
+    """All words: those of `apis` (from `all_apis`), of the shipped audits and of `audits`.
+
+    Raises `UsageError` for an API that cannot be imported, and for two audits of one name.
+    """
+    return Vocabulary(
+        apis={name: _api_words(name, reference) for name, reference in apis.items()},
+        unit_of={
+            "perf": definitions.unit_of,
+            "eval": definitions.unit_of,
+            "slo": definitions.slo_unit_of,
+        },
+        check_simulator=_check_behaviour,
+        audits=registry(audits).words(),
+    )
+
+
+def _check_behaviour(behaviour: Mapping[str, object]) -> None:
+    Behaviour.from_mapping(dict(behaviour))
+
+
+def _api_words(name: str, reference: str) -> ApiWords:
+    module, _, attribute = reference.partition(":")
+    try:
+        api = cast("Api", getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"the API {name!r} cannot be imported from {reference!r}: {error}") from error
+    return ApiWords(reference=reference, columns=api.columns, required=api.required, streaming=api.streaming)

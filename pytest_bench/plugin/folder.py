@@ -1,0 +1,138 @@
+"""The results folder and the JUnit file: claimed by this session, and red until it has ended well."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_bench import host
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.files import write_json
+from pytest_bench.plugin import junit
+from pytest_bench.verdict.outcome import Reason
+from pytest_bench.verdict.verdict import born_red, read_verdict, refusal, write_verdict
+
+if TYPE_CHECKING:
+    from pytest_bench.plugin.session import Session
+
+VERDICT = "verdict.json"
+PLAN = "plan.json"
+ENVIRONMENT = "environment.json"
+JUNIT = "junit.xml"
+LATEST = "latest"
+
+
+def path_of(config: pytest.Config, nonce: str) -> Path:
+    """Where this call's evidence lands; absolute."""
+    here = config.invocation_params.dir
+    if config.option.results:
+        return Path(here, config.option.results).absolute()
+    return here / "results" / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{nonce[:8]}"
+
+
+def versions() -> dict[str, str]:
+    """What measured and judged: for the verdict."""
+    return {
+        name: version(name)
+        for name in ("pytest-inference-bench", "pytest", "pytest-xdist", "tokenizers", "fastokens")
+    }
+
+
+def claim(config: pytest.Config, session: Session) -> None:
+    """Make the results folder ours, and red, and the JUnit file too.
+
+    Raises `UsageError` for a used folder, and for one that cannot be written.
+    """
+    results = session.results
+    plan_digest = session.plan.digest()
+    names = tuple(point.id for point in session.plan.points)
+    try:
+        if results.exists() and (not results.is_dir() or any(results.iterdir())):
+            raise UsageError(
+                f"--results: {results} holds something already; name a new folder, or leave --results out "
+                "(a verdict in there was kept under another name, and a red one took its place)"
+            )
+        results.mkdir(parents=True, exist_ok=True)
+        write_json(results / PLAN, {"digest": plan_digest, "nonce": session.nonce, "plan": session.plan})
+        expectation = session.expectation
+        write_verdict(
+            results / VERDICT,
+            born_red(
+                nonce=session.nonce,
+                point_ids=names,
+                plan_digest=plan_digest,
+                expectation_digest=expectation.digest if expectation else None,
+                complete_required=config.option.complete,
+                versions=versions(),
+                invocation=session.invocation,
+                started=session.started,
+            ),
+        )
+        write_json(results / ENVIRONMENT, host.describe(config.invocation_params.dir))
+        if config.option.xmlpath is None:
+            config.option.xmlpath = str(results / JUNIT)
+    except OSError as error:
+        raise UsageError(
+            f"--results: {error.filename or results}: {error.strerror}; name a folder that can be written"
+        ) from error
+    try:
+        path = junit.path_of(config)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        junit.write_red(path, names, "the session has not ended")
+        if not config.option.results:
+            _point_latest(results)
+    except OSError as error:
+        raise UsageError(f"--junitxml: {error.filename}: {error.strerror}; name another file") from error
+
+
+def leave_red(config: pytest.Config, nonce: str, why: str) -> None:
+    """After a refusal: whatever earlier files this call was to replace no longer look good.
+
+    An earlier verdict and JUnit file are kept beside the new ones. What cannot be written is left alone: the
+    exit status says it all.
+    """
+    verdict = refusal(
+        nonce=nonce,
+        reasons=(Reason("refused", why),),
+        invocation=tuple(map(str, config.invocation_params.args)),
+    )
+    with contextlib.suppress(OSError):
+        if config.option.xmlpath is not None:
+            junit.write_red(junit.path_of(config), (), why)
+    with contextlib.suppress(OSError):
+        results = path_of(config, nonce)
+        stale = (results if config.option.results else results.parent / LATEST) / VERDICT
+        if config.option.results and stale.exists():
+            _set_aside(results, nonce)
+        elif not config.option.results and stale.exists():
+            results.mkdir()
+            _point_latest(results)
+        elif results.exists() or not config.option.results:
+            return
+        else:
+            results.mkdir(parents=True)
+        write_verdict(results / VERDICT, verdict)
+        junit.write_red(results / JUNIT, (), why)
+
+
+def _set_aside(results: Path, nonce: str) -> None:
+    """Keep the verdict and the JUnit file of an earlier session under other names."""
+    try:
+        old = read_verdict(results / VERDICT).nonce
+    except EvidenceError:
+        old = f"unreadable-{nonce}"
+    (results / VERDICT).rename(results / f"verdict.{old}.json")
+    if (results / JUNIT).exists():
+        (results / JUNIT).rename(results / f"junit.{old}.xml")
+
+
+def _point_latest(results: Path) -> None:
+    """Let `results/latest` point at this session. A link that appears whole or not at all."""
+    temporary = results.parent / f".{LATEST}.{results.name}"
+    temporary.symlink_to(results.name, target_is_directory=True)
+    temporary.replace(results.parent / LATEST)

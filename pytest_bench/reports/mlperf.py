@@ -1,0 +1,260 @@
+"""The layout that MLPerf's submission checker reads, made from a session's results.
+
+For each benchmark and scenario (mlcommons/inference, `tools/submission/submission_checker`):
+
+    <benchmark>/<Scenario>/config.yaml
+    <benchmark>/<Scenario>/performance/result_summary.json
+    <benchmark>/<Scenario>/accuracy/accuracy_results.json
+    <benchmark>/<Scenario>/audit/audit_<name>.json, verify_<NAME>.txt
+
+Names inside the files are those of mlcommons/endpoints. What a submission needs besides (the system's
+description, measurements.json, the videos for human audit) nobody measures: it is added by hand.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pytest_bench import __version__
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.files import read_json, write_atomic, write_json
+from pytest_bench.load.log import read_records
+from pytest_bench.metrics.definitions import PERCENTILES, SCHEDULED
+from pytest_bench.metrics.measurement import Measurement, Metric
+from pytest_bench.metrics.statistics import loadgen_percentile
+from pytest_bench.records import RequestRecord
+from pytest_bench.running.summary import Summary, read_summary
+from pytest_bench.suite.plan import Plan, Point, from_json
+from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.workload import OPEN_LOOP, Load
+
+_ACCURACY = "audit_vbench_accuracy.json"
+
+
+def export(results: Path, out: Path, *, benchmarks: Mapping[str, str] | None = None) -> list[Path]:
+    """Write one folder below `out` for each suite and scenario that `results` measured; returns them.
+
+    `benchmarks` is MLPerf's name of the benchmark by suite, where it is not the name of the model. Raises
+    `UsageError` for results that cannot be submitted (a point that did not pass, the simulator, two points of
+    one scenario, nothing at all) and for a folder that exists; `EvidenceError` for damaged results.
+    """
+    plan = _read_plan(results)
+    scenarios = list(_scenarios(plan, results))
+    if not scenarios:
+        raise UsageError(
+            f"{results}: holds no performance point of an MLPerf scenario (burst: Offline, one request in "
+            "flight: SingleStream, poisson: Server)"
+        )
+    folders: dict[Path, Point] = {}
+    for point, scenario in scenarios:
+        benchmark = (benchmarks or {}).get(point.suite, plan.deployments[point.suite].model)
+        folder = out / benchmark.replace("/", "_") / scenario
+        if folder in folders:
+            raise UsageError(
+                f"{folders[folder].id} and {point.id} are both {scenario} of {benchmark}: run one of them alone, "
+                "or give their suites benchmarks of their own"
+            )
+        if folder.exists():
+            raise UsageError(f"{folder}: exists; expected a folder of its own for each export")
+        folders[folder] = point
+    for folder, point in folders.items():
+        _export_point(plan, results, point, folder)
+    return list(folders)
+
+
+def scenario_of(load: Load) -> str | None:
+    """MLPerf's scenario for a way to issue requests; None where it has none."""
+    match load.pattern:
+        case "burst":
+            return "Offline"
+        case "concurrency" if load.concurrency == 1:
+            return "SingleStream"
+        case "poisson":
+            return "Server"
+    return None
+
+
+def _read_plan(results: Path) -> Plan:
+    path = results / "plan.json"
+    try:
+        return from_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise EvidenceError(f"{path}: is no plan of a session: {error}") from error
+
+
+def _scenarios(plan: Plan, results: Path) -> Iterator[tuple[Point, str]]:
+    for point in plan.points:
+        scenario = _scenario(point)
+        if point.kind == "perf" and scenario is not None and _folder(results, point).is_dir():
+            yield point, scenario
+
+
+def _scenario(point: Point) -> str | None:
+    return None if point.load is None else scenario_of(point.load)
+
+
+def _folder(results: Path, point: Point) -> Path:
+    return results / "points" / point.id
+
+
+def _submittable(results: Path, point: Point) -> Summary:
+    summary = read_summary(_folder(results, point))
+    judgement = summary.judgement
+    if judgement.outcome is not Outcome.PASS:
+        raise UsageError(f"{point.id} is {judgement.outcome}: only what passed can be submitted")
+    if "simulator" in judgement.labels:
+        raise UsageError(f"{point.id} was measured on the simulator, which is no system to submit")
+    return summary
+
+
+def _export_point(plan: Plan, results: Path, point: Point, folder: Path) -> None:
+    summary = _submittable(results, point)
+    if summary.measurement is None or point.load is None:
+        raise EvidenceError(f"{_folder(results, point)}: passed without a measurement")
+    audits = [audit for audit in _audits_of(plan, point) if _folder(results, audit).is_dir()]
+    for audit in audits:
+        _submittable(results, audit)
+    for name in ("performance", "accuracy", "audit"):
+        (folder / name).mkdir(parents=True)
+    write_atomic(folder / "config.yaml", yaml.safe_dump(_config(plan, point, point.load)).encode())
+    records = read_records(_folder(results, point) / summary.phases[-1].folder)
+    write_json(
+        folder / "performance" / "result_summary.json",
+        result_summary(summary.measurement, point.load, records),
+    )
+    for audit in audits:
+        _copy_audit(_folder(results, audit), folder)
+
+
+def _audits_of(plan: Plan, point: Point) -> Iterator[Point]:
+    """The audits of a performance point: those that name it, and those of its scenario that name none."""
+    for audit in plan.points:
+        if audit.kind == "audit" and audit.suite == point.suite:
+            of = audit.options.get("of")
+            if of == point.name or (of is None and _scenario(audit) == _scenario(point)):
+                yield audit
+
+
+def _copy_audit(source: Path, folder: Path) -> None:
+    for path in sorted((*source.glob("audit_*.json"), *source.glob("verify_*.txt"))):
+        shutil.copyfile(path, folder / "audit" / path.name)
+    if (source / _ACCURACY).exists():
+        found = read_json(source / _ACCURACY)
+        scores = {
+            "dataset_name": "vbench",
+            "dataset_type": "accuracy",
+            "score": found["score"],
+            "total_samples": found["videos"],
+            "unit_samples": found["videos"],
+            "breakdown": {
+                "subset_scores": found["dimensions"],
+                "total_samples": found["videos"],
+                "complete": True,
+            },
+        }
+        write_json(folder / "accuracy" / "accuracy_results.json", {"accuracy_scores": [scores]})
+
+
+def _config(plan: Plan, point: Point, load: Load) -> dict[str, Any]:
+    """The settings of the run, under the names that mlcommons/endpoints gives them."""
+    deployment = plan.deployments[point.suite]
+    return {
+        "name": point.id,
+        "version": __version__,
+        "type": "submission",
+        "benchmark_mode": "offline" if load.pattern == "burst" else "online",
+        "model_params": {
+            "name": deployment.model,
+            "streaming": "on" if deployment.stream else "off",
+            **deployment.parameters,
+        },
+        "datasets": [{"name": point.dataset, "type": "performance"}],
+        "settings": {
+            "runtime": {
+                "min_duration_ms": round((point.minimum_duration_s or 0) * 1000),
+                "n_samples_to_issue": load.requests,
+                "scheduler_random_seed": point.arrival_seed,
+                "dataloader_random_seed": 0 if point.samples is None else point.samples.seed,
+            },
+            "load_pattern": {
+                "type": "max_throughput" if load.pattern == "burst" else load.pattern,
+                "target_qps": load.rate,
+                "target_concurrency": load.concurrency,
+            },
+        },
+        "endpoint_config": {"endpoints": list(deployment.endpoints), "api_type": deployment.api},
+    }
+
+
+def result_summary(measurement: Measurement, load: Load, records: Iterable[RequestRecord]) -> dict[str, Any]:
+    """A measurement as mlcommons/endpoints writes its own (`metrics/report.py`); times in nanoseconds.
+
+    `loadgen_percentiles` stand beside ours: LoadGen takes `sorted[int(n * p)]`, we take the lower neighbour.
+    """
+    server = load.pattern in OPEN_LOOP
+    window = measurement.phase
+    latencies: list[int] = []
+    firsts: list[int] = []
+    for record in records:
+        if record.outcome == "succeeded":
+            start_ns = _start_ns(record, server=server)
+            latencies.append((record.last_content_ns or record.end_ns) - start_ns)
+            if record.first_content_ns is not None:
+                firsts.append(record.first_content_ns - start_ns)
+    return {
+        "version": __version__,
+        "n_samples_issued": measurement.issued,
+        "n_samples_completed": measurement.succeeded,
+        "n_samples_failed": measurement.failed,
+        "duration_ns": None if window is None else window.end_ns - window.start_ns,
+        "state": "complete",
+        "complete": True,
+        "qps": measurement.value("server_scenario_throughput" if server else "request_throughput"),
+        "tps": measurement.value("output_token_throughput"),
+        "latency": _series(_metric(measurement, "request_latency", server=server), latencies),
+        "ttft": _series(_metric(measurement, "time_to_first_token", server=server), firsts),
+        "tpot": _series(measurement.metrics["time_per_output_token"], []),
+        "output_sequence_lengths": _series(measurement.metrics["output_tokens"], []),
+    }
+
+
+def _start_ns(record: RequestRecord, *, server: bool) -> int:
+    scheduled = record.scheduled_ns if server else None
+    return record.send_start_ns if scheduled is None else scheduled
+
+
+def _metric(measurement: Measurement, name: str, *, server: bool) -> Metric:
+    return measurement.metrics[SCHEDULED[name] if server else name]
+
+
+def _series(metric: Metric, values: list[int]) -> dict[str, Any]:
+    """A distribution as mlcommons/endpoints writes one; empty where there is none."""
+    found = metric.statistics
+    if metric.reason is not None or not found:
+        return {}
+    keys = {name: str(float(name[1:])) for name in PERCENTILES}  # p99 is written 99.0
+    ascending = np.sort(np.asarray(values, dtype=np.float64))
+    series: dict[str, Any] = {
+        "min": found["min"],
+        "max": found["max"],
+        "avg": found["mean"],
+        "median": found["p50"],
+        "std_dev": found["stddev"],
+        "percentiles": {key: found[name] for name, key in keys.items()},
+    }
+    early = {name: key for name, key in keys.items() if f"early_stopping_{name}" in found}
+    if early:
+        series["early_stopping_percentiles"] = {
+            key: found[f"early_stopping_{name}"] for name, key in early.items()
+        }
+    if ascending.size:
+        series["loadgen_percentiles"] = {
+            key: loadgen_percentile(ascending, PERCENTILES[name]) for name, key in keys.items()
+        }
+    return series

@@ -1,0 +1,162 @@
+"""Points as tables: one a kind, narrow enough to be pasted into a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pytest_bench.running.summary import Summary
+from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.verdict.verdict import PointVerdict
+
+NOTHING = "-"
+
+_WIDTH = 200
+"""Wider than any table: lines are never wrapped here, and trailing space is cut."""
+
+_TIME_UNITS = (("min", 60e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0))
+
+_COLOURS = {
+    Outcome.PASS: "green",
+    Outcome.FAIL: "red",
+    Outcome.INCONCLUSIVE: "yellow",
+    Outcome.ERROR: "bold red",
+    Outcome.MISSING: "bold red",
+}
+
+
+class Row(NamedTuple):
+    """A point of the verdict, and its summary where it left one."""
+
+    point: PointVerdict
+    summary: Summary | None
+
+
+class _Column(NamedTuple):
+    heading: str
+    metrics: tuple[str, ...]
+    """Shown together, in one unit."""
+
+
+_PERF_COLUMNS = (
+    _Column("req/s", ("request_throughput",)),
+    _Column("out tok/s", ("output_token_throughput",)),
+    _Column(
+        "TTFT\np50/p90/p99", ("time_to_first_token.p50", "time_to_first_token.p90", "time_to_first_token.p99")
+    ),
+    _Column("TPOT\np50/p99", ("time_per_output_token.p50", "time_per_output_token.p99")),
+    _Column("latency\np50/p99", ("request_latency.p50", "request_latency.p99")),
+    _Column("goodput\nreq/s", ("goodput",)),
+)
+
+
+def tables(rows: Sequence[Row]) -> Iterator[Table]:
+    """One table for each kind of point, in the order in which kinds appear. Columns that nothing fills are
+    left out."""
+    kinds = dict.fromkeys(_kind(row.point) for row in rows)
+    for kind in kinds:
+        own = [row for row in rows if _kind(row.point) == kind]
+        yield _audit_table(own) if kind == "audit" else _measured_table(kind, own)
+
+
+def render(table: Table, *, colour: bool) -> list[str]:
+    """The table as lines of text, with colours where a terminal shows them."""
+    console = Console(
+        width=_WIDTH,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+    with console.capture() as capture:
+        console.print(table)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """One number for a table: times with their unit, others without, three significant digits."""
+    return together([value], unit)
+
+
+def together(values: Sequence[float | None], unit: str) -> str:
+    """Numbers of one unit as `11.6/12.0/15.1 ms`; `-` for what is null, and where all are."""
+    known = [abs(value) for value in values if value is not None]
+    if not known:
+        return NOTHING
+    if unit != "ns":
+        return "/".join(NOTHING if value is None else _short(value) for value in values)
+    name, size = next((item for item in _TIME_UNITS if max(known) >= item[1]), _TIME_UNITS[-1])
+    return "/".join(NOTHING if value is None else _short(value / size) for value in values) + f" {name}"
+
+
+def outcome_text(point: PointVerdict) -> Text:
+    """The outcome, coloured, with the point's labels."""
+    labels = f" ({', '.join(point.labels)})" if point.labels else ""
+    return Text(point.outcome.value, style=_COLOURS[point.outcome]).append(labels, style="dim")
+
+
+def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
+    cells = {column: [_cell(row.summary, column) for row in rows] for column in _PERF_COLUMNS}
+    columns = [column for column in _PERF_COLUMNS if any(cell != NOTHING for cell in cells[column])]
+    table = _table(kind, ["requests", "failed", *(column.heading for column in columns), "bounds\nmet"])
+    for number, row in enumerate(rows):
+        measurement = row.summary.measurement if row.summary else None
+        met = sum(judged.state == "met" for judged in row.point.bounds)
+        table.add_row(
+            row.point.id,
+            *((str(measurement.issued), str(measurement.failed)) if measurement else (NOTHING, NOTHING)),
+            *(cells[column][number] for column in columns),
+            f"{met}/{len(row.point.bounds)}" if row.point.bounds else NOTHING,
+            outcome_text(row.point),
+        )
+    return table
+
+
+def _audit_table(rows: Sequence[Row]) -> Table:
+    """Whatever an audit puts into `detail["shown"]`: a short text for each heading."""
+    shown = [(row.summary.detail.get("shown", {}) if row.summary else {}) for row in rows]
+    headings = list(dict.fromkeys(heading for cells in shown for heading in cells))
+    table = _table("audit", headings)
+    for row, cells in zip(rows, shown, strict=True):
+        table.add_row(
+            row.point.id, *(str(cells.get(heading, NOTHING)) for heading in headings), outcome_text(row.point)
+        )
+    return table
+
+
+def _table(title: str, headings: Iterable[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("point", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    return table
+
+
+def _cell(summary: Summary | None, column: _Column) -> str:
+    measurement = summary.measurement if summary else None
+    if measurement is None:
+        return NOTHING
+    names = [name for name in column.metrics if name.partition(".")[0] in measurement.metrics]
+    return (
+        together([measurement.value(name) for name in names], measurement.unit(names[0]))
+        if names
+        else NOTHING
+    )
+
+
+def _kind(point: PointVerdict) -> str:
+    _, slash, rest = point.id.partition("/")
+    return rest.partition("/")[0] if slash else "point"
+
+
+def _short(value: float) -> str:
+    if value == 0 or abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:#.3g}".rstrip(".")

@@ -1,0 +1,115 @@
+"""The live lane: counts a bounded share of a phase's texts while it runs, so that live figures exist.
+
+It reads behind the load workers, from the text logs that they write, on a pool of its own at the lowest
+priority. What it does not reach, or fails at, is left to the counting at the end: a range of a log is done
+here whole or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import msgspec
+
+from pytest_bench.errors import BenchError
+from pytest_bench.tokens.segments import cut, written_lines
+from pytest_bench.tokens.tokenizer import Tokenizer
+from pytest_bench.tokens.wire import CountRange, RangeCounts
+
+_log = logging.getLogger(__name__)
+
+POLL_S = 0.25
+SAMPLE_SHARE = 0.2
+"""Share of the records to remember as samples: the share that will be recounted is not known yet."""
+_MOST_RESULT_BYTES = 64 << 20
+
+
+class LiveRange(NamedTuple):
+    """A range of a log, counted."""
+
+    log: Path
+    start: int
+    stop: int
+    counts: RangeCounts
+
+
+class LiveCounts(msgspec.Struct, frozen=True):
+    """What the lane leaves for `count_phase`."""
+
+    ranges: list[LiveRange]
+    sample_share: float = SAMPLE_SHARE
+
+
+class LiveLane:
+    """Counts during one phase, as a context manager: leaving it stops the lane.
+
+    `tokenizer` belongs to a pool of the lane's own, which nothing else uses meanwhile (`idle=True`, away from the
+    load workers' CPUs). `requests` and `tokens` are live figures, of what was counted so far.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, folder: Path) -> None:
+        self.requests = 0
+        self.tokens = 0
+        self._tokenizer = tokenizer
+        self._folder = folder
+        self._ranges: list[LiveRange] = []
+        self._result_bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="live counting", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish()
+
+    def finish(self) -> LiveCounts:
+        """Stop, and hand over what was counted. Idempotent."""
+        self._stop.set()
+        self._thread.join()
+        return LiveCounts(self._ranges)
+
+    def _run(self) -> None:
+        reached: dict[Path, int] = {}
+        try:
+            while not self._stop.wait(POLL_S) and self._result_bytes < _MOST_RESULT_BYTES:
+                self._count(list(self._new_ranges(reached)))
+        except (BenchError, OSError) as error:
+            _log.warning("live counting stops, the rest is counted after the phase: %s", error)
+
+    def _new_ranges(self, reached: dict[Path, int]) -> Iterator[tuple[Path, int, int]]:
+        for log in sorted(self._folder.glob("texts.*.jsonl")):
+            start = reached.get(log, 0)
+            reached[log] = stop = written_lines(log, start)
+            for first, last in cut(log, self._tokenizer.chunk_characters, start, stop):
+                yield log, first, last
+
+    def _count(self, ranges: list[tuple[Path, int, int]]) -> None:
+        tasks = (
+            (
+                (log, start, stop),
+                CountRange(
+                    key=self._tokenizer.key,
+                    path=str(log),
+                    start=start,
+                    stop=stop,
+                    sample_share=SAMPLE_SHARE,
+                    seed=0,
+                ),
+            )
+            for log, start, stop in ranges
+        )
+        for where, answer in self._tokenizer.pool.run(tasks, give_up=self._stop.is_set):
+            if isinstance(answer, RangeCounts) and not answer.failures:
+                self._ranges.append(LiveRange(*where, answer))
+                self._result_bytes += len(answer.lines)
+                self.requests += answer.counted
+                self.tokens += answer.tokens

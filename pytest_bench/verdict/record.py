@@ -1,0 +1,50 @@
+"""`ledger.json`: everything the ledger was told in a session, so that it can be settled again elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import read_json, write_json
+from pytest_bench.verdict.events import Event, ExpectedPoint, Lease, SessionFacts
+
+LEDGER_VERSION = 1
+NAME = "ledger.json"
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `settle` takes, but for the evidence, which is read anew each time."""
+
+    version: int = LEDGER_VERSION
+    expected: tuple[ExpectedPoint, ...]
+    events: tuple[Event, ...]
+    leases: tuple[Lease, ...]
+    facts: SessionFacts
+
+
+def write_record(results: Path, record: SessionRecord) -> None:
+    """Write the record into a results folder, atomically. Raises `OSError`."""
+    write_json(results / NAME, record)
+
+
+def read_record(results: Path) -> SessionRecord:
+    """Read the record of a results folder. Raises `EvidenceError` for anything else."""
+    path = results / NAME
+    raw = read_json(path)
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if version != LEDGER_VERSION or isinstance(version, bool):
+        raise EvidenceError(
+            f"{path}: expected a ledger of version {LEDGER_VERSION}, found version {version!r}"
+        )
+    try:
+        return msgspec.convert(raw, SessionRecord)
+    except msgspec.ValidationError as error:
+        raise EvidenceError(f"{path}: is no ledger: {error}") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of `ledger.json`."""
+    return msgspec.json.schema(SessionRecord)

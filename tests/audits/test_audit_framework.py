@@ -1,0 +1,321 @@
+"""The framework: audits are data and a pure check, found by id, refused before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from audit_runs import run
+
+import pytest_bench
+from pytest_bench.api import BUILTIN
+from pytest_bench.audits import (
+    AuditFields,
+    AuditPhase,
+    AuditPlan,
+    AuditResult,
+    Setting,
+    artifacts,
+    checking,
+    driving,
+    output_caching,
+    registry,
+)
+from pytest_bench.catalogue import vocabulary
+from pytest_bench.errors import SuiteError, UsageError
+from pytest_bench.running.samples import share_out
+from pytest_bench.suite.context import Overrides
+from pytest_bench.suite.loading import load_plan
+from pytest_bench.suite.plan import DeploymentPlan, Point
+from pytest_bench.workload import Load, SampleOrder
+
+PACKAGE = Path(pytest_bench.__file__).parent
+
+
+class Halves(AuditFields):
+    """The fields of an audit that this test adds."""
+
+    half: int
+
+
+class Halving:
+    """A third party's audit: one module, one registration."""
+
+    id = "halving"
+    artifact = "halving_test"
+    fields = Halves
+    patterns = frozenset({"burst"})
+
+    def plan(self, setting):
+        half = setting.fields(Halves).half
+        return AuditPlan(phases=(AuditPhase(label="half", requests=half, samples=setting.distinct(half)),))
+
+    def validate(self, setting):
+        if setting.fields(Halves).half % 2:
+            raise setting.refusal("half of an odd number")
+
+    def verify(self, setting, findings):
+        completed = findings.runs["half"].completed
+        passed = completed == setting.fields(Halves).half
+        return AuditResult(passed=passed, reason=f"{completed}", explanation="", lines=("TEST PASS",))
+
+
+def setting(load=None, rows=40, options=None, **more):
+    load = load or Load(pattern="burst", requests=8, concurrency=4)
+    point = Point(
+        id="s/audit/a",
+        suite="s",
+        kind="audit",
+        name="a",
+        origin="suite.yaml:1:1",
+        dataset="prompts",
+        load=load,
+        options={"test": "output-caching", **(options or {})},
+    )
+    deployment = DeploymentPlan(
+        suite="s", api="videos", api_reference="", model="m", endpoints=("simulator",)
+    )
+    return Setting(
+        point=point, deployment=deployment, load=load, streaming=False, rows=rows, **{"count": rows, **more}
+    )
+
+
+# The registry.
+
+
+def test_an_unknown_id_is_refused_with_the_known_ones():
+    with pytest.raises(UsageError, match=r"output-consistency.*did you mean 'output-caching'"):
+        registry().find("output-cachin")
+
+
+def test_a_suite_with_an_unknown_audit_is_refused_with_its_position(auditor, caching_suite):
+    with pytest.raises(SuiteError, match=r"suite\.yaml:\d+:\d+: .*accuracy-in-performance"):
+        auditor.plan(caching_suite().replace("test: output-caching", "test: accuracy-in-performence"))
+
+
+@pytest.mark.parametrize("name", ["id", "artifact"])
+def test_two_audits_of_one_name_are_refused(name):
+    twin = Halving()
+    setattr(twin, name, getattr(output_caching.OutputCaching, name))
+
+    with pytest.raises(UsageError, match=r"OutputCaching and .*Halving|OutputCaching and Halving"):
+        registry([twin])
+
+
+def test_a_third_partys_audit_runs_like_one_of_ours(auditor, caching_suite):
+    auditor.audits = registry([Halving()])
+
+    measured = auditor.audit(
+        caching_suite().replace("test: output-caching, of", "test: halving, half: 4, of")
+    )
+
+    assert measured.outcome == "pass", measured.report()
+    assert json.loads((measured.folder / "audit_halving_test.json").read_text())["passed"] is True
+
+
+@pytest.mark.parametrize("room", ["load", "suite", "plugin", "running", "perf", "metrics", "verdict", "api"])
+def test_no_other_room_knows_an_audit_by_name(room):
+    names = [name for audit in registry().words() for name in (audit, audit.replace("-", "_"))]
+    names += [registry().find(audit).artifact for audit in registry().words()]
+    known = re.compile("|".join([*names, r"TEST0\d"]))
+
+    for path in (PACKAGE / room).rglob("*.py"):
+        assert not known.search(path.read_text()), f"{path} names an audit"
+
+
+# What every audit is refused for, before its first request.
+
+
+@dataclasses.dataclass
+class Fixed:
+    """An audit that asks for just these phases."""
+
+    phases: tuple[AuditPhase, ...]
+    files: dict[str, Path] = dataclasses.field(default_factory=dict)
+    id = "fixed"
+    artifact = "fixed_test"
+    fields = AuditFields
+    patterns = frozenset({"burst", "concurrency"})
+
+    def validate(self, setting):
+        pass
+
+
+def check(*phases, where=None, **files):
+    where = where or setting()
+    checking.require_valid(Fixed(phases), where, AuditPlan(phases=phases, files=files))
+
+
+def phase(label="one", requests=4, samples=None, **more):
+    return AuditPhase(label=label, requests=requests, samples=samples or SampleOrder(count=40), **more)
+
+
+@pytest.mark.parametrize(
+    ("phases", "complaint"),
+    [
+        ([phase(), phase()], "distinct names"),
+        ([phase("../up")], "distinct names"),
+        ([phase(requests=0)], "1 or more"),
+        ([phase(requests=41)], "41 distinct samples"),
+        ([phase(samples=SampleOrder(count=41))], "rows 0 to 40"),
+        ([phase(samples=SampleOrder(order="single", count=40, index=40))], "rows 0 to 39"),
+        ([phase(), phase("two", reset_cache=True)], "deployment.cache_reset"),
+    ],
+)
+def test_phases_that_cannot_be_driven_are_refused(phases, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        check(*phases)
+
+
+@pytest.mark.parametrize("pattern", ["constant", "poisson"])
+def test_a_paced_load_is_refused_because_pacing_hides_the_effect(pattern):
+    with pytest.raises(UsageError, match="cannot show"):
+        check(phase(), where=setting(Load(pattern=pattern, rate=1.0, requests=4)))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is no file"):
+        check(result=tmp_path / "missing.json")
+
+
+def test_fixed_samples_may_be_repeated_as_often_as_one_likes():
+    check(phase(requests=400, samples=SampleOrder(order="single", count=40, index=3)))
+
+
+# Phases and loads.
+
+
+def test_samples_come_from_those_set_aside_where_they_suffice():
+    inside = setting(first=10, count=20).distinct(20)
+    outside = setting(first=10, count=20).distinct(21)
+
+    assert (inside.first, inside.count) == (10, 20)
+    assert (outside.first, outside.count) == (0, 40)
+
+
+@pytest.mark.parametrize(
+    ("load", "longest_s"),
+    [
+        (Load(pattern="concurrency", concurrency=2, requests=9, duration_s=5.0), 5.0),
+        (Load(pattern="concurrency", concurrency=2, requests=9, duration_s=5.0, stop="and"), None),
+        (Load(pattern="concurrency", concurrency=2, duration_s=5.0), None),
+    ],
+)
+def test_the_count_ends_a_phase_and_only_a_longest_duration_cuts_it_off(load, longest_s):
+    driven = checking.phase_load(load, phase(requests=7))
+
+    assert (driven.requests, driven.duration_s, driven.stop) == (7, longest_s, "or")
+
+
+def test_no_more_requests_are_in_flight_than_a_phase_has():
+    load = Load(pattern="concurrency", concurrency=64, requests=100)
+
+    assert checking.phase_load(load, phase(requests=20)).concurrency == 20
+
+
+def test_a_phase_may_ask_for_a_closed_loop_of_its_own():
+    driven = checking.phase_load(Load(pattern="burst", requests=100), phase(requests=20, concurrency=1))
+
+    assert (driven.pattern, driven.concurrency, driven.requests) == ("concurrency", 1, 20)
+
+
+def test_a_reset_or_another_way_of_asking_begins_a_new_run_of_the_engine():
+    one, two = phase("one"), phase("two")
+    reset, whole = phase("reset", reset_cache=True), phase("whole", stream=False)
+
+    assert driving.stretches([one, two, reset, whole]) == [[one, two], [reset], [whole]]
+
+
+# Artifacts.
+
+
+def test_the_record_is_written_before_the_words_that_checkers_look_for(tmp_path):
+    audit = output_caching.OutputCaching()
+    (tmp_path / artifacts.text_name(audit)).mkdir()
+    result = output_caching.judge(run(), run(), threshold=0.1, sample_index=3)
+
+    with pytest.raises(OSError, match=r"verify_OUTPUT_CACHING_TEST\.txt"):
+        artifacts.write_artifacts(tmp_path, audit, result, order="before the benchmark")
+
+    assert json.loads((tmp_path / "audit_output_caching_test.json").read_text())["passed"] is True
+
+
+def test_the_files_of_an_audit_look_like_this(tmp_path):
+    reference = run(requested=100, seconds=1)
+    result = output_caching.judge(
+        reference, run("output_caching", requested=10, seconds=0.05), threshold=0.1, sample_index=3
+    )
+    artifacts.write_artifacts(tmp_path, output_caching.OutputCaching(), result, order="before the benchmark")
+
+    assert (tmp_path / "verify_OUTPUT_CACHING_TEST.txt").read_text() == "Performance check pass: False\n"
+    assert json.loads((tmp_path / "audit_output_caching_test.json").read_text()) == {
+        "version": 1,
+        "test": "output_caching_test",
+        "passed": False,
+        "reason": "audit_qps=200.0000 >= ref_qps * (1 + 10%) = 110.0000",
+        "order": "before the benchmark",
+        "ref_qps": 100.0,
+        "audit_qps": 200.0,
+        "threshold": 0.1,
+        "ref_completed": 100,
+        "ref_requested": 100,
+        "audit_completed": 10,
+        "audit_requested": 10,
+        "sample_index": 3,
+        "ratio": 2.0,
+        "ratio_interval": None,
+    }
+
+
+# What ships.
+
+ROOT = PACKAGE.parent
+
+
+def test_the_shipped_wan22_suite_audits_both_scenarios_on_samples_of_their_own(auditor, monkeypatch):
+    words = vocabulary(BUILTIN)
+
+    plan = load_plan(
+        [ROOT / "suites" / "wan22.yaml"], words, Overrides(endpoints=("simulator",)), {}, root=ROOT
+    )
+
+    audits = {point.name: point for point in plan.points if point.kind == "audit"}
+    assert {name: point.load.requests for name, point in audits.items()} == {
+        "output-caching-offline": 144,
+        "output-caching-single-stream": 20,
+    }
+    rows = len((ROOT / "suites" / "data" / "wan22-prompts.jsonl").read_text().splitlines())
+    shares = share_out(plan.points, rows)
+    assert not any(shares[point.id].shared for point in plan.points)
+
+
+def test_mlperfs_latency_limits_are_bounds_that_a_suite_can_use(auditor, caching_suite):
+    limits = (ROOT / "configs" / "mlperf-latency.yaml").read_text()
+    (auditor.folder / "limits.yaml").write_text(limits)
+    names = re.findall(r"^  (mlperf-[a-z0-9-]+):", limits, re.MULTILINE)
+
+    for name in names:
+        suite = caching_suite().replace("requests: 12}", f"requests: 12}}\n    bounds: {{use: [{name}]}}")
+        plan = auditor.plan(f"include: [limits.yaml]\n{suite}")
+        (point,) = (point for point in plan.points if point.id == "s/perf/single-stream")
+        assert [bound.metric for bound in point.bounds] == [
+            "scheduled_time_to_first_token.p99",
+            "time_per_output_token.p99",
+        ]
+    assert len(names) == 11
+
+
+def test_the_audit_that_the_how_to_writes_runs(auditor, caching_suite):
+    text = (ROOT / "docs" / "how-to" / "write-an-audit.md").read_text()
+    written = {"__name__": "written"}
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], written)
+    auditor.audits = registry(written["pytest_bench_audits"]())
+    audit = "test: warm-latency, slowdown: 100, requests: 4, of: single-stream"
+
+    measured = auditor.audit(caching_suite().replace("test: output-caching, of: offline", audit))
+
+    assert measured.outcome == "pass", measured.report()
+    assert (measured.folder / "verify_WARM_LATENCY_TEST.txt").read_text() == "TEST PASS\n"

@@ -1,0 +1,134 @@
+"""The export, from real results, read as MLPerf's submission checker reads it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from pytest_bench import simulator
+from pytest_bench.audits.vbench import DIMENSIONS
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.files import write_json
+from pytest_bench.reports.mlperf import export, scenario_of
+from pytest_bench.workload import Load
+
+
+@pytest.fixture(scope="module")
+def served():
+    """A system to submit: to the suite it is an endpoint like any other."""
+    with simulator.start(simulator.Behaviour(model="wan2.2-t2v-a14b", video_ms=3)) as running:
+        yield running.url
+
+
+@pytest.fixture
+def session(auditor, caching_suite, served):
+    """Runs points by their ids, and returns the results folder that a session would have left."""
+
+    def run(*points, of="single-stream", endpoint=served):
+        (auditor.folder / "vbench.json").write_text(
+            json.dumps({"dimensions": dict.fromkeys(DIMENSIONS, 71.0), "videos": 40})
+        )
+        vbench = f"of: {of}, threshold: 0.9}}\n  v: {{test: vbench, of: {of}, result: vbench.json, videos: 40"
+        text = caching_suite(vbench).replace("model: m", "model: wan2.2-t2v-a14b")
+        text = text.replace("endpoint: simulator", f"endpoint: {endpoint}")
+        if endpoint != "simulator":
+            text = text.replace("  simulator: {video_ms: 12, seed: 0}\n", "")
+        with auditor.session(text) as audit:
+            for point in points:
+                audit(point) if len(point) == 1 else auditor.perf(point)
+        results = auditor.folder / "results"
+        write_json(results / "plan.json", auditor.planned)
+        return results
+
+    return run
+
+
+def test_a_passed_session_is_laid_out_as_the_checker_reads_it(session, tmp_path):
+    results = session("a", "v", "single-stream")
+
+    (folder,) = export(results, tmp_path / "out")
+
+    assert folder == tmp_path / "out" / "wan2.2-t2v-a14b" / "SingleStream"
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
+        "accuracy/accuracy_results.json",
+        "audit/audit_output_caching_test.json",
+        "audit/audit_vbench_accuracy.json",
+        "audit/verify_OUTPUT_CACHING_TEST.txt",
+        "audit/verify_VBENCH_ACCURACY.txt",
+        "config.yaml",
+        "performance/result_summary.json",
+    ]
+    audit = json.loads((folder / "audit" / "audit_output_caching_test.json").read_text())
+    assert (audit["test"], audit["passed"]) == ("output_caching_test", True)
+    (score,) = json.loads((folder / "accuracy" / "accuracy_results.json").read_text())["accuracy_scores"]
+    assert (score["score"], score["total_samples"]) == (71.0, 40)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["settings"]["load_pattern"] == {
+        "type": "concurrency",
+        "target_qps": None,
+        "target_concurrency": 1,
+    }
+
+
+def test_the_performance_summary_says_what_was_measured(session, tmp_path):
+    (folder,) = export(session("single-stream"), tmp_path / "out", benchmarks={"s": "wan-2.2-t2v-a14b"})
+
+    summary = json.loads((folder / "performance" / "result_summary.json").read_text())
+    assert folder.parent.name == "wan-2.2-t2v-a14b"
+    assert (summary["n_samples_issued"], summary["n_samples_completed"], summary["n_samples_failed"]) == (
+        12,
+        12,
+        0,
+    )
+    assert summary["qps"] == pytest.approx(12 / (summary["duration_ns"] / 1e9))
+    latency = summary["latency"]
+    assert latency["early_stopping_percentiles"]["90.0"] is None
+    assert latency["percentiles"]["90.0"] <= latency["loadgen_percentiles"]["90.0"] <= latency["max"]
+    assert summary["ttft"] == {}
+
+
+def test_only_what_passed_can_be_submitted(session, auditor, tmp_path):
+    results = session("single-stream")
+    summary = results / "points" / "s" / "perf" / "single-stream" / "summary.json"
+    summary.write_text(summary.read_text().replace('"outcome": "pass"', '"outcome": "fail"'))
+
+    with pytest.raises(UsageError, match="is fail: only what passed"):
+        export(results, tmp_path / "out")
+
+
+def test_the_simulator_is_no_system_to_submit(session, tmp_path):
+    results = session("single-stream", endpoint="simulator")
+
+    with pytest.raises(UsageError, match="simulator"):
+        export(results, tmp_path / "out")
+
+
+def test_a_folder_is_never_exported_into_twice(session, tmp_path):
+    results = session("single-stream")
+    export(results, tmp_path / "out")
+
+    with pytest.raises(UsageError, match="exists"):
+        export(results, tmp_path / "out")
+
+
+def test_results_without_a_plan_or_a_scenario_are_refused(session, tmp_path):
+    with pytest.raises(EvidenceError, match="no plan"):
+        export(tmp_path, tmp_path / "out")
+    with pytest.raises(UsageError, match="no performance point"):
+        export(session("a"), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("load", "scenario"),
+    [
+        (Load(pattern="burst", requests=1), "Offline"),
+        (Load(pattern="concurrency", concurrency=1, requests=1), "SingleStream"),
+        (Load(pattern="concurrency", concurrency=2, requests=2), None),
+        (Load(pattern="poisson", rate=1, requests=1), "Server"),
+        (Load(pattern="constant", rate=1, requests=1), None),
+    ],
+)
+def test_scenarios_are_told_by_the_way_load_arrives(load, scenario):
+    assert scenario_of(load) == scenario

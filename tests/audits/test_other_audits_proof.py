@@ -1,0 +1,122 @@
+"""The other audits against a server that cheats in just the way each looks for, and one that does not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SUITE = """
+suite: s
+deployment:
+  api: sglang
+  model: m
+  endpoint: simulator
+  metrics_path: null
+  generation: {{max_tokens: 6, temperature: 0}}
+  simulator: {{ttft_ms: 4, itl_ms: 1, {behaviour}}}
+datasets:
+  prompts: {{path: prompts.jsonl}}
+  answers: {{path: answers.jsonl}}
+perf:
+  busy:
+    dataset: prompts
+    load: {{pattern: concurrency, concurrency: 4, requests: 16}}
+    budget: {{loop_lag_ms: 2000, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
+audit:
+  a: {{of: busy, {audit}}}
+"""
+
+ACCURACY = "test: accuracy-in-performance, threshold: 0.95"
+CONSISTENCY = "test: output-consistency, samples: 12, eos_token_ids: [2]"
+LENGTH = "test: output-length, minimum_tokens: 5.5, maximum_tokens: 6"
+FULL = "test: accuracy-in-performance-full, answers: answers, minimum: 0.9"
+
+ONLY_UNDER_LOAD = "cheat_in_flight: 2"
+
+
+@pytest.fixture
+def suite(auditor):
+    auditor.dataset("answers", prompt=lambda n: f"prompt {n} of prompts", answer=lambda n: f"answer {n}")
+
+    def text(audit, behaviour="seed: 0"):
+        return SUITE.format(audit=audit, behaviour=behaviour)
+
+    return text
+
+
+@pytest.mark.parametrize(
+    ("audit", "behaviour"),
+    [
+        (ACCURACY, "seed: 0"),
+        (CONSISTENCY, "seed: 0"),
+        (LENGTH, "seed: 0"),
+        (FULL, "answers: answers.jsonl"),
+    ],
+)
+def test_an_honest_server_passes(auditor, suite, audit, behaviour):
+    measured = auditor.audit(suite(audit, behaviour))
+
+    assert measured.outcome == "pass", measured.report()
+
+
+@pytest.mark.parametrize(
+    ("audit", "behaviour", "word"),
+    [
+        (ACCURACY, f"cheat: [different_output], {ONLY_UNDER_LOAD}", "Accuracy check pass: False"),
+        (ACCURACY, f"cheat: [short_output], {ONLY_UNDER_LOAD}", "Accuracy check pass: False"),
+        (CONSISTENCY, "cheat: [trailing_eos]", "EOS check pass: False"),
+        (CONSISTENCY, "cheat: [first_eos]", "EOS check pass: False"),
+        (CONSISTENCY, f"cheat: [different_output], {ONLY_UNDER_LOAD}", "First token check pass: False"),
+        (LENGTH, "cheat: [short_output]", "Min check pass: False"),
+        (LENGTH, "cheat: [empty_output]", "Mean output tokens: 0.00"),
+        (FULL, f"answers: answers.jsonl, cheat: [different_output], {ONLY_UNDER_LOAD}", "TEST FAIL"),
+    ],
+)
+def test_a_server_that_cheats_in_this_way_fails(auditor, suite, audit, behaviour, word):
+    measured = auditor.audit(suite(audit, behaviour))
+
+    assert measured.outcome == "fail", measured.report()
+    (words,) = measured.folder.glob("verify_*.txt")
+    assert word in words.read_text().splitlines()
+
+
+@pytest.mark.parametrize("audit", [ACCURACY, CONSISTENCY, LENGTH, FULL])
+def test_errors_never_help_to_pass(auditor, suite, audit):
+    measured = auditor.audit(suite(audit, "answers: answers.jsonl, fault: {http_503: 0.3}"))
+
+    assert measured.outcome == "fail", measured.report()
+    (record,) = measured.folder.glob("audit_*.json")
+    assert json.loads(record.read_text())["passed"] is False
+
+
+def test_outputs_without_token_ids_make_the_audit_an_error(auditor, suite):
+    text = suite(CONSISTENCY).replace("api: sglang", "api: openai-completions")
+
+    measured = auditor.audit(text)
+
+    assert measured.outcome == "error"
+    assert "token ids" in measured.report()
+    assert not list(measured.folder.glob("verify_*.txt"))
+
+
+def test_every_sample_of_the_dataset_is_sent_once(auditor, suite):
+    measured = auditor.audit(suite(FULL, "answers: answers.jsonl"))
+
+    assert measured.summary.phases[0].issued == 40
+    assert measured.value("accuracy_score") == 1.0
+
+
+def test_a_vbench_result_becomes_evidence_of_the_point(auditor, suite):
+    names = (
+        "subject_consistency background_consistency motion_smoothness dynamic_degree appearance_style scene"
+    )
+    result = {"dimensions": dict.fromkeys(names.split(), 71.5), "videos": 40}
+    (auditor.folder / "result.json").write_text(json.dumps(result))
+
+    measured = auditor.audit(suite("test: vbench, result: result.json, videos: 40"))
+
+    assert measured.outcome == "pass", measured.report()
+    assert json.loads((measured.folder / "vbench_result.json").read_text()) == result
+    assert measured.summary.phases == ()
+    assert auditor.requests() == []

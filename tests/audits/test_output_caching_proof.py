@@ -1,0 +1,204 @@
+"""output-caching against a real server that caches, or does not, through the real engine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_bench.errors import UsageError
+from pytest_bench.load.log import read_records
+
+# Wider than MLPerf's thresholds: other work on this machine must not look like a cache, which is ten times faster.
+OFFLINE = "of: offline, threshold: 0.5"
+SINGLE_STREAM = "of: single-stream, threshold: 0.5"
+RECORD, WORDS = "audit_output_caching_test.json", "verify_OUTPUT_CACHING_TEST.txt"
+
+
+def codes(measured):
+    return {reason.code for reason in measured.summary.judgement.reasons}
+
+
+def labels(measured):
+    return set(measured.summary.judgement.labels)
+
+
+def samples(measured, phase):
+    return [record.sample_index for record in read_records(measured.folder / "phases" / phase)]
+
+
+@pytest.mark.parametrize("scenario", [OFFLINE, SINGLE_STREAM])
+def test_a_server_that_answers_from_a_cache_fails(auditor, caching_suite, scenario):
+    measured = auditor.audit(caching_suite(scenario, "cache_after: 2"))
+
+    assert measured.outcome == "fail", measured.report()
+    assert (measured.folder / WORDS).read_text() == "Performance check pass: False\n"
+    assert "answers a repeated request faster than a new one" in measured.report()
+    assert measured.value("throughput_ratio") > 1.5
+
+
+@pytest.mark.parametrize("scenario", [OFFLINE, SINGLE_STREAM])
+def test_a_server_that_computes_every_answer_passes(auditor, caching_suite, scenario):
+    measured = auditor.audit(caching_suite(scenario))
+
+    assert measured.outcome == "pass", measured.report()
+    assert (measured.folder / WORDS).read_text() == "Performance check pass: True\n"
+    record = json.loads((measured.folder / RECORD).read_text())
+    assert (record["test"], record["passed"]) == ("output_caching_test", True)
+
+
+def test_a_cache_that_answers_only_from_a_later_request_on_is_found_too(auditor, caching_suite):
+    measured = auditor.audit(caching_suite(OFFLINE, "cache_after: 6"))
+
+    assert measured.outcome == "fail", measured.report()
+
+
+@pytest.mark.parametrize(("threshold", "outcome"), [(0.1, "fail"), (0.95, "pass")])
+def test_the_declared_threshold_decides(auditor, caching_suite, threshold, outcome):
+    text = caching_suite(f"of: single-stream, threshold: {threshold}", "cache_after: 2, cached_speedup: 1.5")
+
+    assert auditor.audit(text).outcome == outcome
+
+
+def test_distinct_samples_come_first_and_then_one_sample_alone(auditor, caching_suite):
+    measured = auditor.audit(caching_suite("of: offline, samples: 16, audit_samples: 8, sample_index: 5"))
+
+    assert [phase.label for phase in measured.summary.phases] == ["reference", "output_caching"]
+    reference = samples(measured, "reference")
+    assert len(reference) == len(set(reference)) == 16
+    assert samples(measured, "output_caching") == [5] * 8
+
+
+def test_the_warm_up_of_the_point_it_audits_is_no_part_of_it(auditor, caching_suite):
+    text = caching_suite().replace("concurrency: 4}\n", "concurrency: 4}\n    warmup: {requests: 4}\n")
+    assert "warmup" in text
+
+    measured = auditor.audit(text)
+
+    assert [phase.issued for phase in measured.summary.phases] == [24, 24]
+    assert len(auditor.requests()) == 48
+
+
+# What certifies nothing.
+
+
+@pytest.mark.parametrize(
+    ("audit", "behaviour", "code"),
+    [
+        ("of: offline, budget: {loop_lag_ms: 1.0e-6}", "seed: 0", "client-bound"),
+        ("of: single-stream, samples: 1, timeouts: {drain_s: 0.01}", "video_ms: 700", "interrupted"),
+        ("of: offline", "fault: {http_500: 1.0}", "zero-throughput"),
+    ],
+)
+def test_a_phase_that_cannot_be_trusted_is_an_error_and_certifies_nothing(
+    auditor, caching_suite, audit, behaviour, code
+):
+    text = caching_suite(audit, behaviour)
+    measured = auditor.audit(text.replace("video_ms: 12, ", "") if "video_ms" in behaviour else text)
+
+    assert measured.outcome == "error", measured.report()
+    assert code in codes(measured)
+    assert not (measured.folder / RECORD).exists()
+    assert not (measured.folder / WORDS).exists()
+    assert measured.summary.detail["result"] is None
+
+
+def test_errors_do_not_help_a_caching_server_to_pass(auditor, caching_suite):
+    measured = auditor.audit(caching_suite(OFFLINE, "cache_after: 2, fault: {http_500: 0.3}"))
+
+    assert measured.outcome == "fail"
+    assert codes(measured) == {"audit-failed"}
+    assert measured.measurement.failures["server_error"] > 0
+
+
+def test_errors_make_an_honest_server_fail_by_the_guard(auditor, caching_suite):
+    measured = auditor.audit(caching_suite("of: offline", "fault: {http_500: 0.3}"))
+
+    assert measured.outcome == "fail"
+    assert "Phase incomplete" in json.loads((measured.folder / RECORD).read_text())["reason"]
+
+
+def test_a_phase_cut_off_by_its_own_longest_duration_is_judged_by_the_guard(auditor, caching_suite):
+    load = "load: {pattern: concurrency, concurrency: 1, requests: 40, duration_s: 0.2}"
+    measured = auditor.audit(caching_suite(f"dataset: prompts, {load}"))
+
+    assert measured.outcome == "fail"
+    assert measured.summary.phases[0].issued < 40
+    assert "Phase 'reference'" in measured.report()
+
+
+def test_a_phase_shorter_than_the_declared_minimum_is_unofficial_and_not_extended(auditor, caching_suite):
+    measured = auditor.audit(caching_suite(f"{SINGLE_STREAM}, minimum_duration_s: 600"))
+
+    assert measured.outcome == "pass"
+    assert "unofficial" in labels(measured)
+    assert [phase.issued for phase in measured.summary.phases] == [12, 12]
+
+
+# Refused before the first request.
+
+
+@pytest.mark.parametrize(
+    ("audit", "complaint"),
+    [
+        ("of: offline, sample_index: 40", "rows 0 to 39"),
+        ("of: offline, samples: 41", "41 distinct samples"),
+        ("of: offline, reset_cache: true", "deployment.cache_reset"),
+        ("load: {pattern: concurrency, concurrency: 1, duration_s: 1}", "name 'samples'"),
+    ],
+)
+def test_what_cannot_be_audited_is_refused_before_the_first_request(auditor, caching_suite, audit, complaint):
+    with auditor.session(caching_suite(audit)) as run, pytest.raises(UsageError, match=complaint):
+        run("a")
+
+    assert auditor.requests() == []
+
+
+# Order, and the cache between phases.
+
+TWO_AUDITS = "of: offline}\n  b: {test: output-caching, of: offline, reset_cache: "
+
+
+def test_a_cache_that_an_earlier_point_primed_is_reset_where_the_suite_says_so(auditor, caching_suite):
+    auditor.dataset(rows=24)
+    text = caching_suite(TWO_AUDITS + "true", "cache_after: 2").replace(
+        "  model: m", "  model: m\n  cache_reset: /reset_cache"
+    )
+
+    with auditor.session(text) as run:
+        run("a")
+        measured = run("b")
+
+    assert measured.outcome == "fail", measured.report()
+    assert [reset["status"] for reset in measured.summary.detail["cache_resets"]] == [200, 200]
+    assert "cache-shared" not in labels(measured)
+
+
+def test_samples_that_an_earlier_point_may_have_primed_are_labelled(auditor, caching_suite):
+    auditor.dataset(rows=24)
+
+    with auditor.session(caching_suite(TWO_AUDITS + "false")) as run:
+        first, second = run("a"), run("b")
+
+    assert "cache-shared" not in labels(first)
+    assert "cache-shared" in labels(second)
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [("[audit, eval, perf]", "before the benchmark"), ("[perf, eval, audit]", "after the benchmark")],
+)
+def test_the_order_is_declared_by_the_suite_and_recorded(auditor, caching_suite, order, said):
+    measured = auditor.audit(f"order: {order}\n{caching_suite('of: single-stream, samples: 4')}")
+
+    assert json.loads((measured.folder / RECORD).read_text())["order"] == said
+    assert measured.summary.detail["order"] == said
+
+
+def test_an_audit_leaves_evidence_that_lists_its_files(auditor, caching_suite):
+    measured = auditor.audit(caching_suite("of: single-stream, samples: 4"))
+
+    evidence = json.loads((measured.folder / "evidence.json").read_text())
+    assert {RECORD, WORDS, "summary.json", "phases/reference/phase.json"} <= {
+        file["path"] for file in evidence["files"]
+    }

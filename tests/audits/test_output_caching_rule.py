@@ -1,0 +1,183 @@
+"""The rule of output-caching, on phases made by hand."""
+
+from __future__ import annotations
+
+import pytest
+from audit_runs import SECOND, run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_bench.audits.output_caching import default_threshold, enough, judge, needed
+from pytest_bench.audits.ratio import ratio_interval
+from pytest_bench.workload import Load
+
+
+def verdict(reference, audit, threshold=0.10, **more):
+    return judge(reference, audit, threshold=threshold, sample_index=3, **more)
+
+
+def test_a_repeated_sample_at_the_reference_rate_passes():
+    result = verdict(run(rate=100), run("output_caching", rate=100))
+
+    assert result.passed
+    assert result.lines == ("Performance check pass: True",)
+
+
+def test_a_repeated_sample_far_above_the_reference_rate_fails():
+    result = verdict(run(rate=100), run("output_caching", rate=1000))
+
+    assert not result.passed
+    assert result.lines == ("Performance check pass: False",)
+    assert "answers a repeated request faster than a new one" in result.explanation
+
+
+def test_slower_passes_however_slow():
+    assert verdict(run(rate=100), run("output_caching", rate=1)).passed
+
+
+@pytest.mark.parametrize(
+    ("rate", "threshold", "passed"),
+    [
+        (109.9, 0.10, True),
+        (110.1, 0.10, False),
+        (119.9, 0.20, True),
+        (120.1, 0.20, False),
+        (125.0, 0.25, False),  # 100 x 1.25 is exact in binary: the limit itself fails
+    ],
+)
+def test_the_rate_decides_just_below_and_just_above_the_threshold(rate, threshold, passed):
+    reference = run(requested=1000, seconds=10)
+    audit = run("output_caching", requested=1000, seconds=1000 / rate)
+
+    assert verdict(reference, audit, threshold).passed is passed
+
+
+def test_110_against_100_at_a_tenth_passes_as_it_does_upstream_in_binary_floating_point():
+    # 100 * 1.1 is 110.00000000000001.
+    reference = run(requested=100, seconds=1)
+    audit = run("output_caching", requested=110, seconds=1)
+
+    assert audit.throughput == 110.0
+    assert verdict(reference, audit).passed
+
+
+def test_the_guard_is_exact_where_floating_point_is_not():
+    # 150 x (1 - 0.18) is 123.00000000000001 in binary: upstream would ask for 124.
+    assert 150 * (1.0 - 0.18) > 123
+    assert needed(run(requested=150), 0.18) == 123
+    assert enough(run(requested=150, completed=123), 0.18)
+    assert not enough(run(requested=150, completed=122), 0.18)
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_a_phase_with_too_few_successes_fails_whatever_the_rate(phase):
+    phases = [run(rate=100), run("output_caching", rate=50)]
+    phases[phase] = run(phases[phase].label, requested=100, completed=89, rate=50)
+
+    result = verdict(*phases)
+
+    assert not result.passed
+    assert result.reason.startswith("Phase incomplete: ")
+    assert f"phases/{phases[phase].label}" in result.explanation
+
+
+def test_failed_requests_are_no_part_of_the_rate():
+    full, holed = run(requested=100, seconds=1), run(requested=100, completed=95, seconds=1)
+
+    assert full.throughput == 100
+    assert holed.throughput == 95
+
+
+@given(
+    rates=st.tuples(st.floats(1, 1000), st.floats(1, 1000)),
+    threshold=st.sampled_from([0.05, 0.10, 0.20]),
+    requested=st.integers(20, 300),
+    failed=st.tuples(st.integers(0, 300), st.integers(0, 300)),
+)
+def test_turning_a_success_into_an_instant_error_never_makes_a_pass(rates, threshold, requested, failed):
+    """A phase in which requests fail, and take no time less for it, is at best as good as without."""
+
+    def phases(*lost):
+        return [
+            run(
+                label,
+                requested=requested,
+                completed=max(1, requested - few),
+                seconds=requested / rate,
+            )
+            for label, rate, few in zip(("reference", "output_caching"), rates, lost, strict=True)
+        ]
+
+    whole = verdict(*phases(0, 0), threshold)
+    reference_only = verdict(*phases(failed[0], 0), threshold)
+
+    assert whole.passed or not reference_only.passed
+
+
+def test_the_default_threshold_is_wider_with_one_request_at_a_time():
+    assert default_threshold(Load(pattern="concurrency", concurrency=1)) == 0.20
+    assert default_threshold(Load(pattern="concurrency", concurrency=2)) == 0.10
+    assert default_threshold(Load(pattern="burst", requests=144)) == 0.10
+
+
+def test_single_stream_shows_the_early_stopped_p90_of_64_requests_and_more():
+    shown = verdict(run(requested=64), run("output_caching", requested=64), single_stream=True).details
+    few = verdict(run(requested=63), run("output_caching", requested=63), single_stream=True).details
+
+    assert shown["early_stopping_p90_ns"] == {"reference": 10_000_000, "output_caching": 10_000_000}
+    assert few["early_stopping_p90_ns"] == {"reference": None, "output_caching": None}
+
+
+def test_the_early_stopped_p90_decides_nothing():
+    fast = run("output_caching", requested=64, rate=100)
+    result = verdict(run(requested=64, rate=100), fast, 0.20, single_stream=True)
+
+    assert result.passed
+    assert "early_stopping_p90_ns" not in verdict(run(), run()).details
+
+
+def test_the_interval_of_the_ratio_is_shown_where_both_phases_have_20_completions():
+    assert verdict(run(requested=19), run(requested=100)).intervals == ()
+    assert verdict(run(requested=100), run(requested=19)).details["ratio_interval"] is None
+    (interval,) = verdict(run(requested=20), run(requested=20)).intervals
+    assert (interval.low, interval.high) == pytest.approx((1, 1))
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=20, max_size=80), st.integers(2, 50))
+def test_the_interval_holds_the_ratio_of_mean_gaps_and_turns_over_with_it(gaps, factor):
+    times = [sum(gaps[: place + 1]) for place in range(len(gaps))]
+    fast = [time // factor + place + 1 for place, time in enumerate(times)]
+
+    low, high = ratio_interval(0, fast, (0, times), 0.95)
+    low_back, high_back = ratio_interval(0, times, (0, fast), 0.95)
+
+    assert low <= times[-1] / fast[-1] * (1 + 1e-9)
+    assert high >= times[-1] / fast[-1] * (1 - 1e-9)
+    assert (low, high) == pytest.approx((1 / high_back, 1 / low_back))
+
+
+def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says():
+    numpy = pytest.importorskip("numpy")
+    random = numpy.random.default_rng(7)
+    covered = 0
+    for _ in range(400):
+        reference = numpy.cumsum(random.exponential(SECOND, 60))
+        audit = numpy.cumsum(random.exponential(SECOND / 2, 60))
+        low, high = ratio_interval(0, audit, (0, reference), 0.95)
+        covered += low <= 2 <= high
+
+    assert 0.91 <= covered / 400 <= 0.99
+
+
+def test_the_record_holds_what_upstream_writes_and_more():
+    details = verdict(run(requested=30), run("output_caching", requested=20)).details
+
+    assert {
+        "ref_qps",
+        "audit_qps",
+        "threshold",
+        "ref_completed",
+        "ref_requested",
+        "audit_completed",
+        "audit_requested",
+    } <= details.keys()

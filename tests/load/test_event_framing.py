@@ -1,0 +1,277 @@
+import re
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wire_server import CHUNKED, HEAD
+
+from pytest_bench.api.openai_chat import OpenAIChat
+from pytest_bench.load.connection import Connection
+from pytest_bench.load.deltas import read_deltas
+from pytest_bench.load.exchange import Exchange, settle
+from pytest_bench.load.framing import split_events
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+).map(msgspec.json.encode)
+
+NEWLINES = st.sampled_from([b"\n", b"\r\n", b"\r"])
+
+NOISE = st.sampled_from([b": ping", b":", b"event: message", b"id: 7", b"retry: 10", b"data-ish: x", b"foo"])
+
+
+@st.composite
+def bodies(draw, newlines=NEWLINES):
+    """A legal stream in any framing, and the data of its events."""
+    newline = draw(newlines)
+    events = draw(st.lists(JSON, max_size=6))
+    if draw(st.booleans()):
+        events.append(b"[DONE]")
+    body = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
+    for event in events:
+        body += b"".join(line + newline for line in draw(st.lists(NOISE, max_size=2)))
+        lines = event.split(b",") if draw(st.booleans()) else [event]
+        lines = [line + b"," for line in lines[:-1]] + lines[-1:]
+        body += b"".join(draw(st.sampled_from([b"data: ", b"data:"])) + line + newline for line in lines)
+        body += newline * draw(st.integers(1, 3))
+    return body
+
+
+@st.composite
+def common_bodies(draw):
+    """As nearly every server frames its streams."""
+    events = draw(st.lists(JSON, min_size=1, max_size=6))
+    done = [b"[DONE]"] if draw(st.booleans()) else []
+    return b"".join(b"data: " + event + b"\n\n" for event in events + done)
+
+
+def standard_events(body: bytes) -> list[bytes]:
+    """The algorithm of the WHATWG specification, line by line, written for clarity alone."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    lines = re.split(b"\r\n|\r|\n", body)[:-1]  # what follows the last line end is no line
+    events, data = [], None
+    for line in lines:
+        if not line:
+            if data is not None:
+                events.append(data.removesuffix(b"\n"))
+            data = None
+        elif not line.startswith(b":"):
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                data = (data or b"") + value.removeprefix(b" ") + b"\n"
+    return events
+
+
+def expected(body: bytes) -> tuple[bytes, int, bool]:
+    events = standard_events(body)
+    done = b"[DONE]" in events
+    payloads = events[: events.index(b"[DONE]")] if done else events
+    return b"[%b]" % b",".join(payloads), len(payloads), done
+
+
+@given(bodies() | common_bodies())
+def test_a_stream_in_any_legal_framing_is_split_as_the_standard_says(body):
+    assert split_events(body)[:3] == expected(body)
+
+
+@given(common_bodies(), common_bodies())
+def test_what_follows_done_is_no_part_of_the_stream(body, rest):
+    body += b"data: [DONE]\n\n"
+    assert split_events(body + rest.replace(b"data: [DONE]\n\n", b""))[:3] == expected(body)
+
+
+@given(common_bodies())
+def test_the_common_framing_and_the_same_events_with_a_comment_are_read_alike(body):
+    fast, slow = split_events(body), split_events(b": comment\n" + body)
+    assert fast[:3] == slow[:3]
+    assert fast.ends is None
+    assert len(slow.ends) == slow.size + slow.done
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_last_event_without_its_blank_line_is_no_event(cut):
+    events = split_events(b"data: 1\n\ndata: 2\n\n"[:-cut])
+    assert (events.array, events.size) == (b"[1]", 1)
+
+
+# Arrival of events: which read completed each.
+
+
+class Reader:
+    """Stands where the load worker stands, and never opens a socket."""
+
+    def __init__(self):
+        self.done = []
+
+    def completed(self, connection, exchange, end_ns):
+        self.done.append((exchange, end_ns))
+
+    def broken(self, connection, exchange, failure, *, resend):
+        raise AssertionError(failure)
+
+    def idle_lost(self, connection):
+        raise AssertionError("nothing was idle")
+
+
+class Wire:
+    """A socket that takes everything and is written to by the test."""
+
+    def get_extra_info(self, name):
+        return object() if name == "ssl_object" else None
+
+    def write(self, data):
+        pass
+
+    def abort(self):
+        pass
+
+    def is_closing(self):
+        return False
+
+
+def read_all(reads: list[bytes]) -> tuple[Exchange, int]:
+    """What a connection makes of a response that comes in these reads."""
+    reader = Reader()
+    connection = Connection(reader, 0)
+    connection.connection_made(Wire())
+    exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    connection.send(exchange)
+    for data in reads:
+        connection.data_received(data)
+    if not reader.done:
+        connection.connection_lost(None)
+    [(exchange, end_ns)] = reader.done
+    exchange.stamps[:] = range(1, len(exchange.stamps) + 1)  # the read's number instead of its time
+    return exchange, end_ns
+
+
+def delta(text: str) -> bytes:
+    return msgspec.json.encode(
+        {"id": "c1", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+    )
+
+
+FINISH = b'{"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+
+
+@st.composite
+def responses(draw):
+    """A chat stream as bytes on the wire, cut into chunks and into reads anywhere; and its texts."""
+    texts = draw(st.lists(st.text(min_size=1, max_size=3), min_size=1, max_size=20))
+    payloads = [delta(text) for text in texts] + [FINISH, b"[DONE]"]
+    plain = draw(st.booleans())
+    body, ends = b"", []
+    for payload in payloads:
+        if plain:
+            body += b"data: " + payload + b"\n\n"
+        else:
+            newline = draw(st.sampled_from([b"\n", b"\r\n"]))
+            body += draw(st.sampled_from([b"", b": ping" + newline]))
+            body += draw(st.sampled_from([b"data:", b"data: "])) + payload + newline * 2
+        ends.append(len(body))
+    head, wire, wire_ends = (CHUNKED, b"", []) if draw(st.booleans()) else (HEAD + b"\r\n", b"", [])
+    if head == CHUNKED:
+        anywhere = st.sets(st.integers(1, len(body)), max_size=8)
+        blank_lines = [end - back for end in ends for back in (1, 2)]
+        inside_blank_lines = st.sets(st.sampled_from(blank_lines), min_size=1)
+        cuts = draw(st.just(ends) | anywhere | inside_blank_lines)
+        position = 0
+        for cut in sorted({*cuts, len(body)}):
+            opening = b"%x\r\n" % (cut - position)
+            for end in ends:
+                if position < end <= cut:
+                    wire_ends.append(len(wire) + len(opening) + end - position)
+            wire += opening + body[position:cut] + b"\r\n"
+            position = cut
+        wire += draw(st.sampled_from([b"0\r\n\r\n", b"0\r\nx-trailer: 1\r\n\r\n"]))
+    else:
+        wire, wire_ends = body, ends
+    stream = head + wire
+    wire_ends = [len(head) + end for end in wire_ends]
+    cuts = draw(st.sets(st.integers(1, len(stream) - 1), max_size=12))
+    near = draw(st.sets(st.sampled_from(wire_ends), max_size=6))
+    cuts |= {end + draw(st.integers(-3, 3)) for end in near}
+    edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(stream)), len(stream)]
+    reads = [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return texts, reads, wire_ends
+
+
+@given(responses())
+def test_an_event_arrives_with_the_read_that_completes_it_however_the_packets_were_cut(response):
+    texts, reads, wire_ends = response
+    exchange, _ = read_all(reads)
+    record, text = settle(exchange, seq=0, end_ns=10**6, api=OpenAIChat, streaming=True, texts="keep")
+    assert (record.error_detail, record.outcome) == (None, "succeeded")
+    assert text.content == "".join(texts)
+    arrived, total = [], 0
+    for number, data in enumerate(reads, 1):
+        before, total = total, total + len(data)
+        arrived += [number] * sum(before < end <= total for end in wire_ends)
+    content = arrived[: len(texts)]
+    assert record.first_content_ns == record.first_output_ns == content[0]
+    assert record.last_content_ns == content[-1]
+    assert record.content_gaps_ns == tuple(b - a for a, b in zip(content, content[1:], strict=False))
+
+
+@given(responses())
+def test_the_template_road_gives_what_decoding_every_event_gives(response):
+    _, reads, _ = response
+    exchange, _ = read_all(reads)
+    fast = read_deltas(exchange.body, OpenAIChat)
+    if fast is not None:
+        decoded, done = fast
+        events = split_events(b"".join(exchange.body))
+        assert (decoded, done) == (OpenAIChat.decode_stream(events.array), events.done)
+
+
+def chat(delta, **more) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": None} | more
+    return b"data: " + msgspec.json.encode({"id": "c1", "choices": [choice]}) + b"\n\n"
+
+
+ODD = st.sampled_from(
+    [
+        chat({"role": "assistant"}),
+        chat({"role": "assistant", "content": ""}),
+        chat({"content": ""}),
+        chat({"reasoning_content": "hm"}),
+        chat({"content": "x"}, finish_reason="stop"),
+        chat({"content": "x"}) + chat({"content": "y"}),
+        chat({"content": 'quote " and \\ and \n'}),
+        chat({}, finish_reason="stop"),
+        chat({"content": "x"})[:-1],
+        chat({"content": "x"})[:-2],
+        chat({"content": "x"})[:-2] + b"\r\n\r\n",
+        chat({"content": "x"})[:20],
+        chat({"content": "x"}) + b"\n",
+        b": ping\n\n",
+        b"data: [DONE]\n\n",
+        b"data: [DONE]!\n\n",
+        b'data: {"error":{"message":"no"}}\n\n',
+        b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n',
+        b'data: {"id":"c1","choices":[{"index":0,"delta":{"content":"x","content":"y"},"finish_reason":null}]}\n\n',
+    ]
+)
+
+
+@st.composite
+def nearly_alike(draw):
+    """Pieces of a body, most of them events that differ in their text alone."""
+    texts = draw(st.lists(st.text(min_size=1, max_size=2), min_size=10, max_size=16))
+    parts = [chat({"content": text}) for text in texts]
+    places = st.integers(0, len(parts)) | st.sampled_from([0, 1, len(parts) - 1, len(parts)])
+    for place, odd in draw(st.lists(st.tuples(places, ODD), max_size=4)):
+        parts.insert(place, odd)
+    return parts + draw(st.sampled_from([[], [chat({}, finish_reason="stop"), b"data: [DONE]\n\n"]]))
+
+
+@given(nearly_alike())
+def test_the_template_road_is_left_wherever_it_would_give_another_answer(parts):
+    fast = read_deltas(parts, OpenAIChat)
+    if fast is not None:
+        decoded, done = fast
+        events = split_events(b"".join(parts))
+        assert (decoded, done) == (OpenAIChat.decode_stream(events.array), events.done)

@@ -1,0 +1,30 @@
+"""The documentation says what the code says, and its links lead somewhere."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["metrics.md", "suites.md", "command-line.md"])
+def test_a_reference_page_says_what_the_code_says(name):
+    page = generator().PAGES[name]()
+    assert (DOCS / "reference" / name).read_text() == page, "run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(path):
+    for target in LINK.findall(path.read_text()):
+        assert (path.parent / target).exists(), f"{path.name} links to {target}"
