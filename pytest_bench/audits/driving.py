@@ -61,7 +61,7 @@ def drive_phases(
     if driven.problems:
         return driven
     for phase, result in zip(phases, driven.results, strict=True):
-        counted = count_phase(bench, point, deployment, result) if phase.count_tokens else None
+        counted = count_phase(bench, point, deployment.plan, result) if phase.count_tokens else None
         driven.runs[phase.label] = read_run(phase, result, None if counted is None else counted.tokens)
         if counted is not None:
             driven.problems += counted.problems

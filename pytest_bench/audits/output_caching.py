@@ -188,7 +188,7 @@ def _rates(
     reference: Run, audit: Run, sample_index: int, ratio: float, interval: tuple[float, float] | None
 ) -> str:
     sure = (
-        "too few requests for an interval"
+        "no interval: too few requests, or all of them at once"
         if interval is None
         else f"{CONFIDENCE:.0%} interval {interval[0]:.4g} to {interval[1]:.4g}"
     )

@@ -19,7 +19,10 @@ _FEWEST = 2 * _BATCHES
 def ratio_interval(
     started_ns: int, completions_ns: Sequence[int], over: tuple[int, Sequence[int]], confidence: float
 ) -> tuple[float, float] | None:
-    """Two-sided interval of one phase's rate of completion over another's; None for fewer than 20 in either.
+    """Two-sided interval of one phase's rate of completion over another's.
+
+    None for fewer than 20 completions in either phase, and where half of its time passed within a tenth of
+    them: answers that come in one wave are one observation, not many.
 
     A rate is one over the mean gap between completions. Gaps of requests in flight together depend on each
     other, so the mean and its error come from 10 batches of consecutive gaps (Law, Simulation Modeling and
@@ -45,8 +48,10 @@ def _batched(started_ns: int, completions_ns: Sequence[int]) -> tuple[float, flo
     if len(completions_ns) < _FEWEST:
         return None
     gaps = np.diff(np.asarray([started_ns, *completions_ns], dtype=np.float64))
-    means = np.array([batch.mean() for batch in np.array_split(gaps, _BATCHES)])
-    mean = float(gaps.mean())
-    if mean <= 0:
+    batches = np.array_split(gaps, _BATCHES)
+    total = float(gaps.sum())
+    if max(float(batch.sum()) for batch in batches) >= total / 2:
         return None
-    return mean, float(means.var(ddof=1)) / _BATCHES / mean**2
+    mean = total / gaps.size
+    spread = float(np.var([batch.mean() for batch in batches], ddof=1))
+    return mean, spread / _BATCHES / mean**2

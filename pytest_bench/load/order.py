@@ -1,9 +1,10 @@
 """Which sample the i-th request takes: a pure function of i, so that any load worker can ask it.
 
-Shuffling is a keyed permutation that needs no table (a four-round Feistel network over the next even
-number of bits, walking in cycles past values that are out of range; Black and Rogaway, "Ciphers with
-Arbitrary Finite Domains", 2002). Every `count` requests use every sample once; each pass over the samples
-is shuffled anew. Mixing is splitmix64's finaliser (Steele, Lea and Flood, 2014).
+Every `count` requests use every sample once; each pass over the samples is shuffled anew. Shuffling is a
+keyed permutation that needs no table (a Feistel network over the next even number of bits, walking in cycles
+past values that are out of range; Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). Few
+samples are shuffled as a table instead (Fisher and Yates): networks of a few bits reach some orders more
+often than others. Mixing is splitmix64's finaliser (Steele, Lea and Flood, 2014).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pytest_bench.workload import SampleOrder
 
 _MASK = (1 << 64) - 1
 _ROUNDS = 4
+_FEW = 64
 
 
 def sample_function(order: SampleOrder) -> Callable[[int], int]:
@@ -50,16 +52,47 @@ def _shuffled(first: int, count: int, seed: int) -> Callable[[int], int]:
     return sample
 
 
-def _permute(value: int, count: int, keys: list[int]) -> int:
-    half = max(1, ((count - 1).bit_length() + 1) // 2)
+Shuffle = Callable[[int, int], Callable[[int], int]]
+"""Of so many values and a key, a bijection."""
+
+
+def _shuffled(order: SampleOrder, shuffle: Shuffle) -> Callable[[int], int]:
+    first, count, key = order.first, order.count, _mix(order.seed)
+    current, place = 0, shuffle(count, key)
+
+    def sample(i: int) -> int:
+        nonlocal current, place
+        number, position = divmod(i, count)
+        if number != current:
+            current, place = number, shuffle(count, key + number)
+        return first + place(position)
+
+    return sample
+
+
+def _table(count: int, key: int) -> Callable[[int], int]:
+    table = list(range(count))
+    for last in range(count - 1, 0, -1):
+        other = _mix(_mix(key) + last) % (last + 1)
+        table[last], table[other] = table[other], table[last]
+    return table.__getitem__
+
+
+def _network(count: int, key: int) -> Callable[[int], int]:
+    half = ((count - 1).bit_length() + 1) // 2
     mask = (1 << half) - 1
-    while True:
-        left, right = value >> half, value & mask
-        for round_key in keys:
-            left, right = right, left ^ (_mix(right ^ round_key) & mask)
-        value = left << half | right
-        if value < count:
-            return value
+    keys = [_mix(key * _ROUNDS + number) for number in range(_ROUNDS)]
+
+    def permute(value: int) -> int:
+        while True:
+            left, right = value >> half, value & mask
+            for round_key in keys:
+                left, right = right, left ^ (_mix(right ^ round_key) & mask)
+            value = left << half | right
+            if value < count:
+                return value
+
+    return permute
 
 
 def _mix(value: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -10,9 +10,10 @@ from pytest_bench.bounds import Bound
 from pytest_bench.endpoints.actions import reset_cache
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics.definitions import open_loop_name
-from pytest_bench.metrics.measurement import Window
+from pytest_bench.metrics.measurement import Measurement, Window
+from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
-from pytest_bench.running.counting import count_phase
+from pytest_bench.running.counting import Counted, count_phase
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import conclude, measure_phase, untrustworthy, with_errors
@@ -20,6 +21,7 @@ from pytest_bench.running.phases import DeclaredPhase, drive
 from pytest_bench.running.samples import Share, share_out
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.judge import judge
+from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.workload import OPEN_LOOP, SampleOrder
 
 MEASURED = "measured"
@@ -41,22 +43,39 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
     phases = list(_phases(point, share))
     results = drive(bench, point, deployment, phases)
     measured = results[-1]
-    counted = count_phase(bench, point, deployment, measured)
-    bounds = tuple(bounds_of(point))
-    measurement = measure_phase(deployment, measured, point.load, counted, rows, slo=point.slo, bounds=bounds)
-    judgement = with_errors(
-        judge(bounds, measurement),
-        [*untrustworthy(results), *counted.problems],
-        list(_labels(bench, point, deployment, share, measurement.phase)),
-    )
+    counted = count_phase(bench, point, deployment.plan, measured)
+    measurement, judgement = assess(bench, point, results, counted)
     return conclude(
         bench,
         point,
         deployment,
-        judgement=judgement,
+        judgement=with_errors(
+            judgement, (), list(_labels(bench, point, deployment, share, measurement.phase))
+        ),
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
+    )
+
+
+def assess(
+    bench: Bench, point: Point, results: Sequence[PhaseResult], counted: Counted
+) -> tuple[Measurement, Judgement]:
+    """Measure the last of a point's phases and judge it. The same logs give the same answer, whenever."""
+    if point.load is None or point.dataset is None:
+        raise UsageError(f"{point.origin}: a performance point needs a load and a dataset")
+    bounds = tuple(bounds_of(point))
+    measurement = measure_phase(
+        bench.plan.deployments[point.suite],
+        results[-1],
+        point.load,
+        counted,
+        bench.dataset(point.suite, point.dataset).rows,
+        slo=point.slo,
+        bounds=bounds,
+    )
+    return measurement, with_errors(
+        judge(bounds, measurement), [*untrustworthy(results[-1:]), *counted.problems]
     )
 
 

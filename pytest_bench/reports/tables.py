@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich import box
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.running.summary import Summary
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.verdict import PointVerdict
@@ -160,3 +161,20 @@ def _short(value: float) -> str:
     if value == 0 or abs(value) >= 1000:
         return f"{value:.0f}"
     return f"{value:#.3g}".rstrip(".")
+
+
+def side_by_side(title: str, measurements: Mapping[str, Measurement | None], metrics: Sequence[str]) -> Table:
+    """Some metrics of several measurements, a column each."""
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("metric", no_wrap=True)
+    for name in measurements:
+        table.add_column(name, justify="right", no_wrap=True)
+    for metric in metrics:
+        table.add_row(
+            metric,
+            *(
+                NOTHING if item is None else quantity(item.value(metric), item.unit(metric))
+                for item in measurements.values()
+            ),
+        )
+    return table

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_bench.api import Chat
+from pytest_bench.api import Api, Chat
 from pytest_bench.load.log import read_records
 from pytest_bench.metrics.measure import NO_TOKENIZER
 from pytest_bench.metrics.token_counts import TokenCount, TokenCounts
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.bench import Bench
-from pytest_bench.running.deployment import Deployment
-from pytest_bench.suite.plan import Point
+from pytest_bench.running.bench import Bench, load_api
+from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.tokens import counting
 from pytest_bench.tokens.counts import COUNTS_LOG, read_counts
 from pytest_bench.tokens.tokenizer import Tokenizer
@@ -36,37 +35,43 @@ class Counted:
     """Why the counts are not all there."""
 
 
-def count_phase(bench: Bench, point: Point, deployment: Deployment, result: PhaseResult) -> Counted:
+def count_phase(
+    bench: Bench, point: Point, deployment: DeploymentPlan, result: PhaseResult, *, output: Path | None = None
+) -> Counted:
     """Count what a phase sent and received with the deployment's tokenizer, where it names one.
 
-    Texts that stay uncounted are a problem, and then there are no counts at all. Raises `TokensError` where the
-    tokenizer cannot be loaded or its back end proves wrong.
+    `output` is the counts log to write, where it is not the phase's own. Texts that stay uncounted are a
+    problem, and then there are no counts at all. Raises `TokensError` where the tokenizer cannot be loaded or
+    its back end proves wrong.
     """
-    tokenizer = bench.tokenizer(deployment.plan)
+    tokenizer = bench.tokenizer(deployment)
     if tokenizer is None or point.dataset is None:
         return Counted(tokens=None, absent=NO_TOKENIZER, evidence=None)
     folder = Path(result.folder)
+    counts_log = output or folder / COUNTS_LOG
+    api = load_api(deployment)
     rows = bench.dataset(point.suite, point.dataset).rows
     used = {record.sample_index for record in read_records(folder, torn=not result.complete)}
     done = counting.count_phase(
         tokenizer,
         folder,
-        inputs={sample: _input(deployment, tokenizer, rows[sample]) for sample in sorted(used)},
-        timeout_s=deployment.plan.tokens.counting_timeout_s,
+        inputs={sample: _input(api, tokenizer, rows[sample]) for sample in sorted(used)},
+        output=counts_log,
+        timeout_s=deployment.tokens.counting_timeout_s,
     )
     evidence = dict(tokenizer.evidence())
     evidence |= {"verified": done.verified, "elapsed_ns": done.elapsed_ns, "outcome": done.outcome}
-    if isinstance(deployment.api.prompt(rows[0]), Chat) and tokenizer.chat_template is None:
+    if isinstance(api.prompt(rows[0]), Chat) and tokenizer.chat_template is None:
         evidence["input_rule"] = NO_CHAT_TEMPLATE
     if not done.complete:
         return Counted(
             tokens=None, absent="counting did not finish", evidence=evidence, problems=_problems(done)
         )
-    return Counted(tokens=TokenCounts(_joined(folder)), absent="", evidence=evidence)
+    return Counted(tokens=TokenCounts(_joined(folder, counts_log)), absent="", evidence=evidence)
 
 
-def _joined(folder: Path) -> Iterator[TokenCount]:
-    counts = read_counts(folder / COUNTS_LOG)
+def _joined(folder: Path, counts_log: Path) -> Iterator[TokenCount]:
+    counts = read_counts(counts_log)
     for record in read_records(folder, torn=True):
         output = counts.outputs.get(record.request_id)
         yield TokenCount(
@@ -89,9 +94,9 @@ def _problems(done: counting.CountingResult) -> tuple[Reason, ...]:
     )
 
 
-def _input(deployment: Deployment, tokenizer: Tokenizer, row: Mapping[str, Any]) -> str | Sequence[int]:
+def _input(api: Api, tokenizer: Tokenizer, row: Mapping[str, Any]) -> str | Sequence[int]:
     """What a row sends, as the server's tokenizer sees it."""
-    prompt = deployment.api.prompt(row)
+    prompt = api.prompt(row)
     if not isinstance(prompt, Chat):
         return prompt
     template = tokenizer.chat_template

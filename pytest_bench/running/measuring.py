@@ -21,14 +21,14 @@ from pytest_bench.running.counting import Counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.summary import DatasetUsed, Summary
-from pytest_bench.suite.plan import Point
+from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.evidence import write_evidence
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
 from pytest_bench.workload import Load
 
 
 def measure_phase(
-    deployment: Deployment,
+    deployment: DeploymentPlan,
     result: PhaseResult,
     load: Load,
     counted: Counted,
@@ -96,6 +96,9 @@ def conclude(
     """Write the summary and then the evidence; nothing may be written to the point's folder afterwards."""
     folder = bench.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
+    if point.texts != "keep":
+        for texts in folder.glob("phases/*/texts.*.jsonl"):
+            texts.unlink()
     digest = bench.plan.point_digest(point)
     dataset = None if point.dataset is None else bench.dataset(point.suite, point.dataset)
     summary = Summary(
@@ -123,8 +126,8 @@ def _relative(phase: PhaseResult, folder: Path) -> PhaseResult:
     return msgspec.structs.replace(phase, folder=str(Path(phase.folder).relative_to(folder)))
 
 
-def _asked_output_tokens(deployment: Deployment, rows: Sequence[Any]) -> int | dict[int, int] | None:
-    asked = deployment.plan.parameters.get("max_tokens")
+def _asked_output_tokens(deployment: DeploymentPlan, rows: Sequence[Any]) -> int | dict[int, int] | None:
+    asked = deployment.parameters.get("max_tokens")
     by_row = {number: row["max_tokens"] for number, row in enumerate(rows) if "max_tokens" in row}
     if not by_row:
         return asked if isinstance(asked, int) else None
@@ -133,6 +136,6 @@ def _asked_output_tokens(deployment: Deployment, rows: Sequence[Any]) -> int | d
     return by_row
 
 
-def _video_seconds(deployment: Deployment) -> float | None:
-    seconds = deployment.plan.parameters.get("seconds")
+def _video_seconds(deployment: DeploymentPlan) -> float | None:
+    seconds = deployment.parameters.get("seconds")
     return float(seconds) if isinstance(seconds, int | float) else None

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from pytest_bench.errors import EvidenceError, TokensError
-from pytest_bench.lines import decode_line, encode_line, is_mark
+from pytest_bench.lines import check_line, decode_line, encode_line, is_mark
 from pytest_bench.records import TextRecord
 from pytest_bench.tokens.backends import Backend
 from pytest_bench.tokens.counts import TEXT_KINDS, OutputTokens
@@ -91,9 +91,9 @@ def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
     positions: list[int] = []
     for position, line in enumerate(lines):
         try:
-            payload = decode_line(line)
-            if not is_mark(payload):
-                records.append(decode(payload))
+            check_line(line)
+            if not is_mark(line):
+                records.append(decode(line))
                 positions.append(position)
         except (EvidenceError, msgspec.MsgspecError) as error:
             failures.append(f"{task.path}: byte {offsets[position]}: {error}")

@@ -143,7 +143,13 @@ def test_the_interval_of_the_ratio_is_shown_where_both_phases_have_20_completion
     assert (interval.low, interval.high) == pytest.approx((1, 1))
 
 
-@given(st.lists(st.integers(1, 10**9), min_size=20, max_size=80), st.integers(2, 50))
+def test_answers_that_come_in_one_wave_have_no_interval():
+    wave = [SECOND + number for number in range(100)]
+
+    assert ratio_interval(0, wave, (0, wave), 0.95) is None
+
+
+@given(st.lists(st.integers(10**8, 10**9), min_size=20, max_size=80), st.integers(2, 50))
 def test_the_interval_holds_the_ratio_of_mean_gaps_and_turns_over_with_it(gaps, factor):
     times = [sum(gaps[: place + 1]) for place in range(len(gaps))]
     fast = [time // factor + place + 1 for place, time in enumerate(times)]

@@ -1,0 +1,190 @@
+"""A folder of suites that a test may spoil, and pytest run on it as anybody would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+INI = """
+[pytest]
+required_plugins = pytest-inference-bench
+addopts = -p no:cacheprovider -p no:hypothesispytest -p no:anyio
+"""
+
+SUITE = """
+suite: tiny
+deployment:
+  api: openai-chat
+  model: simulated
+  endpoint: ${ENDPOINT:-}
+  simulator: {ttft_ms: 1, itl_ms: 0.1, output_tokens: 2}
+  ready_timeout_s: 1
+datasets:
+  prompts: {path: data/prompts.jsonl}
+perf:
+"""
+
+POINT = """
+  %s:
+    dataset: prompts
+    load: {pattern: concurrency, concurrency: 1, requests: 2}
+    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    timeouts: {request_s: 10}
+    bounds: {request_latency.p99: "<= 60s"}
+"""
+
+TEST_PERF = """
+import pytest
+
+
+@pytest.mark.points("perf")
+def test_perf(run_load):
+    run_load().require()
+"""
+
+ONE, TWO = "tiny/perf/one", "tiny/perf/two"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one call of pytest left behind."""
+
+    status: int
+    """Exit status."""
+    verdict: dict | None
+    """`verdict.json`; None where there is none."""
+    junit: dict[str, str] | None
+    """Outcome of each case by class name and name: pass, failure, error or skipped; None without a file."""
+    junit_text: str
+    output: str
+    """Standard output and error."""
+    results: Path
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        return {point["id"]: point["outcome"] for point in self.verdict["points"]}
+
+    def reasons(self, point: str) -> list[str]:
+        """Codes of the reasons of a point."""
+        (found,) = [item for item in self.verdict["points"] if item["id"] == point]
+        return [reason["code"] for reason in found["reasons"]]
+
+    @property
+    def faults(self) -> list[str]:
+        return [fault["code"] for fault in self.verdict["faults"]]
+
+    def require(self, status: int, verdict: str, **outcomes: str) -> None:
+        """Exit status, verdict and JUnit file, each on its own; `outcomes` by name of the point."""
+        told = self.output
+        assert self.status == status, told
+        assert self.verdict is not None, told
+        assert self.verdict["status"] == verdict, (self.verdict["faults"], self.verdict["points"], told)
+        expected = {f"tiny/perf/{name}": outcome for name, outcome in outcomes.items()}
+        assert self.outcomes == expected, (self.verdict["points"], told)
+        cases = {f"tiny.perf::{name}": CASES[outcome] for name, outcome in expected.items()}
+        if self.verdict["faults"]:
+            cases["session::integrity"] = "error"
+        points = {name: case for name, case in self.junit.items() if name.startswith(("tiny.", "session::"))}
+        assert points == cases, self.junit_text
+        assert (status == 0) == all(case == "pass" for case in self.junit.values()), self.junit_text
+
+
+CASES = {"pass": "pass", "fail": "failure", "inconclusive": "failure", "error": "error", "missing": "error"}
+"""How JUnit says what a point came to."""
+
+
+@dataclass
+class BenchFolder:
+    """`bench/` with a suite and its test file, and what it takes to run it."""
+
+    root: Path
+    endpoint: str
+    runtime: Path
+    """Where leases lie, so that tests wait for nobody else's."""
+    points: tuple[str, ...] = ("one", "two")
+    environ: dict[str, str] = field(default_factory=dict)
+    _runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.write("pytest.ini", INI)
+        self.write("bench/tiny.yaml", SUITE + "".join(POINT % name for name in self.points))
+        self.write("bench/test_perf.py", TEST_PERF)
+        rows = (json.dumps({"prompt": f"Tell me about number {number}."}) for number in range(40))
+        self.write("bench/data/prompts.jsonl", "\n".join(rows))
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the folder; `text` is dedented."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return path
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace `old`, which must be there."""
+        text = (self.root / name).read_text(encoding="utf-8")
+        assert old in text, text
+        (self.root / name).write_text(text.replace(old, new), encoding="utf-8")
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        own = {"ENDPOINT": self.endpoint, "XDG_RUNTIME_DIR": str(self.runtime), "COLUMNS": "200"}
+        return {**kept, **own, **self.environ}
+
+    def command(self, *args: str, results: Path | None) -> list[str]:
+        where = () if results is None else ("--results", str(results))
+        asked = args if any(not arg.startswith("-") and "bench" in arg for arg in args) else ("bench", *args)
+        return [sys.executable, "-m", "pytest", *asked, *where]
+
+    def run(self, *args: str, results: str | None = "", python: tuple[str, ...] = (), prefix: tuple[str, ...] = ()) -> Ran:
+        """Run pytest on the folder. `results` names the results folder; None leaves the option out."""
+        self._runs += 1
+        named = None if results is None else self.root / (results or f"results-{self._runs}")
+        command = self.command(*args, results=named)
+        command[1:1] = python
+        done = subprocess.run(
+            [*prefix, *command],
+            cwd=self.root,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return self.read(done.returncode, done.stdout + done.stderr, named or self.root / "results" / "latest", args)
+
+    def read(self, status: int, output: str, results: Path, args: tuple[str, ...] = ()) -> Ran:
+        """What a call that has ended left in its results folder."""
+        named = [arg.partition("=")[2] for arg in args if arg.startswith("--junitxml=")]
+        junit = self.root / named[0] if named else results / "junit.xml"
+        verdict = results / "verdict.json"
+        return Ran(
+            status=status,
+            verdict=json.loads(verdict.read_text()) if verdict.is_file() else None,
+            junit=read_junit(junit) if junit.is_file() else None,
+            junit_text=junit.read_text() if junit.is_file() else "",
+            output=output,
+            results=results,
+        )
+
+
+def read_junit(path: Path) -> dict[str, str]:
+    """Outcome of each case; the file's own counts must agree with its cases."""
+    suite = ET.parse(path).getroot().find("testsuite")
+    outcomes: dict[str, str] = {}
+    for case in suite.findall("testcase"):
+        tags = [child.tag for child in case if child.tag in {"failure", "error", "skipped"}]
+        assert len(tags) <= 1, ET.tostring(case)
+        name = f"{case.get('classname')}::{case.get('name')}"
+        assert name not in outcomes, name
+        outcomes[name] = tags[0] if tags else "pass"
+    counted = [list(outcomes.values()).count(tag) for tag in ("failure", "error", "skipped")]
+    assert [int(suite.get(name)) for name in ("failures", "errors", "skipped")] == counted
+    assert int(suite.get("tests")) == len(outcomes)
+    return outcomes
