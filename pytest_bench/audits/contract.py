@@ -172,6 +172,8 @@ class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
     """Of `verify_<TEST>.txt`, in the words that MLPerf's checkers look for."""
     details: dict[str, object] = {}
     """What else `audit_<test>.json` holds."""
+    shown: tuple[tuple[str, str], ...] = ()
+    """What a table shows of it: headings, each with a short text."""
     metrics: dict[str, Metric] = {}
     intervals: tuple[Interval, ...] = ()
 

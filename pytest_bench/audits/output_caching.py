@@ -157,6 +157,16 @@ def judge(
         ),
         lines=(f"Performance check pass: {passed}",),
         details=details,
+        shown=(
+            ("reference\nreq/s", f"{reference.throughput:.4g}"),
+            ("one sample\nreq/s", f"{audit.throughput:.4g}"),
+            ("ratio", f"{ratio:.4g}"),
+            (
+                f"{CONFIDENCE:.0%}\ninterval",
+                "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}",
+            ),
+            ("limit", f"< {1 + threshold:.4g}"),
+        ),
         metrics={
             "reference_request_throughput": _scalar("requests/s", reference.throughput),
             "audit_request_throughput": _scalar("requests/s", audit.throughput),

@@ -68,6 +68,8 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
         detail={
             "test": audit.id,
             "order": order,
+            "shown": [] if result is None else [*result.shown, ("ran", order)],
+            "explanation": "" if result is None else result.explanation,
             "result": msgspec.to_builtins(result),
             "cache_resets": msgspec.to_builtins(driven.resets),
         },

@@ -34,22 +34,7 @@ def sample_function(order: SampleOrder) -> Callable[[int], int]:
             index = order.index
             return lambda _: index
         case "without_replacement":
-            return _shuffled(first, count, _mix(seed))
-
-
-def _shuffled(first: int, count: int, seed: int) -> Callable[[int], int]:
-    keys: list[int] = []
-    keys_of = -1
-
-    def sample(i: int) -> int:
-        nonlocal keys, keys_of
-        turn, place = divmod(i, count)
-        if turn != keys_of:
-            keys_of = turn
-            keys = [_mix((seed + turn) * _ROUNDS + number) for number in range(_ROUNDS)]
-        return first + _permute(place, count, keys)
-
-    return sample
+            return _shuffled(order, _table if count <= _FEW else _network)
 
 
 Shuffle = Callable[[int, int], Callable[[int], int]]

@@ -27,9 +27,13 @@ _NAMES_SHOWN = 4
 def write_summary(reporter: pytest.TerminalReporter, session: Session, verdict: Verdict) -> None:
     """Write the end of a session."""
     reporter.section("inference bench")
-    for table in tables([Row(point, _summary(session, point)) for point in verdict.points]):
+    rows = [Row(point, _summary(session, point)) for point in verdict.points]
+    for table in tables(rows):
         for line in render(table, colour=reporter.hasmarkup):
             reporter.write_line(line)
+    for row in rows:
+        if row.summary is not None and (explanation := row.summary.detail.get("explanation")):
+            reporter.write_line(f"{row.point.id}: {printable(str(explanation))}")
     _write_what_is_red(reporter, verdict)
     good = verdict.status == "pass"
     reporter.write("verdict: ")

@@ -120,8 +120,10 @@ def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
 
 
 def _audit_table(rows: Sequence[Row]) -> Table:
-    """Whatever an audit puts into `detail["shown"]`: a short text for each heading."""
-    shown = [(row.summary.detail.get("shown", {}) if row.summary else {}) for row in rows]
+    """Whatever an audit puts into `detail["shown"]`: headings, each with a short text."""
+    shown: list[dict[str, str]] = [
+        dict(row.summary.detail.get("shown", ())) if row.summary else {} for row in rows
+    ]
     headings = list(dict.fromkeys(heading for cells in shown for heading in cells))
     table = _table("audit", headings)
     for row, cells in zip(rows, shown, strict=True):

