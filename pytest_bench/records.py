@@ -70,6 +70,8 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     response_bytes: int = 0
     resent: bool = False
     """Re-sent once because a reused connection was reset before any response byte."""
+    polls: int = 0
+    """How often a job was asked for after it had been accepted; latencies are late by up to one poll interval."""
 
 
 class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):

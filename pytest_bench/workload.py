@@ -126,6 +126,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     workers: int | None = None
     """Number of load workers; None lets the engine choose."""
     texts: TextPolicy = "keep"
+    poll_interval_s: float = 1.0
+    """How long to wait before asking again for a job that an API answers with."""
 
     def __repr__(self) -> str:
         """Names of the headers, never their values: one of them may be a key."""

@@ -96,6 +96,9 @@ class Api(Protocol):
     """JSON in front of the text of an event that only adds to the output, as in `"content":"`; streams of
     such events are then read several times faster. None where events are not independent of each other."""
 
+    polls: ClassVar[bool]
+    """Whether an answer may be a job to ask for again, see `pending`."""
+
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
         """The JSON body of one request. Raises `UsageError` for a row it cannot express."""
@@ -111,3 +114,10 @@ class Api(Protocol):
     @staticmethod
     def decode_body(body: bytes, content_type: str) -> Decoded:
         """Read a response that was not streamed. Raises `Malformed`."""
+
+    @staticmethod
+    def pending(body: bytes) -> str | None:
+        """Where to ask again, below the endpoint, while `body` is a job that runs yet; None for any other answer.
+
+        Only asked of an API that `polls`. Raises `Malformed`.
+        """

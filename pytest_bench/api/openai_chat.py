@@ -67,6 +67,7 @@ class OpenAIChat:
     )
     required: ClassVar[frozenset[str]] = frozenset({"prompt", "messages"})
     delta_key: ClassVar[bytes | None] = b'"content":"'
+    polls: ClassVar[bool] = False
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
@@ -149,6 +150,11 @@ class OpenAIChat:
                 decoded.reasoning = choice.message.reasoning_content or choice.message.reasoning or ""
                 decoded.tool_calls = _tool_text(choice.message.tool_calls or [])
         return decoded
+
+    @staticmethod
+    def pending(body: bytes) -> str | None:  # noqa: ARG004 # answers are never jobs
+        """Nothing: an answer is final."""
+        return None
 
 
 def _tool_text(calls: list[_ToolCall]) -> str:

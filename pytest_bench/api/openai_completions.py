@@ -48,6 +48,7 @@ class OpenAICompletions:
     )
     required: ClassVar[frozenset[str]] = frozenset({"prompt"})
     delta_key: ClassVar[bytes | None] = b'"text":"'
+    polls: ClassVar[bool] = False
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
@@ -109,6 +110,11 @@ class OpenAICompletions:
             decoded.finish_reason = choice.finish_reason
             decoded.token_ids = choice.token_ids or []
         return decoded
+
+    @staticmethod
+    def pending(body: bytes) -> str | None:  # noqa: ARG004 # answers are never jobs
+        """Nothing: an answer is final."""
+        return None
 
 
 def _prompt(prompt: object) -> str | Sequence[int]:

@@ -76,6 +76,7 @@ class SGLang:
     )
     required: ClassVar[frozenset[str]] = frozenset({"text", "input_ids", "prompt"})
     delta_key: ClassVar[bytes | None] = None
+    polls: ClassVar[bool] = False
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
@@ -148,6 +149,11 @@ class SGLang:
         decoded = Decoded(content=answer.text or "")
         _conclude(decoded, [answer])
         return decoded
+
+    @staticmethod
+    def pending(body: bytes) -> str | None:  # noqa: ARG004 # answers are never jobs
+        """Nothing: an answer is final."""
+        return None
 
 
 def _input(row: Mapping[str, Any]) -> dict[str, Any]:

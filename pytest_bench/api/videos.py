@@ -90,6 +90,7 @@ class Videos:
     columns: ClassVar[Mapping[str, str]] = MappingProxyType(_MEANINGS)
     required: ClassVar[frozenset[str]] = frozenset({"prompt"})
     delta_key: ClassVar[bytes | None] = None
+    polls: ClassVar[bool] = True
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

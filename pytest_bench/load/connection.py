@@ -137,7 +137,8 @@ class Connection(asyncio.Protocol):
                 return
             if written < len(request):
                 self.transport.write(request[written:])
-        exchange.sent_ns = monotonic_ns()
+        if exchange.sent_ns is None:
+            exchange.sent_ns = monotonic_ns()
 
     def discard(self) -> None:
         """Close at once; nobody is told."""

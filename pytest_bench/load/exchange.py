@@ -37,6 +37,7 @@ class Exchange:
         "endpoint",
         "index",
         "phase",
+        "polls",
         "reads",
         "request",
         "request_id",
@@ -67,6 +68,7 @@ class Exchange:
         self.connect_ns: int | None = None
         self.connection: Connection | None = None
         self.resent = False
+        self.polls = 0
         self.restart()
 
     def restart(self) -> None:
@@ -143,6 +145,7 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
         request_bytes=len(exchange.request),
         response_bytes=sum(map(len, exchange.reads)),
         resent=exchange.resent,
+        polls=exchange.polls,
     )
 
 

@@ -126,7 +126,7 @@ class Supervisor:
     def __enter__(self) -> Self:
         try:
             for setup in self._setups:
-                child = _Child(setup, (setup.board, *setup.cursors))
+                child = _Child(setup, (setup.board, *setup.cursors, *setup.indices))
                 self._children.append(child)
                 self._selector.register(child, selectors.EVENT_READ, child)
         except BaseException:

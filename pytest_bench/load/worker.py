@@ -14,27 +14,22 @@ import resource
 import signal
 import sys
 import time
-import zlib
 from collections import deque
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import uvloop
 
-from pytest_bench.api import Api
+from pytest_bench.api import Api, Malformed
 from pytest_bench.load.board import Board, Cell
 from pytest_bench.load.bodies import Bodies
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.exchange import Exchange, Failure, Settled, abandoned, settle
 from pytest_bench.load.legs import Leg, Notice, Order, WorkerSetup
-from pytest_bench.load.log import PhaseLog
-from pytest_bench.load.order import sample_function
 from pytest_bench.load.pacing import ClosedLoop, OpenLoop, Pacer
+from pytest_bench.load.phase import Phase
 from pytest_bench.load.pool import ConnectionPool, OutOfDescriptors
-from pytest_bench.load.tally import Tally
 from pytest_bench.load.timer import precise_timer
-from pytest_bench.workload import PhaseSpec, RunSpec
 
 _BEAT_NS = 10_000_000
 _BEATS_PER_SWEEP = 5
@@ -42,23 +37,10 @@ _BEATS_PER_FLUSH = 50
 _SETTLING_NS = 100_000
 _MOST_UNSETTLED = 32
 _PAUSE_AFTER_REFUSAL_S = 0.05
+_ACCEPTED = frozenset({200, 201, 202})
 _OPEN_LOOP_CONNECTIONS = 64
 _CLOSING_NS = 60_000_000_000
 """How long writing the logs to the disk may take: nothing beats meanwhile."""
-
-
-class Phase:
-    """One phase as this load worker sees it."""
-
-    def __init__(self, run: RunSpec, spec: PhaseSpec, worker: int) -> None:
-        prefix = f"{run.nonce[:8]}-{zlib.crc32(f'{run.point}/{spec.label}'.encode()):08x}-"
-        self.heads = [_head(run, number, prefix) for number in range(len(run.targets))]
-        self.id_prefix = prefix
-        self.sample_of = sample_function(spec.samples)
-        self.tally = Tally(worker)
-        self.seq = 0
-        facts = {"nonce": run.nonce, "point": run.point, "phase": spec.label}
-        self.log = PhaseLog(Path(spec.folder), worker, facts)
 
 
 class LoadWorker:
@@ -70,10 +52,12 @@ class LoadWorker:
         self._setup = setup
         self._run = run
         self._loop = loop
-        self._bodies = Bodies(run.bodies)
         module, _, attribute = run.api.partition(":")
         self._api: Api = getattr(importlib.import_module(module), attribute)
-        self._phases = [Phase(run, spec, setup.worker) for spec in run.phases]
+        bodies = Bodies(run.bodies)
+        self._phases = [
+            Phase(run, number, setup.worker, self._api, bodies) for number in range(len(run.phases))
+        ]
         self._board = Board(setup.board, legs=len(setup.legs), workers=setup.workers, phases=len(run.phases))
         self._pool = ConnectionPool(self, run.targets, run.timeouts.connect_s)
         self._live: dict[Exchange, None] = {}
@@ -191,16 +175,7 @@ class LoadWorker:
     def issue(self, leg: Leg, index: int, scheduled_ns: int | None) -> None:
         now_ns = time.monotonic_ns()
         phase = self._phases[leg.phase]
-        sample = phase.sample_of(index)
-        endpoint = index % len(self._run.targets)
-        exchange = Exchange(
-            phase=leg.phase,
-            index=index,
-            sample=sample,
-            endpoint=endpoint,
-            request_id=f"{phase.id_prefix}{index}",
-            request=b"%b%d\r\n%b" % (phase.heads[endpoint], index, self._bodies[sample]),
-        )
+        exchange = phase.exchange(index)
         exchange.started_ns = now_ns
         exchange.scheduled_ns = scheduled_ns
         phase.tally.occupied(now_ns, self.in_flight)
@@ -232,10 +207,32 @@ class LoadWorker:
 
     def completed(self, connection: Connection, exchange: Exchange, end_ns: int) -> None:
         self._pool.give_back(connection)
+        if self._api.polls and self._asks_again(exchange):
+            return
         self._release(exchange, end_ns)
         self._unsettled.append((exchange, end_ns))
         if len(self._unsettled) == 1:
             self._loop.call_soon(self._settle_some)
+
+    def _asks_again(self, exchange: Exchange) -> bool:
+        """Whether the answer is a job that runs yet: the request stays in flight and asks again later."""
+        if exchange.status not in _ACCEPTED:
+            return False
+        try:
+            path = self._api.pending(b"".join(exchange.body))
+        except Malformed:
+            return False  # decoding the answer will say so
+        if path is None:
+            return False
+        exchange.restart()
+        exchange.polls += 1
+        exchange.request = self._phases[exchange.phase].poll(exchange, path)
+        self._loop.call_later(self._run.poll_interval_s, self._poll, exchange)
+        return True
+
+    def _poll(self, exchange: Exchange) -> None:
+        if exchange in self._live:
+            self._transmit(exchange)
 
     def _settle_some(self) -> None:
         """Decode what has completed, a little at a time: reads and issues come first.
@@ -401,19 +398,6 @@ class LoadWorker:
             board.set(worker, number, Cell.FAILED, tally.report.failed)
             board.set(worker, number, Cell.IN_FLIGHT, tally.in_flight)
             board.set(worker, number, Cell.EVENTS, tally.events)
-
-
-def _head(run: RunSpec, endpoint: int, id_prefix: str) -> bytes:
-    target = run.targets[endpoint]
-    headers = {
-        "Host": target.host,
-        "Content-Type": "application/json",
-        "Accept": "text/event-stream" if run.streaming else "*/*",
-        "Accept-Encoding": "identity",
-        "User-Agent": "pytest-inference-bench",
-    } | dict(run.headers)
-    lines = [f"POST {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, f"X-Request-Id: {id_prefix}"]).encode("latin-1")
 
 
 def _send(notice: Notice) -> None:

@@ -55,6 +55,8 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
+        # A job is found done up to one interval late: the bound on the error of its latency.
+        detail={"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else None,
     )
 
 

@@ -134,7 +134,13 @@ def run_load(
             "`measurement` instead, or let this function judge"
         )
 
+    started = False
+
     def run() -> MeasuredPoint:
+        nonlocal started
+        if started:
+            raise UsageError(f"{request.node.nodeid} calls run_load() twice: a point is measured once")
+        started = True
         with desk.hold(request.node, point.id, deployment.urls):
             try:
                 measured = RUNNERS[point.kind](_bench, point, deployment)

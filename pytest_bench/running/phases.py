@@ -67,6 +67,7 @@ def drive(
             budget=point.budget,
             workers=point.workers,
             texts=point.texts,
+            poll_interval_s=deployment.plan.poll_interval_s,
         )
         logs = [stack.enter_context(log) for log in _metrics_logs(deployment, Path(specs[-1].folder))]
         for log in logs:

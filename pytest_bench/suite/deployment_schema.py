@@ -103,5 +103,7 @@ class DeploymentSection(Section):
     """Sent as `Authorization: Bearer …`."""
     cache_reset: UrlPath | None = None
     """Path that empties the server's caches when it is sent a POST."""
+    poll_interval_s: Seconds = 1.0
+    """APIs that answer with a job: how long to wait before asking for it again. Latencies are late by up to this."""
     metrics_path: UrlPath | None = "/metrics"
     """Where the server's own metrics are read around each phase; null reads none."""

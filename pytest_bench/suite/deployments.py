@@ -57,6 +57,7 @@ def plan_deployment(
         parameters=_parameters(context, section.generation),
         tokens=_tokens(context, section),
         cache_reset=section.cache_reset,
+        poll_interval_s=section.poll_interval_s,
         metrics_path=section.metrics_path,
         origin=str(context.document.key_mark(path)),
     )

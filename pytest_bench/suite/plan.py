@@ -57,6 +57,8 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     tokens: TokensPlan = TokensPlan()
     cache_reset: str | None = None
     """Path that empties the server's caches (POST), where it has one."""
+    poll_interval_s: float = 1.0
+    """How long to wait before asking again for a job; the bound on the error of its latency."""
     metrics_path: str | None = "/metrics"
     """Where the server's own metrics are read before and after each phase; None: not read."""
     origin: str = ""

@@ -4,15 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-PLAIN = """
-import pytest
-
-@pytest.mark.points("perf")
-def test_perf(run_load, point):
-    run_load().require()
-    %s
-"""
-
 SPOILT = {
     "skip-mark": "@pytest.mark.skip(reason='not today')",
     "skipif-mark": "@pytest.mark.skipif(True, reason='not here')",
@@ -45,15 +36,15 @@ def test_a_marked_point_is_an_error(folder, name):
     folder.run("-n0").require(1, "error", one="error", two="error")
 
 
-def test_an_empty_parameter_set_leaves_points_missing(folder):
+def test_an_empty_parameter_set_is_an_error(folder):
     spoil(folder, SPOILT["empty-parameters"])
-    folder.run("-n0").require(1, "incomplete", one="missing", two="missing")
+    folder.run("-n0").require(1, "error", one="error", two="error")
 
 
 def test_importorskip_leaves_points_missing(folder):
     spoil(folder, before="pytest.importorskip('no_such_module')")
     ran = folder.run("-n0")
-    ran.require(1, "incomplete", one="missing", two="missing")
+    ran.require(1, "error", one="missing", two="missing")
     assert ran.reasons("tiny/perf/one") == ["not-collected"]
 
 
@@ -188,7 +179,7 @@ def test_every_defect_is_told_of_its_own_point_under_xdist_too(folder, tmp_path,
     folder.write("bench/conftest.py", FIXTURES)
     folder.write("bench/test_perf.py", DEFECTS)
     ran = folder.run(workers)
-    failed = {"good": "pass", "assertion": "fail", "crash": "fail"}
+    failed = {"good": "pass", "assertion": "fail", "crash": "fail", "twice": "fail"}
     ran.require(1, "error", **{name: failed.get(name, "error") for name in names})
     expected = {
         "setup": "setup-failed",
@@ -198,6 +189,7 @@ def test_every_defect_is_told_of_its_own_point_under_xdist_too(folder, tmp_path,
         "xfail": "xfail",
         "assertion": "test-failed",
         "crash": "test-failed",
+        "twice": "test-failed",
     }
     for name, code in expected.items():
         assert code in ran.reasons(f"tiny/perf/{name}"), name

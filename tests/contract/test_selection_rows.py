@@ -134,4 +134,4 @@ def test_what_another_plugin_deselects_is_not_the_users_selection(folder, args):
 
 def test_a_file_that_a_conftest_ignores_is_red(folder):
     folder.write("conftest.py", "collect_ignore_glob = ['bench/test_perf.py']\n")
-    folder.run("-n0").require(1, "incomplete", one="missing", two="missing")
+    folder.run("-n0").require(1, "error", one="missing", two="missing")

@@ -1,6 +1,6 @@
 """Drives the engine at a server and hands back everything that can be asked of the run."""
 
-import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -85,14 +85,14 @@ class Driver:
         """What `engine.run` takes; `knobs` are of the simulator, for the requests of this run."""
         self.runs += 1
         folder = self.root / f"run{self.runs}"
-        nonce = f"{self.runs:04x}{os.getpid():04x}"[:8]
+        nonce = secrets.token_hex(4)
         specs = []
         for each in phases:
             each = each if isinstance(each, PhaseSpec) else phase(each)
             (folder / each.label).mkdir(parents=True)
             specs.append(msgspec.structs.replace(each, folder=str(folder / each.label)))
         generation = Generation(model="simulated", stream=streaming, parameters={"max_tokens": max_tokens})
-        rows = ({"prompt": f"prompt {number}"} for number in range(SAMPLES))
+        rows = ({"prompt": f"{nonce} {number}"} for number in range(SAMPLES))
         bodies.write(folder / "bodies", [api.encode(row, generation) for row in rows])
         urls = [urls] if isinstance(urls, str) else urls
         headers = tuple((f"X-Sim-{name.replace('_', '-')}", str(value)) for name, value in (knobs or {}).items())

@@ -114,9 +114,9 @@ def test_a_ramp_lets_the_rate_grow_evenly_and_then_holds_it(pattern):
 
 def test_the_arrivals_of_a_seed_are_the_same_in_every_release():
     times = arrivals_ns(Load(pattern="poisson", rate=100.0, requests=4), 7)
-    assert times.tolist() == PINNED
+    assert times.tolist() == [7075293, 17327326, 23012813, 31963911]
     times = arrivals_ns(Load(pattern="gamma", rate=100.0, requests=4, burstiness=2.0), 7)
-    assert times.tolist() == GAMMA
+    assert times.tolist() == [8341276, 15027355, 20756861, 29484480]
 
 
 @pytest.mark.parametrize(

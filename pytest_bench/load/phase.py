@@ -1,0 +1,65 @@
+"""One phase as a load worker sees it: how its requests are written, and the account of them."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from pytest_bench.api import Api
+from pytest_bench.load.bodies import Bodies
+from pytest_bench.load.exchange import Exchange
+from pytest_bench.load.log import PhaseLog
+from pytest_bench.load.order import sample_function
+from pytest_bench.load.tally import Tally
+from pytest_bench.workload import PhaseSpec, RunSpec
+
+
+class Phase:
+    """Writes requests of one phase, and holds its log and its tally."""
+
+    def __init__(self, run: RunSpec, number: int, worker: int, api: Api, bodies: Bodies) -> None:
+        spec: PhaseSpec = run.phases[number]
+        self.tally = Tally(worker)
+        self.seq = 0
+        facts = {"nonce": run.nonce, "point": run.point, "phase": spec.label}
+        self.log = PhaseLog(Path(spec.folder), worker, facts)
+        self._number = number
+        self._bodies = bodies
+        self._sample_of = sample_function(spec.samples)
+        self._id_prefix = f"{run.nonce[:8]}-{zlib.crc32(f'{run.point}/{spec.label}'.encode()):08x}-"
+        self._headers = [_headers(run, endpoint) for endpoint in range(len(run.targets))]
+        self._heads = [
+            f"POST {target.path} HTTP/1.1\r\n{headers}{self._id_prefix}".encode("latin-1")
+            for target, headers in zip(run.targets, self._headers, strict=True)
+        ]
+        self._prefixes = [target.path.removesuffix(api.path) for target in run.targets]
+
+    def exchange(self, index: int) -> Exchange:
+        """The request of this index, not yet sent."""
+        sample = self._sample_of(index)
+        endpoint = index % len(self._heads)
+        return Exchange(
+            phase=self._number,
+            index=index,
+            sample=sample,
+            endpoint=endpoint,
+            request_id=f"{self._id_prefix}{index}",
+            request=b"%b%d\r\n%b" % (self._heads[endpoint], index, self._bodies[sample]),
+        )
+
+    def poll(self, exchange: Exchange, path: str) -> bytes:
+        """The request that asks what has become of a job; `path` is below the endpoint."""
+        head = f"GET {self._prefixes[exchange.endpoint]}{path} HTTP/1.1\r\n{self._headers[exchange.endpoint]}"
+        return f"{head}{exchange.request_id}\r\n\r\n".encode("latin-1")
+
+
+def _headers(run: RunSpec, endpoint: int) -> str:
+    """All headers up to the value of the last, which is the request id."""
+    headers = {
+        "Host": run.targets[endpoint].host,
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream" if run.streaming else "*/*",
+        "Accept-Encoding": "identity",
+        "User-Agent": "pytest-inference-bench",
+    } | dict(run.headers)
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "X-Request-Id: "

@@ -1,0 +1,170 @@
+"""Calls that are refused at configure: exit status 4, the reason, the right call, and no green file."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+NO_PYTHON = "popen//python=/no/such/python"
+
+DANGERS = {
+    "--tx without --dist": (["--tx", "popen"], "add --dist load"),
+    "-n with --tx": (["-n1", "--tx", NO_PYTHON, "--dist", "load"], "give one of -n and --tx"),
+    "--dist each": (["--dist", "each", "--tx", "2*popen"], "use --dist load"),
+    "--assert=plain": (["--assert=plain"], "without --assert=plain"),
+    "looponfail": (["-f"], "leave -f out"),
+    "malformed -k": (["-k", "one and"], "is incomplete"),
+    "malformed -k, xdist": (["-n2", "-k", "one ="], "cannot be read at column 5"),
+    "malformed -m": (["-n2", "-m", "(points"], "is incomplete"),
+    "simulator among URLs": (["--endpoint=simulator", "--endpoint=http://h:1"], "stands alone"),
+    "not a URL": (["--endpoint=h:1"], "expected a URL"),
+    "no expectation": (["--expect", "none.json"], "none.json: cannot be read"),
+    "no scale": (["--duration-scale", "0"], "greater than 0"),
+}
+
+
+@pytest.mark.parametrize("name", DANGERS)
+def test_a_dangerous_call_is_refused_with_the_right_one(folder, name):
+    args, remedy = DANGERS[name]
+    ran = folder.run(*args)
+    assert ran.status == 4, ran.output
+    assert remedy in ran.output
+    assert "Traceback" not in ran.output
+    assert (ran.verdict["status"], ran.verdict["refused"]) == ("error", True)
+    assert ran.junit == {"session::integrity": "error"}
+    assert not (ran.results / "points").exists()
+
+
+@pytest.mark.parametrize("how", ["-O", "PYTHONOPTIMIZE"])
+def test_a_python_that_skips_assertions_is_refused(folder, how):
+    if how == "PYTHONOPTIMIZE":
+        folder.environ["PYTHONOPTIMIZE"] = "1"
+    ran = folder.run("-n0", python=("-O",) if how == "-O" else ())
+    assert ran.status == 4
+    assert "-O" in ran.output
+    assert ran.verdict["refused"]
+
+
+def test_an_xdist_worker_that_skips_assertions_is_red(folder):
+    folder.write("python-O", f'#!/bin/sh\nexec "{sys.executable}" -O "$@"\n').chmod(0o755)
+    ran = folder.run("--dist", "load", "--tx", f"popen//python={folder.root}/python-O")
+    assert (ran.status, ran.verdict["status"]) == (1, "error")
+    assert "optimized" in ran.faults
+
+
+@pytest.mark.parametrize("where", ["option", "ini"])
+def test_reruns_are_refused(folder, where):
+    folder.write(
+        "conftest.py",
+        """
+        def pytest_addoption(parser):
+            parser.addoption("--reruns", type=int)
+            parser.addini("reruns", "")
+        """,
+    )
+    if where == "ini":
+        folder.edit("pytest.ini", "[pytest]", "[pytest]\nreruns = 2")
+    ran = folder.run("-n0", *(["--reruns=2"] if where == "option" else []))
+    assert ran.status == 4
+    assert "measured once" in ran.output
+
+
+SHADOWS = {
+    "conftest.py": "import pytest\n@pytest.fixture\ndef deployment(): return 1\n",
+    "bench/conftest.py": "from pytest import fixture\n@fixture(name='point')\ndef other(): return 1\n",
+    "bench/test_other.py": "import pytest\n@pytest.fixture(scope='session')\ndef run_load(): return 1\n",
+}
+
+
+@pytest.mark.parametrize("file", SHADOWS)
+def test_a_fixture_that_shadows_a_public_one_is_refused(folder, file, workers):
+    folder.write(file, SHADOWS[file])
+    ran = folder.run(workers)
+    assert ran.status == 4, ran.output
+    assert f"{file}:" in ran.output
+    assert "give yours another name" in ran.output
+
+
+def test_a_plugin_whose_fixture_shadows_a_public_one_is_refused(folder):
+    folder.write("shadow.py", "import pytest\n@pytest.fixture\ndef deployment(): return 1\n")
+    folder.environ["PYTHONPATH"] = f"{folder.root}:{folder.environment().get('PYTHONPATH', '')}"
+    folder.write("bench/conftest.py", "from shadow import deployment\n")
+    ran = folder.run("-n0")
+    assert ran.status == 4, ran.output
+    assert ran.verdict["status"] != "pass"
+    ran = folder.run("-n2")
+    assert (ran.status, ran.verdict["status"]) == (1, "error")
+
+
+def test_a_fixture_of_the_same_name_elsewhere_is_nobodys_business(folder):
+    folder.write("unit/conftest.py", SHADOWS["conftest.py"])
+    folder.write("unit/test_unit.py", "def test_unit(deployment): assert deployment == 1\n")
+    ran = folder.run("-n0", "unit", "bench")
+    ran.require(0, "pass", one="pass", two="pass")
+
+
+@pytest.mark.parametrize("how", ["-p no:", "autoload off"])
+def test_a_call_without_the_plugin_is_refused_by_required_plugins(folder, how):
+    if how == "autoload off":
+        folder.edit("pytest.ini", "addopts = -p no:cacheprovider -p no:hypothesispytest -p no:anyio", "")
+        folder.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    done = folder.run(*(["-p", "no:inference_bench"] if how == "-p no:" else []), results=None)
+    assert done.status == 4
+    assert "Missing required plugins" in done.output or "unrecognized arguments" in done.output
+
+
+def test_without_xdist_points_run_in_one_process(folder):
+    folder.run("-p", "no:xdist").require(0, "pass", one="pass", two="pass")
+
+
+def test_the_simulator_by_accident_is_red_where_completeness_was_asked_for(folder, workers):
+    folder.endpoint = "simulator"
+    ran = folder.run(workers, "--complete")
+    ran.require(1, "error", one="error", two="error")
+    assert ran.reasons("tiny/perf/one") == ["simulator"]
+
+
+def test_the_simulator_by_accident_is_red_where_an_expectation_was_given(folder):
+    folder.endpoint = "simulator"
+    folder.write("expect.json", json.dumps({"points": ["tiny/perf/one"]}))
+    ran = folder.run("-n0", "--expect", "expect.json")
+    ran.require(1, "error", one="error", two="error")
+
+
+def test_the_simulator_on_the_command_line_is_meant(folder):
+    ran = folder.run("-n0", "--complete", "--endpoint=simulator")
+    ran.require(0, "pass", one="pass", two="pass")
+    assert [point["labels"] for point in ran.verdict["points"]] == [["simulator"], ["simulator"]]
+
+
+def test_a_point_without_bounds_is_red_where_completeness_was_asked_for(folder):
+    text = (folder.root / "bench/tiny.yaml").read_text()
+    folder.write("bench/tiny.yaml", text.replace('    bounds: {request_latency.p99: "<= 60s"}\n', "", 1))
+    folder.run("-n0", "-k", "one").require(0, "pass", one="pass")
+    folder.run("-n0", "--complete").require(1, "error", one="error", two="pass")
+
+
+INFORMATIONAL = [["--collect-only"], ["--setup-plan"], ["--fixtures"], ["--collect-only", "-n2"], ["--setup-plan", "-n2"]]
+
+
+@pytest.mark.parametrize("args", INFORMATIONAL, ids=" ".join)
+def test_an_informational_call_writes_nothing_and_leaves_a_named_junit_file_red(folder, args):
+    ran = folder.run(*args, "--junitxml=named.xml")
+    assert ran.status == 0, ran.output
+    assert not ran.results.exists()
+    if "--fixtures" in args:
+        assert "run_load" in ran.output
+    else:
+        assert "tiny/perf/one" in ran.output
+        assert ran.junit == {"tiny.perf::tiny/perf/one": "error"} or set(ran.junit.values()) == {"error"}
+
+
+@pytest.mark.parametrize("option", ["--help", "--version", "--markers", "--cache-show"])
+def test_help_is_there_even_beside_a_broken_suite(folder, option):
+    folder.write("bench/tiny.yaml", "suite: [\n")
+    folder.edit("pytest.ini", "-p no:cacheprovider ", "")
+    ran = folder.run(option)
+    assert ran.status == 0, ran.output
+    assert not ran.results.exists()

@@ -1,0 +1,70 @@
+"""xdist workers that die: in an item, while they collect, before, and after."""
+
+from __future__ import annotations
+
+import pytest
+
+DIES_IN_ITEM = """
+    import os
+    import pytest
+
+    @pytest.mark.points("perf")
+    def test_perf(run_load, point):
+        measured = run_load()
+        if point.name == "one":
+            os._exit(0)
+        measured.require()
+"""
+
+WORKER_ONLY = """
+    import os
+
+    %s
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("restart", [[], ["--max-worker-restart=0"]], ids=["restarted", "not-restarted"])
+def test_a_worker_that_dies_in_an_item_makes_its_point_an_error(folder, restart):
+    folder.write("bench/test_perf.py", DIES_IN_ITEM)
+    ran = folder.run("-n2", *restart)
+    assert ran.status not in {0, 5}, ran.output
+    assert ran.verdict["status"] == "error"
+    assert ran.outcomes["tiny/perf/one"] == "error"
+    assert "worker-crashed" in ran.reasons("tiny/perf/one")
+    assert ran.outcomes["tiny/perf/two"] in ({"pass"} if not restart else {"missing", "pass"})
+    assert ran.junit["tiny.perf::one"] == "error"
+    assert [name for name in ran.junit if name.startswith("bench")] == [], "one case a point"
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "def pytest_configure(config):",
+        "def pytest_collection_modifyitems(items):",
+        "def pytest_sessionfinish(session):",
+    ],
+    ids=["conftest", "collection", "session finish"],
+)
+@pytest.mark.parametrize("restart", [["--max-worker-restart=1"], ["--max-worker-restart=0"]], ids=["restarted", "not-restarted"])
+def test_workers_that_die_around_the_items_make_the_session_red(folder, hook, restart):
+    folder.write("conftest.py", WORKER_ONLY % hook)
+    ran = folder.run("-n2", *restart)
+    assert ran.status != 0, ran.output
+    assert ran.verdict["status"] == "error"
+    assert "worker-crashed" in ran.faults
+    assert "error" in ran.junit.values()
+    if "finish" not in hook:
+        assert set(ran.outcomes.values()) == {"missing"}
+
+
+def test_a_worker_that_comes_up_too_late_or_never_is_red(folder):
+    ran = folder.run("--dist", "load", "--tx", "popen//python=/no/such/python")
+    assert ran.status != 0
+    assert ran.verdict["status"] in {"error", "incomplete"}
+    assert "error" in ran.junit.values()
+
+
+def test_workers_named_by_tx_run_points(folder):
+    folder.run("--dist", "load", "--tx", "2*popen").require(0, "pass", one="pass", two="pass")

@@ -1,0 +1,196 @@
+"""What load workers share and count: bodies, the board, cursors, tallies, health."""
+
+import os
+import threading
+from array import array
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_bench.load.board import Board, Cell, anonymous_file
+from pytest_bench.load.bodies import Bodies, write
+from pytest_bench.load.health import client_health
+from pytest_bench.load.tally import Tally, quantiles_ms
+from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
+from pytest_bench.workload import HealthBudget, Load, RunSpec
+
+
+@given(st.lists(st.binary(max_size=50), min_size=1, max_size=20))
+def test_every_body_is_read_back_behind_its_own_length(tmp_path_factory, payloads):
+    path = tmp_path_factory.mktemp("bodies") / "bodies"
+    assert write(path, iter(payloads)) == len(payloads)
+    bodies = Bodies(str(path))
+    assert bodies.count == len(payloads)
+    for index, payload in enumerate(payloads):
+        assert bodies[index] == b"Content-Length: %d\r\n\r\n%b" % (len(payload), payload)
+
+
+def test_a_file_that_holds_no_bodies_is_refused(tmp_path):
+    (tmp_path / "x").write_bytes(b"something else entirely")
+    with pytest.raises(ValueError, match="not a file of request bodies"):
+        Bodies(str(tmp_path / "x"))
+
+
+def test_every_counter_of_the_board_is_a_place_of_its_own():
+    with ExitStack() as stack:
+        fd, board = Board.create(legs=2, workers=3, phases=2)
+        stack.callback(os.close, fd)
+        stack.callback(board.close)
+        other = Board(fd, legs=2, workers=3, phases=2)
+        stack.callback(other.close)
+        places = [(w, p, cell) for w in range(3) for p in range(2) for cell in Cell]
+        for value, place in enumerate(places):
+            board.set(*place, value)
+        board.set_leg_start(1, 71)
+        for worker in range(3):
+            board.beat(worker, 90 + worker)
+        assert [other.get(*place) for place in places] == list(range(len(places)))
+        assert (other.leg_start(0), other.leg_start(1)) == (0, 71)
+        assert [other.last_beat(worker) for worker in range(3)] == [90, 91, 92]
+        assert other.total(1, Cell.FAILED) == sum(board.get(worker, 1, Cell.FAILED) for worker in range(3))
+
+
+def test_a_cursor_hands_out_every_ticket_once_to_whoever_asks():
+    cursor, drawn = anonymous_file(), [[] for _ in range(4)]
+
+    def draw(tickets):
+        for _ in range(5000):
+            tickets.append(os.lseek(cursor, 1, os.SEEK_CUR) - 1)
+
+    threads = [threading.Thread(target=draw, args=[tickets]) for tickets in drawn]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os.close(cursor)
+    assert sorted(sum(drawn, [])) == list(range(20_000))
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=300))
+def test_quantiles_are_values_that_occurred(values):
+    quantiles = quantiles_ms(array("q", values))
+    ordered = sorted(values)
+    assert quantiles.max == ordered[-1] / 1e6
+    assert quantiles.p50 == ordered[(len(values) - 1) // 2] / 1e6
+    assert quantiles.p99 * 1e6 in map(float, values)
+    assert quantiles.p50 <= quantiles.p99 <= quantiles.max
+
+
+def test_nothing_has_no_quantiles():
+    assert quantiles_ms(array("q")) is None
+
+
+OUTCOMES = st.sampled_from([("succeeded", None), ("failed", "reset"), ("failed", "timeout"), ("interrupted", None)])
+
+
+@given(st.lists(OUTCOMES, max_size=30))
+def test_a_tally_loses_no_request(outcomes):
+    tally = Tally(0)
+    for number, _ in enumerate(outcomes):
+        tally.issued(number, number + 1)
+    for number, (outcome, error) in enumerate(outcomes):
+        tally.ended(
+            RequestRecord(
+                seq=number,
+                request_id="",
+                index=number,
+                sample_index=0,
+                send_start_ns=0,
+                end_ns=100 + number,
+                outcome=outcome,
+                error=error,
+            )
+        )
+    report = tally.report
+    assert report.issued == len(outcomes) == report.succeeded + report.failed + report.interrupted
+    assert sum(report.failures.values()) == report.failed
+    assert tally.in_flight == 0
+    ended = [100 + number for number, (outcome, _) in enumerate(outcomes) if outcome != "interrupted"]
+    assert report.last_completion_ns == max(ended, default=None)
+
+
+def test_mean_concurrency_counts_from_full_load_to_the_last_issue():
+    tally = Tally(0)
+    tally.issued(0, 1)
+    tally.issued(10, 2)
+    tally.fully_loaded(10)
+    tally.occupied(30, 2)
+    tally.occupied(40, 1)
+    tally.issued(40, 2)
+    tally.occupied(1000, 2)
+    assert tally.report.in_flight_ns == 2 * 20 + 1 * 10
+
+
+def report(**fields):
+    fine = Quantiles(p50=0.1, p99=1.0, max=500.0)
+    return WorkerReport(
+        **{"worker": 0, "issued": 100, "loop_lag_ms": fine, "cpu_s": 0.5, "wall_s": 1.0, **fields}
+    )
+
+
+CLOSED = Load(pattern="concurrency", concurrency=8, requests=100)
+OPEN = Load(pattern="poisson", rate=100.0, requests=100)
+LATE = Quantiles(p50=100.0, p99=400.0, max=500.0)
+
+
+def health(load, *reports, last_arrival_ns=0):
+    return client_health(load, reports, HealthBudget(), last_arrival_ns=last_arrival_ns)
+
+
+def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment():
+    assert health(CLOSED, report()).violations == ()
+    on_time = Quantiles(p50=0.1, p99=1.0, max=900.0)
+    assert health(OPEN, report(schedule_lateness_ms=on_time), last_arrival_ns=10**9).violations == ()
+
+
+@pytest.mark.parametrize(
+    ("load", "fields", "sentence"),
+    [
+        (CLOSED, {"loop_lag_ms": LATE}, "event-loop lag p99 was 400.0 ms, over the budget of 20 ms"),
+        (CLOSED, {"cpu_s": 0.99}, "used 99% of a core, over the budget of 95%"),
+        (
+            CLOSED,
+            {"full_load_ns": 0, "last_issue_ns": 100, "in_flight_ns": 700},
+            "7.0 of the 8 asked for were achieved",
+        ),
+        (OPEN, {"schedule_lateness_ms": LATE}, "requests left 400.0 ms late at p99"),
+        (OPEN, {"schedule_lateness_ms": LATE}, "71.4 of the 100 asked for were achieved"),
+    ],
+)
+def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sentence):
+    violations = health(load, report(), report(worker=1), last_arrival_ns=10**9).violations
+    assert violations == ()
+    [told] = [
+        text
+        for text in health(load, report(**fields), last_arrival_ns=10**9).violations
+        if sentence in text
+    ]
+    assert "more load workers than 1" in told
+
+
+def test_the_worst_load_worker_speaks_for_all():
+    found = health(CLOSED, report(), report(worker=1, cpu_s=0.9, loop_lag_ms=LATE))
+    assert (found.workers, found.cpu_share, found.loop_lag_ms) == (2, 0.9, LATE)
+
+
+def test_concurrency_that_ran_out_of_requests_before_it_was_full_is_no_shortfall():
+    full = {"full_load_ns": 0, "last_issue_ns": 100, "in_flight_ns": 400}
+    found = health(CLOSED, report(**full), report(worker=1))
+    assert (found.achieved, found.violations) == (None, ())
+
+
+def test_headers_do_not_show_where_a_run_is_shown():
+    run = RunSpec(
+        point="p",
+        nonce="n",
+        api="a:b",
+        streaming=True,
+        targets=(),
+        bodies="",
+        phases=(),
+        headers=(("Authorization", "Bearer sesame"),),
+    )
+    assert "sesame" not in repr(run)
+    assert "Authorization" in repr([run])

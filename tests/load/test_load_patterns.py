@@ -1,0 +1,312 @@
+"""How requests are issued: patterns, stop conditions, order, phases; counted by the server, too."""
+
+import math
+import time
+from collections import Counter
+
+import pytest
+from driving import SAMPLES, phase, truth_of
+
+from pytest_bench.load.order import sample_function
+from pytest_bench.load.schedule import arrivals_ns
+from pytest_bench.workload import Load, SampleOrder, Timeouts
+
+MS = 10**6
+SECOND = 10**9
+WORKERS = pytest.mark.parametrize("workers", [1, 2, 3])
+
+
+def closed(concurrency, requests=None, **fields):
+    return Load(pattern="concurrency", concurrency=concurrency, requests=requests, **fields)
+
+
+def peak(truth):
+    return max(record.in_flight for record in truth.records)
+
+
+def overlap(records):
+    """Most requests in flight at once, by the records themselves."""
+    events = [(record.send_start_ns, 1) for record in records] + [(record.end_ns, -1) for record in records]
+    level = most = 0
+    for _, step in sorted(events):
+        level += step
+        most = max(most, level)
+    return most
+
+
+@WORKERS
+def test_concurrency_keeps_exactly_n_in_flight_and_never_one_more(simulator, drive, workers):
+    run = drive(simulator.url, closed(7, 70), workers=workers, knobs={"ttft_ms": 15})
+    truth = truth_of(simulator, run)
+    assert peak(truth) == 7
+    assert run.result.peak_in_flight == overlap(run.records()) == 7
+    assert (run.result.issued, run.result.succeeded, run.result.complete) == (70, 70, True)
+    assert run.result.health.workers == workers
+    assert run.result.health.achieved == pytest.approx(7, rel=0.1)
+    assert sum(record.in_flight == 7 for record in truth.records) >= 5
+
+
+@WORKERS
+@pytest.mark.parametrize("order", ["without_replacement", "with_replacement", "sequential"])
+def test_closed_loop_issues_the_same_count_order_and_samples_for_any_number_of_workers(
+    simulator, drive, workers, order
+):
+    samples = SampleOrder(order=order, count=40, first=10, seed=5)
+    run = drive(simulator.url, phase(closed(6, 90), samples=samples), workers=workers)
+    records = run.records()
+    assert sorted(record.index for record in records) == list(range(90))
+    sample = sample_function(samples)
+    assert all(record.sample_index == sample(record.index) for record in records)
+    # Workers issue in the order of the tickets that they draw: an index is never more than N places off.
+    assert all(abs(record.index - place) <= 6 for place, record in enumerate(records))
+
+
+def test_uneven_workers_leave_no_tail(simulator, drive):
+    """The last requests go to whoever is free: no load worker sits on a share of its own."""
+    run = drive(simulator.url, closed(4, 40), workers=3, knobs={"ttft_ms": 10})
+    truth = truth_of(simulator, run)
+    late = [record for record in truth.records if record.number >= truth.records[0].number + 30]
+    assert min(record.in_flight for record in late[:6]) >= 3
+
+
+def test_a_single_sample_is_asked_for_over_and_over(simulator, drive):
+    samples = SampleOrder(order="single", count=SAMPLES, index=9)
+    run = drive(simulator.url, phase(closed(3, 12), samples=samples))
+    assert {record.sample_index for record in run.records()} == {9}
+
+
+def test_a_ramp_adds_requests_in_flight_evenly(simulator, drive):
+    load = closed(10, duration_s=0.6, ramp_s=0.4)
+    run = drive(simulator.url, load, workers=2, knobs={"ttft_ms": 4})
+    start = run.result.start_ns
+    ramp = [
+        (record.first_request_byte_ns - start, record.in_flight) for record in truth_of(simulator, run).records
+    ]
+    assert all(level <= 1 + 9 * at / (0.4 * SECOND) + 1e-9 for at, level in ramp)
+    assert max(level for at, level in ramp if at < 0.2 * SECOND) <= 5
+    assert max(level for _, level in ramp) == 10
+    assert 0.4 <= (run.result.full_load_ns - start) / SECOND < 0.55
+
+
+@WORKERS
+def test_a_burst_wants_everything_at_once_under_its_cap_on_connections(simulator, drive, workers):
+    run = drive(
+        simulator.url, Load(pattern="burst", requests=60, concurrency=8), workers=workers, knobs={"ttft_ms": 5}
+    )
+    truth = truth_of(simulator, run)
+    assert {record.scheduled_ns for record in run.records()} == {run.result.start_ns}
+    assert (run.result.issued, peak(truth)) == (60, 8)
+    assert len({record.connection for record in truth.records}) <= 8
+
+
+@WORKERS
+@pytest.mark.parametrize("pattern", ["constant", "poisson", "gamma"])
+def test_open_loop_issues_the_same_requests_at_the_same_times_for_any_number_of_workers(
+    simulator, drive, workers, pattern
+):
+    load = Load(pattern=pattern, rate=400.0, requests=80, burstiness=0.5)
+    run = drive(simulator.url, phase(load, arrival_seed=3), workers=workers, knobs={"ttft_ms": 30})
+    records = sorted(run.records(), key=lambda record: record.index)
+    assert [record.index for record in records] == list(range(80))
+    wanted = (arrivals_ns(load, 3) + run.result.start_ns).tolist()
+    assert [record.scheduled_ns for record in records] == wanted
+    assert [record.sample_index for record in records] == [index % SAMPLES for index in range(80)]
+    lateness = sorted(record.send_start_ns - record.scheduled_ns for record in records)
+    assert lateness[0] >= 0
+    assert lateness[len(lateness) // 2] < 3 * MS
+
+
+def test_open_loop_does_not_wait_for_a_slow_server(simulator, drive):
+    load = Load(pattern="constant", rate=100.0, requests=30)
+    run = drive(simulator.url, load, knobs={"ttft_ms": 400})
+    assert peak(truth_of(simulator, run)) == 30
+    assert run.result.peak_in_flight == 30
+
+
+def test_a_trace_is_replayed_to_the_millisecond(simulator, drive):
+    trace = tuple(at * MS for at in (0, 0, 0, 40, 41, 90, 200))
+    run = drive(simulator.url, Load(pattern="trace", trace_ns=trace), workers=2)
+    records = sorted(run.records(), key=lambda record: record.index)
+    assert [record.scheduled_ns - run.result.start_ns for record in records] == list(trace)
+    sent = sorted(record.send_start_ns - record.scheduled_ns for record in records)
+    assert 0 <= sent[0]
+    assert sent[len(sent) // 2] < 3 * MS
+
+
+def test_arrival_seed_and_sample_seed_are_apart(simulator, drive):
+    def driven(arrival_seed, sample_seed):
+        samples = SampleOrder(count=SAMPLES, seed=sample_seed)
+        load = Load(pattern="poisson", rate=1000.0, requests=30)
+        run = drive(simulator.url, phase(load, samples=samples, arrival_seed=arrival_seed))
+        records = sorted(run.records(), key=lambda record: record.index)
+        times = [record.scheduled_ns - run.result.start_ns for record in records]
+        return times, [record.sample_index for record in records]
+
+    times, samples = driven(1, 1)
+    assert driven(1, 2) == (times, driven(2, 2)[1])
+    assert driven(2, 1)[1] == samples
+    assert driven(2, 1)[0] != times
+
+
+# When a phase stops.
+
+
+@WORKERS
+def test_a_duration_stops_issuing_and_lets_what_is_in_flight_finish(simulator, drive, workers):
+    run = drive(simulator.url, closed(5, duration_s=0.3), workers=workers, knobs={"ttft_ms": 40})
+    result = run.result
+    assert result.last_issue_ns - result.start_ns < 0.32 * SECOND
+    assert result.last_completion_ns - result.start_ns > 0.3 * SECOND
+    assert (result.interrupted, result.complete) == (0, True)
+    assert result.issued == result.succeeded == len(run.records())
+
+
+@WORKERS
+def test_with_and_a_minimum_duration_is_enforced_after_the_count_is_reached(simulator, drive, workers):
+    load = closed(4, 10, duration_s=0.3, stop="and")
+    run = drive(simulator.url, load, workers=workers, knobs={"ttft_ms": 5})
+    assert run.result.issued > 10
+    assert 0.29 * SECOND < run.result.last_issue_ns - run.result.start_ns < 0.33 * SECOND
+    assert sorted(record.index for record in run.records()) == list(range(run.result.issued))
+
+
+@WORKERS
+def test_with_and_a_minimum_count_is_enforced_after_the_duration_is_over(simulator, drive, workers):
+    load = closed(4, 60, duration_s=0.05, stop="and")
+    run = drive(simulator.url, load, workers=workers, knobs={"ttft_ms": 15})
+    assert run.result.issued == 60
+    assert run.result.last_issue_ns - run.result.start_ns > 0.1 * SECOND
+
+
+def test_with_or_the_first_limit_reached_stops_the_phase(simulator, drive):
+    by_count = drive(simulator.url, closed(4, 12, duration_s=30.0), knobs={"ttft_ms": 5})
+    assert by_count.result.issued == 12
+    by_time = drive(simulator.url, closed(4, 100_000, duration_s=0.1), knobs={"ttft_ms": 5})
+    assert by_time.result.issued < 1000
+    assert by_time.result.last_issue_ns - by_time.result.start_ns < 0.12 * SECOND
+
+
+def test_open_loop_and_minimum_count_or_duration_hold_alike(simulator, drive):
+    long = Load(pattern="constant", rate=100.0, requests=5, duration_s=0.3, stop="and")
+    assert drive(simulator.url, long).result.issued == 30
+    many = Load(pattern="constant", rate=200.0, requests=40, duration_s=0.05, stop="and")
+    assert drive(simulator.url, many).result.issued == 40
+
+
+def test_an_open_loop_phase_without_a_single_arrival_ends_when_it_should(simulator, drive):
+    run = drive(simulator.url, Load(pattern="trace", trace_ns=(5 * SECOND,), duration_s=0.1))
+    assert (run.result.issued, run.result.complete) == (0, False)
+
+
+def test_requests_still_in_flight_when_draining_is_over_are_interrupted(simulator, drive):
+    started = time.monotonic()
+    run = drive(
+        simulator.url,
+        closed(4, duration_s=0.15),
+        workers=2,
+        knobs={"fault": "stall"},
+        timeouts=Timeouts(drain_s=0.2),
+    )
+    assert time.monotonic() - started < 5
+    result = run.result
+    assert (result.issued, result.interrupted, result.complete) == (4, 4, False)
+    assert {record.outcome for record in run.records()} == {"interrupted"}
+
+
+# Phases after each other.
+
+
+@WORKERS
+@pytest.mark.parametrize("handover", ["drain", "overlap"])
+def test_a_warm_up_is_a_phase_of_its_own_with_samples_of_its_own(simulator, drive, workers, handover):
+    warm = phase(
+        closed(6, 18),
+        "warmup",
+        samples=SampleOrder(order="sequential", count=20),
+        handover=handover,
+    )
+    main = phase(closed(6, 30), samples=SampleOrder(order="sequential", count=30, first=20))
+    run = drive(simulator.url, warm, main, workers=workers, knobs={"ttft_ms": 15, "cache_after": 2})
+    warmup, measured = run.results
+    assert (warmup.label, warmup.issued, warmup.succeeded) == ("warmup", 18, 18)
+    assert (measured.label, measured.issued, measured.succeeded) == ("main", 30, 30)
+    assert all(record.sample_index < 20 for record in run.records("warmup"))
+    assert all(record.sample_index >= 20 for record in run.records())
+    truth = truth_of(simulator, run)
+    assert not any(record.cached for record in truth.records)
+    assert peak(truth) == 6
+    ids = {record.request_id for record in run.records()}
+    first = min(record.first_request_byte_ns for record in truth.records if record.request_id in ids)
+    last = max(record.write_ns[-1] for record in truth.records if record.request_id not in ids)
+    assert (first > last) == (handover == "drain")
+
+
+def test_an_overlapping_warm_up_never_lets_the_load_fall(simulator, drive):
+    warm = phase(closed(6, 18), "warmup", handover="overlap")
+    run = drive(simulator.url, warm, closed(6, 30), knobs={"ttft_ms": 30})
+    truth = truth_of(simulator, run)
+    places = range(6, len(truth.records) - 1)
+    assert all(truth.records[place].in_flight >= 1 for place in places)
+    gaps = [
+        later.first_request_byte_ns - earlier.first_request_byte_ns
+        for earlier, later in zip(truth.records, truth.records[1:], strict=False)
+    ]
+    assert max(gaps) < 60 * MS
+    assert run.result.full_load_ns - run.result.start_ns < 5 * MS
+
+
+def test_closed_loop_hands_over_to_open_loop_and_back(simulator, drive):
+    warm = phase(closed(3, 9), "warmup", handover="overlap")
+    rated = phase(Load(pattern="poisson", rate=200.0, requests=20), "rated", handover="overlap")
+    run = drive(simulator.url, warm, rated, closed(3, 9), workers=2, knobs={"ttft_ms": 20})
+    assert [result.issued for result in run.results] == [9, 20, 9]
+    assert all(result.complete for result in run.results)
+
+
+def test_stages_run_one_after_the_other_in_one_phase(simulator, drive):
+    stages = (closed(2, 10), Load(pattern="constant", rate=200.0, requests=20), closed(5, 15))
+    run = drive(simulator.url, Load(pattern="stages", stages=stages), workers=2, knobs={"ttft_ms": 10})
+    records = run.records()
+    assert run.result.issued == 45
+    assert sorted(record.index for record in records) == list(range(45))
+    by_stage = [records[:10], records[10:30], records[30:]]
+    assert [overlap(stage) for stage in (by_stage[0], by_stage[2])] == [2, 5]
+    for earlier, later in zip(by_stage, by_stage[1:], strict=False):
+        assert max(record.end_ns for record in earlier) < min(record.send_start_ns for record in later)
+
+
+@WORKERS
+def test_stages_of_unknown_length_use_every_sample_before_any_twice(simulator, drive, workers):
+    stages = (closed(2, duration_s=0.1), closed(4, duration_s=0.1), closed(3, 12))
+    load = Load(pattern="stages", stages=stages, handover="overlap")
+    samples = SampleOrder(count=SAMPLES, seed=1)
+    run = drive(simulator.url, phase(load, samples=samples), workers=workers, knobs={"ttft_ms": 5})
+    assert sorted(record.index for record in run.records()) == list(range(run.result.issued))
+    used = Counter(record.sample_index for record in run.records())
+    assert max(used.values()) - min([used.get(sample, 0) for sample in range(SAMPLES)]) <= 1
+
+
+def test_an_overlapping_stage_begins_on_time_though_all_of_the_one_before_is_in_flight(simulator, drive):
+    stages = (closed(2, duration_s=0.1), closed(6, 6))
+    load = Load(pattern="stages", stages=stages, handover="overlap")
+    run = drive(simulator.url, load, knobs={"ttft_ms": 600})
+    sent = [record.send_start_ns - run.result.start_ns for record in run.records()]
+    assert overlap(run.records()) == 6
+    assert [at < 0.05 * SECOND for at in sent[:2]] == [True, True]
+    assert all(0.1 * SECOND < at < 0.2 * SECOND for at in sent[2:6])
+
+
+def test_progress_counts_the_phase_that_is_being_issued(simulator, drive):
+    seen = []
+    warm = phase(closed(4, 20), "warmup")
+    run = drive(
+        simulator.url, warm, closed(4, 40), knobs={"ttft_ms": 60}, on_progress=seen.append
+    )
+    assert [result.issued for result in run.results] == [20, 40]
+    assert sorted({progress.phase for progress in seen}) == [0, 1]
+    last = seen[-1]
+    assert (last.issued, last.succeeded, last.failed, last.in_flight) == (40, 40, 0, 0)
+    assert last.events == sum(record.content_event_count for record in run.records())
+    assert last.elapsed_s < 1.5
+    assert math.isfinite(seen[0].elapsed_s)
+    assert all(progress.issued <= 20 for progress in seen if progress.phase == 0)

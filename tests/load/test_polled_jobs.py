@@ -1,0 +1,43 @@
+"""Servers that answer with a job to ask for again: one request until the job is done."""
+
+from pytest_bench.api.videos import Videos
+from pytest_bench.workload import Load, Timeouts
+
+
+def run(drive, simulate, *loads, **knobs):
+    server = simulate(video_reply="job", **knobs)
+    return drive(server.url, *loads, api=Videos, streaming=False, max_tokens=None, poll_interval_s=0.02)
+
+
+def test_a_job_is_asked_for_until_it_is_done(drive, simulate):
+    load = Load(pattern="concurrency", concurrency=2, requests=6)
+    driven = run(drive, simulate, load, video_ms=100)
+    records = driven.records()
+    assert driven.result.succeeded == 6
+    assert all(record.polls >= 2 for record in records)
+
+
+def test_the_latency_of_a_job_counts_from_its_first_request(drive, simulate):
+    load = Load(pattern="concurrency", concurrency=1, requests=3)
+    driven = run(drive, simulate, load, video_ms=100)
+    assert all(record.last_content_ns - record.send_start_ns >= 100e6 for record in driven.records())
+
+
+def test_a_job_that_runs_counts_as_in_flight(drive, simulate):
+    load = Load(pattern="concurrency", concurrency=3, requests=9)
+    driven = run(drive, simulate, load, video_ms=60)
+    assert driven.result.peak_in_flight == 3
+
+
+def test_a_job_that_is_never_done_times_out(drive, simulate):
+    server = simulate(video_reply="job", video_ms=60_000)
+    driven = drive(
+        server.url,
+        Load(pattern="concurrency", concurrency=1, requests=1),
+        api=Videos,
+        streaming=False,
+        max_tokens=None,
+        poll_interval_s=0.02,
+        timeouts=Timeouts(request_s=0.3),
+    )
+    assert driven.errors() == {"timeout": 1}
