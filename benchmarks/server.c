@@ -161,6 +161,7 @@ struct connection {
     int fd;
     size_t filled;                    /* bytes of `input` read so far */
     const struct response *response;  /* being written; NULL while waiting for a request */
+    bool ticked;                      /* has had a paced response */
     size_t step, sent;                /* steps that are due; bytes written */
     bool close_after, recorded;
     int64_t due_ns;                   /* when the next step is due */
@@ -178,6 +179,7 @@ static struct {
     struct response stream, completion, models, health, not_found, bad_request;
     struct connection **heap; /* paced connections, the next due first */
     size_t queued, heap_capacity;
+    uint64_t staggered; /* connections that were given their place within a gap */
     const char *stamps_path;
     struct stamp *stamps;
     size_t stamp_count, stamp_capacity;
@@ -294,6 +296,13 @@ static bool start(struct connection *c, const struct response *response) {
     c->recorded = response == &server.stream || response == &server.completion;
     if (response != &server.stream || !server.paced) return write_next_step(c);
     c->due_ns = c->stamp.arrival_ns + server.ttft_ns;
+    if (!c->ticked) {
+        /* Streams that all tick at one instant would wake a client once for hundreds of events, and a client
+           that issues a little slower more often: connections are spread over one gap, by the golden ratio. */
+        c->ticked = true;
+        double turn = (double)server.staggered++ * 0.6180339887498949;
+        c->due_ns += (int64_t)((turn - (double)(int64_t)turn) * (double)server.itl_ns);
+    }
     enqueue(c);
     return true;
 }

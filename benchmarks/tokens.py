@@ -9,6 +9,7 @@ between repetitions; every way of counting them must come to the same numbers.
 from __future__ import annotations
 
 import argparse
+import operator
 import os
 import platform
 import random
@@ -21,6 +22,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import fastokens
@@ -46,8 +48,10 @@ SHAPES = {"long": (600, 14_000), "short": (20_000, 355)}
 PHASE_CHARACTERS = 3_600
 SMALLEST_PHASE = 10_000
 MEMORY_EVERY_S = 0.2
+FAST_PAIRS = 5
 
 Count = Callable[[list[str]], list[int]]
+Way = tuple[str, Count]
 
 
 class Libraries:
@@ -56,6 +60,9 @@ class Libraries:
     def __init__(self, file: Path) -> None:
         self._authority = tokenizers.Tokenizer.from_file(str(file))
         self._fast = fastokens.Tokenizer.from_file(str(file))
+        for library in (self._authority, self._fast):
+            library.no_truncation()
+            library.no_padding()
 
     def two_threads(self, texts: list[str]) -> list[int]:
         """One `encode` a text, from two threads."""
@@ -72,14 +79,16 @@ class Libraries:
     def encode_batch_flat(self, texts: list[str]) -> list[int]:
         _, offsets = self._fast.encode_batch_flat(texts)
         starts = memoryview(offsets).cast("Q").tolist()
-        return [stop - start for start, stop in zip(starts, starts[1:], strict=False)]
+        return list(map(operator.sub, starts[1:], starts))
 
 
 class Corpus:
     """Source code of the standard library, cut at random: distinct texts that share words as real ones do."""
 
+    FILES = "**/*.py"
+
     def __init__(self, seed: int = 1) -> None:
-        files = sorted(Path(sysconfig.get_path("stdlib")).glob("**/*.py"))
+        files = sorted(Path(sysconfig.get_path("stdlib")).glob(self.FILES))
         self._text = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
         self._random = random.Random(seed)  # noqa: S311 - texts, not secrets
 
@@ -91,68 +100,103 @@ class Corpus:
 def batches(
     table: Table, work: str, libraries: Libraries, fast: Tokenizer, authority: Tokenizer, repeats: int
 ) -> None:
-    """Count the same texts in every way, in turn. Raises `BenchError` where two ways differ."""
+    """Count the same texts in every way. Raises `BenchError` where two ways differ.
+
+    A library and the pool with that library are compared pair by pair, who goes first alternating; the fast ones
+    in several pairs a repetition, because each takes only a moment.
+    """
     corpus = Corpus()
-    ways: dict[str, Count] = {
-        "two threads of encode": libraries.two_threads,
-        "encode_batch_fast": libraries.encode_batch_fast,
-        "encode_batch_flat": libraries.encode_batch_flat,
-        "pool, tokenizers": authority.count,
-        "pool, fastokens": fast.count,
-    }
-    for repetition in range(repeats + 1):
+    baseline: Way = ("two threads of encode", libraries.two_threads)
+    slow: list[Way] = [
+        ("encode_batch_fast", libraries.encode_batch_fast),
+        ("pool, tokenizers", authority.count),
+    ]
+    quick: list[Way] = [("encode_batch_flat", libraries.encode_batch_flat), ("pool, fastokens", fast.count)]
+    for repetition in range(1 + repeats):
+        into = table if repetition else Table()  # the first one warms every way alike
         texts = corpus.texts(*SHAPES[work])
-        seconds: dict[str, float] = {}
-        expected: list[int] = []
-        for way, count in ways.items():
-            start = time.perf_counter()
-            counts = count(texts)
-            seconds[way] = time.perf_counter() - start
-            if expected and counts != expected:
-                raise BenchError(f"{work}: {way} counts differently")
-            expected = counts
-        if repetition == 0:
-            continue  # warms caches and memory of every way alike
-        for way, took in seconds.items():
-            table.add(work, way, "M tokens/s", sum(expected) / took / 1e6)
-        ours = seconds["pool, fastokens"]
-        table.add(
-            work, "fastokens: pool / two threads", "×", seconds["two threads of encode"] / ours, ">= 20"
-        )
-        table.add(work, "fastokens: pool / library", "×", seconds["encode_batch_flat"] / ours, ">= 0.8")
-        table.add(
-            work,
-            "tokenizers: pool / library",
-            "×",
-            seconds["encode_batch_fast"] / seconds["pool, tokenizers"],
-            ">= 0.8",
-        )
+        (alone,) = _measure(into, work, [baseline, *slow, *quick], texts, fast)[:1]
+        for _ in range(FAST_PAIRS):
+            texts = corpus.texts(*SHAPES[work])
+            library, ours = _measure(into, work, quick, texts, fast)
+            into.add(work, "fastokens: pool / two threads", "x", alone.seconds / ours.seconds, ">= 20")
+            into.add(work, "fastokens: pool / library", "x", library.seconds / ours.seconds, ">= 0.8")
+            into.add(work, "fastokens: pool / library, by CPU time", "x", library.cpu_s / ours.cpu_s)
+        library, ours = _measure(into, work, slow, corpus.texts(*SHAPES[work]), fast)
+        into.add(work, "tokenizers: pool / library", "x", library.seconds / ours.seconds, ">= 0.8")
+
+
+@dataclass(frozen=True)
+class Took:
+    """What one way took."""
+
+    seconds: float
+    cpu_s: float
+    """Of this process and the pool's."""
+
+
+def _measure(table: Table, work: str, ways: list[Way], texts: list[str], pooled: Tokenizer) -> list[Took]:
+    """Count `texts` in each way, in an order that turns round every time. All must come to the same numbers."""
+    took: dict[str, Took] = {}
+    counts: list[list[int]] = []
+    turned = len(table.figures[-1].values) % 2 if table.figures else 0
+    for way, count in reversed(ways) if turned else ways:
+        cpu_s, start = _cpu_s(pooled.pool), time.perf_counter()
+        counts.append(count(texts))
+        took[way] = Took(time.perf_counter() - start, _cpu_s(pooled.pool) - cpu_s)
+        if counts[-1] != counts[0]:
+            raise BenchError(f"{work}: {way} counts differently")
+        table.add(work, way, "M tokens/s", sum(counts[0]) / took[way].seconds / 1e6)
+    return [took[way] for way, _ in ways]
+
+
+def _cpu_s(pool: TokenizerPool) -> float:
+    """CPU time so far of this process and the pool's (`clock_getcpuclockid` of each)."""
+    return sum(time.clock_gettime((~pid << 3) | 2) for pid in [os.getpid(), *pool.pids])
 
 
 def phase(table: Table, requests: int, libraries: Libraries, tokenizer: Tokenizer, repeats: int) -> None:
-    """Count the logs of a phase. Raises `BenchError` where a text stays pending."""
-    work = "phase"
+    """Count the logs of a phase, beside the libraries with such texts in memory.
+
+    Raises `BenchError` where a text stays pending.
+    """
     corpus = Corpus(seed=requests)
-    for _ in range(repeats):
-        with tempfile.TemporaryDirectory(dir=HOME) as name:
-            folder = Path(name)
-            sample = _write_log(folder / "texts.0.jsonl", corpus, requests)
-            peak = _Memory(tokenizer.pool)
-            result = count_phase(tokenizer, folder, progress=peak.sample)
+    name = f"{requests:,} requests"
+    warms = repeats > 1
+    for repetition in range(repeats + warms):
+        with tempfile.TemporaryDirectory(dir=HOME) as temporary:
+            folder = Path(temporary)
+            _write_log(folder / "texts.0.jsonl", corpus, requests)
+            memory = _Memory(tokenizer.pool)
+            result = count_phase(tokenizer, folder, progress=memory.sample)
         if not result.complete or result.counted != requests:
-            raise BenchError(f"{requests} requests: {result.outcome}: {result.failures[:1]}")
+            raise BenchError(f"{name}: {result.outcome}: {result.failures[:1]}")
         rate = result.output_tokens / result.elapsed_ns * 1e3
-        start = time.perf_counter()
-        library = sum(libraries.encode_batch_flat(sample)) / (time.perf_counter() - start) / 1e6
-        table.add(work, f"{requests:,} requests", "M tokens/s", rate)
-        table.add(work, f"{requests:,} requests / library", "×", rate / library, ">= 0.8")
-        table.add(work, f"{requests:,} requests: verified apart in", "ms", result.verify_elapsed_ns / 1e6)
-        table.add(work, f"{requests:,} requests: peak memory", "MiB", peak.bytes / 2**20, "<= 1024")
-        table.add(work, f"{requests:,} requests: pending", "", result.pending, "== 0")
+        beside = {
+            "two threads of encode": _rate(libraries.two_threads, corpus.texts(300, PHASE_CHARACTERS)),
+            "library": _rate(libraries.encode_batch_flat, corpus.texts(3_000, PHASE_CHARACTERS)),
+        }
+        if repetition < warms:
+            continue
+        table.add("phase", name, "M tokens/s", rate)
+        table.add(
+            "phase", f"{name} / two threads of encode", "x", rate / beside["two threads of encode"], ">= 20"
+        )
+        table.add("phase", f"{name} / library", "x", rate / beside["library"], ">= 0.8")
+        table.add("phase", f"{name}: verified in", "ms", result.verify_elapsed_ns / 1e6)
+        table.add("phase", f"{name}: peak memory", "MiB", memory.bytes / 2**20, "<= 1024")
+        table.add("phase", f"{name}: pending", "", result.pending, "== 0")
 
 
-def _write_log(path: Path, corpus: Corpus, requests: int) -> list[str]:
-    """A text log of `requests` records; returns other texts of the same make."""
+def _rate(count: Count, texts: list[str]) -> float:
+    """Millions of tokens per second."""
+    start = time.perf_counter()
+    tokens = sum(count(texts))
+    return tokens / (time.perf_counter() - start) / 1e6
+
+
+def _write_log(path: Path, corpus: Corpus, requests: int) -> None:
+    """A text log of `requests` records, as a load worker writes it."""
     encode = msgspec.json.Encoder().encode
     with path.open("wb") as stream:
         stream.write(header_line("texts", 1, worker=0))
@@ -162,7 +206,6 @@ def _write_log(path: Path, corpus: Corpus, requests: int) -> list[str]:
             )
             stream.write(encode_line(encode(record)))
         stream.write(end_line(requests))
-    return corpus.texts(min(requests, 3_000), PHASE_CHARACTERS)
 
 
 def _many(corpus: Corpus, requests: int) -> Iterator[str]:

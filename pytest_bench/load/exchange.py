@@ -6,13 +6,11 @@ Everything here runs when the response is complete. Until then a read costs its 
 from __future__ import annotations
 
 import hashlib
-from itertools import pairwise
-from operator import itemgetter
+from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
-import httptools
-
 from pytest_bench.api import Api, Decoded, Malformed
+from pytest_bench.load.arrivals import event_arrivals
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.framing import split_events
 from pytest_bench.records import RequestRecord, TextRecord
@@ -20,10 +18,6 @@ from pytest_bench.workload import TextPolicy
 
 if TYPE_CHECKING:
     from pytest_bench.load.connection import Connection
-
-
-_NEWLINE = 10
-_first_byte = itemgetter(0)
 
 
 class Exchange:
@@ -220,67 +214,18 @@ def _describe(record: RequestRecord, decoded: Decoded) -> None:
 
 def _stamp(record: RequestRecord, exchange: Exchange, stream: _Stream, decoded: Decoded) -> None:
     """Fill in when content arrived: an event arrives with the read that completes it."""
-    arrivals = _event_arrivals(exchange, stream)
+    arrivals = event_arrivals(
+        exchange.reads, exchange.stamps, exchange.body, stream.ends, stream.size + stream.done
+    )
     content = [arrivals[position] for position in decoded.content_events]
     record.first_content_ns = content[0]
     record.last_content_ns = content[-1]
     if content[0] == content[-1]:
         record.content_gaps_ns = (0,) * (len(content) - 1)
     else:
-        record.content_gaps_ns = tuple([after - before for before, after in pairwise(content)])
+        record.content_gaps_ns = tuple(map(sub, content[1:], content))
     if decoded.first_output_event is not None:
         record.first_output_ns = arrivals[decoded.first_output_event]
-
-
-def _event_arrivals(exchange: Exchange, stream: _Stream) -> list[int]:
-    if len(exchange.stamps) == 1:
-        return exchange.stamps * (stream.size + stream.done)
-    # In the common framing two newlines in a row end an event, and nothing else makes two: the end of a chunk's
-    # header would, if the chunk began with one.
-    if stream.ends is None and _NEWLINE not in map(_first_byte, exchange.body):
-        arrivals: list[int] = []
-        for stamp, read in zip(exchange.stamps, exchange.reads, strict=True):
-            ended = read.count(b"\n\n")
-            if ended == 1:
-                arrivals.append(stamp)
-            elif ended:
-                arrivals.extend([stamp] * ended)
-        if len(arrivals) == stream.size + stream.done:
-            return arrivals
-    return _arrivals_by_offset(exchange, stream)
-
-
-def _arrivals_by_offset(exchange: Exchange, stream: _Stream) -> list[int]:
-    """The slow road: parse the response again, read by read, to learn how much body each read held."""
-    body = _BodyLength()
-    parser = httptools.HttpResponseParser(body)
-    ends = stream.ends
-    if ends is None:
-        ends = _common_ends(b"".join(exchange.body))
-    arrivals: list[int] = []
-    position = 0
-    for stamp, read in zip(exchange.stamps, exchange.reads, strict=True):
-        parser.feed_data(read)
-        while position < len(ends) and ends[position] <= body.length:
-            arrivals.append(stamp)
-            position += 1
-    return arrivals
-
-
-def _common_ends(body: bytes) -> list[int]:
-    ends, at = [], 0
-    while (found := body.find(b"\n\n", at)) >= 0:
-        at = found + 2
-        ends.append(at)
-    return ends
-
-
-class _BodyLength:
-    def __init__(self) -> None:
-        self.length = 0
-
-    def on_body(self, data: bytes) -> None:
-        self.length += len(data)
 
 
 def _text(record: RequestRecord, decoded: Decoded, texts: TextPolicy) -> TextRecord | None:

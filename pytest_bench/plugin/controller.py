@@ -87,10 +87,9 @@ class Controller:
         # pytest.exit() comes here too; it is no interrupt, and its own exit status is heard.
         self._interrupted = self._interrupted or excinfo.errisinstance(KeyboardInterrupt)
 
-    def pytest_internalerror(self, excrepr: object) -> None:
-        self._events.append(
-            Fault(code="internal-error", sentence=f"pytest itself failed: {str(excrepr)[-500:]}")
-        )
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        said = " ".join(excinfo.exconly(tryshort=True).split())
+        self._events.append(Fault(code="internal-error", sentence=f"pytest itself failed: {said[:300]}"))
 
     # The verdict out
 

@@ -104,16 +104,28 @@ def _written_by_pytest(path: Path) -> ET.Element:
 
 
 def _cases_of_points(suite: ET.Element, point_ids: Iterable[str]) -> dict[str, ET.Element]:
-    """The case of each point. Only an item that was torn down carries properties; others go by their name."""
+    """The one case of each point that has any.
+
+    Only an item that was torn down carries properties; one that was cut off goes by its name, and may have
+    left several cases.
+    """
     found: dict[str, ET.Element] = {}
-    unmarked: dict[str, ET.Element] = {}
+    cut_off: dict[str, list[ET.Element]] = {name: [] for name in point_ids}
     for case in suite.findall("testcase"):
+        if case.get("name") is None:  # an item that was set up and never ended: pytest writes it as passed
+            suite.remove(case)
+            continue
         marks = {item.get("name"): item.get("value") for item in case.iterfind("properties/property")}
+        name = case.get("name", "").rpartition("[")[2].rstrip("]")
         if judged := marks.get(JUDGES):
             found[judged] = case
-        elif READS not in marks:
-            unmarked[case.get("name", "").partition("[")[2].rstrip("]")] = case
-    return {**{name: unmarked[name] for name in point_ids if name in unmarked}, **found}
+        elif READS not in marks and name in cut_off:
+            cut_off[name].append(case)
+    for name, cases in cut_off.items():
+        for case in cases:
+            if found.setdefault(name, case) is not case:
+                suite.remove(case)
+    return found
 
 
 def _put_right(case: ET.Element, point: PointVerdict, session: Session) -> None:

@@ -33,8 +33,6 @@ def refuse_dangerous_calls(config: pytest.Config) -> None:
         or getattr(option, "count", 1) not in (None, 1)
     ):
         _refuse("reruns hide failures: a point is measured once", "leave --reruns and --count out")
-    if getattr(option, "looponfail", False):
-        _refuse("--looponfail runs tests in sessions of its own", "leave -f out")
     _refuse_lost_workers(config)
     for name, text, is_marker in (("-k", option.keyword, False), ("-m", option.markexpr, True)):
         try:

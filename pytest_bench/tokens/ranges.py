@@ -41,11 +41,14 @@ class TextCounter:
 
         Raises `TokensError` where the back end answers with another number of counts than it was given texts.
         """
-        known: dict[str, int | None] = {"": 0, **self._repeated}
-        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        distinct = dict.fromkeys(texts)
+        repeated = self._repeated
+        missing = [text for text in distinct if text not in repeated] if repeated else list(distinct)
         failures: list[str] = []
-        known.update(zip(missing, count_each(self._backend, missing, failures), strict=True))
-        if len(missing) < len(texts):
+        known = dict(zip(missing, count_each(self._backend, missing, failures), strict=True))
+        if len(missing) < len(distinct):
+            known.update((text, repeated[text]) for text in distinct if text in repeated)
+        if len(distinct) < len(texts):
             self._remember(texts, known)
         return known, failures
 
@@ -97,7 +100,8 @@ def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
                 positions.append(position)
         except (EvidenceError, msgspec.MsgspecError) as error:
             failures.append(f"{task.path}: byte {offsets[position]}: {error}")
-    known, uncountable = counter.count([text for record in records for text in _texts(record)])
+    known, uncountable = counter.count([text for record in records for text in _texts(record) if text])
+    known[""] = 0
     counts = [
         (
             known[record.content],

@@ -141,7 +141,9 @@ class BenchFolder:
         asked = args if any(not arg.startswith("-") and "bench" in arg for arg in args) else ("bench", *args)
         return [sys.executable, "-m", "pytest", *asked, *where]
 
-    def run(self, *args: str, results: str | None = "", python: tuple[str, ...] = (), prefix: tuple[str, ...] = ()) -> Ran:
+    def run(
+        self, *args: str, results: str | None = "", python: tuple[str, ...] = (), prefix: tuple[str, ...] = ()
+    ) -> Ran:
         """Run pytest on the folder. `results` names the results folder; None leaves the option out."""
         self._runs += 1
         named = None if results is None else self.root / (results or f"results-{self._runs}")
@@ -157,7 +159,9 @@ class BenchFolder:
             timeout=120,
             check=False,
         )
-        return self.read(done.returncode, done.stdout + done.stderr, named or self.root / "results" / "latest", args)
+        return self.read(
+            done.returncode, done.stdout + done.stderr, named or self.root / "results" / "latest", args
+        )
 
     def read(self, status: int, output: str, results: Path, args: tuple[str, ...] = ()) -> Ran:
         """What a call that has ended left in its results folder."""

@@ -126,7 +126,10 @@ def test_a_bound_that_is_not_met_fails_the_point_and_no_other(folder, workers):
     folder.edit("bench/tiny.yaml", "one:\n    dataset", "one:\n    slo: {request_latency: 1ms}\n    dataset")
     folder.write(
         "bench/tiny.yaml",
-        (folder.root / "bench/tiny.yaml").read_text().replace('"<= 60s"', '"<= 1us"', 1).replace("1ms", '"<= 1ms"'),
+        (folder.root / "bench/tiny.yaml")
+        .read_text()
+        .replace('"<= 60s"', '"<= 1us"', 1)
+        .replace("1ms", '"<= 1ms"'),
     )
     ran = folder.run(workers)
     ran.require(1, "fail", one="fail", two="pass")

@@ -28,7 +28,12 @@ SLOW = """
 @pytest.mark.parametrize("name", SELECTIONS)
 def test_a_users_selection_is_partial_and_says_what_is_out(folder, name):
     if name == "-m":
-        folder.write("conftest.py", SLOW.replace("def pytest_collection", "@pytest.hookimpl(tryfirst=True)\n    def pytest_collection"))
+        folder.write(
+            "conftest.py",
+            SLOW.replace(
+                "def pytest_collection", "@pytest.hookimpl(tryfirst=True)\n    def pytest_collection"
+            ),
+        )
     ran = folder.run("-n0", *SELECTIONS[name])
     ran.require(0, "pass", one="pass")
     assert ran.verdict["coverage"] == {"complete": False, "left_out": ["tiny/perf/two"]}
@@ -60,7 +65,9 @@ def test_an_ignored_file_is_left_out_by_the_user(folder, option):
 
 def test_the_last_failed_alone_are_partial(folder):
     folder.edit("pytest.ini", "-p no:cacheprovider ", "")
-    folder.edit("bench/test_perf.py", "run_load().require()", 'run_load().require(); assert "two" not in point.name')
+    folder.edit(
+        "bench/test_perf.py", "run_load().require()", 'run_load().require(); assert "two" not in point.name'
+    )
     folder.edit("bench/test_perf.py", "(run_load)", "(run_load, point)")
     folder.run("-n0").require(1, "fail", one="pass", two="fail")
     ran = folder.run("-n0", "--lf")

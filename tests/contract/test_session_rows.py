@@ -35,9 +35,13 @@ def test_pytest_exit_with_status_0_is_red(folder, workers):
 
 
 def test_pytest_exit_before_anything_ran_leaves_red_files(folder):
-    folder.write("conftest.py", "import pytest\ndef pytest_sessionstart(): pytest.exit('done', returncode=0)\n")
+    folder.write(
+        "conftest.py", "import pytest\ndef pytest_sessionstart(): pytest.exit('done', returncode=0)\n"
+    )
     ran = folder.run("-n0")
-    assert (ran.status, ran.verdict["status"]) == (0, "incomplete"), "pytest gives nobody a say in this exit status"
+    assert (ran.status, ran.verdict["status"]) == (0, "incomplete"), (
+        "pytest gives nobody a say in this exit status"
+    )
     assert set(ran.junit.values()) == {"error"}
 
 
@@ -53,14 +57,12 @@ def test_a_process_that_ends_itself_leaves_red_files(folder):
 @pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
 def test_points_after_the_first_failure_are_missing(folder, option, workers):
     folder.edit("bench/test_perf.py", "run_load().require()", "run_load(); assert False")
-    if workers == "-n2" and option == "-x":
-        pytest.skip("the same to xdist as --maxfail=1")
     ran = folder.run(workers, option)
     assert ran.status not in {0, 5}
     assert ran.verdict["status"] == "error" if workers == "-n2" else "incomplete"
     assert ran.outcomes == {"tiny/perf/one": "fail", "tiny/perf/two": "missing"}
-    assert ran.junit["tiny.perf::one"] == "failure"
-    assert ran.junit["tiny.perf::two"] == "error"
+    assert ran.junit["tiny.perf::tiny/perf/one"] == "failure"
+    assert ran.junit["tiny.perf::tiny/perf/two"] == "error"
 
 
 def test_setting_up_alone_is_red(folder, workers):
@@ -81,7 +83,7 @@ def test_a_collection_error_of_the_points_is_red(folder, workers):
     ran = folder.run(workers)
     assert ran.status not in {0, 5}
     assert ran.outcomes == {"tiny/perf/one": "missing", "tiny/perf/two": "missing"}
-    assert ran.junit["tiny.perf::one"] == "error"
+    assert ran.junit["tiny.perf::tiny/perf/one"] == "error"
 
 
 def test_another_failing_test_makes_the_session_red_and_no_point(folder):
@@ -98,7 +100,8 @@ def test_a_function_for_points_beside_no_suite_is_an_error(folder, workers):
     ran = folder.run(workers)
     assert ran.status != 0
     assert "holds no suite" in ran.output
-    assert ran.verdict["status"] == "error"
+    assert ran.verdict["status"] in {"error", "incomplete"}
+    assert "error" in ran.junit.values()
 
 
 def test_where_there_is_no_suite_the_plugin_is_inert(folder, tmp_path):
@@ -143,7 +146,9 @@ SLOW = """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_an_interrupted_session_keeps_what_is_complete_and_leaves_nothing_running(folder, workers, number, tmp_path):
+def test_an_interrupted_session_keeps_what_is_complete_and_leaves_nothing_running(
+    folder, workers, number, tmp_path
+):
     """The first point ends well; the second would run for minutes."""
     folder.edit("bench/tiny.yaml", "endpoint: ${ENDPOINT:-}", "endpoint: simulator")
     text = (folder.root / "bench/tiny.yaml").read_text()
@@ -173,8 +178,8 @@ def test_an_interrupted_session_keeps_what_is_complete_and_leaves_nothing_runnin
     assert ran.verdict["status"] == "error"
     assert ran.outcomes["tiny/perf/one"] == "pass"
     assert ran.outcomes["tiny/perf/two"] in {"error", "missing"}
-    assert ran.junit["tiny.perf::one"] == "pass"
-    assert ran.junit["tiny.perf::two"] == "error"
+    assert ran.junit["tiny.perf::tiny/perf/one"] == "pass"
+    assert ran.junit["tiny.perf::tiny/perf/two"] == "error"
     assert ran.junit["session::integrity"] == "error"
     assert running.stat().st_size > 0
     wait_for(lambda: not marked(mark), None)

@@ -34,7 +34,7 @@ def test_a_worker_that_dies_in_an_item_makes_its_point_an_error(folder, restart)
     assert ran.outcomes["tiny/perf/one"] == "error"
     assert "worker-crashed" in ran.reasons("tiny/perf/one")
     assert ran.outcomes["tiny/perf/two"] in ({"pass"} if not restart else {"missing", "pass"})
-    assert ran.junit["tiny.perf::one"] == "error"
+    assert ran.junit["tiny.perf::tiny/perf/one"] == "error"
     assert [name for name in ran.junit if name.startswith("bench")] == [], "one case a point"
 
 
@@ -47,7 +47,9 @@ def test_a_worker_that_dies_in_an_item_makes_its_point_an_error(folder, restart)
     ],
     ids=["conftest", "collection", "session finish"],
 )
-@pytest.mark.parametrize("restart", [["--max-worker-restart=1"], ["--max-worker-restart=0"]], ids=["restarted", "not-restarted"])
+@pytest.mark.parametrize(
+    "restart", [["--max-worker-restart=1"], ["--max-worker-restart=0"]], ids=["restarted", "not-restarted"]
+)
 def test_workers_that_die_around_the_items_make_the_session_red(folder, hook, restart):
     folder.write("conftest.py", WORKER_ONLY % hook)
     ran = folder.run("-n2", *restart)

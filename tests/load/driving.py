@@ -52,6 +52,13 @@ class Driven:
         ]
         return {text.request_id: text for text in found}
 
+    def ids_by_worker(self, label: str = "main") -> list[set[str]]:
+        decode = msgspec.json.Decoder(RequestRecord).decode
+        return [
+            {decode(line).request_id for line in LineReader(path, "requests", REQUESTS_VERSION)}
+            for path in sorted((self.folder / label).glob("requests.*.jsonl"))
+        ]
+
     def errors(self) -> dict[str | None, int]:
         """Records by type of failure; None counts those that succeeded."""
         kinds = [record.error for record in self.records()]
@@ -80,6 +87,7 @@ class Driver:
         knobs: dict | None = None,
         targets: tuple[Target, ...] | None = None,
         api: type = OpenAIChat,
+        padding: int = 0,
         **fields,
     ) -> tuple[RunSpec, Driven]:
         """What `engine.run` takes; `knobs` are of the simulator, for the requests of this run."""
@@ -92,7 +100,7 @@ class Driver:
             (folder / each.label).mkdir(parents=True)
             specs.append(msgspec.structs.replace(each, folder=str(folder / each.label)))
         generation = Generation(model="simulated", stream=streaming, parameters={"max_tokens": max_tokens})
-        rows = ({"prompt": f"{nonce} {number}"} for number in range(SAMPLES))
+        rows = ({"prompt": f"{nonce} {number}" + " long" * (padding // 5)} for number in range(SAMPLES))
         bodies.write(folder / "bodies", [api.encode(row, generation) for row in rows])
         urls = [urls] if isinstance(urls, str) else urls
         headers = tuple((f"X-Sim-{name.replace('_', '-')}", str(value)) for name, value in (knobs or {}).items())
