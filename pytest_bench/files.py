@@ -86,9 +86,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         text = read_plain(path, LARGEST_JSON).decode("utf-8")
-        value = json.loads(
-            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite
-        )
+        value = STRICT_JSON.decode(text)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
     except OSError as error:
@@ -134,3 +132,9 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:40]} is not a finite number")
     return number
+
+
+STRICT_JSON = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite
+)
+"""Decodes JSON without duplicate keys and with finite numbers only; raises `ValueError` for anything else."""

@@ -17,7 +17,6 @@ from pytest_bench.audits.contract import (
     Setting,
     Undecided,
 )
-from pytest_bench.audits.point import run_audit
 from pytest_bench.audits.registry import Registry, registry
 
 __all__ = [
@@ -33,5 +32,4 @@ __all__ = [
     "Setting",
     "Undecided",
     "registry",
-    "run_audit",
 ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import importlib
 import io
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_bench.errors import DatasetError
+from pytest_bench.files import STRICT_JSON
 
 _BOM = b"\xef\xbb\xbf"
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -63,7 +63,7 @@ def _jsonl(path: Path) -> Iterator[Raw]:
             continue
         origin = f"{path}:{number}"
         try:
-            value = _DECODER.decode(line.decode("utf-8"))
+            value = STRICT_JSON.decode(line.decode("utf-8"))
         except UnicodeDecodeError:
             yield Raw(origin, None, "not UTF-8; save the file as UTF-8")
         except (ValueError, RecursionError) as error:
@@ -83,7 +83,7 @@ def _json(path: Path) -> Iterator[Raw]:
         line, counted = line + text.count("\n", counted, position), position
         origin = f"{path}:{line}"
         try:
-            value, position = _DECODER.raw_decode(text, position)
+            value, position = STRICT_JSON.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
             yield Raw(origin, None, f"not valid JSON: {_reason(error)}")
             return
@@ -197,19 +197,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     return str(error).partition("\n")[0]
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in mapping:
-            raise ValueError(f"duplicate key {key!r}")
-        mapping[key] = value
-    return mapping
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a finite number")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pytest_bench.plugin import fixtures
 from pytest_bench.plugin.controller import Controller
 from pytest_bench.plugin.interrupts import SigtermAsInterrupt
 from pytest_bench.plugin.items import Items
@@ -28,9 +27,12 @@ def activate(config: pytest.Config, files: Sequence[Path]) -> bool:
         return False
     manager = config.pluginmanager
     manager.register(Items(config, session), "inference-bench-items")
-    fixtures.set_up(config, session)
-    manager.register(fixtures, "inference-bench-fixtures")
     manager.register(Reports(session), "inference-bench-reports")
+    if not _leaves_running_to_workers(config):
+        from pytest_bench.plugin import fixtures  # noqa: PLC0415 # with the load engine and all that it needs
+
+        fixtures.set_up(config, session)
+        manager.register(fixtures, "inference-bench-fixtures")
     if is_worker:
         return True
     controller = None
@@ -45,3 +47,10 @@ def activate(config: pytest.Config, files: Sequence[Path]) -> bool:
 
         manager.register(Workers(session, controller), "inference-bench-xdist")
     return True
+
+
+def _leaves_running_to_workers(config: pytest.Config) -> bool:
+    """Whether this is the controller of xdist workers, which runs no test itself."""
+    option = config.option
+    distributes = getattr(option, "dist", "no") != "no" and bool(getattr(option, "tx", None))
+    return distributes and not option.collectonly and not hasattr(config, "workerinput")

@@ -10,7 +10,8 @@ from functools import partial
 
 import pytest
 
-from pytest_bench.audits import registry, run_audit
+from pytest_bench.audits import registry
+from pytest_bench.audits.point import run_audit
 from pytest_bench.errors import UsageError
 from pytest_bench.leases import Lease as HeldLease
 from pytest_bench.leases import Scope, acquire_all

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_bench.api import BUILTIN
-from pytest_bench.audits import Registry, registry, run_audit
+from pytest_bench.audits import Registry, registry
+from pytest_bench.audits.point import run_audit
 from pytest_bench.catalogue import vocabulary
 from pytest_bench.perf import run_perf
 from pytest_bench.running.bench import Bench

@@ -40,7 +40,8 @@ class Driven:
     def records(self, label: str = "main", *, torn: bool = False) -> list[RequestRecord]:
         """In the order of issue."""
         return sorted(
-            read_records(self.folder / label, torn=torn), key=lambda record: (record.send_start_ns, record.index)
+            read_records(self.folder / label, torn=torn),
+            key=lambda record: (record.send_start_ns, record.index),
         )
 
     def texts(self, label: str = "main") -> dict[str, TextRecord]:
@@ -103,7 +104,9 @@ class Driver:
         rows = ({"prompt": f"{nonce} {number}" + " long" * (padding // 5)} for number in range(SAMPLES))
         bodies.write(folder / "bodies", [api.encode(row, generation) for row in rows])
         urls = [urls] if isinstance(urls, str) else urls
-        headers = tuple((f"X-Sim-{name.replace('_', '-')}", str(value)) for name, value in (knobs or {}).items())
+        headers = tuple(
+            (f"X-Sim-{name.replace('_', '-')}", str(value)) for name, value in (knobs or {}).items()
+        )
         fields.setdefault("budget", PATIENT)
         spec = RunSpec(
             point="suite/perf/point",

@@ -82,7 +82,9 @@ def test_nothing_has_no_quantiles():
     assert quantiles_ms(array("q")) is None
 
 
-OUTCOMES = st.sampled_from([("succeeded", None), ("failed", "reset"), ("failed", "timeout"), ("interrupted", None)])
+OUTCOMES = st.sampled_from(
+    [("succeeded", None), ("failed", "reset"), ("failed", "timeout"), ("interrupted", None)]
+)
 
 
 @given(st.lists(OUTCOMES, max_size=30))
@@ -163,9 +165,7 @@ def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sent
     violations = health(load, report(), report(worker=1), last_arrival_ns=10**9).violations
     assert violations == ()
     [told] = [
-        text
-        for text in health(load, report(**fields), last_arrival_ns=10**9).violations
-        if sentence in text
+        text for text in health(load, report(**fields), last_arrival_ns=10**9).violations if sentence in text
     ]
     assert "more load workers than 1" in told
 

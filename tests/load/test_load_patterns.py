@@ -84,7 +84,8 @@ def test_a_ramp_adds_requests_in_flight_evenly(simulator, drive):
     run = drive(simulator.url, load, workers=2, knobs={"ttft_ms": 4})
     start = run.result.start_ns
     ramp = [
-        (record.first_request_byte_ns - start, record.in_flight) for record in truth_of(simulator, run).records
+        (record.first_request_byte_ns - start, record.in_flight)
+        for record in truth_of(simulator, run).records
     ]
     assert all(level <= 1 + 9 * at / (0.4 * SECOND) + 1e-9 for at, level in ramp)
     assert max(level for at, level in ramp if at < 0.2 * SECOND) <= 5
@@ -95,7 +96,10 @@ def test_a_ramp_adds_requests_in_flight_evenly(simulator, drive):
 @WORKERS
 def test_a_burst_wants_everything_at_once_under_its_cap_on_connections(simulator, drive, workers):
     run = drive(
-        simulator.url, Load(pattern="burst", requests=60, concurrency=8), workers=workers, knobs={"ttft_ms": 5}
+        simulator.url,
+        Load(pattern="burst", requests=60, concurrency=8),
+        workers=workers,
+        knobs={"ttft_ms": 5},
     )
     truth = truth_of(simulator, run)
     assert {record.scheduled_ns for record in run.records()} == {run.result.start_ns}
@@ -304,9 +308,7 @@ def test_an_overlapping_stage_begins_on_time_though_all_of_the_one_before_is_in_
 def test_progress_counts_the_phase_that_is_being_issued(simulator, drive):
     seen = []
     warm = phase(closed(4, 20), "warmup")
-    run = drive(
-        simulator.url, warm, closed(4, 40), knobs={"ttft_ms": 60}, on_progress=seen.append
-    )
+    run = drive(simulator.url, warm, closed(4, 40), knobs={"ttft_ms": 60}, on_progress=seen.append)
     assert [result.issued for result in run.results] == [20, 40]
     assert sorted({progress.phase for progress in seen}) == [0, 1]
     last = seen[-1]

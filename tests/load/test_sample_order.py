@@ -83,7 +83,9 @@ def test_shuffles_of_few_samples_are_equally_likely(count):
 def test_any_sample_may_come_at_any_place(count):
     places = (0, 1, count // 2, count - 1)
     for place in places:
-        seen = Counter(sample_function(SampleOrder(count=count, seed=seed))(place) for seed in range(20 * count))
+        seen = Counter(
+            sample_function(SampleOrder(count=count, seed=seed))(place) for seed in range(20 * count)
+        )
         assert chi_squared([seen[sample] for sample in range(count)], 20) < limit(count - 1)
 
 
@@ -95,7 +97,10 @@ def test_with_replacement_draws_evenly():
 
 @given(COUNTS, st.integers(0, 99), st.integers(0, 10**6))
 def test_sequential_goes_round_and_single_stays(count, first, index):
-    assert sample_function(SampleOrder(order="sequential", count=count, first=first))(index) == first + index % count
+    assert (
+        sample_function(SampleOrder(order="sequential", count=count, first=first))(index)
+        == first + index % count
+    )
     assert sample_function(SampleOrder(order="single", count=count, first=first, index=5))(index) == 5
 
 

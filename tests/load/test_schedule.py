@@ -108,7 +108,9 @@ def test_a_ramp_lets_the_rate_grow_evenly_and_then_holds_it(pattern):
         return np.searchsorted(times, seconds * SECOND)
 
     for seconds in (2.0, 5.0, 10.0):  # the integral of a rate that grows from zero
-        assert until(seconds) == pytest.approx(2000 * seconds**2 / 20, abs=4 * math.sqrt(2000 * seconds**2 / 20))
+        assert until(seconds) == pytest.approx(
+            2000 * seconds**2 / 20, abs=4 * math.sqrt(2000 * seconds**2 / 20)
+        )
     assert until(20.0) - until(10.0) == pytest.approx(20_000, abs=600)
 
 
