@@ -102,8 +102,8 @@ def batches(
 ) -> None:
     """Count the same texts in every way. Raises `BenchError` where two ways differ.
 
-    A library and the pool with that library are compared pair by pair, who goes first alternating; the fast ones
-    in several pairs a repetition, because each takes only a moment.
+    A library and the pool with that library are compared pair by pair, the fast ones in several pairs a
+    repetition, because each takes only a moment.
     """
     corpus = Corpus()
     baseline: Way = ("two threads of encode", libraries.two_threads)
@@ -136,11 +136,10 @@ class Took:
 
 
 def _measure(table: Table, work: str, ways: list[Way], texts: list[str], pooled: Tokenizer) -> list[Took]:
-    """Count `texts` in each way, in an order that turns round every time. All must come to the same numbers."""
+    """Count `texts` in each way, in random order. All must come to the same numbers."""
     took: dict[str, Took] = {}
     counts: list[list[int]] = []
-    turned = len(table.figures[-1].values) % 2 if table.figures else 0
-    for way, count in reversed(ways) if turned else ways:
+    for way, count in random.sample(ways, len(ways)):
         cpu_s, start = _cpu_s(pooled.pool), time.perf_counter()
         counts.append(count(texts))
         took[way] = Took(time.perf_counter() - start, _cpu_s(pooled.pool) - cpu_s)

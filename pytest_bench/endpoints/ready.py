@@ -256,7 +256,10 @@ class _Door:
         self._note(f"{method} {path}", answer)
         if isinstance(answer, NoAnswer):
             if answer.final:
-                self.refuse(answer.reason, "correct the endpoint's URL, or what it names")
+                self.refuse(
+                    answer.reason,
+                    "correct the endpoint's URL, or what it names; SSL_CERT_FILE names certificates to trust",
+                )
             return answer
         self._server = answer.server or self._server
         if answer.status in {401, 403}:

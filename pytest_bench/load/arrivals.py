@@ -10,9 +10,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import itemgetter
 
 import httptools
 
+_last_two = itemgetter(slice(-2, None))
+_BLANK_LINES = {b"\n\n"}
 _LAST_CHUNK = len(b"0\r\n\r\n")
 _AFTER_AN_EVENT = len(b"\r\n")
 _AROUND_A_CHUNK = len(b"\r\n\r\n")
@@ -33,7 +36,8 @@ def event_arrivals(
     """
     if len(stamps) == 1:
         return [stamps[0]] * count
-    if ends is None and len(parts) == count:
+    # As many parts as events, and each ends where an event does: then every part is one event.
+    if ends is None and len(parts) == count and set(map(_last_two, parts)) == _BLANK_LINES:
         arrivals = _by_chunk(reads, stamps, parts)
         if arrivals is not None:
             return arrivals

@@ -66,12 +66,12 @@ class Connection(asyncio.Protocol):
         self.reusable = True
         self._body: list[bytes] = []
         self.on_body = self._body.append  # looked up once by the parser: no frame of ours for each chunk
-        self._parser = httptools.HttpResponseParser(self)
 
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self._parser = httptools.HttpResponseParser(self)
         encrypted = transport.get_extra_info("ssl_object") is not None
         # TLS must go through the transport; a plain socket is written to directly, so that the stamp
         # before the write is the time of the write.
@@ -92,10 +92,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         end_ns = monotonic_ns()
         self.reusable = False
-        exchange = self.exchange
-        if exchange is None:
+        if self.exchange is None:
             self._owner.idle_lost(self)
-            return
+        else:
+            self._lose(self.exchange, exc, end_ns)
+        del self._parser  # it refers back to this object, and nothing collects cycles during a phase
+
+    def _lose(self, exchange: Exchange, exc: Exception | None, end_ns: int) -> None:
         if self._fed < len(exchange.reads):
             self._feed(exchange)
             if self.exchange is None:

@@ -38,6 +38,7 @@ class LogWriter:
         self._thread = threading.Thread(target=self._drain, name=f"log {path.name}", daemon=True)
         self._thread.start()
         self._add(header)
+        self.flush()  # a log that was cut off early is still a log
 
     def append(self, payload: bytes) -> None:
         """Add one line: the JSON object `payload`."""

@@ -39,7 +39,10 @@ class ConnectionPool:
         return None
 
     def give_back(self, connection: Connection) -> None:
-        if connection.reusable and not connection.transport.is_closing():
+        """Keep a connection for the next request, unless it is over or still has a part of the last one to send
+        (a server may answer before it has read everything)."""
+        transport = connection.transport
+        if connection.reusable and not transport.is_closing() and not transport.get_write_buffer_size():
             self._idle[connection.endpoint].append(connection)
         else:
             connection.discard()

@@ -299,6 +299,20 @@ def slo_unit_of(name: str) -> str:
     return DEFINITIONS[name].unit
 
 
+_ABBREVIATIONS: dict[str, str] = {
+    "ttft": "time_to_first_token",
+    "tpot": "time_per_output_token",
+    "itl": "inter_token_latency",
+    "latency": "request_latency",
+    "e2e_latency": "request_latency",
+    "rps": "request_throughput",
+    "qps": "request_throughput",
+    "throughput": "output_token_throughput",
+}
+"""What the field calls some metrics, for those who write it."""
+
+
 def _nearest(name: str, known: tuple[str, ...]) -> str:
-    matches = difflib.get_close_matches(name, known, n=1)
+    meant = _ABBREVIATIONS.get(name.lower())
+    matches = [meant] if meant in known else difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""

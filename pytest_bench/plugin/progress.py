@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,55 +16,84 @@ from pytest_bench.suite.plan import Point
 from pytest_bench.workload import PhaseSpec
 
 _LOG_EVERY_S = 30.0
+_TAKE_BACK = "\r\x1b[2K"
 
 
 class ProgressLine:
-    """Where a session shows how far it is. Silent with -q and in xdist workers."""
+    """Where a session shows how far it is. Silent with -q and in xdist workers.
+
+    On a terminal it is the line below pytest's own, which stays as it is and is gone on with afterwards.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
-        terminal = config.pluginmanager.get_plugin("terminalreporter")
-        quiet = config.get_verbosity() < 0 or hasattr(config, "workerinput")
-        self._terminal = terminal if isinstance(terminal, pytest.TerminalReporter) and not quiet else None
-        self._rewrites = self._terminal is not None and self._terminal.isatty
+        self._config = config
+        self._quiet = config.get_verbosity() < 0 or hasattr(config, "workerinput")
         self._shown = False
         self._logged_s = time.monotonic()
 
     def show(self, point: Point, phase: PhaseSpec, progress: Progress) -> None:
         """Show how far `phase` of `point` is."""
-        if self._terminal is None:
-            return
-        text = describe(point, phase, progress)
-        if self._rewrites:
-            # A line that wraps could not be taken back.
-            width = shutil.get_terminal_size().columns - 1
-            self._terminal.write(f"\r\x1b[2K{text[:width]}", flush=True)
-            self._shown = True
-        elif time.monotonic() - self._logged_s >= _LOG_EVERY_S:
-            self._logged_s = time.monotonic()
-            self._terminal.write_line(text)
+        with self._terminal() as terminal:
+            if terminal is None:
+                return
+            if terminal.isatty and os.environ.get("TERM") != "dumb":
+                # A line that wraps could not be taken back.
+                text = describe(point, phase, progress)[: shutil.get_terminal_size().columns - 1]
+                self._write(f"{_TAKE_BACK if self._shown else chr(10)}{text}")
+                self._shown = True
+            elif time.monotonic() - self._logged_s >= _LOG_EVERY_S:
+                self._logged_s = time.monotonic()
+                terminal.write_line(describe(point, phase, progress))
 
     def say(self, sentence: str) -> None:
         """Show why nothing moves."""
-        if self._terminal is not None:
-            self.clear()
-            self._terminal.write_line(sentence)
+        self.clear()
+        with self._terminal() as terminal:
+            if terminal is not None:
+                terminal.write_line(sentence)
 
     def clear(self) -> None:
-        """Take the line away."""
-        if self._shown and self._terminal is not None:
-            self._terminal.write("\r\x1b[2K", flush=True)
-            self._shown = False
+        """Take the line away, and go back to where pytest's own line ends."""
+        if not self._shown:
+            return
+        with self._terminal():
+            width = shutil.get_terminal_size().columns
+            column = self._config.get_terminal_writer().width_of_current_line % width
+            self._write(f"{_TAKE_BACK}\x1b[A\x1b[{column + 1}G")
+        self._shown = False
+
+    @contextmanager
+    def _terminal(self) -> Iterator[pytest.TerminalReporter | None]:
+        """The terminal, while pytest captures nothing: what is written within a test is the test's otherwise.
+
+        Asked for late: when the session is prepared, pytest has none yet.
+        """
+        terminal = None if self._quiet else self._config.pluginmanager.get_plugin("terminalreporter")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        if not isinstance(terminal, pytest.TerminalReporter):
+            yield None
+        elif capture is None:
+            yield terminal
+        else:
+            with capture.global_and_fixture_disabled():
+                yield terminal
+
+    def _write(self, text: str) -> None:
+        """Past pytest's writer, which counts columns to align its percentages."""
+        print(text, end="", flush=True)
 
 
 def describe(point: Point, phase: PhaseSpec, progress: Progress) -> str:
-    """One line: point, phase, done, in flight, failed, rate, time left."""
+    """One line: point, phase, done, in flight, failed, rate, time left. Plain ASCII: it goes past pytest's own
+    writer, which knows what a terminal cannot show."""
     done = progress.succeeded + progress.failed
     total = request_count(phase.load)
     elapsed_s = max(progress.elapsed_s, 1e-3)
     rate = done / elapsed_s
     parts = [
-        f"{point.id} {phase.label}",
-        f"{done}/{total} done" if total else f"{done} done",
+        f"{point.id} {phase.label}: {done}/{total} done"
+        if total
+        else f"{point.id} {phase.label}: {done} done",
         f"{progress.in_flight} in flight",
         f"{progress.failed} failed",
         f"{rate:.1f} req/s",
@@ -70,7 +102,7 @@ def describe(point: Point, phase: PhaseSpec, progress: Progress) -> str:
         parts.append(f"{_span((total - done) / rate)} left")
     elif phase.load.duration_s is not None and elapsed_s < phase.load.duration_s:
         parts.append(f"{_span(phase.load.duration_s - elapsed_s)} left")
-    return " · ".join(parts)
+    return ", ".join(parts)
 
 
 def _span(seconds: float) -> str:

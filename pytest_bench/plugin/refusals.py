@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,8 @@ from pytest_bench.errors import DatasetError, UsageError
 from pytest_bench.plugin import shadows
 from pytest_bench.plugin.expressions import compile_expression
 from pytest_bench.plugin.selection import likely_selected
-from pytest_bench.running.bench import load_api
 from pytest_bench.suite.deployments import endpoint_problem
+from pytest_bench.suite.vocabulary import ApiWords
 
 if TYPE_CHECKING:
     from pytest_bench.plugin.session import Session
@@ -80,7 +81,7 @@ def refuse_missing_endpoints(config: pytest.Config, session: Session) -> None:
         raise UsageError("\n".join(needed))
 
 
-def refuse_bad_datasets(config: pytest.Config, session: Session) -> None:
+def refuse_bad_datasets(config: pytest.Config, session: Session, apis: Mapping[str, ApiWords]) -> None:
     """Raises `DatasetError` for every file with bad rows, or none, that a point that is asked for needs."""
     plan = session.plan
     wanted = {
@@ -92,7 +93,7 @@ def refuse_bad_datasets(config: pytest.Config, session: Session) -> None:
     for suite, name, is_eval in sorted(wanted):
         dataset = plan.datasets[suite][name]
         if dataset.synthetic is None:
-            api = load_api(plan.deployments[suite])
+            api = apis[plan.deployments[suite].api]
             try:
                 load_dataset(
                     dataset,

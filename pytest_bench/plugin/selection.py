@@ -19,6 +19,7 @@ import pytest
 from pytest_bench.plugin.expressions import compile_expression, strange_words
 from pytest_bench.suite.plan import Point
 
+_NAMES_SHOWN = 4
 _NO_KEYWORDS = frozenset({"pytestmark", "cache_parameters"})
 
 
@@ -102,9 +103,11 @@ def nearest_names(expression: str, points: Iterable[Point]) -> str:
         hints.append(
             f"{word!r}: did you mean {' or '.join(map(repr, near))}?"
             if near
-            else f"{word!r}: nothing is near"
+            else f"no name has {word!r} in it"
         )
-    return "; ".join(hints) or f"the points are {', '.join(point.id for point in points)}"
+    known = [point.id for point in points]
+    more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
+    return "; ".join([*hints, f"the points are {', '.join(known[:_NAMES_SHOWN])}{more}"])
 
 
 def _expected_names(point: Point) -> Iterator[str]:

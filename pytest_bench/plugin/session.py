@@ -20,6 +20,7 @@ from pytest_bench.plugin.options import SIMULATOR, is_informational
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.vocabulary import Vocabulary
 from pytest_bench.verdict.events import Expectation
 from pytest_bench.verdict.expectation import read_expectation
 
@@ -116,12 +117,13 @@ def open_session(config: pytest.Config, files: Sequence[Path]) -> Session:
     nonce = secrets.token_hex(8)
     try:
         _refuse_namesake()
-        session = _plan(config, files, nonce)
+        words = vocabulary(all_apis(config.hook.pytest_bench_apis()))
+        session = _plan(config, files, words, nonce)
         if not informational:
             refusals.refuse_dangerous_calls(config)
             refusals.refuse_shadows(config, session)
             refusals.refuse_missing_endpoints(config, session)
-            refusals.refuse_bad_datasets(config, session)
+            refusals.refuse_bad_datasets(config, session, words.apis)
             folder.claim(config, session)
     except (BenchError, pytest.UsageError) as error:
         if not informational:
@@ -130,10 +132,9 @@ def open_session(config: pytest.Config, files: Sequence[Path]) -> Session:
     return session
 
 
-def _plan(config: pytest.Config, files: Sequence[Path], nonce: str) -> Session:
+def _plan(config: pytest.Config, files: Sequence[Path], words: Vocabulary, nonce: str) -> Session:
     here = config.invocation_params.dir
     option = config.option
-    words = vocabulary(all_apis(config.hook.pytest_bench_apis()))
     return Session(
         plan=load_plan(files, words, _overrides(config), os.environ, root=here),
         nonce=nonce,

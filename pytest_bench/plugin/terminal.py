@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -28,9 +29,11 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, verdict: 
     """Write the end of a session."""
     reporter.section("inference bench")
     rows = [Row(point, _summary(session, point)) for point in verdict.points]
+    width = shutil.get_terminal_size().columns if reporter.isatty else None
     for table in tables(rows):
-        for line in render(table, colour=reporter.hasmarkup):
+        for line in render(table, colour=reporter.hasmarkup, width=width):
             reporter.write_line(line)
+        reporter.write_line("")
     for row in rows:
         if row.summary is not None and (explanation := row.summary.detail.get("explanation")):
             reporter.write_line(f"{row.point.id}: {printable(str(explanation))}")
@@ -53,12 +56,18 @@ def printable(text: str) -> str:
 
 def _write_what_is_red(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:
     for fault in verdict.faults:
-        reporter.write_line(f"session: {printable(fault.sentence)}", red=True)
+        reporter.write_line(f"session: {_in_a_line(fault.sentence)}", red=True)
     for point in sorted(verdict.points, key=lambda item: -item.outcome.severity):
         if point.outcome is not Outcome.PASS:
-            why = point.reasons[0].sentence if point.reasons else "no reason was given"
+            why = _in_a_line(point.reasons[0].sentence) if point.reasons else "no reason was given"
             more = f" (and {len(point.reasons) - 1} more)" if len(point.reasons) > 1 else ""
-            reporter.write_line(f"{point.id}: {point.outcome}: {printable(why)}{more}", red=True)
+            reporter.write_line(f"{point.id}: {point.outcome}: {why}{more}", red=True)
+
+
+def _in_a_line(text: str) -> str:
+    """First and last line: of a traceback, what failed and why. The test's own report has it all."""
+    lines = [printable(line.strip()) for line in text.splitlines() if line.strip()]
+    return " ... ".join(lines[:1] + lines[1:][-1:])
 
 
 def _summary(session: Session, point: PointVerdict) -> Summary | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,8 +19,8 @@ from pytest_bench.verdict.verdict import PointVerdict
 
 NOTHING = "-"
 
-_WIDTH = 200
-"""Wider than any table: lines are never wrapped here, and trailing space is cut."""
+_WIDTH = 1000
+"""Wider than any table: nothing is wrapped or cut short here, and trailing space is taken off."""
 
 _TIME_UNITS = (("min", 60e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0))
 
@@ -65,8 +67,31 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
         yield _audit_table(own) if kind == "audit" else _measured_table(kind, own)
 
 
-def render(table: Table, *, colour: bool) -> list[str]:
-    """The table as lines of text, with colours where a terminal shows them."""
+def render(table: Table, *, colour: bool, width: int | None = None) -> list[str]:
+    """The table as lines of text, with colours where a terminal shows them.
+
+    Where it is wider than `width` columns, each row becomes a paragraph: a wrapped table cannot be read.
+    """
+    lines = _lines(table, colour=colour)
+    if width is None or max(map(cell_len, _lines(table, colour=False))) <= width:
+        return lines
+    return _lines(Group(Text(str(table.title), "bold"), *_paragraphs(table, width)), colour=colour)
+
+
+def _paragraphs(table: Table, width: int) -> Iterator[Text]:
+    """First and last cell in front, the others as `heading value`, broken between them only."""
+    headings = [column.header for column in table.columns[1:-1]]
+    for point, *values, outcome in zip(*(column.cells for column in table.columns), strict=True):
+        yield Text.assemble(f"{point}: ", outcome if isinstance(outcome, Text) else str(outcome))
+        told = [
+            f"{heading} {value}" for heading, value in zip(headings, values, strict=True) if value != NOTHING
+        ]
+        whole = ", ".join("\N{NO-BREAK SPACE}".join(item.split()) for item in told)
+        for line in textwrap.wrap(whole, width - 2, break_long_words=False, break_on_hyphens=False):
+            yield Text("  " + line.replace("\N{NO-BREAK SPACE}", " "))
+
+
+def _lines(shown: RenderableType, *, colour: bool) -> list[str]:
     console = Console(
         width=_WIDTH,
         force_terminal=colour,
@@ -76,7 +101,7 @@ def render(table: Table, *, colour: bool) -> list[str]:
         markup=False,
     )
     with console.capture() as capture:
-        console.print(table)
+        console.print(shown)
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -134,11 +159,24 @@ def _audit_table(rows: Sequence[Row]) -> Table:
 
 
 def _table(title: str, headings: Iterable[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    table.add_column("point", no_wrap=True)
+    table = _empty(title, "point")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
+    return table
+
+
+def _empty(title: str, first: str) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column(first, no_wrap=True)
     return table
 
 
@@ -167,8 +205,7 @@ def _short(value: float) -> str:
 
 def side_by_side(title: str, measurements: Mapping[str, Measurement | None], metrics: Sequence[str]) -> Table:
     """Some metrics of several measurements, a column each."""
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    table.add_column("metric", no_wrap=True)
+    table = _empty(title, "metric")
     for name in measurements:
         table.add_column(name, justify="right", no_wrap=True)
     for metric in metrics:

@@ -14,28 +14,24 @@ from msgspec import Meta
 from pytest_bench.errors import UsageError
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, Behaviour, parse_faults
 
-_EPILOG = "example: python -m pytest_bench.simulator --port 8000 --ttft-ms 50 --itl-ms 10 --fault reset=0.1"
+_EXAMPLE = "python -m pytest_bench.simulator --port 8000 --ttft-ms 50 --itl-ms 10 --fault reset=0.1"
 
 
-def parser(program: str) -> argparse.ArgumentParser:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One argument a knob, besides where to listen and what to log."""
     described = "\n".join(
         f"  {name}: {meaning}" for name, meaning in {**FAULTS, **FRAMINGS, **CHEATS}.items()
     )
-    arguments = argparse.ArgumentParser(
-        prog=program,
-        description="A server that behaves like a served model without being one.",
-        epilog=f"faults, odd framings and cheats:\n{described}\n\n{_EPILOG}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    arguments.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    arguments.add_argument("--port", type=int, default=8000, help="0: a free one")
-    arguments.add_argument("--log", type=Path, help="where the ground-truth log goes; must not exist")
-    arguments.add_argument("--exit-on-eof", action="store_true", help="end when standard input ends")
-    arguments.add_argument(
+    parser.epilog = f"faults, odd framings and cheats:\n{described}\n\n{parser.epilog or ''}"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="0: a free one")
+    parser.add_argument("--log", type=Path, help="where the ground-truth log goes; must not exist")
+    parser.add_argument("--exit-on-eof", action="store_true", help="end when standard input ends")
+    parser.add_argument(
         "--behaviour", metavar="JSON", help="knobs as one JSON object; arguments go before it"
     )
-    knobs = arguments.add_argument_group("behaviour")
+    knobs = parser.add_argument_group("behaviour")
     for name, meaning, default in _knobs():
         option = "--" + name.replace("_", "-")
         if name in ("fault", "cheat"):
@@ -49,22 +45,37 @@ def parser(program: str) -> argparse.ArgumentParser:
             knobs.add_argument(
                 option, metavar="VALUE", help=f"{meaning} (default {default})".replace("%", "%%")
             )
-    return arguments
 
 
-def main(argv: Sequence[str] | None = None, *, program: str = "python -m pytest_bench.simulator") -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to end. Raises `UsageError` for a mistake in the arguments."""
+    behaviour = _behaviour(arguments)
+    # The event loop and the parser are imported where they are needed: `--help` answers without them.
+    from pytest_bench.simulator.server import serve  # noqa: PLC0415
+
+    serve(
+        behaviour,
+        host=arguments.host,
+        port=arguments.port,
+        log=arguments.log,
+        exit_on_eof=arguments.exit_on_eof,
+    )
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the simulator until it is told to end. Exit status 0, or 2 for a mistake in the arguments."""
-    given = parser(program).parse_args(argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_bench.simulator",
+        description="A server that behaves like a served model without being one.",
+        epilog=f"example: {_EXAMPLE}",
+    )
+    add_arguments(parser)
     try:
-        behaviour = _behaviour(given)
-        # The event loop and the parser are imported where they are needed: `--help` answers without them.
-        from pytest_bench.simulator.server import serve  # noqa: PLC0415
-
-        serve(behaviour, host=given.host, port=given.port, log=given.log, exit_on_eof=given.exit_on_eof)
+        return run(parser.parse_args(argv))
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _behaviour(given: argparse.Namespace) -> Behaviour:

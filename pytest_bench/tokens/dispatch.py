@@ -12,7 +12,7 @@ from pytest_bench.tokens.wire import Answer, Failed, Load, Loaded, Task
 Tag = TypeVar("Tag")
 
 _DEPTH = 3
-"""Jobs a worker holds at once: one in each lane and one waiting, so that it is never idle."""
+"""Jobs a worker holds at once: one being counted, one being decoded, one waiting, so that it is never idle."""
 _MOST_ATTEMPTS = 2
 
 

@@ -7,8 +7,10 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,6 +22,11 @@ from pytest_bench.tokens.counts import TEXT_KINDS, OutputTokens
 from pytest_bench.tokens.probes import excerpt
 from pytest_bench.tokens.proof import Prepared, describe_difference
 from pytest_bench.tokens.wire import CountRange, RangeCounts, Recounted, RecountLines, RecountTexts, Sample
+
+Result = TypeVar("Result")
+
+Steps = Generator[Callable[[], Any], Any, Result]
+"""Work that yields each call into a tokenizer library, and is sent what it returned."""
 
 _MOST_REPEATED_CHARACTERS = 16_000_000
 
@@ -36,7 +43,7 @@ class TextCounter:
         self._repeated: dict[str, int] = {}
         self._repeated_characters = 0
 
-    def count(self, texts: list[str]) -> tuple[dict[str, int | None], list[str]]:
+    def count(self, texts: list[str]) -> Steps[tuple[dict[str, int | None], list[str]]]:
         """Tokens by text, None for one that could not be counted, and what went wrong with those.
 
         Raises `TokensError` where the back end answers with another number of counts than it was given texts.
@@ -44,8 +51,8 @@ class TextCounter:
         distinct = dict.fromkeys(texts)
         repeated = self._repeated
         missing = [text for text in distinct if text not in repeated] if repeated else list(distinct)
-        failures: list[str] = []
-        known = dict(zip(missing, count_each(self._backend, missing, failures), strict=True))
+        counts, failures = yield partial(count_each, self._backend, missing)
+        known = dict(zip(missing, counts, strict=True))
         if len(missing) < len(distinct):
             known.update((text, repeated[text]) for text in distinct if text in repeated)
         if len(distinct) < len(texts):
@@ -61,30 +68,30 @@ class TextCounter:
                     self._repeated[text] = tokens
 
 
-def count_each(backend: Backend, texts: list[str], failures: list[str]) -> list[int | None]:
-    """Tokens of each text; None, and a line in `failures`, for one on which the back end fails.
+def count_each(backend: Backend, texts: list[str]) -> tuple[list[int | None], list[str]]:
+    """Tokens of each text, None for one on which the back end fails, and what went wrong with those.
 
     A batch that fails is halved until the texts at fault stand alone: the others keep their counts. Raises
     `TokensError` for an answer of the wrong length.
     """
     if not texts:
-        return []
+        return [], []
     try:
         counts = backend.count(texts)
-    except BaseException as error:  # noqa: BLE001 - a panic of native code derives from BaseException
+    except BaseException as error:  # noqa: BLE001 - a panic of native code derives from it
         if len(texts) == 1:
-            failures.append(
+            return [None], [
                 f"`{backend.name}` failed ({type(error).__name__}: {error}) on {excerpt(texts[0])}"
-            )
-            return [None]
+            ]
         half = len(texts) // 2
-        return count_each(backend, texts[:half], failures) + count_each(backend, texts[half:], failures)
+        first, second = count_each(backend, texts[:half]), count_each(backend, texts[half:])
+        return first[0] + second[0], first[1] + second[1]
     if len(counts) != len(texts):
         raise TokensError(f"`{backend.name}` answered {len(counts)} counts for {len(texts)} texts")
-    return list(counts)
+    return list(counts), []
 
 
-def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
+def count_range(task: CountRange, counter: TextCounter) -> Steps[RangeCounts]:
     """Count the records in a range of a log. A damaged line stays uncounted and is named."""
     failures: list[str] = []
     lines = list(io.BytesIO(_read(task.path, task.start, task.stop)))
@@ -100,7 +107,9 @@ def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
                 positions.append(position)
         except (EvidenceError, msgspec.MsgspecError) as error:
             failures.append(f"{task.path}: byte {offsets[position]}: {error}")
-    known, uncountable = counter.count([text for record in records for text in _texts(record) if text])
+    known, uncountable = yield from counter.count(
+        [text for record in records for text in _texts(record) if text]
+    )
     known[""] = 0
     counts = [
         (
@@ -124,7 +133,7 @@ def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
     )
 
 
-def recount_lines(task: RecountLines, prepared: Prepared) -> Recounted:
+def recount_lines(task: RecountLines, prepared: Prepared) -> Steps[Recounted]:
     """Count the texts of sampled lines with the authority."""
     decode = msgspec.json.Decoder(TextRecord).decode
     names, texts, counts = [], [], []
@@ -135,25 +144,22 @@ def recount_lines(task: RecountLines, prepared: Prepared) -> Recounted:
                 names.append(f"{task.path}: byte {sample.offset}, request {record.request_id}, {kind}")
                 texts.append(text)
                 counts.append(count)
-    return recount_texts(RecountTexts(key=task.key, names=names, texts=texts, counts=counts), prepared)
+    again = RecountTexts(key=task.key, names=names, texts=texts, counts=counts)
+    return (yield from recount_texts(again, prepared))
 
 
-def recount_texts(task: RecountTexts, prepared: Prepared) -> Recounted:
+def recount_texts(task: RecountTexts, prepared: Prepared) -> Steps[Recounted]:
     """Count texts with the authority; a disagreement shows the text."""
-    again = zip(task.names, task.texts, task.counts, prepared.authority.count(task.texts), strict=True)
-    return Recounted(
-        len(task.texts),
-        [
-            f"{name}: counted as {count}: " + _difference(text, prepared)
-            for name, text, count, ours in again
-            if count != ours
-        ],
-    )
-
-
-def _difference(text: str, prepared: Prepared) -> str:
-    ours, theirs = prepared.authority.encode([text])[0], prepared.backend.encode([text])[0]
-    return describe_difference(text, ours, theirs, prepared.authority)
+    authority = prepared.authority
+    ours: list[int] = yield partial(authority.count, task.texts)
+    disagreements: list[str] = []
+    for name, text, count, right in zip(task.names, task.texts, task.counts, ours, strict=True):
+        if count != right:
+            (ids,) = yield partial(authority.encode, [text])
+            (other_ids,) = yield partial(prepared.backend.encode, [text])
+            told = describe_difference(text, ids, other_ids, authority)
+            disagreements.append(f"{name}: counted as {count}: {told}")
+    return Recounted(len(task.texts), disagreements)
 
 
 def _texts(record: TextRecord) -> tuple[str, str, str, str]:

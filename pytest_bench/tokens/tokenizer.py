@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -50,7 +52,7 @@ class Tokenizer:
     @property
     def chunk_characters(self) -> int:
         """Text that is given to a worker at a time: enough for all of its threads, little to lose."""
-        return min(1 << 22, max(1 << 19, _CHARACTERS_PER_THREAD * self.pool.threads_per_worker))
+        return min(1 << 21, max(1 << 20, _CHARACTERS_PER_THREAD * self.pool.threads_per_worker))
 
     @cached_property
     def chat_template(self) -> ChatTemplate | None:
@@ -59,16 +61,19 @@ class Tokenizer:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text."""
-        counts: list[int | None] = [None] * len(texts)
-        for (start, stop), answer in self.pool.run(self._chunks(texts)):
+        counts: dict[int, list[int | None]] = {}
+        for start, answer in self.pool.run(self._chunks(texts)):
             if not isinstance(answer, Counts):
                 raise self._refusal(answer)
             if answer.failures:
                 raise TokensError(f"tokenizer {self.source.name}: {answer.failures[0]}")
-            counts[start:stop] = answer.counts
-        if None in counts:
-            raise TokensError(f"tokenizer {self.source.name}: {counts.count(None)} texts were not counted")
-        return [count for count in counts if count is not None]
+            counts[start] = answer.counts
+        known = [count for start in sorted(counts) for count in counts[start] if count is not None]
+        if len(known) != len(texts):
+            raise TokensError(
+                f"tokenizer {self.source.name}: {len(known)} of {len(texts)} texts were counted"
+            )
+        return known
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`."""
@@ -103,14 +108,14 @@ class Tokenizer:
             "notes": list(self.pool.notes),
         }
 
-    def _chunks(self, texts: Sequence[str]) -> Iterator[tuple[tuple[int, int], Task]]:
-        limit = self.chunk_characters
-        start, characters = 0, 0
-        for stop, text in enumerate(texts, 1):
-            characters += len(text)
-            if characters >= limit or stop == len(texts):
-                yield (start, stop), CountTexts(key=self.key, texts=list(texts[start:stop]))
-                start, characters = stop, 0
+    def _chunks(self, texts: Sequence[str]) -> Iterator[tuple[int, Task]]:
+        ends = list(itertools.accumulate(map(len, texts)))
+        start = 0
+        while start < len(texts):
+            before = ends[start - 1] if start else 0
+            stop = min(len(texts), bisect.bisect_left(ends, before + self.chunk_characters, start) + 1)
+            yield start, CountTexts(key=self.key, texts=list(texts[start:stop]))
+            start = stop
 
     def _ask(self, task: Task) -> Answer:
         return next(answer for _, answer in self.pool.run([(None, task)]))

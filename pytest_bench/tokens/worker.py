@@ -1,8 +1,9 @@
 """A pool worker: a process that loads tokenizers and counts what the pool sends. Started by the pool.
 
-Two lanes take tasks: while one is inside the library, which lets go of the interpreter and takes every core
-of the block, the other decodes the next range. The main thread reads tasks only, so that the end of the
-parent (end of file) ends the process at once, whatever the lanes are doing.
+Three threads. The main one reads tasks and nothing else, so that the end of the parent (end of file) ends the
+process at once, whatever the others are doing. One does Python's part of every task: decoding ranges, writing
+answers. One is inside the libraries, which let go of the interpreter and take every core of the block: while
+it counts one range, the next is decoded. Two threads inside a library only get into each other's way.
 """
 
 from __future__ import annotations
@@ -15,108 +16,75 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Never
+from functools import partial
+from typing import Any, Never
 
 from pytest_bench.errors import BenchError
 from pytest_bench.tokens.mailbox import open_mailbox
 from pytest_bench.tokens.proof import Prepared, prepare
-from pytest_bench.tokens.ranges import TextCounter, count_each, count_range, recount_lines, recount_texts
-from pytest_bench.tokens.wire import (
-    Answer,
-    CountRange,
-    Counts,
-    CountTexts,
-    Decode,
-    Encode,
-    Failed,
-    Ids,
-    Load,
-    Loaded,
-    RecountLines,
-    RecountTexts,
-    Task,
-    TaskReader,
-    Text,
-    frame_answer,
-)  # fmt: skip
+from pytest_bench.tokens.ranges import Steps
+from pytest_bench.tokens.tasks import Tasks
+from pytest_bench.tokens.wire import Answer, Failed, Load, TaskReader, frame_answer
 
-LANES = 2
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.0001
 
-
-Work = CountTexts | CountRange | RecountLines | RecountTexts | Encode | Decode
-
-
-class Bench:
-    """The tokenizers of one worker, and what can be asked of them."""
-
-    def __init__(self, prepare_tokenizer: Callable[[Load], Prepared], note: str | None) -> None:
-        self._prepare = prepare_tokenizer
-        self._note = note
-        self._prepared: dict[str, Prepared] = {}
-        self._counters: dict[str, TextCounter] = {}
-
-    def answer(self, task: Task) -> Answer:
-        """Carry out one task. Whatever goes wrong is the answer: the worker lives on."""
-        try:
-            return self._load(task) if isinstance(task, Load) else self._work(task, self._prepared[task.key])
-        except BenchError as error:
-            return Failed(str(error))
-        except BaseException as error:  # noqa: BLE001 - a panic of native code derives from BaseException
-            return Failed(f"{type(error).__name__}: {error}")
-
-    def _load(self, task: Load) -> Loaded:
-        prepared = self._prepare(task)
-        self._prepared[task.key] = prepared
-        self._counters[task.key] = TextCounter(prepared.backend)
-        return Loaded(
-            key=task.key,
-            backend=prepared.backend.name,
-            reason=prepared.reason,
-            probes=prepared.probes,
-            vocabulary=prepared.authority.vocabulary,
-            note=self._note,
-        )
-
-    def _work(self, task: Work, prepared: Prepared) -> Answer:
-        match task:
-            case CountRange():
-                return count_range(task, self._counters[task.key])
-            case CountTexts():
-                failures: list[str] = []
-                return Counts(counts=count_each(prepared.backend, task.texts, failures), failures=failures)
-            case RecountLines():
-                return recount_lines(task, prepared)
-            case RecountTexts():
-                return recount_texts(task, prepared)
-            case Encode():
-                return Ids(ids=prepared.backend.encode(task.texts))
-            case Decode():
-                return Text(text=prepared.authority.decode(task.ids))
+Call = Callable[[], Any]
+Job = tuple[int, Steps[Answer]]
 
 
 def serve(
-    tasks: TaskReader, answers: int, *, prepare_tokenizer: Callable[[Load], Prepared], note: str | None
+    reader: TaskReader, answers: int, *, prepare_tokenizer: Callable[[Load], Prepared], note: str | None
 ) -> Never:
-    """Answer `tasks` on file descriptor `answers` until there are no more; then end the process."""
-    bench = Bench(prepare_tokenizer, note)
-    waiting: queue.SimpleQueue[tuple[int, Task]] = queue.SimpleQueue()
-    writing = threading.Lock()
+    """Answer tasks on file descriptor `answers` until there are no more; then end the process."""
+    tasks = Tasks(prepare_tokenizer, note)
+    ready: queue.SimpleQueue[tuple[Job, Call]] = queue.SimpleQueue()
+    calls: queue.SimpleQueue[tuple[Job, Call]] = queue.SimpleQueue()
 
-    def work() -> None:
+    def do_python() -> None:
         while True:
-            job, task = waiting.get()
-            message = frame_answer(job, bench.answer(task))
-            with writing:
-                _write_all(answers, message)
+            job, resume = ready.get()
+            following = _advance(resume)
+            if callable(following):
+                calls.put((job, following))
+            else:
+                _write_all(answers, frame_answer(job[0], following))
 
-    # A lane that comes out of the library should not wait long for one that decodes.
+    def do_library() -> None:
+        while True:
+            job, call = calls.get()
+            ready.put((job, _resumption(job[1], call)))
+
+    # The library's thread should not wait long for the interpreter when it comes back.
     sys.setswitchinterval(_SWITCH_S)
-    for number in range(LANES):
-        threading.Thread(target=work, name=f"lane {number}", daemon=True).start()
-    for item in tasks:
-        waiting.put(item)
-    os._exit(0)  # the lanes may be inside the library for a while; nobody waits for what they count
+    for part in (do_python, do_library):
+        threading.Thread(target=part, name=part.__name__, daemon=True).start()
+    for number, task in reader:
+        steps = tasks.steps(task)
+        ready.put(((number, steps), steps.__next__))
+    os._exit(0)  # a library may keep its thread for a while; nobody waits for what it counts
+
+
+def _resumption(steps: Steps[Answer], call: Call) -> Call:
+    """Make `call`, and return how to go on with what it returned or raised."""
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - a panic of native code derives from it
+        return partial(steps.throw, error)
+    return partial(steps.send, result)
+
+
+def _advance(resume: Call) -> Call | Answer:
+    """The next call that a task needs, or its answer. Whatever goes wrong is the answer: the worker lives on."""
+    try:
+        call: Call = resume()
+    except StopIteration as stop:
+        answer: Answer = stop.value
+        return answer
+    except BenchError as error:
+        return Failed(str(error))
+    except BaseException as error:  # noqa: BLE001 - a panic of native code derives from it
+        return Failed(f"{type(error).__name__}: {error}")
+    return call
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -138,7 +138,8 @@ class BenchFolder:
 
     def command(self, *args: str, results: Path | None) -> list[str]:
         where = () if results is None else ("--results", str(results))
-        asked = args if any(not arg.startswith("-") and "bench" in arg for arg in args) else ("bench", *args)
+        named = any((self.root / arg.partition("::")[0]).exists() for arg in args)
+        asked = args if named else ("bench", *args)
         return [sys.executable, "-m", "pytest", *asked, *where]
 
     def run(

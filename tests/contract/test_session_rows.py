@@ -110,7 +110,7 @@ def test_where_there_is_no_suite_the_plugin_is_inert(folder, tmp_path):
     folder.write("other/docker-compose.yaml", "services: {}\n")
     before = set(tmp_path.rglob("*"))
     done = subprocess.run(
-        folder.command("other", results=None)[:3] + ["other", "-q"],
+        folder.command("other", "-q", results=None),
         cwd=folder.root,
         env=folder.environment() | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
@@ -125,7 +125,7 @@ def test_where_there_is_no_suite_the_plugin_is_inert(folder, tmp_path):
 def test_a_marked_function_where_there_is_no_suite_at_all_is_an_error(folder, workers):
     folder.write("other/test_perf.py", (folder.root / "bench/test_perf.py").read_text())
     done = subprocess.run(
-        folder.command("other", results=None)[:3] + ["other", workers],
+        folder.command("other", workers, results=None),
         cwd=folder.root,
         env=folder.environment(),
         capture_output=True,

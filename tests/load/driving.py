@@ -96,8 +96,7 @@ class Driver:
         folder = self.root / f"run{self.runs}"
         nonce = secrets.token_hex(4)
         specs = []
-        for each in phases:
-            each = each if isinstance(each, PhaseSpec) else phase(each)
+        for each in [each if isinstance(each, PhaseSpec) else phase(each) for each in phases]:
             (folder / each.label).mkdir(parents=True)
             specs.append(msgspec.structs.replace(each, folder=str(folder / each.label)))
         generation = Generation(model="simulated", stream=streaming, parameters={"max_tokens": max_tokens})

@@ -1,4 +1,5 @@
 import re
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -177,7 +178,10 @@ def responses(draw):
         anywhere = st.sets(st.integers(1, len(body)), max_size=8)
         blank_lines = [end - back for end in ends for back in (1, 2)]
         inside_blank_lines = st.sets(st.sampled_from(blank_lines), min_size=1)
-        cuts = draw(st.just(ends) | anywhere | inside_blank_lines)
+        moved = st.tuples(st.sampled_from(ends), st.integers(-20, 20)).map(
+            lambda move: {*ends} - {move[0]} | {min(max(1, sum(move)), len(body))}
+        )
+        cuts = draw(st.just(ends) | moved | anywhere | inside_blank_lines)
         position = 0
         for cut in sorted({*cuts, len(body)}):
             opening = b"%x\r\n" % (cut - position)
@@ -195,7 +199,7 @@ def responses(draw):
     near = draw(st.sets(st.sampled_from(wire_ends), max_size=6))
     cuts |= {end + draw(st.integers(-3, 3)) for end in near}
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(stream)), len(stream)]
-    reads = [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    reads = [stream[start:end] for start, end in pairwise(edges)]
     return texts, reads, wire_ends
 
 
@@ -213,7 +217,7 @@ def test_an_event_arrives_with_the_read_that_completes_it_however_the_packets_we
     content = arrived[: len(texts)]
     assert record.first_content_ns == record.first_output_ns == content[0]
     assert record.last_content_ns == content[-1]
-    assert record.content_gaps_ns == tuple(b - a for a, b in zip(content, content[1:], strict=False))
+    assert record.content_gaps_ns == tuple(b - a for a, b in pairwise(content))
 
 
 @given(responses())

@@ -160,7 +160,7 @@ def test_silence_before_the_first_byte_is_no_progress_either(simulator, drive):
     run = drive(
         simulator.url,
         Load(pattern="concurrency", concurrency=2, requests=2),
-        knobs={"ttft_ms": 5000},
+        knobs={"ttft_ms": 5000, "role_first": "false"},
         timeouts=Timeouts(no_progress_s=0.2),
     )
     assert run.result.failures == {"no_progress": 2}
@@ -185,7 +185,9 @@ def test_latencies_of_successes_are_the_servers_own_though_a_tenth_fails(simulat
         simulator.url, Load(pattern="concurrency", concurrency=10, requests=100), knobs=knobs, timeouts=QUICK
     )
     waits = [
-        record.first_content_ns - record.send_start_ns for record in run.records() if record.outcome == "succeeded"
+        record.first_content_ns - record.send_start_ns
+        for record in run.records()
+        if record.outcome == "succeeded"
     ]
     assert len(waits) == run.result.succeeded < 100
     assert np.median(waits) == pytest.approx(30e6, rel=0.3)

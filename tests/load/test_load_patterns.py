@@ -3,6 +3,7 @@
 import math
 import time
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from driving import SAMPLES, phase, truth_of
@@ -137,7 +138,7 @@ def test_a_trace_is_replayed_to_the_millisecond(simulator, drive):
     records = sorted(run.records(), key=lambda record: record.index)
     assert [record.scheduled_ns - run.result.start_ns for record in records] == list(trace)
     sent = sorted(record.send_start_ns - record.scheduled_ns for record in records)
-    assert 0 <= sent[0]
+    assert sent[0] >= 0
     assert sent[len(sent) // 2] < 3 * MS
 
 
@@ -258,7 +259,7 @@ def test_an_overlapping_warm_up_never_lets_the_load_fall(simulator, drive):
     assert all(truth.records[place].in_flight >= 1 for place in places)
     gaps = [
         later.first_request_byte_ns - earlier.first_request_byte_ns
-        for earlier, later in zip(truth.records, truth.records[1:], strict=False)
+        for earlier, later in pairwise(truth.records)
     ]
     assert max(gaps) < 60 * MS
     assert run.result.full_load_ns - run.result.start_ns < 5 * MS
@@ -280,7 +281,7 @@ def test_stages_run_one_after_the_other_in_one_phase(simulator, drive):
     assert sorted(record.index for record in records) == list(range(45))
     by_stage = [records[:10], records[10:30], records[30:]]
     assert [overlap(stage) for stage in (by_stage[0], by_stage[2])] == [2, 5]
-    for earlier, later in zip(by_stage, by_stage[1:], strict=False):
+    for earlier, later in pairwise(by_stage):
         assert max(record.end_ns for record in earlier) < min(record.send_start_ns for record in later)
 
 

@@ -1,12 +1,15 @@
 """HTTP as servers really speak it, byte by byte, and what a request record makes of it."""
 
+import asyncio
 import shutil
 import socket
 import ssl
 import subprocess
 import time
+from itertools import pairwise
 
 import pytest
+import uvloop
 from driving import truth_of
 from wire_server import BODY, CHUNKED, EVENTS, HEAD, STREAM, chunk
 
@@ -38,7 +41,7 @@ def then_close(data):
 
 def at(data, *cuts):
     edges = [0, *cuts, len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 END = len(STREAM)
@@ -357,10 +360,8 @@ def test_a_request_says_who_it_is_and_asks_for_no_compression(wire, drive):
     assert int(first.header("content-length")) == len(first.body)
     sent = {turn.header("x-request-id") for turn in server.turns}
     assert sent == {record.request_id for record in run.records()}
-    assert all(
-        record.request_bytes == len(turn.head) + 4 + len(turn.body)
-        for record, turn in zip(run.records(), server.turns, strict=True)
-    )
+    for record, turn in zip(run.records(), server.turns, strict=True):
+        assert record.request_bytes == len(turn.head) + 4 + len(turn.body)
     assert all(record.response_bytes == len(STREAM) for record in run.records())
 
 
@@ -372,11 +373,15 @@ def test_a_body_larger_than_the_socket_takes_at_once_arrives_whole(wire, drive):
     assert len(server.turns[0].body) > 4_000_000
 
 
+def test_an_answer_that_came_before_the_body_had_left_costs_the_connection_and_nothing_else(wire, drive):
+    server = wire(eager=True)
+    run = drive(server.url, ONE_BY_ONE, padding=8_000_000)
+    assert run.errors() == {None: 3}
+    assert [(turn.position, turn.head[:4]) for turn in server.turns] == [(0, b"POST")] * 3
+
+
 def test_small_writes_leave_at_once():
     """TCP_NODELAY: a request never waits for the acknowledgement of the one before."""
-    import asyncio
-
-    import uvloop
 
     async def connect(port):
         loop = asyncio.get_running_loop()

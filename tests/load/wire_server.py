@@ -63,13 +63,15 @@ class Turn:
 
 
 class WireServer:
-    """Answers every request with `answer`, on a thread for each connection."""
+    """Answers every request with `answer`, on a thread for each connection; an eager one once it has read
+    the head."""
 
     def __init__(
         self,
         answer: Callable[[Turn], None] = lambda turn: turn.write(STREAM),
         *,
         tls: ssl.SSLContext | None = None,
+        eager: bool = False,
         on_accept: Callable[[int, socket.socket], None] = lambda number, accepted: None,
     ) -> None:
         self.turns: list[Turn] = []
@@ -77,6 +79,7 @@ class WireServer:
         self._answer = answer
         self._on_accept = on_accept
         self._tls = tls
+        self._eager = eager
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -125,7 +128,7 @@ class WireServer:
                     received += _receive(accepted)
                 head, _, received = received.partition(b"\r\n\r\n")
                 length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-                while len(received) < length:
+                while len(received) < length and not self._eager:
                     received += _receive(accepted)
                 body, received = received[:length], received[length:]
                 with self._lock:

@@ -35,5 +35,5 @@ def test_ways_that_count_differently_stop_it(small, pool, bpe_folder, tmp_path):
     libraries = tokens.Libraries(tmp_path / "tokenizer.json")
     libraries.two_threads = lambda texts: [0] * len(texts)
     tokenizer = pool.load(resolve(str(bpe_folder)))
-    with pytest.raises(BenchError, match="long: encode_batch_fast counts differently"):
+    with pytest.raises(BenchError, match=r"long: .* counts differently"):
         tokens.batches(Table(), "long", libraries, tokenizer, tokenizer, 1)

@@ -1,0 +1,37 @@
+"""`pytest-bench export`: results in the layout of an MLPerf submission."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pytest_bench.errors import UsageError
+from pytest_bench.reports.mlperf import export
+
+SUMMARY = "write results in the folder layout that MLPerf's submission checker reads"
+EXAMPLE = "pytest-bench export results/latest submission/"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder of a session")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write below")
+    parser.add_argument(
+        "--benchmark",
+        action="append",
+        default=[],
+        metavar="SUITE=NAME",
+        help="MLPerf's name of a suite's benchmark, where it is not the model's",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 once everything is written; results that cannot be submitted are a usage error."""
+    names = {}
+    for text in arguments.benchmark:
+        suite, equals, name = text.partition("=")
+        if not (suite and equals and name):
+            raise UsageError(f"--benchmark {text!r}: expected SUITE=NAME")
+        names[suite] = name
+    for folder in export(arguments.results, arguments.out, benchmarks=names):
+        print(folder)
+    return 0

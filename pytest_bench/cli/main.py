@@ -1,0 +1,91 @@
+"""The commands by name, and how each of them ends."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from types import ModuleType
+
+from pytest_bench.errors import BenchError, UsageError
+
+COMMANDS = {
+    "init": "pytest_bench.cli.init",
+    "plan": "pytest_bench.cli.plan",
+    "schema": "pytest_bench.cli.schema",
+    "serve": "pytest_bench.cli.serve",
+    "recount": "pytest_bench.cli.recount",
+    "export": "pytest_bench.cli.export",
+}
+"""Import paths of the commands; only the one that is asked for is imported."""
+
+GOOD, NOT_GOOD, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses. A mistake of the user's never ends in a traceback."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `pytest-bench` with the arguments of this process, or with `argv`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = words[0] if words else None
+    if name not in COMMANDS:
+        _overview().parse_args(words or ["--help"])
+        return USAGE
+    command = importlib.import_module(COMMANDS[name])
+    arguments = _parser(name, command).parse_args(words[1:])
+    try:
+        status = int(command.run(arguments))
+        sys.stdout.flush()
+    except UsageError as error:
+        return _complain(error, USAGE)
+    except BenchError as error:
+        return _complain(error, NOT_GOOD)
+    except BrokenPipeError:
+        # Whoever read our output has left; the interpreter would complain once more while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_GOOD
+    except OSError as error:
+        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}", USAGE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"pytest-bench {name}",
+        description=f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.",
+        epilog=f"example: {command.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    return parser
+
+
+def _overview() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pytest-bench",
+        description="What is not a test. Points themselves are run by pytest: pytest suites/ --endpoint=URL",
+        epilog="example: pytest-bench plan suites/ --endpoint http://host:8000 > expectation.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=version("pytest-inference-bench"))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        commands.add_parser(name, help=importlib.import_module(module).SUMMARY)
+    return parser
+
+
+def _complain(error: object, status: int) -> int:
+    print(f"error: {printable(str(error))}", file=sys.stderr)
+    return status
+
+
+def printable(text: str) -> str:
+    """`text` without control characters but for newlines: what a file says never steers a terminal."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )

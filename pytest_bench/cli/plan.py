@@ -1,0 +1,62 @@
+"""`pytest-bench plan`: what pytest would run, on a road of its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pytest_bench.cli.planning import add_suite_arguments, read_plan
+from pytest_bench.errors import UsageError
+from pytest_bench.files import readable_json, write_atomic
+from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.verdict.expectation import expectation_json
+
+SUMMARY = "write what must run, as an expectation for --expect and verify"
+EXAMPLE = "pytest-bench plan suites/ --endpoint http://host:8000 --output expectation.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_suite_arguments(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there, and print the points")
+    parser.add_argument(
+        "--only",
+        metavar="PATTERN",
+        help="only points whose id matches, as in 'chat/perf/*'; no plan digest then",
+    )
+    parser.add_argument(
+        "--no-digests", action="store_true", help="names alone: whatever the suites say of each point"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="show the whole plan, with every default filled in, instead"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Always 0: suites that cannot be planned are a usage error."""
+    plan = read_plan(arguments)
+    points = _chosen(plan, arguments.only)
+    if arguments.full:
+        data = readable_json({"digest": plan.digest(), "plan": plan})
+    else:
+        named = {point.id: None if arguments.no_digests else plan.point_digest(point) for point in points}
+        whole = not (arguments.no_digests or arguments.only)
+        data = readable_json(expectation_json(named, plan.digest() if whole else None))
+    if arguments.output is None:
+        sys.stdout.write(data.decode())
+        return 0
+    try:
+        write_atomic(arguments.output, data)
+    except OSError as error:
+        raise UsageError(f"{arguments.output}: cannot be written: {error.strerror or error}") from error
+    print("\n".join(point.id for point in points))
+    return 0
+
+
+def _chosen(plan: Plan, pattern: str | None) -> list[Point]:
+    chosen = [point for point in plan.points if pattern is None or fnmatchcase(point.id, pattern)]
+    if not chosen:
+        known = ", ".join(point.id for point in plan.points)
+        raise UsageError(f"--only {pattern!r} matches no point; the suites declare {known}")
+    return chosen

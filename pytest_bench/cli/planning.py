@@ -1,0 +1,58 @@
+"""What commands that read suites have in common: finding them, and the overrides of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from pytest_bench.catalogue import all_apis, vocabulary
+from pytest_bench.errors import UsageError
+from pytest_bench.suite.context import Overrides
+from pytest_bench.suite.discovery import discover
+from pytest_bench.suite.loading import load_plan
+from pytest_bench.suite.plan import Plan
+
+
+def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--api", action="append", default=[], metavar="NAME=MODULE:CLASS", help="an API of a third party"
+    )
+    parser.add_argument("suites", nargs="+", metavar="PATH", help="folders of suites, as given to pytest")
+    parser.add_argument("--endpoint", action="append", default=[], metavar="URL", help="as given to pytest")
+    parser.add_argument("--served-model", metavar="NAME", help="as given to pytest")
+    parser.add_argument("--api-key-env", metavar="NAME", help="as given to pytest")
+    parser.add_argument("--tokenizer", metavar="PATH_OR_ID", help="as given to pytest")
+    parser.add_argument("--load-seed", type=int, metavar="N", help="as given to pytest")
+    parser.add_argument("--duration-scale", type=float, default=1.0, metavar="X", help="as given to pytest")
+
+
+def read_plan(arguments: argparse.Namespace) -> Plan:
+    """The plan that pytest would make of the same paths and options. Raises `UsageError`."""
+    here = Path.cwd()
+    files = discover(arguments.suites, here, [], cwd=here)
+    if not files:
+        raise UsageError(
+            f"no suite found in {', '.join(arguments.suites)}: expected folders that hold *.yaml"
+        )
+    return load_plan(
+        files,
+        vocabulary(all_apis([dict(map(_api, arguments.api))])),
+        Overrides(
+            endpoints=tuple(arguments.endpoint),
+            served_model=arguments.served_model,
+            api_key_env=arguments.api_key_env,
+            tokenizer=arguments.tokenizer,
+            load_seed=arguments.load_seed,
+            duration_scale=arguments.duration_scale,
+        ),
+        os.environ,
+        root=here,
+    )
+
+
+def _api(text: str) -> tuple[str, str]:
+    name, equals, reference = text.partition("=")
+    if not (name and equals and ":" in reference):
+        raise UsageError(f"--api {text!r}: expected NAME=MODULE:CLASS")
+    return name, reference

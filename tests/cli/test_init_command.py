@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import configparser
+
+import pytest
+from test_commands import ends
+
+from pytest_bench.cli.init import starter_files
+
+
+def test_a_starter_folder_holds_a_suite_its_tests_and_the_settings(capsys, tmp_path):
+    status, out, _ = ends(capsys, "init", str(tmp_path / "bench"))
+    assert status == 0
+    written = {
+        path.relative_to(tmp_path / "bench").as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    }
+    assert written == {
+        "chat.yaml",
+        "data/prompts.jsonl",
+        "pytest.ini",
+        "test_perf.py",
+        "test_audit.py",
+        "test_eval.py",
+    }
+    assert "pytest" in out
+    settings = configparser.ConfigParser()
+    settings.read(tmp_path / "bench/pytest.ini")
+    assert settings["pytest"]["required_plugins"] == "pytest-inference-bench"
+
+
+def test_a_starter_suite_has_no_problems(capsys, tmp_path):
+    ends(capsys, "init", str(tmp_path / "bench"))
+    status, out, err = ends(capsys, "plan", str(tmp_path / "bench"))
+    assert (status, err) == (0, "")
+    assert "chat/perf/steady/c0001" in out
+    assert "chat/audit/caching" in out
+
+
+@pytest.mark.parametrize("taken", starter_files())
+def test_a_file_that_is_there_is_never_overwritten(capsys, tmp_path, taken):
+    path = tmp_path / taken
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    status, _, err = ends(capsys, "init", str(tmp_path))
+    assert status == 2
+    assert str(path) in err
+    assert path.read_text() == "mine"
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path], "nothing was written"
+
+
+def test_a_file_in_place_of_the_folder_is_the_users_mistake(capsys, tmp_path):
+    (tmp_path / "bench").write_text("a file")
+    status, _, err = ends(capsys, "init", str(tmp_path / "bench"))
+    assert status == 2
+    assert "bench" in err

@@ -1,0 +1,207 @@
+"""What people get wrong, and what they are told."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+
+import pytest
+
+from pytest_bench.simulator import Behaviour, start
+
+
+@pytest.fixture
+def answering():
+    """Starts servers on loopback that answer everything with one status and body."""
+    servers = []
+
+    def start_server(status: int, body: bytes = b"", content_type: str = "text/html") -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self):
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = answer  # noqa: N815 # names of the library
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start_server
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def told(ran) -> str:
+    """Everything the verdict says of the first point."""
+    return " ".join(reason["sentence"] for reason in ran.verdict["points"][0]["reasons"])
+
+
+def refused(folder, *args: str):
+    ran = folder.run(*args)
+    assert ran.status == 4, ran.output
+    assert "Traceback" not in ran.output
+    assert ran.verdict["refused"]
+    assert ran.junit == {"session::integrity": "error"}
+    return ran
+
+
+def test_no_endpoint_at_all_is_refused_and_offers_the_ways(folder, workers):
+    folder.endpoint = ""
+    ran = refused(folder, workers)
+    assert "the deployment of suite 'tiny' has no endpoint" in ran.output
+    assert "--endpoint=URL" in ran.output
+    assert "--endpoint=simulator" in ran.output
+
+
+def test_a_deployment_that_nobody_asked_for_needs_no_endpoint(folder):
+    text = (folder.root / "bench/tiny.yaml").read_text()
+    folder.write(
+        "bench/other.yaml", text.replace("suite: tiny", "suite: other").replace("${ENDPOINT:-}", "${OTHER:-}")
+    )
+    folder.run("-n0", "-k", "tiny").require(0, "pass", one="pass", two="pass")
+
+
+def test_an_unreachable_endpoint_is_an_error_that_names_it(folder):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening
+        folder.endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        ran = folder.run("-n0")
+    ran.require(1, "error", one="error", two="error")
+    assert folder.endpoint in told(ran)
+    assert "refused" in told(ran)
+
+
+def test_an_endpoint_that_answers_404_is_an_error(folder, answering):
+    folder.endpoint = answering(404)
+    ran = folder.run("-n0", "-k", "one")
+    ran.require(1, "error", one="error")
+    assert "404" in told(ran)
+
+
+def test_an_endpoint_that_wants_a_key_is_an_error_that_says_how_to_give_it(folder):
+    folder.environ["SIM_KEY"] = "s3cret"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIM_KEY", "s3cret")
+        with start(Behaviour(api_key_env="SIM_KEY")) as simulator:
+            folder.endpoint = simulator.url
+            ran = folder.run("-n0", "-k", "one")
+            ran.require(1, "error", one="error")
+            assert "401" in told(ran)
+            assert "--api-key-env" in told(ran)
+            ran = folder.run("-n0", "-k", "one", "--api-key-env", "SIM_KEY")
+    ran.require(0, "pass", one="pass")
+    written = b"".join(path.read_bytes() for path in ran.results.rglob("*") if path.is_file())
+    assert b"s3cret" not in written
+    assert "s3cret" not in ran.output
+
+
+def test_a_server_that_is_no_model_is_an_error(folder, answering):
+    folder.endpoint = answering(200, b"<html>Welcome</html>")
+    ran = folder.run("-n0", "-k", "one")
+    ran.require(1, "error", one="error")
+    assert "a web page" in told(ran)
+
+
+def test_an_unknown_model_is_an_error_that_names_those_served(folder):
+    ran = folder.run("-n0", "-k", "one", "--served-model", "simulatde")
+    ran.require(1, "error", one="error")
+    assert "simulatde" in told(ran)
+    assert "simulated" in told(ran)
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("malformed", "malformed"), ("truncated", "truncated_stream")])
+def test_broken_streams_fail_the_point_and_are_counted_by_their_type(folder, fault, kind):
+    folder.edit("bench/tiny.yaml", "requests: 2}", "requests: 20}")
+    with start(Behaviour(ttft_ms=1, itl_ms=0.1, output_tokens=3, fault={fault: 0.3}, seed=1)) as simulator:
+        folder.endpoint = simulator.url
+        ran = folder.run("-n0", "-k", "one")
+    ran.require(1, "fail", one="fail")
+    assert "failed_requests is " in told(ran)
+    summary = json.loads((ran.results / "points/tiny/perf/one/summary.json").read_text())
+    assert set(summary["measurement"]["failures"]) == {kind}
+
+
+BAD_DATA = {
+    "empty": (b"", "is empty"),
+    "not JSON": (b'{"prompt": "a"}\n{"prompt"\n', "prompts.jsonl:2"),
+    "no prompt": (b'{"prompt": "a"}\n{"text": "b"}\n', "prompts.jsonl:2"),
+    "not UTF-8": (b'{"prompt": "a"}\n\xff\n', "prompts.jsonl"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_is_refused_before_anything_starts(folder, name):
+    data, said = BAD_DATA[name]
+    (folder.root / "bench/data/prompts.jsonl").write_bytes(data)
+    folder.endpoint = "http://127.0.0.1:1"
+    assert said in refused(folder, "-n0").output
+
+
+def test_data_that_is_not_there_is_refused(folder):
+    (folder.root / "bench/data/prompts.jsonl").unlink()
+    assert "prompts.jsonl" in refused(folder, "-n2").output
+
+
+def test_data_that_cannot_be_read_is_refused(folder):
+    (folder.root / "bench/data/prompts.jsonl").unlink()
+    (folder.root / "bench/data/prompts.jsonl").mkdir()
+    assert "prompts.jsonl" in refused(folder).output
+
+
+def test_two_suites_of_one_name_are_refused_with_both_places(folder):
+    folder.write("bench/again.yaml", (folder.root / "bench/tiny.yaml").read_text())
+    ran = refused(folder)
+    assert "bench/again.yaml:2:" in ran.output
+    assert "bench/tiny.yaml:2:" in ran.output
+
+
+def test_every_problem_of_every_suite_is_told_at_once(folder):
+    folder.edit("bench/tiny.yaml", "requests: 2}", "requests: 0}")
+    folder.write("bench/other.yaml", "suite: other\ndeployment: {api: nothing, model: m}\nperv: {}\n")
+    ran = refused(folder)
+    assert "5 problems in the suites" in ran.output
+    assert "bench/other.yaml:3:1" in ran.output
+    assert "did you mean 'perf'" in ran.output
+
+
+@pytest.mark.parametrize("option", ["--results", "--junitxml"])
+def test_a_place_that_cannot_be_written_is_refused(folder, option):
+    folder.write("file", "in the way")
+    args = (f"{option}={folder.root}/file/below",)
+    ran = folder.run(*args, results=None if option == "--results" else "")
+    assert ran.status == 4, ran.output
+    assert f"{option}: " in ran.output
+    assert "Traceback" not in ran.output
+
+
+def test_a_disk_that_fills_up_is_red_with_the_reason(folder):
+    """A limit on the size of files stands in for a full disk: writing fails in the same way."""
+    folder.edit("bench/tiny.yaml", "requests: 2}", "requests: 400}")
+    ran = folder.run("-n0", "-k", "one", prefix=("bash", "-c", 'ulimit -f 40; exec "$@"', "-"))
+    assert ran.status == 1, ran.output
+    assert ran.verdict["status"] in {"error", "incomplete"}
+    assert ran.outcomes["tiny/perf/one"] in {"error", "missing"}
+    assert ran.junit["tiny.perf::tiny/perf/one"] == "error"
+
+
+def test_control_characters_of_a_server_break_neither_junit_nor_terminal(folder, answering):
+    hostile = b'{"error": {"message": "\\u001b[31mred\\u0000\\u0007"}}'
+    folder.endpoint = answering(401, hostile, "application/json")
+    ran = folder.run("-n0", "-k", "one")
+    ran.require(1, "error", one="error")
+    assert "\x1b" not in ran.output
+    assert "\x00" not in ran.output

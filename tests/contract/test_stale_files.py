@@ -1,0 +1,57 @@
+"""Green files of an earlier session never stand for a later one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_a_used_results_folder_is_refused_and_its_verdict_set_aside(folder):
+    first = folder.run("-n0", results="used")
+    first.require(0, "pass", one="pass", two="pass")
+    again = folder.run("-n0", results="used")
+    assert again.status == 4
+    assert "holds something already" in again.output
+    assert (again.verdict["status"], again.verdict["refused"]) == ("error", True)
+    assert again.junit == {"session::integrity": "error"}
+    kept = json.loads((again.results / f"verdict.{first.verdict['nonce']}.json").read_text())
+    assert kept == first.verdict
+    assert (again.results / f"junit.{first.verdict['nonce']}.xml").read_text() == first.junit_text
+    assert (again.results / "points/tiny/perf/one/evidence.json").exists(), "nothing is deleted"
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(folder):
+    folder.write("theirs/notes.txt", "do not touch")
+    ran = folder.run("-n0", results="theirs")
+    assert ran.status == 4
+    assert [path.name for path in (folder.root / "theirs").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("damage", ["{", '{"version": 1}', "[]"])
+def test_a_damaged_verdict_is_set_aside_too(folder, damage):
+    folder.write("used/verdict.json", damage)
+    ran = folder.run("-n0", results="used")
+    assert ran.status == 4
+    assert ran.verdict["refused"]
+    (kept,) = (folder.root / "used").glob("verdict.unreadable-*.json")
+    assert kept.read_text() == damage
+
+
+def test_a_refused_call_leaves_no_stale_junit_file_green(folder):
+    folder.run("-n0", "--junitxml=ci.xml").require(0, "pass", one="pass", two="pass")
+    folder.edit("bench/tiny.yaml", "requests: 2}", "requests: none}")
+    ran = folder.run("-n0", "--junitxml=ci.xml")
+    assert ran.status == 4
+    assert ran.junit == {"session::integrity": "error"}
+    assert "expected" in ran.junit_text
+
+
+def test_the_latest_results_are_those_of_the_last_call_even_if_it_was_refused(folder):
+    first = folder.run("-n0", results=None)
+    first.require(0, "pass", one="pass", two="pass")
+    folder.edit("bench/tiny.yaml", "requests: 2}", "requests: none}")
+    ran = folder.run("-n0", results=None)
+    assert ran.status == 4
+    assert ran.verdict["refused"]
+    assert ran.verdict["nonce"] != first.verdict["nonce"]

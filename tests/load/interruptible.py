@@ -1,0 +1,44 @@
+"""A process that drives a load until it is told to end: what pytest does, without pytest.
+
+Arguments: folder, endpoint, number of load workers, concurrency. Prints the pids of its load workers, then progress.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from driving import Driver, workers_of
+
+from pytest_bench.errors import BenchError
+from pytest_bench.load import engine
+from pytest_bench.workload import Load
+
+
+def interrupt(_number, _frame):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt("SIGTERM")
+
+
+signal.signal(signal.SIGTERM, interrupt)
+folder, url, workers, concurrency = sys.argv[1:]
+spec, _ = Driver(Path(folder)).spec(
+    url,
+    Load(pattern="concurrency", concurrency=int(concurrency), duration_s=60.0),
+    workers=int(workers),
+    knobs={"ttft_ms": 20, "fault": "stall=0.05"},
+)
+
+
+def show(progress):
+    if progress.succeeded > 20:
+        print(*workers_of(os.getpid()), flush=True)
+
+
+try:
+    engine.run(spec, show)
+except KeyboardInterrupt:
+    sys.exit(130)
+except BenchError as error:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,212 @@
+"""How a run ends when it does not end by itself: nothing lost that was complete, nothing left behind."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from driving import gone, until, workers_of
+
+from pytest_bench.api.openai_chat import OpenAIChat
+from pytest_bench.errors import EvidenceError, LoadError, WorkerDied
+from pytest_bench.files import read_json
+from pytest_bench.load import engine, supervisor
+from pytest_bench.load.log import read_records
+from pytest_bench.workload import Load
+
+ENDLESS = Load(pattern="concurrency", concurrency=6, duration_s=60.0)
+
+
+@contextmanager
+def interruptible(tmp_path, url, workers, *, concurrency=6, descriptors=1024):
+    """A process that drives a load, once it is well under way; its scratch folder is `tmp_path / 'tmp'`."""
+    (tmp_path / "tmp").mkdir()
+    here = Path(__file__).parent
+    arguments = [here / "interruptible.py", tmp_path / "runs", url, str(workers), str(concurrency)]
+    process = subprocess.Popen(
+        ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+    )
+    try:
+        process.load_workers = [int(pid) for pid in process.stdout.readline().split()]
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def open_files(pid):
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("whole_group", [False, True], ids=["parent", "everyone"])
+def test_a_signal_keeps_what_is_complete_and_leaves_nothing_behind(simulator, tmp_path, number, whole_group):
+    with interruptible(tmp_path, simulator.url, 2) as process:
+        assert len(process.load_workers) == 2
+        # Slurm and containers signal every process, not only the first.
+        for pid in [*(process.load_workers if whole_group else ()), process.pid]:
+            os.kill(pid, number)
+        assert process.wait(15) == 130
+        assert all(gone(pid) for pid in process.load_workers)
+    folder = tmp_path / "runs" / "run1" / "main"
+    result = read_json(folder / "phase.json")
+    records = list(read_records(folder))
+    assert result["issued"] == len(records) == result["succeeded"] + result["failed"] + result["interrupted"]
+    assert result["succeeded"] > 20
+    assert 1 <= result["interrupted"] <= 6
+    assert result["complete"] is False
+    assert sum(record.outcome == "succeeded" for record in records) == result["succeeded"]
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_load_workers_end_when_their_parent_is_killed(simulator, tmp_path):
+    with interruptible(tmp_path, simulator.url, 3) as process:
+        process.kill()
+        process.wait()
+        until(lambda: all(gone(pid) for pid in process.load_workers))
+
+
+def test_an_interrupt_in_the_parent_is_raised_after_the_books_are_closed(simulator, drive):
+    def interrupt(progress):
+        if progress.succeeded:
+            raise KeyboardInterrupt
+
+    spec, run = drive.spec(simulator.url, ENDLESS, workers=3, knobs={"ttft_ms": 5})
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(spec, interrupt)
+    result = read_json(run.folder / "main" / "phase.json")
+    assert result["issued"] == len(run.records())
+    assert workers_of(os.getpid()) == []
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_load_worker_that_dies_fails_the_phase_at_once_and_is_named(simulator, drive, workers):
+    def kill_last(progress):
+        if progress.succeeded > 10:
+            os.kill(workers_of(os.getpid())[-1], signal.SIGKILL)
+
+    spec, run = drive.spec(simulator.url, ENDLESS, workers=workers, knobs={"ttft_ms": 10})
+    began = time.monotonic()
+    with pytest.raises(WorkerDied, match=f"load worker {workers - 1} ended with status -9"):
+        engine.run(spec, kill_last)
+    assert time.monotonic() - began < 5
+    assert workers_of(os.getpid()) == []
+    result = read_json(run.folder / "main" / "phase.json")
+    assert result["issued"] == result["succeeded"] + result["failed"] + result["interrupted"] > 10
+    assert result["complete"] is False
+    # What the others had is whole; what the dead one had written is there.
+    for number in range(workers - 1):
+        assert b'"kind":"end"' in (run.folder / "main" / f"requests.{number}.jsonl").read_bytes()
+    assert len(run.records(torn=True)) <= result["issued"]
+
+
+def test_a_load_worker_that_hangs_fails_the_phase_and_is_named(simulator, drive, monkeypatch):
+    monkeypatch.setattr(supervisor, "_HUNG_AFTER_S", 0.7)
+
+    def stop_first(progress):
+        if progress.succeeded > 10:
+            os.kill(workers_of(os.getpid())[0], signal.SIGSTOP)
+
+    spec, run = drive.spec(simulator.url, ENDLESS, workers=2, knobs={"ttft_ms": 10})
+    began = time.monotonic()
+    with pytest.raises(
+        WorkerDied, match=r"load worker 0 has not answered for 0.7 s: it hangs or was stopped"
+    ):
+        engine.run(spec, stop_first)
+    assert time.monotonic() - began < 5
+    assert workers_of(os.getpid()) == []
+    assert b'"kind":"end"' in (run.folder / "main" / "requests.1.jsonl").read_bytes()
+
+
+def test_an_api_that_raises_fails_the_phase_with_its_traceback(simulator, drive):
+    spec, _ = drive.spec(simulator.url, ENDLESS, api=Broken)
+    with pytest.raises(WorkerDied, match=r"(?s)load worker 0 ended with status 1.*KeyError: 'surprise'"):
+        engine.run(spec)
+    assert workers_of(os.getpid()) == []
+
+
+def test_an_api_that_cannot_be_imported_fails_the_phase_and_says_why(simulator, drive):
+    spec, _ = drive.spec(simulator.url, ENDLESS)
+    with pytest.raises(WorkerDied, match="No module named 'nowhere'"):
+        engine.run(msgspec.structs.replace(spec, api="nowhere:Api"))
+
+
+class Broken(OpenAIChat):
+    @staticmethod
+    def decode_stream(events):
+        raise KeyError("surprise")
+
+
+@contextmanager
+def small_disk(folder, size):
+    """A disk of so many bytes at `folder`: a real one where this process may mount, else a limit on files."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode == 0:
+        try:
+            yield "No space left on device"
+        finally:
+            subprocess.run(["umount", folder], check=True)
+        return
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 4, before[1]))
+    try:
+        yield "File too large"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_fails_the_phase_naming_the_file(simulator, drive):
+    spec, run = drive.spec(simulator.url, ENDLESS, workers=2, max_tokens=200)
+    with (
+        small_disk(run.folder / "main", 400_000) as reason,
+        pytest.raises(
+            LoadError, match=rf"gave up: .*main/\w+\.\d\.jsonl: cannot be written: {reason}; free some"
+        ),
+    ):
+        engine.run(spec)
+    assert workers_of(os.getpid()) == []
+
+
+def test_a_client_out_of_descriptors_says_so_and_blames_nobody_else(simulator, tmp_path):
+    with interruptible(tmp_path, simulator.url, 1, concurrency=200, descriptors=80) as process:
+        _, told = process.communicate(timeout=15)
+        assert process.returncode == 1
+        assert "LoadError: load worker 0 gave up: the client cannot open another connection" in told.decode()
+        assert "raise `ulimit -n`, lower the concurrency" in told.decode()
+
+
+def test_a_run_leaves_no_process_no_descriptor_and_no_folder(simulator, drive, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    drive(simulator.url, Load(pattern="poisson", rate=500.0, requests=10))
+    before = open_files(os.getpid())
+    drive(simulator.url, Load(pattern="poisson", rate=500.0, requests=10), workers=3)
+    assert open_files(os.getpid()) == before
+    assert workers_of(os.getpid()) == []
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_was_written_before_an_interrupt_can_be_read_though_the_log_is_torn(simulator, drive):
+    def kill(progress):
+        if progress.succeeded > 300:
+            os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+
+    spec, run = drive.spec(simulator.url, ENDLESS)
+    with pytest.raises(WorkerDied):
+        engine.run(spec, kill)
+    with pytest.raises(EvidenceError, match="without an end line"):
+        run.records()
+    assert len(run.records(torn=True)) > 100
