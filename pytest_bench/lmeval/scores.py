@@ -1,211 +1,202 @@
-"""Scores of a result file, and the samples that they were made of."""
+"""Rules on what result files say: scores against thresholds, items against the dataset, the run against its request."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from pytest_bench.errors import EvidenceError
-from pytest_bench.files import LARGEST_JSON, STRICT_JSON, read_plain
-from pytest_bench.lmeval.report import Problem, Score, show
-from pytest_bench.lmeval.results import ResultFile
-from pytest_bench.lmeval.thresholds import Thresholds, is_share
+from pytest_bench.lmeval.findings import Finding, excerpt, fail
+from pytest_bench.lmeval.folder import ResultFile
+from pytest_bench.lmeval.request import Request
 
-MEANS = frozenset({"exact_match", "acc", "acc_norm"})
-"""Metrics that lm-eval aggregates as the mean over samples: these can be recomputed."""
-
-_ROUNDING = 1e-9
+_CONCURRENCY_WORDS = ("num_concurrent", "max_concurrent", "concurrency")
+"""What lm-eval's models call their concurrency among their arguments."""
 
 
-def tasks_of(file: ResultFile, problems: list[Problem]) -> dict[str, dict[str, Any]]:
-    """What the file says of each task. A group is left out: its members stand for it."""
-    results = file.content.get("results")
+class Score(NamedTuple):
+    """One checked score."""
+
+    file: str
+    task: str
+    metric: str
+    """As lm-eval names it, filter included: `exact_match,strict-match`."""
+    value: float
+    stderr: float | None
+    """None where lm-eval has none."""
+
+
+def read_scores(result: ResultFile, metric_prefix: str, findings: list[Finding]) -> list[Score]:
+    """The scores of a file that count: of every task but groups, each metric that begins with `metric_prefix`."""
+    tasks = _tasks(result, findings)
+    if tasks == {}:
+        findings.append(fail(result.name, "results", "holds no task: there is nothing to check"))
+    found: list[Score] = []
+    for task, metrics in (tasks or {}).items():
+        names = [name for name in metrics if _is_checked(name, metric_prefix)]
+        if not names:
+            findings.append(
+                fail(result.name, f"results.{task}", f"has no metric to check: none begins with {metric_prefix!r}")
+            )
+        for name in names:
+            field, value = f"results.{task}.{name}", metrics[name]
+            stderr = _stderr(result, task, name, metrics, findings)
+            if not _is_share(value):
+                findings.append(fail(result.name, field, f"is {excerpt(value)}; expected a number from 0 to 1"))
+            elif _lower_is_better(result, task, name):
+                findings.append(fail(result.name, field, "is better when lower: a minimum cannot judge it"))
+            else:
+                found.append(Score(result.name, task, name, float(value), stderr))
+    return found
+
+
+def findings_of_scores(scores: Sequence[Score], request: Request, prefix: str | None) -> Iterator[Finding]:
+    """Whether every score has a threshold and reaches it."""
+    for score in scores:
+        field = f"results.{score.task}.{score.metric}"
+        found = request.thresholds.of(prefix, score.task, request.min_score)
+        if found is None:
+            yield Finding(
+                "error",
+                score.file,
+                field,
+                f"is {score.value}, and nothing says how good {score.task!r} must be: name it in --thresholds, or "
+                "give --min-score",
+            )
+        elif score.value < found[0]:
+            yield fail(score.file, field, f"is {score.value}, below {found[0]} ({found[1]})")
+
+
+def findings_of_difference(by_file: Mapping[str, Sequence[Score]]) -> Iterator[Finding]:
+    """Whether all files have scores of the same tasks by the same metrics."""
+    sets = {file: {(score.task, score.metric) for score in scores} for file, scores in by_file.items()}
+    everything = set().union(*sets.values())
+    for file, own in sets.items():
+        for task, metric in sorted(everything - own):
+            yield fail(file, f"results.{task}.{metric}", "is missing, and other result files have it")
+
+
+def findings_of_run(result: ResultFile, concurrency: int | None, model: object) -> Iterator[Finding]:
+    """Whether the file's own configuration names the concurrency and the model that it should be of."""
+    config = result.data.get("config", {})
+    if not isinstance(config, dict):
+        yield fail(result.name, "config", f"is {excerpt(config)}; expected an object")
+        return
+    arguments = _arguments(config.get("model_args"))
+    for word in _CONCURRENCY_WORDS:
+        said = arguments.get(word)
+        if said is not None and concurrency is not None and not _is_number(said, concurrency):
+            yield fail(
+                result.name,
+                f"config.model_args.{word}",
+                f"is {excerpt(said)}; the file should be of concurrency {concurrency}",
+            )
+    names = {"model_name": result.data.get("model_name"), "config.model_args.model": arguments.get("model")}
+    if isinstance(model, str) and model:
+        for field, name in names.items():
+            if name is not None and name != model:
+                yield fail(result.name, field, f"is {excerpt(name)}; {excerpt(model)} was asked for")
+
+
+def findings_of_samples(result: ResultFile, request: Request) -> Iterator[Finding]:
+    """Whether each task was evaluated on all of its items, or on as many as the declared limit leaves."""
+    config = result.data.get("config")
+    limit = config.get("limit") if isinstance(config, dict) else None
+    if limit is not None and (isinstance(limit, bool) or limit != request.limit):
+        declared = "no limit was declared" if request.limit is None else f"{request.limit:g} was declared"
+        yield fail(result.name, "config.limit", f"is {excerpt(limit)}; {declared}")
+    samples = result.data.get("n-samples")
+    if not isinstance(samples, dict):
+        yield fail(result.name, "n-samples", f"is {excerpt(samples)}; expected the items of each task")
+        return
+    for task in _tasks(result, []) or {}:
+        yield from _items(result.name, task, samples.get(task), request.limit)
+
+
+def _items(file: str, task: str, counts: object, limit: float | None) -> Iterator[Finding]:
+    original, effective = (
+        (counts.get("original"), counts.get("effective")) if isinstance(counts, dict) else (None, None)
+    )
+    if not (_is_count(original) and _is_count(effective)):
+        yield fail(file, f"n-samples.{task}", f"is {excerpt(counts)}; expected counts `original` and `effective`")
+    elif effective > original or (effective < original and limit is None):
+        yield fail(
+            file,
+            f"n-samples.{task}",
+            f"{excerpt(effective)} of {excerpt(original)} items were evaluated, and no limit was declared",
+        )
+
+
+def _tasks(result: ResultFile, findings: list[Finding]) -> dict[str, dict[str, Any]] | None:
+    """What the file says of each task, groups left out: their members stand for them. None where it says nothing."""
+    results, groups = result.data.get("results"), result.data.get("group_subtasks", {})
     if not isinstance(results, dict):
-        problems.append(Problem(file.name, "results", f"is {show(results)}; expected an object of tasks"))
-        return {}
-    groups = file.content.get("group_subtasks", {})
-    if not isinstance(groups, dict):
-        problems.append(Problem(file.name, "group_subtasks", f"is {show(groups)}; expected an object"))
-        groups = {}
+        findings.append(fail(result.name, "results", f"is {excerpt(results)}; expected an object of tasks"))
+        return None
     tasks: dict[str, dict[str, Any]] = {}
     for task, metrics in results.items():
-        members = groups.get(task)
+        members = groups.get(task) if isinstance(groups, dict) else None
         if isinstance(members, list) and members:
-            problems.extend(
-                Problem(
-                    file.name, f"group_subtasks.{_safe(task)}", f"has {show(member)}, which has no results"
-                )
+            findings.extend(
+                fail(result.name, f"group_subtasks.{task}", f"names {excerpt(member)}, which has no results")
                 for member in members
                 if not isinstance(member, str) or member not in results
             )
         elif isinstance(metrics, dict):
             tasks[task] = metrics
         else:
-            problems.append(
-                Problem(file.name, f"results.{_safe(task)}", f"is {show(metrics)}; expected an object")
-            )
+            findings.append(fail(result.name, f"results.{task}", f"is {excerpt(metrics)}; expected an object"))
     return tasks
 
 
-def checked_metrics(metrics: Mapping[str, Any], prefix: str) -> list[str]:
-    """The metrics that count: `<metric>,<filter>` beginning with `prefix`, without standard errors."""
-    return [
-        name
-        for name in metrics
-        if name.startswith(prefix) and "," in name and not name.partition(",")[0].endswith("_stderr")
-    ]
-
-
-def read_scores(
-    file: ResultFile, task: str, metrics: Mapping[str, Any], prefix: str, problems: list[Problem]
-) -> Iterator[Score]:
-    """The checked scores of a task, which are numbers within their range; thresholds are not looked at."""
-    names = checked_metrics(metrics, prefix)
-    if not names:
-        problems.append(
-            Problem(
-                file.name, f"results.{_safe(task)}", f"has no metric that begins with {prefix!r} to check"
-            )
-        )
-    for name in names:
-        field, value = f"results.{_safe(task)}.{_safe(name)}", metrics[name]
-        stderr = _stderr(file, task, name, metrics, problems)
-        if not is_share(value):
-            problems.append(Problem(file.name, field, f"is {show(value)}; expected a number from 0 to 1"))
-            continue
-        if not _higher_is_better(file, task, name):
-            problems.append(
-                Problem(
-                    file.name, field, "is better when lower, by higher_is_better: no least score can judge it"
-                )
-            )
-        yield Score(
-            file=file.name,
-            conc=file.conc,
-            task=task,
-            metric=name,
-            value=float(value),
-            stderr=stderr,
-            threshold=None,
-            source=None,
-            recomputed=False,
-        )
-
-
-def judge(
-    score: Score, thresholds: Thresholds, prefix: str | None, min_score: float | None
-) -> tuple[Score, Problem | None]:
-    """The score beside its threshold; a problem where it is below, or where there is none."""
-    field = f"results.{_safe(score.task)}.{_safe(score.metric)}"
-    found = thresholds.find(score.task, prefix, min_score)
-    if found is None:
-        return score, Problem(
-            score.file, field, f"is {score.value!r}, and no threshold says what is expected of this task"
-        )
-    threshold, source = found
-    judged = Score(
-        **{
-            name: getattr(score, name)
-            for name in score.__struct_fields__
-            if name not in {"threshold", "source"}
-        },
-        threshold=threshold,
-        source=source,
-    )
-    if score.value < threshold:
-        return judged, Problem(
-            score.file, field, f"is {score.value!r}; expected at least {threshold!r} ({source})"
-        )
-    return judged, None
-
-
-def sample_files(folder: Path, file: ResultFile, task: str, *, batch: bool) -> list[Path]:
-    """The samples of one task in one result file; none where they were not kept."""
-    ending = f"_conc{file.conc}.jsonl" if batch else ".jsonl"
-    try:
-        return sorted(
-            path
-            for path in folder.iterdir()
-            if path.name.startswith(f"samples_{task}_") and path.name.endswith(ending)
-        )
-    except OSError:
-        return []
-
-
-def mean_of_samples(path: Path, metric: str, filter_name: str) -> tuple[float, int] | None:
-    """Mean of a metric over the samples of one filter, and how many there are; None where none has it.
-
-    Raises `EvidenceError` naming file and line.
-    """
-    values: list[float] = []
-    try:
-        lines = read_plain(path, LARGEST_JSON).decode("utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise EvidenceError(f"cannot be read: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        try:
-            sample = STRICT_JSON.decode(line)
-        except (ValueError, RecursionError) as error:
-            raise EvidenceError(f"line {number} is no JSON: {error}") from error
-        if not isinstance(sample, dict):
-            raise EvidenceError(f"line {number} is no object")
-        if sample.get("filter", filter_name) == filter_name and metric in sample:
-            value = sample[metric]
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise EvidenceError(f"line {number}: {metric} is {show(value)}; expected a number")
-            values.append(float(value))
-    return (math.fsum(values) / len(values), len(values)) if values else None
-
-
-def check_samples(
-    folder: Path, score: Score, file: ResultFile, *, batch: bool
-) -> tuple[bool, Problem | None]:
-    """Whether the samples give the score again; (False, None) where there are none to tell."""
-    metric, _, filter_name = score.metric.partition(",")
-    paths = sample_files(folder, file, score.task, batch=batch)
-    if metric not in MEANS or not paths:
-        return False, None
-    path = paths[-1]
-    try:
-        found = mean_of_samples(path, metric, filter_name)
-    except EvidenceError as error:
-        return False, Problem(_safe(path.name), "", str(error))
-    if found is None:
-        return False, Problem(
-            _safe(path.name), metric, f"no sample has it under the filter {show(filter_name)}"
-        )
-    mean, count = found
-    if abs(mean - score.value) > _ROUNDING:
-        return False, Problem(
-            score.file,
-            f"results.{_safe(score.task)}.{_safe(score.metric)}",
-            f"is {score.value!r}, but the {count} samples in {_safe(path.name)} give {mean!r}",
-        )
-    return True, None
+def _is_checked(name: str, prefix: str) -> bool:
+    metric, comma, _ = name.partition(",")
+    return bool(comma) and name.startswith(prefix) and not metric.endswith("_stderr")
 
 
 def _stderr(
-    file: ResultFile, task: str, name: str, metrics: Mapping[str, Any], problems: list[Problem]
+    result: ResultFile, task: str, name: str, metrics: Mapping[str, Any], findings: list[Finding]
 ) -> float | None:
     metric, _, filter_name = name.partition(",")
     key = f"{metric}_stderr,{filter_name}"
     value = metrics.get(key)
     if value is None or value == "N/A":
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e300:
-        field = f"results.{_safe(task)}.{_safe(key)}"
-        problems.append(Problem(file.name, field, f'is {show(value)}; expected a number from 0 up, or "N/A"'))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        findings.append(
+            fail(result.name, f"results.{task}.{key}", f'is {excerpt(value)}; expected a number, or "N/A"')
+        )
         return None
     return float(value)
 
 
-def _higher_is_better(file: ResultFile, task: str, name: str) -> bool:
-    said = file.content.get("higher_is_better")
+def _lower_is_better(result: ResultFile, task: str, name: str) -> bool:
+    said = result.data.get("higher_is_better")
     of_task = said.get(task) if isinstance(said, dict) else None
-    return not (isinstance(of_task, dict) and of_task.get(name.partition(",")[0]) is False)
+    return isinstance(of_task, dict) and of_task.get(name.partition(",")[0]) is False
 
 
-def _safe(name: str) -> str:
-    return name if name.isprintable() else ascii(name)
+def _arguments(raw: object) -> Mapping[str, Any]:
+    """Arguments of lm-eval's model, which it writes as `a=1,b=2` or as an object."""
+    if isinstance(raw, dict):
+        return raw
+    if not isinstance(raw, str):
+        return {}
+    pairs = (part.partition("=") for part in raw.split(","))
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
+
+def _is_number(value: object, wanted: int) -> bool:
+    if isinstance(value, bool):
+        return False
+    return value == wanted if isinstance(value, int | float) else value == str(wanted)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_share(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= 1 and math.isfinite(value)

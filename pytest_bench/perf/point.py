@@ -15,6 +15,7 @@ from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import Counted, count_phase
 from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import conclude, measure_phase, untrustworthy, with_errors
 from pytest_bench.running.phases import DeclaredPhase, drive
@@ -41,9 +42,11 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         for target in deployment.targets:
             reset_cache(target.url, deployment.plan.cache_reset, headers=deployment.headers)
     phases = list(_phases(point, share))
-    results = drive(bench, point, deployment, phases)
+    with live_lane(bench, deployment.plan, bench.folder(point) / "phases" / MEASURED) as lane:
+        results = drive(bench, point, deployment, phases)
+        live = None if lane is None else lane.finish()
     measured = results[-1]
-    counted = count_phase(bench, point, deployment.plan, measured)
+    counted = count_phase(bench, point, deployment.plan, measured, live=live)
     measurement, judgement = assess(bench, point, results, counted)
     return conclude(
         bench,

@@ -31,19 +31,19 @@ class ProgressLine:
         self._shown = False
         self._logged_s = time.monotonic()
 
-    def show(self, point: Point, phase: PhaseSpec, progress: Progress) -> None:
-        """Show how far `phase` of `point` is."""
+    def show(self, point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None) -> None:
+        """Show how far `phase` of `point` is; `tokens` is what the live lane has counted, where there is one."""
         with self._terminal() as terminal:
             if terminal is None:
                 return
             if terminal.isatty and os.environ.get("TERM") != "dumb":
                 # A line that wraps could not be taken back.
-                text = describe(point, phase, progress)[: shutil.get_terminal_size().columns - 1]
+                text = describe(point, phase, progress, tokens)[: shutil.get_terminal_size().columns - 1]
                 self._write(f"{_TAKE_BACK if self._shown else chr(10)}{text}")
                 self._shown = True
             elif time.monotonic() - self._logged_s >= _LOG_EVERY_S:
                 self._logged_s = time.monotonic()
-                terminal.write_line(describe(point, phase, progress))
+                terminal.write_line(describe(point, phase, progress, tokens))
 
     def say(self, sentence: str) -> None:
         """Show why nothing moves."""
@@ -83,9 +83,11 @@ class ProgressLine:
         print(text, end="", flush=True)
 
 
-def describe(point: Point, phase: PhaseSpec, progress: Progress) -> str:
-    """One line: point, phase, done, in flight, failed, rate, time left. Plain ASCII: it goes past pytest's own
-    writer, which knows what a terminal cannot show."""
+def describe(point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None = None) -> str:
+    """One line: point, phase, done, in flight, failed, rate, tokens (or else events), time left.
+
+    Plain ASCII: it goes past pytest's own writer, which knows what a terminal cannot show.
+    """
     done = progress.succeeded + progress.failed
     total = request_count(phase.load)
     elapsed_s = max(progress.elapsed_s, 1e-3)
@@ -98,6 +100,10 @@ def describe(point: Point, phase: PhaseSpec, progress: Progress) -> str:
         f"{progress.failed} failed",
         f"{rate:.1f} req/s",
     ]
+    if tokens is not None:
+        parts.append(f"{tokens} tokens counted")
+    elif progress.events:
+        parts.append(f"{progress.events} events")
     if total and rate > 0 and done < total:
         parts.append(f"{_span((total - done) / rate)} left")
     elif phase.load.duration_s is not None and elapsed_s < phase.load.duration_s:

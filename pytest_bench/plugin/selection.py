@@ -95,19 +95,17 @@ def likely_selected(config: pytest.Config, points: Iterable[Point]) -> list[Poin
 
 def nearest_names(expression: str, points: Iterable[Point]) -> str:
     """What a `-k` expression that selects no point may have meant, as the end of a sentence."""
-    names = sorted({name for point in points for name in _expected_names(point)})
+    known = list(points)
+    names = sorted({name for point in known for name in _expected_names(point)})
     parts = sorted({part for name in names for part in name.replace("[", "/").rstrip("]").split("/")})
     hints = []
     for word in strange_words(expression, names):
         near = difflib.get_close_matches(word, parts, n=3) or difflib.get_close_matches(word, names, n=3)
-        hints.append(
-            f"{word!r}: did you mean {' or '.join(map(repr, near))}?"
-            if near
-            else f"no name has {word!r} in it"
-        )
-    known = [point.id for point in points]
+        if near:
+            hints.append(f"{word!r}: did you mean {' or '.join(map(repr, near))}?")
     more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
-    return "; ".join([*hints, f"the points are {', '.join(known[:_NAMES_SHOWN])}{more}"])
+    shown = ", ".join(point.id for point in known[:_NAMES_SHOWN])
+    return "; ".join(hints) or f"the points are {shown}{more}"
 
 
 def _expected_names(point: Point) -> Iterator[str]:

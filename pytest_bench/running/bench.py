@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -13,12 +13,16 @@ from pytest_bench.datasets.rows import Dataset, load_dataset
 from pytest_bench.errors import UsageError
 from pytest_bench.load.supervisor import Progress
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
+from pytest_bench.tokens.live import LiveLane
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.workload import PhaseSpec
 
-OnProgress = Callable[[Point, PhaseSpec, Progress], None]
+OnProgress = Callable[[Point, PhaseSpec, Progress, int | None], None]
+"""Told how far a phase of a point is, and how many output tokens the live lane has counted, where there is one."""
+
+_PROMPTS_PROBED = 64
 
 
 def load_api(deployment: DeploymentPlan) -> Api:
@@ -43,6 +47,8 @@ class Bench:
     on_progress: OnProgress
     rerun: Callable[[Point], str]
     """The command that runs a point alone."""
+    live_lane: LiveLane | None = None
+    """What counts behind the running phase, where the suite asks for it."""
     _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
 
     def folder(self, point: Point) -> Path:
@@ -55,19 +61,32 @@ class Bench:
         if tokens.tokenizer is None:
             return None
         return self.tokenizer_pool.load(
-            resolve(tokens.tokenizer), backend=tokens.backend, warmup_timeout_s=tokens.warmup_timeout_s
+            resolve(tokens.tokenizer),
+            backend=tokens.backend,
+            warmup_timeout_s=tokens.warmup_timeout_s,
+            prompts=list(self._prompts(deployment)),
         )
+
+    def _prompts(self, deployment: DeploymentPlan) -> Iterator[str]:
+        """Some of the prompts that will be counted: a back end is proven on them too."""
+        api = load_api(deployment)
+        for name, dataset in self.plan.datasets[deployment.suite].items():
+            if dataset.synthetic is None:
+                prompts = map(api.prompt, self.dataset(deployment.suite, name).rows[:_PROMPTS_PROBED])
+                yield from (prompt for prompt in prompts if isinstance(prompt, str))
 
     def dataset(self, suite: str, name: str) -> Dataset:
         """A dataset of a suite, loaded and checked once. Raises `DatasetError`."""
         key = (suite, name)
         if key not in self._datasets:
             deployment = self.plan.deployments[suite]
+            dataset = self.plan.datasets[suite][name]
             api = load_api(deployment)
             self._datasets[key] = load_dataset(
-                self.plan.datasets[suite][name],
+                dataset,
                 columns=api.columns,
                 required=api.required,
-                tokenizer=self.tokenizer(deployment),
+                # Only prompts that are made up need it.
+                tokenizer=None if dataset.synthetic is None else self.tokenizer(deployment),
             )
         return self._datasets[key]

@@ -16,6 +16,7 @@ from pytest_bench.running.bench import Bench, load_api
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.tokens import counting
 from pytest_bench.tokens.counts import COUNTS_LOG, read_counts
+from pytest_bench.tokens.live import LiveCounts
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.verdict.outcome import Reason
 
@@ -36,11 +37,18 @@ class Counted:
 
 
 def count_phase(
-    bench: Bench, point: Point, deployment: DeploymentPlan, result: PhaseResult, *, output: Path | None = None
+    bench: Bench,
+    point: Point,
+    deployment: DeploymentPlan,
+    result: PhaseResult,
+    *,
+    output: Path | None = None,
+    live: LiveCounts | None = None,
 ) -> Counted:
     """Count what a phase sent and received with the deployment's tokenizer, where it names one.
 
-    `output` is the counts log to write, where it is not the phase's own. Texts that stay uncounted are a
+    `output` is the counts log to write, where it is not the phase's own; `live` what was counted while the phase
+    ran. Texts that stay uncounted are a
     problem, and then there are no counts at all. Raises `TokensError` where the tokenizer cannot be loaded or
     its back end proves wrong.
     """
@@ -57,6 +65,7 @@ def count_phase(
         folder,
         inputs={sample: _input(api, tokenizer, rows[sample]) for sample in sorted(used)},
         output=counts_log,
+        live=live,
         timeout_s=deployment.tokens.counting_timeout_s,
     )
     evidence = dict(tokenizer.evidence())

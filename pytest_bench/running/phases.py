@@ -74,7 +74,8 @@ def drive(
             log.read("before")
 
         def progress(seen: Progress) -> None:
-            bench.on_progress(point, specs[seen.phase], seen)
+            lane = bench.live_lane
+            bench.on_progress(point, specs[seen.phase], seen, None if lane is None else lane.tokens)
 
         try:
             return engine.run(run, progress)

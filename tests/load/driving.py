@@ -100,7 +100,8 @@ class Driver:
             (folder / each.label).mkdir(parents=True)
             specs.append(msgspec.structs.replace(each, folder=str(folder / each.label)))
         generation = Generation(model="simulated", stream=streaming, parameters={"max_tokens": max_tokens})
-        rows = ({"prompt": f"{nonce} {number}" + " long" * (padding // 5)} for number in range(SAMPLES))
+        rows = [{"prompt": f"{nonce} {number}"} for number in range(SAMPLES)]
+        rows[0]["prompt"] += " long" * (padding // 5)
         bodies.write(folder / "bodies", [api.encode(row, generation) for row in rows])
         urls = [urls] if isinstance(urls, str) else urls
         headers = tuple(

@@ -15,6 +15,7 @@ from pytest_bench.workload import Load, SampleOrder, Timeouts
 MS = 10**6
 SECOND = 10**9
 WORKERS = pytest.mark.parametrize("workers", [1, 2, 3])
+FEW_OR_MANY = pytest.mark.parametrize("workers", [1, 3])
 
 
 def closed(concurrency, requests=None, **fields):
@@ -94,7 +95,7 @@ def test_a_ramp_adds_requests_in_flight_evenly(simulator, drive):
     assert 0.4 <= (run.result.full_load_ns - start) / SECOND < 0.55
 
 
-@WORKERS
+@FEW_OR_MANY
 def test_a_burst_wants_everything_at_once_under_its_cap_on_connections(simulator, drive, workers):
     run = drive(
         simulator.url,
@@ -160,7 +161,7 @@ def test_arrival_seed_and_sample_seed_are_apart(simulator, drive):
 # When a phase stops.
 
 
-@WORKERS
+@FEW_OR_MANY
 def test_a_duration_stops_issuing_and_lets_what_is_in_flight_finish(simulator, drive, workers):
     run = drive(simulator.url, closed(5, duration_s=0.3), workers=workers, knobs={"ttft_ms": 40})
     result = run.result
@@ -170,7 +171,7 @@ def test_a_duration_stops_issuing_and_lets_what_is_in_flight_finish(simulator, d
     assert result.issued == result.succeeded == len(run.records())
 
 
-@WORKERS
+@FEW_OR_MANY
 def test_with_and_a_minimum_duration_is_enforced_after_the_count_is_reached(simulator, drive, workers):
     load = closed(4, 10, duration_s=0.3, stop="and")
     run = drive(simulator.url, load, workers=workers, knobs={"ttft_ms": 5})
@@ -179,7 +180,7 @@ def test_with_and_a_minimum_duration_is_enforced_after_the_count_is_reached(simu
     assert sorted(record.index for record in run.records()) == list(range(run.result.issued))
 
 
-@WORKERS
+@FEW_OR_MANY
 def test_with_and_a_minimum_count_is_enforced_after_the_duration_is_over(simulator, drive, workers):
     load = closed(4, 60, duration_s=0.05, stop="and")
     run = drive(simulator.url, load, workers=workers, knobs={"ttft_ms": 15})
@@ -225,7 +226,7 @@ def test_requests_still_in_flight_when_draining_is_over_are_interrupted(simulato
 # Phases after each other.
 
 
-@WORKERS
+@FEW_OR_MANY
 @pytest.mark.parametrize("handover", ["drain", "overlap"])
 def test_a_warm_up_is_a_phase_of_its_own_with_samples_of_its_own(simulator, drive, workers, handover):
     warm = phase(
@@ -285,7 +286,7 @@ def test_stages_run_one_after_the_other_in_one_phase(simulator, drive):
         assert max(record.end_ns for record in earlier) < min(record.send_start_ns for record in later)
 
 
-@WORKERS
+@FEW_OR_MANY
 def test_stages_of_unknown_length_use_every_sample_before_any_twice(simulator, drive, workers):
     stages = (closed(2, duration_s=0.1), closed(4, duration_s=0.1), closed(3, 12))
     load = Load(pattern="stages", stages=stages, handover="overlap")

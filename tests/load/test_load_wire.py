@@ -10,14 +10,16 @@ from itertools import pairwise
 
 import pytest
 import uvloop
-from driving import truth_of
+from driving import phase, truth_of
 from wire_server import BODY, CHUNKED, EVENTS, HEAD, STREAM, chunk
 
 from pytest_bench.load.connection import Connection
 from pytest_bench.simulator import read_truth
-from pytest_bench.workload import Load, Timeouts
+from pytest_bench.workload import Load, SampleOrder, Timeouts
 
 ONE_BY_ONE = Load(pattern="concurrency", concurrency=1, requests=3)
+LONG = phase(ONE_BY_ONE, samples=SampleOrder(order="single", count=1, index=0))
+"""The sample that `padding` makes long."""
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
@@ -367,7 +369,7 @@ def test_a_request_says_who_it_is_and_asks_for_no_compression(wire, drive):
 
 def test_a_body_larger_than_the_socket_takes_at_once_arrives_whole(wire, drive):
     server = wire()
-    run = drive(server.url, ONE_BY_ONE, padding=4_000_000)
+    run = drive(server.url, LONG, padding=4_000_000)
     assert run.errors() == {None: 3}
     assert {len(turn.body) for turn in server.turns} == {len(server.turns[0].body)}
     assert len(server.turns[0].body) > 4_000_000
@@ -375,7 +377,7 @@ def test_a_body_larger_than_the_socket_takes_at_once_arrives_whole(wire, drive):
 
 def test_an_answer_that_came_before_the_body_had_left_costs_the_connection_and_nothing_else(wire, drive):
     server = wire(eager=True)
-    run = drive(server.url, ONE_BY_ONE, padding=8_000_000)
+    run = drive(server.url, LONG, padding=8_000_000)
     assert run.errors() == {None: 3}
     assert [(turn.position, turn.head[:4]) for turn in server.turns] == [(0, b"POST")] * 3
 
