@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_bench.audits.contract import AuditResult, AuditTest
-from pytest_bench.files import write_atomic, write_json
+from pytest_bench.files import readable_json, write_atomic
 
 AUDIT_VERSION = 1
 
@@ -18,18 +18,22 @@ def text_name(audit: AuditTest) -> str:
     return f"verify_{audit.artifact.upper()}.txt"
 
 
+def artifacts(audit: AuditTest, result: AuditResult, *, order: str) -> dict[str, bytes]:
+    """What both hold, by name."""
+    record = {
+        **result.details,
+        "version": AUDIT_VERSION,
+        "test": audit.artifact,
+        "passed": result.passed,
+        "reason": result.reason,
+        "order": order,
+    }
+    lines = "".join(f"{line}\n" for line in result.lines)
+    return {json_name(audit): readable_json(record), text_name(audit): lines.encode()}
+
+
 def write_artifacts(folder: Path, audit: AuditTest, result: AuditResult, *, order: str) -> None:
     """Write both, each whole or not at all. The record comes first, so that the words a checker looks for
     never stand without it."""
-    write_json(
-        folder / json_name(audit),
-        {
-            **result.details,
-            "version": AUDIT_VERSION,
-            "test": audit.artifact,
-            "passed": result.passed,
-            "reason": result.reason,
-            "order": order,
-        },
-    )
-    write_atomic(folder / text_name(audit), "".join(f"{line}\n" for line in result.lines).encode())
+    for name, data in artifacts(audit, result, order=order).items():
+        write_atomic(folder / name, data)

@@ -26,12 +26,13 @@ from pytest_bench.audits.registry import Registry
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import conclude, with_errors
 from pytest_bench.running.samples import Share, share_out
-from pytest_bench.suite.plan import Point
+from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 
@@ -42,8 +43,9 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
     `drive` raises.
     """
     audit = registry.find(str(point.options["test"]))
-    share = _share(bench, point)
-    setting = _setting(bench, point, deployment, share)
+    rows = len(bench.dataset(point.suite, str(point.dataset)))
+    share = _share(bench.plan, point, rows)
+    setting = setting_of(bench.plan, point, rows, streaming=deployment.api.streaming)
     plan = _planned(audit, setting)
     files = {name: path.read_bytes() for name, path in plan.files.items()}
     driven = drive_phases(bench, point, deployment, setting, plan.phases)
@@ -60,9 +62,11 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
         point,
         deployment,
         judgement=with_errors(
-            _judgement(result), driven.problems, list(_labels(bench, point, deployment, plan, share, driven))
+            judgement_of(result),
+            driven.problems,
+            list(_labels(bench, point, deployment, plan, share, driven)),
         ),
-        measurement=None if result is None else _measurement(result, driven),
+        measurement=None if result is None else measurement_of(result, driven.results),
         phases=driven.results,
         tokenizer=driven.tokenizer,
         detail={
@@ -90,8 +94,8 @@ def order_in(points: Sequence[Point], point: Point) -> str:
 class _Datasets(Mapping[str, Sequence[Mapping[str, Any]]]):
     """Rows of a suite's datasets, read when they are asked for."""
 
-    def __init__(self, bench: Bench, suite: str) -> None:
-        self._plans = bench.plan.datasets[suite]
+    def __init__(self, plan: Plan, suite: str) -> None:
+        self._plans = plan.datasets[suite]
         self._rows: dict[str, Sequence[Mapping[str, Any]]] = {}
 
     def __getitem__(self, name: str) -> Sequence[Mapping[str, Any]]:
@@ -107,28 +111,27 @@ class _Datasets(Mapping[str, Sequence[Mapping[str, Any]]]):
         return len(self._plans)
 
 
-def _setting(bench: Bench, point: Point, deployment: Deployment, share: Share) -> Setting:
+def setting_of(plan: Plan, point: Point, rows: int, *, streaming: bool) -> Setting:
+    """The point as its audit sees it; its dataset has `rows` rows. Raises `UsageError` where it has none."""
     if point.load is None or point.dataset is None:
         raise UsageError(f"{point.origin}: an audit needs a load and a dataset")
+    share = _share(plan, point, rows)
     return Setting(
         point=point,
-        deployment=deployment.plan,
+        deployment=plan.deployments[point.suite],
         load=point.load,
-        streaming=deployment.api.streaming,
-        rows=len(bench.dataset(point.suite, point.dataset)),
+        streaming=streaming,
+        rows=rows,
         first=share.first,
         count=share.measured,
-        folder=Path(bench.plan.folder(point.suite)),
-        datasets=_Datasets(bench, point.suite),
+        folder=Path(plan.folder(point.suite)),
+        datasets=_Datasets(plan, point.suite),
     )
 
 
-def _share(bench: Bench, point: Point) -> Share:
+def _share(plan: Plan, point: Point, rows: int) -> Share:
     """The samples set aside for this point among all points that use its dataset."""
-    if point.dataset is None:
-        raise UsageError(f"{point.origin}: an audit needs a dataset")
-    rows = len(bench.dataset(point.suite, point.dataset))
-    return share_out([other for other in bench.plan.points if _same_samples(other, point)], rows)[point.id]
+    return share_out([other for other in plan.points if _same_samples(other, point)], rows)[point.id]
 
 
 def _same_samples(one: Point, other: Point) -> bool:
@@ -158,7 +161,8 @@ def _verified(
         return None
 
 
-def _judgement(result: AuditResult | None) -> Judgement:
+def judgement_of(result: AuditResult | None) -> Judgement:
+    """What a result makes of its point; None: nothing could be judged."""
     if result is None:
         return Judgement(outcome=Outcome.ERROR)
     if result.passed:
@@ -166,8 +170,8 @@ def _judgement(result: AuditResult | None) -> Judgement:
     return Judgement(outcome=Outcome.FAIL, reasons=(Reason("audit-failed", result.explanation),))
 
 
-def _measurement(result: AuditResult, driven: Driven) -> Measurement:
-    phases = driven.results
+def measurement_of(result: AuditResult, phases: Sequence[PhaseResult]) -> Measurement:
+    """The result's metrics, and the requests of all phases."""
     return Measurement(
         metrics=result.metrics,
         intervals=result.intervals,

@@ -138,6 +138,7 @@ class _Writer:
     def __init__(self, tokenizer: TextTokenizer | None) -> None:
         self._tokenizer = tokenizer
         self._costs = [self.count(f" {word}") for word in WORDS]
+        self._dearest = max(self._costs)
 
     def count(self, text: str) -> int:
         """Length of `text`: tokens, or words without a tokenizer."""
@@ -163,12 +164,21 @@ class _Writer:
         """Add words of about `missing` in all, or take some away where it is negative."""
         while missing < 0 and words:
             missing += self._costs[words.pop()]
-        while missing > 0:
-            for word in stream.integers(0, len(WORDS), size=max(1, missing)).tolist():
+        while missing > self._dearest:
+            for word in stream.integers(0, len(WORDS), size=missing // self._dearest).tolist():
                 words.append(word)
                 missing -= self._costs[word]
-                if missing <= 0:
-                    return
+        # Towards the end a word that fills the rest, else one that leaves some; the dearest may be too dear.
+        while missing > 0:
+            fitting = self._fitting(missing)
+            if not fitting:
+                return
+            words.append(fitting[int(stream.integers(len(fitting)))])
+            missing -= self._costs[words[-1]]
+
+    def _fitting(self, missing: int) -> list[int]:
+        exact = [word for word, cost in enumerate(self._costs) if cost == missing]
+        return exact or [word for word, cost in enumerate(self._costs) if cost < missing]
 
 
 def _new_text(writer: _Writer, length: int, stream: np.random.Generator, prefix: str, seen: set[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from pytest_bench.lmeval.findings import Finding, excerpt, fail
 from pytest_bench.lmeval.folder import ResultFile
@@ -36,13 +36,19 @@ def read_scores(result: ResultFile, metric_prefix: str, findings: list[Finding])
         names = [name for name in metrics if _is_checked(name, metric_prefix)]
         if not names:
             findings.append(
-                fail(result.name, f"results.{task}", f"has no metric to check: none begins with {metric_prefix!r}")
+                fail(
+                    result.name,
+                    f"results.{task}",
+                    f"has no metric to check: none begins with {metric_prefix!r}",
+                )
             )
         for name in names:
             field, value = f"results.{task}.{name}", metrics[name]
             stderr = _stderr(result, task, name, metrics, findings)
             if not _is_share(value):
-                findings.append(fail(result.name, field, f"is {excerpt(value)}; expected a number from 0 to 1"))
+                findings.append(
+                    fail(result.name, field, f"is {excerpt(value)}; expected a number from 0 to 1")
+                )
             elif _lower_is_better(result, task, name):
                 findings.append(fail(result.name, field, "is better when lower: a minimum cannot judge it"))
             else:
@@ -118,7 +124,9 @@ def _items(file: str, task: str, counts: object, limit: float | None) -> Iterato
         (counts.get("original"), counts.get("effective")) if isinstance(counts, dict) else (None, None)
     )
     if not (_is_count(original) and _is_count(effective)):
-        yield fail(file, f"n-samples.{task}", f"is {excerpt(counts)}; expected counts `original` and `effective`")
+        yield fail(
+            file, f"n-samples.{task}", f"is {excerpt(counts)}; expected counts `original` and `effective`"
+        )
     elif effective > original or (effective < original and limit is None):
         yield fail(
             file,
@@ -145,7 +153,9 @@ def _tasks(result: ResultFile, findings: list[Finding]) -> dict[str, dict[str, A
         elif isinstance(metrics, dict):
             tasks[task] = metrics
         else:
-            findings.append(fail(result.name, f"results.{task}", f"is {excerpt(metrics)}; expected an object"))
+            findings.append(
+                fail(result.name, f"results.{task}", f"is {excerpt(metrics)}; expected an object")
+            )
     return tasks
 
 
@@ -192,7 +202,7 @@ def _is_number(value: object, wanted: int) -> bool:
     return value == wanted if isinstance(value, int | float) else value == str(wanted)
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 

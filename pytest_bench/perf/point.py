@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,13 +16,13 @@ from pytest_bench.metrics.measurement import Measurement, Window
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import Counted, count_phase
-from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.deployment import SIMULATOR, Deployment
 from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import conclude, measure_phase, untrustworthy, with_errors
 from pytest_bench.running.phases import DeclaredPhase, drive
 from pytest_bench.running.samples import Share, share_out
-from pytest_bench.suite.plan import Point
+from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.verdict.judge import judge
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.workload import OPEN_LOOP, SampleOrder
@@ -37,7 +39,7 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
     if point.load is None or point.dataset is None:
         raise UsageError(f"{point.origin}: a performance point needs a load and a dataset")
     rows = bench.dataset(point.suite, point.dataset).rows
-    share = _share(bench, point, len(rows))
+    share = share_of(bench.plan, point, len(rows))
     if share.shared and deployment.plan.cache_reset is not None:
         for target in deployment.targets:
             reset_cache(target.url, deployment.plan.cache_reset, headers=deployment.headers)
@@ -47,14 +49,12 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         live = None if lane is None else lane.finish()
     measured = results[-1]
     counted = count_phase(bench, point, deployment.plan, measured, live=live)
-    measurement, judgement = assess(bench, point, results, counted)
+    measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     return conclude(
         bench,
         point,
         deployment,
-        judgement=with_errors(
-            judgement, (), list(_labels(bench, point, deployment, share, measurement.phase))
-        ),
+        judgement=with_errors(judgement, (), list(labels_of(bench.plan, point, share, measurement.phase))),
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
@@ -64,20 +64,30 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
 
 
 def assess(
-    bench: Bench, point: Point, results: Sequence[PhaseResult], counted: Counted
+    deployment: DeploymentPlan,
+    point: Point,
+    results: Sequence[PhaseResult],
+    counted: Counted,
+    rows: Sequence[Any],
+    *,
+    scratch: Path | None = None,
 ) -> tuple[Measurement, Judgement]:
-    """Measure the last of a point's phases and judge it. The same logs give the same answer, whenever."""
-    if point.load is None or point.dataset is None:
-        raise UsageError(f"{point.origin}: a performance point needs a load and a dataset")
+    """Measure the last of a point's phases and judge it. The same logs give the same answer, whenever.
+
+    `rows` are those of its dataset; `scratch` is where temporary files go, if not beside the logs.
+    """
+    if point.load is None:
+        raise UsageError(f"{point.origin}: a performance point needs a load")
     bounds = tuple(bounds_of(point))
     measurement = measure_phase(
-        bench.plan.deployments[point.suite],
+        deployment,
         results[-1],
         point.load,
         counted,
-        bench.dataset(point.suite, point.dataset).rows,
+        rows,
         slo=point.slo,
         bounds=bounds,
+        scratch=scratch,
     )
     return measurement, with_errors(
         judge(bounds, measurement), [*untrustworthy(results[-1:]), *counted.problems]
@@ -92,10 +102,9 @@ def bounds_of(point: Point) -> Iterator[Bound]:
         yield msgspec.structs.replace(bound, metric=open_loop_name(bound.metric)) if open_loop else bound
 
 
-def _share(bench: Bench, point: Point, rows: int) -> Share:
-    same = [
-        other for other in bench.plan.points if (other.suite, other.dataset) == (point.suite, point.dataset)
-    ]
+def share_of(plan: Plan, point: Point, rows: int) -> Share:
+    """The samples set aside for this point among all points that use its dataset of `rows` rows."""
+    same = [other for other in plan.points if (other.suite, other.dataset) == (point.suite, point.dataset)]
     return share_out(same, rows)[point.id]
 
 
@@ -120,14 +129,14 @@ def _phases(point: Point, share: Share) -> Iterator[DeclaredPhase]:
     )
 
 
-def _labels(
-    bench: Bench, point: Point, deployment: Deployment, share: Share, phase: Window | None
-) -> Iterator[str]:
-    if deployment.simulated:
+def labels_of(plan: Plan, point: Point, share: Share, phase: Window | None) -> Iterator[str]:
+    """What must be known of the point's numbers, whatever they are."""
+    deployment = plan.deployments[point.suite]
+    if deployment.endpoints == (SIMULATOR,):
         yield "simulator"
-    if share.shared and deployment.plan.cache_reset is None:
+    if share.shared and deployment.cache_reset is None:
         yield "cache-shared"
-    if bench.plan.duration_scale != 1.0:
+    if plan.duration_scale != 1.0:
         yield "shortened"
     minimum_s = point.minimum_duration_s
     if minimum_s is not None and (phase is None or phase.seconds < minimum_s):

@@ -81,7 +81,8 @@ def _recount_point(bench: Bench, point: Point, folder: Path) -> Recounted:
     counted = count_phase(
         bench, point, bench.plan.deployments[point.suite], measured, output=folder / COUNTS_LOG
     )
-    measurement, judgement = assess(bench, point, phases, counted)
+    rows = bench.dataset(point.suite, str(point.dataset)).rows
+    measurement, judgement = assess(bench.plan.deployments[point.suite], point, phases, counted, rows)
     after = msgspec.structs.replace(
         before,
         judgement=msgspec.structs.replace(judgement, labels=before.judgement.labels),

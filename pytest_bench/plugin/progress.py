@@ -50,7 +50,7 @@ class ProgressLine:
         self.clear()
         with self._terminal() as terminal:
             if terminal is not None:
-                terminal.write_line(sentence)
+                terminal.write_line(f"waiting: {sentence}")
 
     def clear(self) -> None:
         """Take the line away, and go back to where pytest's own line ends."""

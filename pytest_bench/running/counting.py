@@ -20,6 +20,7 @@ from pytest_bench.tokens.live import LiveCounts
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.verdict.outcome import Reason
 
+UNFINISHED = "counting did not finish"
 NO_CHAT_TEMPLATE = "its tokenizer has no chat template: input tokens are those of the messages' texts alone"
 
 
@@ -73,10 +74,18 @@ def count_phase(
     if isinstance(api.prompt(rows[0]), Chat) and tokenizer.chat_template is None:
         evidence["input_rule"] = NO_CHAT_TEMPLATE
     if not done.complete:
-        return Counted(
-            tokens=None, absent="counting did not finish", evidence=evidence, problems=_problems(done)
-        )
+        return Counted(tokens=None, absent=UNFINISHED, evidence=evidence, problems=_problems(done))
     return Counted(tokens=TokenCounts(_joined(folder, counts_log)), absent="", evidence=evidence)
+
+
+def read_counted(folder: Path) -> Counted:
+    """What the phase's own counts log says; nothing is counted. Raises `EvidenceError` for a damaged one."""
+    path = folder / COUNTS_LOG
+    if not path.exists():
+        return Counted(tokens=None, absent=NO_TOKENIZER, evidence=None)
+    if read_counts(path).outcome != "complete":
+        return Counted(tokens=None, absent=UNFINISHED, evidence=None)
+    return Counted(tokens=TokenCounts(_joined(folder, path)), absent="", evidence=None)
 
 
 def _joined(folder: Path, counts_log: Path) -> Iterator[TokenCount]:

@@ -36,12 +36,18 @@ def measure_phase(
     *,
     slo: tuple[Bound, ...] = (),
     bounds: tuple[Bound, ...] = (),
+    scratch: Path | None = None,
 ) -> Measurement:
-    """Every metric of one phase, from its own log. Raises `EvidenceError` where log and counters differ."""
+    """Every metric of one phase, from its own log. `scratch` is where temporary files go, if not beside the log.
+
+    Raises `EvidenceError` where log and counters differ.
+    """
     folder = Path(result.folder)
     window = steady_state_of(result, load)
     columns = read_columns(
-        read_records(folder), steady_state=window if isinstance(window, Window) else None, scratch=folder
+        read_records(folder),
+        steady_state=window if isinstance(window, Window) else None,
+        scratch=scratch or folder,
     )
     return measure(
         columns,

@@ -1,0 +1,41 @@
+"""`pytest-bench calibrate`: what this machine can carry as a client."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from pytest_bench.errors import UsageError
+from pytest_bench.running.calibrate import SECONDS, calibrate
+from pytest_bench.running.capacity import STREAM_EVENTS_PER_S, store_path, write_capacity
+
+SUMMARY = "find out how many streams and which rate this machine can carry, and remember it"
+EXAMPLE = "pytest-bench calibrate --seconds 5"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        help=f"how long each step lasts (default: {SECONDS:g}); longer steps find steadier figures",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 once the calibration is kept. Later sessions say so before a point that asks for more."""
+    if not 0 < arguments.seconds <= 600:
+        raise UsageError(f"--seconds is {arguments.seconds:g}: expected more than 0 and at most 600")
+    path = store_path(os.environ)
+    capacity = calibrate(lambda sentence: print(sentence, flush=True), seconds=arguments.seconds)
+    write_capacity(path, capacity)
+    print(
+        f"{_found(capacity.streams, capacity.streams_limit)} streams of {STREAM_EVENTS_PER_S} events a second"
+    )
+    print(f"{_found(capacity.rate, capacity.rate_limit)} requests a second")
+    print(f"kept in {path}")
+    return 0
+
+
+def _found(value: int, limit: str) -> str:
+    return f"{value:,}" if limit == "client" else f"at least {value:,}"

@@ -1,0 +1,69 @@
+"""All rules on one folder, and everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pytest_bench.lmeval.concurrencies import findings_of_concurrencies
+from pytest_bench.lmeval.findings import Finding
+from pytest_bench.lmeval.folder import Folder, read_folder
+from pytest_bench.lmeval.metadata import findings_of_metadata, model_prefix
+from pytest_bench.lmeval.request import Request
+from pytest_bench.lmeval.scores import (
+    Score,
+    findings_of_difference,
+    findings_of_run,
+    findings_of_samples,
+    findings_of_scores,
+    read_scores,
+)
+
+
+class Checked(NamedTuple):
+    """A score beside what it was held against."""
+
+    score: Score
+    threshold: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a folder amounts to: good where there are no findings."""
+
+    findings: tuple[Finding, ...]
+    checked: tuple[Checked, ...]
+    """Every score that had a threshold."""
+
+
+def verify_folder(path: Path, request: Request) -> Verification:
+    """Judge a folder against what was asked. Whatever its files hold, this returns."""
+    return judge(read_folder(path), request)
+
+
+def judge(folder: Folder, request: Request) -> Verification:
+    """As `verify_folder`, on what was read; reads nothing but declared artifacts' presence."""
+    findings = list(folder.findings)
+    metadata = folder.metadata
+    if metadata is not None:
+        findings += findings_of_metadata(metadata, folder.path)
+    findings += findings_of_concurrencies(folder, request)
+    asked = request.concurrencies or ()
+    by_file: dict[str, list[Score]] = {}
+    for result in folder.results:
+        stands_for = result.concurrency if result.has_suffix else asked[0] if len(asked) == 1 else None
+        findings += findings_of_run(result, stands_for, (metadata or {}).get("model"))
+        findings += findings_of_samples(result, request)
+        by_file[result.name] = read_scores(result, request.metric_prefix, findings)
+    scores = [score for found in by_file.values() for score in found]
+    prefix = request.model_prefix or model_prefix(metadata)
+    findings += findings_of_scores(scores, request, prefix)
+    findings += findings_of_difference(by_file)
+    checked = tuple(
+        Checked(score, *found)
+        for score in scores
+        if (found := request.thresholds.of(prefix, score.task, request.min_score)) is not None
+    )
+    return Verification(findings=tuple(dict.fromkeys(findings)), checked=checked)

@@ -1,0 +1,131 @@
+"""What this machine is known to carry as a client, and whether a load asks for more.
+
+`calibrate.calibrate` finds it out; it is kept in the user's cache folder, for this machine and this version
+alone: figures of another do not count.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pytest_bench import __version__
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.files import read_json, write_json
+from pytest_bench.host import cpu_model, cpu_quota
+from pytest_bench.workload import OPEN_LOOP, Load
+
+STREAM_EVENTS_PER_S = 100
+"""Pace of the streams that capacity is counted in."""
+
+Limit = Literal["client", "simulator", "search"]
+"""What ended the search: the client, the simulator that it was measured against, or nothing at all."""
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What a calibration is good for."""
+
+    cpu: str | None
+    cpus: int
+    """Logical CPUs that this process may run on."""
+    quota: float | None
+    """CPUs' worth of time that the control groups grant."""
+    version: str
+    """Of this package."""
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that was carried with the client's health within its budgets."""
+
+    machine: Machine
+    streams: int
+    """Streams at once, each of `STREAM_EVENTS_PER_S` events a second."""
+    streams_limit: Limit
+    rate: int
+    """Short requests a second, arriving at random."""
+    rate_limit: Limit
+    measured_at: str
+    """ISO 8601, UTC."""
+
+
+def this_machine() -> Machine:
+    """The machine and version that run now."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(cpu=cpu_model(), cpus=cpus, quota=cpu_quota(), version=__version__)
+
+
+def store_path(environ: Mapping[str, str]) -> Path:
+    """Where calibrations are kept: below `$XDG_CACHE_HOME`, or `~/.cache` where that is unset or relative.
+
+    Raises `UsageError` where the user has no home folder either.
+    """
+    declared = Path(environ.get("XDG_CACHE_HOME", ""))
+    try:
+        base = declared if declared.is_absolute() else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise UsageError("no folder to keep the calibration in: set XDG_CACHE_HOME") from error
+    return base / "pytest-inference-bench" / "calibration.json"
+
+
+def write_capacity(path: Path, capacity: Capacity) -> None:
+    """Keep a calibration. Raises `UsageError` where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, capacity)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: the calibration cannot be kept: {error.strerror or error}; set XDG_CACHE_HOME to a folder "
+            "that can be written"
+        ) from error
+
+
+def read_capacity(path: Path, machine: Machine) -> Capacity | None:
+    """What `machine` is known to carry; None where it was not calibrated, or another machine or version was.
+
+    Raises `EvidenceError` for a file that is no calibration.
+    """
+    if not path.is_file():
+        return None
+    try:
+        capacity = msgspec.convert(read_json(path), Capacity)
+    except (EvidenceError, msgspec.ValidationError) as error:
+        raise EvidenceError(
+            f"{path}: is no calibration ({error}); run `pytest-bench calibrate` again"
+        ) from error
+    return capacity if capacity.machine == machine else None
+
+
+def excess(load: Load, capacity: Capacity) -> Iterator[str]:
+    """One sentence for each part of `load` that asks for more than `capacity`."""
+    for stage in load.stages or (load,):
+        if stage.pattern in OPEN_LOOP:
+            rate = _rate(stage)
+            if rate > capacity.rate:
+                yield _sentence(
+                    f"{rate:,.0f} requests a second", f"{capacity.rate:,}", capacity.rate_limit, capacity
+                )
+        else:
+            streams = min(stage.concurrency or 0, stage.requests or stage.concurrency or 0)
+            if streams > capacity.streams:
+                carried = f"{capacity.streams:,} streams of {STREAM_EVENTS_PER_S} events a second"
+                yield _sentence(f"{streams:,} requests in flight", carried, capacity.streams_limit, capacity)
+
+
+def _rate(stage: Load) -> float:
+    if stage.rate is not None:
+        return stage.rate
+    last_s = stage.trace_ns[-1] / 1e9 if stage.trace_ns else 0.0
+    return len(stage.trace_ns) / last_s if last_s else 0.0
+
+
+def _sentence(asked: str, carried: str, limit: Limit, capacity: Capacity) -> str:
+    known = "carries" if limit == "client" else "is known to carry (and was asked for no more than)"
+    return (
+        f"asks for {asked}, but this machine {known} {carried}, by its calibration of {capacity.measured_at}: "
+        "the point may end as an error, client-bound; use a larger machine for the client, or spread the load "
+        "over several points"
+    )
