@@ -8,12 +8,14 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import endurance, fixed, load, openloop, peers
+from benchmarks import endurance, fixed, load, openloop, peers, tokens
 from benchmarks.clients import Cores
 from benchmarks.figures import Table
 from pytest_bench.errors import BenchError
 
-WORKS = ("at-once", "streams-256", "streams-1024", "poisson", "fixed", "stall", "million")
+WORKS = ("at-once", "streams-256", "streams-1024", "poisson", "fixed", "stall", "million", "tokens")
+ONCE = frozenset({"million", "tokens"})
+"""Works that repeat within themselves, or are too long to repeat."""
 
 
 def main() -> int:
@@ -30,6 +32,9 @@ def main() -> int:
         "poisson": lambda number: openloop.poisson(table, 3 if quick else 60, seed=number),
         "fixed": lambda _: fixed.cost(table),
         "stall": lambda _: openloop.stalled(table, 6 if quick else 10),
+        "tokens": lambda _: tokens.measure(
+            table, repeats=repeats, scale=1_000 if quick else 100_000, works=[*tokens.SHAPES, "phase"]
+        ),
         "million": lambda _: endurance.million(table, 20_000 if quick else options.requests, cores),
     }
     status = 0
@@ -37,7 +42,7 @@ def main() -> int:
         if with_peers:
             peers.set_up()
         for work in options.only or WORKS:
-            times = 1 if work == "million" else repeats
+            times = 1 if work in ONCE else repeats
             for number in range(1, times + 1):
                 print(f"{work}: {number} of {times}", file=sys.stderr)
                 works[work](number)

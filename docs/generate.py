@@ -5,14 +5,23 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+from msgspec import Meta
+
+from pytest_bench.api import Api
 from pytest_bench.catalogue import all_apis, vocabulary
+from pytest_bench.cli.main import COMMANDS
 from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, STATISTICS
+from pytest_bench.plugin.options import add_options
+from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, PER_SERVER, Behaviour
 from pytest_bench.suite.json_schema import json_schema
+from pytest_bench.suite.loads import NEEDS, TAKES
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -61,7 +70,175 @@ def suites_page() -> str:
     ]
     for name, section in sorted(schema["$defs"].items(), key=lambda item: _title(item[0])):
         lines += _section(_title(name), section)
+        if _title(name) == "Load":
+            lines += _load_patterns()
     return "\n".join(lines)
+
+
+def _load_patterns() -> Iterator[str]:
+    yield "### Load patterns"
+    yield ""
+    yield "[Choose a load](../how-to/choose-a-load.md) says when to use which. What a sweep gives, the load leaves out."
+    yield "`concurrency`, `constant`, `poisson` and `gamma` also need `requests`, `duration_s`, or both."
+    yield ""
+    yield "| pattern | needs | may have |"
+    yield "| --- | --- | --- |"
+    for pattern, takes in TAKES.items():
+        needs = NEEDS[pattern]
+        yield f"| `{pattern}` | {_code(sorted(needs))} | {_code(sorted(takes - needs))} |"
+    yield ""
+
+
+def apis_page() -> str:
+    """The shipped APIs: where requests go, and which columns a row may have."""
+    lines = [
+        "# APIs",
+        NOTE,
+        "",
+        "`deployment.api` says how a request is written and a response read. A row of a dataset holds columns of",
+        "its API; [add an API](../how-to/add-an-api.md) of your own where yours is missing.",
+        "",
+    ]
+    for name, reference in all_apis([]).items():
+        api = _attribute(reference)
+        answer = "as a stream or in one piece" if api.streaming else "in one piece"
+        lines += [
+            f"## {name}",
+            "",
+            f"`POST {api.path}`, answered {answer}{', or as a job to poll' * api.polls}.",
+            "",
+        ]
+        lines += ["| column | required | meaning |", "| --- | --- | --- |"]
+        required = "yes" if len(api.required) == 1 else "one of these"
+        lines += [
+            f"| `{column}` | {required if column in api.required else ''} | {_cell(meaning)} |"
+            for column, meaning in api.columns.items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def simulator_page() -> str:
+    """The simulator: how it is asked for, and every knob."""
+    lines = [
+        "# The simulator",
+        NOTE,
+        "",
+        "A real HTTP server in a process of its own that behaves like a served model without being one. It speaks",
+        "all shipped APIs, `/health`, `/v1/models`, `/version` and `/metrics`, and is as fast or as broken as it is",
+        "told to be:",
+        "",
+        "- `--endpoint=simulator`, or `endpoint: simulator` in a suite, starts one for the session, with the knobs of",
+        "  `deployment.simulator`. What is measured on it is labelled `simulator`.",
+        "- `pytest-bench serve` runs one in the foreground, with a knob an option: `ttft_ms` is `--ttft-ms`. It prints",
+        "  its URL once it listens.",
+        "- A request sets a knob for itself with a header: `x-sim-ttft-ms: 50`. Not those marked *server*.",
+        "",
+        "The output is made of words that follow from the prompt and the seed: the same question, the same answer.",
+        "",
+        "| knob | default | meaning |",
+        "| --- | --- | --- |",
+    ]
+    defaults = Behaviour()
+    for name, hint in get_type_hints(Behaviour, include_extras=True).items():
+        meaning = next(meta.description or "" for meta in get_args(hint) if isinstance(meta, Meta))
+        server = " *server*" if name in PER_SERVER else ""
+        lines.append(f"| `{name}`{server} | {_value(getattr(defaults, name))} | {_cell(meaning)} |")
+    for title, words, intro in (
+        (
+            "Faults",
+            FAULTS,
+            "`fault: {reset: 0.1}` or `--fault reset=0.1`: at most one of them strikes a request.",
+        ),
+        ("Odd framings", FRAMINGS, "Also under `fault`: unusual, valid, and never a failure."),
+        ("Cheats", CHEATS, "`cheat: [short_output]` or `--cheat short_output`: what audits should find."),
+    ):
+        lines += ["", f"## {title}", "", intro, "", "| name | what happens |", "| --- | --- |"]
+        lines += [f"| `{name}` | {_cell(meaning)} |" for name, meaning in words.items()]
+    return "\n".join([*lines, ""])
+
+
+def command_line_page() -> str:
+    """Options of the plugin, and every command with its arguments."""
+    lines = [
+        "# Command line",
+        NOTE,
+        "",
+        "```console",
+        "$ pytest suites/ -k wan22 --endpoint=http://host:8000",
+        "```",
+        "",
+        "pytest's own options work as they do. A `-k` that selects nothing is red; one that leaves points out says so,",
+        "and is red with `--complete`.",
+        "",
+        "| option | meaning |",
+        "| --- | --- |",
+    ]
+    recorder = _Options()
+    add_options(recorder)  # type: ignore[arg-type] # all that it asks of a parser
+    lines += recorder.rows
+    lines += [
+        "",
+        "Exit status: 0 every selected point passed, 1 something is red, 2 interrupted, 4 the call or the suites are",
+        "wrong and nothing was run.",
+        "",
+        "## pytest-bench",
+        "",
+        "What is not a test. Exit status: 0 good, 1 not good, 2 a mistake in the call, 130 interrupted.",
+    ]
+    for name, reference in COMMANDS.items():
+        command = importlib.import_module(reference)
+        parser = argparse.ArgumentParser(add_help=False)
+        command.add_arguments(parser)
+        lines += ["", f"### {name}", "", f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.", ""]
+        lines += ["```console", f"$ {command.EXAMPLE}", "```", ""]
+        lines += ["| argument | meaning |", "| --- | --- |"]
+        knobs = Behaviour.__struct_fields__ if name == "serve" else ()
+        lines += _arguments(parser, left_out=knobs)
+        if knobs:
+            lines += ["", "And one option for each knob of [the simulator](simulator.md)."]
+    return "\n".join([*lines, ""])
+
+
+class _Options:
+    """Stands in for pytest's parser, and remembers what it is given."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+
+    def getgroup(self, _name: str, _description: str) -> _Options:
+        return self
+
+    def addoption(self, option: str, *, help: str, metavar: str | None = None, **_: Any) -> None:  # noqa: A002 # pytest's word
+        self.rows.append(f"| `{option}{f' {metavar}' if metavar else ''}` | {_cell(help)} |")
+
+
+def _arguments(parser: argparse.ArgumentParser, *, left_out: Iterable[str]) -> Iterator[str]:
+    for action in parser._actions:  # noqa: SLF001 # argparse tells them nowhere else
+        if action.dest in left_out:
+            continue
+        metavar = action.metavar or ("|".join(map(str, action.choices)) if action.choices else None)
+        takes_value = action.nargs != 0
+        shown = metavar if isinstance(metavar, str) else action.dest.upper()
+        options = ", ".join(action.option_strings)
+        called = f"{options} {shown}" if options and takes_value else options or shown
+        meaning = (action.help or "") % vars(action)
+        default = f" (default {action.default})" if options and takes_value and _worth_saying(action) else ""
+        yield f"| `{_cell(called)}` | {_cell(meaning + default)} |"
+
+
+def _worth_saying(action: argparse.Action) -> bool:
+    return action.default not in (None, [], ()) and "default" not in (action.help or "")
+
+
+def _attribute(reference: str) -> Api:
+    module, _, attribute = reference.partition(":")
+    api: Api = getattr(importlib.import_module(module), attribute)
+    return api
+
+
+def _value(value: object) -> str:
+    return "" if value in (None, {}, ()) else f"`{json.dumps(value)}`"
 
 
 def _section(title: str, schema: dict[str, Any]) -> Iterator[str]:
@@ -86,7 +263,9 @@ def _type(field: dict[str, Any]) -> str:
         title = _title(field["$ref"].rpartition("/")[2])
         return f"[{title}](#{_anchor(title)})"
     if "anyOf" in field or "oneOf" in field:
-        kinds = [_type(item) for item in field.get("anyOf", field.get("oneOf", ())) if item.get("type") != "null"]
+        kinds = [
+            _type(item) for item in field.get("anyOf", field.get("oneOf", ())) if item.get("type") != "null"
+        ]
         return " or ".join(dict.fromkeys(kinds))
     if "const" in field:
         return f"`{field['const']}`"
@@ -126,7 +305,13 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"metrics.md": metrics_page, "suites.md": suites_page}
+PAGES = {
+    "apis.md": apis_page,
+    "command-line.md": command_line_page,
+    "metrics.md": metrics_page,
+    "simulator.md": simulator_page,
+    "suites.md": suites_page,
+}
 
 
 def main() -> None:

@@ -121,6 +121,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the encoded request bodies (see `load.bodies`)."""
     phases: tuple[PhaseSpec, ...]
     headers: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Values that no log may hold, though a server repeats them."""
     timeouts: Timeouts = Timeouts()
     budget: HealthBudget = HealthBudget()
     workers: int | None = None

@@ -18,13 +18,15 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["metrics.md", "suites.md", "command-line.md"])
+@pytest.mark.parametrize("name", ["apis.md", "command-line.md", "metrics.md", "simulator.md", "suites.md"])
 def test_a_reference_page_says_what_the_code_says(name):
     page = generator().PAGES[name]()
     assert (DOCS / "reference" / name).read_text() == page, "run: python docs/generate.py"
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name
+)
 def test_links_between_pages_lead_somewhere(path):
     for target in LINK.findall(path.read_text()):
         assert (path.parent / target).exists(), f"{path.name} links to {target}"

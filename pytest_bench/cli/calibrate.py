@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 
 from pytest_bench.errors import UsageError
 from pytest_bench.running.calibrate import SECONDS, calibrate
@@ -26,7 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     """0 once the calibration is kept. Later sessions say so before a point that asks for more."""
     if not 0 < arguments.seconds <= 600:
         raise UsageError(f"--seconds is {arguments.seconds:g}: expected more than 0 and at most 600")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: nothing is left behind
     path = store_path(os.environ)
+    if path is None:
+        raise UsageError("there is no folder to keep the calibration in: set XDG_CACHE_HOME")
     capacity = calibrate(lambda sentence: print(sentence, flush=True), seconds=arguments.seconds)
     write_capacity(path, capacity)
     print(

@@ -17,7 +17,9 @@ COMMANDS = {
     "plan": "pytest_bench.cli.plan",
     "schema": "pytest_bench.cli.schema",
     "serve": "pytest_bench.cli.serve",
+    "calibrate": "pytest_bench.cli.calibrate",
     "recount": "pytest_bench.cli.recount",
+    "verify": "pytest_bench.cli.verify",
     "export": "pytest_bench.cli.export",
 }
 """Import paths of the commands; only the one that is asked for is imported."""

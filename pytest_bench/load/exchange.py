@@ -145,7 +145,7 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
 
 def _failed(record: RequestRecord, failure: Failure) -> Settled:
     record.error = failure.error
-    record.error_detail = failure.detail[:500]
+    record.error_detail = failure.detail
     return Settled(record, None)
 
 
@@ -172,7 +172,7 @@ def _read_stream(parts: list[bytes], api: Api) -> tuple[Decoded, _Stream]:
 
 def _bad_status(exchange: Exchange) -> Failure:
     status = exchange.status
-    shown = f"{status}: {b''.join(exchange.body)[:300].decode('utf-8', 'replace')}"
+    shown = f"{status}: {b''.join(exchange.body)[:_LONGEST_ERROR].decode('utf-8', 'replace')}"
     if status is None:
         return Failure("protocol", "a response without a status")
     if status == 429:

@@ -32,17 +32,20 @@ def pytest_configure(config: pytest.Config) -> None:
     markers.declare(config)
     if shows_only(config):
         return
-    is_worker = hasattr(config, "workerinput")
-    files = (
-        []
-        if is_worker
-        else discover(
-            config.args, config.rootpath, config.getini("testpaths"), cwd=config.invocation_params.dir
-        )
-    )
-    if files or is_worker:
-        from pytest_bench.plugin.activation import activate  # noqa: PLC0415 # heavy, and seldom needed
+    if not _joins(config):
+        config.pluginmanager.register(Orphans(), "inference-bench-orphans")
 
-        if activate(config, files):
-            return
-    config.pluginmanager.register(Orphans(), "inference-bench-orphans")
+
+def _joins(config: pytest.Config) -> bool:
+    """Take part in a session, or open one; False where there is no suite."""
+    is_worker = hasattr(config, "workerinput")
+    here = config.invocation_params.dir
+    files = [] if is_worker else discover(config.args, config.rootpath, config.getini("testpaths"), cwd=here)
+    if not (files or is_worker):
+        return False
+    from pytest_bench.plugin import activation  # noqa: PLC0415 # heavy, and seldom needed
+
+    if is_worker:
+        return activation.take_part(config)
+    activation.take_charge(config, files)
+    return True

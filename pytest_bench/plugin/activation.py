@@ -7,34 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from pytest_bench.plugin.controller import Controller
-from pytest_bench.plugin.interrupts import SigtermAsInterrupt
+from pytest_bench.plugin import fixtures
 from pytest_bench.plugin.items import Items
-from pytest_bench.plugin.junit import LeftRed
 from pytest_bench.plugin.options import is_informational
 from pytest_bench.plugin.reports import Reports
-from pytest_bench.plugin.session import adopt_session, open_session
+from pytest_bench.plugin.session import Session, adopt_session
 
 
-def activate(config: pytest.Config, files: Sequence[Path]) -> bool:
-    """Plan the suites in `files`, or take over the controller's plan, and join the session.
+def take_part(config: pytest.Config) -> bool:
+    """Join the controller's session, as an xdist worker; False where there is none."""
+    session = adopt_session(config)
+    if session is not None:
+        _register(config, session)
+    return session is not None
 
-    False in an xdist worker whose controller has found no suite. Raises `pytest.UsageError`.
-    """
-    is_worker = hasattr(config, "workerinput")
-    session = adopt_session(config) if is_worker else open_session(config, files)
-    if session is None:
-        return False
+
+def take_charge(config: pytest.Config, files: Sequence[Path]) -> None:
+    """Open a session of the suites in `files`. Raises `pytest.UsageError`."""
+    # Planning and judging are for this process alone.
+    from pytest_bench.plugin.controller import Controller  # noqa: PLC0415
+    from pytest_bench.plugin.interrupts import SigtermAsInterrupt  # noqa: PLC0415
+    from pytest_bench.plugin.junit import LeftRed  # noqa: PLC0415
+    from pytest_bench.plugin.opening import open_session  # noqa: PLC0415
+
+    session = open_session(config, files)
+    _register(config, session)
     manager = config.pluginmanager
-    manager.register(Items(config, session), "inference-bench-items")
-    manager.register(Reports(session), "inference-bench-reports")
-    if not _leaves_running_to_workers(config):
-        from pytest_bench.plugin import fixtures  # noqa: PLC0415 # with the load engine and all that it needs
-
-        fixtures.set_up(config, session)
-        manager.register(fixtures, "inference-bench-fixtures")
-    if is_worker:
-        return True
     controller = None
     if is_informational(config):
         manager.register(LeftRed(session), "inference-bench-junit")
@@ -46,11 +44,11 @@ def activate(config: pytest.Config, files: Sequence[Path]) -> bool:
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # `-p no:xdist` is a way to run
 
         manager.register(Workers(session, controller), "inference-bench-xdist")
-    return True
 
 
-def _leaves_running_to_workers(config: pytest.Config) -> bool:
-    """Whether this is the controller of xdist workers, which runs no test itself."""
-    option = config.option
-    distributes = getattr(option, "dist", "no") != "no" and bool(getattr(option, "tx", None))
-    return distributes and not option.collectonly and not hasattr(config, "workerinput")
+def _register(config: pytest.Config, session: Session) -> None:
+    manager = config.pluginmanager
+    manager.register(Items(config, session), "inference-bench-items")
+    manager.register(Reports(session), "inference-bench-reports")
+    fixtures.set_up(config, session)
+    manager.register(fixtures, "inference-bench-fixtures")

@@ -15,6 +15,7 @@ from pytest_bench import clock
 from pytest_bench.plugin import junit
 from pytest_bench.plugin.folder import VERDICT, versions
 from pytest_bench.plugin.items import Items
+from pytest_bench.plugin.markers import JUDGES
 from pytest_bench.plugin.options import simulator_asked_for
 from pytest_bench.plugin.reports import REPORT_KEY, PointReport
 from pytest_bench.plugin.selection import nearest_names
@@ -188,7 +189,7 @@ def _missing_report(point: PointVerdict, when: str) -> pytest.TestReport:
         outcome="failed" if failed else "passed",
         longrepr=text if failed else None,
         when="setup" if failed else "teardown",
-        user_properties=[(junit.JUDGES, point.id)],
+        user_properties=[(JUDGES, point.id)],
     )
 
 

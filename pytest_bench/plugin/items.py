@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pytest_bench.plugin import markers, orphans, shadows
-from pytest_bench.plugin.junit import JUDGES, READS
+from pytest_bench.plugin.markers import JUDGES, READS
 from pytest_bench.plugin.selection import UserSelection
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.plan import Point

@@ -18,6 +18,7 @@ import pytest
 
 from pytest_bench.errors import BenchError
 from pytest_bench.files import write_atomic
+from pytest_bench.plugin.markers import JUDGES, READS
 from pytest_bench.running.summary import read_summary
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.judge import show
@@ -38,12 +39,6 @@ HEADLINES = (
     "failed_requests",
 )
 """Metrics that every point's case carries as properties, where they are known."""
-
-JUDGES = "judges"
-"""Property by which pytest's case of a point is found."""
-
-READS = "reads"
-"""Property of the case of a function that only reads a point's measurement."""
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

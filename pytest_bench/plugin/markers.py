@@ -9,6 +9,12 @@ import pytest
 
 from pytest_bench.suite.plan import Kind
 
+JUDGES = "judges"
+"""Property by which the report of the item that judges a point is recognised."""
+
+READS = "reads"
+"""The same for an item that only reads a point's measurement."""
+
 
 @dataclass(frozen=True)
 class PointsMark:

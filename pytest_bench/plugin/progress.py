@@ -47,10 +47,14 @@ class ProgressLine:
 
     def say(self, sentence: str) -> None:
         """Show why nothing moves."""
+        self.note(f"waiting: {sentence}")
+
+    def note(self, sentence: str) -> None:
+        """Show what somebody should know before the next point runs."""
         self.clear()
         with self._terminal() as terminal:
             if terminal is not None:
-                terminal.write_line(f"waiting: {sentence}")
+                terminal.write_line(sentence)
 
     def clear(self) -> None:
         """Take the line away, and go back to where pytest's own line ends."""

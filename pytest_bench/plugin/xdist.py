@@ -12,7 +12,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from pytest_bench.plugin.items import EVENTS_KEY
-from pytest_bench.plugin.junit import JUDGES
+from pytest_bench.plugin.markers import JUDGES
 from pytest_bench.plugin.session import HANDOVER_KEY, Session, hand_over
 
 if TYPE_CHECKING:

@@ -47,6 +47,8 @@ class Bench:
     on_progress: OnProgress
     rerun: Callable[[Point], str]
     """The command that runs a point alone."""
+    say: Callable[[str], None] | None = None
+    """Tells whoever is watching a sentence; None where nobody is."""
     live_lane: LiveLane | None = None
     """What counts behind the running phase, where the suite asks for it."""
     _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)

@@ -72,17 +72,22 @@ def calibrate(
 def highest(attempt: Callable[[int], Limit | None], first: int, most: int) -> tuple[int, Limit]:
     """The highest level found that `attempt` carries, and what ended the search: 0 where not even `first` is.
 
-    `attempt` returns what stood in the way, or None. Doubles, then halves the gap a few times.
+    `attempt` returns what stood in the way, or None; it has a second try, because machines stutter. Doubles,
+    then halves the gap a few times.
     """
+
+    def obstacle(level: int) -> Limit | None:
+        return attempt(level) and attempt(level)
+
     carried, level = 0, first
-    while (limit := attempt(level)) is None:
+    while (limit := obstacle(level)) is None:
         carried = level
         if level >= most:
             return carried, "search"
         level = min(2 * level, most)
     for _ in range(_REFINEMENTS if carried else 0):
         middle = (carried + level) // 2
-        found = attempt(middle)
+        found = obstacle(middle)
         if found is None:
             carried = middle
         else:
@@ -126,9 +131,10 @@ class _Bench:
     def _tell(self, level: str, result: PhaseResult, limit: Limit | None) -> None:
         health = result.health
         verdict = "carried" if limit is None else f"not carried: the {limit} was the bottleneck"
+        why = f": {health.violations[0].partition(',')[0]}" if health.violations else ""
         self._say(
             f"{level}: {verdict} ({health.workers} load worker{'s' if health.workers > 1 else ''}, the busiest at "
-            f"{health.cpu_share:.0%} of a core)"
+            f"{health.cpu_share:.0%} of a core){why}"
         )
 
     def _run(self, load: Load, urls: Sequence[str], *, max_tokens: int) -> PhaseResult:

@@ -58,16 +58,14 @@ def this_machine() -> Machine:
     return Machine(cpu=cpu_model(), cpus=cpus, quota=cpu_quota(), version=__version__)
 
 
-def store_path(environ: Mapping[str, str]) -> Path:
-    """Where calibrations are kept: below `$XDG_CACHE_HOME`, or `~/.cache` where that is unset or relative.
-
-    Raises `UsageError` where the user has no home folder either.
-    """
+def store_path(environ: Mapping[str, str]) -> Path | None:
+    """Where calibrations are kept: below `$XDG_CACHE_HOME`, or `~/.cache` where that is unset or relative. None
+    for a user without a home folder."""
     declared = Path(environ.get("XDG_CACHE_HOME", ""))
     try:
         base = declared if declared.is_absolute() else Path.home() / ".cache"
-    except RuntimeError as error:
-        raise UsageError("no folder to keep the calibration in: set XDG_CACHE_HOME") from error
+    except RuntimeError:
+        return None
     return base / "pytest-inference-bench" / "calibration.json"
 
 
@@ -81,6 +79,12 @@ def write_capacity(path: Path, capacity: Capacity) -> None:
             f"{path}: the calibration cannot be kept: {error.strerror or error}; set XDG_CACHE_HOME to a folder "
             "that can be written"
         ) from error
+
+
+def known_capacity(environ: Mapping[str, str]) -> Capacity | None:
+    """What this machine is known to carry; None where it was not calibrated. Raises `EvidenceError`."""
+    path = store_path(environ)
+    return None if path is None else read_capacity(path, this_machine())
 
 
 def read_capacity(path: Path, machine: Machine) -> Capacity | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from pytest_bench.endpoints.scrape import MetricsLog
-from pytest_bench.errors import UsageError
+from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.load import bodies, engine
 from pytest_bench.load.supervisor import Progress
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
+from pytest_bench.running.capacity import excess, known_capacity
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.samples import salted
 from pytest_bench.suite.plan import Point
@@ -63,6 +65,7 @@ def drive(
             bodies=str(path),
             phases=specs,
             headers=deployment.headers.pairs,
+            secrets=deployment.headers.secrets,
             timeouts=point.timeouts,
             budget=point.budget,
             workers=point.workers,
@@ -73,6 +76,8 @@ def drive(
         for log in logs:
             log.read("before")
 
+        _warn(bench, point, phases)
+
         def progress(seen: Progress) -> None:
             lane = bench.live_lane
             bench.on_progress(point, specs[seen.phase], seen, None if lane is None else lane.tokens)
@@ -82,6 +87,21 @@ def drive(
         finally:
             for log in logs:
                 log.read("after")
+
+
+def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:
+    """Say so where a phase asks for more than this machine is known to carry."""
+    if bench.say is None:
+        return
+    try:
+        capacity = known_capacity(os.environ)
+    except EvidenceError as error:
+        bench.say(str(error))
+        return
+    if capacity is not None:
+        for phase in phases:
+            for sentence in excess(phase.load, capacity):
+                bench.say(f"{point.id}, phase {phase.label!r}: {sentence}")
 
 
 def _spec(phase: DeclaredPhase, point: Point, folder: Path, rows: int) -> PhaseSpec:

@@ -7,6 +7,7 @@ import subprocess
 
 import msgspec
 
+from pytest_bench.verdict.evidence import check_evidence
 from pytest_bench.verdict.leases import overlaps
 from pytest_bench.verdict.ledger import settle
 from pytest_bench.verdict.record import read_record
@@ -88,8 +89,6 @@ def test_a_session_whose_points_overlapped_is_red(folder):
     )
     overlapping = msgspec.structs.replace(second, start_ns=first.start_ns, worker="gw1")
     leases = [overlapping if lease == second else lease for lease in record.leases]
-    from pytest_bench.verdict.evidence import check_evidence
-
     evidence = {
         point.id: check_evidence(ran.results / "points" / point.id, path=f"points/{point.id}", point=point.id)
         for point in record.expected

@@ -24,7 +24,10 @@ class Slow(OpenAIChat):
         return OpenAIChat.decode_stream(events)
 
 
-def test_a_rate_that_no_load_worker_can_issue_is_client_bound_with_its_remedy(simulator, drive):
+def test_a_rate_that_no_load_worker_can_issue_is_client_bound_with_its_remedy(
+    simulator, drive, monkeypatch
+):
+    monkeypatch.setattr(supervisor, "_HUNG_AFTER_S", 0.6)  # it is overloaded, not dead
     run = drive(
         simulator.url, Load(pattern="constant", rate=50_000.0, requests=6_000), budget=BUDGET, workers=1
     )

@@ -1,0 +1,55 @@
+"""An audit again, from its logs alone: the same pure check, on the same findings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench.api import BUILTIN
+from pytest_bench.audits.artifacts import artifacts
+from pytest_bench.audits.contract import AuditResult, Findings
+from pytest_bench.audits.outputs import read_run
+from pytest_bench.audits.point import setting_of
+from pytest_bench.audits.registry import Registry
+from pytest_bench.errors import EvidenceError
+from pytest_bench.running.bench import load_api
+from pytest_bench.running.counting import read_counted
+from pytest_bench.running.summary import Summary
+from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
+
+
+def reverify(
+    plan: Plan, point: Point, folder: Path, summary: Summary, registry: Registry
+) -> tuple[AuditResult, dict[str, bytes]]:
+    """The audit's result and the bytes of its artifacts. `folder` holds its evidence.
+
+    Raises `EvidenceError` where the logs are damaged or lack a phase, `UsageError` for an audit that nobody
+    here knows, `Undecided`, and what the audit's own reading of datasets raises.
+    """
+    audit = registry.find(str(point.options.get("test")))
+    if summary.dataset is None:
+        raise EvidenceError(f"{folder}: names no dataset: there is nothing to judge")
+    deployment = plan.deployments[point.suite]
+    setting = setting_of(plan, point, summary.dataset.rows, streaming=_streams(deployment))
+    asked = audit.plan(setting)
+    labels = [phase.label for phase in asked.phases]
+    if labels != [phase.label for phase in summary.phases]:
+        raise EvidenceError(
+            f"{folder}: phases are {[phase.label for phase in summary.phases]}, the audit asks for {labels}"
+        )
+    runs = {}
+    for phase, result in zip(asked.phases, summary.phases, strict=True):
+        here = msgspec.structs.replace(result, folder=str(folder / result.folder))
+        tokens = read_counted(Path(here.folder)).tokens if phase.count_tokens else None
+        runs[phase.label] = read_run(phase, here, tokens)
+    files = {name: (folder / name).read_bytes() for name in asked.files}
+    found = audit.verify(setting, Findings(runs=runs, files=files))
+    return found, artifacts(audit, found, order=str(summary.detail.get("order")))
+
+
+def _streams(deployment: DeploymentPlan) -> bool:
+    """Whether the API can stream; one that is not shipped is taken at the plan's word, never imported."""
+    if BUILTIN.get(deployment.api) == deployment.api_reference:
+        return load_api(deployment).streaming
+    return deployment.stream

@@ -1,0 +1,219 @@
+"""`pytest-bench verify`: results judged again, later and elsewhere, from files and an expectation alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pytest_bench.cli.main import printable
+from pytest_bench.errors import UsageError
+from pytest_bench.files import write_json
+from pytest_bench.lmeval import Request, Thresholds, parse_concurrencies, read_thresholds, verify_folder
+from pytest_bench.verdict.events import Expectation
+from pytest_bench.verdict.expectation import read_expectation
+from pytest_bench.verdict.verdict import Verdict
+from pytest_bench.verify import parse_age, reuse, verify_session
+
+SUMMARY = "judge a results folder again, from its files and what was asked for"
+EXAMPLE = "pytest-bench verify results/latest --expect expectation.json"
+
+_OURS = ("plan.json", "verdict.json", "ledger.json", "points")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="FOLDER",
+        help="results of a session, or a folder that lm-eval wrote with its meta_env.json",
+    )
+    parser.add_argument(
+        "--expect", type=Path, metavar="FILE", help="what must have run, as `pytest-bench plan` says"
+    )
+    ours = parser.add_argument_group("results of a session")
+    ours.add_argument(
+        "--allow-partial", action="store_true", help="points that the selection left out do not matter"
+    )
+    ours.add_argument(
+        "--reuse", type=Path, metavar="OLD", help="an earlier session that may stand in for expected points"
+    )
+    ours.add_argument(
+        "--max-age", default="7d", metavar="AGE", help="of what is reused (default: %(default)s)"
+    )
+    ours.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the new verdict there")
+    theirs = parser.add_argument_group("a folder of lm-eval")
+    theirs.add_argument("--expected-concs", metavar="'1 2 4'", help="the concurrencies that were asked for")
+    theirs.add_argument("--thresholds", type=Path, metavar="FILE", help="least score of each task")
+    theirs.add_argument(
+        "--min-score", type=float, metavar="X", help="least score of tasks without a threshold"
+    )
+    theirs.add_argument("--metric-prefix", default="exact_match,", metavar="P", help="default: %(default)s")
+    theirs.add_argument(
+        "--model-prefix", metavar="P", help="whose thresholds (default: as meta_env.json says)"
+    )
+    theirs.add_argument("--limit", type=int, metavar="N", help="items to which each task was cut on purpose")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where everything that was asked for is there and good, else 1, with all that is wrong on standard error."""
+    folder: Path | None = arguments.folder
+    if folder is None:
+        if arguments.reuse is None:
+            raise UsageError("name a folder, or --reuse OLD with --expect FILE")
+        return _session(None, arguments)
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder")
+    return _session(folder, arguments) if _is_ours(folder) else _lmeval(folder, arguments)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a session left this folder, going by what lies in it; a folder of nothing known is nobody's."""
+    names = {path.name for path in folder.iterdir()}
+    if names & set(_OURS):
+        return True
+    if "meta_env.json" in names or any(
+        name.startswith("results") and name.endswith(".json") for name in names
+    ):
+        return False
+    raise UsageError(
+        f"{folder}: holds neither a plan.json (results of a session) nor a meta_env.json or results*.json (lm-eval)"
+    )
+
+
+def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
+    _refuse(
+        arguments, "a folder of lm-eval", "expected_concs", "thresholds", "min_score", "model_prefix", "limit"
+    )
+    expectation = None if arguments.expect is None else read_expectation(arguments.expect)
+    problems: list[str] = []
+    verdict: Verdict | None = None
+    if folder is not None:
+        verified = verify_session(folder, expectation)
+        verdict = verified.verdict
+        problems += (f"{folder}: {problem}" for problem in verified.problems)
+    if arguments.reuse is not None:
+        verdict = _reuse(verdict, expectation, arguments, problems)
+    if verdict is not None and arguments.output is not None:
+        write_json(arguments.output, verdict)
+    problems += (
+        [] if verdict is None else _shortcomings(verdict, expectation, allow_partial=arguments.allow_partial)
+    )
+    _complain(problems)
+    if verdict is None or problems:
+        return 1
+    _say(f"{verdict.status}: {len(verdict.points)} points verified, coverage {_coverage(verdict)}")
+    return 0
+
+
+def _reuse(
+    verdict: Verdict | None,
+    expectation: Expectation | None,
+    arguments: argparse.Namespace,
+    problems: list[str],
+) -> Verdict:
+    if expectation is None:
+        raise UsageError("--reuse needs --expect FILE: only what an expectation names can be reused")
+    if not arguments.reuse.is_dir():
+        raise UsageError(f"--reuse {arguments.reuse}: is no folder")
+    age_s = parse_age(arguments.max_age)
+    found = reuse(verdict, arguments.reuse, expectation, max_age_s=age_s, now=datetime.now(UTC))
+    for point in found.verdict.points:
+        if point.reused is not None:
+            _say(f"reused: {point.id} from {point.reused}")
+    problems += found.refused
+    return found.verdict
+
+
+def _shortcomings(verdict: Verdict, expectation: Expectation | None, *, allow_partial: bool) -> Iterable[str]:
+    """Why a verdict is not good enough, whatever its folder holds."""
+    for fault in verdict.faults:
+        yield fault.sentence
+    for point in verdict.points:
+        if point.outcome != "pass":
+            yield f"{point.id}: {point.outcome}"
+            yield from (f"  {reason.sentence}" for reason in point.reasons)
+    if verdict.status != "pass" and not verdict.faults and not verdict.points:
+        yield f"the verdict is {verdict.status}"
+    if not verdict.coverage.complete and expectation is None and not allow_partial:
+        yield (
+            f"coverage is partial: {', '.join(verdict.coverage.left_out) or 'no point'} left out; "
+            "say --allow-partial, or name what must have run with --expect FILE"
+        )
+
+
+def _coverage(verdict: Verdict) -> str:
+    return "complete" if verdict.coverage.complete else f"partial ({len(verdict.coverage.left_out)} left out)"
+
+
+def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
+    _refuse(arguments, "results of a session", "reuse", "output", "allow_partial")
+    problems: list[object] = []
+    thresholds = Thresholds()
+    if arguments.thresholds is not None:
+        thresholds, wrong = read_thresholds(arguments.thresholds)
+        problems += wrong
+    if arguments.min_score is not None and not 0 <= arguments.min_score <= 1:
+        raise UsageError(f"--min-score {arguments.min_score}: expected a number from 0 to 1")
+    if arguments.limit is not None and arguments.limit < 1:
+        raise UsageError(f"--limit {arguments.limit}: expected 1 or more")
+    verification = verify_folder(
+        folder,
+        Request(
+            concurrencies=_concurrencies(arguments),
+            thresholds=thresholds,
+            min_score=arguments.min_score,
+            metric_prefix=arguments.metric_prefix,
+            model_prefix=arguments.model_prefix,
+            limit=arguments.limit,
+        ),
+    )
+    problems += verification.findings
+    for item in verification.checked:
+        score = item.score
+        relation = ">=" if score.value >= item.threshold else "<"
+        _say(
+            f"{score.file}: {score.task} {score.metric} = {score.value:.4f} {relation} {item.threshold:g} "
+            f"({item.source})"
+        )
+    _complain(problems)
+    return 1 if problems else 0
+
+
+def _concurrencies(arguments: argparse.Namespace) -> tuple[int, ...] | None:
+    """What was asked for: said outright, or by the points of one eval in an expectation."""
+    said = None if arguments.expected_concs is None else parse_concurrencies(arguments.expected_concs)
+    if arguments.expect is None:
+        return said
+    names = list(read_expectation(arguments.expect).points)
+    evals = {name.rpartition("/c")[0] for name in names if "/eval/" in name}
+    numbers = [name.rpartition("/c")[2].lstrip("0") for name in names]
+    if len(evals) != 1 or not all(number.isdecimal() for number in numbers):
+        raise UsageError(
+            f"--expect {arguments.expect}: expected the points of one eval, as in 'suite/eval/gsm8k/c0008', to hold "
+            "a folder of lm-eval against; or say --expected-concs '1 2 4'"
+        )
+    expected = parse_concurrencies(" ".join(numbers))
+    if said is not None and set(said) != set(expected):
+        raise UsageError(
+            f"--expected-concs {arguments.expected_concs!r} and --expect {arguments.expect} differ"
+        )
+    return expected
+
+
+def _refuse(arguments: argparse.Namespace, meant_for: str, *names: str) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
+    if given:
+        raise UsageError(f"{', '.join(given)}: only for {meant_for}")
+
+
+def _complain(problems: Iterable[object]) -> None:
+    for problem in problems:
+        print(printable(str(problem)), file=sys.stderr)
+
+
+def _say(text: str) -> None:
+    print(printable(text))

@@ -1,0 +1,68 @@
+"""A performance point again, from its logs alone: nothing is sent, counted or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError
+from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.perf.point import MEASURED, assess, labels_of, share_of
+from pytest_bench.records import PhaseResult
+from pytest_bench.running.counting import read_counted
+from pytest_bench.running.measuring import with_errors
+from pytest_bench.running.samples import request_count
+from pytest_bench.running.summary import Summary
+from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.verdict.outcome import Judgement
+
+_FROM_ROWS = "output_tokens_requested_share"
+"""The one metric that may depend on what single rows of the dataset ask for, which evidence does not hold."""
+
+
+def remeasure(
+    plan: Plan, point: Point, folder: Path, summary: Summary, scratch: Path
+) -> tuple[Measurement, Judgement]:
+    """Measure and judge a point's phases as the session did. `folder` holds its evidence, `scratch` what is passing.
+
+    Raises `EvidenceError` where the logs are damaged, lack something, or contradict their counters.
+    """
+    phases = [msgspec.structs.replace(phase, folder=str(folder / phase.folder)) for phase in summary.phases]
+    if not phases or phases[-1].label != MEASURED or summary.dataset is None:
+        raise EvidenceError(
+            f"{folder}: has no phase {MEASURED!r} at its end, or names no dataset: nothing to measure"
+        )
+    deployment = plan.deployments[point.suite]
+    counted = read_counted(Path(phases[-1].folder))
+    bare = msgspec.structs.replace(
+        point, bounds=tuple(bound for bound in point.bounds if bound.metric != _FROM_ROWS)
+    )
+    measurement, judgement = assess(deployment, bare, phases, counted, (), scratch=scratch)
+    share = share_of(plan, point, summary.dataset.rows)
+    if counted.tokens is None and deployment.tokens.tokenizer is not None:
+        raise EvidenceError(
+            f"{phases[-1].folder}/tokens.jsonl: is missing or unfinished, and the plan counts tokens"
+        )
+    return measurement, with_errors(judgement, (), list(labels_of(plan, point, share, measurement.phase)))
+
+
+def from_rows(metric: str) -> bool:
+    """Whether a metric cannot be measured again without the dataset."""
+    return metric == _FROM_ROWS
+
+
+def shortfalls(point: Point, phase: PhaseResult) -> Iterator[str]:
+    """In what the engine's own counters differ from the load that was asked for."""
+    load = point.load
+    if load is None:
+        return
+    wanted = request_count(load)
+    if wanted is not None and phase.issued != wanted:
+        yield f"issued is {phase.issued}, and {wanted} requests were asked for"
+    if load.pattern == "concurrency" and load.concurrency is not None:
+        most = load.concurrency if wanted is None else min(load.concurrency, wanted)
+        reached = load.ramp_s > 0 or phase.issued < most or phase.peak_in_flight >= most
+        if phase.peak_in_flight > most or not reached:
+            yield f"peak_in_flight is {phase.peak_in_flight}, and a concurrency of {most} was asked for"

@@ -1,0 +1,119 @@
+"""What the public fixtures do: deployments brought up, points run one at a time, measurements read back.
+
+The load engine and all that it needs come with this module, so only a process that runs a point imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import pytest
+
+from pytest_bench.audits import registry
+from pytest_bench.audits.point import run_audit
+from pytest_bench.errors import UsageError
+from pytest_bench.leases import Lease as HeldLease
+from pytest_bench.leases import Scope, acquire_all
+from pytest_bench.perf import run_perf
+from pytest_bench.plugin import reports
+from pytest_bench.plugin.progress import ProgressLine
+from pytest_bench.plugin.session import Session
+from pytest_bench.running.bench import Bench
+from pytest_bench.running.deployment import SIMULATOR, Deployment, bring_up
+from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.suite.plan import Point
+from pytest_bench.tokens.pool import TokenizerPool
+from pytest_bench.verdict.events import Lease
+
+Runner = Callable[[Bench, Point, Deployment], MeasuredPoint]
+
+RUNNERS: Mapping[str, Runner] = {"perf": run_perf, "audit": partial(run_audit, registry=registry())}
+"""What runs each kind of point."""
+
+
+class Desk:
+    """What the fixtures of one process share."""
+
+    def __init__(self, config: pytest.Config, session: Session) -> None:
+        self._config = config
+        self._session = session
+        self._progress = ProgressLine(config)
+        self._worker = getattr(config, "workerinput", {}).get("workerid", "main")
+
+    @contextmanager
+    def deployment(self, suite: str) -> Iterator[Deployment]:
+        """The suite's system under test, ready; taken down in the end where we started it."""
+        plan = self._session.plan.deployments[suite]
+        item, first = reports.running(self._config)
+        with ExitStack() as stack:
+            with self._hold(item, first, plan.endpoints):
+                up = stack.enter_context(bring_up(plan, self._session.deployment_folder(suite), os.environ))
+            yield up
+
+    def bench(self, pool: TokenizerPool) -> Bench:
+        """What a point is handed by this session."""
+        session = self._session
+        return Bench(
+            plan=session.plan,
+            nonce=session.nonce,
+            results=session.results,
+            tokenizer_pool=pool,
+            on_progress=self._progress.show,
+            say=self._progress.note,
+            rerun=session.rerun,
+        )
+
+    def runner(
+        self, item: pytest.Item, point: Point, deployment: Deployment, bench: Bench
+    ) -> Callable[[], MeasuredPoint]:
+        """What runs `point`, once, with this host and its endpoints for it alone."""
+        started = False
+
+        def run() -> MeasuredPoint:
+            nonlocal started
+            if started:
+                raise UsageError(f"{item.nodeid} calls run_load() twice: a point is measured once")
+            started = True
+            with self._hold(item, point.id, deployment.urls):
+                try:
+                    measured = RUNNERS[point.kind](bench, point, deployment)
+                finally:
+                    self._progress.clear()
+            reports.note_judgement(item, measured.summary.judgement)
+            return measured
+
+        return run
+
+    def read(self, point: Point) -> MeasuredPoint:
+        """A point that was judged earlier in the session. Raises `EvidenceError`."""
+        session = self._session
+        return MeasuredPoint.read(point, session.point_folder(point.id), session.rerun(point))
+
+    @contextmanager
+    def _hold(self, item: pytest.Item, point: str, urls: tuple[str, ...]) -> Iterator[None]:
+        """This host and these endpoints for one point alone; on record with `item` once given back."""
+        wanted: list[tuple[Scope, str]] = [("host", platform.node())]
+        wanted += [("endpoint", url) for url in urls if url != SIMULATOR]
+        held: tuple[HeldLease, ...] = ()
+        try:
+            with acquire_all(
+                wanted, nonce=self._session.nonce, point=point, on_wait=self._progress.say
+            ) as held:
+                yield
+        finally:
+            reports.note_leases(item, [self._record(point, lease) for lease in held])
+
+    def _record(self, point: str, lease: HeldLease) -> Lease:
+        return Lease(
+            point=point,
+            worker=self._worker,
+            scope=lease.scope,
+            resource=lease.resource,
+            boot_id=lease.boot_id,
+            start_ns=lease.start_ns,
+            end_ns=lease.end_ns,
+        )

@@ -1,0 +1,91 @@
+"""How a session is opened: suites found are planned, bad calls refused, the results folder claimed.
+
+Only the process that was called opens one; xdist workers adopt theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+
+from pytest_bench import clock
+from pytest_bench.catalogue import all_apis, vocabulary
+from pytest_bench.errors import BenchError, UsageError
+from pytest_bench.plugin import folder, refusals
+from pytest_bench.plugin.options import SIMULATOR, is_informational
+from pytest_bench.plugin.session import Session
+from pytest_bench.suite.context import Overrides
+from pytest_bench.suite.loading import load_plan
+from pytest_bench.suite.vocabulary import Vocabulary
+from pytest_bench.verdict.expectation import read_expectation
+
+
+def open_session(config: pytest.Config, files: Sequence[Path]) -> Session:
+    """Plan the suites in `files`, and put red files in place.
+
+    Raises `pytest.UsageError` (exit status 4) for anything wrong with suites, command line or folder; then
+    whatever green files this call would have replaced are red.
+    """
+    informational = is_informational(config)
+    nonce = secrets.token_hex(8)
+    try:
+        _refuse_namesake()
+        words = vocabulary(all_apis(config.hook.pytest_bench_apis()))
+        session = _plan(config, files, words, nonce)
+        if not informational:
+            refusals.refuse_dangerous_calls(config)
+            refusals.refuse_shadows(config, session)
+            refusals.refuse_missing_endpoints(config, session)
+            refusals.refuse_bad_datasets(config, session, words.apis)
+            folder.claim(config, session)
+    except (BenchError, pytest.UsageError) as error:
+        if not informational:
+            folder.leave_red(config, nonce, str(error))
+        raise pytest.UsageError(str(error)) from error
+    return session
+
+
+def _plan(config: pytest.Config, files: Sequence[Path], words: Vocabulary, nonce: str) -> Session:
+    here = config.invocation_params.dir
+    option = config.option
+    return Session(
+        plan=load_plan(files, words, _overrides(config), os.environ, root=here),
+        nonce=nonce,
+        results_path=str(folder.path_of(config, nonce)),
+        root_path=os.path.normpath(here),
+        invocation=tuple(map(str, config.invocation_params.args)),
+        started=clock.utc_now(),
+        expectation=read_expectation(here / option.expect) if option.expect else None,
+    )
+
+
+def _overrides(config: pytest.Config) -> Overrides:
+    option = config.option
+    endpoints = tuple(option.endpoint)
+    if SIMULATOR in endpoints and len(endpoints) > 1:
+        raise UsageError("--endpoint=simulator stands alone: it cannot be a replica of anything")
+    return Overrides(
+        endpoints=endpoints,
+        served_model=option.served_model,
+        api_key_env=option.api_key_env,
+        tokenizer=option.tokenizer,
+        load_seed=option.load_seed,
+        duration_scale=option.duration_scale,
+    )
+
+
+def _refuse_namesake() -> None:
+    """An ancient distribution `pytest-bench` ships the same import name: never run beside it."""
+    try:
+        found = distribution("pytest-bench")
+    except PackageNotFoundError:
+        return
+    raise UsageError(
+        f"the distribution pytest-bench {found.version} is installed and uses the same import name "
+        "`pytest_bench`: uninstall it (pip uninstall pytest-bench), then install pytest-inference-bench again"
+    )

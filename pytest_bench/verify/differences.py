@@ -1,0 +1,43 @@
+"""Where two JSON values differ, a sentence each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+_RELATIVE = 1e-9
+"""Two machines may round a sum of floats differently, and by less than this."""
+
+_ABSENT = object()
+
+
+def differences(said: Any, found: Any, field: str = "") -> Iterator[str]:
+    """Fields of `said` (what a file holds) that are otherwise in `found` (what was worked out anew)."""
+    if isinstance(said, dict) and isinstance(found, dict):
+        for name in sorted(said.keys() | found.keys()):
+            inner = f"{field}.{name}" if field else name
+            yield from differences(said.get(name, _ABSENT), found.get(name, _ABSENT), inner)
+    elif isinstance(said, list) and isinstance(found, list):
+        for number, (one, other) in enumerate(zip_longest(said, found, fillvalue=_ABSENT)):
+            yield from differences(one, other, f"{field}[{number}]")
+    elif not _equal(said, found):
+        yield f"{field or 'the file'} is {_show(said)}; worked out anew it is {_show(found)}"
+
+
+def _equal(said: Any, found: Any) -> bool:
+    if isinstance(said, bool) or isinstance(found, bool):
+        return said is found
+    if isinstance(said, int | float) and isinstance(found, int | float):
+        if isinstance(said, int) and isinstance(found, int):
+            return said == found
+        return math.isclose(said, found, rel_tol=_RELATIVE) if -1e300 < said < 1e300 else said == found
+    return bool(said == found)
+
+
+def _show(value: Any) -> str:
+    if value is _ABSENT:
+        return "absent"
+    text = ascii(value) if not isinstance(value, int) or abs(value) < 10**40 else "a very large number"
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,171 @@
+"""What this machine can carry: found once, kept for this machine alone, said before a point that asks for more."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_bench.cli.main import main
+from pytest_bench.errors import EvidenceError
+from pytest_bench.running import phases
+from pytest_bench.running.calibrate import calibrate, highest
+from pytest_bench.running.capacity import (
+    Capacity,
+    excess,
+    known_capacity,
+    read_capacity,
+    store_path,
+    this_machine,
+    write_capacity,
+)
+from pytest_bench.running.phases import DeclaredPhase
+from pytest_bench.workload import Load, SampleOrder
+
+CAPACITY = Capacity(
+    machine=this_machine(),
+    streams=100,
+    streams_limit="client",
+    rate=1000,
+    rate_limit="simulator",
+    measured_at="2031-05-06T07:08:09Z",
+)
+
+
+def test_a_calibration_finds_what_is_carried_and_tells_every_step():
+    told = []
+    capacity = calibrate(told.append, seconds=0.3, streams=(2, 4), rates=(20, 40))
+    assert capacity.machine == this_machine()
+    assert capacity.streams in {0, 2, 3, 4}
+    assert capacity.rate in {0, 20, 30, 40}
+    assert "2 streams: " in told[0]
+    assert any("40 requests a second: " in sentence or "20 requests" in sentence for sentence in told)
+    if capacity.streams == 4:
+        assert capacity.streams_limit == "search"
+
+
+@given(st.integers(1, 5000), st.integers(1, 50), st.integers(50, 5000))
+def test_the_search_comes_close_to_the_limit_and_never_past_it(limit, first, most):
+    tried = []
+
+    def attempt(level):
+        tried.append(level)
+        return None if level <= limit else "client"
+
+    found, why = highest(attempt, first, most)
+    assert found <= min(limit, most)
+    assert all(first <= level <= most for level in tried)
+    if found == most:
+        assert why == "search"
+    elif limit < first:
+        assert (found, why) == (0, "client")
+    else:
+        assert why == "client"
+        assert limit < 1.25 * found + 2
+    assert len(tried) < 30
+
+
+def test_a_machine_that_stutters_once_has_a_second_try():
+    failures = {8}
+
+    def attempt(level):
+        if level in failures:
+            failures.discard(level)
+            return "client"
+        return None
+
+    assert highest(attempt, 4, 16) == (16, "search")
+
+
+def test_a_calibration_is_kept_below_the_cache_folder_and_read_back(tmp_path):
+    path = store_path({"XDG_CACHE_HOME": str(tmp_path)})
+    assert path.is_relative_to(tmp_path)
+    assert known_capacity({"XDG_CACHE_HOME": str(tmp_path)}) is None
+    write_capacity(path, CAPACITY)
+    assert known_capacity({"XDG_CACHE_HOME": str(tmp_path)}) == CAPACITY
+    assert store_path({}) == store_path({"XDG_CACHE_HOME": "not/absolute"})
+
+
+@pytest.mark.parametrize("change", [{"cpu": "another"}, {"cpus": 999}, {"quota": 0.5}, {"version": "0"}])
+def test_a_calibration_of_another_machine_or_version_counts_for_nothing(tmp_path, change):
+    write_capacity(tmp_path / "c.json", CAPACITY)
+    other = msgspec.structs.replace(this_machine(), **change)
+    assert read_capacity(tmp_path / "c.json", other) is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"streams": 5}'])
+def test_a_damaged_calibration_is_named_with_its_remedy(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(
+        EvidenceError, match=r"c\.json: is no calibration .*run `pytest-bench calibrate` again"
+    ):
+        read_capacity(tmp_path / "c.json", this_machine())
+
+
+def closed(concurrency, **fields):
+    return Load(pattern="concurrency", concurrency=concurrency, duration_s=1.0, **fields)
+
+
+@pytest.mark.parametrize(
+    ("load", "told"),
+    [
+        (closed(100), None),
+        (closed(101), "asks for 101 requests in flight, but this machine carries 100 streams"),
+        (Load(pattern="burst", concurrency=1024, requests=90), None),
+        (Load(pattern="burst", concurrency=1024, requests=900), "asks for 900 requests in flight"),
+        (Load(pattern="poisson", rate=1000.0, requests=5), None),
+        (Load(pattern="poisson", rate=1500.0, requests=5), "asks for 1,500 requests a second"),
+        (Load(pattern="trace", trace_ns=tuple(range(0, 10**9, 500_000))), "asks for 2,001 requests a second"),
+        (Load(pattern="stages", stages=(closed(10), closed(400))), "asks for 400 requests in flight"),
+    ],
+)
+def test_a_load_that_asks_for_more_than_the_machine_carries_is_told(load, told):
+    sentences = list(excess(load, CAPACITY))
+    assert len(sentences) == (told is not None)
+    for sentence in sentences:
+        assert told in sentence
+        assert "client-bound" in sentence
+        assert "calibration of 2031-05-06" in sentence
+
+
+def test_what_the_simulator_could_not_test_is_told_as_unknown():
+    [sentence] = excess(Load(pattern="poisson", rate=1500.0, requests=5), CAPACITY)
+    assert "is known to carry (and was asked for no more than) 1,000" in sentence
+
+
+def test_a_point_says_so_before_it_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    write_capacity(store_path({"XDG_CACHE_HOME": str(tmp_path)}), CAPACITY)
+    said = []
+    bench, point = SimpleNamespace(say=said.append), SimpleNamespace(id="s/perf/p")
+    modest, large = (
+        DeclaredPhase(label=label, load=closed(streams), samples=SampleOrder(count=1))
+        for label, streams in (("warmup", 5), ("measured", 500))
+    )
+    phases._warn(bench, point, [modest, large])
+    [sentence] = said
+    assert sentence.startswith("s/perf/p, phase 'measured': asks for 500 requests in flight")
+
+
+def test_the_command_refuses_a_length_that_is_none(capsys):
+    assert main(["calibrate", "--seconds", "0"]) == 2
+    assert "--seconds is 0" in capsys.readouterr().err
+
+
+def test_the_command_keeps_what_it_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "pytest_bench.cli.calibrate.calibrate", lambda say, seconds: (say(f"{seconds}"), CAPACITY)[1]
+    )
+    assert main(["calibrate", "--seconds", "0.5"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[:3] == [
+        "0.5",
+        "100 streams of 100 events a second",
+        "at least 1,000 requests a second",
+    ]
+    [kept] = Path(tmp_path).rglob("*.json")
+    assert json.loads(kept.read_text())["streams"] == 100

@@ -1,0 +1,281 @@
+"""Results of our own sessions: verified as they are, and red once any one thing in them is altered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import pytest
+
+STEADY = "points/small/perf/steady/c0001"
+AUDIT = "points/small/audit/caching"
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True))
+
+
+def relist(results, point):
+    """Make the evidence list what its files hold now, as somebody would who wants it to verify."""
+    folder = results / point
+
+    def renew(evidence):
+        for file in evidence["files"]:
+            data = (folder / file["path"]).read_bytes()
+            file |= {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    edit(folder / "evidence.json", renew)
+    digest = hashlib.sha256((folder / "evidence.json").read_bytes()).hexdigest()
+
+    def point_at_it(verdict):
+        for item in verdict["points"]:
+            if item["evidence"] == point:
+                item["evidence_digest"] = digest
+
+    edit(results / "verdict.json", point_at_it)
+
+
+def test_results_of_a_session_that_passed_verify(results, verify):
+    status, said = verify(results)
+    assert (status, "pass: 3 points verified" in said) == (0, True), said
+
+
+def test_verifying_writes_nothing(results, verify):
+    before = sorted((path, path.stat().st_mtime_ns) for path in results.rglob("*"))
+    verify(results)
+    assert sorted((path, path.stat().st_mtime_ns) for path in results.rglob("*")) == before
+
+
+def test_results_verify_where_the_suites_are_not(finished, expectation, tmp_path, verify, monkeypatch):
+    copied = shutil.copytree(finished, tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    assert verify(copied, "--expect", expectation)[0] == 1, (
+        "the simulator was asked for by the command line alone"
+    )
+
+
+METRIC = ("measurement", "metrics", "request_throughput", "value")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        (("measurement", "metrics", "request_throughput", "value"), 1e6, "metrics.request_throughput.value"),
+        (("measurement", "succeeded"), 7, "measurement.succeeded"),
+        (
+            ("measurement", "metrics", "request_latency", "statistics", "p99"),
+            1.0,
+            "request_latency.statistics.p99",
+        ),
+        (("judgement", "labels"), [], "judgement.labels"),
+        (("judgement", "outcome"), "fail", "judgement.outcome"),
+        (("judgement", "bounds", 0, "measured"), 1.0, "judgement.bounds[0].measured"),
+        (("judgement", "bounds", 0, "bound", "limit"), 1e18, "judgement.bounds[0].bound.limit"),
+        (("nonce",), "0" * 16, "nonce"),
+        (("point",), "small/perf/steady/c0002", "point"),
+        (("phases", 0, "peak_in_flight"), 9, "phases[0].peak_in_flight"),
+        (("phases", 0, "folder"), "../c0002/phases/measured", "phases[0].folder"),
+        (("phases",), [], "phase"),
+    ],
+)
+def test_a_summary_edited_together_with_its_evidence_is_contradicted_by_the_logs(
+    results, verify, field, value, named
+):
+    def change(summary):
+        *path, last = field
+        for name in path:
+            summary = summary[name]
+        assert summary[last] != value
+        summary[last] = value
+
+    edit(results / STEADY / "summary.json", change)
+    relist(results, STEADY)
+    status, said = verify(results)
+    assert status == 1, said
+    assert f"{STEADY}/summary.json" in said or STEADY in said, said
+    assert named in said, said
+
+
+def test_an_edited_summary_alone_is_an_altered_file(results, verify):
+    edit(results / STEADY / "summary.json", lambda summary: summary["served"].append("http://other"))
+    status, said = verify(results)
+    assert status == 1
+    assert f"{STEADY}/summary.json: " in said, said
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("status", "fail"),
+        ("nonce", "other"),
+        ("plan_digest", "0" * 64),
+        ("counts", {"pass": 4}),
+        ("faults", None),
+    ],
+)
+def test_an_edited_verdict_is_contradicted_by_the_ledger(results, verify, field, value):
+    edit(results / "verdict.json", lambda verdict: verdict.update({field: value}))
+    status, said = verify(results)
+    assert (status, "verdict.json" in said) == (1, True), said
+
+
+def test_a_verdict_without_one_of_its_points_is_red(results, verify):
+    edit(results / "verdict.json", lambda verdict: verdict["points"].pop())
+    status, said = verify(results)
+    assert (status, "verdict.json: points[2]" in said) == (1, True), said
+
+
+def test_an_edited_plan_no_longer_has_its_digest(results, verify):
+    edit(results / "plan.json", lambda plan: plan["plan"]["points"][0]["load"].update(requests=4))
+    status, said = verify(results)
+    assert (status, "plan.json: digest is" in said) == (1, True), said
+
+
+def test_a_plan_with_a_point_and_its_digest_altered_is_contradicted_by_the_ledger(
+    results, verify, monkeypatch
+):
+    from pytest_bench.suite.plan import from_json
+
+    def change(plan):
+        plan["plan"]["points"][0]["bounds"] = []
+        plan["digest"] = from_json(json.dumps(plan["plan"])).digest()
+
+    edit(results / "plan.json", change)
+    status, said = verify(results)
+    assert (status, "ledger.json: expected[0]" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("name", ["plan.json", "verdict.json", "ledger.json"])
+def test_results_without_one_of_their_files_are_red(results, verify, name):
+    (results / name).unlink()
+    status, said = verify(results)
+    assert (status, f"{name}: cannot be read" in said) == (1, True), said
+
+
+def test_a_ledger_without_a_report_makes_its_point_incomplete(results, verify):
+    def change(ledger):
+        ledger["events"] = [event for event in ledger["events"] if event.get("stage") != "call"]
+
+    edit(results / "ledger.json", change)
+    status, said = verify(results)
+    assert (status, "no call report" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("cut", [1, 200])
+def test_a_truncated_log_is_red(results, verify, cut):
+    path = results / STEADY / "phases/measured/requests.0.jsonl"
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert verify(results)[0] == 1
+    relist(results, STEADY)
+    status, said = verify(results)
+    assert (status, "requests.0.jsonl" in said) == (1, True), said
+
+
+def test_a_log_without_one_of_its_lines_is_red(results, verify):
+    path = results / STEADY / "phases/measured/requests.0.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    relist(results, STEADY)
+    status, said = verify(results)
+    assert (status, "requests.0.jsonl" in said) == (1, True), said
+
+
+def test_swapped_points_are_red(results, verify):
+    one, other = results / STEADY, results / "points/small/perf/steady/c0002"
+    one.rename(results / "aside")
+    other.rename(one)
+    (results / "aside").rename(other)
+    status, said = verify(results)
+    assert (status, "evidence of something else" in said) == (1, True), said
+
+
+def test_a_point_of_another_session_is_red(results, partial, verify):
+    shutil.rmtree(results / STEADY)
+    shutil.copytree(partial / STEADY, results / STEADY)
+    status, said = verify(results)
+    assert (status, "nonce" in said) == (1, True), said
+
+
+def test_a_missing_point_is_red(results, verify):
+    shutil.rmtree(results / STEADY)
+    status, said = verify(results)
+    assert (status, "has no evidence folder" in said) == (1, True), said
+
+
+def test_an_added_file_is_red(results, verify):
+    (results / STEADY / "notes.txt").write_text("looks fine")
+    status, said = verify(results)
+    assert (status, "notes.txt: is not listed" in said) == (1, True), said
+
+
+def test_evidence_of_no_point_is_red(results, verify):
+    shutil.copytree(results / STEADY, results / "points/small/perf/other")
+    status, said = verify(results)
+    assert (status, "points/small/perf/other: is evidence of no point" in said) == (1, True), said
+
+
+def test_evidence_behind_a_link_is_red(results, verify):
+    (results / STEADY).rename(results / "aside")
+    (results / STEADY).symlink_to(results / "aside")
+    assert verify(results)[0] == 1
+
+
+@pytest.mark.parametrize("name", ["audit_output_caching_test.json", "verify_OUTPUT_CACHING_TEST.txt"])
+def test_an_edited_audit_file_is_red_although_the_evidence_lists_it(results, verify, name):
+    path = results / AUDIT / name
+    path.write_bytes(path.read_bytes().replace(b"rue", b"RUE"))
+    relist(results, AUDIT)
+    status, said = verify(results)
+    assert (status, f"{AUDIT}/{name}: does not hold what the audit finds" in said) == (1, True), said
+
+
+def test_an_edited_rate_of_an_audit_is_red_although_the_evidence_lists_it(results, verify):
+    def change(summary):
+        summary["detail"]["result"]["details"]["ref_qps"] *= 2
+
+    edit(results / AUDIT / "summary.json", change)
+    relist(results, AUDIT)
+    status, said = verify(results)
+    assert (status, "detail.result.details.ref_qps" in said) == (1, True), said
+
+
+def test_partial_coverage_needs_to_be_allowed(partial, verify):
+    status, said = verify(partial)
+    assert (status, "coverage is partial: small/audit/caching, small/perf/steady/c0002" in said) == (
+        1,
+        True,
+    ), said
+    assert verify(partial, "--allow-partial")[0] == 0
+
+
+def test_partial_coverage_is_good_where_the_expectation_names_no_more(partial, expectation, tmp_path, verify):
+    content = json.loads(expectation.read_text())
+    digest = content["points"]["small/perf/steady/c0001"]
+    narrow = tmp_path / "narrow.json"
+    narrow.write_text(json.dumps({"points": {"small/perf/steady/c0001": digest}}))
+    assert verify(partial, "--expect", narrow)[0] == 0
+
+
+def test_a_point_that_the_expectation_names_and_nobody_ran_is_red(partial, expectation, verify):
+    status, said = verify(partial, "--expect", expectation)
+    assert (status, "small/perf/steady/c0002: missing" in said) == (1, True), said
+
+
+def test_results_of_another_plan_than_the_expected_are_red(results, expectation, tmp_path, verify):
+    content = json.loads(expectation.read_text())
+    content["points"]["small/perf/steady/c0001"] = "0" * 64
+    content["plan_digest"] = None
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(content))
+    status, said = verify(results, "--expect", other)
+    assert (status, "the expectation means a point with digest" in said) == (1, True), said
+
+
+def test_the_new_verdict_can_be_written(results, tmp_path, verify):
+    assert verify(results, "-o", tmp_path / "again.json")[0] == 0
+    assert json.loads((tmp_path / "again.json").read_text()) == json.loads(
+        (results / "verdict.json").read_text()
+    )
