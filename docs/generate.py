@@ -15,9 +15,10 @@ from typing import Any, get_args, get_type_hints
 from msgspec import Meta
 
 from pytest_bench.api import Api
+from pytest_bench.bounds import TIME_UNITS
 from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.main import COMMANDS
-from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, STATISTICS
+from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, SCHEDULED, STATISTICS
 from pytest_bench.plugin.options import add_options
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, PER_SERVER, Behaviour
 from pytest_bench.suite.json_schema import json_schema
@@ -38,9 +39,14 @@ def metrics_page() -> str:
         f"Statistics are {_code(STATISTICS)}; percentiles are exact, as the lower of two neighbours. Latencies",
         f"of whole requests also have MLPerf's early-stopping estimates: {_code(EARLY_STOPPING)}.",
         "",
-        "Times are nanoseconds inside, written with a unit in bounds (`<= 200ms`); shares may be written in",
-        "percent. Latencies and throughputs are those of succeeded requests. A metric that is not defined for a",
-        "point is null, with the reason, and a bound on it is an error.",
+        "A bound is a comparison (`<=`, `<`, `>=`, `>`, `==`) and a number, with a unit for times",
+        f"({_code(TIME_UNITS)}): `<= 200ms`. Shares may be written in percent. Latencies and throughputs are those of",
+        "succeeded requests. A metric that is not defined for a point is null, with the reason, and a bound on it is",
+        "an error.",
+        "",
+        "Under open-loop load, bounds count from the scheduled time, so that no slow server can hide: "
+        + ", ".join(f"one on `{name}` judges `{judged}`" for name, judged in SCHEDULED.items())
+        + ".",
         "",
         "| metric | unit | kind | better | definition |",
         "| --- | --- | --- | --- | --- |",

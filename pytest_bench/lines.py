@@ -3,9 +3,9 @@
 A line is one JSON object whose last field is the CRC-32 of the object without that field, so that a
 flipped or missing byte anywhere is noticed and the file stays readable by any JSON tool:
 
-    {"kind":"header","log":"texts","version":1,"crc":2411283520}
-    {"request_id":"r-1","content":"Hello","crc":1187364431}
-    {"kind":"end","lines":1,"crc":3041957766}
+    {"kind":"header","log":"texts","version":1,"crc":436389268}
+    {"request_id":"r-1","content":"Hello","crc":4069161310}
+    {"kind":"end","lines":1,"crc":1164843866}
 
 The first line is a header. A complete log ends with an end line holding the number of lines between
 the two. A writer that was stopped leaves no end line, and at most one torn line without its newline.

@@ -25,7 +25,7 @@ def test_a_reference_page_says_what_the_code_says(name):
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name
+    "path", [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name
 )
 def test_links_between_pages_lead_somewhere(path):
     for target in LINK.findall(path.read_text()):

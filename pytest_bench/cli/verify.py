@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,12 @@ from pytest_bench.lmeval import Request, Thresholds, parse_concurrencies, read_t
 from pytest_bench.verdict.events import Expectation
 from pytest_bench.verdict.expectation import read_expectation
 from pytest_bench.verdict.verdict import Verdict
-from pytest_bench.verify import parse_age, reuse, verify_session
+from pytest_bench.verify import parse_age, reuse, too_old, verify_session
 
 SUMMARY = "judge a results folder again, from its files and what was asked for"
 EXAMPLE = "pytest-bench verify results/latest --expect expectation.json"
 
+_REUSABLE = "7d"
 _OURS = ("plan.json", "verdict.json", "ledger.json", "points")
 
 
@@ -34,15 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expect", type=Path, metavar="FILE", help="what must have run, as `pytest-bench plan` says"
     )
+    parser.add_argument(
+        "--max-age",
+        metavar="AGE",
+        help="refuse what is older: 7d, 12h, 30min (of what is reused: 7d unless said)",
+    )
     ours = parser.add_argument_group("results of a session")
     ours.add_argument(
         "--allow-partial", action="store_true", help="points that the selection left out do not matter"
     )
     ours.add_argument(
         "--reuse", type=Path, metavar="OLD", help="an earlier session that may stand in for expected points"
-    )
-    ours.add_argument(
-        "--max-age", default="7d", metavar="AGE", help="of what is reused (default: %(default)s)"
     )
     ours.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the new verdict there")
     theirs = parser.add_argument_group("a folder of lm-eval")
@@ -95,6 +99,8 @@ def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
         verified = verify_session(folder, expectation)
         verdict = verified.verdict
         problems += (f"{folder}: {problem}" for problem in verified.problems)
+        if verdict is not None and arguments.max_age is not None:
+            problems += too_old(verdict, folder, parse_age(arguments.max_age), datetime.now(UTC))
     if arguments.reuse is not None:
         verdict = _reuse(verdict, expectation, arguments, problems)
     if verdict is not None and arguments.output is not None:
@@ -119,7 +125,7 @@ def _reuse(
         raise UsageError("--reuse needs --expect FILE: only what an expectation names can be reused")
     if not arguments.reuse.is_dir():
         raise UsageError(f"--reuse {arguments.reuse}: is no folder")
-    age_s = parse_age(arguments.max_age)
+    age_s = parse_age(arguments.max_age or _REUSABLE)
     found = reuse(verdict, arguments.reuse, expectation, max_age_s=age_s, now=datetime.now(UTC))
     for point in found.verdict.points:
         if point.reused is not None:
@@ -169,6 +175,7 @@ def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
             metric_prefix=arguments.metric_prefix,
             model_prefix=arguments.model_prefix,
             limit=arguments.limit,
+            not_before_s=None if arguments.max_age is None else time.time() - parse_age(arguments.max_age),
         ),
     )
     problems += verification.findings

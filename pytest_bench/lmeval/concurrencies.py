@@ -82,12 +82,7 @@ def _files(
     results: Sequence[ResultFile], names: Sequence[str], asked: Sequence[int], *, batched: bool
 ) -> Iterator[Finding]:
     if not batched:
-        if len(names) != 1:
-            listed = f": {', '.join(names)}" if names else ""
-            yield fail("results*.json", "", f"{len(names)} result files{listed}; expected exactly one")
-        for name in names:
-            if "_conc" in name:
-                yield fail(name, "", "has a concurrency suffix, and only one concurrency was asked for")
+        yield from _one_file(names)
         return
     found: Counter[int] = Counter()
     for result in results:
@@ -106,6 +101,15 @@ def _files(
             )
     if missing := set(asked) - found.keys():
         yield fail("results*.json", "", f"no result file of concurrency {_all(missing)}, asked for")
+
+
+def _one_file(names: Sequence[str]) -> Iterator[Finding]:
+    if len(names) != 1:
+        listed = f": {', '.join(names)}" if names else ""
+        yield fail("results*.json", "", f"{len(names)} result files{listed}; expected exactly one")
+    for name in names:
+        if "_conc" in name:
+            yield fail(name, "", "has a concurrency suffix, and only one concurrency was asked for")
 
 
 def _twins(results: Iterable[ResultFile]) -> Iterator[Finding]:

@@ -66,6 +66,9 @@ def read_folder(path: Path) -> Folder:
 
 
 def _metadata(folder: Path, findings: list[Finding]) -> dict[str, Any] | None:
+    if (folder / METADATA).is_symlink():
+        findings.append(error(METADATA, "", "is a link, which evidence never holds"))
+        return None
     try:
         raw = read_json(folder / METADATA)
     except EvidenceError as problem:
@@ -85,9 +88,11 @@ def _result_names(folder: Path, findings: list[Finding]) -> list[str]:
     except OSError as problem:
         findings.append(error(str(folder), "", f"cannot be listed: {problem.strerror or problem}"))
         return []
-    for name in names:
-        if not _is_plain(folder / name):
-            findings.append(fail(_show(name), "", "is a link or no plain file, which evidence never holds"))
+    findings.extend(
+        fail(_show(name), "", "is a link or no plain file, which evidence never holds")
+        for name in names
+        if not _is_plain(folder / name)
+    )
     return [name for name in names if _is_plain(folder / name)]
 
 

@@ -24,6 +24,8 @@ class Request:
     """What the names of the metrics that are checked begin with."""
     model_prefix: str | None = None
     """Whose thresholds apply; None: the metadata says."""
+    not_before_s: float | None = None
+    """Results from before this moment, in seconds since 1970, are of an earlier run; None: any age is good."""
     limit: float | None = None
     """How many samples a task was meant to be cut to; None: to none."""
 

@@ -119,6 +119,23 @@ def findings_of_samples(result: ResultFile, request: Request) -> Iterator[Findin
         yield from _items(result.name, task, samples.get(task), request.limit)
 
 
+def findings_of_age(result: ResultFile, request: Request) -> Iterator[Finding]:
+    """Whether the file was made by this run and not by an earlier one."""
+    if request.not_before_s is None:
+        return
+    made_s = result.data.get("date")
+    if isinstance(made_s, bool) or not isinstance(made_s, int | float):
+        yield fail(
+            result.name, "date", f"is {excerpt(made_s)}; expected when it was made, in seconds since 1970"
+        )
+    elif made_s < request.not_before_s:
+        yield fail(
+            result.name,
+            "date",
+            f"is {excerpt(made_s)}, before {request.not_before_s:.0f}: it is of an earlier run",
+        )
+
+
 def _items(file: str, task: str, counts: object, limit: float | None) -> Iterator[Finding]:
     original, effective = (
         (counts.get("original"), counts.get("effective")) if isinstance(counts, dict) else (None, None)

@@ -11,8 +11,10 @@ from pytest_bench.lmeval.findings import Finding
 from pytest_bench.lmeval.folder import Folder, read_folder
 from pytest_bench.lmeval.metadata import findings_of_metadata, model_prefix
 from pytest_bench.lmeval.request import Request
+from pytest_bench.lmeval.samples import findings_of_recomputing
 from pytest_bench.lmeval.scores import (
     Score,
+    findings_of_age,
     findings_of_difference,
     findings_of_run,
     findings_of_samples,
@@ -44,7 +46,7 @@ def verify_folder(path: Path, request: Request) -> Verification:
 
 
 def judge(folder: Folder, request: Request) -> Verification:
-    """As `verify_folder`, on what was read; reads nothing but declared artifacts' presence."""
+    """As `verify_folder`, on what was read; besides, only samples are read, and declared artifacts looked for."""
     findings = list(folder.findings)
     metadata = folder.metadata
     if metadata is not None:
@@ -56,7 +58,9 @@ def judge(folder: Folder, request: Request) -> Verification:
         stands_for = result.concurrency if result.has_suffix else asked[0] if len(asked) == 1 else None
         findings += findings_of_run(result, stands_for, (metadata or {}).get("model"))
         findings += findings_of_samples(result, request)
+        findings += findings_of_age(result, request)
         by_file[result.name] = read_scores(result, request.metric_prefix, findings)
+        findings += findings_of_recomputing(folder.path, result, by_file[result.name])
     scores = [score for found in by_file.values() for score in found]
     prefix = request.model_prefix or model_prefix(metadata)
     findings += findings_of_scores(scores, request, prefix)

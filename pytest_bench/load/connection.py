@@ -21,6 +21,10 @@ monotonic_ns = time.monotonic_ns
 _MESSAGE_END = b"\r\n\r\n"
 
 
+class _MoreThanAsked(Exception):
+    """Ends the parser's work: what follows a whole response is no part of it."""
+
+
 class Owner(Protocol):
     """Who is told what became of a request."""
 
@@ -153,7 +157,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._complete:
-            self.reusable = False  # bytes after the response: nothing that follows can be trusted
+            raise _MoreThanAsked
 
     def on_header(self, name: bytes, value: bytes) -> None:
         match name.lower():
@@ -183,10 +187,12 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(unread[0] if len(unread) == 1 else b"".join(unread))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.discard()
-            shown = str(error) or type(error).__name__
-            self._owner.broken(self, exchange, Failure("protocol", shown), resend=False)
-            return
+            if not self._complete:
+                self.discard()
+                shown = str(error) or type(error).__name__
+                self._owner.broken(self, exchange, Failure("protocol", shown), resend=False)
+                return
+            self.reusable = False  # bytes after the response: nothing that follows can be trusted
         if self._complete:
             exchange.body = self._body.copy()
             self.exchange = None

@@ -70,6 +70,8 @@ class LoadWorker:
 
     async def run(self) -> None:
         """Connect, wait for orders, drive every leg, report."""
+        self._beat_due_ns = time.monotonic_ns()
+        self._beat()
         try:
             await self._pool.open_ahead(max(map(self._connections_for, self._setup.legs)))
         except* OutOfDescriptors as group:
@@ -78,8 +80,6 @@ class LoadWorker:
         gc.freeze()
         gc.disable()
         self._tell(Notice(ready=True))
-        self._beat_due_ns = time.monotonic_ns()
-        self._beat()
         try:
             await self._finished
         finally:
@@ -315,9 +315,7 @@ class LoadWorker:
             self._pacer.freed()
 
     def _write_down(self, phase: Phase, settled: Settled) -> None:
-        phase.seq += 1
-        phase.log.append(*settled)
-        phase.tally.ended(settled.record)
+        phase.write_down(settled)
         if self.in_flight == 0:
             self._leg_over_if_drained()
             self._finish_if_done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 
 from pytest_bench.errors import LoadError
 from pytest_bench.files import write_json
+from pytest_bench.host import cpu_quota
 from pytest_bench.load.board import Board, anonymous_file
 from pytest_bench.load.health import client_health
 from pytest_bench.load.legs import Leg, WorkerSetup
@@ -99,9 +101,10 @@ def _write_down(result: PhaseResult, failure: BaseException | None) -> None:
 
 
 def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
-    """As many load workers as were asked for, else as the load needs, leaving one core of this machine to
-    everything else; never more than there are requests in flight to share out."""
+    """As many load workers as were asked for, else as the load needs, leaving one core of what this process
+    may use to everything else; never more than there are requests in flight to share out."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = min(cores, math.ceil(cpu_quota() or cores))
     loads = [load for phase in spec.phases for load in (phase.load.stages or (phase.load,))]
     demand = max(
         max((load.concurrency or 0) / _STREAMS_PER_WORKER, (load.rate or 0.0) / _RATE_PER_WORKER)

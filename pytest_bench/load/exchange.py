@@ -19,6 +19,9 @@ from pytest_bench.workload import TextPolicy
 if TYPE_CHECKING:
     from pytest_bench.load.connection import Connection
 
+_LONGEST_ERROR = 4_096
+"""How much of a refusal's body is looked at. What is shown is shorter: it is cut once secrets are out of it."""
+
 
 class Exchange:
     """One request and the raw response to it, as it grows."""

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from pytest_bench.api import Api
 from pytest_bench.load.bodies import Bodies
-from pytest_bench.load.exchange import Exchange
+from pytest_bench.load.exchange import Exchange, Settled
 from pytest_bench.load.log import PhaseLog
 from pytest_bench.load.order import sample_function
 from pytest_bench.load.tally import Tally
 from pytest_bench.workload import PhaseSpec, RunSpec
+
+_LONGEST_DETAIL = 500
 
 
 class Phase:
@@ -24,6 +26,7 @@ class Phase:
         facts = {"nonce": run.nonce, "point": run.point, "phase": spec.label}
         self.log = PhaseLog(Path(spec.folder), worker, facts)
         self._number = number
+        self._secrets = run.secrets
         self._bodies = bodies
         self._sample_of = sample_function(spec.samples)
         self._id_prefix = f"{run.nonce[:8]}-{zlib.crc32(f'{run.point}/{spec.label}'.encode()):08x}-"
@@ -46,6 +49,17 @@ class Phase:
             request_id=f"{self._id_prefix}{index}",
             request=b"%b%d\r\n%b" % (self._heads[endpoint], index, self._bodies[sample]),
         )
+
+    def write_down(self, settled: Settled) -> None:
+        """Put what became of a request into the log and the tally."""
+        record = settled.record
+        if record.error_detail is not None:
+            for secret in self._secrets:
+                record.error_detail = record.error_detail.replace(secret, "***")
+            record.error_detail = record.error_detail[:_LONGEST_DETAIL]
+        self.seq += 1
+        self.log.append(*settled)
+        self.tally.ended(record)
 
     def poll(self, exchange: Exchange, path: str) -> bytes:
         """The request that asks what has become of a job; `path` is below the endpoint."""

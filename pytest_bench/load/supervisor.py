@@ -217,11 +217,11 @@ class Supervisor:
     def _check_deadlines(self) -> None:
         now_s = time.monotonic()
         for child in self._children:
-            if not child.ready and now_s - self._started_s > _START_DEADLINE_S:
-                raise WorkerDied(
-                    f"load worker {child.number} was not ready after {_START_DEADLINE_S:g} s{child.last_words()}"
-                )
             beat_ns = self._board.last_beat(child.number)
+            if not beat_ns and now_s - self._started_s > _START_DEADLINE_S:
+                raise WorkerDied(
+                    f"load worker {child.number} had not begun after {_START_DEADLINE_S:g} s{child.last_words()}"
+                )
             if child.reports is None and beat_ns and now_s - beat_ns / 1e9 > _HUNG_AFTER_S:
                 child.process.kill()  # the others alone are worth waiting for
                 raise WorkerDied(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 
 import pytest
 
@@ -57,11 +58,19 @@ def printable(text: str) -> str:
 def _write_what_is_red(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:
     for fault in verdict.faults:
         reporter.write_line(f"session: {_in_a_line(fault.sentence)}", red=True)
+    alike: dict[tuple[Outcome, str], list[str]] = {}
     for point in sorted(verdict.points, key=lambda item: -item.outcome.severity):
         if point.outcome is not Outcome.PASS:
             why = _in_a_line(point.reasons[0].sentence) if point.reasons else "no reason was given"
             more = f" (and {len(point.reasons) - 1} more)" if len(point.reasons) > 1 else ""
-            reporter.write_line(f"{point.id}: {point.outcome}: {why}{more}", red=True)
+            alike.setdefault((point.outcome, why + more), []).append(point.id)
+    for (outcome, why), ids in alike.items():
+        reporter.write_line(f"{_named(ids)}: {outcome}: {why}", red=True)
+
+
+def _named(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _NAMES_SHOWN} more" if len(ids) > _NAMES_SHOWN else ""
+    return ", ".join(ids[:_NAMES_SHOWN]) + more
 
 
 def _in_a_line(text: str) -> str:
@@ -81,6 +90,4 @@ def _coverage(verdict: Verdict) -> str:
     left_out = verdict.coverage.left_out
     if not left_out:
         return "coverage complete"
-    shown = ", ".join(left_out[:_NAMES_SHOWN])
-    more = f" and {len(left_out) - _NAMES_SHOWN} more" if len(left_out) > _NAMES_SHOWN else ""
-    return f"coverage PARTIAL: your selection left out {len(left_out)} ({shown}{more})"
+    return f"coverage PARTIAL: your selection left out {len(left_out)} ({_named(left_out)})"

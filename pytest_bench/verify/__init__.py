@@ -5,7 +5,7 @@ once more, and says in sentences where the folder claims something else. `reuse`
 session stand in for points. Nothing in a folder is imported, written to, or read because a file says so.
 """
 
-from pytest_bench.verify.reuse import parse_age, reuse
+from pytest_bench.verify.reuse import parse_age, reuse, too_old
 from pytest_bench.verify.session import VerifiedSession, verify_session
 
-__all__ = ["VerifiedSession", "parse_age", "reuse", "verify_session"]
+__all__ = ["VerifiedSession", "parse_age", "reuse", "too_old", "verify_session"]

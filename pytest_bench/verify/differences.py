@@ -5,12 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
+
+import msgspec
+
+from pytest_bench.files import canonical_json, read_json
 
 _RELATIVE = 1e-9
 """Two machines may round a sum of floats differently, and by less than this."""
 
 _ABSENT = object()
+
+
+def plain(value: object) -> Any:
+    """`value` as it reads once it has been written as JSON."""
+    return msgspec.json.decode(canonical_json(value))
+
+
+def unsaid(path: Path, value: object, *keys: str) -> Iterator[str]:
+    """Fields of the file `value` was read from (of its part under `keys`) that are not what was understood.
+
+    A field left out would be taken for its default, and an unknown one for nothing. Raises `EvidenceError`.
+    """
+    raw = read_json(path)
+    for key in keys:
+        raw = raw[key]
+    for sentence in differences(raw, plain(value), ".".join(keys)):
+        yield f"{path.name}: {sentence}"
 
 
 def differences(said: Any, found: Any, field: str = "") -> Iterator[str]:

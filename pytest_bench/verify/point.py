@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 
@@ -15,7 +14,7 @@ from pytest_bench.audits.point import judgement_of, measurement_of
 from pytest_bench.audits.registry import Registry
 from pytest_bench.audits.reverify import reverify
 from pytest_bench.errors import BenchError, EvidenceError
-from pytest_bench.files import canonical_json, read_json
+from pytest_bench.files import read_json
 from pytest_bench.lines import LineReader
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import from_rows, remeasure, shortfalls
@@ -26,7 +25,7 @@ from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
-from pytest_bench.verify.differences import differences
+from pytest_bench.verify.differences import differences, plain, unsaid
 
 _LABEL = re.compile(r"[a-z0-9_-]+")
 
@@ -40,9 +39,10 @@ def verify_point(
     """
     try:
         summary = read_summary(folder)
+        yield from unsaid(folder / summaries.NAME, summary)
         yield from _identity(plan, nonce, point, folder, summary)
         if said is not None:
-            yield from _named(differences(_plain(summary.judgement), _plain(said), "judgement"))
+            yield from _named(differences(plain(summary.judgement), plain(said), "judgement"))
         for number, phase in enumerate(summary.phases):
             if not _LABEL.fullmatch(phase.label) or phase.folder != f"phases/{phase.label}":
                 raise EvidenceError(f"{summaries.NAME}: phases[{number}].folder is not that of its label")
@@ -63,7 +63,7 @@ def _identity(plan: Plan, nonce: str, point: Point, folder: Path, summary: Summa
     digest = plan.point_digest(point)
     wanted = {"point": point.id, "point_digest": digest, "nonce": nonce}
     yield from _named(differences({name: getattr(summary, name) for name in wanted}, wanted))
-    resolved = {"point": _plain(point), "digest": digest, "nonce": nonce}
+    resolved = {"point": plain(point), "digest": digest, "nonce": nonce}
     yield from (
         f"point.json: {sentence}" for sentence in differences(read_json(folder / "point.json"), resolved)
     )
@@ -72,7 +72,7 @@ def _identity(plan: Plan, nonce: str, point: Point, folder: Path, summary: Summa
 def _phase(nonce: str, point: Point, folder: Path, summary: Summary, number: int) -> Iterator[str]:
     phase = summary.phases[number]
     here = f"phases/{phase.label}"
-    said = _plain(msgspec.structs.replace(phase, folder=""))
+    said = plain(msgspec.structs.replace(phase, folder=""))
     own = read_json(folder / here / "phase.json")
     if not isinstance(own, dict):
         raise EvidenceError(f"{here}/phase.json: is no account of a phase")
@@ -100,7 +100,7 @@ def _perf(plan: Plan, point: Point, folder: Path, summary: Summary, _: Registry)
         judgement = msgspec.structs.replace(
             judgement, outcome=without_rows.outcome, reasons=without_rows.reasons
         )
-    yield from _named(differences(_plain(without_rows), _plain(judgement), "judgement"))
+    yield from _named(differences(plain(without_rows), plain(judgement), "judgement"))
     for sentence in shortfalls(point, summary.phases[-1]):
         yield f"{summaries.NAME}: phases[{len(summary.phases) - 1}].{sentence}"
 
@@ -109,7 +109,7 @@ def _audit(plan: Plan, point: Point, folder: Path, summary: Summary, registry: R
     for reason in untrustworthy(summary.phases):
         yield f"{summaries.NAME}: claims {summary.judgement.outcome}, although {reason.sentence}"
     result, files = reverify(plan, point, folder, summary, registry)
-    yield from _named(differences(summary.detail.get("result"), _plain(result), "detail.result"))
+    yield from _named(differences(summary.detail.get("result"), plain(result), "detail.result"))
     yield from _measurement(summary, measurement_of(result, summary.phases))
     yield from _judged(summary, result)
     for name, data in files.items():
@@ -121,15 +121,15 @@ def _judged(summary: Summary, result: AuditResult) -> Iterator[str]:
     said, found = summary.judgement, judgement_of(result)
     yield from _named(
         differences(
-            {"outcome": said.outcome, "reasons": _plain(said.reasons)},
-            {"outcome": found.outcome, "reasons": _plain(found.reasons)},
+            {"outcome": said.outcome, "reasons": plain(said.reasons)},
+            {"outcome": found.outcome, "reasons": plain(found.reasons)},
             "judgement",
         )
     )
 
 
 def _measurement(summary: Summary, found: Measurement) -> Iterator[str]:
-    said, again = _plain(summary.measurement), _plain(found)
+    said, again = plain(summary.measurement), plain(found)
     for sentence in differences(said, again, "measurement"):
         metric = sentence.removeprefix("measurement.metrics.").partition(".")[0].partition(" ")[0]
         if not from_rows(metric):
@@ -138,8 +138,3 @@ def _measurement(summary: Summary, found: Measurement) -> Iterator[str]:
 
 def _named(sentences: Iterator[str]) -> Iterator[str]:
     return (f"{summaries.NAME}: {sentence}" for sentence in sentences)
-
-
-def _plain(value: object) -> Any:
-    """`value` as it reads once it has been written as JSON."""
-    return msgspec.json.decode(canonical_json(value))

@@ -81,16 +81,21 @@ def _unfit(earlier: VerifiedSession, old: Path, max_age_s: float, now: datetime)
         return
     for fault in verdict.faults:
         yield f"{old}: its session had a fault: {fault.sentence}"
+    yield from too_old(verdict, old, max_age_s, now)
+
+
+def too_old(verdict: Verdict, folder: Path, max_age_s: float, now: datetime) -> Iterator[str]:
+    """Why a session is too old, or of no known age; nothing for one that is young enough."""
     try:
         started = datetime.strptime(verdict.started or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
-        yield f"{old}: does not say when it was started: its age is not known"
+        yield f"{folder}: does not say when it was started: its age is not known"
         return
     age_s = (now - started).total_seconds()
     if age_s > max_age_s:
-        yield f"{old}: is {age_s / 3600:.1f} h old; at most {max_age_s / 3600:.1f} h are allowed (--max-age)"
+        yield f"{folder}: is {age_s / 3600:.1f} h old; at most {max_age_s / 3600:.1f} h are allowed (--max-age)"
     elif age_s < 0:
-        yield f"{old}: was started in the future ({verdict.started}): one of the clocks is wrong"
+        yield f"{folder}: was started in the future ({verdict.started}): one of the clocks is wrong"
 
 
 def _whole_sweeps(plan: Plan, points: dict[str, PointVerdict]) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 
 from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import canonical_json, read_json
+from pytest_bench.files import read_json
 from pytest_bench.suite.plan import PLAN_VERSION, Plan
 from pytest_bench.verdict.events import EvidenceCheck, Expectation, Report
 from pytest_bench.verdict.evidence import check_evidence
@@ -21,7 +21,7 @@ from pytest_bench.verdict.points import judgement_of
 from pytest_bench.verdict.record import NAME as LEDGER
 from pytest_bench.verdict.record import SessionRecord, read_record
 from pytest_bench.verdict.verdict import Verdict, read_verdict
-from pytest_bench.verify.differences import differences
+from pytest_bench.verify.differences import differences, unsaid
 from pytest_bench.verify.point import verify_point
 
 PLAN = "plan.json"
@@ -57,12 +57,14 @@ def verify_session(
     record = _read(problems, lambda: read_record(results))
     if plan is None or record is None:
         return VerifiedSession(verdict=None, plan=plan, problems=tuple(_within(results, problems)))
+    problems += unsaid(results / PLAN, plan, "plan")
+    problems += unsaid(results / LEDGER, record)
     problems += _agreement(plan, nonce, record)
     checks = dict(_checks(results, plan))
     problems += _strays(results, plan)
     settled = settle(record.expected, record.events, checks, record.leases, record.facts)
     if said is not None:
-        problems += (f"{VERDICT}: {sentence}" for sentence in differences(_plain(said), _plain(settled)))
+        problems += unsaid(results / VERDICT, settled)
     known = audits or registry()
     for point in plan.points:
         if (check := checks.get(point.id)) is not None and not check.errors:
@@ -155,8 +157,3 @@ def _strays(results: Path, plan: Plan) -> Iterator[str]:
                 yield f"{folder}: is evidence of no point of the plan"
     except OSError as error:
         yield f"points: cannot be listed: {error.strerror or error}"
-
-
-def _plain(value: object) -> Mapping[str, Any]:
-    decoded: Mapping[str, Any] = msgspec.json.decode(canonical_json(value))
-    return decoded

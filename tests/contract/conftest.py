@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from bench_folder import BenchFolder
 
@@ -12,12 +14,19 @@ def endpoint():
         yield simulator.url
 
 
+@pytest.fixture(scope="session")
+def bytecode(tmp_path_factory):
+    """One folder for all processes that run these tests."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "bytecode"
+
+
 @pytest.fixture
-def folder(tmp_path, endpoint):
+def folder(tmp_path, endpoint, bytecode):
     """Two points that pass, on a server that is there."""
     runtime = tmp_path / "runtime"
     runtime.mkdir(mode=0o700)
-    return BenchFolder(tmp_path, endpoint, runtime)
+    return BenchFolder(tmp_path, endpoint, runtime, bytecode)
 
 
 @pytest.fixture(params=["-n0", "-n2"])

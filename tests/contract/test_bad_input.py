@@ -191,6 +191,7 @@ def test_a_place_that_cannot_be_written_is_refused(folder, option):
 def test_a_disk_that_fills_up_is_red_with_the_reason(folder):
     """A limit on the size of files stands in for a full disk: writing fails in the same way."""
     folder.edit("bench/tiny.yaml", "requests: 2}", "requests: 400}")
+    folder.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     ran = folder.run("-n0", "-k", "one", prefix=("bash", "-c", 'ulimit -f 40; exec "$@"', "-"))
     assert ran.status == 1, ran.output
     assert ran.verdict["status"] in {"error", "incomplete"}

@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-SPOILT = {
-    "skip-mark": "@pytest.mark.skip(reason='not today')",
-    "skipif-mark": "@pytest.mark.skipif(True, reason='not here')",
-    "xfail-mark": "@pytest.mark.xfail(strict=False)",
-    "xfail-not-run": "@pytest.mark.xfail(run=False)",
-    "empty-parameters": "@pytest.mark.parametrize('value', [])",
-}
-
 
 def spoil(folder, decorator: str = "", body: str = "pass", before: str = "") -> None:
     folder.write(
@@ -30,14 +20,18 @@ def test_perf(run_load, point{", value" if "parametrize" in decorator else ""}):
     )
 
 
-@pytest.mark.parametrize("name", ["skip-mark", "skipif-mark", "xfail-mark", "xfail-not-run"])
-def test_a_marked_point_is_an_error(folder, name):
-    spoil(folder, SPOILT[name])
+def test_a_skipped_point_alone_makes_the_session_red(folder):
+    spoil(folder, "@pytest.mark.skip(reason='not today')")
     folder.run("-n0").require(1, "error", one="error", two="error")
 
 
+def test_a_point_that_is_expected_to_fail_alone_makes_the_session_red(folder):
+    spoil(folder, "@pytest.mark.xfail(strict=False)")
+    folder.run("-n0", "-k", "one").require(1, "error", one="error")
+
+
 def test_an_empty_parameter_set_is_an_error(folder):
-    spoil(folder, SPOILT["empty-parameters"])
+    spoil(folder, "@pytest.mark.parametrize('value', [])")
     folder.run("-n0").require(1, "error", one="error", two="error")
 
 
@@ -46,31 +40,6 @@ def test_importorskip_leaves_points_missing(folder):
     ran = folder.run("-n0")
     ran.require(1, "error", one="missing", two="missing")
     assert ran.reasons("tiny/perf/one") == ["not-collected"]
-
-
-@pytest.mark.parametrize(
-    ("body", "code"), [("pytest.skip('half way')", "skipped"), ("pytest.xfail('so what')", "xfail")]
-)
-def test_a_point_that_gives_up_while_it_runs_is_an_error(folder, body, code):
-    spoil(folder, body=body)
-    ran = folder.run("-n0", "-k", "one")
-    ran.require(1, "error", one="error")
-    assert code in ran.reasons("tiny/perf/one")
-
-
-def test_another_plugins_skips_are_errors(folder):
-    """As `--benchmark-only` does to everything that is no benchmark of its own."""
-    folder.write(
-        "conftest.py",
-        """
-        import pytest
-
-        def pytest_collection_modifyitems(items):
-            for item in items:
-                item.add_marker(pytest.mark.skip(reason="only benchmarks"))
-        """,
-    )
-    folder.run("-n0").require(1, "error", one="error", two="error")
 
 
 def test_a_point_that_its_function_never_runs_is_an_error(folder):
@@ -115,23 +84,10 @@ def test_a_point_that_is_run_twice_by_another_plugin_is_an_error(folder, workers
     ran.require(1, "error", one="error")
 
 
-def test_a_failed_assertion_beside_the_bounds_fails_the_point(folder):
-    spoil(folder, body="assert 1 == 2")
+def test_a_bound_that_is_not_met_fails_the_point_and_no_other(folder):
+    text = (folder.root / "bench/tiny.yaml").read_text()
+    folder.write("bench/tiny.yaml", text.replace('"<= 60s"', '"<= 1us"', 1))
     ran = folder.run("-n0")
-    ran.require(1, "fail", one="fail", two="fail")
-    assert ran.reasons("tiny/perf/one") == ["test-failed"]
-
-
-def test_a_bound_that_is_not_met_fails_the_point_and_no_other(folder, workers):
-    folder.edit("bench/tiny.yaml", "one:\n    dataset", "one:\n    slo: {request_latency: 1ms}\n    dataset")
-    folder.write(
-        "bench/tiny.yaml",
-        (folder.root / "bench/tiny.yaml")
-        .read_text()
-        .replace('"<= 60s"', '"<= 1us"', 1)
-        .replace("1ms", '"<= 1ms"'),
-    )
-    ran = folder.run(workers)
     ran.require(1, "fail", one="fail", two="pass")
     text = ran.junit_text
     assert "required &lt;= 1us (bench/tiny.yaml:" in text
@@ -140,8 +96,21 @@ def test_a_bound_that_is_not_met_fails_the_point_and_no_other(folder, workers):
     assert "again: pytest bench -k tiny/perf/one" in text
 
 
-FIXTURES = """
+CONFTEST = """
     import pytest
+
+    MARKS = {
+        "skip-mark": pytest.mark.skip(reason="only benchmarks"),  # as --benchmark-only does to all but its own
+        "skipif-mark": pytest.mark.skipif(True, reason="not here"),
+        "xfail-mark": pytest.mark.xfail(strict=False),
+        "xfail-not-run": pytest.mark.xfail(run=False),
+    }
+
+    def pytest_collection_modifyitems(items):
+        for item in items:
+            for name, mark in MARKS.items():
+                if f"/{name}]" in item.name:
+                    item.add_marker(mark)
 
     @pytest.fixture(autouse=True)
     def around(point):
@@ -175,24 +144,30 @@ DEFECTS = """
 """
 
 
-def test_every_defect_is_told_of_its_own_point_under_xdist_too(folder, tmp_path, endpoint, workers):
-    names = ("good", "setup", "teardown", "unjudged", "skip", "xfail", "assertion", "crash", "twice")
-    folder.points = names
+DEFECT_CODES = {
+    "skip-mark": "skipped",
+    "skipif-mark": "skipped",
+    "xfail-mark": "xfail",
+    "xfail-not-run": "xfail",
+    "setup": "setup-failed",
+    "teardown": "teardown-failed",
+    "unjudged": "unjudged",
+    "skip": "skipped",
+    "xfail": "xfail",
+    "assertion": "test-failed",
+    "crash": "test-failed",
+    "twice": "test-failed",
+}
+FAILED = {"assertion", "crash", "twice"}
+
+
+def test_every_defect_is_told_of_its_own_point_and_no_other(folder, workers):
+    folder.points = ("good", *DEFECT_CODES)
     folder.__post_init__()
-    folder.write("bench/conftest.py", FIXTURES)
+    folder.write("bench/conftest.py", CONFTEST)
     folder.write("bench/test_perf.py", DEFECTS)
     ran = folder.run(workers)
-    failed = {"good": "pass", "assertion": "fail", "crash": "fail", "twice": "fail"}
-    ran.require(1, "error", **{name: failed.get(name, "error") for name in names})
-    expected = {
-        "setup": "setup-failed",
-        "teardown": "teardown-failed",
-        "unjudged": "unjudged",
-        "skip": "skipped",
-        "xfail": "xfail",
-        "assertion": "test-failed",
-        "crash": "test-failed",
-        "twice": "test-failed",
-    }
-    for name, code in expected.items():
+    outcomes = {name: "fail" if name in FAILED else "error" for name in DEFECT_CODES}
+    ran.require(1, "error", good="pass", **outcomes)
+    for name, code in DEFECT_CODES.items():
         assert code in ran.reasons(f"tiny/perf/{name}"), name

@@ -80,9 +80,9 @@ def test_only_a_judging_function_can_run_a_point(folder):
     assert ran.verdict["status"] != "pass"
 
 
-def test_a_function_that_asks_for_no_fixture_of_a_point_is_told_to(folder, workers):
+def test_a_function_that_asks_for_no_fixture_of_a_point_is_told_to(folder):
     folder.write("bench/test_perf.py", "import pytest\n@pytest.mark.points('perf')\ndef test_perf(): pass\n")
-    ran = folder.run(workers)
+    ran = folder.run("-n0")
     assert ran.status not in {0, 5}
     assert "ask for `run_load`" in ran.output
     assert set(ran.outcomes.values()) == {"missing"}

@@ -145,13 +145,7 @@ def test_a_point_without_bounds_is_red_where_completeness_was_asked_for(folder):
     folder.run("-n0", "--complete").require(1, "error", one="error", two="pass")
 
 
-INFORMATIONAL = [
-    ["--collect-only"],
-    ["--setup-plan"],
-    ["--fixtures"],
-    ["--collect-only", "-n2"],
-    ["--setup-plan", "-n2"],
-]
+INFORMATIONAL = [["--collect-only"], ["--setup-plan"], ["--fixtures"], ["--setup-plan", "-n2"]]
 
 
 @pytest.mark.parametrize("args", INFORMATIONAL, ids=" ".join)
@@ -166,7 +160,7 @@ def test_an_informational_call_writes_nothing_and_leaves_a_named_junit_file_red(
         assert set(ran.junit.values()) == {"error"}
 
 
-@pytest.mark.parametrize("option", ["--help", "--version", "--markers", "--cache-show"])
+@pytest.mark.parametrize("option", ["--help", "--markers", "--cache-show"])
 def test_help_is_there_even_beside_a_broken_suite(folder, option):
     folder.write("bench/tiny.yaml", "suite: [\n")
     folder.edit("pytest.ini", "-p no:cacheprovider ", "")

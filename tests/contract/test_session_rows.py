@@ -54,7 +54,9 @@ def test_a_process_that_ends_itself_leaves_red_files(folder):
     assert set(ran.junit.values()) == {"error"}
 
 
-@pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
+@pytest.mark.parametrize(
+    ("option", "workers"), [("-x", "-n0"), ("--maxfail=1", "-n0"), ("--maxfail=1", "-n2")]
+)
 def test_points_after_the_first_failure_are_missing(folder, option, workers):
     folder.edit("bench/test_perf.py", "run_load().require()", "run_load(); assert False")
     ran = folder.run(workers, option)
@@ -122,10 +124,10 @@ def test_where_there_is_no_suite_the_plugin_is_inert(folder, tmp_path):
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_marked_function_where_there_is_no_suite_at_all_is_an_error(folder, workers):
+def test_a_marked_function_where_there_is_no_suite_at_all_is_an_error(folder):
     folder.write("other/test_perf.py", (folder.root / "bench/test_perf.py").read_text())
     done = subprocess.run(
-        folder.command("other", workers, results=None),
+        folder.command("other", results=None),
         cwd=folder.root,
         env=folder.environment(),
         capture_output=True,

@@ -39,20 +39,18 @@ def test_a_worker_that_dies_in_an_item_makes_its_point_an_error(folder, restart)
 
 
 @pytest.mark.parametrize(
-    "hook",
+    ("hook", "restart"),
     [
-        "def pytest_configure(config):",
-        "def pytest_collection_modifyitems(items):",
-        "def pytest_sessionfinish(session):",
+        ("def pytest_configure(config):", "--max-worker-restart=0"),
+        ("def pytest_collection_modifyitems(items):", "--max-worker-restart=0"),
+        ("def pytest_sessionfinish(session):", "--max-worker-restart=0"),
+        ("def pytest_sessionfinish(session):", "--max-worker-restart=1"),
     ],
-    ids=["conftest", "collection", "session finish"],
-)
-@pytest.mark.parametrize(
-    "restart", [["--max-worker-restart=1"], ["--max-worker-restart=0"]], ids=["restarted", "not-restarted"]
+    ids=["conftest", "collection", "session finish", "session finish, restarted"],
 )
 def test_workers_that_die_around_the_items_make_the_session_red(folder, hook, restart):
     folder.write("conftest.py", WORKER_ONLY % hook)
-    ran = folder.run("-n2", *restart)
+    ran = folder.run("-n2", restart)
     assert ran.status != 0, ran.output
     assert ran.verdict["status"] == "error"
     assert "worker-crashed" in ran.faults

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_bench.load import engine
 from pytest_bench.load.board import Board, Cell, anonymous_file
 from pytest_bench.load.bodies import Bodies, write
 from pytest_bench.load.health import client_health
 from pytest_bench.load.tally import Tally, quantiles_ms
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
-from pytest_bench.workload import HealthBudget, Load, RunSpec
+from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder
 
 
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=20))
@@ -195,3 +196,29 @@ def test_headers_do_not_show_where_a_run_is_shown():
     )
     assert "sesame" not in repr(run)
     assert "Authorization" in repr([run])
+
+
+@pytest.mark.parametrize(
+    ("cores", "quota", "load", "asked", "workers"),
+    [
+        (8, None, Load(pattern="concurrency", concurrency=100, requests=200), None, 1),
+        (8, None, Load(pattern="concurrency", concurrency=2000, requests=4000), None, 4),
+        (8, None, Load(pattern="concurrency", concurrency=20_000, requests=40_000), None, 7),
+        (8, 1.5, Load(pattern="concurrency", concurrency=20_000, requests=40_000), None, 1),
+        (1, None, Load(pattern="concurrency", concurrency=2000, requests=4000), None, 1),
+        (1, None, Load(pattern="concurrency", concurrency=2000, requests=4000), 3, 3),
+        (8, None, Load(pattern="concurrency", concurrency=2, requests=9), 5, 2),
+        (8, None, Load(pattern="poisson", rate=5000.0, requests=9), None, 3),
+        (8, None, Load(pattern="poisson", rate=5.0, requests=9), 4, 4),
+    ],
+)
+def test_load_workers_are_as_many_as_the_load_needs_and_the_machine_has_cores_for(
+    monkeypatch, tmp_path, cores, quota, load, asked, workers
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
+    monkeypatch.setattr(engine, "cpu_quota", lambda: quota)
+    phase = PhaseSpec(label="p", load=load, samples=SampleOrder(count=1), folder="")
+    run = RunSpec(
+        point="", nonce="", api="", streaming=True, targets=(), bodies="", phases=(phase,), workers=asked
+    )
+    assert engine._workers(run, list(engine._legs(run, 0, tmp_path))) == workers

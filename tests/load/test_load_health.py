@@ -24,9 +24,7 @@ class Slow(OpenAIChat):
         return OpenAIChat.decode_stream(events)
 
 
-def test_a_rate_that_no_load_worker_can_issue_is_client_bound_with_its_remedy(
-    simulator, drive, monkeypatch
-):
+def test_a_rate_that_no_load_worker_can_issue_is_client_bound_with_its_remedy(simulator, drive, monkeypatch):
     monkeypatch.setattr(supervisor, "_HUNG_AFTER_S", 0.6)  # it is overloaded, not dead
     run = drive(
         simulator.url, Load(pattern="constant", rate=50_000.0, requests=6_000), budget=BUDGET, workers=1
@@ -65,10 +63,10 @@ def test_what_the_client_was_worth_is_told_for_each_phase_apart(simulator, drive
 
 def test_a_closed_loop_tells_its_mean_concurrency_and_an_open_one_its_rate(simulator, drive):
     run = drive(simulator.url, Load(pattern="concurrency", concurrency=5, requests=50), knobs={"ttft_ms": 20})
-    assert (run.result.health.asked, run.result.health.achieved) == (5, pytest.approx(5, rel=0.1))
+    assert (run.result.health.asked, run.result.health.achieved) == (5, pytest.approx(5, rel=0.3))
     run = drive(simulator.url, Load(pattern="constant", rate=100.0, requests=41))
     assert run.result.health.asked == pytest.approx(102.5)
-    assert run.result.health.achieved == pytest.approx(102.5, rel=0.1)
+    assert run.result.health.achieved == pytest.approx(102.5, rel=0.3)
 
 
 def resident_bytes(pid):

@@ -29,17 +29,17 @@ def test_the_first_token_is_stamped_just_after_the_server_wrote_it_and_never_bef
     pairs = compared(simulator, drive, load, workers=workers, ttft_ms=20, itl_ms=4)
     late = np.array([record.first_content_ns - truth.first_content_ns for record, truth in pairs])
     assert late.min() >= 0
-    assert np.median(late) < 1 * MS
+    assert np.median(late) < 3 * MS
     last = np.array([record.last_content_ns - truth.last_content_ns for record, truth in pairs])
     assert last.min() >= 0
-    assert np.median(last) < 1 * MS
+    assert np.median(last) < 3 * MS
 
 
 def test_a_request_leaves_before_the_server_reads_it(simulator, drive):
     pairs = compared(simulator, drive, Load(pattern="poisson", rate=300.0, requests=60), ttft_ms=5)
     away = np.array([truth.last_request_byte_ns - record.send_start_ns for record, truth in pairs])
     assert away.min() > 0
-    assert np.median(away) < 1 * MS
+    assert np.median(away) < 3 * MS
     assert all(record.scheduled_ns <= record.send_start_ns <= record.request_sent_ns for record, _ in pairs)
 
 
@@ -85,7 +85,7 @@ def test_torn_packets_stamp_an_event_with_its_last_byte(simulator, drive):
     pairs = compared(simulator, drive, load, ttft_ms=10, itl_ms=8, max_tokens=6, fault="split")
     late = [record.first_content_ns - truth.first_content_ns for record, truth in pairs]
     assert min(late) >= 0
-    assert np.median(late) < 1 * MS
+    assert np.median(late) < 3 * MS
 
 
 def test_a_server_that_stops_shows_in_times_counted_from_the_schedule(simulate, drive):
@@ -103,4 +103,4 @@ def test_a_server_that_stops_shows_in_times_counted_from_the_schedule(simulate, 
     assert waits[-5] > 300 * MS
     assert waits[30] < 20 * MS
     lateness = sorted(record.send_start_ns - record.scheduled_ns for record in run.records())
-    assert lateness[60] < 3 * MS
+    assert lateness[60] < 10 * MS

@@ -320,11 +320,23 @@ def test_a_reset_on_a_fresh_connection_or_after_a_byte_is_never_re_sent(wire, dr
     assert (run.errors(), run.result.resent, len(begun.turns)) == ({None: 1, "reset": 1}, 0, 2)
 
 
+GHOST = b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nghost"
+
+
+@pytest.mark.parametrize("more", [GHOST, b"junk", GHOST[:20]], ids=["another response", "junk", "a part"])
+def test_bytes_that_come_with_the_end_of_a_response_are_no_part_of_it(wire, drive, more):
+    server = wire(in_pieces(WHOLE + b"content-length: %d\r\n\r\n" % len(BODY) + BODY + more))
+    run = drive(server.url, ONE_BY_ONE, streaming=False)
+    assert run.errors() == {None: 3}
+    assert {text.content for text in run.texts().values()} == {"one two three"}
+    assert [turn.position for turn in server.turns] == [0, 0, 0]
+
+
 def test_bytes_after_the_response_make_the_connection_useless_and_nothing_else(wire, drive):
     def answer(turn):
         turn.write(WHOLE + b"content-length: %d\r\n\r\n" % len(BODY) + BODY)
         time.sleep(0.02)
-        turn.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nghost")
+        turn.write(GHOST)
 
     server = wire(answer)
     run = drive(server.url, Load(pattern="constant", rate=10.0, requests=3), streaming=False)
@@ -365,6 +377,20 @@ def test_a_request_says_who_it_is_and_asks_for_no_compression(wire, drive):
     for record, turn in zip(run.records(), server.turns, strict=True):
         assert record.request_bytes == len(turn.head) + 4 + len(turn.body)
     assert all(record.response_bytes == len(STREAM) for record in run.records())
+
+
+def test_a_server_that_repeats_the_key_puts_it_into_no_file(wire, drive):
+    def answer(turn):
+        told = f"{'.' * 460} wrong key: {turn.header('authorization')}".encode()
+        turn.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told))
+
+    run = drive(
+        wire(answer).url, ONE_BY_ONE, headers=(("Authorization", "Bearer sesame"),), secrets=("sesame",)
+    )
+    assert run.errors() == {"http_status": 3}
+    assert run.records()[0].error_detail.endswith("wrong key: Bearer ***")
+    for path in run.folder.rglob("*"):
+        assert path.is_dir() or b"ses" not in path.read_bytes()
 
 
 def test_a_body_larger_than_the_socket_takes_at_once_arrives_whole(wire, drive):

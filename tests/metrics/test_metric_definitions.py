@@ -33,6 +33,11 @@ def test_pooled_gaps_have_no_early_stopping_estimate_since_they_are_not_requests
         unit_of("inter_chunk_latency.early_stopping_p90")
 
 
+def test_an_abbreviation_of_the_field_names_the_metric_it_stands_for():
+    with pytest.raises(UsageError, match="did you mean 'time_per_output_token'"):
+        unit_of("TPOT.p50")
+
+
 def test_a_misspelt_metric_names_the_nearest_one():
     with pytest.raises(UsageError, match="did you mean 'time_to_first_token'"):
         unit_of("time_to_frist_token.p99")

@@ -8,6 +8,8 @@ import shutil
 
 import pytest
 
+from pytest_bench.suite.plan import from_json
+
 STEADY = "points/small/perf/steady/c0001"
 AUDIT = "points/small/audit/caching"
 
@@ -52,12 +54,7 @@ def test_verifying_writes_nothing(results, verify):
 def test_results_verify_where_the_suites_are_not(finished, expectation, tmp_path, verify, monkeypatch):
     copied = shutil.copytree(finished, tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
-    assert verify(copied, "--expect", expectation)[0] == 1, (
-        "the simulator was asked for by the command line alone"
-    )
-
-
-METRIC = ("measurement", "metrics", "request_throughput", "value")
+    assert verify(copied, "--expect", expectation)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -134,18 +131,14 @@ def test_an_edited_plan_no_longer_has_its_digest(results, verify):
     assert (status, "plan.json: digest is" in said) == (1, True), said
 
 
-def test_a_plan_with_a_point_and_its_digest_altered_is_contradicted_by_the_ledger(
-    results, verify, monkeypatch
-):
-    from pytest_bench.suite.plan import from_json
-
+def test_a_plan_with_a_point_and_its_digest_altered_is_contradicted_by_the_ledger(results, verify):
     def change(plan):
-        plan["plan"]["points"][0]["bounds"] = []
+        plan["plan"]["points"][1]["bounds"] = []
         plan["digest"] = from_json(json.dumps(plan["plan"])).digest()
 
     edit(results / "plan.json", change)
     status, said = verify(results)
-    assert (status, "ledger.json: expected[0]" in said) == (1, True), said
+    assert (status, "ledger.json: expected[1]" in said) == (1, True), said
 
 
 @pytest.mark.parametrize("name", ["plan.json", "verdict.json", "ledger.json"])

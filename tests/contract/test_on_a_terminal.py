@@ -1,0 +1,76 @@
+"""What a session looks like where somebody watches it."""
+
+import os
+import pty
+import re
+import subprocess
+import termios
+
+import pytest
+
+GONE = "\r\x1b[2K\x1b[A"
+"""Takes the line of progress away and goes back to pytest's own."""
+
+
+def watched(folder, *args, width=200, **environ):
+    """Run pytest in a terminal; everything that was written to it."""
+    reader, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, width))
+    environment = {**folder.environment(), "TERM": "xterm", **environ}
+    del environment["COLUMNS"]
+    with subprocess.Popen(
+        folder.command(*args, results=folder.root / "watched"),
+        cwd=folder.root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+    ) as process:
+        os.close(terminal)
+        text = b""
+        try:
+            while data := os.read(reader, 65536):
+                text += data
+        except OSError:  # how a terminal says that nobody writes to it any more
+            pass
+        assert process.wait(30) == 0, text.decode()
+    os.close(reader)
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_progress_is_one_line_below_pytests_own_that_leaves_nothing_behind(folder):
+    told = watched(folder, "bench", "-n0")
+    begin = told.index("bench/test_perf.py ")
+    during = told[begin : told.index("[100%]")]
+    assert "tiny/perf/one measured: " in during
+    assert during.count("\n") == 2, "one new line a point, and each is given back"
+    assert during.count(GONE) == 2
+    kept = re.sub(r"\n[^\x1b]*(\r\x1b\[2K[^\x1b]*)*\r\x1b\[2K\x1b\[A\x1b\[\d+G", "", during)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", kept).split() == ["bench/test_perf.py", ".."]
+
+
+def test_a_line_of_progress_never_wraps(folder):
+    told = watched(folder, "bench", "-n0", width=30)
+    lines = re.findall(r"(?:\n|\x1b\[2K)(tiny/perf/[^\x1b\r\n]*)\r\x1b", told)
+    assert lines
+    assert max(map(len, lines)) < 30
+
+
+@pytest.mark.parametrize(("args", "environ"), [(["-q"], {}), (["-n2"], {}), ([], {"TERM": "dumb"})])
+def test_where_nobody_wants_it_there_is_no_progress(folder, args, environ):
+    told = watched(folder, "bench", *args, **environ)
+    assert "measured:" not in told
+    assert "\x1b[2K" not in told
+
+
+def test_no_color_leaves_the_colours_out(folder):
+    assert not re.search(r"\x1b\[[0-9;]*m", watched(folder, "bench", NO_COLOR="1"))
+
+
+def test_a_file_gets_neither_colours_nor_progress(folder):
+    assert "\x1b" not in folder.run("bench").output
+
+
+def test_progress_is_not_taken_for_the_tests_own_output(folder):
+    told = watched(folder, "bench", "-n0", "-rP")
+    assert "Captured stdout call" not in told

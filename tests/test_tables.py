@@ -1,0 +1,94 @@
+"""The table at the end of a session, on any terminal."""
+
+import pytest
+
+from pytest_bench.metrics.measurement import Measurement, Metric
+from pytest_bench.reports.tables import Row, render, tables, together
+from pytest_bench.running.summary import Summary
+from pytest_bench.verdict.outcome import Judgement, Outcome
+from pytest_bench.verdict.verdict import PointVerdict
+
+METRICS = {
+    "request_throughput": Metric(unit="requests/s", kind="scalar", value=12.0),
+    "request_latency": Metric(unit="ns", kind="distribution", statistics={"p50": 1.5e6, "p99": 2.25e9}),
+}
+
+
+def row(name, outcome=Outcome.PASS, labels=(), *, measured=True):
+    summary = Summary(
+        point=name,
+        point_digest="d",
+        nonce="n",
+        judgement=Judgement(outcome=outcome),
+        measurement=Measurement(metrics=METRICS, issued=48, succeeded=47, failed=1),
+        phases=(),
+        dataset=None,
+    )
+    return Row(PointVerdict(id=name, outcome=outcome, labels=labels), summary if measured else None)
+
+
+def shown(*rows, width=None):
+    return [line for table in tables(rows) for line in render(table, colour=False, width=width)]
+
+
+def test_a_point_is_one_line_under_headings_with_units_beside_times():
+    lines = shown(row("chat/perf/steady", Outcome.FAIL, ("simulator",)))
+    assert lines[0] == "perf"
+    assert lines[-1].split() == [
+        "chat/perf/steady",
+        "48",
+        "1",
+        "12.0",
+        "0.00150/2.25",
+        "s",
+        "-",
+        "fail",
+        "(simulator)",
+    ]
+
+
+def test_columns_that_nothing_fills_are_left_out():
+    assert "TTFT" not in "".join(shown(row("chat/perf/steady")))
+
+
+def test_a_point_without_a_measurement_still_has_its_line():
+    lines = shown(row("chat/perf/steady"), row("chat/perf/lost", Outcome.ERROR, measured=False))
+    assert lines[-1].split() == ["chat/perf/lost", "-", "-", "-", "-", "-", "error"]
+
+
+def test_each_kind_of_point_has_a_table():
+    lines = shown(row("chat/perf/steady"), row("chat/audit/caching"))
+    assert [line for line in lines if line in ("perf", "audit")] == ["perf", "audit"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 70])
+def test_what_is_wider_than_the_terminal_becomes_a_paragraph_that_fits(width):
+    lines = shown(row("chat/perf/steady", Outcome.PASS, ("cache-shared",)), width=width)
+    assert max(map(len, lines)) <= width
+    assert lines[1] == "chat/perf/steady: pass (cache-shared)"
+    told = " ".join(line.strip() for line in lines[2:])
+    assert told == "requests 48, failed 1, req/s 12.0, latency p50/p99 0.00150/2.25 s"
+
+
+def test_a_paragraph_never_breaks_between_a_heading_and_its_value():
+    lines = shown(row("chat/perf/steady"), width=36)
+    assert any(line.strip().startswith("latency p50/p99 0.00150/2.25 s") for line in lines)
+
+
+def test_names_longer_than_any_table_lose_nothing():
+    name = "chat/perf/" + "x" * 300
+    assert shown(row(name))[-1].startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "text"),
+    [
+        ([11.6e6, 12e6, None], "ns", "11.6/12.0/- ms"),
+        ([None], "ns", "-"),
+        ([1234.5], "tokens/s", "1234"),
+        ([0.0], "fraction", "0"),
+        ([90e9], "ns", "1.50 min"),
+    ],
+)
+def test_numbers_of_one_unit_stand_together(values, unit, text):
+    assert together(values, unit) == text

@@ -1,0 +1,459 @@
+"""Every row of the evidence rules, on a folder that is otherwise in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+from lmeval_folder import EvalFolder
+
+ASKED = "1 4"
+NAME = "results_2026-01-02T03-04-05"
+
+
+@pytest.fixture
+def check(tmp_path, verify):
+    """Write the folder and verify it: the exit status, and all that was said."""
+
+    def call(folder, *words, asked=ASKED, thresholds=True):
+        path = folder.write()
+        given = [path]
+        if asked is not None:
+            given += ["--expected-concs", asked]
+        if thresholds:
+            file = tmp_path / "thresholds.json"
+            file.write_text(json.dumps(folder.thresholds))
+            given += ["--thresholds", file]
+        return verify(*given, *words)
+
+    return call
+
+
+@pytest.fixture
+def batch(tmp_path):
+    return EvalFolder(tmp_path / "eval", 1, 4)
+
+
+@pytest.fixture
+def single(tmp_path):
+    return EvalFolder(tmp_path / "eval", 4)
+
+
+def test_a_folder_in_order_is_good(batch, check):
+    status, said = check(batch)
+    assert (status, "gsm8k exact_match,strict-match = 0.9000 >= 0.9 (models.small.gsm8k)" in said) == (
+        0,
+        True,
+    ), said
+
+
+def test_one_concurrency_in_order_is_good(single, check):
+    assert check(single, asked="4")[0] == 0
+
+
+def test_one_concurrency_with_lists_in_its_metadata_goes_by_the_rules_for_several(tmp_path, check):
+    assert check(EvalFolder(tmp_path / "eval", 4, batch=True), asked="4")[0] == 0
+
+
+def test_ten_concurrencies_asked_and_one_ran_is_red_and_names_the_nine(tmp_path, check):
+    status, said = check(EvalFolder(tmp_path / "eval", 1), asked="1 2 4 8 16 32 64 128 256 512")
+    assert status == 1
+    assert "no result file of concurrency" in said
+    assert "2, 4, 8, 16, 32, 64, 128, 256, 512" in said, said
+    for field in ("eval_concs", "completed_eval_concs", "failed_eval_concs"):
+        assert f"meta_env.json: {field}: is missing" in said, said
+
+
+@pytest.mark.parametrize("concs", [(1,), (1, 4)])
+def test_without_an_expectation_nothing_is_good(tmp_path, check, concs):
+    status, said = check(EvalFolder(tmp_path / "eval", *concs), asked=None)
+    assert (status, "an expectation is required" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    "words", ["", "  ", "1 1", "0", "04", "-1", "1,4", "1.0", "x", "1 \u0664", "9" * 5000]
+)
+def test_a_malformed_expectation_is_a_usage_error(batch, check, words):
+    assert check(batch, asked=words)[0] == 2
+
+
+def test_the_points_of_a_plan_are_an_expectation(tmp_path, batch, check):
+    file = tmp_path / "expectation.json"
+    file.write_text(
+        json.dumps({"points": ["x/eval/gsm8k/c0001", "x/eval/gsm8k/c0004", "x/eval/gsm8k/c0008"]})
+    )
+    status, said = check(batch, "--expect", file, asked=None)
+    assert (status, "no result file of concurrency 8" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "named"),
+    [
+        ({"default": {"gsm8k": True}}, "default.gsm8k"),
+        ({"default": {"gsm8k": "0.9"}}, "default.gsm8k"),
+        ({"default": {"gsm8k": 1.5}}, "default.gsm8k"),
+        ({"default": {"gsm8k": -0.1}}, "default.gsm8k"),
+        ({"default": {"gsm8k": None}}, "default.gsm8k"),
+        ({"models": {"small": {"gsm8k": []}}}, "models.small.gsm8k"),
+        ({"models": []}, "models"),
+        ({"default": {"gsm8k": 0.9}, "defaults": {}}, "defaults"),
+        ({"gsm8k": "high"}, "gsm8k"),
+        ([], "thresholds.json"),
+        ({}, "thresholds.json"),
+    ],
+)
+def test_bad_thresholds_are_an_error(batch, check, thresholds, named):
+    batch.thresholds = thresholds
+    status, said = check(batch)
+    assert (status, "error: " in said, named in said) == (1, True, True), said
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"gsm8k": NaN}', '{"gsm8k": 1e999}', '{"a": 0.1, "a": 0.2}', "[" * 5000]
+)
+@pytest.mark.parametrize("ending", ["json", "yaml"])
+def test_unreadable_thresholds_are_an_error(tmp_path, batch, check, text, ending):
+    file = tmp_path / f"bad.{ending}"
+    file.write_text(text)
+    status, said = check(batch, "--thresholds", file, thresholds=False)
+    assert (status, file.name in said) == (1, True), said
+
+
+def test_missing_thresholds_are_an_error(tmp_path, batch, check):
+    assert check(batch, "--thresholds", tmp_path / "none.json", thresholds=False)[0] == 1
+
+
+def test_a_task_without_a_threshold_is_an_error(batch, check):
+    batch.thresholds = {"other": 0.5}
+    status, said = check(batch)
+    assert (status, "nothing says how good 'gsm8k' must be" in said) == (1, True), said
+
+
+def test_the_least_score_given_is_the_threshold_of_last_resort(batch, check):
+    assert check(batch, "--min-score", "0.9", thresholds=False)[0] == 0
+    status, said = check(batch, "--min-score", "0.91", thresholds=False)
+    assert (status, "below 0.91 (--min-score)" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said_by_metadata", "source"),
+    [
+        (None, "small", "models.small"),
+        ("large", "small", "models.large"),
+        (None, None, "default"),
+        (None, "?", "default"),
+    ],
+)
+def test_the_most_specific_threshold_counts(batch, check, prefix, said_by_metadata, source):
+    batch.thresholds = {
+        "default": {"gsm8k": 0.1},
+        "models": {"small": {"gsm8k": 0.2}, "large": {"gsm8k": 0.3}},
+    }
+    batch.metadata["infmax_model_prefix"] = said_by_metadata
+    status, said = check(batch, *([] if prefix is None else ["--model-prefix", prefix]))
+    assert (status, f"({source}.gsm8k)" in said) == (0, True), said
+
+
+@pytest.mark.parametrize(
+    "data", [None, b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a": 1, "a": 2}', b"\0" * 100]
+)
+def test_bad_metadata_is_an_error(batch, check, data):
+    batch.metadata = None
+    batch.write()
+    if data is not None:
+        (batch.path / "meta_env.json").write_bytes(data)
+    status, said = check(batch)
+    assert (status, "error: meta_env.json" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("field", ["eval_exit_code", "artifact_exit_code"])
+@pytest.mark.parametrize("status", [True, False, -1, 1, 137, "0", None, 0.0])
+def test_a_bad_exit_status_is_red(batch, check, field, status):
+    batch.metadata[field] = status
+    exit_status, said = check(batch)
+    assert (exit_status, f"meta_env.json: {field}: " in said) == (1, True), said
+
+
+def test_a_missing_exit_status_is_an_error(batch, check):
+    del batch.metadata["eval_exit_code"]
+    status, said = check(batch)
+    assert (status, "eval_exit_code: is missing" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    "artifacts", [["server.log"], ["../secret"], ["/etc/hostname"], "server.log", [1], [""]]
+)
+def test_a_declared_artifact_that_is_not_there_is_an_error(batch, check, artifacts):
+    batch.metadata["artifacts"] = artifacts
+    status, said = check(batch)
+    assert (status, "error: meta_env.json: artifacts" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("conc", [1, "4", True, None, 4.0, -4])
+def test_another_concurrency_than_the_one_asked_for_is_red(single, check, conc):
+    single.metadata["conc"] = conc
+    status, said = check(single, asked="4")
+    assert (status, "meta_env.json: conc: " in said) == (1, True), said
+
+
+def test_no_result_is_red(single, check):
+    single.results = {}
+    assert check(single, asked="4")[0] == 1
+
+
+def test_two_results_of_one_concurrency_asked_are_red(single, check):
+    single.add("results_again.json", single.first | {"date": 2e9})
+    status, said = check(single, asked="4")
+    assert (status, "2 result files" in said) == (1, True), said
+
+
+def test_a_suffix_where_one_concurrency_was_asked_is_red(single, check):
+    single.rename(single.first_name, f"{NAME}_conc4.json")
+    status, said = check(single, asked="4")
+    assert (status, "has a concurrency suffix" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("field", ["eval_concs", "completed_eval_concs", "failed_eval_concs"])
+@pytest.mark.parametrize(
+    "value", [..., None, "1 4", [1, 1], [0], [-1], [True, 4], ["1", "4"], [1.0, 4.0], {}]
+)
+def test_bad_lists_of_concurrencies_are_red(batch, check, field, value):
+    if value is ...:
+        del batch.metadata[field]
+    else:
+        batch.metadata[field] = value
+    status, said = check(batch, asked=ASKED)
+    assert (status, f"meta_env.json: {field}: " in said or "eval_concs" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"eval_concs": [1]}, "eval_concs: 4 asked for, and not listed"),
+        ({"eval_concs": [1, 4, 8]}, "eval_concs: 8 listed, and not asked for"),
+        ({"completed_eval_concs": [1]}, "completed_eval_concs: 4 asked for, and not completed"),
+        ({"completed_eval_concs": [1, 4, 8]}, "completed_eval_concs: 8 completed, and not asked for"),
+        ({"failed_eval_concs": [4]}, "failed_eval_concs: the eval failed at concurrency 4"),
+        ({"failed_eval_concs": [4]}, "4 both completed and failed"),
+    ],
+)
+def test_lists_that_differ_from_what_was_asked_are_red_by_value(batch, check, changes, named):
+    batch.metadata |= changes
+    status, said = check(batch)
+    assert (status, named in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("name", "said_of_it"),
+    [
+        (f"{NAME}.json", "no concurrency suffix"),
+        (f"{NAME}_conc04.json", "malformed concurrency suffix"),
+        (f"{NAME}_conc.json", "malformed concurrency suffix"),
+        (f"{NAME}_conc0.json", "malformed concurrency suffix"),
+        (f"{NAME}_conc4.5.json", "malformed concurrency suffix"),
+        (f"{NAME}_conc8.json", "was not asked for"),
+    ],
+)
+def test_result_files_of_another_name_are_red_and_the_missing_one_is_named(batch, check, name, said_of_it):
+    batch.rename(f"{NAME}_conc4.json", name)
+    status, said = check(batch)
+    assert (status, said_of_it in said, "no result file of concurrency 4" in said) == (1, True, True), said
+
+
+def test_two_results_of_one_concurrency_are_red(batch, check):
+    batch.add("results_2026-01-01_conc4.json", batch.results[f"{NAME}_conc4.json"] | {"date": 2e9})
+    status, said = check(batch)
+    assert (status, "2 result files of concurrency 4" in said) == (1, True), said
+
+
+def test_a_result_copied_over_another_concurrency_is_red(batch, check):
+    batch.write()
+    batch.results.pop(f"{NAME}_conc4.json")
+    shutil.copy(batch.path / f"{NAME}_conc1.json", batch.path / f"{NAME}_conc4.json")
+    status, said = check(batch)
+    assert (status, "the same bytes" in said) == (1, True), said
+
+
+def test_a_renamed_result_of_another_concurrency_is_red(batch, check):
+    one, four = f"{NAME}_conc1.json", f"{NAME}_conc4.json"
+    batch.results = {one: batch.results[four], four: batch.results[one]}
+    status, said = check(batch)
+    assert (status, "should be of concurrency 4" in said, "should be of concurrency 1" in said) == (
+        1,
+        True,
+        True,
+    ), said
+
+
+@pytest.mark.parametrize("arguments", ["model=org/large,num_concurrent=1", {"model": "org/large"}])
+def test_a_result_of_another_model_is_red(batch, check, arguments):
+    batch.first["config"]["model_args"] = arguments
+    status, said = check(batch)
+    assert (status, "'org/small' was asked for" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"7", b"\xff", b'{"results": {}, "results": {}}', b"[" * 10**5]
+)
+def test_an_unreadable_result_is_red(batch, check, data):
+    batch.write()
+    del batch.results[f"{NAME}_conc4.json"]
+    (batch.path / f"{NAME}_conc4.json").write_bytes(data)
+    status, said = check(batch)
+    assert (status, f"{NAME}_conc4.json" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"original": 10, "effective": 9}, {"original": 10}, {}, None, {"original": True, "effective": True}],
+)
+def test_fewer_items_than_there_are_is_red(batch, check, counts):
+    batch.first["n-samples"]["gsm8k"] = counts
+    status, said = check(batch)
+    assert (status, "n-samples.gsm8k" in said) == (1, True), said
+
+
+def test_a_limit_that_nobody_declared_is_red(batch, check):
+    batch.first["config"]["limit"] = 5
+    status, said = check(batch)
+    assert (status, "config.limit: is 5" in said) == (1, True), said
+
+
+def test_a_limit_that_was_declared_is_good(batch, check):
+    for content in batch.results.values():
+        content["config"]["limit"] = 5.0
+        content["n-samples"]["gsm8k"]["effective"] = 5
+    assert check(batch, "--limit", "5")[0] == 0
+    assert check(batch, "--limit", "6")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "score",
+    ["0.9", True, None, "NaN", float("nan"), float("inf"), float("-inf"), 1.0000001, -0.1, 10**400, [0.9]],
+)
+def test_a_score_that_is_no_share_is_red(batch, check, score):
+    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = score
+    status, said = check(batch)
+    assert (status, batch.first_name in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    "results", [{}, [], None, {"gsm8k": {}}, {"gsm8k": []}, {"gsm8k": {"acc,none": 0.9}}]
+)
+def test_a_file_or_a_task_without_a_checked_metric_is_red(batch, check, results):
+    batch.first["results"] = results
+    status, said = check(batch)
+    assert (status, f"{batch.first_name}: results" in said) == (1, True), said
+
+
+def test_another_metric_can_be_checked(batch, check):
+    for content in batch.results.values():
+        content["results"]["gsm8k"] = {"acc,none": 0.95, "acc_stderr,none": "N/A"}
+    assert check(batch)[0] == 1
+    assert check(batch, "--metric-prefix", "acc,")[0] == 0
+
+
+def test_a_metric_that_only_some_files_have_is_red(batch, check):
+    del batch.first["results"]["gsm8k"]["exact_match,flexible-extract"]
+    status, said = check(batch)
+    assert (status, "results.gsm8k.exact_match,flexible-extract: is missing" in said) == (1, True), said
+
+
+def test_a_task_that_only_some_files_have_is_red(batch, check):
+    extra = batch.first["results"]["gsm8k"]
+    batch.first["results"]["mmlu"] = dict(extra)
+    batch.first["n-samples"]["mmlu"] = {"original": 1, "effective": 1}
+    batch.thresholds["default"]["mmlu"] = 0.1
+    status, said = check(batch)
+    assert (status, "results.mmlu" in said) == (1, True), said
+
+
+def test_a_group_stands_for_its_members_and_is_not_judged_itself(batch, check):
+    for content in batch.results.values():
+        content["results"]["math"] = {"alias": "math", "exact_match,strict-match": 0.1}
+        content["group_subtasks"] = {"math": ["gsm8k"]}
+    assert check(batch)[0] == 0
+
+
+@pytest.mark.parametrize("stderr", ["0.01", True, -1, []])
+def test_a_standard_error_that_is_no_number_is_red(batch, check, stderr):
+    batch.first["results"]["gsm8k"]["exact_match_stderr,strict-match"] = stderr
+    assert check(batch)[0] == 1
+
+
+@pytest.mark.parametrize(("score", "status"), [(0.9, 0), (0.8999999, 1), (1, 0), (0, 1)])
+def test_a_score_passes_where_it_reaches_its_threshold(batch, check, score, status):
+    for name in ("exact_match,strict-match", "exact_match,flexible-extract"):
+        batch.first["results"]["gsm8k"][name] = score
+    found, said = check(batch)
+    assert found == status
+    assert ("below 0.9 (models.small.gsm8k)" in said) == (status == 1), said
+
+
+def test_a_score_edited_by_hand_is_contradicted_by_its_samples(batch, check):
+    batch.write()
+    lines = [
+        json.dumps({"doc_id": number, "filter": name, "exact_match": float(number < 9)})
+        for name in ("strict-match", "flexible-extract")
+        for number in range(10)
+    ]
+    for conc in (1, 4):
+        (batch.path / f"samples_gsm8k_2026-01-02T03-04-05_conc{conc}.jsonl").write_text("\n".join(lines))
+    assert check(batch)[0] == 0
+    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = 0.95
+    status, said = check(batch)
+    assert (status, "is 0.95; its 10 samples" in said) == (1, True), said
+
+
+def test_yesterdays_folder_is_red_where_an_age_is_given(batch, check):
+    batch.first["date"] -= 86400
+    assert check(batch)[0] == 0
+    status, said = check(batch, "--max-age", "12h")
+    assert (status, "is of an earlier run" in said) == (1, True), said
+    del batch.first["date"]
+    assert check(batch, "--max-age", "12h")[0] == 1
+
+
+@pytest.mark.parametrize("name", ["meta_env.json", f"{NAME}_conc4.json"])
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+def test_what_is_no_plain_file_is_red(tmp_path, batch, check, name, kind):
+    batch.write()
+    path = batch.path / name
+    elsewhere = tmp_path / "elsewhere.json"
+    path.rename(elsewhere)
+    if name == "meta_env.json":
+        batch.metadata = None
+    else:
+        del batch.results[name]
+    if kind == "link":
+        path.symlink_to(elsewhere)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    status, said = check(batch)
+    assert (status, name in said) == (1, True), said
+
+
+def test_everything_wrong_is_said_at_once(batch, check):
+    batch.metadata |= {"eval_exit_code": 1, "failed_eval_concs": [4]}
+    batch.first["config"]["limit"] = 5
+    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = 0.5
+    status, said = check(batch)
+    assert status == 1
+    for named in ("eval_exit_code", "failed_eval_concs", "config.limit", "below 0.9"):
+        assert named in said, said
+
+
+def test_a_folder_of_nothing_known_is_a_usage_error(tmp_path, verify):
+    assert verify(tmp_path)[0] == 2
+    assert verify(tmp_path / "none")[0] == 2
+
+
+def test_what_a_file_says_never_steers_the_terminal(batch, check):
+    batch.metadata["model"] = "\x1b[2J"
+    batch.first["results"] = {"\x1b[31mgsm8k\n": {"exact_match,strict-match": 0.9}}
+    status, said = check(batch)
+    assert (status, "\x1b" in said) == (1, False)

@@ -1,0 +1,98 @@
+"""Evidence of an earlier session in place of points that did not run again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pytest_bench.verdict.expectation import read_expectation
+from pytest_bench.verify import parse_age, reuse, verify_session
+
+ONE, TWO, AUDIT = "small/perf/steady/c0001", "small/perf/steady/c0002", "small/audit/caching"
+
+
+@pytest.fixture
+def narrowed(expectation, tmp_path):
+    """The expectation, with other digests for some points."""
+
+    def narrow(points):
+        content = json.loads(expectation.read_text())
+        path = tmp_path / "narrowed.json"
+        path.write_text(json.dumps({"points": {**content["points"], **points}}))
+        return path
+
+    return narrow
+
+
+def test_what_a_partial_session_lacks_is_taken_from_a_complete_one_and_listed(
+    partial, finished, expectation, tmp_path, verify
+):
+    output = tmp_path / "verdict.json"
+    words = (partial, "--expect", expectation, "--reuse", finished, "-o", output)
+    status, said = verify(*words)
+    assert status == 0, said
+    reused = {point["id"]: point["reused"] for point in json.loads(output.read_text())["points"]}
+    assert reused == {ONE: None, TWO: str(finished), AUDIT: str(finished)}
+    for name in (TWO, AUDIT):
+        assert f"reused: {name} from {finished}" in said
+
+
+def test_a_whole_session_can_be_reused(finished, expectation, verify):
+    status, said = verify("--expect", expectation, "--reuse", finished)
+    assert (status, said.count("\nreused: ") + 1) == (0, 3), said
+
+
+def test_a_part_of_a_sweep_never_qualifies(partial, expectation, verify):
+    status, said = verify("--expect", expectation, "--reuse", partial)
+    assert (status, "reused: small" in said, "part of a sweep never qualifies" in said) == (1, False, True), (
+        said
+    )
+
+
+def test_a_point_that_depends_on_something_else_is_not_reused(finished, narrowed, verify):
+    status, said = verify("--expect", narrowed({ONE: "0" * 64}), "--reuse", finished)
+    assert (status, "it depends on something else" in said, f"{ONE}: missing" in said) == (1, True, True), (
+        said
+    )
+
+
+def test_a_point_without_a_digest_is_not_reused(finished, narrowed, verify):
+    status, said = verify("--expect", narrowed({ONE: None}), "--reuse", finished)
+    assert (status, "has no digest of it" in said) == (1, True), said
+
+
+def test_damaged_evidence_is_not_reused(finished, expectation, tmp_path, verify):
+    old = shutil.copytree(finished, tmp_path / "old")
+    (old / "points" / ONE / "phases/measured/requests.0.jsonl").write_bytes(b"")
+    status, said = verify("--expect", expectation, "--reuse", old)
+    assert (status, "reused: small" in said, "requests.0.jsonl" in said) == (1, False, True), said
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [(timedelta(days=8), "at most 168.0 h are allowed"), (timedelta(days=-1), "was started in the future")],
+)
+def test_evidence_of_the_wrong_age_is_not_reused(finished, expectation, after, why):
+    now = datetime.now(UTC) + after
+    found = reuse(None, finished, read_expectation(expectation), max_age_s=parse_age("7d"), now=now)
+    assert why in found.refused[0]
+    assert {str(point.outcome) for point in found.verdict.points} == {"missing"}
+    assert found.verdict.status == "incomplete"
+
+
+def test_points_that_ran_again_are_never_replaced(finished, expectation):
+    wanted = read_expectation(expectation)
+    verdict = verify_session(finished, wanted).verdict
+    found = reuse(verdict, finished, wanted, max_age_s=3600, now=datetime.now(UTC))
+    assert [point.reused for point in found.verdict.points] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    "words", [("--reuse", "OLD"), (), ("--reuse", "OLD", "--expect", "FILE", "--max-age", "7")]
+)
+def test_reuse_without_what_it_needs_is_a_usage_error(finished, expectation, verify, words):
+    named = {"OLD": finished, "FILE": expectation}
+    assert verify(*(named.get(word, word) for word in words))[0] == 2
