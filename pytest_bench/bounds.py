@@ -58,7 +58,9 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         return not math.isnan(value) and _COMPARE[self.comparison](value, self.limit)
 
 
-def parse_bound(metric: str, text: str, unit: str, *, origin: str = "", confidence: float | None = None) -> Bound:
+def parse_bound(
+    metric: str, text: str, unit: str, *, origin: str = "", confidence: float | None = None
+) -> Bound:
     """Read `text` ("<= 200ms") as a bound on `metric`, whose base unit is `unit` ("ns", "fraction", …).
 
     Raises `UsageError` for a text that is no bound, for a time without a unit, and for a unit that the
@@ -93,12 +95,16 @@ def split_inline(text: str) -> tuple[str, str]:
 def _scale(text: str, suffix: str, unit: str) -> float:
     if unit == "ns":
         if suffix not in TIME_UNITS:
-            raise UsageError(f"{text!r}: a time needs one of the units {', '.join(TIME_UNITS)}, as in '<= 200ms'")
+            raise UsageError(
+                f"{text!r}: a time needs one of the units {', '.join(TIME_UNITS)}, as in '<= 200ms'"
+            )
         return TIME_UNITS[suffix]
     if suffix == "%" and unit == "fraction":
         return 0.01
     if suffix:
-        raise UsageError(f"{text!r}: this metric is in {unit}; write the number alone, as in {_example(unit)!r}")
+        raise UsageError(
+            f"{text!r}: this metric is in {unit}; write the number alone, as in {_example(unit)!r}"
+        )
     return 1.0
 
 

@@ -21,19 +21,20 @@ LARGEST_JSON = 256 << 20
 
 
 def canonical_json(value: object) -> bytes:
-    """`value` as compact JSON with sorted keys. Raises `ValueError` for a number that is not finite."""
+    """`value` as compact JSON with sorted keys. Raises `ValueError` for a number that is not finite.
+
+    Half a character, as broken output of a model may hold, becomes a question mark: a file can always be written.
+    """
     builtins = msgspec.to_builtins(value)
-    return json.dumps(
-        builtins, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    ).encode()
+    text = json.dumps(builtins, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode(errors="replace")
 
 
 def readable_json(value: object) -> bytes:
     """As `canonical_json`, indented for people, ending in a newline."""
     builtins = msgspec.to_builtins(value)
-    return (
-        json.dumps(builtins, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-    ).encode()
+    text = json.dumps(builtins, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=2)
+    return f"{text}\n".encode(errors="replace")
 
 
 def digest(value: object) -> str:

@@ -84,6 +84,33 @@ def test_a_point_that_is_run_twice_by_another_plugin_is_an_error(folder, workers
     ran.require(1, "error", one="error")
 
 
+def test_evidence_that_is_touched_after_its_point_has_ended_makes_it_an_error(folder):
+    folder.write(
+        "bench/test_perf.py",
+        """
+        import pytest
+
+        @pytest.mark.points("perf")
+        def test_perf(run_load):
+            run_load().require()
+
+        @pytest.mark.points("perf", judge=False)
+        def test_more(measurement, point):
+            if point.name == "one":
+                with (measurement.folder / "summary.json").open("a") as stream:
+                    stream.write(" ")
+        """,
+    )
+    ran = folder.run("-n0")
+    ran.require(1, "error", one="error", two="pass")
+    assert ran.reasons("tiny/perf/one") == ["evidence"]
+
+
+def test_half_a_character_in_a_message_breaks_no_file(folder):
+    spoil(folder, body="assert False, 'what a model said: ' + chr(0xD800)")
+    folder.run("-n0", "-k", "one").require(1, "fail", one="fail")
+
+
 def test_a_bound_that_is_not_met_fails_the_point_and_no_other(folder):
     text = (folder.root / "bench/tiny.yaml").read_text()
     folder.write("bench/tiny.yaml", text.replace('"<= 60s"', '"<= 1us"', 1))

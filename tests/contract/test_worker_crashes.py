@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_bench.verdict.record import read_record
+
 DIES_IN_ITEM = """
     import os
     import pytest
@@ -68,3 +70,10 @@ def test_a_worker_that_comes_up_too_late_or_never_is_red(folder):
 
 def test_workers_named_by_tx_run_points(folder):
     folder.run("--dist", "load", "--tx", "2*popen").require(0, "pass", one="pass", two="pass")
+
+
+def test_our_scheduler_stands_in_for_other_ways_to_distribute(folder):
+    """Under xdist's own `loadgroup` alone, points of one deployment would run side by side."""
+    ran = folder.run("-n2", "--dist", "loadgroup")
+    ran.require(0, "pass", one="pass", two="pass")
+    assert len({lease.worker for lease in read_record(ran.results).leases}) == 1
