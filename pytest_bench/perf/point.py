@@ -16,7 +16,7 @@ from pytest_bench.metrics.measurement import Measurement, Window
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import Counted, count_phase
-from pytest_bench.running.deployment import SIMULATOR, Deployment
+from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import conclude, measure_phase, untrustworthy, with_errors
@@ -54,7 +54,11 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         bench,
         point,
         deployment,
-        judgement=with_errors(judgement, (), list(labels_of(bench.plan, point, share, measurement.phase))),
+        judgement=with_errors(
+            judgement,
+            (),
+            list(labels_of(bench.plan, point, share, measurement.phase, simulated=deployment.simulated)),
+        ),
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
@@ -129,10 +133,12 @@ def _phases(point: Point, share: Share) -> Iterator[DeclaredPhase]:
     )
 
 
-def labels_of(plan: Plan, point: Point, share: Share, phase: Window | None) -> Iterator[str]:
+def labels_of(
+    plan: Plan, point: Point, share: Share, phase: Window | None, *, simulated: bool
+) -> Iterator[str]:
     """What must be known of the point's numbers, whatever they are."""
     deployment = plan.deployments[point.suite]
-    if deployment.endpoints == (SIMULATOR,):
+    if simulated:
         yield "simulator"
     if share.shared and deployment.cache_reset is None:
         yield "cache-shared"

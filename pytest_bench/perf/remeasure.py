@@ -12,6 +12,7 @@ from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.point import MEASURED, assess, labels_of, share_of
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.counting import read_counted
+from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
 from pytest_bench.running.samples import request_count
 from pytest_bench.running.summary import Summary
@@ -45,7 +46,9 @@ def remeasure(
         raise EvidenceError(
             f"{phases[-1].folder}/tokens.jsonl: is missing or unfinished, and the plan counts tokens"
         )
-    return measurement, with_errors(judgement, (), list(labels_of(plan, point, share, measurement.phase)))
+    simulated = is_simulated(deployment, (identity.get("server") for identity in summary.identities))
+    labels = labels_of(plan, point, share, measurement.phase, simulated=simulated)
+    return measurement, with_errors(judgement, (), list(labels))
 
 
 def from_rows(metric: str) -> bool:

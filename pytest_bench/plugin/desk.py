@@ -10,6 +10,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import chain
 
 import pytest
 
@@ -31,9 +32,6 @@ from pytest_bench.verdict.events import Lease
 
 Runner = Callable[[Bench, Point, Deployment], MeasuredPoint]
 
-RUNNERS: Mapping[str, Runner] = {"perf": run_perf, "audit": partial(run_audit, registry=registry())}
-"""What runs each kind of point."""
-
 
 class Desk:
     """What the fixtures of one process share."""
@@ -43,6 +41,8 @@ class Desk:
         self._session = session
         self._progress = ProgressLine(config)
         self._worker = getattr(config, "workerinput", {}).get("workerid", "main")
+        audits = registry(chain.from_iterable(config.hook.pytest_bench_audits()))
+        self._runners: Mapping[str, Runner] = {"perf": run_perf, "audit": partial(run_audit, registry=audits)}
 
     @contextmanager
     def deployment(self, suite: str) -> Iterator[Deployment]:
@@ -51,7 +51,9 @@ class Desk:
         item, first = reports.running(self._config)
         with ExitStack() as stack:
             with self._hold(item, first, plan.endpoints):
-                up = stack.enter_context(bring_up(plan, self._session.deployment_folder(suite), os.environ))
+                up = stack.enter_context(
+                    bring_up(plan, self._session.deployment_folder(suite), os.environ, self._progress.say)
+                )
             yield up
 
     def bench(self, pool: TokenizerPool) -> Bench:
@@ -80,7 +82,7 @@ class Desk:
             started = True
             with self._hold(item, point.id, deployment.urls):
                 try:
-                    measured = RUNNERS[point.kind](bench, point, deployment)
+                    measured = self._runners[point.kind](bench, point, deployment)
                 finally:
                     self._progress.clear()
             reports.note_judgement(item, measured.summary.judgement)

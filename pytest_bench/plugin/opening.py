@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,10 @@ def open_session(config: pytest.Config, files: Sequence[Path]) -> Session:
     nonce = secrets.token_hex(8)
     try:
         _refuse_namesake()
-        words = vocabulary(all_apis(config.hook.pytest_bench_apis()))
+        hook = config.hook
+        words = vocabulary(
+            all_apis(hook.pytest_bench_apis()), list(chain.from_iterable(hook.pytest_bench_audits()))
+        )
         session = _plan(config, files, words, nonce)
         if not informational:
             refusals.refuse_dangerous_calls(config)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from pytest_bench.endpoints.headers import Headers, read_headers
 from pytest_bench.endpoints.ready import Identity, OneToken, wait_ready
 from pytest_bench.errors import UsageError
 from pytest_bench.running.bench import load_api
+from pytest_bench.simulator.script import SERVER
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.plan import DeploymentPlan
 from pytest_bench.workload import Target
 
 SIMULATOR = "simulator"
+_SILENT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Deployment:
 
     @property
     def simulated(self) -> bool:
-        """Whether this is the simulator: nothing measured on it is a model's."""
-        return self.plan.endpoints == (SIMULATOR,)
+        """Whether this is the simulator, asked for or reached by its URL: nothing measured on it is a model's."""
+        return is_simulated(self.plan, [identity.server for identity in self.identities])
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -46,12 +49,23 @@ class Deployment:
         return Generation(model=self.plan.model, stream=self.plan.stream, parameters=self.plan.parameters)
 
 
+def is_simulated(plan: DeploymentPlan, servers: Iterable[str | None]) -> bool:
+    """Whether a deployment is the simulator, given the Server headers of its endpoints."""
+    return plan.endpoints == (SIMULATOR,) or SERVER in servers
+
+
 @contextmanager
-def bring_up(plan: DeploymentPlan, folder: Path, environ: Mapping[str, str]) -> Iterator[Deployment]:
+def bring_up(
+    plan: DeploymentPlan,
+    folder: Path,
+    environ: Mapping[str, str],
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Deployment]:
     """Make the deployment ready and say who it is; take it down again where we started it.
 
-    `folder` receives the simulator's ground-truth log. Raises `UsageError` where no endpoint is known and
-    `EndpointError` where one does not answer as the suite says it should.
+    `say` is told, once for each endpoint, where one takes long to answer. `folder` receives the simulator's
+    ground-truth log. Raises `UsageError` where no endpoint is known and `EndpointError` where one does not answer
+    as the suite says it should.
     """
     if problem := endpoint_problem(plan):
         raise UsageError(problem)
@@ -72,11 +86,26 @@ def bring_up(plan: DeploymentPlan, folder: Path, environ: Mapping[str, str]) -> 
                 probe=plan.probe,
                 one_token=_one_token(plan, api),
                 timeout_s=plan.ready_timeout_s,
+                check_alive=_patience(url, plan.ready_timeout_s, say),
             )
             for url in urls
         )
         targets = tuple(resolve(parse_url(url), api.path) for url in urls)
         yield Deployment(plan=plan, api=api, targets=targets, headers=headers, identities=identities)
+
+
+def _patience(url: str, timeout_s: float, say: Callable[[str], None]) -> Callable[[], None]:
+    """Called between attempts: says once that we are waiting, and for how long at most."""
+    begun_s = time.monotonic()
+    said = False
+
+    def between_attempts() -> None:
+        nonlocal said
+        if not said and time.monotonic() - begun_s > _SILENT_S:
+            said = True
+            say(f"{url} does not answer yet: waiting up to {timeout_s:g} s for it to become ready")
+
+    return between_attempts
 
 
 def _one_token(plan: DeploymentPlan, api: Api) -> OneToken | None:

@@ -118,6 +118,7 @@ def conclude(
         if dataset is None or point.dataset is None
         else DatasetUsed(name=point.dataset, digest=dataset.digest, rows=len(dataset.rows)),
         served=deployment.urls,
+        identities=tuple(msgspec.to_builtins(identity) for identity in deployment.identities),
         tokenizer=None if tokenizer is None else dict(tokenizer),
         detail=dict(detail or {}),
     )

@@ -41,6 +41,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     dataset: DatasetUsed | None
     served: tuple[str, ...] = ()
     """URLs of the endpoints."""
+    identities: tuple[dict[str, Any], ...] = ()
+    """Who answered there: served models, version, Server header, and what was tried to find out."""
     tokenizer: dict[str, Any] | None = None
     """Which tokenizer counted, by which back end, and how that was proven; None where none did."""
     detail: dict[str, Any] = {}
