@@ -24,6 +24,7 @@ perf:
   short:
     dataset: prompts
     load: {pattern: concurrency, concurrency: 4, requests: 64}
+    budget: {achieved_share: 0.5, cpu_share: 1.0}   # the server answers at once: the client is the bottleneck
 """
 ROWS = 256
 

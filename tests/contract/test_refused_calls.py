@@ -142,7 +142,9 @@ def test_a_point_without_bounds_is_red_where_completeness_was_asked_for(folder):
     text = (folder.root / "bench/tiny.yaml").read_text()
     folder.write("bench/tiny.yaml", text.replace('    bounds: {request_latency.p99: "<= 60s"}\n', "", 1))
     folder.run("-n0", "-k", "one").require(0, "pass", one="pass")
-    folder.run("-n0", "--complete").require(1, "error", one="error", two="pass")
+    ran = folder.run("-n0", "--complete", "--endpoint=simulator")
+    ran.require(1, "error", one="error", two="pass")
+    assert ran.reasons("tiny/perf/one") == ["unbounded"]
 
 
 INFORMATIONAL = [["--collect-only"], ["--setup-plan"], ["--fixtures"], ["--setup-plan", "-n2"]]

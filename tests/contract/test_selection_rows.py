@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+SIMULATOR = "--endpoint=simulator"
+"""Said outright, where only a model would do otherwise."""
+
 SELECTIONS = {
     "-k": ["-k", "one"],
     "-m": ["-m", "points and not slow"],
@@ -70,32 +73,32 @@ def test_the_last_failed_alone_are_partial(folder):
 
 
 def test_a_partial_session_is_red_where_completeness_was_asked_for(folder, workers):
-    ran = folder.run(workers, "-k", "one", "--complete")
+    ran = folder.run(workers, "-k", "one", "--complete", SIMULATOR)
     ran.require(1, "incomplete", one="pass", two="missing")
     assert ran.reasons("tiny/perf/two") == ["left-out"]
 
 
 def test_a_partial_session_is_red_where_the_expectation_names_what_is_out(folder):
     folder.write("expect.json", json.dumps({"points": ["tiny/perf/two"]}))
-    ran = folder.run("-n0", "-k", "one", "--expect", "expect.json")
+    ran = folder.run("-n0", "-k", "one", "--expect", "expect.json", SIMULATOR)
     ran.require(1, "incomplete", one="pass", two="missing")
 
 
 def test_a_partial_session_is_fine_where_the_expectation_names_no_more(folder):
     folder.write("expect.json", json.dumps({"points": ["tiny/perf/one"]}))
-    folder.run("-n0", "-k", "one", "--expect", "expect.json").require(0, "pass", one="pass")
+    folder.run("-n0", "-k", "one", "--expect", "expect.json", SIMULATOR).require(0, "pass", one="pass")
 
 
 def test_a_point_that_only_the_expectation_knows_is_missing(folder):
     folder.write("expect.json", json.dumps({"points": ["tiny/perf/one", "tiny/perf/three"]}))
-    ran = folder.run("-n0", "--expect", "expect.json")
+    ran = folder.run("-n0", "--expect", "expect.json", SIMULATOR)
     ran.require(1, "incomplete", one="pass", two="pass", three="missing")
 
 
 def test_an_expectation_of_another_plan_is_red(folder):
     points = {"tiny/perf/one": "0" * 64, "tiny/perf/two": None}
     folder.write("expect.json", json.dumps({"points": points, "plan_digest": "1" * 64}))
-    ran = folder.run("-n0", "--expect", "expect.json")
+    ran = folder.run("-n0", "--expect", "expect.json", SIMULATOR)
     ran.require(1, "error", one="error", two="pass")
     assert ran.faults == ["other-plan"]
 
