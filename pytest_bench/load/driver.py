@@ -25,7 +25,7 @@ _BEAT_NS = 10_000_000
 _BEATS_PER_SWEEP = 5
 _BEATS_PER_FLUSH = 50
 _SETTLING_NS = 100_000
-_MOST_UNSETTLED = 32
+_FEW_UNSETTLED = 32
 _PAUSE_AFTER_REFUSAL_S = 0.05
 _ACCEPTED = frozenset({200, 201, 202})
 _OPEN_LOOP_CONNECTIONS = 64
@@ -233,7 +233,8 @@ class LoadWorker:
         Streams that end together would otherwise hold up the stamps of those that go on.
         """
         begun_ns = time.monotonic_ns()
-        patient = len(self._unsettled) <= _MOST_UNSETTLED
+        # More waiting than in flight means that the loop has no idle time to do this in: waiting gains nothing.
+        patient = len(self._unsettled) <= max(_FEW_UNSETTLED, self.in_flight)
         while self._unsettled:
             self._settle(*self._unsettled.popleft())
             if patient and time.monotonic_ns() - begun_ns > _SETTLING_NS:
