@@ -87,6 +87,8 @@ class Failure(NamedTuple):
 class Settled(NamedTuple):
     record: RequestRecord
     text: TextRecord | None
+    attachment: bytes | None = None
+    """Binary output (a video), where outputs are kept."""
 
 
 def settle(
@@ -112,7 +114,7 @@ def settle(
     elif decoded.content_events:
         _stamp(record, exchange, stream, decoded)
     record.outcome = "succeeded"
-    return Settled(record, _text(record, decoded, texts))
+    return Settled(record, _text(record, decoded, texts), decoded.attachment if texts == "keep" else None)
 
 
 def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | None) -> Settled:

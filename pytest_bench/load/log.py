@@ -99,7 +99,8 @@ def _disk_fault(path: Path, what: str, error: OSError) -> str:
 
 
 class PhaseLog:
-    """The two logs of one load worker in one phase: requests, and the texts they delivered."""
+    """What one load worker writes down in one phase: a log of requests, one of the texts they delivered, and a
+    file for each output that is no text."""
 
     def __init__(self, folder: Path, worker: int, facts: dict[str, str]) -> None:
         self._requests, self._texts = (
@@ -110,15 +111,28 @@ class PhaseLog:
             for log in ("requests", "texts")
         )
         self._encode = msgspec.json.Encoder().encode
+        self._attachments = folder / "attachments"
+        self._attachment_fault: str | None = None
 
     @property
     def fault(self) -> str | None:
-        return self._requests.fault or self._texts.fault
+        return self._requests.fault or self._texts.fault or self._attachment_fault
 
-    def append(self, record: RequestRecord, text: TextRecord | None) -> None:
+    def append(self, record: RequestRecord, text: TextRecord | None, attachment: bytes | None = None) -> None:
+        """Add a request, the text it delivered, and what it delivered that is no text."""
+        if attachment is not None:
+            self._attach(record, attachment)
         self._requests.append(self._encode(record))
         if text is not None:
             self._texts.append(self._encode(text))
+
+    def _attach(self, record: RequestRecord, data: bytes) -> None:
+        # Written at once: what has attachments takes seconds, and there are few.
+        try:
+            self._attachments.mkdir(exist_ok=True)
+            (self._attachments / f"{record.index}.mp4").write_bytes(data)
+        except OSError as error:
+            self._attachment_fault = f"{self._attachments.name}: cannot be written: {error.strerror}"
 
     def flush(self) -> None:
         self._requests.flush()

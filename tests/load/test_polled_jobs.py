@@ -41,3 +41,20 @@ def test_a_job_that_is_never_done_times_out(drive, simulate):
         timeouts=Timeouts(request_s=0.3),
     )
     assert driven.errors() == {"timeout": 1}
+
+
+def test_a_video_that_is_delivered_as_bytes_is_stored_under_its_index(drive, simulate):
+    server = simulate(video_reply="raw", video_ms=1)
+    load = Load(pattern="concurrency", concurrency=2, requests=3)
+    driven = drive(server.url, load, api=Videos, streaming=False, max_tokens=None)
+    videos = sorted((driven.folder / "main" / "attachments").iterdir())
+    assert [video.name for video in videos] == ["0.mp4", "1.mp4", "2.mp4"]
+    assert all(video.read_bytes()[4:8] == b"ftyp" for video in videos)
+
+
+def test_a_video_is_not_stored_where_outputs_are_dropped(drive, simulate):
+    server = simulate(video_reply="raw", video_ms=1)
+    load = Load(pattern="concurrency", concurrency=1, requests=1)
+    driven = drive(server.url, load, api=Videos, streaming=False, max_tokens=None, texts="drop")
+    assert driven.result.succeeded == 1
+    assert not (driven.folder / "main" / "attachments").exists()
