@@ -8,12 +8,13 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import endurance, fixed, load, openloop, peers, tokens
+from benchmarks import endurance, fixed, live, load, openloop, peers, tokens
 from benchmarks.clients import Cores
 from benchmarks.figures import Table
+from benchmarks.server import EVENTS
 from pytest_bench.errors import BenchError
 
-WORKS = ("at-once", "streams-256", "streams-1024", "poisson", "fixed", "stall", "million", "tokens")
+WORKS = ("at-once", "streams-256", "streams-1024", "poisson", "fixed", "stall", "live", "million", "tokens")
 ONCE = frozenset({"million", "tokens"})
 """Works that repeat within themselves, or are too long to repeat."""
 
@@ -32,6 +33,7 @@ def main() -> int:
         "poisson": lambda number: openloop.poisson(table, 3 if quick else 60, seed=number),
         "fixed": lambda _: fixed.cost(table),
         "stall": lambda _: openloop.stalled(table, 6 if quick else 10),
+        "live": lambda _: live.measure(table, 3 if quick else 10, events=16 if quick else EVENTS),
         "tokens": lambda _: tokens.measure(
             table, repeats=repeats, scale=1_000 if quick else 100_000, works=[*tokens.SHAPES, "phase"]
         ),

@@ -1,8 +1,9 @@
 """The load engine as one of the clients: a process of its own that drives one phase and ends.
 
-    python -m benchmarks.ours FOLDER URL WORKERS SEED LOAD
+    python -m benchmarks.ours FOLDER URL WORKERS SEED LOAD [TOKENIZER LANE]
 
-LOAD is a `workload.Load` as JSON. The logs land in FOLDER, where `load.log.read_records` reads them.
+LOAD is a `workload.Load` as JSON. The logs land in FOLDER, where `load.log.read_records` reads them. With a TOKENIZER
+texts are counted afterwards, and by a live lane of LANE workers meanwhile; what came of it lands in `counting.json`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from pytest_bench.api import BUILTIN, Generation
 from pytest_bench.api.openai_chat import OpenAIChat
 from pytest_bench.errors import LoadError
 from pytest_bench.load import bodies, engine
+from pytest_bench.records import PhaseResult
+from pytest_bench.tokens.counting import count_phase
+from pytest_bench.tokens.live import lane_beside
+from pytest_bench.tokens.pool import TokenizerPool
+from pytest_bench.tokens.source import resolve
 from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder, Target
 
 PROMPTS = 256
@@ -27,10 +33,23 @@ UNLIMITED = HealthBudget(loop_lag_ms=1e9, schedule_lateness_ms=1e9, cpu_share=1e
 """The client is what is being measured here, so it may be the bottleneck."""
 
 
-def command(url: str, folder: Path, load: Load, *, workers: int = 1, seed: int = 0) -> list[str]:
+COUNTING = "counting.json"
+
+
+def command(
+    url: str,
+    folder: Path,
+    load: Load,
+    *,
+    workers: int = 1,
+    seed: int = 0,
+    tokenizer: Path | None = None,
+    lane: int = 0,
+) -> list[str]:
     """The command line that drives `load` against `url` and leaves its records in `folder`."""
     arguments = [str(folder), url, str(workers), str(seed), msgspec.json.encode(load).decode()]
-    return [sys.executable, "-m", "benchmarks.ours", *arguments]
+    counting = [] if tokenizer is None else [str(tokenizer), str(lane)]
+    return [sys.executable, "-m", "benchmarks.ours", *arguments, *counting]
 
 
 def closed_loop(url: str, connections: int, requests: int, folder: Path) -> list[str]:
@@ -40,7 +59,7 @@ def closed_loop(url: str, connections: int, requests: int, folder: Path) -> list
 
 
 def main() -> None:
-    folder, url, workers, seed, load = sys.argv[1:]
+    folder, url, workers, seed, load, *counting = sys.argv[1:]
     parts = urlsplit(url)
     generation = Generation(model="mock", parameters={"max_tokens": EVENTS})
     prompts = (f"prompt {number}:" + " word" * 20 for number in range(PROMPTS))
@@ -71,9 +90,29 @@ def main() -> None:
         budget=UNLIMITED,
         workers=int(workers),
     )
-    (result,) = engine.run(spec)
+    if counting:
+        result = drive_and_count(spec, Path(counting[0]), int(counting[1]))
+    else:
+        (result,) = engine.run(spec)
     if not result.complete or result.failed:
         raise LoadError(f"{folder}: {result.failed} of {result.issued} requests failed: {result.failures}")
+
+
+def drive_and_count(spec: RunSpec, file: Path, workers: int) -> PhaseResult:
+    """Drive `spec` with a live lane of `workers` behind it, none where that is 0, and count what it left."""
+    folder = Path(spec.phases[0].folder)
+    with TokenizerPool() as pool:
+        tokenizer = pool.load(resolve(str(file)))
+        live = None
+        if workers:
+            with lane_beside(tokenizer, folder, workers=workers, load_workers=spec.workers) as lane:
+                (result,) = engine.run(msgspec.structs.replace(spec, left_cpus=lane.own_cpus))
+                live = lane.finish()
+        else:
+            (result,) = engine.run(spec)
+        counted = count_phase(tokenizer, folder, live=live)
+    (folder / COUNTING).write_bytes(msgspec.json.encode(counted))
+    return result
 
 
 if __name__ == "__main__":

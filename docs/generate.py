@@ -22,7 +22,7 @@ from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, SCHEDU
 from pytest_bench.plugin.options import add_options
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, PER_SERVER, Behaviour
 from pytest_bench.suite.json_schema import json_schema
-from pytest_bench.suite.loads import NEEDS, TAKES
+from pytest_bench.suite.load_patterns import NEEDS, TAKES
 
 REFERENCE = Path(__file__).parent / "reference"
 

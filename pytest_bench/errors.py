@@ -18,6 +18,9 @@ A message says what was wrong, where, what was expected, and what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class BenchError(Exception):
     """Root of the tree. `code` is stable: it goes into verdicts, where machines read it."""
@@ -75,3 +78,15 @@ class EvidenceError(BenchError):
 
 class NotMet(BenchError):
     code = "not-met"
+
+
+@contextmanager
+def makes_sense(what: object) -> Iterator[None]:
+    """Turns what arithmetic on evidence raises into an `EvidenceError`: each value may be of the right type, and
+    all of them together mean nothing. `what` is where they stand."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise EvidenceError(
+            f"{what}: cannot be worked out from what the files say: {type(error).__name__}: {error}"
+        ) from error

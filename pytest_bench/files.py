@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -106,13 +106,23 @@ def read_plain(path: Path, largest: int) -> bytes:
 
     Raises `OSError`, and `EvidenceError` for what is no plain file or too large to be read whole.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123 # a descriptor
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise EvidenceError(f"{path}: is no plain file")
-        if status.st_size > largest:
-            raise EvidenceError(f"{path}: is {status.st_size} bytes long; expected at most {largest}")
+    with open_plain(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > largest:
+            raise EvidenceError(f"{path}: is {size} bytes long; expected at most {largest}")
         return stream.read()
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """A plain file, opened for reading; never waits on a pipe or a device.
+
+    Raises `OSError`, and `EvidenceError` for what is no plain file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise EvidenceError(f"{path}: is no plain file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ import msgspec
 
 from pytest_bench import clock
 
+ENVIRONMENT_VERSION = 1
+
 _TOOL_TIMEOUT_S = 10.0
 _DISTRIBUTION = "pytest-inference-bench"
 _ROOT = Path("/")
@@ -73,6 +75,14 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """ISO 8601, UTC."""
 
 
+class Environment(Host, frozen=True, kw_only=True):
+    """What `environment.json` holds: where a session ran."""
+
+    version: int = ENVIRONMENT_VERSION
+    nonce: str
+    """Of the session."""
+
+
 def describe(folder: Path) -> Host:
     """Facts as they are now. `folder` is the one whose repository is named.
 
@@ -101,6 +111,11 @@ def describe(folder: Path) -> Host:
         clock_source=_text(_ROOT / "sys/devices/system/clocksource/clocksource0/current_clocksource"),
         measured_at=clock.utc_now(),
     )
+
+
+def environment(folder: Path, nonce: str) -> Environment:
+    """`describe(folder)`, as a session of this nonce writes it down."""
+    return Environment(nonce=nonce, **msgspec.structs.asdict(describe(folder)))
 
 
 def cpu_model(root: Path = _ROOT) -> str | None:

@@ -22,11 +22,13 @@ from zlib import crc32
 import msgspec
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import canonical_json
+from pytest_bench.files import canonical_json, open_plain
 
 _CRC = b',"crc":'
 _MARK = b'{"kind":'
 _LONGEST_END = 4096
+_LONGEST = 256 << 20
+"""Bytes of a line that is read whole."""
 
 
 def encode_line(payload: bytes) -> bytes:
@@ -39,18 +41,28 @@ def decode_line(line: bytes) -> bytes:
 
     Raises `EvidenceError` where the checksum differs.
     """
-    return line[: check_line(line)] + b"}"
-
-
-def check_line(line: bytes) -> int:
-    """Where the checksum begins in an intact log line, newline included. Copies nothing, for long lines.
-
-    Raises `EvidenceError` where the checksum differs.
-    """
-    place = line.rfind(_CRC)
-    if place < 0 or line[place:] != b"%b%d}\n" % (_CRC, crc32(b"}", crc32(memoryview(line)[:place]))):
+    place = _checksum(line, 0, len(line))
+    if place < 0:
         raise EvidenceError(f"a line does not match its checksum: {_excerpt(line)}")
-    return place
+    return line[:place] + b"}"
+
+
+def lines_in(data: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Where each line of `data` begins and ends, and whether it matches its checksum. Copies nothing: for much data."""
+    start, end = 0, len(data)
+    while start < end:
+        stop = data.find(b"\n", start) + 1 or end
+        yield start, stop, _checksum(data, start, stop) >= 0
+        start = stop
+
+
+def _checksum(data: bytes, start: int, stop: int) -> int:
+    """Where the checksum begins of the line in bytes `start … stop - 1`; -1 where it has none that matches."""
+    place = data.rfind(_CRC, start, stop)
+    if place < 0:
+        return -1
+    expected = crc32(b"}", crc32(memoryview(data)[start:place]))
+    return place if data[place:stop] == b"%b%d}\n" % (_CRC, expected) else -1
 
 
 def header_line(log: str, version: int, **fields: Any) -> bytes:
@@ -63,9 +75,9 @@ def end_line(lines: int, **fields: Any) -> bytes:
     return _mark_line("end", {"lines": lines, **fields})
 
 
-def is_mark(payload: bytes) -> bool:
-    """Whether a payload is a header or an end rather than a record."""
-    return payload.startswith(_MARK)
+def is_mark(payload: bytes, start: int = 0) -> bool:
+    """Whether a payload, which begins at byte `start`, is a header or an end rather than a record."""
+    return payload.startswith(_MARK, start)
 
 
 class LineReader:
@@ -87,7 +99,7 @@ class LineReader:
         self.end: dict[str, Any] | None = None
         """Fields of the end line; None until it was read, and for a log that was not finished."""
         try:
-            self._stream = path.open("rb")
+            self._stream = open_plain(path)
         except OSError as error:
             raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
         try:
@@ -111,8 +123,9 @@ class LineReader:
 
     def __iter__(self) -> Iterator[bytes]:
         with self._stream as stream:
-            for line in stream:
+            while line := stream.readline(_LONGEST):
                 if not line.endswith(b"\n"):
+                    self._refuse_endless(line)
                     self.torn_bytes = len(line)
                     return
                 payload = self._decode(line)
@@ -125,8 +138,9 @@ class LineReader:
                 yield payload
 
     def _read_header(self, log: str, version: int) -> dict[str, Any]:
-        line = self._stream.readline()
+        line = self._stream.readline(_LONGEST)
         if not line.endswith(b"\n"):
+            self._refuse_endless(line)
             raise EvidenceError(f"{self.path}: has no header line: nothing was written to this log")
         header = _mark_fields(self._decode(line))
         if (header.get("kind"), header.get("log"), header.get("version")) != ("header", log, version):
@@ -143,6 +157,12 @@ class LineReader:
             )
         return end
 
+    def _refuse_endless(self, line: bytes) -> None:
+        if len(line) == _LONGEST:
+            raise EvidenceError(
+                f"{self.path}:{self._number + 1}: a line longer than {_LONGEST} bytes: this is no log"
+            )
+
     def _decode(self, line: bytes) -> bytes:
         self._number += 1
         try:
@@ -157,7 +177,7 @@ def read_end(path: Path) -> dict[str, Any] | None:
     Raises `EvidenceError` for a file that cannot be read.
     """
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - _LONGEST_END))
             tail = stream.read()

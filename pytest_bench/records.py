@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 REQUESTS_VERSION = 1
+PHASE_VERSION = 1
 
 RequestOutcome = Literal["succeeded", "failed", "interrupted"]
 
@@ -69,7 +70,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     request_bytes: int = 0
     response_bytes: int = 0
     resent: bool = False
-    """Re-sent once because a reused connection was reset before any response byte."""
+    """Re-sent once because a connection that had been idle ended before any response byte."""
     polls: int = 0
     """How often a job was asked for after it had been accepted; latencies are late by up to one poll interval."""
 
@@ -142,6 +143,8 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     """Time spent issuing and completing requests."""
     digests: dict[str, str] = {}
     """sha256 of each log it wrote, by file name."""
+    over: bool = False
+    """Issued all that it had to: nothing stopped it before."""
 
 
 class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
@@ -161,14 +164,13 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
     """One sentence for each budget exceeded; not empty means client-bound."""
 
 
-class PhaseResult(msgspec.Struct, kw_only=True):
-    """What the engine returns for one phase. Records stay on disk in `folder`.
+class PhaseAccount(msgspec.Struct, kw_only=True):
+    """How one phase went, by the engine's own counters.
 
     Always: `issued == succeeded + failed + interrupted`.
     """
 
     label: str
-    folder: str
     issued: int
     succeeded: int
     failed: int
@@ -186,4 +188,25 @@ class PhaseResult(msgspec.Struct, kw_only=True):
     peak_in_flight: int
     health: ClientHealth
     complete: bool
-    """Ran to its own stop condition: not cut off, no dead worker, nothing interrupted."""
+    """Ran to its own stop condition: not cut off, no load worker dead, nothing interrupted. What became of the
+    phases after it does not matter."""
+
+
+class PhaseResult(PhaseAccount, kw_only=True):
+    """What the engine returns for one phase. Records stay on disk in `folder`."""
+
+    folder: str
+
+
+class PhaseFile(PhaseAccount, kw_only=True):
+    """What `phase.json` holds, beside the logs of the phase."""
+
+    version: int = PHASE_VERSION
+    point: str
+    nonce: str
+    """Of the session."""
+
+    @classmethod
+    def of(cls, account: PhaseAccount, *, point: str, nonce: str) -> PhaseFile:
+        fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
+        return cls(point=point, nonce=nonce, **fields)

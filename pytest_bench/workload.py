@@ -83,11 +83,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """How bad the client's own health may be before a phase is `client-bound`. Times on their p99."""
+    """How bad the client's own health may be before a phase is `client-bound`. Times on their p99, shares over the
+    whole phase: never a single worst moment, which any shared machine has."""
 
     loop_lag_ms: float = 20.0
     schedule_lateness_ms: float = 20.0
     cpu_share: float = 0.95
+    callback_share: float = 0.95
     achieved_share: float = 0.95
 
 
@@ -118,7 +120,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the requests ask for a stream, so that an answer without one is a failure."""
     targets: tuple[Target, ...]
     bodies: str
-    """Path of the encoded request bodies (see `load.bodies`)."""
+    """Path of the encoded request bodies (see `load.bodies`), which the engine opens."""
     phases: tuple[PhaseSpec, ...]
     headers: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()
@@ -127,6 +129,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     budget: HealthBudget = HealthBudget()
     workers: int | None = None
     """Number of load workers; None lets the engine choose."""
+    left_cpus: tuple[int, ...] = ()
+    """CPUs that load workers leave to others."""
     texts: TextPolicy = "keep"
     poll_interval_s: float = 1.0
     """How long to wait before asking again for a job that an API answers with."""

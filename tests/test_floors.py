@@ -30,7 +30,7 @@ FLOORS = {
 """Floor of each room; modules that are no room are on floor 0."""
 
 KEEPERS = {
-    "pytest": {"plugin"},
+    "pytest": {"plugin", "cli/contributions.py"},
     "_pytest": set(),
     "xdist": {"plugin/xdist.py"},
     "httpx": {"endpoints"},

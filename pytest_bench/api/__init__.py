@@ -38,7 +38,7 @@ class Decoded(msgspec.Struct, kw_only=True, gc=False):
     tool_calls: str = ""
     event_count: int = 0
     """Events of a stream, `[DONE]` left out."""
-    content_events: list[int] = []
+    content_events: Sequence[int] = []
     """Positions of the events that carried content, reasoning or a tool call. Empty unless streamed."""
     first_output_event: int | None = None
     """Position of the first of them that was not reasoning."""

@@ -34,7 +34,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 )
 """What MLPerf's WAN2.2 benchmark sends besides the prompt; a null is left out of the request."""
 
-_MEANINGS = {
+_MEANINGS: Mapping[str, str] = {
     "prompt": "what the video shows",
     "negative_prompt": "what it must not show",
     "size": "height x width in pixels",
@@ -87,7 +87,12 @@ class Videos:
     name: ClassVar[str] = "videos"
     path: ClassVar[str] = "/v1/videos/generations"
     streaming: ClassVar[bool] = False
-    columns: ClassVar[Mapping[str, str]] = MappingProxyType(_MEANINGS)
+    columns: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            name: meaning if DEFAULTS.get(name) is None else f"{meaning}; left out: {DEFAULTS[name]}"
+            for name, meaning in _MEANINGS.items()
+        }
+    )
     required: ClassVar[frozenset[str]] = frozenset({"prompt"})
     delta_key: ClassVar[bytes | None] = None
     polls: ClassVar[bool] = True

@@ -68,6 +68,7 @@ class AccuracyInPerformance:
         )
 
     def validate(self, setting: Setting) -> None:
+        setting.require_full_load()
         parameters = setting.deployment.parameters
         if setting.deployment.api == "videos" and parameters.get("response_format") != "video_bytes":
             raise setting.refusal(
@@ -103,7 +104,7 @@ def judge(performance: Run, accuracy: Run, sampled: Run, *, threshold: float) ->
             if output.sample not in expected or not same(output, expected[output.sample])
         }
     )
-    short = [run for run in (performance, accuracy, sampled) if run.completed < run.requested]
+    short = [run for run in (performance, accuracy, sampled) if not run.complete]
     outputs_agree = not different and not short
     low, high = performance.throughput * (1 - threshold), performance.throughput * (1 + threshold)
     within = low <= sampled.throughput <= high
@@ -123,11 +124,7 @@ def judge(performance: Run, accuracy: Run, sampled: Run, *, threshold: float) ->
             f"{' and others' if len(different) > 10 else ''}. Next: make sure that decoding is greedy, then look "
             f"for what the server does otherwise under load; compare phases/{ACCURACY} and phases/{SAMPLED}."
         )
-    said += [
-        f"Phase {run.label!r}: only {run.completed} of {run.requested} requests succeeded, and all must. Next: "
-        f"look into the failures in phases/{run.label}."
-        for run in short
-    ]
+    said += [run.shortfall for run in short]
     if not within:
         said.append("Next: see whether the machine was otherwise busy, and audit again.")
     return AuditResult(

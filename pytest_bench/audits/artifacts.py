@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from pytest_bench.audits.contract import AuditResult, AuditTest
 from pytest_bench.files import readable_json, write_atomic
 
 AUDIT_VERSION = 1
+
+
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What every `audit_<artifact>.json` holds; the details of the audit stand beside it."""
+
+    version: int = AUDIT_VERSION
+    test: str
+    passed: bool
+    reason: str
+    """The rule with its numbers, in one line."""
+    order: str
+    """Whether it ran before the benchmark that it vouches for."""
 
 
 def json_name(audit: AuditTest) -> str:
@@ -20,16 +34,12 @@ def text_name(audit: AuditTest) -> str:
 
 def artifacts(audit: AuditTest, result: AuditResult, *, order: str) -> dict[str, bytes]:
     """What both hold, by name."""
-    record = {
-        **result.details,
-        "version": AUDIT_VERSION,
-        "test": audit.artifact,
-        "passed": result.passed,
-        "reason": result.reason,
-        "order": order,
-    }
+    record = AuditRecord(test=audit.artifact, passed=result.passed, reason=result.reason, order=order)
     lines = "".join(f"{line}\n" for line in result.lines)
-    return {json_name(audit): readable_json(record), text_name(audit): lines.encode()}
+    return {
+        json_name(audit): readable_json({**result.details, **msgspec.structs.asdict(record)}),
+        text_name(audit): lines.encode(),
+    }
 
 
 def write_artifacts(folder: Path, audit: AuditTest, result: AuditResult, *, order: str) -> None:

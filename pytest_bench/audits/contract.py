@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -95,6 +95,24 @@ class Setting:
             raise self.refusal("its load has no number of requests: name 'samples'")
         return self.load.requests
 
+    def require_full_load(self, *requests: int) -> None:
+        """For audits that compare rates of phases with so many requests: all run at the same load.
+
+        Raises `UsageError` where the load grows first, so that a faster phase would be over at less of it, and
+        where one phase has too few requests for the load's concurrency, and another has enough.
+        """
+        if self.load.ramp_s:
+            raise self.refusal(
+                "its load grows over 'ramp_s', and a phase that is answered faster would be over at less load: "
+                "name a load without it"
+            )
+        most = self.load.concurrency
+        if most is not None and len({min(most, count) for count in requests}) > 1:
+            raise self.refusal(
+                f"has phases of {' and '.join(map(str, requests))} requests, and its load {most} in flight: expected "
+                f"{most} requests or more, so that all phases run at the same load"
+            )
+
     def distinct(self, requests: int) -> SampleOrder:
         """An order without replacement: out of the samples set aside where they suffice, else out of all."""
         first, count = (self.first, self.count) if requests <= self.count else (0, self.rows)
@@ -122,6 +140,17 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Output tokens by the client's tokenizer."""
 
 
+class Flight(NamedTuple):
+    """When one request was in flight."""
+
+    start_ns: int
+    end_ns: int
+
+    @property
+    def length_ns(self) -> int:
+        return self.end_ns - self.start_ns
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """One phase as it went. Only requests that succeeded are completed."""
@@ -129,23 +158,38 @@ class Run:
     label: str
     requested: int
     completed: int
-    failed: int
     started_ns: int
     """Its first issue."""
     ended_ns: int
     """Its last completion, whatever its outcome."""
-    completions_ns: tuple[int, ...] = ()
-    """When requests succeeded, ascending."""
+    succeeded: tuple[Flight, ...] = ()
+    """Requests that did, in the order of their ends."""
+    failed: tuple[Flight, ...] = ()
+    """Those that did not, likewise."""
     latencies_ns: tuple[int, ...] = ()
-    """Of the same requests, ascending."""
+    """Of requests that succeeded, ascending."""
     outputs: tuple[Output, ...] = ()
     """In the order of issue; none of a phase in `perf` mode."""
 
     @property
-    def throughput(self) -> float:
-        """Succeeded requests per second, from the first issue to the last completion.
+    def complete(self) -> bool:
+        """Whether every request succeeded."""
+        return self.completed == self.requested
 
-        In binary floating point, in the order of operations of mlcommons/endpoints (`metrics/report.py`).
+    @property
+    def shortfall(self) -> str:
+        """For people: what a phase lacks in which every request must succeed."""
+        return (
+            f"Phase {self.label!r}: only {self.completed} of {self.requested} requests succeeded, and all must. "
+            f"Next: look into the failures in phases/{self.label}."
+        )
+
+    @property
+    def throughput(self) -> float:
+        """Succeeded requests per second, from the first issue to the last completion, failures' time included.
+
+        In binary floating point, in the order of operations of mlcommons/endpoints (`metrics/report.py`). A rule
+        that compares phases in which requests may fail takes `lower_rate` and `upper_rate` of `audits.rates`.
         """
         return self.completed / ((self.ended_ns - self.started_ns) / 1e9)
 

@@ -57,7 +57,7 @@ def drive_phases(
             for phase in stretch
         ]
         driven.results += drive(bench, point, system, declared)
-    driven.problems += [*untrustworthy(driven.results), *_uncertified(driven.results)]
+    driven.problems += [*untrustworthy(driven.results), *uncertified(driven.results)]
     if driven.problems:
         return driven
     for phase, result in zip(phases, driven.results, strict=True):
@@ -94,7 +94,7 @@ def _window_ns(result: PhaseResult) -> int:
     return (result.last_completion_ns or 0) - (result.first_issue_ns or 0)
 
 
-def _uncertified(results: Sequence[PhaseResult]) -> Iterator[Reason]:
+def uncertified(results: Sequence[PhaseResult]) -> Iterator[Reason]:
     """Why phases certify nothing, beyond what holds for every kind of point."""
     for result in results:
         if result.issued != result.succeeded + result.failed + result.interrupted:

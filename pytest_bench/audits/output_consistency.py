@@ -95,7 +95,7 @@ def judge(performance: Run, whole: Run | None, *, eos: Collection[int]) -> Audit
     for output in outputs:
         _require_tokens(output)
     runs = [performance] if whole is None else [whole, performance]
-    short = [run for run in runs if run.completed < run.requested]
+    short = [run for run in runs if not run.complete]
     checks = {
         "begin with an end-of-sequence token, or are empty": [
             output for output in outputs if not output.token_ids or output.token_ids[0] in eos
@@ -128,11 +128,8 @@ def judge(performance: Run, whole: Run | None, *, eos: Collection[int]) -> Audit
         for what, wrong in checks.items()
         if wrong
     ]
-    said += [
-        f"Phase {run.label!r}: only {run.completed} of {run.requested} requests succeeded, and all must."
-        for run in short
-    ]
-    if not passed:
+    said += [run.shortfall for run in short]
+    if any(checks.values()):
         said.append(f"Next: look into phases/{PERFORMANCE}.")
     return AuditResult(
         passed=passed,

@@ -100,19 +100,15 @@ def judge(run: Run, *, minimum: float, maximum: float) -> AuditResult:
     lengths = [length(output) for output in run.outputs]
     mean = sum(lengths) / len(lengths)
     low, high = mean >= minimum, mean <= maximum
-    complete = run.completed == run.requested
-    passed = low and high and complete
+    passed = low and high and run.complete
     said = [
         (
             f"{len(lengths)} outputs were {mean:.2f} tokens long in the mean ({min(lengths)} to {max(lengths)}, "
             f"{lengths.count(0)} of them empty), where {minimum:g} to {maximum:g} is required."
         )
     ]
-    if not complete:
-        said.append(
-            f"Only {run.completed} of {run.requested} requests succeeded, and all must. Next: look into the "
-            f"failures in phases/{run.label}."
-        )
+    if not run.complete:
+        said.append(run.shortfall)
     if not low:
         said.append("Outputs are cut short. Next: check max_tokens, stop strings and the chat template.")
     if not high:

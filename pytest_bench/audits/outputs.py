@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pytest_bench.audits.contract import AuditPhase, Output, Run
+from pytest_bench.audits.contract import AuditPhase, Flight, Output, Run
 from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader
 from pytest_bench.load.log import read_records
@@ -22,27 +22,35 @@ def read_run(phase: AuditPhase, result: PhaseResult, tokens: TokenCounts | None)
     Raises `EvidenceError` where the logs are damaged, or do not hold what the counters say.
     """
     folder = Path(result.folder)
-    succeeded = sorted(
-        (record for record in read_records(folder) if record.outcome == "succeeded"),
-        key=lambda record: record.index,
-    )
-    if len(succeeded) != result.succeeded:
-        raise EvidenceError(
-            f"{folder}: the log holds {len(succeeded)} succeeded requests, the counters say {result.succeeded}"
-        )
+    records = sorted(read_records(folder), key=lambda record: record.index)
+    succeeded = [record for record in records if record.outcome == "succeeded"]
+    failed = [record for record in records if record.outcome == "failed"]
+    for outcome, found, counted in (
+        ("succeeded", len(succeeded), result.succeeded),
+        ("failed", len(failed), result.failed),
+    ):
+        if found != counted:
+            raise EvidenceError(
+                f"{folder}: the log holds {found} {outcome} requests, the counters say {counted}"
+            )
     return Run(
         label=phase.label,
         requested=phase.requests,
         completed=result.succeeded,
-        failed=result.failed,
         started_ns=result.first_issue_ns or 0,
         ended_ns=result.last_completion_ns or 0,
-        completions_ns=tuple(sorted(record.end_ns for record in succeeded)),
+        succeeded=_flights(succeeded),
+        failed=_flights(failed),
         latencies_ns=tuple(
             sorted((record.last_content_ns or record.end_ns) - record.send_start_ns for record in succeeded)
         ),
         outputs=() if phase.mode == "perf" else tuple(_outputs(folder, succeeded, tokens)),
     )
+
+
+def _flights(records: list[RequestRecord]) -> tuple[Flight, ...]:
+    flights = (Flight(record.send_start_ns, record.end_ns) for record in records)
+    return tuple(sorted(flights, key=lambda flight: flight.end_ns))
 
 
 def _outputs(folder: Path, succeeded: list[RequestRecord], tokens: TokenCounts | None) -> Iterator[Output]:

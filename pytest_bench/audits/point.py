@@ -64,7 +64,10 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
         judgement=with_errors(
             judgement_of(result),
             driven.problems,
-            list(_labels(bench, point, deployment, plan, share, driven)),
+            [
+                *_ORDER_LABELS.get(order, ()),
+                *_labels(bench, point, deployment, plan, share, driven),
+            ],
         ),
         measurement=None if result is None else measurement_of(result, driven.results),
         phases=driven.results,
@@ -72,7 +75,9 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
         detail={
             "test": audit.id,
             "order": order,
-            "shown": [] if result is None else [*result.shown, ("ran", order)],
+            # A job is found done up to one interval late: the bound on the error of its latency.
+            **({"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}),
+            "shown": [] if result is None else list(result.shown),
             "explanation": "" if result is None else result.explanation,
             "result": msgspec.to_builtins(result),
             "cache_resets": msgspec.to_builtins(driven.resets),
@@ -89,6 +94,14 @@ def order_in(points: Sequence[Point], point: Point) -> str:
     if before:
         return "between benchmarks" if after else "after the benchmark"
     return "before the benchmark" if after else "no benchmark on its dataset"
+
+
+_ORDER_LABELS = {
+    "before the benchmark": ("before-benchmark",),
+    "between benchmarks": ("between-benchmarks",),
+    "after the benchmark": ("after-benchmark",),
+}
+"""The order, where the session's verdict tells it."""
 
 
 class _Datasets(Mapping[str, Sequence[Mapping[str, Any]]]):

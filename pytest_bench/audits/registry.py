@@ -26,6 +26,9 @@ SHIPPED: tuple[AuditTest, ...] = (
 )
 
 
+_MEMBERS = ("id", "artifact", "fields", "patterns", "plan", "validate", "verify")
+
+
 class Registry:
     """Audits that can be asked for."""
 
@@ -33,7 +36,9 @@ class Registry:
         self._audits: dict[str, AuditTest] = {}
 
     def register(self, audit: AuditTest) -> None:
-        """Add an audit. Raises `UsageError` where its id or the name of its files is taken."""
+        """Add an audit. Raises `UsageError` for what is none, and where its id or the name of its files is taken."""
+        if lacking := [name for name in _MEMBERS if not hasattr(audit, name)]:
+            raise UsageError(f"{audit!r:.80} is no audit: it has no {', '.join(lacking)}")
         for known in self._audits.values():
             if audit.id == known.id or audit.artifact == known.artifact:
                 raise UsageError(

@@ -13,18 +13,27 @@ from pytest_bench.metrics import definitions
 from pytest_bench.simulator import Behaviour
 from pytest_bench.suite.vocabulary import ApiWords, Vocabulary
 
+_METHODS = ("encode", "prompt", "decode_stream", "decode_body")
 
-def all_apis(contributed: Iterable[Mapping[str, str]]) -> dict[str, str]:
+
+def all_apis(contributed: Iterable[object]) -> dict[str, str]:
     """The shipped APIs and `contributed` ones: import references `module:attribute` by name.
 
-    Raises `UsageError` where two mean different things by one name.
+    Raises `UsageError` for what is no mapping of names to references, and where two mean different things by one
+    name.
     """
     known = dict(BUILTIN)
-    for name, reference in (item for mapping in contributed for item in mapping.items()):
-        if known.setdefault(name, reference) != reference:
+    for offered in contributed:
+        if not isinstance(offered, Mapping) or not all(isinstance(item, str) for item in offered.values()):
             raise UsageError(
-                f"the API {name!r} is registered twice: as {known[name]} and as {reference}; rename one"
+                f"pytest_bench_apis: a plugin offers {offered!r}; expected import references by name, as in "
+                "{'acme': 'acme_api:Acme'}"
             )
+        for name, reference in offered.items():
+            if known.setdefault(name, reference) != reference:
+                raise UsageError(
+                    f"the API {name!r} is registered twice: as {known[name]} and as {reference}; rename one"
+                )
     return known
 
 
@@ -53,6 +62,25 @@ def _api_words(name: str, reference: str) -> ApiWords:
     module, _, attribute = reference.partition(":")
     try:
         api = cast("Api", getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
         raise UsageError(f"the API {name!r} cannot be imported from {reference!r}: {error}") from error
+    _require_shape(name, reference, api)
     return ApiWords(reference=reference, columns=api.columns, required=api.required, streaming=api.streaming)
+
+
+def _require_shape(name: str, reference: str, api: Api) -> None:
+    """Raises `UsageError` for an object that lacks something of an `Api`, before a load worker finds out."""
+    attributes = tuple(Api.__annotations__)
+    lacking = [member for member in attributes if not hasattr(api, member)]
+    methods = (*_METHODS, "pending") if getattr(api, "polls", False) else _METHODS
+    lacking += [f"{member}()" for member in methods if not callable(getattr(api, member, None))]
+    if lacking:
+        raise UsageError(
+            f"the API {name!r}: {reference} lacks {', '.join(lacking)}; expected everything that "
+            "pytest_bench.api.Api describes"
+        )
+    if not (api.required and api.required <= set(api.columns)):
+        raise UsageError(
+            f"the API {name!r}: {reference} has required = {set(api.required) or '{}'}; expected one or more of "
+            f"its columns: {', '.join(api.columns) or 'it has none'}"
+        )

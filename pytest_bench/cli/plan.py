@@ -7,6 +7,7 @@ import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from pytest_bench.catalogue import require_possible
 from pytest_bench.cli.planning import add_suite_arguments, read_plan
 from pytest_bench.errors import UsageError
 from pytest_bench.files import readable_json, write_atomic
@@ -40,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.full:
         data = readable_json({"digest": plan.digest(), "plan": plan})
     else:
+        if not arguments.no_digests:  # names alone may be written before the tokenizer is known
+            require_possible(plan, points)
         named = {point.id: None if arguments.no_digests else plan.point_digest(point) for point in points}
         whole = not (arguments.no_digests or arguments.only)
         data = readable_json(expectation_json(named, plan.digest() if whole else None))

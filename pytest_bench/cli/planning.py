@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pytest_bench.catalogue import all_apis, vocabulary
+from pytest_bench.cli.contributions import add_plugin_argument, contributions
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.discovery import discover
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.plan import Plan
+from pytest_bench.suite.vocabulary import Vocabulary
 
 
 def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
+    add_plugin_argument(parser)
     parser.add_argument(
         "--api", action="append", default=[], metavar="NAME=MODULE:CLASS", help="an API of a third party"
     )
@@ -37,7 +42,7 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
         )
     return load_plan(
         files,
-        vocabulary(all_apis([dict(map(_api, arguments.api))])),
+        words(arguments.plugins, dict(map(_api, arguments.api))),
         Overrides(
             endpoints=tuple(arguments.endpoint),
             served_model=arguments.served_model,
@@ -49,6 +54,15 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
         os.environ,
         root=here,
     )
+
+
+def words(plugins: Sequence[str], apis: Mapping[str, str] = MappingProxyType({})) -> Vocabulary:
+    """Everything a suite may ask for, here: shipped, of installed plugins, of `plugins`, and `apis`.
+
+    Raises `UsageError`.
+    """
+    found = contributions(plugins)
+    return vocabulary(all_apis([*found.apis, apis]), found.audits)
 
 
 def _api(text: str) -> tuple[str, str]:

@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer", metavar="PATH_OR_ID", help="count with this one instead of the suite's"
     )
     parser.add_argument("--backend", choices=("auto", "tokenizers", "fastokens"), help="force a back end")
-    parser.add_argument("--point", action="append", metavar="ID", help="only this point; may be repeated")
+    parser.add_argument(
+        "--point", action="append", default=[], metavar="ID", help="only this point; may be repeated"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.results,
         tokenizer=arguments.tokenizer,
         backend=arguments.backend,
-        wanted=lambda point: not arguments.point or point.id in arguments.point,
+        points=arguments.point,
     ):
         done.append(item)
         table = side_by_side(

@@ -5,42 +5,68 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from pytest_bench.catalogue import all_apis, vocabulary
+from pytest_bench import host, records
+from pytest_bench.audits.artifacts import AuditRecord
+from pytest_bench.cli.contributions import add_plugin_argument
+from pytest_bench.cli.planning import words
+from pytest_bench.endpoints.scrape import Reading
 from pytest_bench.files import readable_json
-from pytest_bench.running.summary import Summary
+from pytest_bench.running.summary import PointFile, Summary
+from pytest_bench.simulator.truth import TruthRecord
 from pytest_bench.suite.json_schema import json_schema
-from pytest_bench.suite.plan import Plan
-from pytest_bench.verdict import evidence, record, verdict
+from pytest_bench.suite.plan_file import PlanFile
+from pytest_bench.tokens.counts import InputTokens, OutputTokens
+from pytest_bench.verdict import evidence, expectation, record, verdict
 
 SUMMARY = "print a JSON Schema: of suites, for editors, or of what lands on disk"
 EXAMPLE = "pytest-bench schema > suite.schema.json"
 
+
+def _either(*types: type) -> dict[str, Any]:
+    references, defined = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    return {"anyOf": list(references), "$defs": defined}
+
+
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
-    "suite": lambda: json_schema(vocabulary(all_apis([]))),
     "verdict": verdict.json_schema,
-    "evidence": lambda: msgspec.json.schema(evidence.Evidence),
-    "summary": lambda: msgspec.json.schema(Summary),
-    "plan": lambda: msgspec.json.schema(Plan),
+    "evidence": partial(msgspec.json.schema, evidence.Evidence),
+    "summary": partial(msgspec.json.schema, Summary),
+    "point": partial(msgspec.json.schema, PointFile),
+    "phase": partial(msgspec.json.schema, records.PhaseFile),
+    "audit": partial(msgspec.json.schema, AuditRecord),
+    "plan": partial(msgspec.json.schema, PlanFile),
     "ledger": record.json_schema,
+    "environment": partial(msgspec.json.schema, host.Environment),
+    "withheld": partial(msgspec.json.schema, record.WithheldFile),
+    "expectation": expectation.json_schema,
+    "request": partial(msgspec.json.schema, records.RequestRecord),
+    "text": partial(msgspec.json.schema, records.TextRecord),
+    "tokens": partial(_either, OutputTokens, InputTokens),
+    "metrics": partial(msgspec.json.schema, Reading),
+    "simulator": partial(msgspec.json.schema, TruthRecord),
 }
-"""What can be printed, by name."""
+"""What lands on disk, by name: files, and lines of logs. The language of suites depends on what is installed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=tuple(SCHEMAS),
+        choices=("suite", *SCHEMAS),
         default="suite",
         help="which one; suites unless said otherwise",
     )
+    add_plugin_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Always 0."""
-    sys.stdout.write(readable_json(SCHEMAS[arguments.what]()).decode())
+    """Always 0: a plugin that cannot be loaded is a usage error."""
+    named = SCHEMAS.get(arguments.what)
+    schema = json_schema(words(arguments.plugins)) if named is None else named()
+    sys.stdout.write(readable_json(schema).decode())
     return 0

@@ -9,10 +9,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pytest_bench.audits.registry import Registry, registry
+from pytest_bench.cli.contributions import add_plugin_argument, contributions
 from pytest_bench.cli.main import printable
-from pytest_bench.errors import UsageError
+from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import write_json
 from pytest_bench.lmeval import Request, Thresholds, parse_concurrencies, read_thresholds, verify_folder
+from pytest_bench.suite.plan_file import read_plan
 from pytest_bench.verdict.events import Expectation
 from pytest_bench.verdict.expectation import read_expectation
 from pytest_bench.verdict.verdict import Verdict
@@ -22,6 +25,8 @@ SUMMARY = "judge a results folder again, from its files and what was asked for"
 EXAMPLE = "pytest-bench verify results/latest --expect expectation.json"
 
 _REUSABLE = "7d"
+_OPTIONS = {"plugins": "-p"}
+_NOT_GIVEN: tuple[object, ...] = (None, [])
 _OURS = ("plan.json", "verdict.json", "ledger.json", "points")
 
 
@@ -43,11 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     ours = parser.add_argument_group("results of a session")
     ours.add_argument(
-        "--allow-partial", action="store_true", help="points that the selection left out do not matter"
+        "--allow-partial",
+        action="store_true",
+        default=None,
+        help="points that the selection left out do not matter",
     )
     ours.add_argument(
         "--reuse", type=Path, metavar="OLD", help="an earlier session that may stand in for expected points"
     )
+    ours.add_argument(
+        "--junit", type=Path, metavar="FILE", help="the session's JUnit file, where --junitxml named another"
+    )
+    add_plugin_argument(ours)
     ours.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the new verdict there")
     theirs = parser.add_argument_group("a folder of lm-eval")
     theirs.add_argument("--expected-concs", metavar="'1 2 4'", help="the concurrencies that were asked for")
@@ -55,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     theirs.add_argument(
         "--min-score", type=float, metavar="X", help="least score of tasks without a threshold"
     )
-    theirs.add_argument("--metric-prefix", default="exact_match,", metavar="P", help="default: %(default)s")
+    theirs.add_argument(
+        "--metric-prefix", metavar="P", help=f"which metrics count (default: {Request.metric_prefix})"
+    )
     theirs.add_argument(
         "--model-prefix", metavar="P", help="whose thresholds (default: as meta_env.json says)"
     )
@@ -90,13 +104,16 @@ def _is_ours(folder: Path) -> bool:
 
 def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
     _refuse(
-        arguments, "a folder of lm-eval", "expected_concs", "thresholds", "min_score", "model_prefix", "limit"
+        arguments,
+        "a folder of lm-eval",
+        *("expected_concs", "thresholds", "min_score", "metric_prefix", "model_prefix", "limit"),
     )
     expectation = None if arguments.expect is None else read_expectation(arguments.expect)
     problems: list[str] = []
     verdict: Verdict | None = None
     if folder is not None:
-        verified = verify_session(folder, expectation)
+        audits = _audits(arguments, folder)
+        verified = verify_session(folder, expectation, audits=audits, junit_file=arguments.junit)
         verdict = verified.verdict
         problems += (f"{folder}: {problem}" for problem in verified.problems)
         if verdict is not None and arguments.max_age is not None:
@@ -106,7 +123,9 @@ def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
     if verdict is not None and arguments.output is not None:
         write_json(arguments.output, verdict)
     problems += (
-        [] if verdict is None else _shortcomings(verdict, expectation, allow_partial=arguments.allow_partial)
+        []
+        if verdict is None
+        else _shortcomings(verdict, expectation, allow_partial=bool(arguments.allow_partial))
     )
     _complain(problems)
     if verdict is None or problems:
@@ -126,12 +145,32 @@ def _reuse(
     if not arguments.reuse.is_dir():
         raise UsageError(f"--reuse {arguments.reuse}: is no folder")
     age_s = parse_age(arguments.max_age or _REUSABLE)
-    found = reuse(verdict, arguments.reuse, expectation, max_age_s=age_s, now=datetime.now(UTC))
+    found = reuse(
+        verdict,
+        arguments.reuse,
+        expectation,
+        max_age_s=age_s,
+        now=datetime.now(UTC),
+        audits=_audits(arguments, arguments.reuse),
+    )
     for point in found.verdict.points:
         if point.reused is not None:
             _say(f"reused: {point.id} from {point.reused}")
     problems += found.refused
     return found.verdict
+
+
+def _audits(arguments: argparse.Namespace, folder: Path) -> Registry:
+    """The audits that can be judged here; others' code is loaded only where it is named, or needed."""
+    known = registry()
+    try:
+        points = read_plan(folder).plan.points
+    except EvidenceError:
+        points = ()  # which verifying will say
+    needed = {str(point.options.get("test")) for point in points if point.kind == "audit"}
+    if not arguments.plugins and needed <= known.words().keys():
+        return known
+    return registry(contributions(arguments.plugins).audits)
 
 
 def _shortcomings(verdict: Verdict, expectation: Expectation | None, *, allow_partial: bool) -> Iterable[str]:
@@ -156,7 +195,7 @@ def _coverage(verdict: Verdict) -> str:
 
 
 def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
-    _refuse(arguments, "results of a session", "reuse", "output", "allow_partial")
+    _refuse(arguments, "results of a session", "reuse", "output", "allow_partial", "junit", "plugins")
     problems: list[object] = []
     thresholds = Thresholds()
     if arguments.thresholds is not None:
@@ -172,7 +211,9 @@ def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
             concurrencies=_concurrencies(arguments),
             thresholds=thresholds,
             min_score=arguments.min_score,
-            metric_prefix=arguments.metric_prefix,
+            metric_prefix=Request.metric_prefix
+            if arguments.metric_prefix is None
+            else arguments.metric_prefix,
             model_prefix=arguments.model_prefix,
             limit=arguments.limit,
             not_before_s=None if arguments.max_age is None else time.time() - parse_age(arguments.max_age),
@@ -212,7 +253,8 @@ def _concurrencies(arguments: argparse.Namespace) -> tuple[int, ...] | None:
 
 
 def _refuse(arguments: argparse.Namespace, meant_for: str, *names: str) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
+    values = {_OPTIONS.get(name, f"--{name.replace('_', '-')}"): getattr(arguments, name) for name in names}
+    given = [option for option, value in values.items() if value not in _NOT_GIVEN]
     if given:
         raise UsageError(f"{', '.join(given)}: only for {meant_for}")
 

@@ -8,7 +8,8 @@ from separate streams, so that changing one leaves the others as they were.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ import numpy as np
 
 from pytest_bench.datasets.words import WORDS
 from pytest_bench.errors import DatasetError
+from pytest_bench.suite.traces import read_trace
 
 _PROMPT_COLUMN = "prompt"
 _OUTPUT_COLUMN = "max_tokens"
@@ -60,25 +62,65 @@ class Synthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seed: int
 
 
+class Traced(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`DatasetPlan.synthetic` where a trace gives the lengths."""
+
+    trace: str
+    rows: int
+    ahead: int
+    """How many rows come before the one of the first arrival: for warming up, with lengths of the trace's own."""
+    seed: int
+
+
 def make_rows(
     name: str, declared: Mapping[str, Any], columns: Collection[str] | None, tokenizer: TextTokenizer | None
 ) -> tuple[Mapping[str, Any], ...]:
     """The rows of a synthetic dataset, all distinct. Raises `DatasetError` for what cannot be made."""
+    spec = check_declared(name, declared, columns, in_tokens=tokenizer is not None)
     try:
-        spec = msgspec.convert(dict(declared), Synthetic)
+        return _make_traced(spec, tokenizer) if isinstance(spec, Traced) else _make(spec, tokenizer)
+    except _CannotMake as error:
+        raise DatasetError(f"dataset {name!r}: {error}") from error
+
+
+def check_declared(
+    name: str, declared: Mapping[str, Any], columns: Collection[str] | None, *, in_tokens: bool
+) -> Synthetic | Traced:
+    """A synthetic dataset as declared, before any text is made.
+
+    `in_tokens`: there is a tokenizer. Raises `DatasetError` for what cannot be made: for an API that does not
+    read the columns, for a trace without a tokenizer, for prompts that are too short for the prefix they share.
+    """
+    try:
+        spec = (
+            msgspec.convert(dict(declared), Traced)
+            if "trace" in declared
+            else msgspec.convert(dict(declared), Synthetic)
+        )
     except msgspec.ValidationError as error:
         raise DatasetError(f"dataset {name!r}: {error}") from error
-    wanted = [_PROMPT_COLUMN] if spec.output_tokens is None else [_PROMPT_COLUMN, _OUTPUT_COLUMN]
+    if isinstance(spec, Traced) and not in_tokens:
+        raise DatasetError(
+            f"dataset {name!r}: the lengths of a trace are in tokens; name the model's tokenizer as "
+            "`deployment.tokens.tokenizer`, or with --tokenizer"
+        )
+    asks_length = isinstance(spec, Traced) or spec.output_tokens is not None
+    wanted = [_PROMPT_COLUMN, _OUTPUT_COLUMN] if asks_length else [_PROMPT_COLUMN]
     for column in wanted:
         if columns is not None and column not in columns:
             raise DatasetError(
                 f"dataset {name!r}: a synthetic dataset has a column {column!r}, which this API does not read; "
                 f"expected a file with some of {', '.join(columns)}"
             )
-    try:
-        return _make(spec, tokenizer)
-    except _CannotMake as error:
-        raise DatasetError(f"dataset {name!r}: {error}") from error
+    if isinstance(spec, Synthetic) and spec.shared_prefix is not None:
+        shortest = min(_input_lengths(spec))
+        if shortest <= spec.shared_prefix.tokens:
+            raise DatasetError(
+                f"dataset {name!r}: its shortest prompt, of length {shortest}, leaves no room after the shared "
+                f"prefix of length {spec.shared_prefix.tokens}; expected longer prompts (`input_tokens`, or `isl` "
+                "of a sweep), or a shorter prefix"
+            )
+    return spec
 
 
 class _CannotMake(Exception):
@@ -87,21 +129,42 @@ class _CannotMake(Exception):
 
 def _make(spec: Synthetic, tokenizer: TextTokenizer | None) -> tuple[Mapping[str, Any], ...]:
     writer = _Writer(tokenizer)
-    inputs = draw_lengths(spec.input_tokens, spec.rows, spec.range_ratio, _stream(spec.seed, _INPUT))
+    inputs = _input_lengths(spec)
     outputs = (
         None
         if spec.output_tokens is None
         else draw_lengths(spec.output_tokens, spec.rows, spec.range_ratio, _stream(spec.seed, _OUTPUT))
     )
-    prefixes = [""]
+    prefixes: list[str] = []
     if spec.shared_prefix is not None:
         stream = _stream(spec.seed, _PREFIX)
         prefixes = [writer.text(spec.shared_prefix.tokens, stream) for _ in range(spec.shared_prefix.groups)]
-    stream = _stream(spec.seed, _TEXT)
+    return _rows(writer, inputs, outputs, spec.seed, prefixes)
+
+
+def _make_traced(spec: Traced, tokenizer: TextTokenizer | None) -> tuple[Mapping[str, Any], ...]:
+    lengths = read_trace(Path(spec.trace)).lengths
+    if not lengths:
+        raise _CannotMake(f"{spec.trace} has no 'input_length' and 'output_length'")
+    order = [*range(spec.ahead), *range(spec.rows - spec.ahead)]
+    inputs, outputs = zip(*(lengths[arrival % len(lengths)] for arrival in order), strict=True)
+    return _rows(_Writer(tokenizer), inputs, outputs, spec.seed)
+
+
+def _rows(
+    writer: _Writer,
+    inputs: Sequence[int],
+    outputs: Sequence[int] | None,
+    seed: int,
+    prefixes: Sequence[str] = (),
+) -> tuple[Mapping[str, Any], ...]:
+    """A row for each length, of which row i begins with `prefixes[i mod their number]`."""
+    stream = _stream(seed, _TEXT)
     seen: set[str] = set()
     rows: list[Mapping[str, Any]] = []
     for index, length in enumerate(inputs):
-        text = _new_text(writer, length, stream, prefixes[index % len(prefixes)], seen)
+        prefix = prefixes[index % len(prefixes)] if prefixes else ""
+        text = _new_text(writer, length, stream, prefix, seen)
         seen.add(text)
         rows.append(
             {_PROMPT_COLUMN: text}
@@ -109,6 +172,10 @@ def _make(spec: Synthetic, tokenizer: TextTokenizer | None) -> tuple[Mapping[str
             else {_PROMPT_COLUMN: text, _OUTPUT_COLUMN: outputs[index]}
         )
     return tuple(rows)
+
+
+def _input_lengths(spec: Synthetic) -> list[int]:
+    return draw_lengths(spec.input_tokens, spec.rows, spec.range_ratio, _stream(spec.seed, _INPUT))
 
 
 def draw_lengths(length: Length, rows: int, range_ratio: float, stream: np.random.Generator) -> list[int]:
@@ -148,8 +215,6 @@ class _Writer:
         """A text of exactly `length` that begins with `prefix`. Raises `_CannotMake`."""
         words: list[int] = []
         missing = length - (self.count(prefix) if prefix else 0)
-        if missing < 1:
-            raise _CannotMake(f"prompts of length {length} leave no room after their shared prefix")
         for _ in range(_ATTEMPTS):
             self._adjust(words, missing, stream)
             text = " ".join([*([prefix] if prefix else []), *(WORDS[word] for word in words)])

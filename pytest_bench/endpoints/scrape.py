@@ -8,11 +8,11 @@ Everything here runs in the process that supervises load, never in a load worker
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -76,7 +76,6 @@ class MetricsLog:
         self._headers = headers
         self._timeout_s = timeout_s
         self._client = connect(address, headers)
-        self._lock = threading.Lock()
         self._lines = 0
         self._log = Path(f"{self._stem}.jsonl").open("xb")  # noqa: SIM115 # closed by leaving this object
         self._log.write(header_line(METRICS_LOG, METRICS_VERSION, url=address.url, path=path))
@@ -115,39 +114,30 @@ class MetricsLog:
         reading = Reading(
             label=label, asked_ns=asked_ns, answered_ns=answered_ns, samples=samples, missing=missing
         )
-        with self._lock:
-            self._log.write(encode_line(msgspec.json.encode(reading)))
-            self._log.flush()
-            self._lines += 1
+        self._log.write(encode_line(msgspec.json.encode(reading)))
+        self._log.flush()
+        self._lines += 1
         return reading
 
-    @contextlib.contextmanager
-    def every(self, interval_s: float) -> Iterator[None]:
-        """Read at an interval, in a thread, until the block ends; at once for the first time.
+    def follow(self, over: threading.Event, interval_s: float | None, begun: Callable[[], None]) -> None:
+        """Read before a phase, then call `begun`; read at an interval, where there is one, until the phase is
+        `over`; read after it.
 
-        A reading that takes longer than the interval makes the next ones late, never concurrent. Leaving
-        waits for a reading under way and raises the `OSError` that stopped the thread, if one did.
+        A reading that takes longer than the interval makes the next ones late, never concurrent.
         """
-        stop = threading.Event()
-        failures: list[OSError] = []
-
-        def sample() -> None:
-            try:
-                self.read()
-                while not stop.wait(interval_s):
-                    self.read()
-            except OSError as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=sample, name="server metrics")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-        if failures:
-            raise failures[0]
+        self.read("before")
+        begun()
+        due_s = time.monotonic()
+        while True:
+            wait_s = None
+            if interval_s is not None:
+                now_s = time.monotonic()
+                due_s = max(due_s + interval_s, now_s)
+                wait_s = due_s - now_s
+            if over.wait(wait_s):
+                break
+            self.read()
+        self.read("after")
 
 
 def parse_metrics(text: bytes) -> dict[str, float]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_bench.errors import EvidenceError
@@ -17,7 +18,7 @@ from pytest_bench.lmeval.findings import Finding, error, excerpt, fail
 
 METADATA = "meta_env.json"
 
-_SUFFIX = re.compile(r"_conc([1-9][0-9]{0,8})\.json", re.ASCII)
+_SUFFIX = re.compile(r"_conc([1-9][0-9]{0,17})\.json", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,7 @@ def _result(folder: Path, name: str, findings: list[Finding]) -> ResultFile | No
         digest = hashlib.sha256(read_plain(path, LARGEST_JSON)).hexdigest()
     except (EvidenceError, OSError) as problem:
         findings.append(fail(_show(name), "", str(problem).removeprefix(f"{path}: ")))
+        findings.extend(fail(_show(name), field, "is no finite number") for field in _not_finite(path))
         return None
     if not isinstance(data, dict):
         findings.append(fail(_show(name), "", f"expected a JSON object, found {excerpt(data)}"))
@@ -114,10 +116,41 @@ def _result(folder: Path, name: str, findings: list[Finding]) -> ResultFile | No
     return ResultFile(name=_show(name), data=data, sha256=digest)
 
 
+def _not_finite(path: Path) -> Iterator[str]:
+    """Fields of a file that hold NaN or an infinity, as Python writes them and no reader of JSON understands."""
+    try:
+        found = json.loads(read_plain(path, LARGEST_JSON))
+    except (EvidenceError, OSError, ValueError, RecursionError):
+        return
+    parts = [("", found)]
+    while parts:
+        field, value = parts.pop()
+        if isinstance(value, dict):
+            parts += [(f"{field}.{name}" if field else name, part) for name, part in reversed(value.items())]
+        elif isinstance(value, list):
+            parts += [(f"{field}[{number}]", part) for number, part in enumerate(value)]
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield field
+
+
+def is_within(folder: Path, name: str) -> bool:
+    """Whether `name` is a plain file of the folder, reached without a link."""
+    here = folder
+    parts = PurePosixPath(name).parts
+    try:
+        for part in parts[:-1]:
+            here = here / part
+            if not stat.S_ISDIR(here.lstat().st_mode):
+                return False
+    except (OSError, ValueError):
+        return False
+    return bool(parts) and _is_plain(here / parts[-1])
+
+
 def _is_plain(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

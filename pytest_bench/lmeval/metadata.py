@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_bench.lmeval.findings import Finding, error, excerpt, fail
-from pytest_bench.lmeval.folder import METADATA
+from pytest_bench.lmeval.folder import METADATA, is_within
 
 _UNKNOWN_PREFIX = "unknown"
 
@@ -49,7 +49,9 @@ def _artifacts(metadata: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
         parts = PurePosixPath(name).parts
         if not parts or ".." in parts or parts[0] == "/" or "\0" in name:
             yield error(METADATA, "artifacts", f"lists {excerpt(name)}: expected a path within the folder")
-        elif not (folder / name).is_file() or (folder / name).is_symlink():
+        elif not is_within(folder, name):
             yield error(
-                METADATA, "artifacts", f"lists {excerpt(name)}, which is not there: it could not be copied"
+                METADATA,
+                "artifacts",
+                f"lists {excerpt(name)}, which is not there as a plain file: it could not be copied",
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pytest_bench.errors import UsageError
 from pytest_bench.lmeval.thresholds import Thresholds
 
-_NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Request:
     """Whose thresholds apply; None: the metadata says."""
     not_before_s: float | None = None
     """Results from before this moment, in seconds since 1970, are of an earlier run; None: any age is good."""
-    limit: float | None = None
+    limit: int | None = None
     """How many samples a task was meant to be cut to; None: to none."""
 
 

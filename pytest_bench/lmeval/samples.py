@@ -24,6 +24,9 @@ def findings_of_recomputing(folder: Path, result: ResultFile, scores: Sequence[S
         metric, _, filter_name = score.metric.partition(",")
         for path in _samples_of(folder, result, score.task) if metric in _MEANS else ():
             name = path.name if path.name.isprintable() else ascii(path.name)
+            if path.is_symlink():
+                yield fail(name, "", "is a link, which evidence never holds")
+                continue
             try:
                 values = list(_values(path, metric, filter_name))
             except EvidenceError as error:

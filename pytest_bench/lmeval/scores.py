@@ -109,14 +109,14 @@ def findings_of_samples(result: ResultFile, request: Request) -> Iterator[Findin
     config = result.data.get("config")
     limit = config.get("limit") if isinstance(config, dict) else None
     if limit is not None and (isinstance(limit, bool) or limit != request.limit):
-        declared = "no limit was declared" if request.limit is None else f"{request.limit:g} was declared"
+        declared = "no limit was declared" if request.limit is None else f"{request.limit} was declared"
         yield fail(result.name, "config.limit", f"is {excerpt(limit)}; {declared}")
     samples = result.data.get("n-samples")
     if not isinstance(samples, dict):
         yield fail(result.name, "n-samples", f"is {excerpt(samples)}; expected the items of each task")
         return
     for task in _tasks(result, []) or {}:
-        yield from _items(result.name, task, samples.get(task), request.limit)
+        yield from _items(result.name, task, samples.get(task), None if limit is None else request.limit)
 
 
 def findings_of_age(result: ResultFile, request: Request) -> Iterator[Finding]:
@@ -136,7 +136,8 @@ def findings_of_age(result: ResultFile, request: Request) -> Iterator[Finding]:
         )
 
 
-def _items(file: str, task: str, counts: object, limit: float | None) -> Iterator[Finding]:
+def _items(file: str, task: str, counts: object, limit: int | None) -> Iterator[Finding]:
+    """`limit` is what the run was cut to, as declared."""
     original, effective = (
         (counts.get("original"), counts.get("effective")) if isinstance(counts, dict) else (None, None)
     )
@@ -144,11 +145,12 @@ def _items(file: str, task: str, counts: object, limit: float | None) -> Iterato
         yield fail(
             file, f"n-samples.{task}", f"is {excerpt(counts)}; expected counts `original` and `effective`"
         )
-    elif effective > original or (effective < original and limit is None):
+    elif effective != (original if limit is None else min(original, limit)):
+        declared = "the run names no limit" if limit is None else f"a limit of {limit} was declared"
         yield fail(
             file,
             f"n-samples.{task}",
-            f"{excerpt(effective)} of {excerpt(original)} items were evaluated, and no limit was declared",
+            f"{excerpt(effective)} of {excerpt(original)} items were evaluated, and {declared}",
         )
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import yaml
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import LARGEST_JSON, read_json, read_plain
+from pytest_bench.files import read_json, read_plain
 from pytest_bench.lmeval.findings import Finding, error, excerpt
 
+_LARGEST_YAML = 1 << 20
 _SECTIONS = frozenset({"default", "models"})
 
 
@@ -91,8 +92,8 @@ def _task_findings(file: str, section: str, tasks: object) -> Iterator[Finding]:
 def _read_yaml(path: Path) -> Any:
     """Raises `EvidenceError` for anything but one strict document without repeated keys."""
     try:
-        text = read_plain(path, LARGEST_JSON).decode("utf-8")
-        _refuse_repeated_keys(path, yaml.compose(text, Loader=yaml.SafeLoader))
+        text = read_plain(path, _LARGEST_YAML).decode("utf-8")
+        _refuse_repeated_keys(path, yaml.compose(text, Loader=yaml.SafeLoader), set())
         return yaml.safe_load(text)
     except OSError as problem:
         raise EvidenceError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
@@ -102,14 +103,20 @@ def _read_yaml(path: Path) -> Any:
         raise EvidenceError(f"{path}: is not YAML: {' '.join(str(problem).split())}") from problem
 
 
-def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
+def _refuse_repeated_keys(path: Path, node: yaml.Node | None, known: set[int]) -> None:
+    """`known` are nodes looked at already, by identity: anchors may name one very often."""
+    if id(node) in known:
+        return
+    known.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise EvidenceError(f"{path}: has a key that is no text: {excerpt(key.value)}")
             if key.value in seen:
-                raise EvidenceError(f"{path}: repeats the key {key.value!r}")
+                raise EvidenceError(f"{path}: repeats the key {excerpt(key.value)}")
             seen.add(key.value)
-            _refuse_repeated_keys(path, value)
+            _refuse_repeated_keys(path, value, known)
     elif isinstance(node, yaml.SequenceNode):
         for part in node.value:
-            _refuse_repeated_keys(path, part)
+            _refuse_repeated_keys(path, part, known)

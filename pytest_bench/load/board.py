@@ -10,7 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from collections.abc import Callable
 from enum import IntEnum
+from typing import IO
+
+from pytest_bench.errors import LoadError
 
 
 class Cell(IntEnum):
@@ -71,8 +75,20 @@ class Board:
         self._map.close()
 
 
-def anonymous_file() -> int:
-    """A regular file that has no name. Regular, because only there do processes that share the open file
-    see one offset whose advance is atomic."""
-    with tempfile.TemporaryFile() as stream:
-        return os.dup(stream.fileno())
+def anonymous_file(write: Callable[[IO[bytes]], object] = lambda _: None) -> int:
+    """The descriptor of a regular file that has no name, holding what `write` puts there; the caller closes it.
+
+    Regular, because only there do processes that share the open file see one offset whose advance is atomic.
+    Without a name, because then nothing is left however this process ends. Raises `LoadError` where there is no
+    room.
+    """
+    try:
+        with tempfile.TemporaryFile() as stream:
+            write(stream)
+            stream.flush()
+            return os.dup(stream.fileno())
+    except OSError as error:
+        raise LoadError(
+            f"{tempfile.gettempdir()}: cannot be written: {error.strerror or error}; free some space there, or set "
+            "TMPDIR to a folder with room"
+        ) from error

@@ -1,6 +1,6 @@
 """Encoded request bodies in one file: written once by the parent, mapped by every load worker.
 
-Layout: `MAGIC`, the number of bodies, one end offset per body (all little-endian uint64), the bodies.
+Layout: `MAGIC`, the bodies, one end offset per body, the number of bodies (uint64 as this machine has them).
 Each body is stored with the rest of its HTTP head (Content-Length and the blank line), so that issuing a
 request is one concatenation.
 """
@@ -8,42 +8,64 @@ request is one concatenation.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-MAGIC = b"PBBODY01"
-_HEADER = struct.Struct("<8sQ")
+from pytest_bench.load.board import anonymous_file
+
+MAGIC = b"PBBODY02"
+_COUNT = struct.Struct("=Q")
 
 
 def write(path: Path, bodies: Iterable[bytes]) -> int:
-    """Write `bodies` to `path` and return how many there were."""
-    payloads = [b"Content-Length: %d\r\n\r\n%b" % (len(body), body) for body in bodies]
-    ends, total = [], 0
-    for payload in payloads:
-        total += len(payload)
-        ends.append(total)
+    """Write `bodies` to `path`, one at a time, and return how many there were."""
     with path.open("xb") as stream:
-        stream.write(_HEADER.pack(MAGIC, len(payloads)))
-        stream.write(struct.pack(f"<{len(ends)}Q", *ends))
-        stream.writelines(payloads)
-    return len(payloads)
+        return _write(stream, bodies)
+
+
+@contextmanager
+def nameless(bodies: Iterable[bytes]) -> Iterator[str]:
+    """The same in a file without a name: however this process ends, nothing is left. Gives the path under which
+    this process, and no other, can open it. Raises `LoadError` where there is no room."""
+    fd = anonymous_file(lambda stream: _write(stream, bodies))
+    try:
+        yield f"/dev/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+def _write(stream: IO[bytes], bodies: Iterable[bytes]) -> int:
+    ends, end = array("Q"), len(MAGIC)
+    stream.write(MAGIC)
+    for body in bodies:
+        payload = b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        stream.write(payload)
+        end += len(payload)
+        ends.append(end)
+    stream.write(ends)
+    stream.write(_COUNT.pack(len(ends)))
+    return len(ends)
 
 
 class Bodies:
     """Read access to a body file. `bodies[i]` is the tail of request i: end of its head, and its body."""
 
-    __slots__ = ("_base", "_ends", "_map", "count")
+    __slots__ = ("_ends", "_map", "count")
 
-    def __init__(self, path: str) -> None:
-        with Path(path).open("rb") as stream:
-            self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        magic, self.count = _HEADER.unpack_from(self._map)
-        if magic != MAGIC:
-            raise ValueError(f"{path}: not a file of request bodies")
-        self._base = _HEADER.size + 8 * self.count
-        self._ends = memoryview(self._map)[_HEADER.size : self._base].cast("Q")
+    def __init__(self, fd: int) -> None:
+        """`fd` is open for reading, and stays the caller's. Raises `ValueError` for any other file."""
+        self._map = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        if self._map[: len(MAGIC)] != MAGIC:
+            raise ValueError("not a file of request bodies")
+        trailer = len(self._map) - _COUNT.size
+        [self.count] = _COUNT.unpack_from(self._map, trailer)
+        self._ends = memoryview(self._map)[trailer - 8 * self.count : trailer].cast("Q")
 
     def __getitem__(self, index: int) -> bytes:
-        begin = self._ends[index - 1] if index else 0
-        return self._map[self._base + begin : self._base + self._ends[index]]
+        begin = self._ends[index - 1] if index else len(MAGIC)
+        return self._map[begin : self._ends[index]]

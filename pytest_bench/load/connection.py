@@ -1,8 +1,7 @@
 """One HTTP/1.1 connection: the socket callbacks, and nothing that could wait.
 
-A read of a chunked response is stamped and set aside; the parser sees the bytes in one piece when the
-read could be the last one (a chunked body ends in an empty line). Guessing wrong is harmless: the parser
-decides.
+A read is stamped before anything else, then handed to the parser; every piece of the body that comes of it
+carries that stamp.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ import httptools
 from pytest_bench.load.exchange import Exchange, Failure
 
 monotonic_ns = time.monotonic_ns
-
-_MESSAGE_END = b"\r\n\r\n"
 
 
 class _MoreThanAsked(Exception):
@@ -46,7 +43,7 @@ class Connection(asyncio.Protocol):
         "_chunked",
         "_complete",
         "_fd",
-        "_fed",
+        "_feed",
         "_headers_done",
         "_keep_alive",
         "_length",
@@ -55,6 +52,7 @@ class Connection(asyncio.Protocol):
         "connect_ns",
         "endpoint",
         "exchange",
+        "idled",
         "on_body",
         "reusable",
         "transport",
@@ -66,6 +64,8 @@ class Connection(asyncio.Protocol):
         self.endpoint = endpoint
         self.exchange: Exchange | None = None
         self.used = 0
+        self.idled = False
+        """Whether it has waited for a request: the server may have closed it meanwhile."""
         self.connect_ns: int | None = None
         self.reusable = True
         self._body: list[bytes] = []
@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpResponseParser(self)
+        self._feed = self._parser.feed_data
         encrypted = transport.get_extra_info("ssl_object") is not None
         # TLS must go through the transport; a plain socket is written to directly, so that the stamp
         # before the write is the time of the write.
@@ -87,11 +88,27 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             self.discard()
             return
-        exchange.stamps.append(now)
-        exchange.reads.append(data)
-        # A terminator split over two reads leaves at most three bytes for the second.
-        if not self._chunked or data.endswith(_MESSAGE_END) or len(data) < 4:
-            self._feed(exchange)
+        if not exchange.response_bytes:
+            exchange.first_byte_ns = now
+        exchange.last_read_ns = now
+        exchange.response_bytes += len(data)
+        try:
+            self._feed(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._complete:
+                self.discard()
+                shown = str(error) or type(error).__name__
+                self._owner.broken(self, exchange, Failure("protocol", shown), resend=False)
+                return
+            self.reusable = False  # bytes after the response: nothing that follows can be trusted
+        stamps = exchange.stamps
+        pieces = len(self._body) - len(stamps)
+        if pieces == 1:
+            stamps.append(now)
+        elif pieces:
+            stamps.extend([now] * pieces)
+        if self._complete:
+            self._finish(exchange, now)
 
     def connection_lost(self, exc: Exception | None) -> None:
         end_ns = monotonic_ns()
@@ -100,20 +117,17 @@ class Connection(asyncio.Protocol):
             self._owner.idle_lost(self)
         else:
             self._lose(self.exchange, exc, end_ns)
-        del self._parser  # it refers back to this object, and nothing collects cycles during a phase
+        # They refer back to this object, and nothing collects cycles during a phase.
+        del self._parser, self._feed
 
     def _lose(self, exchange: Exchange, exc: Exception | None, end_ns: int) -> None:
-        if self._fed < len(exchange.reads):
-            self._feed(exchange)
-            if self.exchange is None:
-                return
         self.exchange = None
         delimited_by_close = self._headers_done and not self._chunked and self._length is None
         if exc is None and delimited_by_close:
             exchange.body = self._body.copy()
             self._owner.completed(self, exchange, end_ns)
         else:
-            race = self.used > 1 and not exchange.reads and not exchange.resent
+            race = self.idled and not exchange.response_bytes and not exchange.resent
             self._owner.broken(self, exchange, self._how_it_broke(exc), resend=race)
 
     # What the load worker calls
@@ -125,7 +139,6 @@ class Connection(asyncio.Protocol):
         self.used += 1
         self._chunked = self._headers_done = self._complete = False
         self._length: int | None = None
-        self._fed = 0
         self._body.clear()
         request = exchange.request
         if self.used == 1:
@@ -181,24 +194,12 @@ class Connection(asyncio.Protocol):
         self._complete = True
         self._keep_alive = self._parser.should_keep_alive()
 
-    def _feed(self, exchange: Exchange) -> None:
-        unread = exchange.reads[self._fed :]
-        self._fed = len(exchange.reads)
-        try:
-            self._parser.feed_data(unread[0] if len(unread) == 1 else b"".join(unread))
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._complete:
-                self.discard()
-                shown = str(error) or type(error).__name__
-                self._owner.broken(self, exchange, Failure("protocol", shown), resend=False)
-                return
-            self.reusable = False  # bytes after the response: nothing that follows can be trusted
-        if self._complete:
-            exchange.body = self._body.copy()
-            self.exchange = None
-            if not self._keep_alive:
-                self.reusable = False
-            self._owner.completed(self, exchange, exchange.stamps[-1])
+    def _finish(self, exchange: Exchange, end_ns: int) -> None:
+        exchange.body = self._body.copy()
+        self.exchange = None
+        if not self._keep_alive:
+            self.reusable = False
+        self._owner.completed(self, exchange, end_ns)
 
     def _how_it_broke(self, exc: Exception | None) -> Failure:
         received = sum(map(len, self._body))

@@ -10,6 +10,8 @@ fit, however slightly, goes the ordinary road.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,14 +27,22 @@ _FEWEST = 12
 _HEAD, _TAIL = 4, 6
 """How many events before and after the run are looked at."""
 
+_decode_text = msgspec.json.Decoder(str).decode
 _decode_texts = msgspec.json.Decoder(list[str]).decode
 
 
-def read_deltas(parts: Sequence[bytes], api: Api) -> tuple[Decoded, bool] | None:
-    """The whole stream decoded, and whether `[DONE]` ended it; None where it must go the ordinary road.
+class Deltas(NamedTuple):
+    """A stream that took the fast road."""
 
-    `parts` are the pieces of the body as they came, one an HTTP chunk.
-    """
+    decoded: Decoded
+    done: bool
+    """Whether `[DONE]` ended it."""
+    event_a_piece: bool
+    """Whether each piece of the body is one event."""
+
+
+def read_deltas(parts: Sequence[bytes], api: Api) -> Deltas | None:
+    """The whole stream decoded; None where it must go the ordinary road. `parts` are the pieces of the body."""
     key = api.delta_key
     frames = _frames(parts)
     if key is None or frames is None:
@@ -52,19 +62,20 @@ def read_deltas(parts: Sequence[bytes], api: Api) -> tuple[Decoded, bool] | None
         frames[stop - 1].startswith(prefix) and frames[stop - 1].endswith(suffix)
     ):
         stop -= 1
-    texts = _texts(frames[start:stop], prefix, suffix)
-    if texts is None:
+    run = _read_run(frames[start:stop], prefix, suffix)
+    if run is None:
         return None
+    text, first_text = run
     head, tail = frames[: start + 1], frames[stop:]
     if not all(_is_single(frame, ending) for frame in (*head, *tail)):
         return None
-    decoded = _others(head, prefix + _PROBE.encode() + suffix, tail, start, texts[0], api)
+    decoded = _others(head, prefix + _PROBE.encode() + suffix, tail, start, first_text, api)
     if decoded is None:
         return None
-    decoded.content = "".join(texts)
+    decoded.content = text
     decoded.event_count = len(frames)
-    decoded.content_events = list(range(start, stop))
-    return decoded, done
+    decoded.content_events = range(start, stop)
+    return Deltas(decoded, done, event_a_piece=ending != b"")
 
 
 def _frames(parts: Sequence[bytes]) -> Sequence[bytes] | None:
@@ -87,18 +98,22 @@ def _first_text(frames: Sequence[bytes], key: bytes) -> int | None:
     return None
 
 
-def _texts(run: Sequence[bytes], prefix: bytes, suffix: bytes) -> list[str] | None:
-    """The texts of a run of events, none of them empty; None unless every event is prefix, text, suffix."""
-    begin, end = len(prefix), -len(suffix)
-    pieces = [frame[begin:end] for frame in run]
-    if b"%b%b%b" % (prefix, (suffix + prefix).join(pieces), suffix) != b"".join(run):
+def _read_run(run: Sequence[bytes], prefix: bytes, suffix: bytes) -> tuple[str, str] | None:
+    """The text of a run of events, and that of its first one alone; None unless every event is prefix, a text
+    that is not empty, suffix."""
+    pieces = list(map(itemgetter(slice(len(prefix), -len(suffix))), run))
+    if b"" in pieces or b"%b%b%b" % (prefix, (suffix + prefix).join(pieces), suffix) != b"".join(run):
         return None
+    whole = b"".join(pieces)
     try:
+        # Without escapes and characters of several bytes, nothing can reach from one piece into the next.
+        if whole.isascii() and b"\\" not in whole:
+            return _decode_text(b'"%b"' % whole), _decode_text(b'"%b"' % pieces[0])
         # A piece that is not the whole inside of one JSON string changes their number, or is no JSON.
         texts = _decode_texts(b'["%b"]' % b'","'.join(pieces))
     except msgspec.DecodeError:
         return None
-    return texts if len(texts) == len(pieces) and "" not in texts else None
+    return ("".join(texts), texts[0]) if len(texts) == len(pieces) else None
 
 
 def _others(

@@ -25,6 +25,7 @@ _BEAT_NS = 10_000_000
 _BEATS_PER_SWEEP = 5
 _BEATS_PER_FLUSH = 50
 _SETTLING_NS = 100_000
+_IDLE_TURN_NS = 50_000
 _FEW_UNSETTLED = 32
 _PAUSE_AFTER_REFUSAL_S = 0.05
 _ACCEPTED = frozenset({200, 201, 202})
@@ -47,7 +48,7 @@ class LoadWorker:
         self._loop = loop
         module, _, attribute = run.api.partition(":")
         self._api: Api = getattr(importlib.import_module(module), attribute)
-        bodies = Bodies(run.bodies)
+        bodies = Bodies(setup.bodies)
         self._phases = [
             Phase(run, number, setup.worker, self._api, bodies) for number in range(len(run.phases))
         ]
@@ -55,6 +56,7 @@ class LoadWorker:
         self._pool = ConnectionPool(self, run.targets, run.timeouts.connect_s)
         self._live: dict[Exchange, None] = {}
         self._unsettled: deque[tuple[Exchange, int]] = deque()
+        self._turn_over_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._leg = -1
         self._pacer: Pacer | None = None
@@ -185,7 +187,10 @@ class LoadWorker:
 
     def pacer_over(self) -> None:
         legs, number = self._setup.legs, self._leg
-        if number + 1 == len(legs):
+        last = number + 1 == len(legs)
+        if last or legs[number + 1].phase != legs[number].phase:
+            self._phases[legs[number].phase].tally.report.over = True
+        if last:
             self._issuing_over_ns = time.monotonic_ns()
             self._finish_if_done()
         elif legs[number].drain:
@@ -203,8 +208,13 @@ class LoadWorker:
         if self._api.polls and self._asks_again(exchange):
             return
         self._release(exchange, end_ns)
+        # A full queue means that the loop has no idle time: then the bytes are best looked at while in cache.
+        if len(self._unsettled) >= max(_FEW_UNSETTLED, self.in_flight):
+            self._settle(exchange, end_ns)
+            return
         self._unsettled.append((exchange, end_ns))
         if len(self._unsettled) == 1:
+            self._turn_over_ns = 0
             self._loop.call_soon(self._settle_some)
 
     def _asks_again(self, exchange: Exchange) -> bool:
@@ -228,18 +238,18 @@ class LoadWorker:
             self._transmit(exchange)
 
     def _settle_some(self) -> None:
-        """Decode what has completed, a little at a time: reads and issues come first.
+        """Decode what has completed, a little at a time, in turns of the loop that had little else to do.
 
         Streams that end together would otherwise hold up the stamps of those that go on.
         """
-        begun_ns = time.monotonic_ns()
-        # More waiting than in flight means that the loop has no idle time to do this in: waiting gains nothing.
-        patient = len(self._unsettled) <= max(_FEW_UNSETTLED, self.in_flight)
-        while self._unsettled:
-            self._settle(*self._unsettled.popleft())
-            if patient and time.monotonic_ns() - begun_ns > _SETTLING_NS:
-                self._loop.call_soon(self._settle_some)
-                return
+        begun_ns = now_ns = time.monotonic_ns()
+        if begun_ns - self._turn_over_ns < _IDLE_TURN_NS:
+            while self._unsettled and now_ns - begun_ns < _SETTLING_NS:
+                self._settle(*self._unsettled.popleft())
+                now_ns = time.monotonic_ns()
+        if self._unsettled:
+            self._turn_over_ns = now_ns
+            self._loop.call_soon(self._settle_some)
 
     def _settle(self, exchange: Exchange, end_ns: int) -> None:
         begun_ns = time.monotonic_ns()
@@ -366,9 +376,9 @@ class LoadWorker:
         if timeouts.no_progress_s is not None and self._run.streaming:
             limit_ns = timeouts.no_progress_s * 1e9
             for exchange in list(self._live):
-                last_ns = exchange.stamps[-1] if exchange.stamps else exchange.sent_ns
+                last_ns = exchange.last_read_ns or exchange.sent_ns
                 if last_ns is not None and now_ns - last_ns > limit_ns:
-                    detail = f"silent for {timeouts.no_progress_s:g} s after {len(exchange.reads)} reads"
+                    detail = f"silent for {timeouts.no_progress_s:g} s after {exchange.response_bytes} bytes"
                     self._abandon(exchange, Failure("no_progress", detail))
         over_ns = self._issuing_over_ns
         if timeouts.drain_s is not None and over_ns is not None and now_ns - over_ns > timeouts.drain_s * 1e9:

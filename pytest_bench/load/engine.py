@@ -6,8 +6,8 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from msgspec.structs import replace
 
@@ -17,26 +17,33 @@ from pytest_bench.host import cpu_quota
 from pytest_bench.load.board import Board, anonymous_file
 from pytest_bench.load.health import client_health
 from pytest_bench.load.legs import Leg, WorkerSetup
-from pytest_bench.load.schedule import Times, arrivals_ns, phase_length_ns
-from pytest_bench.load.supervisor import Driven, Progress, Supervisor
-from pytest_bench.records import PhaseResult, WorkerReport
+from pytest_bench.load.schedule import Times, arrivals_ns, mean_rate, phase_length_ns
+from pytest_bench.load.supervisor import Driven, Progress, Supervisor, Watcher
+from pytest_bench.records import PhaseFile, PhaseResult, WorkerReport
 from pytest_bench.workload import OPEN_LOOP, Load, PhaseSpec, RunSpec
 
 _STREAMS_PER_WORKER = 512
 _RATE_PER_WORKER = 2_000.0
 
 
-def run(spec: RunSpec, on_progress: Callable[[Progress], None] | None = None) -> list[PhaseResult]:
+def run(
+    spec: RunSpec,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_phase: Callable[[int], None] | None = None,
+) -> list[PhaseResult]:
     """Drive all phases of `spec`, one after the other, and return one result each.
 
-    `on_progress` is called about twice a second. Every result is also written to `phase.json` in its
-    phase's folder. Raises `WorkerDied` when a load worker ends or hangs before its time and `LoadError`
-    when one gives up (a full disk, no more descriptors); on those, on Ctrl-C and on any other way out, what
-    was complete is on disk and no load worker is left.
+    `on_progress` is called about twice a second. `on_phase` is called with the position of every phase but the
+    first: before its first request where the phase before was drained, else within a tenth of a second of it.
+    Every result is also written to `phase.json` in its phase's folder. Raises `WorkerDied` when a load worker
+    ends or hangs before its time and `LoadError` when one gives up (a full disk, no more descriptors) or there is
+    no room to begin; on those, on Ctrl-C and on any other way out, what was complete is on disk and no load
+    worker is left. Everything that load workers share is without a name: nothing of it is left either, not even
+    where this process is killed.
     """
-    with TemporaryDirectory(prefix="pytest-bench-") as scratch:
-        legs = [leg for number in range(len(spec.phases)) for leg in _legs(spec, number, Path(scratch))]
-        driven, starts_ns = _drive(spec, legs, on_progress)
+    with ExitStack() as held:
+        legs = [leg for number in range(len(spec.phases)) for leg in _legs(spec, number, held)]
+        driven, starts_ns = _drive(spec, legs, held, Watcher(on_progress, on_phase))
     results = []
     for number, phase in enumerate(spec.phases):
         own = [position for position, leg in enumerate(legs) if leg.phase == number]
@@ -46,53 +53,55 @@ def run(spec: RunSpec, on_progress: Callable[[Progress], None] | None = None) ->
             [reports[number] for reports in driven.reports],
             legs=[legs[position] for position in own],
             start_ns=starts_ns[own[0]],
-            cut_off=driven.failure is not None,
         )
         results.append(result)
-        _write_down(result, driven.failure)
+        _write_down(spec, result, driven.failure)
     if driven.failure is not None:
         raise driven.failure
     return results
 
 
-def _drive(
-    spec: RunSpec, legs: Sequence[Leg], on_progress: Callable[[Progress], None] | None
-) -> tuple[Driven, list[int]]:
+def _drive(spec: RunSpec, legs: Sequence[Leg], held: ExitStack, watcher: Watcher) -> tuple[Driven, list[int]]:
     """Start the load workers and see them through. The second value is when each leg began."""
     workers = _workers(spec, legs)
     board_fd, board = Board.create(legs=len(legs), workers=workers, phases=len(spec.phases))
-    cursors = [anonymous_file() for _ in legs]
-    indices = [anonymous_file() for _ in spec.phases]
+    _held(board_fd, held)
+    held.callback(board.close)
     # Arrivals are in their files: a trace of millions would be parsed and held by every load worker.
     bare = [replace(phase, load=replace(phase.load, trace_ns=(), stages=())) for phase in spec.phases]
-    try:
-        setups = [
-            WorkerSetup(
-                run=replace(spec, phases=tuple(bare)),
-                legs=tuple(legs),
-                worker=worker,
-                workers=workers,
-                cursors=tuple(cursors),
-                indices=tuple(indices),
-                board=board_fd,
-                import_path=tuple(sys.path),
-            )
-            for worker in range(workers)
-        ]
-        with Supervisor(setups, board, on_progress) as supervisor:
-            driven = supervisor.drive()
-        return driven, [board.leg_start(number) for number in range(len(legs))]
-    finally:
-        board.close()
-        for fd in (board_fd, *cursors, *indices):
-            os.close(fd)
+    cursors = [_held(anonymous_file(), held) for _ in legs]
+    indices = [_held(anonymous_file(), held) for _ in spec.phases]
+    bodies = _held(os.open(spec.bodies, os.O_RDONLY), held)
+    setups = [
+        WorkerSetup(
+            run=replace(spec, phases=tuple(bare)),
+            legs=tuple(legs),
+            worker=worker,
+            workers=workers,
+            cursors=tuple(cursors),
+            indices=tuple(indices),
+            bodies=bodies,
+            board=board_fd,
+            import_path=tuple(sys.path),
+        )
+        for worker in range(workers)
+    ]
+    with Supervisor(setups, board, watcher) as supervisor:
+        driven = supervisor.drive()
+    return driven, [board.leg_start(number) for number in range(len(legs))]
 
 
-def _write_down(result: PhaseResult, failure: BaseException | None) -> None:
+def _held(fd: int, held: ExitStack) -> int:
+    """The same descriptor, closed with `held`."""
+    held.callback(os.close, fd)
+    return fd
+
+
+def _write_down(spec: RunSpec, result: PhaseResult, failure: BaseException | None) -> None:
     """Write the result beside its logs; where the run has failed already, that failure stays the one told."""
     path = Path(result.folder) / "phase.json"
     try:
-        write_json(path, result)
+        write_json(path, PhaseFile.of(result, point=spec.point, nonce=spec.nonce))
     except OSError as error:
         what = f"{path}: cannot be written: {error.strerror or error}"
         if failure is None:
@@ -103,18 +112,22 @@ def _write_down(result: PhaseResult, failure: BaseException | None) -> None:
 def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
     """As many load workers as were asked for, else as the load needs, leaving one core of what this process
     may use to everything else; never more than there are requests in flight to share out."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0).difference(spec.left_cpus))
+        if sys.platform == "linux"
+        else os.cpu_count() or 1
+    )
     cores = min(cores, math.ceil(cpu_quota() or cores))
     loads = [load for phase in spec.phases for load in (phase.load.stages or (phase.load,))]
     demand = max(
-        max((load.concurrency or 0) / _STREAMS_PER_WORKER, (load.rate or 0.0) / _RATE_PER_WORKER)
+        max((load.concurrency or 0) / _STREAMS_PER_WORKER, mean_rate(load) / _RATE_PER_WORKER)
         for load in loads
     )
     wanted = spec.workers or max(1, min(cores - 1, -int(-demand // 1)))
     return min([wanted, *(leg.concurrency for leg in legs if leg.closed)])
 
 
-def _legs(spec: RunSpec, number: int, scratch: Path) -> Iterator[Leg]:
+def _legs(spec: RunSpec, number: int, held: ExitStack) -> Iterator[Leg]:
     phase = spec.phases[number]
     stages = phase.load.stages or (phase.load,)
     times = {
@@ -131,12 +144,10 @@ def _legs(spec: RunSpec, number: int, scratch: Path) -> Iterator[Leg]:
         drain = phase.handover == "drain" if last_of_phase else phase.load.handover == "drain"
         count = counts[position]
         if load.pattern in OPEN_LOOP:
-            path = scratch / f"arrivals.{number}.{position}"
-            times[position].astype("<i8").tofile(path)
             yield Leg(
                 phase=number,
                 first_index=first_index,
-                arrivals=str(path),
+                arrivals=_held(anonymous_file(times[position].tofile), held),
                 requests=count,
                 length_ns=phase_length_ns(load, times[position]),
                 last_arrival_ns=int(times[position][-1]) if count else 0,
@@ -180,7 +191,6 @@ def _result(
     *,
     legs: Sequence[Leg],
     start_ns: int,
-    cut_off: bool,
 ) -> PhaseResult:
     failures: dict[str, int] = {}
     for report in reports:
@@ -211,7 +221,7 @@ def _result(
         full_load_ns=_full_load(phase.load, reports, start_ns),
         peak_in_flight=sum(report.peak_in_flight for report in reports),
         health=client_health(phase.load, reports, spec.budget, last_arrival_ns=legs[-1].last_arrival_ns),
-        complete=not cut_off and interrupted == 0 and issued > 0,
+        complete=all(report.over for report in reports) and interrupted == 0 and issued > 0,
     )
 
 

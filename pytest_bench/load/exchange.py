@@ -1,6 +1,6 @@
 """One request in flight, and what becomes of it: the bytes that were read turned into a record.
 
-Everything here runs when the response is complete. Until then a read costs its stamp and two appends.
+Everything here runs when the response is complete. Until then a read costs its stamp and the parser's work.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ class Exchange:
         "connection",
         "content_type",
         "endpoint",
+        "first_byte_ns",
         "index",
+        "last_read_ns",
         "phase",
         "polls",
-        "reads",
         "request",
         "request_id",
         "resent",
+        "response_bytes",
         "sample",
         "scheduled_ns",
         "send_start_ns",
@@ -70,9 +72,13 @@ class Exchange:
 
     def restart(self) -> None:
         """Forget what was read, so that the request can be sent again."""
-        self.reads: list[bytes] = []
-        self.stamps: list[int] = []
+        self.first_byte_ns: int | None = None
+        self.last_read_ns: int | None = None
+        self.response_bytes = 0
         self.body: list[bytes] = []
+        """Pieces of the body, as the parser gave them."""
+        self.stamps: list[int] = []
+        """When each piece was read."""
         self.status: int | None = None
         self.content_type = ""
 
@@ -137,12 +143,12 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
         send_start_ns=exchange.send_start_ns or exchange.started_ns,
         connect_ns=exchange.connect_ns,
         request_sent_ns=exchange.sent_ns,
-        first_byte_ns=exchange.stamps[0] if exchange.stamps else None,
+        first_byte_ns=exchange.first_byte_ns,
         end_ns=end_ns,
         status=exchange.status,
         outcome="failed",
         request_bytes=len(exchange.request),
-        response_bytes=sum(map(len, exchange.reads)),
+        response_bytes=exchange.response_bytes,
         resent=exchange.resent,
         polls=exchange.polls,
     )
@@ -164,13 +170,14 @@ class _Stream(NamedTuple):
     ends: list[int] | None
     """Where each event ended in the body, `[DONE]` included; None where every event ends in two newlines and
     nothing else does."""
+    event_a_piece: bool = False
+    """Whether each piece of the body is one event."""
 
 
 def _read_stream(parts: list[bytes], api: Api) -> tuple[Decoded, _Stream]:
     fast = read_deltas(parts, api)
     if fast is not None:
-        decoded, done = fast
-        return decoded, _Stream(decoded.event_count, done, None)
+        return fast.decoded, _Stream(fast.decoded.event_count, fast.done, None, fast.event_a_piece)
     events = split_events(b"".join(parts))
     return api.decode_stream(events.array), _Stream(events.size, events.done, events.ends)
 
@@ -219,10 +226,10 @@ def _describe(record: RequestRecord, decoded: Decoded) -> None:
 
 def _stamp(record: RequestRecord, exchange: Exchange, stream: _Stream, decoded: Decoded) -> None:
     """Fill in when content arrived: an event arrives with the read that completes it."""
-    arrivals = event_arrivals(
-        exchange.reads, exchange.stamps, exchange.body, stream.ends, stream.size + stream.done
-    )
-    content = [arrivals[position] for position in decoded.content_events]
+    arrivals = exchange.stamps
+    if not stream.event_a_piece:
+        arrivals = event_arrivals(exchange.body, arrivals, stream.ends)
+    content = list(map(arrivals.__getitem__, decoded.content_events))
     record.first_content_ns = content[0]
     record.last_content_ns = content[-1]
     if content[0] == content[-1]:

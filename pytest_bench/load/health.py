@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pytest_bench.records import ClientHealth, Quantiles, WorkerReport
 from pytest_bench.workload import OPEN_LOOP, HealthBudget, Load
 
+_CLOSED_LOOP = frozenset({"concurrency", "burst"})
+
 
 def client_health(
     load: Load, reports: Sequence[WorkerReport], budget: HealthBudget, *, last_arrival_ns: int
@@ -22,7 +24,7 @@ def client_health(
     callbacks = max(
         (report.callback_s / report.wall_s for report in reports if report.wall_s > 0), default=0.0
     )
-    asked, achieved = _concurrency(load, reports) if load.pattern == "concurrency" else (None, None)
+    asked, achieved = _concurrency(load, reports) if load.pattern in _CLOSED_LOOP else (None, None)
     if load.pattern in OPEN_LOOP and lateness is not None and last_arrival_ns > 0:
         # The latest hundredth is left out, as in every budget: a machine's stutter is no lack of capacity.
         issued, span_s = sum(report.issued for report in reports), last_arrival_ns / 1e9
@@ -38,26 +40,32 @@ def client_health(
     )
     return ClientHealth(
         **{name: getattr(health, name) for name in health.__struct_fields__ if name != "violations"},
-        violations=tuple(_violations(health, budget)),
+        violations=tuple(_violations(load, health, budget)),
     )
 
 
-def _violations(health: ClientHealth, budget: HealthBudget) -> Iterator[str]:
-    more_workers = f"use more load workers than {health.workers} or fewer requests in flight per worker"
+def _violations(load: Load, health: ClientHealth, budget: HealthBudget) -> Iterator[str]:
+    lower = "rate" if load.pattern in OPEN_LOOP else "load" if load.stages else "concurrency"
+    remedy = (
+        f"set `workers:` above {health.workers}, for fewer requests per load worker, or lower the {lower}"
+    )
     lag, lateness = health.loop_lag_ms, health.schedule_lateness_ms
     if lag is not None and lag.p99 > budget.loop_lag_ms:
-        yield (
-            f"event-loop lag p99 was {lag.p99:.1f} ms, over the budget of {budget.loop_lag_ms:g} ms: {more_workers}"
-        )
+        yield f"event-loop lag p99 was {lag.p99:.1f} ms, over the budget of {budget.loop_lag_ms:g} ms: {remedy}"
     if lateness is not None and lateness.p99 > budget.schedule_lateness_ms:
         yield (
             f"requests left {lateness.p99:.1f} ms late at p99, over the budget of "
-            f"{budget.schedule_lateness_ms:g} ms: {more_workers}, or lower the rate"
+            f"{budget.schedule_lateness_ms:g} ms: {remedy}"
         )
     if health.cpu_share > budget.cpu_share:
         yield (
             f"a load worker used {health.cpu_share:.0%} of a core, over the budget of {budget.cpu_share:.0%}: "
-            f"{more_workers}"
+            f"{remedy}"
+        )
+    if health.callback_share > budget.callback_share:
+        yield (
+            f"a load worker spent {health.callback_share:.0%} of its time in callbacks, over the budget of "
+            f"{budget.callback_share:.0%}: {remedy}"
         )
     if (
         health.asked
@@ -66,7 +74,7 @@ def _violations(health: ClientHealth, budget: HealthBudget) -> Iterator[str]:
     ):
         yield (
             f"{health.achieved:.1f} of the {health.asked:g} asked for were achieved, under the budget of "
-            f"{budget.achieved_share:.0%}: {more_workers}"
+            f"{budget.achieved_share:.0%}: {remedy}"
         )
 
 

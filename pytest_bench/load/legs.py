@@ -26,8 +26,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     ramp_ns: int = 0
     at_once: bool = False
     """Burst: every request is scheduled at the start."""
-    arrivals: str | None = None
-    """Open loop: file of little-endian int64 nanoseconds after the start of the leg."""
+    arrivals: int | None = None
+    """Open loop: descriptor of a file of int64 nanoseconds after the start of the leg."""
     length_ns: int = 0
     """Open loop: when the leg is over, after its start."""
     last_arrival_ns: int = 0
@@ -51,10 +51,18 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     """File descriptors whose shared offsets hand out tickets, one a leg."""
     indices: tuple[int, ...]
     """The same for indices, one a phase."""
+    bodies: int
+    """File descriptor of the request bodies (see `bodies`)."""
     board: int
     """File descriptor of the shared counters (see `board`)."""
     import_path: tuple[str, ...]
     """`sys.path` of the supervisor, so that a third party's API is found."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the load worker inherits."""
+        arrivals = [leg.arrivals for leg in self.legs if leg.arrivals is not None]
+        return (self.board, self.bodies, *self.cursors, *self.indices, *arrivals)
 
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):

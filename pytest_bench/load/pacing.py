@@ -10,7 +10,6 @@ import asyncio
 import mmap
 import os
 import time
-from pathlib import Path
 from typing import Protocol
 
 from pytest_bench.load.board import Board
@@ -227,10 +226,9 @@ class OpenLoop:
             self._timer.arm(self._start_ns + self._leg.length_ns)
 
 
-def _map_arrivals(path: str | None) -> memoryview:
-    if path is None:
+def _map_arrivals(fd: int | None) -> memoryview:
+    if fd is None:
         raise ValueError("an open-loop leg needs its arrivals")
-    with Path(path).open("rb") as stream:
-        if stream.seek(0, 2) == 0:
-            return memoryview(b"").cast("q")
-        return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)).cast("q")
+    if os.fstat(fd).st_size == 0:
+        return memoryview(b"").cast("q")
+    return memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ)).cast("q")

@@ -43,6 +43,7 @@ class ConnectionPool:
         (a server may answer before it has read everything)."""
         transport = connection.transport
         if connection.reusable and not transport.is_closing() and not transport.get_write_buffer_size():
+            connection.idled = True
             self._idle[connection.endpoint].append(connection)
         else:
             connection.discard()

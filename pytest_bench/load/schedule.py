@@ -51,6 +51,14 @@ def phase_length_ns(load: Load, times: Times) -> int:
     return max(last, round(load.duration_s * 1e9))
 
 
+def mean_rate(load: Load) -> float:
+    """Arrivals per second of an open-loop load, on average; 0 where it has none."""
+    if load.rate is not None:
+        return load.rate
+    last_s = load.trace_ns[-1] / 1e9 if load.trace_ns else 0.0
+    return len(load.trace_ns) / last_s if last_s else 0.0
+
+
 def _unit_arrivals(load: Load, seed: int) -> Iterator[npt.NDArray[np.float64]]:
     """Blocks of arrival times of the same process at rate 1. The first arrival is at the first gap, except
     that an even spacing starts at zero."""

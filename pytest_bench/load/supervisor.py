@@ -48,10 +48,17 @@ class Driven(NamedTuple):
     failure: BaseException | None
 
 
+class Watcher(NamedTuple):
+    """Who is told how a run goes; see `engine.run`."""
+
+    on_progress: Callable[[Progress], None] | None
+    on_phase: Callable[[int], None] | None
+
+
 class _Child:
     """One load worker, seen from its parent."""
 
-    def __init__(self, setup: WorkerSetup, inherited: Sequence[int]) -> None:
+    def __init__(self, setup: WorkerSetup) -> None:
         self.number = setup.worker
         self.ready = False
         self.legs_over = 0
@@ -62,7 +69,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.stderr,
-            pass_fds=inherited,
+            pass_fds=setup.descriptors,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(setup.import_path)},
             process_group=0,  # Ctrl-C is for the parent, which decides what it means
         )
@@ -110,14 +117,13 @@ class _Child:
 class Supervisor:
     """Context manager around the load workers of one run."""
 
-    def __init__(
-        self, setups: Sequence[WorkerSetup], board: Board, on_progress: Callable[[Progress], None] | None
-    ) -> None:
+    def __init__(self, setups: Sequence[WorkerSetup], board: Board, watcher: Watcher) -> None:
         self._setups = setups
         self._board = board
-        self._on_progress = on_progress
+        self._watcher = watcher
         self._legs = setups[0].legs
         self._leg = -1
+        self._phase = 0
         self._children: list[_Child] = []
         self._selector = selectors.DefaultSelector()
         self._started_s = time.monotonic()
@@ -126,7 +132,7 @@ class Supervisor:
     def __enter__(self) -> Self:
         try:
             for setup in self._setups:
-                child = _Child(setup, (setup.board, *setup.cursors, *setup.indices))
+                child = _Child(setup)
                 self._children.append(child)
                 self._selector.register(child, selectors.EVENT_READ, child)
         except BaseException:
@@ -175,7 +181,9 @@ class Supervisor:
                 self._listen(child)
             self._check_deadlines()
             self._advance()
+            self._enter_phases(self._phase_begun())
             self._report_progress()
+        self._enter_phases(self._phase_begun())
         self._report_progress(last=True)
 
     def _listen(self, child: _Child) -> None:
@@ -208,6 +216,8 @@ class Supervisor:
             # Legs that follow without a pause are entered by the load workers themselves.
             self._leg = max(self._leg, *(child.legs_over - 1 for child in self._children))
         if go:
+            if self._leg >= 0 and self._legs[self._leg].drain:
+                self._enter_phases(self._legs[self._leg + 1].phase)
             self._leg += 1
             start_ns = time.monotonic_ns() + _LEAD_NS
             self._board.set_leg_start(self._leg, start_ns)
@@ -228,20 +238,30 @@ class Supervisor:
                     f"load worker {child.number} has not answered for {_HUNG_AFTER_S:g} s: it hangs or was stopped"
                 )
 
+    def _phase_begun(self) -> int:
+        """The latest phase that has begun: load workers enter some without an order."""
+        begun = [leg.phase for number, leg in enumerate(self._legs) if self._board.leg_start(number)]
+        return max(begun, default=0)
+
+    def _enter_phases(self, latest: int) -> None:
+        while self._phase < latest:
+            self._phase += 1
+            if self._watcher.on_phase is not None:
+                self._watcher.on_phase(self._phase)
+
     def _report_progress(self, *, last: bool = False) -> None:
         now_s = time.monotonic()
         due = last or now_s - self._reported_s >= _PROGRESS_EVERY_S
-        if self._on_progress is None or self._leg < 0 or not due:
+        tell, phase = self._watcher.on_progress, self._phase
+        if tell is None or self._leg < 0 or not due:
             return
         self._reported_s = now_s
         board = self._board
-        begun = [number for number in range(len(self._legs)) if board.leg_start(number)]
-        phase = self._legs[begun[-1]].phase
-        start_ns = next(board.leg_start(number) for number in begun if self._legs[number].phase == phase)
-        self._on_progress(
+        first = next(number for number, leg in enumerate(self._legs) if leg.phase == phase)
+        tell(
             Progress(
                 phase=phase,
-                elapsed_s=now_s - start_ns / 1e9,
+                elapsed_s=now_s - board.leg_start(first) / 1e9,
                 issued=board.total(phase, Cell.ISSUED),
                 succeeded=board.total(phase, Cell.SUCCEEDED),
                 failed=board.total(phase, Cell.FAILED),

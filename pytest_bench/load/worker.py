@@ -7,6 +7,7 @@ output, one JSON object a line. The end of its input is the end of its parent: i
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import resource
 import signal
@@ -18,9 +19,14 @@ import uvloop
 from pytest_bench.load.driver import LoadWorker
 from pytest_bench.load.legs import Notice, Order, WorkerSetup
 
+_PR_SET_PDEATHSIG = 1
+
 
 def main() -> None:
     """Entry point of the process."""
+    if sys.platform == "linux":
+        # The end of input tells a worker that its parent is gone; this tells one that hangs or was stopped.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the supervisor, too, which decides
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -31,6 +37,8 @@ def main() -> None:
     while (byte := os.read(0, 1)) not in {b"\n", b""}:
         line += byte
     setup = msgspec.json.decode(line, type=WorkerSetup)
+    if setup.run.left_cpus:
+        os.sched_setaffinity(0, os.sched_getaffinity(0).difference(setup.run.left_cpus))
     sys.path[:] = setup.import_path
     uvloop.run(_work(setup))
 

@@ -232,7 +232,7 @@ _TABLE: tuple[Definition, ...] = (
         "resent_requests",
         "requests",
         "lower",
-        "Requests re-sent once, because a reused connection was reset before any response byte.",
+        "Requests re-sent once, because a connection that had been idle ended before any response byte.",
     ),
     _scalar("empty_outputs", "requests", "lower", "Succeeded requests that delivered no output."),
     _scalar("video_throughput", "videos/s", "higher", "Videos delivered / (first issue to last completion)."),
@@ -246,6 +246,23 @@ _TABLE: tuple[Definition, ...] = (
 
 DEFINITIONS: dict[str, Definition] = {definition.name: definition for definition in _TABLE}
 """Every metric of a perf point, by name, in the order in which people read them."""
+
+NEEDS_TOKENIZER = frozenset(
+    {
+        "time_per_output_token",
+        "output_token_throughput_per_user",
+        "input_tokens",
+        "output_tokens",
+        "token_count_difference",
+        "token_count_difference_share",
+        "output_tokens_requested_share",
+        "output_token_throughput",
+        "steady_output_token_throughput",
+        "total_token_throughput",
+    }
+)
+"""Metrics that are null unless the client has counted tokens itself. `inter_token_latency` is none of them: a
+server may say how many tokens each chunk holds."""
 
 
 def names() -> tuple[str, ...]:

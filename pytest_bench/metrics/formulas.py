@@ -43,8 +43,8 @@ class Observed:
     slo: tuple[Bound, ...]
     asked_output_tokens: int | Mapping[int, int] | None
     """Output tokens asked for: of every request, or by sample index."""
-    video_seconds: float | None
-    """Length of each video asked for; None for an API that delivers no videos."""
+    video_seconds: float | Mapping[int, float] | None
+    """Length of the videos asked for: of each, or by sample index; None for an API that delivers no videos."""
 
     @cached_property
     def succeeded(self) -> NDArray[np.bool_]:
@@ -119,31 +119,37 @@ def _require_schedule(seen: Observed) -> None:
 
 
 def time_to_first_token(seen: Observed) -> Floats:
+    """MLPerf Inference rules (TTFT), LoadGen's first-token latency; as vLLM's and SGLang's own benchmarks take it."""
     _require_stream(seen)
     return _elapsed(seen.columns.first_content_ns, seen.columns.send_start_ns)
 
 
 def time_to_first_output_token(seen: Observed) -> Floats:
+    """AIPerf's time to first output token: reasoning left out."""
     _require_stream(seen)
     return _elapsed(seen.columns.first_output_ns, seen.columns.send_start_ns)
 
 
 def scheduled_time_to_first_token(seen: Observed) -> Floats:
+    """Tene, How NOT to Measure Latency (2013): from when the request should have left; so LoadGen's Server scenario."""
     _require_stream(seen)
     _require_schedule(seen)
     return _elapsed(seen.columns.first_content_ns, seen.columns.scheduled_ns)
 
 
 def request_latency(seen: Observed) -> Floats:
+    """LoadGen's sample latency; what AIPerf calls request latency and others end-to-end latency."""
     return _elapsed(seen.columns.last_content_ns, seen.columns.send_start_ns)
 
 
 def scheduled_request_latency(seen: Observed) -> Floats:
+    """As `scheduled_time_to_first_token`; wrk2 made it common."""
     _require_schedule(seen)
     return _elapsed(seen.columns.last_content_ns, seen.columns.scheduled_ns)
 
 
 def time_per_output_token(seen: Observed) -> Floats:
+    """MLPerf Inference rules (TPOT), with the tokens of the first event in place of one first token."""
     _require_stream(seen)
     duration = _elapsed(seen.columns.last_content_ns, seen.columns.first_content_ns)
     lengths = seen.lengths
@@ -153,35 +159,43 @@ def time_per_output_token(seen: Observed) -> Floats:
 
 
 def output_token_throughput_per_user(seen: Observed) -> Floats:
+    """AIPerf's output token throughput per user."""
     nanoseconds = time_per_output_token(seen)
     return _ratio(np.full(nanoseconds.size, 1e9), nanoseconds)
 
 
 def server_inference_time(seen: Observed) -> Floats:
+    """As the server reports it: `inference_time_s` of video APIs."""
     return _present(seen.columns.server_time_ns)
 
 
 def input_tokens(seen: Observed) -> Floats:
+    """Counted by us."""
     return _present(seen.lengths.input)
 
 
 def output_tokens(seen: Observed) -> Floats:
+    """Counted by us."""
     return _present(seen.lengths.output)
 
 
 def server_input_tokens(seen: Observed) -> Floats:
+    """OpenAI API: `usage.prompt_tokens`."""
     return _present(seen.columns.server_input_tokens)
 
 
 def server_output_tokens(seen: Observed) -> Floats:
+    """OpenAI API: `usage.completion_tokens`."""
     return _present(seen.columns.server_output_tokens)
 
 
 def server_cached_tokens(seen: Observed) -> Floats:
+    """OpenAI API: `usage.prompt_tokens_details.cached_tokens`."""
     return _present(seen.columns.server_cached_tokens)
 
 
 def token_count_difference(seen: Observed) -> Floats:
+    """Ours: what two counts of one output differ by."""
     return np.abs(output_tokens(seen) - server_output_tokens(seen))
 
 
@@ -208,10 +222,12 @@ PER_REQUEST: dict[str, Callable[[Observed], Floats]] = {
 
 
 def connect_time(seen: Observed) -> Floats:
+    """Of TCP and, where there is one, the TLS handshake."""
     return _present(seen.columns.connect_ns)
 
 
 def schedule_lateness(seen: Observed) -> Floats:
+    """Ours: what the client itself was late by."""
     if seen.load.pattern == "burst":
         raise NotDefined("a burst wants everything at once: waiting for a connection is not lateness")
     _require_schedule(seen)
@@ -225,6 +241,7 @@ PER_ISSUE: dict[str, Callable[[Observed], Floats]] = {
 
 
 def token_count_difference_share(seen: Observed) -> float:
+    """Ours: over successes that have both counts."""
     _require_success(seen)
     differences = token_count_difference(seen)[seen.succeeded]
     compared = differences[~np.isnan(differences)]
@@ -234,6 +251,7 @@ def token_count_difference_share(seen: Observed) -> float:
 
 
 def output_tokens_requested_share(seen: Observed) -> float:
+    """Ours: 1 where every success was as long as it was asked to be."""
     asked = seen.asked_output_tokens
     if asked is None:
         raise NotDefined("requests ask for no number of output tokens")
@@ -249,10 +267,12 @@ def _require_success(seen: Observed) -> None:
 
 
 def request_throughput(seen: Observed) -> float:
+    """As vLLM's, SGLang's and GuideLLM's benchmarks: successes over the whole duration."""
     return int(seen.succeeded.sum()) / seen.whole.seconds
 
 
 def steady_request_throughput(seen: Observed) -> float:
+    """The same within the window of `measure.steady_state_of`: free of ramp and tail."""
     return succeeded_within(seen, seen.steady_state) / seen.steady_state.seconds
 
 
@@ -263,16 +283,19 @@ def succeeded_within(seen: Observed, window: Window) -> int:
 
 
 def output_token_throughput(seen: Observed) -> float:
+    """As vLLM's, SGLang's and GuideLLM's benchmarks."""
     return int(seen.lengths.output[seen.succeeded].sum()) / seen.whole.seconds
 
 
 def steady_output_token_throughput(seen: Observed) -> float:
+    """The same within the window, each token placed by its event's stamp (`columns.share_within`)."""
     window = seen.steady_state
     tokens = seen.lengths.output[seen.succeeded] @ seen.columns.steady_share[seen.succeeded]
     return float(tokens / window.seconds)
 
 
 def total_token_throughput(seen: Observed) -> float:
+    """As vLLM's and SGLang's benchmarks: input and output together."""
     tokens_in = seen.lengths.input[seen.succeeded]
     if (tokens_in == ABSENT).any():
         raise NotDefined("input tokens were not counted for every succeeded request")
@@ -280,6 +303,7 @@ def total_token_throughput(seen: Observed) -> float:
 
 
 def server_scenario_throughput(seen: Observed) -> float:
+    """LoadGen `results.cc`: "Completed samples per second" of the Server scenario."""
     if seen.load.pattern not in OPEN_LOOP:
         raise NotDefined("the load is not open loop, as MLPerf's Server scenario is")
     _require_success(seen)
@@ -292,20 +316,24 @@ def server_scenario_throughput(seen: Observed) -> float:
 
 
 def goodput(seen: Observed) -> float:
+    """Zhong et al., DistServe (OSDI 2024): requests per second that meet every limit."""
     return int(seen.good.sum()) / seen.whole.seconds
 
 
 def good_request_fraction(seen: Observed) -> float:
+    """DistServe's SLO attainment, of all that was attempted."""
     if not len(seen.columns):
         raise NotDefined("no request was issued")
     return int(seen.good.sum()) / len(seen.columns)
 
 
 def failed_requests(seen: Observed) -> float:
+    """Counted; types are `records.ERROR_TYPES`."""
     return int(seen.columns.failed.sum())
 
 
 def error_rate(seen: Observed) -> float:
+    """Failed of those that ended: interrupted requests neither failed nor succeeded."""
     failed = int(seen.columns.failed.sum())
     ended = failed + int(seen.succeeded.sum())
     if not ended:
@@ -314,23 +342,31 @@ def error_rate(seen: Observed) -> float:
 
 
 def resent_requests(seen: Observed) -> float:
+    """Counted: the one exception from sending nothing twice (`records.RequestRecord.resent`)."""
     return int(seen.columns.resent.sum())
 
 
 def empty_outputs(seen: Observed) -> float:
+    """Counted: successes by their status that delivered nothing."""
     return int((seen.succeeded & seen.columns.empty).sum())
 
 
 def video_throughput(seen: Observed) -> float:
+    """As `request_throughput`, for APIs that deliver videos."""
     if seen.video_seconds is None:
         raise NotDefined("the API delivers no videos")
     return request_throughput(seen)
 
 
 def video_seconds_throughput(seen: Observed) -> float:
-    if seen.video_seconds is None:
+    """The same, weighed by how long each video was asked to be."""
+    asked = seen.video_seconds
+    if asked is None:
         raise NotDefined("the API delivers no videos")
-    return request_throughput(seen) * seen.video_seconds
+    if isinstance(asked, float):
+        return request_throughput(seen) * asked
+    samples = seen.columns.sample_index[seen.succeeded]
+    return float(sum(asked[sample] for sample in samples.tolist())) / seen.whole.seconds
 
 
 SCALARS: dict[str, Callable[[Observed], float]] = {

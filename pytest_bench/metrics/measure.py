@@ -63,7 +63,7 @@ def measure(
     slo: tuple[Bound, ...] = (),
     bounds: tuple[Bound, ...] = (),
     asked_output_tokens: int | Mapping[int, int] | None = None,
-    video_seconds: float | None = None,
+    video_seconds: float | Mapping[int, float] | None = None,
     labels: tuple[str, ...] = (),
 ) -> Measurement:
     """Compute every metric of `definitions` for one phase; what is not defined is null and says why.

@@ -43,8 +43,8 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
     if share.shared and deployment.plan.cache_reset is not None:
         for target in deployment.targets:
             reset_cache(target.url, deployment.plan.cache_reset, headers=deployment.headers)
-    phases = list(_phases(point, share))
-    with live_lane(bench, deployment.plan, bench.folder(point) / "phases" / MEASURED) as lane:
+    phases = list(phases_of(point, share))
+    with live_lane(bench, point, deployment.plan, bench.folder(point) / "phases" / MEASURED) as lane:
         results = drive(bench, point, deployment, phases)
         live = None if lane is None else lane.finish()
     measured = results[-1]
@@ -112,7 +112,8 @@ def share_of(plan: Plan, point: Point, rows: int) -> Share:
     return share_out(same, rows)[point.id]
 
 
-def _phases(point: Point, share: Share) -> Iterator[DeclaredPhase]:
+def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
+    """What a performance point drives: its warm-up, where it has one, and what is measured."""
     if point.load is None:
         return
     order = point.samples or SampleOrder(count=0)

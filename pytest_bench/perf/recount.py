@@ -1,30 +1,37 @@
 """Token metrics again, from the logs alone: with another tokenizer, or because counting failed.
 
 Evidence is never touched: what is found goes into a folder of its own, `recounts/`, beside the points of the
-session, and the old summary stays where it is.
+session, and the old summary stays where it is. Inputs are counted from the dataset, which must be as it was; made-up
+prompts are made again, with the tokenizer that they were made with.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import msgspec
 
 from pytest_bench import clock
-from pytest_bench.errors import EvidenceError
+from pytest_bench.errors import EvidenceError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_json
 from pytest_bench.perf.point import MEASURED, assess
+from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
 from pytest_bench.running import summary as summaries
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
 from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.plan_file import read_plan
+from pytest_bench.suite.problems import did_you_mean, one_of
 from pytest_bench.tokens.counts import COUNTS_LOG
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.wire import BackendChoice
+from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 RECOUNTS = "recounts"
 
@@ -44,40 +51,105 @@ def recount(
     *,
     tokenizer: str | None = None,
     backend: BackendChoice | None = None,
-    wanted: Callable[[Point], bool] = lambda _: True,
+    points: Collection[str] = (),
 ) -> Iterator[Recounted]:
     """Count and measure every performance point of a session again, one after the other.
 
-    `tokenizer` and `backend` stand in for those of the suites. Raises `EvidenceError` where the results do not
-    hold what is needed (a damaged log, texts that were not kept, a dataset that has changed since) and
-    `TokensError` where the tokenizer cannot be loaded.
+    `tokenizer` and `backend` stand in for those of the suites; with `points` only these, by id. Raises
+    `UsageError` for one that there is none of, `EvidenceError` where the results do not hold what is needed (a
+    damaged log, texts that were not kept, a dataset that has changed since) and `TokensError` where the tokenizer
+    cannot be loaded.
     """
-    plan, nonce = _plan_of(results)
-    plan = _with_tokenizer(plan, tokenizer, backend)
+    file = read_plan(results)
+    measured = [point for point in file.plan.points if _is_measured(results, point)]
+    _check_points(results, points, [point.id for point in measured])
+    plan = _with_tokenizer(file.plan, tokenizer, backend)
     home = results / RECOUNTS / f"{clock.utc_now().replace(':', '')}-{secrets.token_hex(3)}"
     with TokenizerPool() as pool:
-        bench = Bench(
-            plan=plan,
-            nonce=nonce,
+        original = Bench(
+            plan=file.plan,
+            nonce=file.nonce,
             results=results,
             tokenizer_pool=pool,
             on_progress=lambda *_: None,
             rerun=lambda point: f"pytest-bench recount {results} --point {point.id}",
         )
-        for point in plan.points:
-            if point.kind == "perf" and wanted(point) and (bench.folder(point) / summaries.NAME).is_file():
-                yield _recount_point(bench, point, home / point.id)
+        bench = dataclasses.replace(original, plan=plan)  # datasets, once loaded, are those of both
+        for point in measured:
+            if not points or point.id in points:
+                with TemporaryDirectory(prefix=".recount-", dir=results) as made:
+                    with makes_sense(bench.folder(point)):
+                        original.dataset(point.suite, str(point.dataset))
+                        before = _before(original, point)
+                        after = _recount_point(bench, point, before, Path(made))
+                    folder = home / point.id
+                    folder.mkdir(parents=True)
+                    for path in Path(made).iterdir():
+                        path.rename(folder / path.name)
+                yield Recounted(point=point, before=before, after=after, folder=folder)
 
 
-def _recount_point(bench: Bench, point: Point, folder: Path) -> Recounted:
+def _is_measured(results: Path, point: Point) -> bool:
+    """Whether the point has all its requests behind it, be it that its session ended before they were counted."""
+    folder = results / "points" / point.id
+    return point.kind == "perf" and ((folder / summaries.NAME).is_file() or _was_driven(folder))
+
+
+def _was_driven(folder: Path) -> bool:
+    path = folder / "phases" / MEASURED / "phase.json"
+    return path.is_file() and _read_phase(path).complete
+
+
+def _read_phase(path: Path) -> PhaseResult:
+    try:
+        account = msgspec.convert(read_json(path), PhaseFile)
+    except msgspec.ValidationError as error:
+        raise EvidenceError(f"{path}: is no account of a phase: {error}") from error
+    fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
+    return PhaseResult(folder=str(path.parent), **fields)
+
+
+def _before(bench: Bench, point: Point) -> Summary:
+    """The point's summary; one that holds what is known, where its session ended before it was written."""
+    folder = bench.folder(point)
+    if (folder / summaries.NAME).is_file():
+        return read_summary(folder)
+    phases = [_read_phase(path) for path in folder.glob("phases/*/phase.json")]
+    phases.sort(key=lambda phase: phase.start_ns)
+    reason = Reason("interrupted", "the session ended before this point was judged")
+    return Summary(
+        point=point.id,
+        point_digest=bench.plan.point_digest(point),
+        nonce=bench.nonce,
+        judgement=Judgement(outcome=Outcome.ERROR, reasons=(reason,)),
+        measurement=None,
+        phases=tuple(
+            msgspec.structs.replace(phase, folder=str(Path(phase.folder).relative_to(folder)))
+            for phase in phases
+        ),
+        dataset=None,
+    )
+
+
+def _check_points(results: Path, wanted: Collection[str], known: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in known:
+            raise UsageError(
+                f"{results}: measured no performance point {name!r}; expected one of {one_of(known)}"
+                f"{did_you_mean(name, known)}"
+                if known
+                else f"{results}: measured no performance point at all"
+            )
+
+
+def _recount_point(bench: Bench, point: Point, before: Summary, folder: Path) -> Summary:
+    """The point's summary after counting again, which is written into `folder` with the counts."""
     evidence = bench.folder(point)
-    before = read_summary(evidence)
     phases = [msgspec.structs.replace(phase, folder=str(evidence / phase.folder)) for phase in before.phases]
     measured = next((phase for phase in phases if phase.label == MEASURED), None)
     if measured is None:
         raise EvidenceError(f"{evidence}: has no phase {MEASURED!r} to count again")
     _check_dataset(bench, point, before)
-    folder.mkdir(parents=True)
     counted = count_phase(
         bench, point, bench.plan.deployments[point.suite], measured, output=folder / COUNTS_LOG
     )
@@ -90,16 +162,7 @@ def _recount_point(bench: Bench, point: Point, folder: Path) -> Recounted:
         tokenizer=None if counted.evidence is None else dict(counted.evidence),
     )
     write_json(folder / summaries.NAME, after)
-    return Recounted(point=point, before=before, after=after, folder=folder)
-
-
-def _plan_of(results: Path) -> tuple[Plan, str]:
-    path = results / "plan.json"
-    raw = read_json(path)
-    try:
-        return msgspec.convert(raw["plan"], Plan), str(raw["nonce"])
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise EvidenceError(f"{path}: is no plan of a session: {error}") from error
+    return after
 
 
 def _with_tokenizer(plan: Plan, tokenizer: str | None, backend: BackendChoice | None) -> Plan:

@@ -9,18 +9,20 @@ import msgspec
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.perf.point import MEASURED, assess, labels_of, share_of
+from pytest_bench.perf.point import MEASURED, assess, labels_of, phases_of, share_of
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.counting import read_counted
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
+from pytest_bench.running.phases import samples_sent
 from pytest_bench.running.samples import request_count
 from pytest_bench.running.summary import Summary
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
+from pytest_bench.workload import SampleOrder
 
-_FROM_ROWS = "output_tokens_requested_share"
-"""The one metric that may depend on what single rows of the dataset ask for, which evidence does not hold."""
+_FROM_ROWS = frozenset({"output_tokens_requested_share", "video_seconds_throughput"})
+"""Metrics that may depend on what single rows of the dataset ask for, which evidence does not hold."""
 
 
 def remeasure(
@@ -38,7 +40,7 @@ def remeasure(
     deployment = plan.deployments[point.suite]
     counted = read_counted(Path(phases[-1].folder))
     bare = msgspec.structs.replace(
-        point, bounds=tuple(bound for bound in point.bounds if bound.metric != _FROM_ROWS)
+        point, bounds=tuple(bound for bound in point.bounds if bound.metric not in _FROM_ROWS)
     )
     measurement, judgement = assess(deployment, bare, phases, counted, (), scratch=scratch)
     share = share_of(plan, point, summary.dataset.rows)
@@ -51,9 +53,15 @@ def remeasure(
     return measurement, with_errors(judgement, (), list(labels))
 
 
+def orders_of(plan: Plan, point: Point, rows: int) -> dict[str, SampleOrder]:
+    """Which sample each request of a phase takes, by the phase's label; the point's dataset has `rows` rows."""
+    share = share_of(plan, point, rows)
+    return {phase.label: samples_sent(phase, rows) for phase in phases_of(point, share)}
+
+
 def from_rows(metric: str) -> bool:
     """Whether a metric cannot be measured again without the dataset."""
-    return metric == _FROM_ROWS
+    return metric in _FROM_ROWS
 
 
 def shortfalls(point: Point, phase: PhaseResult) -> Iterator[str]:

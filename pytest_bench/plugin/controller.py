@@ -5,15 +5,19 @@ Pure decisions are the ledger's. Here are the edges: reports in, missing points 
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from pytest_bench import clock
+from pytest_bench.files import file_digest
 from pytest_bench.plugin import junit
-from pytest_bench.plugin.folder import VERDICT, versions
+from pytest_bench.plugin.folder import ENVIRONMENT, VERDICT, release_space, versions
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.markers import JUDGES
 from pytest_bench.plugin.options import simulator_asked_for
@@ -21,6 +25,7 @@ from pytest_bench.plugin.reports import REPORT_KEY, PointReport
 from pytest_bench.plugin.selection import nearest_names
 from pytest_bench.plugin.session import Session
 from pytest_bench.plugin.terminal import write_summary
+from pytest_bench.suite import plan_file
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.events import (
     Event,
@@ -36,9 +41,11 @@ from pytest_bench.verdict.events import (
 )
 from pytest_bench.verdict.evidence import check_evidence
 from pytest_bench.verdict.ledger import settle
-from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.verdict.outcome import Outcome, Reason
 from pytest_bench.verdict.record import SessionRecord, write_record
 from pytest_bench.verdict.verdict import PointVerdict, Verdict, exit_status, write_verdict
+
+_MISSING = "missing::"
 
 
 class Controller:
@@ -50,7 +57,10 @@ class Controller:
         self._events: list[Event] = []
         self._leases: list[Lease] = []
         self._interrupted = False
+        self._at_maxfail = False
+        """xdist has ended at -x or --maxfail, as an interrupt: pytest itself would say that tests failed."""
         self._verdict: Verdict | None = None
+        self._files = {name: file_digest(session.results / name) for name in (plan_file.NAME, ENVIRONMENT)}
 
     # Reports in
 
@@ -84,9 +94,24 @@ class Controller:
         if report.when == "teardown":
             self._leases += said.leases
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            why = report.longreprtext.strip().rpartition("\n")[2].removeprefix("E").strip()
+            sentence = f"{report.nodeid or 'something'} could not be collected: {why[:300]}"
+            self._events.append(Fault(code="collection-error", sentence=sentence))
+
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        # pytest.exit() comes here too; it is no interrupt, and its own exit status is heard.
-        self._interrupted = self._interrupted or excinfo.errisinstance(KeyboardInterrupt)
+        """Tell interrupts from other ways to end early, all of which pytest and xdist report here."""
+        if isinstance(excinfo.value, pytest.Session.Interrupted):
+            if not any(
+                isinstance(event, Fault) and event.code == "collection-error" for event in self._events
+            ):
+                sentence = f"pytest stopped before its end: {excinfo.value}"
+                self._events.append(Fault(code="stopped", sentence=sentence))
+        elif str(excinfo.value).startswith("stopping after "):
+            self._at_maxfail = True
+        elif isinstance(excinfo.value, KeyboardInterrupt):  # pytest.exit() is none: its exit status is heard
+            self._interrupted = True
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         said = " ".join(excinfo.exconly(tryshort=True).split())
@@ -102,20 +127,47 @@ class Controller:
         own = self._config.pluginmanager.get_plugin("inference-bench-items")
         if isinstance(own, Items):
             self._events += own.events
-        record = self._record(int(exitstatus))
-        verdict = self._settle(record)
-        self._verdict = verdict
+        record = self._record(1 if self._at_maxfail else int(exitstatus))
+        self._verdict = verdict = self._written(record, self._settle(record))
         self._show_missing(verdict)
         session.exitstatus = exit_status(verdict) or int(exitstatus)
+        path = junit.path_of(self._config)
         try:
-            write_record(self._session.results, record)
-            write_verdict(self._session.results / VERDICT, verdict)
-        except OSError:
-            session.exitstatus = session.exitstatus or 1
-            raise
-        finally:
             yield
-        junit.rewrite(junit.path_of(self._config), verdict, self._session)
+            junit.rewrite(path, verdict, self._session)
+        except OSError as error:
+            unwritten = _unwritten(error, path)
+            session.exitstatus = int(session.exitstatus) or 1
+            self._rewritten(verdict, unwritten)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)  # what little of it is there may hold the space for this
+                junit.write_red(path, [point.id for point in verdict.points], unwritten.sentence)
+            print(unwritten.sentence, file=sys.stderr)
+
+    def _written(self, record: SessionRecord, verdict: Verdict) -> Verdict:
+        """Leave the ledger and the verdict; where that fails, a verdict that says so."""
+        results = self._session.results
+        try:
+            release_space(results)
+            digest = write_record(results, record)
+            verdict = msgspec.structs.replace(verdict, ledger_digest=digest)
+            write_verdict(results / VERDICT, verdict)
+        except OSError as error:
+            return self._rewritten(verdict, _unwritten(error, results))
+        return verdict
+
+    def _rewritten(self, verdict: Verdict, fault: Reason) -> Verdict:
+        """The verdict with one more fault, on disk where that is possible: if not, a red one is there."""
+        verdict = msgspec.structs.replace(verdict, status="error", faults=(*verdict.faults, fault))
+        with contextlib.suppress(OSError):
+            write_verdict(self._session.results / VERDICT, verdict)
+        return verdict
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Count missing points as such. The table shows them, and below it stands why: no need to repeat it."""
+        if not report.nodeid.startswith(_MISSING):
+            return None
+        return "missing" if report.failed else "", "", ""
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._verdict is not None:
@@ -139,6 +191,7 @@ class Controller:
                 invocation=session.invocation,
                 started=session.started,
                 finished=clock.utc_now(),
+                files=self._files,
             ),
         )
 
@@ -173,6 +226,7 @@ class Controller:
     def _show_missing(self, verdict: Verdict) -> None:
         """Give points that nothing reported a failing case, in terminal, counters and JUnit alike."""
         reported = {event.point for event in self._events if isinstance(event, (Report, WorkerCrashed))}
+        self._config.option.maxfail = 0  # what never ran is no failure to stop after
         for point in verdict.points:
             if point.outcome is not Outcome.PASS and point.id not in reported:
                 for when in ("setup", "teardown"):
@@ -181,9 +235,9 @@ class Controller:
 
 def _missing_report(point: PointVerdict, when: str) -> pytest.TestReport:
     failed = when == "setup"
-    text = "\n".join([f"{point.id}: {point.outcome}", *(f"  {reason.sentence}" for reason in point.reasons)])
+    text = "\n".join([f"{point.outcome}:", *(f"  {reason.sentence}" for reason in point.reasons)])
     return pytest.TestReport(
-        nodeid=f"missing::{point.id}",
+        nodeid=f"{_MISSING}{point.id}",
         location=("missing", None, point.id),
         keywords={},
         outcome="failed" if failed else "passed",
@@ -191,6 +245,10 @@ def _missing_report(point: PointVerdict, when: str) -> pytest.TestReport:
         when="setup" if failed else "teardown",
         user_properties=[(JUDGES, point.id)],
     )
+
+
+def _unwritten(error: OSError, where: Path) -> Reason:
+    return Reason("unwritten", f"{error.filename or where}: cannot be written: {error.strerror or error}")
 
 
 def _first_line(report: pytest.TestReport) -> str:

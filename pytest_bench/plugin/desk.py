@@ -16,7 +16,7 @@ import pytest
 
 from pytest_bench.audits import registry
 from pytest_bench.audits.point import run_audit
-from pytest_bench.errors import UsageError
+from pytest_bench.errors import BenchError, EvidenceError, UsageError
 from pytest_bench.leases import Lease as HeldLease
 from pytest_bench.leases import Scope, acquire_all
 from pytest_bench.perf import run_perf
@@ -81,10 +81,14 @@ class Desk:
                 raise UsageError(f"{item.nodeid} calls run_load() twice: a point is measured once")
             started = True
             with self._hold(item, point.id, deployment.urls):
+                self._progress.begins(point)
                 try:
                     measured = self._runners[point.kind](bench, point, deployment)
+                except OSError as error:
+                    raise _told(error) from error
                 finally:
                     self._progress.clear()
+            self._progress.ends(point, measured.outcome)
             reports.note_judgement(item, measured.summary.judgement)
             return measured
 
@@ -103,11 +107,16 @@ class Desk:
         held: tuple[HeldLease, ...] = ()
         try:
             with acquire_all(
-                wanted, nonce=self._session.nonce, point=point, on_wait=self._progress.say
+                wanted, nonce=self._session.nonce, point=point, on_wait=self._tell_of_others
             ) as held:
                 yield
         finally:
             reports.note_leases(item, [self._record(point, lease) for lease in held])
+
+    def _tell_of_others(self, sentence: str) -> None:
+        """Say what we wait for, unless it is our own session: that its points take turns is no news."""
+        if self._session.nonce not in sentence:
+            self._progress.say(sentence)
 
     def _record(self, point: str, lease: HeldLease) -> Lease:
         return Lease(
@@ -119,3 +128,13 @@ class Desk:
             start_ns=lease.start_ns,
             end_ns=lease.end_ns,
         )
+
+
+def _told(error: OSError) -> BenchError:
+    """What kept a point from being measured: what failed first, where more failed on the way out."""
+    before = error.__context__
+    while before is not None:
+        if isinstance(before, BenchError):
+            return before
+        before = before.__context__
+    return EvidenceError(f"it could not be measured: {error}")

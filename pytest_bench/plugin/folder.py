@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from pytest_bench import host
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import write_json
 from pytest_bench.plugin import junit
+from pytest_bench.suite.plan_file import write_plan
 from pytest_bench.verdict.outcome import Reason
 from pytest_bench.verdict.verdict import born_red, read_verdict, refusal, write_verdict
 
@@ -21,10 +23,14 @@ if TYPE_CHECKING:
     from pytest_bench.plugin.session import Session
 
 VERDICT = "verdict.json"
-PLAN = "plan.json"
 ENVIRONMENT = "environment.json"
 JUNIT = "junit.xml"
 LATEST = "latest"
+
+_RESERVE = ".reserve"
+_RESERVED_BYTES = 256 << 10
+_RESERVED_BYTES_A_POINT = 32 << 10
+"""Ample for a ledger, a verdict, and pytest's JUnit file beside ours."""
 
 
 def path_of(config: pytest.Config, nonce: str) -> Path:
@@ -49,7 +55,6 @@ def claim(config: pytest.Config, session: Session) -> None:
     Raises `UsageError` for a used folder, and for one that cannot be written.
     """
     results = session.results
-    plan_digest = session.plan.digest()
     names = tuple(point.id for point in session.plan.points)
     try:
         if results.exists() and (not results.is_dir() or any(results.iterdir())):
@@ -58,14 +63,14 @@ def claim(config: pytest.Config, session: Session) -> None:
                 "(a verdict in there was kept under another name, and a red one took its place)"
             )
         results.mkdir(parents=True, exist_ok=True)
-        write_json(results / PLAN, {"digest": plan_digest, "nonce": session.nonce, "plan": session.plan})
+        write_plan(results, session.plan, session.nonce)
         expectation = session.expectation
         write_verdict(
             results / VERDICT,
             born_red(
                 nonce=session.nonce,
                 point_ids=names,
-                plan_digest=plan_digest,
+                plan_digest=session.plan.digest(),
                 expectation_digest=expectation.digest if expectation else None,
                 complete_required=config.option.complete,
                 versions=versions(),
@@ -73,12 +78,14 @@ def claim(config: pytest.Config, session: Session) -> None:
                 started=session.started,
             ),
         )
-        write_json(results / ENVIRONMENT, host.describe(config.invocation_params.dir))
+        write_json(results / ENVIRONMENT, host.environment(config.invocation_params.dir, session.nonce))
         if config.option.xmlpath is None:
             config.option.xmlpath = str(results / JUNIT)
+        _reserve_space(results, _RESERVED_BYTES + _RESERVED_BYTES_A_POINT * len(names))
     except OSError as error:
         raise UsageError(
-            f"--results: {error.filename or results}: {error.strerror}; name a folder that can be written"
+            f"--results: {error.filename or results}: {error.strerror}; name a folder that can be written, "
+            "with room for a verdict"
         ) from error
     try:
         path = junit.path_of(config)
@@ -88,6 +95,21 @@ def claim(config: pytest.Config, session: Session) -> None:
             _point_latest(results)
     except OSError as error:
         raise UsageError(f"--junitxml: {error.filename}: {error.strerror}; name another file") from error
+
+
+def _reserve_space(results: Path, size_bytes: int) -> None:
+    """Keep room for the verdict: should evidence fill the disk, there is still some to say so."""
+    try:
+        with (results / _RESERVE).open("xb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, size_bytes)
+    except OSError:
+        release_space(results)
+        raise
+
+
+def release_space(results: Path) -> None:
+    """Free what was kept for the verdict, which is about to be written."""
+    (results / _RESERVE).unlink(missing_ok=True)
 
 
 def leave_red(config: pytest.Config, nonce: str, why: str) -> None:
@@ -102,7 +124,7 @@ def leave_red(config: pytest.Config, nonce: str, why: str) -> None:
         invocation=tuple(map(str, config.invocation_params.args)),
     )
     with contextlib.suppress(OSError):
-        if config.option.xmlpath is not None:
+        if getattr(config.option, "xmlpath", None) is not None:  # pytest's JUnit plugin may be off
             junit.write_red(junit.path_of(config), (), why)
     with contextlib.suppress(OSError):
         results = path_of(config, nonce)
@@ -126,6 +148,8 @@ def _set_aside(results: Path, nonce: str) -> None:
         old = read_verdict(results / VERDICT).nonce
     except EvidenceError:
         old = f"unreadable-{nonce}"
+    if old == nonce:  # this call's own: it was refused after it had begun to write
+        return
     (results / VERDICT).rename(results / f"verdict.{old}.json")
     if (results / JUNIT).exists():
         (results / JUNIT).rename(results / f"junit.{old}.xml")

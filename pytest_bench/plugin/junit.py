@@ -8,39 +8,22 @@ atomically. Cases of other tests stay as they are.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_bench.errors import BenchError
 from pytest_bench.files import write_atomic
 from pytest_bench.plugin.markers import JUDGES, READS
-from pytest_bench.running.summary import read_summary
+from pytest_bench.running.junit_case import ELEMENT, class_name, clean, properties, session_properties
 from pytest_bench.suite.plan import Point
-from pytest_bench.verdict.judge import show
-from pytest_bench.verdict.outcome import Outcome, Reason
+from pytest_bench.verdict.outcome import Reason
 from pytest_bench.verdict.verdict import PointVerdict, Verdict
 
 if TYPE_CHECKING:
     from pytest_bench.plugin.session import Session
-
-HEADLINES = (
-    "request_throughput",
-    "output_token_throughput",
-    "time_to_first_token.p50",
-    "time_to_first_token.p99",
-    "time_per_output_token.p50",
-    "request_latency.p99",
-    "goodput",
-    "failed_requests",
-)
-"""Metrics that every point's case carries as properties, where they are known."""
-
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def path_of(config: pytest.Config) -> Path:
@@ -53,7 +36,7 @@ def write_red(path: Path, point_ids: Iterable[str], why: str) -> None:
     """A file that says that nothing was reported: what is left when a session dies, or is refused."""
     suite = ET.Element("testsuite", name="inference-bench")
     for name in point_ids:
-        case = ET.SubElement(suite, "testcase", classname=_class_name(name), name=name, time="0")
+        case = ET.SubElement(suite, "testcase", classname=class_name(name), name=name, time="0")
         _add_outcome(case, "error", [Reason("unreported", f"{name}: nothing was reported: {why}")])
     case = ET.SubElement(suite, "testcase", classname="session", name="integrity", time="0")
     _add_outcome(case, "error", [Reason("unreported", why)])
@@ -77,6 +60,7 @@ class LeftRed:
 def rewrite(path: Path, verdict: Verdict, session: Session) -> None:
     """Make pytest's finished file agree with the verdict."""
     suite = _written_by_pytest(path)
+    _tell_of_the_session(suite, verdict)
     cases = _cases_of_points(suite, [point.id for point in session.plan.points])
     for point in verdict.points:
         case = cases.get(point.id)
@@ -87,6 +71,15 @@ def rewrite(path: Path, verdict: Verdict, session: Session) -> None:
         case = ET.SubElement(suite, "testcase", classname="session", name="integrity", time="0")
         _add_outcome(case, "error", verdict.faults)
     _write(path, suite)
+
+
+def _tell_of_the_session(suite: ET.Element, verdict: Verdict) -> None:
+    shown = suite.find("properties")
+    if shown is None:
+        shown = ET.Element("properties")
+        suite.insert(0, shown)
+    for name, value in session_properties(verdict):
+        ET.SubElement(shown, "property", name=name, value=clean(value))
 
 
 def _written_by_pytest(path: Path) -> ET.Element:
@@ -127,44 +120,14 @@ def _put_right(case: ET.Element, point: PointVerdict, session: Session) -> None:
     for child in list(case):
         if child.tag in {"failure", "error", "skipped", "properties"}:
             case.remove(child)
-    case.set("classname", _class_name(point.id))
+    case.set("classname", class_name(point.id))
     case.set("name", point.id)
-    properties = ET.Element("properties")
-    for name, value in _properties(point, session):
-        ET.SubElement(properties, "property", name=name, value=_clean(value))
-    case.insert(0, properties)
-    match point.outcome:
-        case Outcome.PASS:
-            return
-        case Outcome.FAIL | Outcome.INCONCLUSIVE:
-            _add_outcome(case, "failure", point.reasons, _footer(point, session))
-        case Outcome.ERROR | Outcome.MISSING:
-            _add_outcome(case, "error", point.reasons, _footer(point, session))
-
-
-def _properties(point: PointVerdict, session: Session) -> Iterator[tuple[str, str]]:
-    yield "point", point.id
-    yield "outcome", point.outcome
-    yield "declared_at", point.origin
-    if point.labels:
-        yield "labels", " ".join(point.labels)
-    if point.evidence:
-        yield "evidence", point.evidence
-    if point.evidence_digest:
-        yield "evidence_sha256", point.evidence_digest
-    for judged in point.bounds:
-        yield f"bound {judged.bound.metric}", f"{judged.state}: {judged.sentence}"
-    try:
-        measurement = read_summary(session.point_folder(point.id)).measurement
-    except BenchError:
-        return
-    if measurement is None:
-        return
-    for name in HEADLINES:
-        if name.partition(".")[0] in measurement.metrics:
-            value = measurement.value(name)
-            if value is not None:
-                yield name, show(value, measurement.unit(name))
+    shown = ET.Element("properties")
+    for name, value in properties(point, session.point_folder(point.id)):
+        ET.SubElement(shown, "property", name=name, value=clean(value))
+    case.insert(0, shown)
+    if (tag := ELEMENT[point.outcome]) is not None:
+        _add_outcome(case, tag, point.reasons, _footer(point, session))
 
 
 def _footer(point: PointVerdict, session: Session) -> list[str]:
@@ -178,13 +141,8 @@ def _footer(point: PointVerdict, session: Session) -> list[str]:
 
 def _add_outcome(case: ET.Element, tag: str, reasons: Iterable[Reason], footer: Iterable[str] = ()) -> None:
     sentences = [reason.sentence for reason in reasons]
-    element = ET.SubElement(case, tag, message=_clean(sentences[0] if sentences else tag))
-    element.text = _clean("\n".join([*sentences, *footer]))
-
-
-def _class_name(point_id: str) -> str:
-    suite, kind, *_ = [*point_id.split("/"), "", ""]
-    return f"{suite}.{kind}" if kind else suite
+    element = ET.SubElement(case, tag, message=clean(sentences[0] if sentences else tag))
+    element.text = clean("\n".join([*sentences, *footer]))
 
 
 def _write(path: Path, suite: ET.Element) -> None:
@@ -198,8 +156,3 @@ def _write(path: Path, suite: ET.Element) -> None:
     write_atomic(
         path, b'<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="utf-8") + b"\n"
     )
-
-
-def _clean(text: str) -> str:
-    """Without characters that XML cannot hold: a model's output never breaks the file."""
-    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from pytest_bench import clock
-from pytest_bench.catalogue import all_apis, vocabulary
+from pytest_bench.catalogue import all_apis, require_possible, vocabulary
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.plugin import folder, refusals
 from pytest_bench.plugin.options import SIMULATOR, is_informational
+from pytest_bench.plugin.selection import likely_selected
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
@@ -45,6 +46,7 @@ def open_session(config: pytest.Config, files: Sequence[Path]) -> Session:
             refusals.refuse_dangerous_calls(config)
             refusals.refuse_shadows(config, session)
             refusals.refuse_missing_endpoints(config, session)
+            require_possible(session.plan, likely_selected(config, session.plan.points))
             refusals.refuse_bad_datasets(config, session, words.apis)
             folder.claim(config, session)
     except (BenchError, pytest.UsageError) as error:

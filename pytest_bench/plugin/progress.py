@@ -1,4 +1,8 @@
-"""Progress while a point runs: one line that is rewritten on a terminal, one every 30 s in a log."""
+"""Progress while a point runs: one line that is rewritten on a terminal, one every 30 s in a log.
+
+Under xdist nothing of pytest's shows what a worker is at. A worker therefore sends lines to the controller: where
+a point begins, where each of its phases has ended, what it came to, and every 30 s.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -15,24 +19,47 @@ from pytest_bench.running.samples import request_count
 from pytest_bench.suite.plan import Point
 from pytest_bench.workload import PhaseSpec
 
+RELAY_KEY = "inference_bench_progress"
+"""Where `workerinput` holds what takes a worker's lines to the controller's terminal, by `send`."""
+
 _LOG_EVERY_S = 30.0
 _TAKE_BACK = "\r\x1b[2K"
 
 
 class ProgressLine:
-    """Where a session shows how far it is. Silent with -q and in xdist workers.
+    """Where a session shows how far it is. Silent with -q.
 
     On a terminal it is the line below pytest's own, which stays as it is and is gone on with afterwards.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._quiet = config.get_verbosity() < 0 or hasattr(config, "workerinput")
+        self._quiet = config.get_verbosity() < 0
+        self._relay = getattr(config, "workerinput", {}).get(RELAY_KEY)
         self._shown = False
         self._logged_s = time.monotonic()
+        self._phase = ""
+        self._latest = ""
+        """How far the running phase was when it was last heard of; kept only to be sent."""
+
+    def begins(self, point: Point) -> None:
+        """Announce a point, where pytest does not."""
+        self._send(f"{point.id}: begins")
+
+    def ends(self, point: Point, outcome: str) -> None:
+        """Say what a point came to, where pytest does so by a letter, and later."""
+        self._phase_has_ended()
+        self._send(f"{point.id}: {outcome}")
 
     def show(self, point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None) -> None:
         """Show how far `phase` of `point` is; `tokens` is what the live lane has counted, where there is one."""
+        if self._relay is not None:
+            if phase.label != self._phase:
+                self._phase_has_ended()
+            self._phase, self._latest = phase.label, describe(point, phase, progress, tokens)
+            if self._is_time_for_a_line():
+                self._send(self._latest)
+            return
         with self._terminal() as terminal:
             if terminal is None:
                 return
@@ -41,8 +68,7 @@ class ProgressLine:
                 text = describe(point, phase, progress, tokens)[: shutil.get_terminal_size().columns - 1]
                 self._write(f"{_TAKE_BACK if self._shown else chr(10)}{text}")
                 self._shown = True
-            elif time.monotonic() - self._logged_s >= _LOG_EVERY_S:
-                self._logged_s = time.monotonic()
+            elif self._is_time_for_a_line():
                 terminal.write_line(describe(point, phase, progress, tokens))
 
     def say(self, sentence: str) -> None:
@@ -51,6 +77,7 @@ class ProgressLine:
 
     def note(self, sentence: str) -> None:
         """Show what somebody should know before the next point runs."""
+        self._send(sentence)
         self.clear()
         with self._terminal() as terminal:
             if terminal is not None:
@@ -65,6 +92,24 @@ class ProgressLine:
             column = self._config.get_terminal_writer().width_of_current_line % width
             self._write(f"{_TAKE_BACK}\x1b[A\x1b[{column + 1}G")
         self._shown = False
+
+    def _phase_has_ended(self) -> None:
+        if self._latest:
+            self._send(self._latest)
+        self._phase = self._latest = ""
+
+    def _is_time_for_a_line(self) -> bool:
+        now = time.monotonic()
+        if now - self._logged_s < _LOG_EVERY_S:
+            return False
+        self._logged_s = now
+        return True
+
+    def _send(self, line: str) -> None:
+        """Hand a line to the controller, if this is an xdist worker's process and there is one yet."""
+        if self._relay is not None and not self._quiet:
+            with suppress(OSError):
+                self._relay.send(line)
 
     @contextmanager
     def _terminal(self) -> Iterator[pytest.TerminalReporter | None]:

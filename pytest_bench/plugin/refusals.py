@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_bench.datasets.rows import load_dataset
+from pytest_bench.datasets.synthetic import check_declared
 from pytest_bench.errors import DatasetError, UsageError
 from pytest_bench.plugin import shadows
 from pytest_bench.plugin.expressions import compile_expression
 from pytest_bench.plugin.selection import likely_selected
 from pytest_bench.suite.deployments import endpoint_problem
+from pytest_bench.suite.plan import Point
 from pytest_bench.suite.vocabulary import ApiWords
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def refuse_dangerous_calls(config: pytest.Config) -> None:
         or getattr(option, "count", 1) not in (None, 1)
     ):
         _refuse("reruns hide failures: a point is measured once", "leave --reruns and --count out")
+    if not config.pluginmanager.hasplugin("junitxml"):
+        _refuse("-p no:junitxml leaves CI without the file that it reads", "leave it out")
     _refuse_lost_workers(config)
     for name, text, is_marker in (("-k", option.keyword, False), ("-m", option.markexpr, True)):
         try:
@@ -82,27 +86,28 @@ def refuse_missing_endpoints(config: pytest.Config, session: Session) -> None:
 
 
 def refuse_bad_datasets(config: pytest.Config, session: Session, apis: Mapping[str, ApiWords]) -> None:
-    """Raises `DatasetError` for every file with bad rows, or none, that a point that is asked for needs."""
+    """Raises `DatasetError` for every dataset that a point that is asked for needs, and that cannot be had: a
+    file with bad rows, or none; made-up rows that cannot be made."""
     plan = session.plan
-    wanted = {
-        (point.suite, point.dataset, point.kind == "eval")
-        for point in likely_selected(config, plan.points)
-        if point.dataset is not None
-    }
+    wanted: dict[tuple[str, str, bool], Point] = {}
+    for point in likely_selected(config, plan.points):
+        if point.dataset is not None:
+            wanted.setdefault((point.suite, point.dataset, point.kind == "eval"), point)
     complaints: list[str] = []
-    for suite, name, is_eval in sorted(wanted):
-        dataset = plan.datasets[suite][name]
-        if dataset.synthetic is None:
-            api = apis[plan.deployments[suite].api]
-            try:
-                load_dataset(
-                    dataset,
-                    columns=None if is_eval else api.columns,
-                    required=frozenset() if is_eval else api.required,
-                    tokenizer=None,
-                )
-            except DatasetError as error:
-                complaints.append(str(error))
+    for (suite, name, is_eval), point in wanted.items():
+        dataset, deployment = plan.datasets[suite][name], plan.deployments[suite]
+        api = apis[deployment.api]
+        columns = None if is_eval else api.columns
+        required = frozenset[str]() if is_eval else api.required
+        try:
+            if dataset.synthetic is None:
+                load_dataset(dataset, columns=columns, required=required, tokenizer=None)
+            else:
+                in_tokens = deployment.tokens.tokenizer is not None
+                check_declared(name, dataset.synthetic, columns, in_tokens=in_tokens)
+        except DatasetError as error:
+            # A file's complaint names its line; made-up rows have only the point that asks for them.
+            complaints.append(str(error) if dataset.synthetic is None else f"{point.origin}: {error}")
     if complaints:
         raise DatasetError("\n".join(complaints))
 

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_bench.errors import BenchError, NotMet
 from pytest_bench.plugin import items, withholding
+from pytest_bench.plugin.printable import printable
 from pytest_bench.plugin.session import Session
 from pytest_bench.verdict.events import Lease
 from pytest_bench.verdict.judge import Violations
@@ -78,7 +79,7 @@ class Reports:
         raised = call.excinfo.value if call.excinfo is not None else None
         error = raised if isinstance(raised, BenchError) else None
         if error is not None and report.failed:
-            report.longrepr = str(error)
+            report.longrepr = printable(str(error), keep="\n")
         if items.judges(item):
             said = item.stash.setdefault(_REPORT, PointReport(point=point.id))
             if isinstance(error, withholding.PointWithheld):

@@ -12,7 +12,13 @@ import pytest
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.events import Expectation
 
-_OVERRIDES = (
+_KEPT = (
+    "-c",
+    "--config-file",
+    "--rootdir",
+    "-p",
+    "-o",
+    "--override-ini",
     "--endpoint",
     "--served-model",
     "--api-key-env",
@@ -20,6 +26,7 @@ _OVERRIDES = (
     "--load-seed",
     "--duration-scale",
 )
+"""Options that a point depends on, so the command that runs it again gives them too."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,15 +74,18 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def rerun(self, point: Point) -> str:
         """The command that runs this point alone."""
         suites = os.path.relpath(self.suite_folder(point), self.root)
-        return shlex.join(["pytest", suites, "-k", point.id, *self._given_overrides()])
+        alone = sum(point.id in other.id for other in self.plan.points) == 1
+        # -k takes any part of a name; the brackets around a test's parameter make it the whole.
+        name = point.id if alone else f"[{point.id}]"
+        return shlex.join(["pytest", suites, "-k", name, *self._kept_options()])
 
-    def _given_overrides(self) -> list[str]:
+    def _kept_options(self) -> list[str]:
         kept: list[str] = []
         words = iter(self.invocation)
         for word in words:
-            if word in _OVERRIDES:
+            if word in _KEPT:
                 kept += [word, *([value] if (value := next(words, None)) is not None else [])]
-            elif word.partition("=")[0] in _OVERRIDES:
+            elif word.partition("=")[0] in _KEPT:
                 kept.append(word)
         return kept
 

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import pytest
 
 from pytest_bench.errors import BenchError
+from pytest_bench.plugin import junit
 from pytest_bench.plugin.folder import VERDICT
+from pytest_bench.plugin.printable import printable
 from pytest_bench.plugin.session import Session
 from pytest_bench.reports.tables import Row, render, tables
 from pytest_bench.running.summary import Summary, read_summary
@@ -36,7 +38,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, verdict: 
             reporter.write_line(line)
         reporter.write_line("")
     for row in rows:
-        if row.summary is not None and (explanation := row.summary.detail.get("explanation")):
+        explanation = row.summary.detail.get("explanation") if row.summary else None
+        if explanation and row.point.outcome is Outcome.PASS:  # what is red tells why itself
             reporter.write_line(f"{row.point.id}: {printable(str(explanation))}")
     _write_what_is_red(reporter, verdict)
     good = verdict.status == "pass"
@@ -44,15 +47,14 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, verdict: 
     reporter.write(verdict.status, bold=True, green=good, red=not good)
     reporter.write_line(f" - {_SENTENCES[verdict.status]}; {_coverage(verdict)}")
     reporter.write_line(
-        f"evidence: {os.path.relpath(session.results)} ({VERDICT} and junit.xml say the same)"
+        f"evidence: {os.path.relpath(session.results)} ({VERDICT} and {_junit(reporter, session)} say the same)"
     )
 
 
-def printable(text: str) -> str:
-    """`text` without control characters: what a server or a model wrote never steers a terminal."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
+def _junit(reporter: pytest.TerminalReporter, session: Session) -> str:
+    """The JUnit file as a reader of the line finds it: in the results folder, or from where they are."""
+    path = junit.path_of(reporter.config)
+    return path.name if path.parent == session.results else os.path.relpath(path)
 
 
 def _write_what_is_red(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from pytest_bench.errors import BenchError
 from pytest_bench.files import read_json, write_json
 from pytest_bench.suite.plan import Point
+from pytest_bench.verdict.record import WithheldFile
 
 NAME = "withheld.json"
 
@@ -23,15 +24,10 @@ class PointWithheld(BenchError):
     code = "withheld"
 
 
-class _Withheld(msgspec.Struct, frozen=True):
-    audit: str
-    because: str
-
-
 def audit_begins(folder: Path, audit: Point) -> None:
     """Withhold what follows until `audit` has ended. `folder` is the deployment's own in the results."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / NAME, _Withheld(audit.id, "did not come to its end"))
+    write_json(folder / NAME, WithheldFile(audit=audit.id, because="did not come to its end"))
 
 
 def audit_ends(folder: Path, audit: Point, problem: str | None) -> None:
@@ -39,14 +35,14 @@ def audit_ends(folder: Path, audit: Point, problem: str | None) -> None:
     if problem is None:
         (folder / NAME).unlink()
     else:
-        write_json(folder / NAME, _Withheld(audit.id, f"could not be judged: {problem}"))
+        write_json(folder / NAME, WithheldFile(audit=audit.id, because=f"could not be judged: {problem}"))
 
 
 def require_not_withheld(folder: Path) -> None:
     """Raises `PointWithheld` where an audit on this deployment has not ended `pass` or `fail`."""
     path = folder / NAME
     if path.exists():
-        withheld = msgspec.convert(read_json(path), _Withheld)
+        withheld = msgspec.convert(read_json(path), WithheldFile)
         raise PointWithheld(
             f"not run: the audit {withheld.audit} on the same deployment {withheld.because}; "
             "what is measured on a system that may be cheating, or broken, says nothing"

@@ -5,7 +5,8 @@ The only file that imports xdist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from pytest_bench.plugin.items import EVENTS_KEY
 from pytest_bench.plugin.markers import JUDGES
+from pytest_bench.plugin.printable import printable
+from pytest_bench.plugin.progress import RELAY_KEY
 from pytest_bench.plugin.session import HANDOVER_KEY, Session, hand_over
 
 if TYPE_CHECKING:
@@ -25,13 +28,13 @@ if TYPE_CHECKING:
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc] # xdist is not typed
     """Gives all points of one deployment to one worker, so that they never overlap. Stands in for --dist."""
 
-    def __init__(self, config: pytest.Config, log: Producer, suites: Mapping[str, str]) -> None:
+    def __init__(self, config: pytest.Config, log: Producer, units: Mapping[str, str]) -> None:
         super().__init__(config, log)
-        self._suites = suites
+        self._units = units
 
     def _split_scope(self, nodeid: str) -> str:
-        suite = self._suites.get(_point_of(nodeid))
-        return f"deployment {suite}" if suite else str(super()._split_scope(nodeid))
+        point = _point_of(nodeid, self._units)
+        return f"deployment {self._units[point]}" if point else str(super()._split_scope(nodeid))
 
 
 class Workers:
@@ -43,6 +46,9 @@ class Workers:
 
     def pytest_configure_node(self, node: WorkerController) -> None:
         node.workerinput[HANDOVER_KEY] = hand_over(self._session)
+        channel = node.gateway.newchannel()
+        channel.setcallback(partial(_show, node.config, node.gateway.id))
+        node.workerinput[RELAY_KEY] = channel
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> ByDeployment:
@@ -50,8 +56,8 @@ class Workers:
 
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """The process that ran a point has died: the case that xdist makes of it is the point's."""
-        point = _point_of(crashitem)
-        if self._controller is not None and point in _units(self._session):
+        point = _point_of(crashitem, _units(self._session))
+        if self._controller is not None and point is not None:
             report.user_properties.append((JUDGES, point))
             worker = getattr(report, "node", None)
             name = worker.gateway.id if worker is not None else "a worker"
@@ -68,8 +74,22 @@ class Workers:
             self._controller.worker_crashed(node.gateway.id, str(error or "it ended without its account"))
 
 
-def _point_of(nodeid: str) -> str:
-    return nodeid.rpartition("[")[2].rstrip("]")
+def _show(config: pytest.Config, worker: str, line: str) -> None:
+    """Show a worker's line on our terminal; called by the thread that listens to that worker."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(terminal, pytest.TerminalReporter):
+        begun = config.get_terminal_writer().width_of_current_line > 0
+        # In one piece: the main thread writes too.
+        terminal.write(f"{chr(10) if begun else ''}[{worker}] {printable(line)}\n", flush=True)
+
+
+def _point_of(nodeid: str, points: Collection[str]) -> str | None:
+    """The point of a test by its id alone, which may hold more parameters than the point's."""
+    name = nodeid.rpartition("::")[2].partition("[")[2].removesuffix("]")
+    if name in points:
+        return name
+    found = (point for point in points if name.startswith(f"{point}-") or name.endswith(f"-{point}"))
+    return max(found, key=len, default=None)
 
 
 def _units(session: Session) -> dict[str, str]:

@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 from pytest_bench import __version__
-from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.errors import EvidenceError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_atomic, write_json
 from pytest_bench.load.log import read_records
 from pytest_bench.metrics.definitions import PERCENTILES, SCHEDULED
@@ -30,7 +30,9 @@ from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.metrics.statistics import loadgen_percentile
 from pytest_bench.records import RequestRecord
 from pytest_bench.running.summary import Summary, read_summary
-from pytest_bench.suite.plan import Plan, Point, from_json
+from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.plan_file import PlanFile, read_plan
+from pytest_bench.verdict.evidence import check_evidence, contradictions
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.workload import OPEN_LOOP, Load
 
@@ -44,7 +46,8 @@ def export(results: Path, out: Path, *, benchmarks: Mapping[str, str] | None = N
     `UsageError` for results that cannot be submitted (a point that did not pass, the simulator, two points of
     one scenario, nothing at all) and for a folder that exists; `EvidenceError` for damaged results.
     """
-    plan = _read_plan(results)
+    planned = read_plan(results)
+    plan = planned.plan
     scenarios = list(_scenarios(plan, results))
     if not scenarios:
         raise UsageError(
@@ -54,6 +57,8 @@ def export(results: Path, out: Path, *, benchmarks: Mapping[str, str] | None = N
     folders: dict[Path, Point] = {}
     for point, scenario in scenarios:
         benchmark = (benchmarks or {}).get(point.suite, plan.deployments[point.suite].model)
+        if benchmark in {"", ".", ".."} or "\0" in benchmark:
+            raise UsageError(f"{benchmark!r} is no name of a benchmark: say --benchmark {point.suite}=NAME")
         folder = out / benchmark.replace("/", "_") / scenario
         if folder in folders:
             raise UsageError(
@@ -64,7 +69,8 @@ def export(results: Path, out: Path, *, benchmarks: Mapping[str, str] | None = N
             raise UsageError(f"{folder}: exists; expected a folder of its own for each export")
         folders[folder] = point
     for folder, point in folders.items():
-        _export_point(plan, results, point, folder)
+        with makes_sense(_folder(results, point)):
+            _export_point(planned, results, point, folder)
     return list(folders)
 
 
@@ -78,14 +84,6 @@ def scenario_of(load: Load) -> str | None:
         case "poisson":
             return "Server"
     return None
-
-
-def _read_plan(results: Path) -> Plan:
-    path = results / "plan.json"
-    try:
-        return from_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise EvidenceError(f"{path}: is no plan of a session: {error}") from error
 
 
 def _scenarios(plan: Plan, results: Path) -> Iterator[tuple[Point, str]]:
@@ -103,9 +101,18 @@ def _folder(results: Path, point: Point) -> Path:
     return results / "points" / point.id
 
 
-def _submittable(results: Path, point: Point) -> Summary:
-    summary = read_summary(_folder(results, point))
+def _submittable(planned: PlanFile, results: Path, point: Point) -> Summary:
+    folder = _folder(results, point)
+    check = check_evidence(folder, path=f"points/{point.id}", point=point.id)
+    if check.errors:
+        raise EvidenceError("\n".join(check.errors))
+    summary = read_summary(folder)
     judgement = summary.judgement
+    digest = planned.plan.point_digest(point)
+    for sentence in contradictions(
+        check, point=point.id, point_digest=digest, nonce=planned.nonce, outcome=judgement.outcome
+    ):
+        raise EvidenceError(sentence)
     if judgement.outcome is not Outcome.PASS:
         raise UsageError(f"{point.id} is {judgement.outcome}: only what passed can be submitted")
     if "simulator" in judgement.labels:
@@ -113,13 +120,14 @@ def _submittable(results: Path, point: Point) -> Summary:
     return summary
 
 
-def _export_point(plan: Plan, results: Path, point: Point, folder: Path) -> None:
-    summary = _submittable(results, point)
+def _export_point(planned: PlanFile, results: Path, point: Point, folder: Path) -> None:
+    plan = planned.plan
+    summary = _submittable(planned, results, point)
     if summary.measurement is None or point.load is None:
         raise EvidenceError(f"{_folder(results, point)}: passed without a measurement")
     audits = [audit for audit in _audits_of(plan, point) if _folder(results, audit).is_dir()]
     for audit in audits:
-        _submittable(results, audit)
+        _submittable(planned, results, audit)
     for name in ("performance", "accuracy", "audit"):
         (folder / name).mkdir(parents=True)
     write_atomic(folder / "config.yaml", yaml.safe_dump(_config(plan, point, point.load)).encode())

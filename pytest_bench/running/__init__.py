@@ -2,5 +2,5 @@
 
 `deployment.bring_up` makes the system under test ready; `samples` shares a dataset out among points;
 `phases.drive` turns declared phases into phase results; `measuring.measure_phase` turns a phase result into
-a measurement; `outcome.conclude` judges, writes the evidence, and hands back what a test asserts on.
+a measurement; `measuring.conclude` judges, writes the evidence, and hands back what a test asserts on.
 """

@@ -12,7 +12,9 @@ from pytest_bench.api import Api
 from pytest_bench.datasets.rows import Dataset, load_dataset
 from pytest_bench.errors import UsageError
 from pytest_bench.load.supervisor import Progress
+from pytest_bench.running.inputs import as_sent
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
+from pytest_bench.tokens.chat import ChatTemplate, load_chat_template
 from pytest_bench.tokens.live import LiveLane
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
@@ -62,20 +64,23 @@ class Bench:
         tokens = deployment.tokens
         if tokens.tokenizer is None:
             return None
+        source = resolve(tokens.tokenizer)
         return self.tokenizer_pool.load(
-            resolve(tokens.tokenizer),
+            source,
             backend=tokens.backend,
             warmup_timeout_s=tokens.warmup_timeout_s,
-            prompts=list(self._prompts(deployment)),
+            prompts=list(self._prompts(deployment, load_chat_template(source.folder))),
         )
 
-    def _prompts(self, deployment: DeploymentPlan) -> Iterator[str]:
-        """Some of the prompts that will be counted: a back end is proven on them too."""
+    def _prompts(self, deployment: DeploymentPlan, template: ChatTemplate | None) -> Iterator[str]:
+        """Some of what will be sent and counted: a back end is proven on it too."""
         api = load_api(deployment)
         for name, dataset in self.plan.datasets[deployment.suite].items():
             if dataset.synthetic is None:
-                prompts = map(api.prompt, self.dataset(deployment.suite, name).rows[:_PROMPTS_PROBED])
-                yield from (prompt for prompt in prompts if isinstance(prompt, str))
+                for row in self.dataset(deployment.suite, name).rows[:_PROMPTS_PROBED]:
+                    sent = as_sent(api, row, template, deployment.parameters)
+                    if isinstance(sent, str):
+                        yield sent
 
     def dataset(self, suite: str, name: str) -> Dataset:
         """A dataset of a suite, loaded and checked once. Raises `DatasetError`."""

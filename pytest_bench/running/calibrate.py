@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
 from pytest_bench import clock, simulator
 from pytest_bench.api import Generation
@@ -17,6 +16,7 @@ from pytest_bench.load import bodies, engine
 from pytest_bench.load.log import read_records
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.capacity import STREAM_EVENTS_PER_S, Capacity, Limit, this_machine
+from pytest_bench.scratch import scratch_folder
 from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder, Timeouts
 
 FIRST_STREAMS, MOST_STREAMS = 32, 8_192
@@ -46,13 +46,13 @@ def calibrate(
     `EndpointError` where a simulator does not come up.
     """
     machine = this_machine()
-    with TemporaryDirectory(prefix="pytest-bench-") as scratch, ExitStack() as stack:
+    with scratch_folder() as scratch, ExitStack() as stack:
         paced = simulator.Behaviour(
             ttft_ms=_TTFT_MS, ttft_distribution="uniform", itl_ms=1000 / STREAM_EVENTS_PER_S
         )
         quick = simulator.Behaviour(ttft_ms=0.0, itl_ms=0.0)
         servers = max(1, machine.cpus // 2)
-        bench = _Bench(Path(scratch), seconds, say)
+        bench = _Bench(scratch, seconds, say)
         carried_streams, streams_limit = highest(
             bench.streams([stack.enter_context(simulator.start(paced)).url for _ in range(servers)]), *streams
         )

@@ -17,6 +17,7 @@ from pytest_bench import __version__
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import read_json, write_json
 from pytest_bench.host import cpu_model, cpu_quota
+from pytest_bench.load.schedule import mean_rate
 from pytest_bench.workload import OPEN_LOOP, Load
 
 STREAM_EVENTS_PER_S = 100
@@ -107,7 +108,7 @@ def excess(load: Load, capacity: Capacity) -> Iterator[str]:
     """One sentence for each part of `load` that asks for more than `capacity`."""
     for stage in load.stages or (load,):
         if stage.pattern in OPEN_LOOP:
-            rate = _rate(stage)
+            rate = mean_rate(stage)
             if rate > capacity.rate:
                 yield _sentence(
                     f"{rate:,.0f} requests a second", f"{capacity.rate:,}", capacity.rate_limit, capacity
@@ -117,13 +118,6 @@ def excess(load: Load, capacity: Capacity) -> Iterator[str]:
             if streams > capacity.streams:
                 carried = f"{capacity.streams:,} streams of {STREAM_EVENTS_PER_S} events a second"
                 yield _sentence(f"{streams:,} requests in flight", carried, capacity.streams_limit, capacity)
-
-
-def _rate(stage: Load) -> float:
-    if stage.rate is not None:
-        return stage.rate
-    last_s = stage.trace_ns[-1] / 1e9 if stage.trace_ns else 0.0
-    return len(stage.trace_ns) / last_s if last_s else 0.0
 
 
 def _sentence(asked: str, carried: str, limit: Limit, capacity: Capacity) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_bench.api import Api, Chat
-from pytest_bench.load.log import read_records
+from pytest_bench.api import Chat
+from pytest_bench.errors import TokensError
 from pytest_bench.metrics.measure import NO_TOKENIZER
 from pytest_bench.metrics.token_counts import TokenCount, TokenCounts
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench, load_api
+from pytest_bench.running.inputs import as_sent
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.tokens import counting
-from pytest_bench.tokens.counts import COUNTS_LOG, read_counts
+from pytest_bench.tokens.counts import COUNTS_LOG, read_inputs, read_outcome, read_outputs
 from pytest_bench.tokens.live import LiveCounts
-from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.verdict.outcome import Reason
 
 UNFINISHED = "counting did not finish"
@@ -49,9 +49,8 @@ def count_phase(
     """Count what a phase sent and received with the deployment's tokenizer, where it names one.
 
     `output` is the counts log to write, where it is not the phase's own; `live` what was counted while the phase
-    ran. Texts that stay uncounted are a
-    problem, and then there are no counts at all. Raises `TokensError` where the tokenizer cannot be loaded or
-    its back end proves wrong.
+    ran. Texts that stay uncounted, or that the authority counts differently, are a problem, and then there are no
+    counts at all. Raises `TokensError` where the tokenizer cannot be loaded.
     """
     tokenizer = bench.tokenizer(deployment)
     if tokenizer is None or point.dataset is None:
@@ -60,22 +59,33 @@ def count_phase(
     counts_log = output or folder / COUNTS_LOG
     api = load_api(deployment)
     rows = bench.dataset(point.suite, point.dataset).rows
-    used = {record.sample_index for record in read_records(folder, torn=not result.complete)}
-    done = counting.count_phase(
-        tokenizer,
-        folder,
-        inputs={sample: _input(api, tokenizer, rows[sample]) for sample in sorted(used)},
-        output=counts_log,
-        live=live,
-        timeout_s=deployment.tokens.counting_timeout_s,
-    )
+    template = tokenizer.chat_template
     evidence = dict(tokenizer.evidence())
-    evidence |= {"verified": done.verified, "elapsed_ns": done.elapsed_ns, "outcome": done.outcome}
-    if isinstance(api.prompt(rows[0]), Chat) and tokenizer.chat_template is None:
+    if isinstance(api.prompt(rows[0]), Chat) and template is None:
         evidence["input_rule"] = NO_CHAT_TEMPLATE
+    try:
+        done = counting.count_phase(
+            tokenizer,
+            folder,
+            inputs=lambda sample: as_sent(api, rows[sample], template, deployment.parameters),
+            output=counts_log,
+            live=live,
+            timeout_s=deployment.tokens.counting_timeout_s,
+        )
+    except TokensError as error:
+        problem = Reason("counting-failed", str(error))
+        return Counted(tokens=None, absent=UNFINISHED, evidence=evidence, problems=(problem,))
+    evidence |= {
+        "outcome": done.outcome,
+        "counted": done.counted,
+        "counted_live": done.live,
+        "elapsed_ns": done.elapsed_ns,
+        "verified": done.verified,
+        "verify_elapsed_ns": done.verify_elapsed_ns,
+    }
     if not done.complete:
         return Counted(tokens=None, absent=UNFINISHED, evidence=evidence, problems=_problems(done))
-    return Counted(tokens=TokenCounts(_joined(folder, counts_log)), absent="", evidence=evidence)
+    return Counted(tokens=TokenCounts(_joined(counts_log)), absent="", evidence=evidence)
 
 
 def read_counted(folder: Path) -> Counted:
@@ -83,20 +93,19 @@ def read_counted(folder: Path) -> Counted:
     path = folder / COUNTS_LOG
     if not path.exists():
         return Counted(tokens=None, absent=NO_TOKENIZER, evidence=None)
-    if read_counts(path).outcome != "complete":
+    if read_outcome(path) != "complete":
         return Counted(tokens=None, absent=UNFINISHED, evidence=None)
-    return Counted(tokens=TokenCounts(_joined(folder, path)), absent="", evidence=None)
+    return Counted(tokens=TokenCounts(_joined(path)), absent="", evidence=None)
 
 
-def _joined(folder: Path, counts_log: Path) -> Iterator[TokenCount]:
-    counts = read_counts(counts_log)
-    for record in read_records(folder, torn=True):
-        output = counts.outputs.get(record.request_id)
+def _joined(counts_log: Path) -> Iterator[TokenCount]:
+    inputs = read_inputs(counts_log)
+    for output in read_outputs(counts_log):
         yield TokenCount(
-            request_id=record.request_id,
-            input_tokens=counts.inputs.get(record.sample_index),
-            output_tokens=None if output is None else output.total,
-            first_event_tokens=None if output is None else output.first_event,
+            request_id=output.request_id,
+            input_tokens=inputs.get(output.sample_index),
+            output_tokens=output.total,
+            first_event_tokens=output.first_event,
         )
 
 
@@ -110,14 +119,3 @@ def _problems(done: counting.CountingResult) -> tuple[Reason, ...]:
             f"{done.inputs_pending} inputs pending{first}; count again with `pytest-bench recount`",
         ),
     )
-
-
-def _input(api: Api, tokenizer: Tokenizer, row: Mapping[str, Any]) -> str | Sequence[int]:
-    """What a row sends, as the server's tokenizer sees it."""
-    prompt = api.prompt(row)
-    if not isinstance(prompt, Chat):
-        return prompt
-    template = tokenizer.chat_template
-    if template is not None:
-        return template.render(prompt.messages)
-    return "\n".join(str(message.get("content", "")) for message in prompt.messages)

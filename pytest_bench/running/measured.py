@@ -66,9 +66,10 @@ class MeasuredPoint:
     def report(self) -> str:
         """Why the point did not pass, where the evidence is, and how to run it again."""
         judgement = self.summary.judgement
-        lines = [f"{self.point.id}: {judgement.outcome}"]
-        lines += [f"  {reason.sentence}" for reason in judgement.reasons]
-        lines += [
+        why = [reason.sentence for reason in judgement.reasons] or ["no reason was given"]
+        lines = [
+            f"{judgement.outcome}: {why[0]}",
+            *(f"  {sentence}" for sentence in why[1:]),
             f"  declared at {self.point.origin}",
             f"  evidence: {self.folder}",
             f"  again: {self.rerun}",

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pytest_bench.api import BUILTIN, videos
 from pytest_bench.bounds import Bound
 from pytest_bench.files import write_json
 from pytest_bench.load.log import read_records
@@ -20,7 +21,7 @@ from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import Counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.summary import DatasetUsed, Summary
+from pytest_bench.running.summary import DatasetUsed, PointFile, Summary
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.evidence import write_evidence
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
@@ -58,7 +59,7 @@ def measure_phase(
         slo=slo,
         bounds=bounds,
         asked_output_tokens=_asked_output_tokens(deployment, rows),
-        video_seconds=_video_seconds(deployment),
+        video_seconds=_video_seconds(deployment, rows),
     )
 
 
@@ -122,7 +123,7 @@ def conclude(
         tokenizer=None if tokenizer is None else dict(tokenizer),
         detail=dict(detail or {}),
     )
-    write_json(folder / "point.json", {"point": point, "digest": digest, "nonce": bench.nonce})
+    write_json(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=bench.nonce))
     write_json(folder / summaries.NAME, summary)
     write_evidence(folder, point=point.id, point_digest=digest, nonce=bench.nonce, outcome=judgement.outcome)
     return MeasuredPoint(point=point, summary=summary, folder=folder, rerun=bench.rerun(point))
@@ -143,6 +144,11 @@ def _asked_output_tokens(deployment: DeploymentPlan, rows: Sequence[Any]) -> int
     return by_row
 
 
-def _video_seconds(deployment: DeploymentPlan) -> float | None:
-    seconds = deployment.parameters.get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) else None
+def _video_seconds(deployment: DeploymentPlan, rows: Sequence[Any]) -> float | dict[int, float] | None:
+    default = videos.DEFAULTS["seconds"] if deployment.api_reference == BUILTIN["videos"] else None
+    seconds = deployment.parameters.get("seconds", default)
+    if not isinstance(seconds, int | float):
+        return None
+    if not any("seconds" in row for row in rows):
+        return float(seconds)
+    return {number: float(row.get("seconds", seconds)) for number, row in enumerate(rows)}

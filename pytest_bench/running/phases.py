@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
-from pytest_bench.endpoints.scrape import MetricsLog
+from msgspec.structs import replace
+
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.load import bodies, engine
 from pytest_bench.load.supervisor import Progress
@@ -19,6 +18,7 @@ from pytest_bench.running.bench import Bench
 from pytest_bench.running.capacity import excess, known_capacity
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.samples import salted
+from pytest_bench.running.server_metrics import ServerMetrics
 from pytest_bench.suite.plan import Point
 from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder
 
@@ -42,51 +42,52 @@ def drive(
     """Drive `phases` in one go and return a result each. Their logs land in the point's folder.
 
     Raises `UsageError` before the first request where a phase names a sample that the dataset does not
-    have; everything that `engine.run` raises comes through.
+    have, and `TokensError` where the deployment's tokenizer cannot be loaded; everything that `engine.run` raises
+    comes through.
     """
     if point.dataset is None:
         raise UsageError(f"{point.origin}: {point.id} names no dataset")
     rows = bench.dataset(point.suite, point.dataset).rows
     for phase in phases:
         _check_samples(point, phase, len(rows))
+    bench.tokenizer(deployment.plan)  # that it cannot count must not come to light when load is over
+    lane = bench.live_lane
     folder = bench.folder(point) / "phases"
     specs = tuple(_spec(phase, point, folder, len(rows)) for phase in phases)
     for spec in specs:
         Path(spec.folder).mkdir(parents=True)
-    with TemporaryDirectory(prefix="pytest-bench-") as scratch, ExitStack() as stack:
-        path = Path(scratch) / "bodies"
-        bodies.write(path, _encoded(bench, point, deployment, phases))
+    _warn(bench, point, phases)
+
+    def progress(seen: Progress) -> None:
+        bench.on_progress(point, specs[seen.phase], seen, None if lane is None else lane.tokens)
+
+    folders = [Path(spec.folder) for spec in specs]
+    with (
+        bodies.nameless(_encoded(bench, point, deployment, phases)) as path,
+        ServerMetrics(deployment, folders) as metrics,
+    ):
+
+        def entered(number: int) -> None:
+            metrics.enter(number, wait=specs[number - 1].handover == "drain")
+
         run = RunSpec(
             point=point.id,
             nonce=bench.nonce,
             api=deployment.plan.api_reference,
             streaming=deployment.plan.stream,
             targets=deployment.targets,
-            bodies=str(path),
+            bodies=path,
             phases=specs,
             headers=deployment.headers.pairs,
             secrets=deployment.headers.secrets,
             timeouts=point.timeouts,
             budget=point.budget,
             workers=point.workers,
+            left_cpus=() if lane is None else lane.own_cpus,
             texts=point.texts,
             poll_interval_s=deployment.plan.poll_interval_s,
         )
-        logs = [stack.enter_context(log) for log in _metrics_logs(deployment, Path(specs[-1].folder))]
-        for log in logs:
-            log.read("before")
-
-        _warn(bench, point, phases)
-
-        def progress(seen: Progress) -> None:
-            lane = bench.live_lane
-            bench.on_progress(point, specs[seen.phase], seen, None if lane is None else lane.tokens)
-
-        try:
-            return engine.run(run, progress)
-        finally:
-            for log in logs:
-                log.read("after")
+        return engine.run(run, progress, entered)
 
 
 def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:
@@ -104,22 +105,21 @@ def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:
                 bench.say(f"{point.id}, phase {phase.label!r}: {sentence}")
 
 
-def _spec(phase: DeclaredPhase, point: Point, folder: Path, rows: int) -> PhaseSpec:
+def samples_sent(phase: DeclaredPhase, rows: int) -> SampleOrder:
+    """The phase's samples by the numbers that its log knows them by; the dataset has `rows` rows."""
     samples = phase.samples
-    if phase.salted:
-        # Salted copies follow the rows in the body file, in the rows' order.
-        first, index = rows + samples.first, samples.index
-        samples = SampleOrder(
-            order=samples.order,
-            count=samples.count,
-            first=first,
-            index=None if index is None else rows + index,
-            seed=samples.seed,
-        )
+    if not phase.salted:
+        return samples
+    # Salted copies follow the rows in the body file, in the rows' order.
+    index = None if samples.index is None else rows + samples.index
+    return replace(samples, first=rows + samples.first, index=index)
+
+
+def _spec(phase: DeclaredPhase, point: Point, folder: Path, rows: int) -> PhaseSpec:
     return PhaseSpec(
         label=phase.label,
         load=phase.load,
-        samples=samples,
+        samples=samples_sent(phase, rows),
         folder=str(folder / phase.label),
         arrival_seed=point.arrival_seed,
         handover=phase.handover,
@@ -152,13 +152,3 @@ def _check_samples(point: Point, phase: DeclaredPhase, rows: int) -> None:
             f"{point.origin}: phase {phase.label!r} of {point.id} needs {samples.count} rows from row "
             f"{samples.first} on, but the dataset {point.dataset!r} has {rows}"
         )
-
-
-def _metrics_logs(deployment: Deployment, folder: Path) -> Iterator[MetricsLog]:
-    path = deployment.plan.metrics_path
-    if path is None:
-        return
-    for number, target in enumerate(deployment.targets):
-        own = folder if len(deployment.targets) == 1 else folder / f"endpoint-{number}"
-        own.mkdir(exist_ok=True)
-        yield MetricsLog(target.url, path, own, headers=deployment.headers)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pytest_bench.errors import UsageError
+from pytest_bench.suite.loads import trace_requests
 from pytest_bench.suite.plan import Point
 from pytest_bench.workload import Load
 
@@ -56,7 +57,7 @@ def share_out(points: Sequence[Point], rows: int) -> dict[str, Share]:
 def request_count(load: Load) -> int | None:
     """How many requests a load issues; None where time decides."""
     if load.pattern == "trace":
-        return len(load.trace_ns) if load.requests is None else min(load.requests, len(load.trace_ns))
+        return trace_requests(load)
     if load.stages:
         counts = [request_count(stage) for stage in load.stages]
         return None if None in counts else sum(count for count in counts if count is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,16 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.files import read_json
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
+from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.outcome import Judgement
 
 SUMMARY_VERSION = 1
 NAME = "summary.json"
+POINT_VERSION = 1
+POINT = "point.json"
+
+
+_LABEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 class DatasetUsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +31,17 @@ class DatasetUsed(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """sha256 over all rows in order."""
     rows: int
+
+
+class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `point.json` holds: the point as it was run."""
+
+    version: int = POINT_VERSION
+    point: Point
+    digest: str
+    """Of everything the point depends on."""
+    nonce: str
+    """Of the session."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +68,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_summary(folder: Path) -> Summary:
-    """The summary in a point's evidence folder. Raises `EvidenceError` for anything else."""
+    """The summary in a point's evidence folder. Raises `EvidenceError` for anything else, and for one whose phases
+    would lead out of the folder."""
     path = folder / NAME
     raw = read_json(path)
     version = raw.get("version") if isinstance(raw, dict) else None
@@ -59,6 +78,10 @@ def read_summary(folder: Path) -> Summary:
             f"{path}: expected a summary of version {SUMMARY_VERSION}, found version {version!r}"
         )
     try:
-        return msgspec.convert(raw, Summary)
+        summary = msgspec.convert(raw, Summary)
     except msgspec.ValidationError as error:
         raise EvidenceError(f"{path}: is no summary: {error}") from error
+    for number, phase in enumerate(summary.phases):
+        if not _LABEL.fullmatch(phase.label) or phase.folder != f"phases/{phase.label}":
+            raise EvidenceError(f"{path}: phases[{number}].folder is not that of its label")
+    return summary

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -45,19 +45,24 @@ def check(section: type[S], document: Document, path: Path, value: object, probl
         return section.model_validate(value)
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            _record(section, document, path, details, problems)
+            _record(section, document, path, value, details, problems)
         return None
 
 
 def _record(
-    section: type[Section], document: Document, path: Path, details: ErrorDetails, problems: Problems
+    section: type[Section],
+    document: Document,
+    path: Path,
+    value: object,
+    details: ErrorDetails,
+    problems: Problems,
 ) -> None:
     loc, kind = details["loc"], details["type"]
     if details["input"] is REFUSED:
         return
     here = (*path, *_written(document, path, loc))
     if kind == "extra_forbidden":
-        word, known = str(loc[-1]), sorted(_known_keys(section, loc[:-1]))
+        word, known = str(loc[-1]), sorted(_known_keys(section, value, loc[:-1]))
         problems.add(
             document.key_mark((*path, *loc)),
             f"unknown key {word!r} in {dotted(here[:-1])}; "
@@ -130,13 +135,19 @@ def _written(document: Document, path: Path, loc: tuple[int | str, ...]) -> Path
     return known
 
 
-def _known_keys(section: type[Section], loc: tuple[int | str, ...]) -> list[str]:
-    """Keys of the section at `loc` inside `section`."""
+def _known_keys(section: type[Section], value: object, loc: tuple[int | str, ...]) -> Iterable[str]:
+    """Keys of the section at `loc` inside `section`, of which `value` is what is written."""
     for step in loc:
         field = section.model_fields.get(step) if isinstance(step, str) else None
         if field is not None:
             section = next(_sections(field.annotation), section)
-    return list(section.model_fields)
+        # pydantic adds steps of its own for unions, which nothing that is written has.
+        match value:
+            case dict() if step in value:
+                value = value[step]
+            case list() if isinstance(step, int):
+                value = value[step]
+    return section.keys_beside(value if isinstance(value, dict) else {})
 
 
 def _sections(annotation: object) -> Iterator[type[Section]]:

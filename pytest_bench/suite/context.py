@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from pytest_bench.errors import UsageError
 from pytest_bench.suite import checking
 from pytest_bench.suite.document import Document
 from pytest_bench.suite.document import Path as Where
 from pytest_bench.suite.include import beside
 from pytest_bench.suite.problems import Mark, Problems, did_you_mean, one_of
 from pytest_bench.suite.section import Section
+from pytest_bench.suite.traces import Trace, read_trace
 from pytest_bench.suite.vocabulary import Vocabulary
 
 S = TypeVar("S", bound=Section)
@@ -45,6 +47,7 @@ class Context:
     vocabulary: Vocabulary
     overrides: Overrides
     problems: Problems
+    _traces: dict[Path, Trace] = field(default_factory=dict)
 
     def mark(self, path: Where) -> Mark:
         return self.document.mark(path)
@@ -68,3 +71,14 @@ class Context:
     def file(self, path: Where, name: str) -> Path:
         """The path that `name` means, relative to the file in which the value at `path` is written."""
         return beside(self.root / self.mark(path).file, name)
+
+    def trace(self, path: Where, name: str) -> Trace | None:
+        """The trace that `name` means, read once; None where it cannot be used, which is then a recorded problem."""
+        file = self.file(path, name)
+        if file not in self._traces:
+            try:
+                self._traces[file] = read_trace(file)
+            except UsageError as error:
+                self.problem(path, f"cannot be used: {error}")
+                return None
+        return self._traces[file]

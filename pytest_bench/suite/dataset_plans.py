@@ -10,6 +10,7 @@ import msgspec
 
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
+from pytest_bench.suite.document import Path
 from pytest_bench.suite.names import name_complaint
 from pytest_bench.suite.plan import DatasetPlan
 from pytest_bench.suite.problems import did_you_mean, one_of
@@ -55,14 +56,31 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
             context.problem(
                 (*path, "path"), f"is {section.path!r}, whose suffix names no format; add `format:`"
             )
+    synthetic = None if section.synthetic is None else as_json(section.synthetic)
+    if section.synthetic is not None and section.synthetic.trace is not None:
+        where = (*path, "synthetic", "trace")
+        synthetic = _of_trace(context, where, section.synthetic.trace) | {"seed": section.synthetic.seed}
+    elif synthetic is not None:
+        del synthetic["trace"]
     return DatasetPlan(
         name=name,
         path=None if file is None else str(file),
         format=chosen,
         columns=section.columns or {},
-        synthetic=None if section.synthetic is None else as_json(section.synthetic),
+        synthetic=synthetic,
         origin=str(context.document.key_mark(path)),
     )
+
+
+def _of_trace(context: Context, where: Path, name: str) -> dict[str, Any]:
+    """What a dataset made of a trace is made from: a row for each arrival."""
+    file = context.file(where, name)
+    trace = context.trace(where, name)
+    if trace is not None and not trace.lengths:
+        context.problem(
+            where, f"gives no lengths: {file}:{trace.first_line} has no 'input_length' and 'output_length'"
+        )
+    return {"trace": str(file), "rows": 0 if trace is None else len(trace.arrivals_ns), "ahead": 0}
 
 
 def check_columns(context: Context, dataset: DatasetPlan, api: ApiWords) -> None:

@@ -30,6 +30,14 @@ def _text_or_secret(value: object) -> str:
     return "secret" if isinstance(value, dict | SecretSection) else "text"
 
 
+def _reset_path(value: object) -> object:
+    if value is not None and not (isinstance(value, str) and value.startswith("/")):
+        raise PydanticCustomError(
+            "reset", "expected a path that begins with '/', for a POST; a server cannot be restarted instead"
+        )
+    return value
+
+
 class SecretSection(Section):
     """A value that is read from the environment when it is used, and never written anywhere."""
 
@@ -101,9 +109,11 @@ class DeploymentSection(Section):
     """Headers of every request; one that holds a key is given as `{from_env: NAME}`."""
     api_key: SecretSection | None = None
     """Sent as `Authorization: Bearer …`."""
-    cache_reset: UrlPath | None = None
+    cache_reset: Annotated[UrlPath | None, BeforeValidator(_reset_path)] = None
     """Path that empties the server's caches when it is sent a POST."""
     poll_interval_s: Seconds = 1.0
     """APIs that answer with a job: how long to wait before asking for it again. Latencies are late by up to this."""
     metrics_path: UrlPath | None = "/metrics"
-    """Where the server's own metrics are read around each phase; null reads none."""
+    """Where the server's own metrics are read before and after each phase; null reads none."""
+    metrics_interval_s: Annotated[float, Field(ge=0.1, le=10**9)] | None = None
+    """Read them during each phase, too, once in so many seconds."""

@@ -36,6 +36,8 @@ def plan_deployment(
     overrides = context.overrides
     words = context.known((*path, "api"), "API", section.api, context.vocabulary.apis)
     _check_behaviour(context, section)
+    if section.metrics_interval_s is not None and section.metrics_path is None:
+        context.problem((*path, "metrics_interval_s"), "needs a 'metrics_path' to read, which is null")
     headers = _headers(context, section)
     written = _written_endpoints(context, section)
     if words is None:
@@ -59,6 +61,7 @@ def plan_deployment(
         cache_reset=section.cache_reset,
         poll_interval_s=section.poll_interval_s,
         metrics_path=section.metrics_path,
+        metrics_interval_s=section.metrics_interval_s,
         origin=str(context.document.key_mark(path)),
     )
     return plan, words

@@ -7,6 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import read_plain
+
+LARGEST_SUITE = 16 << 20
+"""Bytes of a suite file, or of one that it includes."""
+
 _NEVER_ENTERED = frozenset({"__pycache__", "node_modules", "venv", "build", "dist"})
 _SUITE_KEY = re.compile(rb"""^(?:\{\s*)?["']?suite["']?\s*:""", re.MULTILINE)
 
@@ -69,8 +75,8 @@ def _suites(folder: Path) -> list[Path]:
 
 def _has_suite_key(path: Path) -> bool:
     try:
-        return _SUITE_KEY.search(path.read_bytes()) is not None
-    except OSError:
+        return _SUITE_KEY.search(read_plain(path, LARGEST_SUITE)) is not None
+    except (EvidenceError, OSError):
         return True  # for the reader to complain of
 
 

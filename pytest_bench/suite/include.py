@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import read_plain
+from pytest_bench.suite.discovery import LARGEST_SUITE
 from pytest_bench.suite.document import Document, read_document
 from pytest_bench.suite.document import Path as Where
 from pytest_bench.suite.problems import Mark, Problems
@@ -33,7 +36,10 @@ class Reader:
         """The document at `path`; None where it cannot be read, which is then a recorded problem."""
         name = self.shown(path)
         try:
-            data = path.read_bytes()
+            data = read_plain(path, LARGEST_SUITE)
+        except EvidenceError as error:
+            self._problems.add(wanted_by, str(error))
+            return None
         except OSError as error:
             self._problems.add(wanted_by, f"{name} cannot be read: {error.strerror or error}")
             return None

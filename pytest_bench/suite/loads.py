@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 
-from pytest_bench.errors import UsageError
+from pytest_bench.suite.load_patterns import NEEDS, TAKES
 from pytest_bench.suite.problems import one_of
 from pytest_bench.suite.schema import LoadSection, WarmupSection
 from pytest_bench.workload import Load
-
-_LIMITS = frozenset({"requests", "duration_s", "stop"})
-_ARRIVALS = _LIMITS | {"rate", "ramp_s"}
-
-TAKES: dict[str, frozenset[str]] = {
-    "burst": frozenset({"requests", "duration_s", "concurrency"}),
-    "concurrency": _LIMITS | {"concurrency", "ramp_s"},
-    "constant": _ARRIVALS,
-    "poisson": _ARRIVALS,
-    "gamma": _ARRIVALS | {"burstiness"},
-    "trace": frozenset({"trace", "requests", "duration_s"}),
-    "stages": frozenset({"stages", "handover"}),
-}
-"""Fields that a pattern takes beside `pattern` itself."""
-
-NEEDS: dict[str, frozenset[str]] = {
-    "burst": frozenset({"requests"}),
-    "concurrency": frozenset({"concurrency"}),
-    "constant": frozenset({"rate"}),
-    "poisson": frozenset({"rate"}),
-    "gamma": frozenset({"rate"}),
-    "trace": frozenset({"trace"}),
-    "stages": frozenset({"stages"}),
-}
-"""Fields that a pattern cannot do without."""
 
 BURST_CONNECTIONS = 1024
 """Cap on the connections of a burst that declares none."""
@@ -107,6 +79,19 @@ def build_load(load: LoadSection, read: ReadTrace, where: tuple[str | int, ...] 
     )
 
 
+def lasting(load: Load, minimum_s: float) -> Load | None:
+    """`load` so that it lasts for at least `minimum_s`; None where what it says itself may end it before.
+
+    A load whose count is fixed (a burst, a trace, stages) stays as it is: there a minimum is a check of the result.
+    """
+    if load.pattern not in _ENDED_BY_LIMITS:
+        return load
+    if load.duration_s is None:
+        return msgspec.structs.replace(load, duration_s=minimum_s, stop="and")
+    enforced = load.requests is None or load.stop == "and"
+    return load if enforced and load.duration_s >= minimum_s else None
+
+
 def warmup_load(warmup: WarmupSection, load: Load) -> Load:
     """The point's own load with the warm-up's limits, and no more in flight than it issues."""
     concurrency = load.concurrency
@@ -132,58 +117,9 @@ def scaled(load: Load, scale: float) -> Load:
     )
 
 
-def read_trace(path: Path) -> tuple[int, ...]:
-    """Arrival times in nanoseconds from a JSONL or CSV file with a column `timestamp_s` or `timestamp_ms`.
-
-    Raises `UsageError` naming file and line for anything else, times out of order included.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"the trace {path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the trace {path} is not UTF-8") from error
-    arrivals: list[int] = []
-    for line, row in _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(path, text):
-        arrival = _arrival(f"{path}:{line}", row)
-        if arrivals and arrival < arrivals[-1]:
-            raise UsageError(f"{path}:{line}: earlier than the line before; expected ascending times")
-        arrivals.append(arrival)
-    if not arrivals:
-        raise UsageError(f"the trace {path} is empty; expected one line an arrival")
-    return tuple(arrivals)
-
-
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, object]]:
-    reader = csv.DictReader(io.StringIO(text))
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise UsageError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
-
-
-def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[int, object]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UsageError(f"{path}:{number}: not valid JSON: {error}") from error
-
-
-def _arrival(where: str, row: object) -> int:
-    units = {"timestamp_s": _NS_PER_SECOND, "timestamp_ms": _NS_PER_SECOND // 1000}
-    columns = [name for name in units if isinstance(row, dict) and row.get(name) is not None]
-    if not isinstance(row, dict) or len(columns) != 1:
-        raise UsageError(f"{where}: expected a row with 'timestamp_s' or 'timestamp_ms'")
-    value = row[columns[0]]
-    try:
-        number = (
-            float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-        )
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not (math.isfinite(number) and 0 <= number <= 10**12):
-        raise UsageError(f"{where}: {columns[0]} is {value!r}; expected a time of at least 0")
-    return round(number * units[columns[0]])
+def trace_requests(load: Load) -> int:
+    """How many arrivals of its trace a load issues."""
+    by_count = len(load.trace_ns) if load.requests is None else load.requests
+    if load.duration_s is None:
+        return min(by_count, len(load.trace_ns))
+    return min(by_count, bisect_left(load.trace_ns, round(load.duration_s * _NS_PER_SECOND)))

@@ -61,6 +61,8 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How long to wait before asking again for a job; the bound on the error of its latency."""
     metrics_path: str | None = "/metrics"
     """Where the server's own metrics are read before and after each phase; None: not read."""
+    metrics_interval_s: float | None = None
+    """How often they are read during a phase, too; None: not."""
     origin: str = ""
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from pydantic import create_model
 
-from pytest_bench.errors import UsageError
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.dataset_plans import check_columns, with_lengths
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.limits import NamedBounds, check_metrics, plan_bounds, plan_limits
-from pytest_bench.suite.loads import build_load, load_complaints, read_trace, scaled, warmup_load
+from pytest_bench.suite.loads import build_load, lasting, load_complaints, scaled, warmup_load
 from pytest_bench.suite.names import name_complaint
 from pytest_bench.suite.plan import DatasetPlan, Kind, Point, Warmup
 from pytest_bench.suite.problems import one_of
+from pytest_bench.suite.replay import refuse_trace_lengths, with_trace_lengths
 from pytest_bench.suite.schema import (
     AuditSection,
     DrivenSection,
@@ -59,7 +58,6 @@ class PointPlanner:
         self._named_bounds = named_bounds
         self._perf: dict[str, Point] = {}
         self._broken_perf: set[str] = set()
-        self._traces: dict[FilePath, tuple[int, ...]] = {}
 
     def perf(self, name: str, value: Mapping[str, Any]) -> list[Point]:
         """The performance points that the declaration `name` makes."""
@@ -84,24 +82,23 @@ class PointPlanner:
         slo = plan_limits(context, (*path, "slo"), section.slo, "slo")
         points: list[Point] = []
         for values in combinations(section.sweep):
-            load = self._load(path, section.load, values)
+            load = self._lasting(path, section, self._load(path, section.load, values))
             warmup = (
                 None if section.warmup is None or load is None else self._warmup(path, section.warmup, load)
             )
             chosen = None if dataset is None else self._with_lengths(path, dataset, values)
             if load is None or chosen is None:
                 continue
-            points.append(
-                self._point("perf", name, section, values)(
-                    dataset=chosen.name,
-                    load=self._scaled(load),
-                    samples=order,
-                    warmup=warmup,
-                    bounds=bounds,
-                    slo=slo,
-                    texts=section.texts,
-                )
+            point = self._point("perf", name, section, values)(
+                dataset=chosen.name,
+                load=self._scaled(load),
+                samples=order,
+                warmup=warmup,
+                bounds=bounds,
+                slo=slo,
+                texts=section.texts,
             )
+            points.append(with_trace_lengths(context, path, section, point, chosen, self.datasets))
         return points
 
     def audit(self, name: str, value: Mapping[str, Any]) -> list[Point]:
@@ -160,6 +157,7 @@ class PointPlanner:
             return None
         dataset = self._dataset((*path, "dataset"), name)
         load = self._load(path, section.load, {})
+        refuse_trace_lengths(context, path, section.load, "an audit")
         if dataset is None or load is None:
             return None
         self._check_pattern((*path, "load", "pattern"), load, words)
@@ -269,9 +267,10 @@ class PointPlanner:
         lengths = [name for name in _LENGTH_DIMENSIONS if name in values]
         if not lengths:
             return dataset
-        if dataset.synthetic is None:
+        if dataset.synthetic is None or "trace" in dataset.synthetic:
+            kind = "is a file" if dataset.synthetic is None else "has the lengths of a trace"
             self._context.problem(
-                (*path, "sweep", lengths[0]), f"needs a synthetic dataset, and {dataset.name!r} is a file"
+                (*path, "sweep", lengths[0]), f"needs a synthetic dataset, and {dataset.name!r} {kind}"
             )
             return None
         derived = with_lengths(dataset, values)
@@ -320,16 +319,22 @@ class PointPlanner:
                 )
         return load
 
+    def _lasting(self, path: Path, section: PerfSection, load: Load | None) -> Load | None:
+        minimum_s = section.minimum_duration_s
+        if load is None or minimum_s is None:
+            return load
+        found = lasting(load, minimum_s)
+        if found is None:
+            self._context.problem(
+                (*path, "minimum_duration_s"),
+                f"is {minimum_s:g}, and the load may end before; expected a 'duration_s' of at least that, with "
+                "'stop: and' where there is a count too, or none",
+            )
+        return found
+
     def _trace(self, path: Path, where: Path, name: str) -> tuple[int, ...]:
-        here = (*path, "load", *where)
-        file = self._context.file(here, name)
-        if file not in self._traces:
-            try:
-                self._traces[file] = read_trace(file)
-            except UsageError as error:
-                self._context.problem(here, f"cannot be used: {error}")
-                return ()
-        return self._traces[file]
+        trace = self._context.trace((*path, "load", *where), name)
+        return () if trace is None else trace.arrivals_ns
 
     def _warmup(self, path: Path, section: WarmupSection, load: Load) -> Warmup | None:
         if load.pattern == "stages":

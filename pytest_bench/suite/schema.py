@@ -6,6 +6,7 @@ fields a load pattern takes) is judged where the plan is made.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pytest_bench.suite.load_patterns import TAKES
 from pytest_bench.suite.plan import Kind
 from pytest_bench.suite.section import (
     Count,
@@ -108,18 +110,31 @@ class SharedPrefixSection(Section):
 
 
 class SyntheticSection(Section):
-    """Prompts made up from a seed."""
+    """Prompts made up from a seed: as many and as long as is said here, or as in a trace."""
 
-    rows: Count
+    rows: Count | None = None
     """Number of rows."""
-    input_tokens: Length
+    input_tokens: Length | None = None
     """Length of each prompt."""
     output_tokens: Length | None = None
     """Output length that each row asks for; left out, the deployment's `max_tokens` holds."""
     range_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Fixed lengths L become uniform between ratio x L and L, as in SGLang's benchmark; 1 leaves them."""
     shared_prefix: SharedPrefixSection | None = None
+    trace: Text | None = None
+    """In place of the fields above: a trace file with `input_length` and `output_length`, a row for each arrival.
+    Under a load that replays the same file, each arrival has its own lengths."""
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _one_kind_of_length(self) -> Self:
+        if self.trace is None:
+            for name in ("rows", "input_tokens"):
+                if getattr(self, name) is None:
+                    raise PydanticCustomError("length", "expected '{name}', or a 'trace'", {"name": name})
+        elif drawn := sorted(self.model_fields_set - {"trace", "seed"}):
+            raise PydanticCustomError("length", "'{name}' and 'trace' exclude each other", {"name": drawn[0]})
+        return self
 
 
 class DatasetSection(Section):
@@ -161,11 +176,16 @@ class LoadSection(Section):
     ramp_s: SecondsOrNone = 0.0
     """Seconds over which concurrency or rate grows to its full value."""
     trace: Text | None = None
-    """`trace`: JSONL or CSV file with a column `timestamp_s` or `timestamp_ms`, ascending."""
+    """`trace`: JSONL or CSV file with ascending times: `timestamp` or `timestamp_ms` (milliseconds), or
+    `timestamp_s`. Where it also has `input_length` and `output_length`, the dataset must be made of the same trace."""
     stages: Annotated[list[LoadSection], Field(min_length=1)] | None = None
     """`stages`: loads run one after the other."""
     handover: Literal["drain", "overlap"] = "drain"
     """`stages`: wait for requests in flight between stages, or let them overlap."""
+
+    @classmethod
+    def keys_beside(cls, given: Mapping[str, Any]) -> Iterable[str]:
+        return {"pattern", *TAKES.get(str(given.get("pattern")), cls.model_fields)}
 
 
 class OrderSection(Section):
@@ -210,11 +230,17 @@ class TimeoutsSection(Section):
 
 
 class BudgetSection(Section):
-    """How bad the client's own health may be before a phase counts as client-bound; times on their p99."""
+    """How bad the client's own health may be before a phase counts as client-bound: of the worst load worker, times
+    on their p99, shares over the whole phase."""
 
     loop_lag_ms: Positive = _BUDGET.loop_lag_ms
+    """How late the event loop wakes."""
     schedule_lateness_ms: Positive = _BUDGET.schedule_lateness_ms
+    """Open loop: how late requests leave."""
     cpu_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.cpu_share
+    """Most CPU time a load worker may use, of one core."""
+    callback_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.callback_share
+    """Most of its time that a load worker may spend issuing requests and reading answers."""
     achieved_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.achieved_share
     """Least share of the asked concurrency or rate that must be achieved."""
 
@@ -265,7 +291,8 @@ class DrivenSection(Section):
     arrival_seed: Seed = 0
     """Seed of arrival times; the order of samples has its own."""
     minimum_duration_s: Seconds | None = None
-    """A shorter result is labelled unofficial."""
+    """Issuing goes on for at least so long. Where the count is fixed (a burst, a trace, stages, an audit) it does
+    not, and a shorter result is labelled unofficial."""
 
 
 class PerfSection(DrivenSection):

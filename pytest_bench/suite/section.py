@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -21,6 +21,11 @@ class Section(BaseModel):
         validate_default=True,
         use_attribute_docstrings=True,
     )
+
+    @classmethod
+    def keys_beside(cls, _given: Mapping[str, Any]) -> Iterable[str]:
+        """Keys that a mapping may have which says what it says: what is offered for one that it may not have."""
+        return cls.model_fields
 
 
 def unique(values: list[Any]) -> list[Any]:

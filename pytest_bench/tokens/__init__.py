@@ -4,8 +4,10 @@
     with TokenizerPool() as pool:                            worker processes, sized to the machine
         tokenizer = pool.load(source, backend="auto")        loaded in every worker, its back end proven
         tokenizer.count(texts), .encode(text), .decode(ids), .chat_template.render(messages)
-        result = count_phase(tokenizer, folder, inputs=...)  after a phase: texts.<w>.jsonl -> tokens.jsonl
-    read_counts(folder / COUNTS_LOG)                         what was counted, by request and by sample
+        with lane_beside(tokenizer, folder, workers=1) as lane:   during a phase, where a suite wants that
+            ...
+        result = count_phase(tokenizer, folder, inputs=..., live=...)   after it: texts.<w>.jsonl -> tokens.jsonl
+    read_outputs(folder / COUNTS_LOG), read_inputs(...)      what was counted, by request and by sample
 
 The libraries themselves are imported in the pool's processes, never in the session's.
 """

@@ -1,21 +1,21 @@
 """Counting a phase after it is over: its text logs, and its inputs, into the counts log.
 
 Ranges of the logs go to the pool; each is recorded as it finishes, so that a timeout, an interrupt or a dead
-process loses only what it held. Every request and every sample is counted or pending, never guessed.
+process loses only what it held. Outputs come first; then what the samples sent that they answer. Every request and
+every sample is counted or pending, never guessed.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from pytest_bench.clock import monotonic_ns
-from pytest_bench.errors import EvidenceError, TokensError
+from pytest_bench.errors import BenchError, EvidenceError, Interrupted
 from pytest_bench.lines import encode_line
 from pytest_bench.tokens.counts import COUNTS_LOG, CountsWriter, InputTokens, Outcome
 from pytest_bench.tokens.live import LiveCounts
@@ -27,7 +27,11 @@ from pytest_bench.tokens.wire import Answer, CountRange, Counts, CountTexts, Fai
 Input = str | Sequence[int]
 """What a sample sends: text (a chat rendered through its template), or token ids as they are."""
 
-_NOTHING: Mapping[int, Input] = MappingProxyType({})
+Inputs = Callable[[int], Input]
+"""What a sample sends, by its index. Raises `BenchError` for one that cannot be told."""
+
+Tag = TypeVar("Tag")
+
 _MOST_FAILURES = 50
 
 
@@ -35,7 +39,7 @@ class CountingResult(msgspec.Struct, kw_only=True):
     """What became of a phase's texts. Token metrics need `complete`; else they are null and the point an error.
 
     Always: `counted + pending` is the number of requests in the text logs, and `inputs_counted +
-    inputs_pending` that of samples.
+    inputs_pending` that of the samples that they answer, as far as the logs were read.
     """
 
     backend: str
@@ -80,7 +84,7 @@ def count_phase(
     tokenizer: Tokenizer,
     folder: Path,
     *,
-    inputs: Mapping[int, Input] = _NOTHING,
+    inputs: Inputs | None = None,
     texts: Sequence[Path] | None = None,
     output: Path | None = None,
     timeout_s: float = 0.0,
@@ -88,8 +92,9 @@ def count_phase(
     live: LiveCounts | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CountingResult:
-    """Count the text logs of the phase in `folder`, and `inputs` by sample index, into its counts log.
+    """Count the text logs of the phase in `folder`, and what their samples sent, into its counts log.
 
+    `inputs` is asked for each sample once, while its answers' counts are on disk already; None leaves inputs out.
     `texts` names the logs where they are not `texts.*.jsonl` in `folder`; `output` the counts log where it is not
     `tokens.jsonl` there. It must not exist. `timeout_s` limits counting and verification together; 0 is no limit.
     `live` is what the live lane has counted already. `progress` is told, now and then, how many requests are
@@ -131,12 +136,14 @@ class _InputChunk(NamedTuple):
     samples: list[int]
     texts: dict[str, int]
     """Place of each distinct text."""
-    places: list[int]
-    """For each sample, the place of its text; for token ids, minus one less their number."""
+    places: list[int | None]
+    """For each sample, the place of its text; for token ids, minus one less their number; None where it has none."""
 
     def counts(self, by_place: Sequence[int | None]) -> list[int | None]:
         """Tokens of each sample."""
-        return [by_place[place] if place >= 0 else -1 - place for place in self.places]
+        return [
+            None if place is None else by_place[place] if place >= 0 else -1 - place for place in self.places
+        ]
 
 
 class _Counting:
@@ -148,7 +155,7 @@ class _Counting:
         result: CountingResult,
         writer: CountsWriter,
         logs: Sequence[Path],
-        inputs: Mapping[int, Input],
+        inputs: Inputs | None,
         *,
         seed: int,
         timeout_s: float,
@@ -161,9 +168,10 @@ class _Counting:
         self._start_ns = monotonic_ns()
         self._deadline_ns = self._start_ns + int(timeout_s * 1e9) if timeout_s else None
         self._verification = Verification(tokenizer, inputs, random.Random(seed))  # noqa: S311 - a sample
+        self._samples: dict[int, None] = {}
+        self._cut_short = False
         self._done: dict[Path, list[tuple[int, int]]] = {log: [] for log in logs}
         self._total = result.pending = sum(records_in(log) for log in logs)
-        result.inputs_pending = len(inputs)
 
     def take(self, live: LiveCounts) -> None:
         """Record what was counted during the phase."""
@@ -177,17 +185,21 @@ class _Counting:
     def count(self, progress: Callable[[int, int], None] | None) -> None:
         """Count what is left, until it is done or time is up."""
         result = self._result
-        for tag, answer in self._tokenizer.pool.run(self._tasks(), give_up=self._is_late):
-            match tag, answer:
-                case Path(), RangeCounts():
-                    self._record(tag, answer)
-                case _InputChunk(), Counts():
-                    self._record_inputs(tag, answer)
-                case _:
-                    self._fail([self._complaint(tag, answer)])
+        for log, answer in self._answers(self._ranges()):
+            if isinstance(answer, RangeCounts):
+                self._record(log, answer)
+            else:
+                self._fail([_complaint(str(log), answer)])
             if progress is not None:
                 progress(result.counted, self._total)
-        result.timed_out = self._is_late() and bool(result.pending or result.inputs_pending)
+        if self._inputs is not None and not self._cut_short:
+            for chunk, counts in self._answers(self._input_chunks(self._inputs)):
+                if isinstance(counts, Counts):
+                    self._record_inputs(chunk, counts)
+                else:
+                    what = f"inputs of {len(chunk.samples)} samples from {chunk.samples[0]}"
+                    self._fail([_complaint(what, counts)])
+        result.timed_out = self._cut_short
         result.elapsed_ns = monotonic_ns() - self._start_ns
         if result.pending and not result.timed_out and not result.failures:
             self._fail([f"the logs promise {self._total} requests and hold {result.counted}"])
@@ -206,11 +218,27 @@ class _Counting:
 
     def give_up(self, error: BaseException) -> None:
         """Say in the result why it ends here."""
-        self._result.interrupted = not isinstance(error, TokensError | EvidenceError)
+        self._result.interrupted = isinstance(error, Interrupted) or not isinstance(error, Exception)
         self._fail([str(error) or type(error).__name__])
         self._result.elapsed_ns = self._result.elapsed_ns or monotonic_ns() - self._start_ns
 
-    def _tasks(self) -> Iterator[tuple[Path | _InputChunk, Task]]:
+    def _answers(self, tasks: Iterable[tuple[Tag, Task]]) -> Iterator[tuple[Tag, Answer]]:
+        """Answers to `tasks`; notes where time was up before all of them were there."""
+        waiting, ended = 0, False
+
+        def handed_out() -> Iterator[tuple[Tag, Task]]:
+            nonlocal waiting, ended
+            for task in tasks:
+                waiting += 1
+                yield task
+            ended = True
+
+        for answer in self._tokenizer.pool.run(handed_out(), give_up=self._is_late):
+            waiting -= 1
+            yield answer
+        self._cut_short = waiting > 0 or not ended
+
+    def _ranges(self) -> Iterator[tuple[Path, CountRange]]:
         key, size = self._tokenizer.key, self._tokenizer.chunk_characters
         share = Verification.share(self._total)
         for log, done in self._done.items():
@@ -227,24 +255,31 @@ class _Counting:
                             seed=self._seed,
                         ),
                     )
-        for chunk in self._input_chunks(size):
-            yield chunk, CountTexts(key=key, texts=list(chunk.texts))
 
-    def _input_chunks(self, size: int) -> Iterator[_InputChunk]:
+    def _input_chunks(self, inputs: Inputs) -> Iterator[tuple[_InputChunk, CountTexts]]:
+        size = self._tokenizer.chunk_characters
         chunk, characters = _InputChunk([], {}, []), 0
-        for sample in self._inputs:
-            sent = self._inputs[sample]
+        for sample in self._samples:
             chunk.samples.append(sample)
+            try:
+                sent = inputs(sample)
+            except BenchError as error:
+                self._fail([f"input of sample {sample}: {error}"])
+                chunk.places.append(None)
+                continue
             if isinstance(sent, str):
                 characters += len(sent) if sent not in chunk.texts else 0
                 chunk.places.append(chunk.texts.setdefault(sent, len(chunk.texts)))
             else:
                 chunk.places.append(-1 - len(sent))
             if characters >= size:
-                yield chunk
+                yield chunk, self._count_texts(chunk)
                 chunk, characters = _InputChunk([], {}, []), 0
         if chunk.samples:
-            yield chunk
+            yield chunk, self._count_texts(chunk)
+
+    def _count_texts(self, chunk: _InputChunk) -> CountTexts:
+        return CountTexts(key=self._tokenizer.key, texts=list(chunk.texts))
 
     def _record(self, log: Path, answer: RangeCounts, sampled: float = 1.0) -> None:
         result = self._result
@@ -252,6 +287,9 @@ class _Counting:
         result.counted += answer.counted
         result.pending -= answer.counted
         result.output_tokens += answer.tokens
+        if self._inputs is not None:
+            self._samples.update(dict.fromkeys(answer.answered))
+            result.inputs_pending = len(self._samples)
         self._fail(answer.failures)
         self._verification.add_lines(log, answer.samples, sampled)
 
@@ -269,15 +307,14 @@ class _Counting:
         result.input_tokens += sum(known.values())
         self._fail(answer.failures)
         texts = zip(chunk.samples, chunk.places, strict=True)
-        self._verification.add_inputs([(s, known[s]) for s, place in texts if place >= 0 and s in known])
-
-    def _complaint(self, tag: Path | _InputChunk, answer: Answer) -> str:
-        what = (
-            str(tag)
-            if isinstance(tag, Path)
-            else f"inputs of {len(tag.samples)} samples from {tag.samples[0]}"
+        self._verification.add_inputs(
+            [
+                (sample, known[sample])
+                for sample, place in texts
+                if sample in known and place is not None and place >= 0
+            ],
+            of=len(self._samples),
         )
-        return f"{what}: {answer.message if isinstance(answer, Failed) else f'answered with {answer!r}'}"
 
     def _fail(self, failures: Iterable[str]) -> None:
         kept = self._result.failures
@@ -285,3 +322,7 @@ class _Counting:
 
     def _is_late(self) -> bool:
         return self._deadline_ns is not None and monotonic_ns() >= self._deadline_ns
+
+
+def _complaint(what: str, answer: Answer) -> str:
+    return f"{what}: {answer.message if isinstance(answer, Failed) else f'answered with {answer!r}'}"

@@ -7,14 +7,15 @@ or an input (one sample). A count of null could not be made: it is pending. The 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 import msgspec
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.lines import LineReader, end_line, header_line
+from pytest_bench.lines import LineReader, end_line, header_line, read_end
 
 COUNTS_LOG = "tokens.jsonl"
 COUNTS_VERSION = 1
@@ -51,17 +52,9 @@ class InputTokens(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     input: int | None
 
 
-class PhaseCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a counts log holds."""
+Line = TypeVar("Line", OutputTokens, InputTokens)
 
-    outputs: dict[str, OutputTokens]
-    """By request id."""
-    inputs: dict[int, int | None]
-    """By sample index."""
-    outcome: Outcome
-    backend: str
-    tokenizer: str
-    """Digest of the tokenizer."""
+_INPUT = b'{"sample_index"'
 
 
 class CountsWriter:
@@ -101,35 +94,37 @@ class CountsWriter:
         os.fsync(self._stream.fileno())
 
 
-def read_counts(path: Path) -> PhaseCounts:
-    """Read a counts log. A log without an end counts as interrupted.
+def read_outcome(path: Path) -> Outcome:
+    """How counting ended; a log without an end was interrupted. Raises `EvidenceError` for one that cannot be read."""
+    end = read_end(path)
+    outcome: Outcome = "interrupted" if end is None else end["outcome"]
+    return outcome
 
-    Raises `EvidenceError` naming the file and line for a damaged one, and for a request or sample that was
-    counted twice.
+
+def read_outputs(path: Path) -> Iterator[OutputTokens]:
+    """The outputs of a counts log, in the order in which they were counted.
+
+    Raises `EvidenceError` naming the file and line for a damaged one.
     """
-    reader = LineReader(path, "tokens", COUNTS_VERSION)
-    outputs: dict[str, OutputTokens] = {}
+    return _read(path, OutputTokens, inputs=False)
+
+
+def read_inputs(path: Path) -> dict[int, int | None]:
+    """Tokens of each sample in a counts log. Raises `EvidenceError` as `read_outputs`, and for one counted twice."""
     inputs: dict[int, int | None] = {}
-    decode_output = msgspec.json.Decoder(OutputTokens).decode
-    decode_input = msgspec.json.Decoder(InputTokens).decode
+    for line in _read(path, InputTokens, inputs=True):
+        if line.sample_index in inputs:
+            raise EvidenceError(f"{path}: counts the input of sample {line.sample_index} twice")
+        inputs[line.sample_index] = line.input
+    return inputs
+
+
+def _read(path: Path, kind: type[Line], *, inputs: bool) -> Iterator[Line]:
+    reader = LineReader(path, "tokens", COUNTS_VERSION)
+    decode = msgspec.json.Decoder(kind).decode
     for payload in reader:
-        try:
-            if payload.startswith(b'{"sample_index"'):
-                sample = decode_input(payload)
-                inputs[sample.sample_index] = sample.input
-            else:
-                output = decode_output(payload)
-                outputs[output.request_id] = output
-        except msgspec.MsgspecError as error:
-            raise EvidenceError(f"{path}:{reader.lines + 1}: is no token count: {error}") from error
-    if len(outputs) + len(inputs) != reader.lines:
-        raise EvidenceError(
-            f"{path}: counts {reader.lines - len(outputs) - len(inputs)} requests or samples twice"
-        )
-    return PhaseCounts(
-        outputs=outputs,
-        inputs=inputs,
-        outcome=reader.end["outcome"] if reader.end else "interrupted",
-        backend=reader.header["backend"],
-        tokenizer=reader.header["tokenizer"],
-    )
+        if payload.startswith(_INPUT) is inputs:
+            try:
+                yield decode(payload)
+            except msgspec.MsgspecError as error:
+                raise EvidenceError(f"{path}:{reader.lines + 1}: is no token count: {error}") from error

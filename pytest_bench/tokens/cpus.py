@@ -6,9 +6,10 @@ pool workers set their own. Sources are asked in order, and one that cannot be r
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -31,16 +32,11 @@ class Cpus(msgspec.Struct, frozen=True, kw_only=True):
     """Where `allowed` comes from."""
 
     @property
-    def usable(self) -> tuple[int, ...]:
-        """As many of `allowed` as the quota can keep busy; at least one."""
+    def cores(self) -> int:
+        """How many of `allowed` the quota can keep busy; at least one."""
         if self.quota is None:
-            return self.allowed
-        return self.allowed[: max(1, int(self.quota))]
-
-    def without(self, busy: Iterable[int]) -> Cpus:
-        """These CPUs less those in `busy`; unchanged where nothing would be left."""
-        rest = tuple(cpu for cpu in self.allowed if cpu not in set(busy))
-        return msgspec.structs.replace(self, allowed=rest) if rest else self
+            return len(self.allowed)
+        return max(1, min(len(self.allowed), int(self.quota)))
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,20 +69,44 @@ def discover(root: Path = Path("/")) -> Cpus:
     return Cpus(allowed=tuple(range(os.cpu_count() or 1)), quota=quota, source="count")
 
 
-def plan_shards(cpus: tuple[int, ...], workers: int | None = None) -> tuple[Shard, ...]:
-    """Divide `cpus` among pool workers: one for every full block of `BLOCK`, or `workers`, at most one a CPU.
+def plan_shards(cpus: Cpus, workers: int | None = None) -> tuple[Shard, ...]:
+    """Divide `cpus` among pool workers: one for every full block of `BLOCK` cores, or `workers`, at most one a core.
 
-    Blocks are contiguous and differ by one CPU at most. A single worker is given all of `cpus`.
+    Blocks are contiguous and differ by one CPU at most. All of `cpus` belong to one, under a quota too, which
+    caps the threads alone: it does not say which CPUs, and every container of a machine would take the first.
     """
-    count = min(workers, len(cpus)) if workers is not None else max(1, len(cpus) // BLOCK)
-    small, larger = divmod(len(cpus), count)
-    shards = []
-    start = 0
-    for index in range(count):
-        stop = start + small + (index < larger)
-        shards.append(Shard(cpus=cpus[start:stop], threads=stop - start))
-        start = stop
-    return tuple(shards)
+    count = min(workers, cpus.cores) if workers is not None else max(1, cpus.cores // BLOCK)
+    blocks = _divided(len(cpus.allowed), count)
+    starts = itertools.accumulate(blocks, initial=0)
+    return tuple(
+        Shard(cpus=cpus.allowed[start : start + size], threads=threads)
+        for start, size, threads in zip(starts, blocks, _divided(cpus.cores, count), strict=False)
+    )
+
+
+def _divided(total: int, parts: int) -> list[int]:
+    small, larger = divmod(total, parts)
+    return [small + (part < larger) for part in range(parts)]
+
+
+def plan_lane(
+    cpus: Cpus, mask: Collection[int], *, lane: int, load: int | None
+) -> tuple[Cpus, tuple[int, ...]]:
+    """Where `lane` live workers count while `load` load workers (None: as many as are needed) run within `mask`.
+
+    Returns their CPUs, and those of `mask` that load workers must leave to them. Outside of `mask` they are in
+    nobody's way. Inside they are given CPUs of their own where that takes a quarter at most and leaves one more
+    than `load`; else they run anywhere, in the time that nobody else wants.
+    """
+    outside = tuple(cpu for cpu in cpus.allowed if cpu not in mask)
+    if outside:
+        return Cpus(allowed=outside, quota=lane, source="outside the caller's affinity"), ()
+    inside = sorted(cpu for cpu in cpus.allowed if cpu in mask)
+    enough = 4 * lane <= len(inside) and len(inside) - lane > (load or 0)
+    if enough and cpus.cores == len(cpus.allowed):
+        own = tuple(inside[-lane:])
+        return Cpus(allowed=own, quota=None, source="left by the load workers"), own
+    return Cpus(allowed=cpus.allowed, quota=lane, source="shared with the load workers"), ()
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 TICK_S = 0.1
 """Longest wait, in seconds, before time limits are looked at again."""
+_PATIENCE_NS = 500_000_000
 _MOST_DEATHS = 3
 """Deaths of one place, without an answer between them, after which it stays empty until `revive`."""
 
@@ -79,8 +80,17 @@ class Crew:
         self._selector = selectors.DefaultSelector()
 
     def revive(self) -> None:
-        """Give every place its chance again."""
+        """Give every place its chance again, and end workers that do not get done with what a run left behind.
+
+        A run that was given up leaves jobs with the workers. They would hold up what comes next.
+        """
+        patience_ns = monotonic_ns() + _PATIENCE_NS
+        while any(place.in_flight for place in self.places) and monotonic_ns() < patience_ns:
+            for _ in self.turn():
+                pass
         for place in self.places:
+            if place.in_flight:
+                self.empty(place)
             place.deaths = 0
 
     def fill(self) -> None:

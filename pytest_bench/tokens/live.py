@@ -8,6 +8,7 @@ here whole or not at all.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 from pytest_bench.errors import BenchError
+from pytest_bench.tokens.cpus import plan_lane
 from pytest_bench.tokens.segments import cut, written_lines
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.tokens.wire import CountRange, RangeCounts
@@ -45,17 +47,43 @@ class LiveCounts(msgspec.Struct, frozen=True):
     sample_share: float = SAMPLE_SHARE
 
 
+def lane_beside(
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    workers: int,
+    load_workers: int | None = None,
+    warmup_timeout_s: float = 25.0,
+) -> LiveLane:
+    """A lane of `workers` behind the phase whose logs land in `folder`, counting as `tokenizer` does.
+
+    Its processes are kept for the next phase, and end with the tokenizer's pool. They run at the lowest priority,
+    off the CPUs of load workers (`load_workers`, None: as many as are needed) where there are enough. Raises
+    `TokensError` where the tokenizer cannot be loaded in them.
+    """
+    allowed = tokenizer.pool.cpus
+    mask = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(allowed.allowed)
+    cpus, own = plan_lane(allowed, mask, lane=workers, load=load_workers)
+    pool = tokenizer.pool.idle_beside(cpus, workers)
+    # The back end that was proven: one that a sample of prompts ruled out must not count here.
+    idle = pool.load(tokenizer.source, backend=tokenizer.backend, warmup_timeout_s=warmup_timeout_s)
+    return LiveLane(idle, folder, own_cpus=own)
+
+
 class LiveLane:
     """Counts during one phase, as a context manager: leaving it stops the lane.
 
     `tokenizer` belongs to a pool of the lane's own, which nothing else uses meanwhile (`idle=True`, away from the
-    load workers' CPUs). `requests` and `tokens` are live figures, of what was counted so far.
+    load workers' CPUs). `requests` and `tokens` are live figures, of what was counted so far; `own_cpus` is what load
+    workers must leave to it. Reading never holds them up: a thread apart from their load writes the logs, and the
+    lane opens them for itself.
     """
 
-    def __init__(self, tokenizer: Tokenizer, folder: Path) -> None:
+    def __init__(self, tokenizer: Tokenizer, folder: Path, *, own_cpus: tuple[int, ...] = ()) -> None:
         self.requests = 0
         self.tokens = 0
-        self._tokenizer = tokenizer
+        self.own_cpus = own_cpus
+        self.tokenizer = tokenizer
         self._folder = folder
         self._ranges: list[LiveRange] = []
         self._result_bytes = 0
@@ -89,7 +117,7 @@ class LiveLane:
         for log in sorted(self._folder.glob("texts.*.jsonl")):
             start = reached.get(log, 0)
             reached[log] = stop = written_lines(log, start)
-            for first, last in cut(log, self._tokenizer.chunk_characters, start, stop):
+            for first, last in cut(log, self.tokenizer.chunk_characters, start, stop):
                 yield log, first, last
 
     def _count(self, ranges: list[tuple[Path, int, int]]) -> None:
@@ -97,7 +125,7 @@ class LiveLane:
             (
                 (log, start, stop),
                 CountRange(
-                    key=self._tokenizer.key,
+                    key=self.tokenizer.key,
                     path=str(log),
                     start=start,
                     stop=stop,
@@ -107,7 +135,7 @@ class LiveLane:
             )
             for log, start, stop in ranges
         )
-        for where, answer in self._tokenizer.pool.run(tasks, give_up=self._stop.is_set):
+        for where, answer in self.tokenizer.pool.run(tasks, give_up=self._stop.is_set):
             if isinstance(answer, RangeCounts) and not answer.failures:
                 self._ranges.append(LiveRange(*where, answer))
                 self._result_bytes += len(answer.lines)

@@ -10,7 +10,7 @@ import mmap
 import os
 
 SLOTS = 4
-SLOT_BYTES = 1 << 22
+SLOT_BYTES = 1 << 23
 
 
 class Mailbox:

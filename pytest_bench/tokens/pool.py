@@ -45,11 +45,13 @@ class TokenizerPool:
         command: Sequence[str] = COMMAND,
     ) -> None:
         self.cpus = discover() if cpus is None else cpus
-        self.shards = plan_shards(self.cpus.usable, workers)
+        self.shards = plan_shards(self.cpus, workers)
         self.notes: tuple[str, ...] = ()
         """What did not go as asked and is no error: workers that run unpinned."""
         self._crew = Crew(self.shards, command=command, idle=idle, job_timeout_s=job_timeout_s)
-        self._tokenizers: dict[str, Tokenizer] = {}
+        self._command = tuple(command)
+        self._loaded: dict[str, Loaded] = {}
+        self._idle: dict[tuple[Cpus, int], TokenizerPool] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -60,8 +62,21 @@ class TokenizerPool:
         self.close()
 
     def close(self) -> None:
-        """End every worker process. Idempotent."""
+        """End every worker process, those of `idle_beside` too. Idempotent."""
         self._crew.close()
+        for pool in self._idle.values():
+            pool.close()
+
+    def idle_beside(self, cpus: Cpus, workers: int) -> TokenizerPool:
+        """A pool of `workers` at the lowest priority on `cpus`, made once, which ends with this one.
+
+        It may be driven by another thread than this one is.
+        """
+        if (cpus, workers) not in self._idle:
+            self._idle[cpus, workers] = TokenizerPool(
+                workers=workers, cpus=cpus, idle=True, command=self._command
+            )
+        return self._idle[cpus, workers]
 
     @property
     def pids(self) -> list[int]:
@@ -83,31 +98,33 @@ class TokenizerPool:
     ) -> Tokenizer:
         """Load a tokenizer in every worker and prove its back end, also on a sample of `prompts`.
 
-        A tokenizer that is loaded already is returned as it is. Raises `TokensError`, naming the tokenizer and
+        One that is loaded already is neither loaded nor proven again. Raises `TokensError`, naming the tokenizer and
         the pool worker, where one cannot load it or does not finish within `warmup_timeout_s` seconds.
         """
         key = f"{source.digest}:{backend}"
-        if key in self._tokenizers:
-            return self._tokenizers[key]
-        task = Load(
-            key=key,
-            file=source.file,
-            format=source.format,
-            backend=backend,
-            prompts=sample_prompts(prompts),
-        )
-        loading = Loading(task, source.name, warmup_timeout_s)
+        if key not in self._loaded:
+            task = Load(
+                key=key,
+                file=source.file,
+                format=source.format,
+                backend=backend,
+                prompts=sample_prompts(prompts),
+            )
+            self._loaded[key] = self._load(Loading(task, source.name, warmup_timeout_s))
+        # Of the source's own: the same vocabulary may lie beside another chat template.
+        return Tokenizer(self, source, self._loaded[key])
+
+    def _load(self, loading: Loading) -> Loaded:
         self._crew.revive()
         self._crew.fill()
         for place in self._crew.places:
             self._crew.warm(place, loading)
-        loaded = [answer for answer in self._warm_up(source.name) if answer.key == key]
+        loaded = [answer for answer in self._warm_up(loading.name) if answer.key == loading.task.key]
         if len({answer.backend for answer in loaded}) != 1:
-            raise TokensError(f"tokenizer {source.name}: pool workers chose different back ends: {loaded}")
+            raise TokensError(f"tokenizer {loading.name}: pool workers chose different back ends: {loaded}")
         self._crew.loadings.append(loading)
         self.notes = tuple(sorted({answer.note for answer in loaded if answer.note is not None}))
-        self._tokenizers[key] = tokenizer = Tokenizer(self, source, loaded[0])
-        return tokenizer
+        return loaded[0]
 
     def _warm_up(self, name: str) -> Iterator[Loaded]:
         """Wait until every worker has loaded all it was told to. Raises `TokensError` for the first that fails."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from pytest_bench.errors import EvidenceError, TokensError
-from pytest_bench.lines import check_line, decode_line, encode_line, is_mark
+from pytest_bench.errors import TokensError
+from pytest_bench.lines import decode_line, encode_line, is_mark, lines_in
 from pytest_bench.records import TextRecord
 from pytest_bench.tokens.backends import Backend
 from pytest_bench.tokens.counts import TEXT_KINDS, OutputTokens
@@ -29,17 +28,23 @@ Steps = Generator[Callable[[], Any], Any, Result]
 """Work that yields each call into a tokenizer library, and is sent what it returned."""
 
 _MOST_REPEATED_CHARACTERS = 16_000_000
+_MOST_SEEN = 200_000
+_SHOWN_BYTES = 120
+_STRETCH_BYTES = 1 << 16
+_RECORDS = msgspec.json.Decoder(TextRecord)
 
 
 class TextCounter:
     """Counts texts with one back end, identical ones once.
 
-    Within a call every distinct text is encoded once. A text that repeats within a call is remembered, so that a
-    phase that delivers one text a thousand times encodes it once a pool worker.
+    Within a call every distinct text is encoded once. A text that comes again, in this call or a later one, is
+    remembered with its count: a phase that delivers one text a thousand times encodes it once or twice a pool
+    worker. Of a text that has come once only its hash is kept, for holding on to all texts slows everything down.
     """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._seen: set[int] = set()
         self._repeated: dict[str, int] = {}
         self._repeated_characters = 0
 
@@ -48,24 +53,28 @@ class TextCounter:
 
         Raises `TokensError` where the back end answers with another number of counts than it was given texts.
         """
-        distinct = dict.fromkeys(texts)
-        repeated = self._repeated
-        missing = [text for text in distinct if text not in repeated] if repeated else list(distinct)
+        times = Counter(texts)
+        # Looked up before the library is called: ranges take turns, and another may clear the memory meanwhile.
+        known: dict[str, int | None] = {
+            text: self._repeated[text] for text in times if text in self._repeated
+        }
+        missing = [text for text in times if text not in known] if known else list(times)
         counts, failures = yield partial(count_each, self._backend, missing)
-        known = dict(zip(missing, counts, strict=True))
-        if len(missing) < len(distinct):
-            known.update((text, repeated[text]) for text in distinct if text in repeated)
-        if len(distinct) < len(texts):
-            self._remember(texts, known)
+        known.update(zip(missing, counts, strict=True))
+        self._remember({text: known[text] for text in missing if times[text] > 1 or hash(text) in self._seen})
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen.update(map(hash, missing))
         return known, failures
 
-    def _remember(self, texts: list[str], known: dict[str, int | None]) -> None:
-        for text, times in Counter(texts).items():
-            tokens = known[text]
-            if times > 1 and tokens is not None and text not in self._repeated:
+    def _remember(self, repeated: Mapping[str, int | None]) -> None:
+        for text, tokens in repeated.items():
+            if tokens is not None:
                 self._repeated_characters += len(text)
-                if self._repeated_characters <= _MOST_REPEATED_CHARACTERS:
-                    self._repeated[text] = tokens
+                if self._repeated_characters > _MOST_REPEATED_CHARACTERS:
+                    self._repeated.clear()
+                    self._repeated_characters = len(text)
+                self._repeated[text] = tokens
 
 
 def count_each(backend: Backend, texts: list[str]) -> tuple[list[int | None], list[str]]:
@@ -92,21 +101,11 @@ def count_each(backend: Backend, texts: list[str]) -> tuple[list[int | None], li
 
 
 def count_range(task: CountRange, counter: TextCounter) -> Steps[RangeCounts]:
-    """Count the records in a range of a log. A damaged line stays uncounted and is named."""
-    failures: list[str] = []
-    lines = list(io.BytesIO(_read(task.path, task.start, task.stop)))
-    offsets = list(itertools.accumulate(map(len, lines), initial=task.start))
-    decode = msgspec.json.Decoder(TextRecord).decode
-    records: list[TextRecord] = []
-    positions: list[int] = []
-    for position, line in enumerate(lines):
-        try:
-            check_line(line)
-            if not is_mark(line):
-                records.append(decode(line))
-                positions.append(position)
-        except (EvidenceError, msgspec.MsgspecError) as error:
-            failures.append(f"{task.path}: byte {offsets[position]}: {error}")
+    """Count the records in a range of a log. A damaged line stays uncounted and is named.
+
+    Raises `TokensError` for lines that are intact and no text records.
+    """
+    records, lines, failures = _read_records(task)
     known, uncountable = yield from counter.count(
         [text for record in records for text in _texts(record) if text]
     )
@@ -126,19 +125,50 @@ def count_range(task: CountRange, counter: TextCounter) -> Steps[RangeCounts]:
         counted=sum(None not in four for four in counts),
         tokens=sum(filter(None, itertools.chain.from_iterable(four[:3] for four in counts))),
         failures=failures + uncountable,
-        samples=[
-            Sample(offsets[positions[chosen]], len(lines[positions[chosen]]), counts[chosen])
-            for chosen in _choose(len(records), task)
-        ],
+        answered=list({record.sample_index for record in records}),
+        samples=[Sample(*lines[chosen], counts[chosen]) for chosen in _choose(len(records), task)],
     )
+
+
+def _read_records(task: CountRange) -> tuple[list[TextRecord], list[tuple[int, int]], list[str]]:
+    """The intact records of a range, offset and length of each one's line, and what is wrong with other lines."""
+    data = _read(task.path, task.start, task.stop)
+    view = memoryview(data)
+    lines: list[tuple[int, int]] = []
+    failures: list[str] = []
+    stretches: list[memoryview] = []
+    begun = 0
+    for start, stop, intact in lines_in(data):
+        if intact and not is_mark(data, start):
+            lines.append((task.start + start, stop - start))
+            if stop - begun >= _STRETCH_BYTES:
+                stretches.append(view[begun:stop])
+                begun = stop
+            continue
+        if not intact:
+            text = data[start : min(stop, start + _SHOWN_BYTES)].decode("utf-8", "backslashreplace")
+            failures.append(
+                f"{task.path}: byte {task.start + start}: a line does not match its checksum: {text!r}"
+            )
+        stretches.append(view[begun:start])
+        begun = stop
+    stretches.append(view[begun:])
+    try:
+        # Many lines in one call, for the decoder keeps its buffer for strings with escapes; not too many, for it
+        # keeps the interpreter, too, and the library's thread may be waiting for it.
+        records = list(itertools.chain.from_iterable(map(_RECORDS.decode_lines, stretches)))
+    except msgspec.MsgspecError as error:
+        raise TokensError(
+            f"{task.path}: bytes {task.start} to {task.stop} hold a line that is no text record: {error}"
+        ) from error
+    return records, lines, failures
 
 
 def recount_lines(task: RecountLines, prepared: Prepared) -> Steps[Recounted]:
     """Count the texts of sampled lines with the authority."""
-    decode = msgspec.json.Decoder(TextRecord).decode
     names, texts, counts = [], [], []
     for sample in task.samples:
-        record = decode(decode_line(_read(task.path, sample.offset, sample.offset + sample.length)))
+        record = _RECORDS.decode(decode_line(_read(task.path, sample.offset, sample.offset + sample.length)))
         for kind, text, count in zip(TEXT_KINDS, _texts(record), sample.counts, strict=True):
             if text and count is not None:
                 names.append(f"{task.path}: byte {sample.offset}, request {record.request_id}, {kind}")

@@ -27,7 +27,7 @@ from pytest_bench.tokens.wire import (
 if TYPE_CHECKING:
     from pytest_bench.tokens.pool import TokenizerPool
 
-_CHARACTERS_PER_THREAD = 1 << 18
+_CHUNK_CHARACTERS = 1 << 21
 
 
 class Tokenizer:
@@ -52,7 +52,7 @@ class Tokenizer:
     @property
     def chunk_characters(self) -> int:
         """Text that is given to a worker at a time: enough for all of its threads, little to lose."""
-        return min(1 << 21, max(1 << 20, _CHARACTERS_PER_THREAD * self.pool.threads_per_worker))
+        return _CHUNK_CHARACTERS
 
     @cached_property
     def chat_template(self) -> ChatTemplate | None:

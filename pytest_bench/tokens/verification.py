@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -16,13 +16,13 @@ from pytest_bench.tokens.wire import Failed, Recounted, RecountLines, RecountTex
 SHARE = 0.01
 LEAST = 20
 """Texts that are counted again however little time counting took."""
-_BATCH = 20
+_SMALLEST_BATCH = 4
 
 
 class Verification:
     """Texts chosen while a phase is counted, and their recount by the authority once it is over."""
 
-    def __init__(self, tokenizer: Tokenizer, inputs: Mapping[int, object], random: Random) -> None:
+    def __init__(self, tokenizer: Tokenizer, inputs: Callable[[int], object] | None, random: Random) -> None:
         self._tokenizer = tokenizer
         self._inputs = inputs
         self._random = random
@@ -43,9 +43,9 @@ class Verification:
         taken = samples if share >= 1.0 else self._random.sample(samples, math.ceil(share * len(samples)))
         self._lines.extend((log, sample) for sample in taken)
 
-    def add_inputs(self, counts: Sequence[tuple[int, int]]) -> None:
-        """Choose among inputs of text that were counted: pairs of sample index and count."""
-        wanted = math.ceil(self.share(len(self._inputs)) * len(counts))
+    def add_inputs(self, counts: Sequence[tuple[int, int]], *, of: int) -> None:
+        """Choose among inputs of text that were counted, pairs of sample index and count, out of `of` in all."""
+        wanted = math.ceil(self.share(of) * len(counts))
         self._samples.extend(self._random.sample(counts, wanted))
 
     def run(self, allowance_ns: int, *, give_up: Callable[[], bool]) -> bool:
@@ -74,25 +74,29 @@ class Verification:
     def _tasks(self, stop_ns: int) -> Iterator[tuple[int, Task]]:
         chosen: list[tuple[Path, Sample] | tuple[int, int]] = [*self._lines, *self._samples]
         self._random.shuffle(chosen)
-        for start in range(0, len(chosen), _BATCH):
+        # Few at a time: what is on its way when time is up is still counted.
+        batch = max(_SMALLEST_BATCH, self._tokenizer.pool.threads_per_worker)
+        for start in range(0, len(chosen), batch):
             if start >= LEAST and monotonic_ns() >= stop_ns:
                 return
             by_log: defaultdict[Path, list[Sample]] = defaultdict(list)
             inputs: list[tuple[int, int]] = []
-            for place, what in chosen[start : start + _BATCH]:
+            for place, what in chosen[start : start + batch]:
                 if isinstance(what, Sample) and isinstance(place, Path):
                     by_log[place].append(what)
                 elif isinstance(what, int) and isinstance(place, int):
                     inputs.append((place, what))
             for log, samples in by_log.items():
                 yield len(samples), RecountLines(key=self._tokenizer.key, path=str(log), samples=samples)
-            if inputs:
-                yield len(inputs), self._recount_inputs(inputs)
+            if inputs and self._inputs is not None:
+                yield len(inputs), self._recount_inputs(self._inputs, inputs)
 
-    def _recount_inputs(self, inputs: Sequence[tuple[int, int]]) -> RecountTexts:
+    def _recount_inputs(
+        self, ask: Callable[[int], object], inputs: Sequence[tuple[int, int]]
+    ) -> RecountTexts:
         return RecountTexts(
             key=self._tokenizer.key,
             names=[f"input of sample {sample}" for sample, _ in inputs],
-            texts=[str(self._inputs[sample]) for sample, _ in inputs],
+            texts=[str(ask(sample)) for sample, _ in inputs],
             counts=[count for _, count in inputs],
         )

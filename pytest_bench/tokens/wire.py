@@ -118,6 +118,8 @@ class RangeCounts(msgspec.Struct, frozen=True, kw_only=True, tag="range_counts")
     tokens: int
     """Output tokens of those that were counted."""
     failures: list[str]
+    answered: list[int]
+    """Indices of the dataset's samples that the records answer, each once."""
     samples: list[Sample]
 
 

@@ -145,3 +145,5 @@ class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
     invocation: tuple[str, ...] = ()
     started: str | None = None
     finished: str | None = None
+    files: dict[str, str] = {}
+    """sha256 of what the session wrote before anything was started, by name: its plan and its environment."""

@@ -29,6 +29,34 @@ def expectation_json(points: Mapping[str, str | None], plan_digest: str | None) 
     return {"version": EXPECTATION_VERSION, "plan_digest": plan_digest, "points": dict(points)}
 
 
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of an expectation."""
+    name = {"type": "string", "pattern": f"^{_ID.pattern}$"}
+    digest_or_null = {"type": ["string", "null"], "pattern": f"^{_DIGEST.pattern}$"}
+    return {
+        "title": "Expectation",
+        "description": "What must have run.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["points"],
+        "properties": {
+            "version": {"const": EXPECTATION_VERSION},
+            "plan_digest": digest_or_null,
+            "points": {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "minProperties": 1,
+                        "propertyNames": name,
+                        "additionalProperties": digest_or_null,
+                    },
+                    {"type": "array", "minItems": 1, "uniqueItems": True, "items": name},
+                ]
+            },
+        },
+    }
+
+
 def read_expectation(path: Path) -> Expectation:
     """Read an expectation file. Raises `UsageError` naming the file and the field."""
     try:

@@ -187,7 +187,7 @@ class _Ledger:
                 error("contradiction", f"was run although withheld: {item.sentence}") for item in withheld
             )
             if reports or any(isinstance(event, Selected) for event in events):
-                yield from findings_of_reports(reports)
+                yield from findings_of_reports(reports, interrupted=self.session.interrupted)
         yield from findings_of_evidence(point, judgement, self.evidence.get(point.id), self.session.nonce)
         yield from (error("overlap", sentence) for sentence in self.overlapping[point.id])
         if judgement is not None:
@@ -242,12 +242,32 @@ class _Ledger:
                 yield Reason("worker-crashed", f"process {event.worker} died: {event.detail}")
             elif isinstance(event, Fault) and event.point is None:
                 yield Reason(event.code, event.sentence)
-        code = self.session.pytest_exit_status
-        if code != 0 and (code != 1 or all(point.outcome is Outcome.PASS for point in points)):
+        if not self._accounts_for(self.session.pytest_exit_status, points):
             yield Reason(
                 "pytest-exit",
-                f"pytest itself ended with status {code}: something besides the points went wrong",
+                f"pytest itself ended with status {self.session.pytest_exit_status}: "
+                "something besides the points went wrong",
             )
+
+    def _accounts_for(self, status: int, points: Sequence[PointVerdict]) -> bool:
+        """Whether pytest's exit status only follows from what is told anyway."""
+        match status:
+            case 0:
+                return True
+            case 1:  # tests failed
+                return self._is_told("collection-error") or any(
+                    point.outcome is not Outcome.PASS for point in points
+                )
+            case 2:
+                return self.session.interrupted or self._is_told("collection-error", "stopped")
+            case 3:
+                return self._is_told("internal-error")
+            case 5:  # nothing was collected or selected
+                return not points or any(point.outcome is not Outcome.PASS for point in points)
+        return False
+
+    def _is_told(self, *codes: str) -> bool:
+        return any(isinstance(event, Fault) and event.code in codes for event in self.events)
 
     def _plan_faults(self, points: Sequence[PointVerdict]) -> Iterator[Reason]:
         if not self.expected:

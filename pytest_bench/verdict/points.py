@@ -48,12 +48,15 @@ def judgement_of(reports: Sequence[Report]) -> Judgement | None:
     return None
 
 
-def findings_of_reports(reports: Sequence[Report]) -> Iterator[Finding]:
-    """Everything in a point's reports that keeps it from passing."""
+def findings_of_reports(reports: Sequence[Report], *, interrupted: bool) -> Iterator[Finding]:
+    """Everything in a point's reports that keeps it from passing; `interrupted`: the session was."""
     if not reports:
         yield missing(
             "missing", "selected, but never reported: the session ended before it, or something skipped it"
         )
+        return
+    if interrupted and not any(report.stage == "teardown" for report in reports):
+        yield error("cut-off", "was running when the session was interrupted")
         return
     workers = sorted({report.worker for report in reports})
     if len(workers) > 1:

@@ -1,17 +1,20 @@
-"""`ledger.json`: everything the ledger was told in a session, so that it can be settled again elsewhere."""
+"""What the processes of a session write down for later: `ledger.json`, everything the ledger was told, so that
+it can be settled again elsewhere; `withheld.json`, on which deployment nothing more may run, and why."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import read_json, write_json
+from pytest_bench.files import read_json, readable_json, write_atomic
 from pytest_bench.verdict.events import Event, ExpectedPoint, Lease, SessionFacts
 
 LEDGER_VERSION = 1
+WITHHELD_VERSION = 1
 NAME = "ledger.json"
 
 
@@ -25,9 +28,20 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     facts: SessionFacts
 
 
-def write_record(results: Path, record: SessionRecord) -> None:
-    """Write the record into a results folder, atomically. Raises `OSError`."""
-    write_json(results / NAME, record)
+class WithheldFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `withheld.json` holds: there from before an audit until it has ended `pass` or `fail`."""
+
+    version: int = WITHHELD_VERSION
+    audit: str
+    """Its id."""
+    because: str
+
+
+def write_record(results: Path, record: SessionRecord) -> str:
+    """Write the record into a results folder, atomically; returns the sha256 of the file. Raises `OSError`."""
+    data = readable_json(record)
+    write_atomic(results / NAME, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_record(results: Path) -> SessionRecord:

@@ -64,6 +64,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     plan_digest: str | None = None
     """The nonce left out, so that an independent plan of the same suites is equal."""
     expectation_digest: str | None = None
+    ledger_digest: str | None = None
+    """sha256 of the `ledger.json` that it was settled from."""
     pytest_exit_status: int | None = None
     versions: dict[str, str] = {}
     invocation: tuple[str, ...] = ()

@@ -23,37 +23,36 @@ def plain(value: object) -> Any:
     return msgspec.json.decode(canonical_json(value))
 
 
-def unsaid(path: Path, value: object, *keys: str) -> Iterator[str]:
-    """Fields of the file `value` was read from (of its part under `keys`) that are not what was understood.
+def unsaid(path: Path, value: object) -> Iterator[str]:
+    """Fields of the file `value` was read from that are not what was understood.
 
     A field left out would be taken for its default, and an unknown one for nothing. Raises `EvidenceError`.
     """
-    raw = read_json(path)
-    for key in keys:
-        raw = raw[key]
-    for sentence in differences(raw, plain(value), ".".join(keys)):
+    for sentence in differences(read_json(path), plain(value)):
         yield f"{path.name}: {sentence}"
 
 
-def differences(said: Any, found: Any, field: str = "") -> Iterator[str]:
-    """Fields of `said` (what a file holds) that are otherwise in `found` (what was worked out anew)."""
+def differences(said: Any, found: Any, field: str = "", *, rounded: bool = False) -> Iterator[str]:
+    """Fields of `said` (what a file holds) that are otherwise in `found` (what was worked out anew).
+
+    With `rounded`, sums of floats may differ as much as two machines make them.
+    """
     if isinstance(said, dict) and isinstance(found, dict):
         for name in sorted(said.keys() | found.keys()):
             inner = f"{field}.{name}" if field else name
-            yield from differences(said.get(name, _ABSENT), found.get(name, _ABSENT), inner)
+            one, other = said.get(name, _ABSENT), found.get(name, _ABSENT)
+            yield from differences(one, other, inner, rounded=rounded)
     elif isinstance(said, list) and isinstance(found, list):
         for number, (one, other) in enumerate(zip_longest(said, found, fillvalue=_ABSENT)):
-            yield from differences(one, other, f"{field}[{number}]")
-    elif not _equal(said, found):
+            yield from differences(one, other, f"{field}[{number}]", rounded=rounded)
+    elif not _equal(said, found, rounded=rounded):
         yield f"{field or 'the file'} is {_show(said)}; worked out anew it is {_show(found)}"
 
 
-def _equal(said: Any, found: Any) -> bool:
+def _equal(said: Any, found: Any, *, rounded: bool) -> bool:
     if isinstance(said, bool) or isinstance(found, bool):
         return said is found
-    if isinstance(said, int | float) and isinstance(found, int | float):
-        if isinstance(said, int) and isinstance(found, int):
-            return said == found
+    if rounded and isinstance(said, float) and isinstance(found, int | float):
         return math.isclose(said, found, rel_tol=_RELATIVE) if -1e300 < said < 1e300 else said == found
     return bool(said == found)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pytest_bench.audits.registry import Registry
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.plan import Plan
 from pytest_bench.verdict.events import Expectation
@@ -47,18 +48,27 @@ def parse_age(text: str) -> int:
 
 
 def reuse(
-    verdict: Verdict | None, old: Path, expectation: Expectation, *, max_age_s: float, now: datetime
+    verdict: Verdict | None,
+    old: Path,
+    expectation: Expectation,
+    *,
+    max_age_s: float,
+    now: datetime,
+    audits: Registry | None = None,
 ) -> Reuse:
     """Let points that `expectation` names and `verdict` misses be taken from the results in `old`.
 
     A point is taken only where the whole folder verifies, its session ended without a fault, the point and all
     of its sweep passed by today's rules, its digest is that of the expectation, and it began within `max_age_s`.
+    `audits` knows more than the shipped ones.
     """
     own = {point.id: point for point in verdict.points} if verdict else {}
     wanted = [name for name in expectation.points if name not in own or own[name].outcome is Outcome.MISSING]
     known = {name: expectation.points[name] for name in wanted}
     earlier = verify_session(
-        old, msgspec.structs.replace(expectation, points=known, plan_digest=None) if known else None
+        old,
+        msgspec.structs.replace(expectation, points=known, plan_digest=None) if known else None,
+        audits=audits,
     )
     refused = list(_unfit(earlier, old, max_age_s, now))
     taken: dict[str, PointVerdict] = {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +15,10 @@ import msgspec
 
 from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import read_json
-from pytest_bench.suite.plan import PLAN_VERSION, Plan
+from pytest_bench.files import LARGEST_JSON, read_plain
+from pytest_bench.suite.plan import Plan
+from pytest_bench.suite.plan_file import NAME as PLAN
+from pytest_bench.suite.plan_file import PlanFile, read_plan
 from pytest_bench.verdict.events import EvidenceCheck, Expectation, Report
 from pytest_bench.verdict.evidence import check_evidence
 from pytest_bench.verdict.ledger import settle
@@ -21,10 +26,11 @@ from pytest_bench.verdict.points import judgement_of
 from pytest_bench.verdict.record import NAME as LEDGER
 from pytest_bench.verdict.record import SessionRecord, read_record
 from pytest_bench.verdict.verdict import Verdict, read_verdict
+from pytest_bench.verify import junit
 from pytest_bench.verify.differences import differences, unsaid
 from pytest_bench.verify.point import verify_point
 
-PLAN = "plan.json"
+ENVIRONMENT = "environment.json"
 VERDICT = "verdict.json"
 
 
@@ -45,24 +51,35 @@ class VerifiedSession:
 
 
 def verify_session(
-    results: Path, expectation: Expectation | None = None, *, audits: Registry | None = None
+    results: Path,
+    expectation: Expectation | None = None,
+    *,
+    audits: Registry | None = None,
+    junit_file: Path | None = None,
 ) -> VerifiedSession:
     """Judge a results folder again. Whatever its files hold, this returns.
 
-    With an `expectation`, the verdict says whether what it names ran and passed.
+    With an `expectation`, the verdict says whether what it names ran and passed. `audits` knows more than the
+    shipped ones; `junit_file` is held against the verdict where the folder's own is not the one that counts.
     """
     problems: list[str] = []
-    plan, nonce = _read(problems, lambda: _read_plan(results)) or (None, "")
+    planned = _read(problems, lambda: read_plan(results))
+    plan = None if planned is None else planned.plan
     said = _read(problems, lambda: read_verdict(results / VERDICT))
     record = _read(problems, lambda: read_record(results))
-    if plan is None or record is None:
+    if planned is None or plan is None or record is None:
         return VerifiedSession(verdict=None, plan=plan, problems=tuple(_within(results, problems)))
-    problems += unsaid(results / PLAN, plan, "plan")
+    nonce = planned.nonce
+    problems += unsaid(results / PLAN, planned)
     problems += unsaid(results / LEDGER, record)
-    problems += _agreement(plan, nonce, record)
+    problems += _agreement(planned, record)
+    problems += _written_first(results, record)
     checks = dict(_checks(results, plan))
     problems += _strays(results, plan)
-    settled = settle(record.expected, record.events, checks, record.leases, record.facts)
+    settled = msgspec.structs.replace(
+        settle(record.expected, record.events, checks, record.leases, record.facts),
+        ledger_digest=_sha256(results / LEDGER),
+    )
     if said is not None:
         problems += unsaid(results / VERDICT, settled)
     known = audits or registry()
@@ -73,9 +90,15 @@ def verify_session(
             problems += (f"{check.path}/{sentence}" for sentence in sentences)
         elif check is not None:
             problems += check.errors
+    junit_path = junit_file or results / junit.NAME
+    if junit_file is not None or os.path.lexists(junit_path):
+        problems += junit.disagreements(junit_path, settled, results)
     if expectation is not None:
         facts = msgspec.structs.replace(record.facts, expectation=expectation)
-        settled = settle(record.expected, record.events, checks, record.leases, facts)
+        settled = msgspec.structs.replace(
+            settle(record.expected, record.events, checks, record.leases, facts),
+            ledger_digest=settled.ledger_digest,
+        )
     return VerifiedSession(
         verdict=settled, plan=plan, problems=tuple(dict.fromkeys(_within(results, problems)))
     )
@@ -91,40 +114,38 @@ def _read(problems: list[str], read: Any) -> Any:
 
 def _within(results: Path, problems: list[str]) -> list[str]:
     """Paths as people look for them: below the folder that they named."""
-    return [problem.replace(f"{results}/", "") for problem in problems]
+    whole = re.compile(rf"(?<![\w./-]){re.escape(str(results))}/")
+    return [whole.sub("", problem) for problem in problems]
 
 
-def _read_plan(results: Path) -> tuple[Plan, str]:
-    path = results / PLAN
-    raw = read_json(path)
-    if not isinstance(raw, dict) or not isinstance(raw.get("nonce"), str):
-        raise EvidenceError(
-            f"{path}: is no plan of a session: expected an object with `plan`, `digest` and `nonce`"
-        )
+def _written_first(results: Path, record: SessionRecord) -> Iterator[str]:
+    """What the session wrote before anything was started still has the bytes that it had then."""
+    for name in (PLAN, ENVIRONMENT):
+        found, wanted = _sha256(results / name), record.facts.files.get(name)
+        if found is None:
+            yield f"{name}: is missing, or no plain file that can be read"
+        elif found != wanted:
+            yield f"{name}: was altered: its sha256 is {found}, {wanted} when the session began"
+
+
+def _sha256(path: Path) -> str | None:
     try:
-        plan = msgspec.convert(raw.get("plan"), Plan)
-        digest = plan.digest()
-    except (msgspec.ValidationError, KeyError, ValueError, RecursionError) as error:
-        raise EvidenceError(f"{path}: plan: is no plan: {error}") from error
-    if plan.version != PLAN_VERSION:
-        raise EvidenceError(f"{path}: plan.version is {plan.version}; expected {PLAN_VERSION}")
-    if raw.get("digest") != digest:
-        raise EvidenceError(
-            f"{path}: digest is {raw.get('digest')!r}, that of its own plan is {digest}: it was altered"
-        )
-    return plan, raw["nonce"]
+        return hashlib.sha256(read_plain(path, LARGEST_JSON)).hexdigest()
+    except (EvidenceError, OSError):
+        return None
 
 
-def _agreement(plan: Plan, nonce: str, record: SessionRecord) -> Iterator[str]:
+def _agreement(planned: PlanFile, record: SessionRecord) -> Iterator[str]:
     """What the ledger was told to expect is what the plan asks for."""
+    plan = planned.plan
     facts = {"nonce": record.facts.nonce, "plan_digest": record.facts.plan_digest}
-    wanted = {"nonce": nonce, "plan_digest": plan.digest()}
+    wanted = {"nonce": planned.nonce, "plan_digest": planned.digest}
     yield from (f"{LEDGER}: {sentence}" for sentence in differences(facts, wanted, "facts"))
     expected = [[point.id, point.digest, sorted(point.leases), point.origin] for point in record.expected]
-    planned = [
+    asked = [
         [point.id, plan.point_digest(point), ["endpoint", "host"], point.origin] for point in plan.points
     ]
-    yield from (f"{LEDGER}: {sentence}" for sentence in differences(expected, planned, "expected"))
+    yield from (f"{LEDGER}: {sentence}" for sentence in differences(expected, asked, "expected"))
 
 
 def _checks(results: Path, plan: Plan) -> Iterator[tuple[str, EvidenceCheck]]:

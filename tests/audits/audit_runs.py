@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_bench.audits import Output, Run
+from pytest_bench.audits import Flight, Output, Run
 
 SECOND = 1_000_000_000
 
@@ -17,10 +17,9 @@ def run(label="reference", *, requested=100, completed=None, rate=None, seconds=
         label=label,
         requested=requested,
         completed=completed,
-        failed=requested - completed,
         started_ns=0,
         ended_ns=round(seconds * SECOND),
-        completions_ns=tuple(gap * number for number in range(1, completed + 1)),
+        succeeded=tuple(Flight(gap * number, gap * (number + 1)) for number in range(completed)),
         latencies_ns=(gap,) * completed,
         outputs=tuple(outputs),
     )
@@ -28,3 +27,17 @@ def run(label="reference", *, requested=100, completed=None, rate=None, seconds=
 
 def output(sample=0, text="words", token_ids=(5, 6, 7), **more) -> Output:
     return Output(sample=sample, text=text, token_ids=tuple(token_ids), **more)
+
+
+def sent(succeeded, failed=()) -> Run:
+    """A phase of just these requests."""
+    flights = [*succeeded, *failed]
+    return Run(
+        label="phase",
+        requested=len(flights),
+        completed=len(succeeded),
+        started_ns=min(flight.start_ns for flight in flights),
+        ended_ns=max(flight.end_ns for flight in flights),
+        succeeded=tuple(sorted(succeeded, key=lambda flight: flight.end_ns)),
+        failed=tuple(sorted(failed, key=lambda flight: flight.end_ns)),
+    )

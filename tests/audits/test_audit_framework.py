@@ -11,7 +11,6 @@ import pytest
 from audit_runs import run
 
 import pytest_bench
-from pytest_bench.api import BUILTIN
 from pytest_bench.audits import (
     AuditFields,
     AuditPhase,
@@ -24,11 +23,9 @@ from pytest_bench.audits import (
     output_caching,
     registry,
 )
-from pytest_bench.catalogue import vocabulary
 from pytest_bench.errors import SuiteError, UsageError
-from pytest_bench.running.samples import share_out
-from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.loading import load_plan
+from pytest_bench.records import ClientHealth, PhaseResult
+from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.workload import Load, SampleOrder
 
@@ -118,8 +115,8 @@ def test_a_third_partys_audit_runs_like_one_of_ours(auditor, caching_suite):
 
 @pytest.mark.parametrize("room", ["load", "suite", "plugin", "running", "perf", "metrics", "verdict", "api"])
 def test_no_other_room_knows_an_audit_by_name(room):
-    names = [name for audit in registry().words() for name in (audit, audit.replace("-", "_"))]
-    names += [registry().find(audit).artifact for audit in registry().words()]
+    audits = [registry().find(name) for name in registry().words()]
+    names = [name for audit in audits for name in (audit.id, audit.artifact, type(audit).__name__)]
     known = re.compile("|".join([*names, r"TEST0\d"]))
 
     for path in (PACKAGE / room).rglob("*.py"):
@@ -181,6 +178,22 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         check(result=tmp_path / "missing.json")
 
 
+def test_a_load_that_grows_is_refused_where_rates_are_compared():
+    growing = setting(Load(pattern="concurrency", concurrency=4, requests=8, ramp_s=1.0))
+
+    for audit in ("output-caching", "accuracy-in-performance"):
+        with pytest.raises(UsageError, match="without it"):
+            registry().find(audit).validate(growing)
+
+
+def test_phases_that_would_run_at_less_load_than_each_other_are_refused():
+    load = Load(pattern="concurrency", concurrency=16, requests=32)
+
+    with pytest.raises(UsageError, match=r"phases of 32 and 8 requests.*expected 16 requests or more"):
+        output_caching.OutputCaching().validate(setting(load, options={"audit_samples": 8}))
+    output_caching.OutputCaching().validate(setting(load, options={"audit_samples": 16}))
+
+
 def test_fixed_samples_may_be_repeated_as_often_as_one_likes():
     check(phase(requests=400, samples=SampleOrder(order="single", count=40, index=3)))
 
@@ -229,6 +242,85 @@ def test_a_reset_or_another_way_of_asking_begins_a_new_run_of_the_engine():
     assert driving.stretches([one, two, reset, whole]) == [[one, two], [reset], [whole]]
 
 
+# What certifies nothing.
+
+
+def phase_result(**changes):
+    counts = {"issued": 4, "succeeded": 3, "failed": 1, "interrupted": 0}
+    return PhaseResult(
+        label="one",
+        folder="",
+        resent=0,
+        failures={},
+        start_ns=0,
+        first_issue_ns=0,
+        last_issue_ns=1,
+        full_load_ns=None,
+        peak_in_flight=1,
+        health=ClientHealth(
+            workers=1,
+            loop_lag_ms=None,
+            schedule_lateness_ms=None,
+            cpu_share=0.0,
+            callback_share=0.0,
+            asked=None,
+            achieved=None,
+        ),
+        **{"last_completion_ns": 9, "complete": True, **counts, **changes},
+    )
+
+
+def test_typed_failures_are_neither_incomplete_nor_lossy():
+    assert not [*driving.uncertified([phase_result()]), *untrustworthy([phase_result()])]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"interrupted": 1, "issued": 5}, "interrupted"),
+        ({"complete": False}, "incomplete"),
+        ({"issued": 5}, "lossy"),
+        ({"succeeded": 0, "failed": 4}, "zero-throughput"),
+        ({"last_completion_ns": 0}, "zero-throughput"),
+    ],
+)
+def test_a_phase_that_lost_sight_of_requests_certifies_nothing(changes, code):
+    results = [phase_result(**changes)]
+
+    assert {reason.code for reason in [*driving.uncertified(results), *untrustworthy(results)]} == {code}
+
+
+class Modes(Halving):
+    """Tells what each of its phases left for it."""
+
+    fields = AuditFields
+
+    def plan(self, setting):
+        return AuditPlan(
+            phases=tuple(
+                AuditPhase(label=mode, requests=2, samples=setting.distinct(2), mode=mode)
+                for mode in ("perf", "accuracy", "both")
+            )
+        )
+
+    def validate(self, setting):
+        pass
+
+    def verify(self, setting, findings):
+        kept = {label: len(found.outputs) for label, found in findings.runs.items()}
+        return AuditResult(passed=True, reason="", explanation="", lines=(), details=kept)
+
+
+def test_only_phases_for_accuracy_hand_their_outputs_to_the_audit(auditor, caching_suite):
+    auditor.audits = registry([Modes()])
+
+    measured = auditor.audit(caching_suite().replace("output-caching", "halving"))
+
+    record = json.loads((measured.folder / "audit_halving_test.json").read_text())
+    assert [record[mode] for mode in ("perf", "accuracy", "both")] == [0, 2, 2]
+    assert [seen.label for seen in measured.summary.phases] == ["perf", "accuracy", "both"]
+
+
 # Artifacts.
 
 
@@ -270,46 +362,11 @@ def test_the_files_of_an_audit_look_like_this(tmp_path):
     }
 
 
-# What ships.
-
-ROOT = PACKAGE.parent
-
-
-def test_the_shipped_wan22_suite_audits_both_scenarios_on_samples_of_their_own(auditor, monkeypatch):
-    words = vocabulary(BUILTIN)
-
-    plan = load_plan(
-        [ROOT / "suites" / "wan22.yaml"], words, Overrides(endpoints=("simulator",)), {}, root=ROOT
-    )
-
-    audits = {point.name: point for point in plan.points if point.kind == "audit"}
-    assert {name: point.load.requests for name, point in audits.items()} == {
-        "output-caching-offline": 144,
-        "output-caching-single-stream": 20,
-    }
-    rows = len((ROOT / "suites" / "data" / "wan22-prompts.jsonl").read_text().splitlines())
-    shares = share_out(plan.points, rows)
-    assert not any(shares[point.id].shared for point in plan.points)
-
-
-def test_mlperfs_latency_limits_are_bounds_that_a_suite_can_use(auditor, caching_suite):
-    limits = (ROOT / "configs" / "mlperf-latency.yaml").read_text()
-    (auditor.folder / "limits.yaml").write_text(limits)
-    names = re.findall(r"^  (mlperf-[a-z0-9-]+):", limits, re.MULTILINE)
-
-    for name in names:
-        suite = caching_suite().replace("requests: 12}", f"requests: 12}}\n    bounds: {{use: [{name}]}}")
-        plan = auditor.plan(f"include: [limits.yaml]\n{suite}")
-        (point,) = (point for point in plan.points if point.id == "s/perf/single-stream")
-        assert [bound.metric for bound in point.bounds] == [
-            "scheduled_time_to_first_token.p99",
-            "time_per_output_token.p99",
-        ]
-    assert len(names) == 11
+# What the how-to says.
 
 
 def test_the_audit_that_the_how_to_writes_runs(auditor, caching_suite):
-    text = (ROOT / "docs" / "how-to" / "write-an-audit.md").read_text()
+    text = (PACKAGE.parent / "docs" / "how-to" / "write-an-audit.md").read_text()
     written = {"__name__": "written"}
     exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], written)
     auditor.audits = registry(written["pytest_bench_audits"]())

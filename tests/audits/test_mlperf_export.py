@@ -10,8 +10,9 @@ import yaml
 from pytest_bench import simulator
 from pytest_bench.audits.vbench import DIMENSIONS
 from pytest_bench.errors import EvidenceError, UsageError
-from pytest_bench.files import write_json
 from pytest_bench.reports.mlperf import export, scenario_of
+from pytest_bench.suite.plan_file import write_plan
+from pytest_bench.verdict.evidence import write_evidence
 from pytest_bench.workload import Load
 
 
@@ -39,7 +40,8 @@ def session(auditor, caching_suite, served):
             for point in points:
                 audit(point) if len(point) == 1 else auditor.perf(point)
         results = auditor.folder / "results"
-        write_json(results / "plan.json", auditor.planned)
+        (nonce, *_) = {json.loads(path.read_text())["nonce"] for path in results.rglob("evidence.json")}
+        write_plan(results, auditor.planned, nonce)
         if endpoint == served:
             as_if_of_a_model(results)
         return results
@@ -50,9 +52,18 @@ def session(auditor, caching_suite, served):
 def as_if_of_a_model(results):
     """Take away what says that the simulator was measured: it always says so of itself."""
     for path in results.rglob("summary.json"):
-        summary = json.loads(path.read_text())
-        summary["judgement"]["labels"].remove("simulator")
-        path.write_text(json.dumps(summary))
+        judge_anew(path.parent, lambda judgement: judgement["labels"].remove("simulator"))
+
+
+def judge_anew(folder, change):
+    """Let a point's summary judge otherwise, and its evidence with it."""
+    summary, evidence = (
+        json.loads((folder / name).read_text()) for name in ("summary.json", "evidence.json")
+    )
+    change(summary["judgement"])
+    (folder / "summary.json").write_text(json.dumps(summary))
+    known = {name: evidence[name] for name in ("point", "point_digest", "nonce")}
+    write_evidence(folder, **known, outcome=summary["judgement"]["outcome"])
 
 
 def test_a_passed_session_is_laid_out_as_the_checker_reads_it(session, tmp_path):
@@ -101,8 +112,8 @@ def test_the_performance_summary_says_what_was_measured(session, tmp_path):
 
 def test_only_what_passed_can_be_submitted(session, auditor, tmp_path):
     results = session("single-stream")
-    summary = results / "points" / "s" / "perf" / "single-stream" / "summary.json"
-    summary.write_text(summary.read_text().replace('"outcome": "pass"', '"outcome": "fail"'))
+    folder = results / "points" / "s" / "perf" / "single-stream"
+    judge_anew(folder, lambda judgement: judgement.update(outcome="fail"))
 
     with pytest.raises(UsageError, match="is fail: only what passed"):
         export(results, tmp_path / "out")
@@ -123,8 +134,23 @@ def test_a_folder_is_never_exported_into_twice(session, tmp_path):
         export(results, tmp_path / "out")
 
 
+def test_evidence_that_was_altered_or_is_of_another_session_is_refused(session, tmp_path):
+    results = session("a", "single-stream")
+    record = results / "points/s/audit/a/audit_output_caching_test.json"
+    before = record.read_bytes()
+    record.write_bytes(before.replace(b"true", b"TRUE"))
+    with pytest.raises(EvidenceError, match=r"audit_output_caching_test\.json: was altered"):
+        export(results, tmp_path / "out")
+    record.write_bytes(before)
+    plan = results / "plan.json"
+    plan.write_text(plan.read_text().replace('"nonce": "', '"nonce": "0'))
+    with pytest.raises(EvidenceError, match="its nonce is"):
+        export(results, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_results_without_a_plan_or_a_scenario_are_refused(session, tmp_path):
-    with pytest.raises(EvidenceError, match="no plan"):
+    with pytest.raises(EvidenceError, match=r"plan\.json"):
         export(tmp_path, tmp_path / "out")
     with pytest.raises(UsageError, match="no performance point"):
         export(session("a"), tmp_path / "out")

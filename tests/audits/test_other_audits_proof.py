@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -70,6 +72,8 @@ def test_an_honest_server_passes(auditor, suite, audit, behaviour):
         (CONSISTENCY, f"cheat: [different_output], {ONLY_UNDER_LOAD}", "First token check pass: False"),
         (LENGTH, "cheat: [short_output]", "Min check pass: False"),
         (LENGTH, "cheat: [empty_output]", "Mean output tokens: 0.00"),
+        (LENGTH.replace("6", "5.9"), "seed: 0", "Max check pass: False"),
+        (ACCURACY, "cache_after: 3", "Performance check pass: False"),
         (FULL, f"answers: answers.jsonl, cheat: [different_output], {ONLY_UNDER_LOAD}", "TEST FAIL"),
     ],
 )
@@ -79,6 +83,59 @@ def test_a_server_that_cheats_in_this_way_fails(auditor, suite, audit, behaviour
     assert measured.outcome == "fail", measured.report()
     (words,) = measured.folder.glob("verify_*.txt")
     assert word in words.read_text().splitlines()
+
+
+@pytest.fixture
+def counting():
+    """A server that says three words, and how many tokens they were: as many as it is told to say."""
+    said = {"tokens": 3}
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            self.say({"data": [{"id": "m"}]})
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            meta = {
+                "finish_reason": {"type": "stop"},
+                "prompt_tokens": 1,
+                "completion_tokens": said["tokens"],
+            }
+            self.say({"text": "one two three", "output_ids": [5, 6, 7], "meta_info": meta})
+
+        def say(self, answer):
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield said, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("tokens", "outcome"), [(3, "pass"), (2, "fail")])
+def test_a_server_that_miscounts_its_tokens_fails(auditor, suite, counting, tokens, outcome):
+    said, url = counting
+    said["tokens"] = tokens
+    text = suite(CONSISTENCY).replace("endpoint: simulator", f"endpoint: {url}")
+    text = text.replace("  simulator: {ttft_ms: 4, itl_ms: 1, seed: 0}\n", "")
+
+    measured = auditor.audit(text.replace("temperature: 0}", "temperature: 0, stream: false}"))
+
+    assert measured.outcome == outcome, measured.report()
+    words = (measured.folder / "verify_CONSISTENCY_OUTPUT_TEST.txt").read_text().splitlines()
+    assert f"Sample length check pass: {outcome == 'pass'}" in words
 
 
 @pytest.mark.parametrize("audit", [ACCURACY, CONSISTENCY, LENGTH, FULL])

@@ -88,32 +88,6 @@ def test_failed_requests_are_no_part_of_the_rate():
     assert holed.throughput == 95
 
 
-@given(
-    rates=st.tuples(st.floats(1, 1000), st.floats(1, 1000)),
-    threshold=st.sampled_from([0.05, 0.10, 0.20]),
-    requested=st.integers(20, 300),
-    failed=st.tuples(st.integers(0, 300), st.integers(0, 300)),
-)
-def test_turning_a_success_into_an_instant_error_never_makes_a_pass(rates, threshold, requested, failed):
-    """A phase in which requests fail, and take no time less for it, is at best as good as without."""
-
-    def phases(*lost):
-        return [
-            run(
-                label,
-                requested=requested,
-                completed=max(1, requested - few),
-                seconds=requested / rate,
-            )
-            for label, rate, few in zip(("reference", "output_caching"), rates, lost, strict=True)
-        ]
-
-    whole = verdict(*phases(0, 0), threshold)
-    reference_only = verdict(*phases(failed[0], 0), threshold)
-
-    assert whole.passed or not reference_only.passed
-
-
 def test_the_default_threshold_is_wider_with_one_request_at_a_time():
     assert default_threshold(Load(pattern="concurrency", concurrency=1)) == 0.20
     assert default_threshold(Load(pattern="concurrency", concurrency=2)) == 0.10
@@ -149,7 +123,7 @@ def test_answers_that_come_in_one_wave_have_no_interval():
     assert ratio_interval(0, wave, (0, wave), 0.95) is None
 
 
-@given(st.lists(st.integers(10**8, 10**9), min_size=20, max_size=80), st.integers(2, 50))
+@given(st.lists(st.integers(2 * 10**8, 10**9), min_size=20, max_size=80), st.integers(2, 50))
 def test_the_interval_holds_the_ratio_of_mean_gaps_and_turns_over_with_it(gaps, factor):
     times = [sum(gaps[: place + 1]) for place in range(len(gaps))]
     fast = [time // factor + place + 1 for place, time in enumerate(times)]

@@ -49,6 +49,14 @@ def test_an_unknown_command_is_a_usage_error(call):
     assert "paln" in err
 
 
+def test_an_interrupted_command_exits_130(call, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pytest_bench.cli.verify.run", interrupted)
+    assert call("verify", "results")[0] == 130
+
+
 def test_the_console_script_is_installed():
     script = Path(sys.executable).with_name("pytest-bench")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)

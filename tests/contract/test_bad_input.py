@@ -178,25 +178,62 @@ def test_every_problem_of_every_suite_is_told_at_once(folder):
     assert "did you mean 'perf'" in ran.output
 
 
-@pytest.mark.parametrize("option", ["--results", "--junitxml"])
-def test_a_place_that_cannot_be_written_is_refused(folder, option):
-    folder.write("file", "in the way")
-    args = (f"{option}={folder.root}/file/below",)
-    ran = folder.run(*args, results=None if option == "--results" else "")
-    assert ran.status == 4, ran.output
-    assert f"{option}: " in ran.output
-    assert "Traceback" not in ran.output
+def test_limits_on_tokens_that_nothing_would_count_are_refused_where_they_stand(folder, workers):
+    folder.edit(
+        "bench/tiny.yaml",
+        '    bounds: {request_latency.p99: "<= 60s"}',
+        '    bounds: {output_token_throughput: ">= 1"}\n    slo: {time_per_output_token: "<= 1s"}',
+    )
+    ran = refused(folder, workers)
+    assert "4 problems in the suites" in ran.output
+    for line in (18, 19):
+        assert f"bench/tiny.yaml:{line}:" in ran.output
+    assert "--tokenizer" in ran.output
 
 
-def test_a_disk_that_fills_up_is_red_with_the_reason(folder):
-    """A limit on the size of files stands in for a full disk: writing fails in the same way."""
-    folder.edit("bench/tiny.yaml", "requests: 2}", "requests: 400}")
-    folder.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    ran = folder.run("-n0", "-k", "one", prefix=("bash", "-c", 'ulimit -f 40; exec "$@"', "-"))
-    assert ran.status == 1, ran.output
-    assert ran.verdict["status"] in {"error", "incomplete"}
-    assert ran.outcomes["tiny/perf/one"] in {"error", "missing"}
-    assert ran.junit["tiny.perf::tiny/perf/one"] == "error"
+def test_swept_prompts_too_short_for_the_prefix_they_share_are_refused(folder):
+    folder.write("bench/tiny.yaml", SWEPT)
+    ran = refused(folder)
+    assert "bench/tiny.yaml:8:3: dataset 'made-isl00016': its shortest prompt, of length 16" in ran.output
+    assert "made-isl00064" not in ran.output
+    assert "tiny/perf/long" not in ran.output
+
+
+SWEPT = """
+    suite: tiny
+    deployment: {api: openai-chat, model: simulated, endpoint: simulator}
+    datasets:
+      made: {synthetic: {rows: 4, input_tokens: 8, shared_prefix: {tokens: 16}}}
+    perf:
+      # `isl` is the length of the whole prompt, the prefix included.
+      long:
+        dataset: made
+        load: {pattern: concurrency, concurrency: 1, requests: 2}
+        sweep: {isl: [64, 16]}
+"""
+
+ACME = """
+    class Acme:
+        name, path, streaming = "acme", "/v2/complete", True
+        columns, required = {"prompt": "the text"}, frozenset({"prompt"})
+
+        @staticmethod
+        def encode(row, generation):
+            return b""
+
+    def pytest_bench_apis():
+        return {"acme": "conftest:Acme"}
+"""
+
+
+def test_an_api_that_lacks_members_is_refused_with_its_object_and_all_of_them(folder):
+    folder.write("conftest.py", ACME)
+    folder.edit("bench/tiny.yaml", "openai-chat", "acme")
+    ran = refused(folder)
+    assert (
+        "the API 'acme': conftest:Acme lacks delta_key, polls, prompt(), decode_stream(), decode_body();"
+        in (ran.output)
+    )
 
 
 def test_control_characters_of_a_server_break_neither_junit_nor_terminal(folder, answering):

@@ -2,27 +2,34 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from pytest_bench.cli import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "write-an-audit.md"
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_the_audit_of_the_how_to_page_runs_from_a_conftest(tmp_path, workers):
+def test_the_audit_of_the_how_to_page_runs_from_a_conftest(folder, tmp_path, workers):
+    shutil.rmtree(tmp_path / "bench")
     (code,) = re.findall(r"```python\n(# conftest.py.*?)```", PAGE.read_text(), re.DOTALL)
     main(["init", str(tmp_path / "bench")])
     (tmp_path / "bench" / "conftest.py").write_text(code)
     suite = tmp_path / "bench" / "chat.yaml"
     declared = "  warm: {test: warm-latency, of: steady/c0008, requests: 16, slowdown: 50}\n"
-    suite.write_text(suite.read_text() + declared)
+    fast = "deployment:\n  simulator: {ttft_ms: 1, itl_ms: 0.1}\n"
+    suite.write_text(suite.read_text().replace("deployment:\n", fast) + declared)
     command = [sys.executable, "-m", "pytest", "bench", "--endpoint=simulator", "--results=results", workers]
-    done = subprocess.run([*command, "-k", "warm"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "-k", "warm"],
+        cwd=tmp_path,
+        env=folder.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     folder = tmp_path / "results/points/chat/audit/warm"
     assert json.loads((folder / "audit_warm_latency_test.json").read_text())["passed"] is True

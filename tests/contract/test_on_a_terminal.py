@@ -56,11 +56,23 @@ def test_a_line_of_progress_never_wraps(folder):
     assert max(map(len, lines)) < 30
 
 
-@pytest.mark.parametrize(("args", "environ"), [(["-q"], {}), (["-n2"], {}), ([], {"TERM": "dumb"})])
+@pytest.mark.parametrize(("args", "environ"), [(["-q"], {}), (["-q", "-n2"], {}), ([], {"TERM": "dumb"})])
 def test_where_nobody_wants_it_there_is_no_progress(folder, args, environ):
     told = watched(folder, "bench", *args, **environ)
     assert "measured:" not in told
     assert "\x1b[2K" not in told
+
+
+def test_under_xdist_the_controller_says_what_its_workers_are_at(folder):
+    """In a log as on a terminal: where a point begins, how its phase ended, and what it came to."""
+    ran = folder.run("-n2")
+    told = [line for line in ran.output.splitlines() if line.startswith("[gw")]
+    assert len(told) == 6
+    for name, lines in (("one", told[:3]), ("two", told[3:])):
+        begins, phase, ends = (line.partition("] ")[2] for line in lines)
+        assert begins == f"tiny/perf/{name}: begins"
+        assert phase.startswith(f"tiny/perf/{name} measured: 2/2 done, 0 in flight, 0 failed, ")
+        assert ends == f"tiny/perf/{name}: pass"
 
 
 def test_no_color_leaves_the_colours_out(folder):

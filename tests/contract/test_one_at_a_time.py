@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 
 import msgspec
+import pytest
 
+from pytest_bench.leases import acquire, runtime_folder
 from pytest_bench.verdict.evidence import check_evidence
 from pytest_bench.verdict.leases import overlaps
 from pytest_bench.verdict.ledger import settle
@@ -68,6 +71,28 @@ def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
     ]
     assert {lease.scope for lease in leases} == {"endpoint", "host"}
     assert list(overlaps(leases)) == []
+
+
+@pytest.mark.parametrize("scope", ["host", "endpoint"])
+def test_a_session_waits_for_what_another_holds_and_says_for_whom(folder, scope, workers):
+    resource = {"host": platform.node(), "endpoint": folder.endpoint}[scope]
+    leases = runtime_folder({"XDG_RUNTIME_DIR": str(folder.runtime)})
+    with acquire(scope, resource, nonce="theirs", point="other/perf/long", folder=leases) as held:
+        call = subprocess.Popen(
+            folder.command(workers, "-k", "one", results=folder.root / "waited"),
+            cwd=folder.root,
+            env=folder.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        told = next(line for line in call.stdout if "waiting: " in line)
+    rest, _ = call.communicate(timeout=60)
+    assert f"the {scope} {resource} is in use by other/perf/long of session theirs" in told
+    assert call.returncode == 0, rest
+    starts = [item.start_ns for item in read_record(folder.root / "waited").leases if item.scope == scope]
+    assert min(starts) >= held.end_ns
 
 
 def test_the_lease_covers_the_deployment_coming_up_and_the_whole_point(folder):

@@ -13,10 +13,13 @@ DANGERS = {
     "--tx without --dist": (["--tx", "popen"], "add --dist load"),
     "-n with --tx": (["-n1", "--tx", NO_PYTHON, "--dist", "load"], "give one of -n and --tx"),
     "--dist each": (["--dist", "each", "--tx", "2*popen"], "use --dist load"),
+    "no JUnit file": (["-p", "no:junitxml"], "leave it out"),
     "--assert=plain": (["--assert=plain"], "without --assert=plain"),
+    "--assert=plain, xdist": (["-n2", "--assert=plain"], "without --assert=plain"),
     "malformed -k": (["-k", "one and"], "is incomplete"),
     "malformed -k, xdist": (["-n2", "-k", "one ="], "cannot be read at column 4"),
-    "malformed -m": (["-n2", "-m", "(points"], "is incomplete"),
+    "malformed -m": (["-m", "(points"], "is incomplete"),
+    "malformed -m, xdist": (["-n2", "-m", "(points"], "is incomplete"),
     "simulator among URLs": (["--endpoint=simulator", "--endpoint=http://h:1"], "stands alone"),
     "not a URL": (["--endpoint=h:1"], "expected a URL"),
     "no expectation": (["--expect", "none.json"], "none.json: cannot be read"),
@@ -37,13 +40,14 @@ def test_a_dangerous_call_is_refused_with_the_right_one(folder, name):
 
 
 @pytest.mark.parametrize("how", ["-O", "PYTHONOPTIMIZE"])
-def test_a_python_that_skips_assertions_is_refused(folder, how):
+def test_a_python_that_skips_assertions_is_refused(folder, how, workers):
     if how == "PYTHONOPTIMIZE":
         folder.environ["PYTHONOPTIMIZE"] = "1"
-    ran = folder.run("-n0", python=("-O",) if how == "-O" else ())
+    ran = folder.run(workers, python=("-O",) if how == "-O" else ())
     assert ran.status == 4
     assert "-O" in ran.output
     assert ran.verdict["refused"]
+    assert ran.junit == {"session::integrity": "error"}
 
 
 def test_an_xdist_worker_that_skips_assertions_is_red(folder):
@@ -51,10 +55,11 @@ def test_an_xdist_worker_that_skips_assertions_is_red(folder):
     ran = folder.run("--dist", "load", "--tx", f"popen//python={folder.root}/python-O")
     assert (ran.status, ran.verdict["status"]) == (1, "error")
     assert "optimized" in ran.faults
+    assert ran.junit["session::integrity"] == "error"
 
 
 @pytest.mark.parametrize("where", ["option", "ini"])
-def test_reruns_are_refused(folder, where):
+def test_reruns_are_refused(folder, where, workers):
     folder.write(
         "conftest.py",
         """
@@ -65,8 +70,9 @@ def test_reruns_are_refused(folder, where):
     )
     if where == "ini":
         folder.edit("pytest.ini", "[pytest]", "[pytest]\nreruns = 2")
-    ran = folder.run("-n0", *(["--reruns=2"] if where == "option" else []))
-    assert ran.status == 4
+    ran = folder.run(workers, *(["--reruns=2"] if where == "option" else []))
+    assert (ran.status, ran.verdict["refused"]) == (4, True)
+    assert ran.junit == {"session::integrity": "error"}
     assert "measured once" in ran.output
 
 
@@ -105,13 +111,16 @@ def test_a_fixture_of_the_same_name_elsewhere_is_nobodys_business(folder):
 
 
 @pytest.mark.parametrize("how", ["-p no:", "autoload off"])
-def test_a_call_without_the_plugin_is_refused_by_required_plugins(folder, how):
+def test_a_call_without_the_plugin_is_refused_by_required_plugins(folder, how, workers):
+    args = ["-p", "no:inference_bench"]
     if how == "autoload off":
         folder.edit("pytest.ini", "addopts = -p no:cacheprovider -p no:hypothesispytest -p no:anyio", "")
         folder.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    done = folder.run(*(["-p", "no:inference_bench"] if how == "-p no:" else []), results=None)
-    assert done.status == 4
-    assert "Missing required plugins" in done.output or "unrecognized arguments" in done.output
+        args = ["-p", "xdist.plugin"]
+    ran = folder.run(*args, workers, results=None)
+    assert ran.status == 4
+    assert "Missing required plugins: pytest-inference-bench" in ran.output
+    assert (ran.verdict, ran.junit) == (None, None)
 
 
 def test_without_xdist_points_run_in_one_process(folder):
@@ -125,11 +134,11 @@ def test_the_simulator_by_accident_is_red_where_completeness_was_asked_for(folde
     assert ran.reasons("tiny/perf/one") == ["simulator"]
 
 
-def test_the_simulator_by_accident_is_red_where_an_expectation_was_given(folder):
+def test_the_simulator_by_accident_is_red_where_an_expectation_was_given(folder, workers):
     folder.endpoint = "simulator"
     folder.write("expect.json", json.dumps({"points": ["tiny/perf/one"]}))
-    ran = folder.run("-n0", "--expect", "expect.json")
-    ran.require(1, "error", one="error", two="error")
+    ran = folder.run(workers, "-k", "one", "--expect", "expect.json")
+    ran.require(1, "error", one="error")
 
 
 def test_the_simulator_on_the_command_line_is_meant(folder):
@@ -147,7 +156,13 @@ def test_a_point_without_bounds_is_red_where_completeness_was_asked_for(folder):
     assert ran.reasons("tiny/perf/one") == ["unbounded"]
 
 
-INFORMATIONAL = [["--collect-only"], ["--setup-plan"], ["--fixtures"], ["--setup-plan", "-n2"]]
+INFORMATIONAL = [
+    ["--collect-only"],
+    ["--collect-only", "-n2"],
+    ["--setup-plan"],
+    ["--setup-plan", "-n2"],
+    ["--fixtures"],
+]
 
 
 @pytest.mark.parametrize("args", INFORMATIONAL, ids=" ".join)

@@ -7,10 +7,10 @@ import json
 import pytest
 
 
-def test_a_used_results_folder_is_refused_and_its_verdict_set_aside(folder):
-    first = folder.run("-n0", results="used")
-    first.require(0, "pass", one="pass", two="pass")
-    again = folder.run("-n0", results="used")
+def test_a_used_results_folder_is_refused_and_its_verdict_set_aside(folder, workers):
+    first = folder.run("-n0", "-k", "one", results="used")
+    first.require(0, "pass", one="pass")
+    again = folder.run(workers, results="used")
     assert again.status == 4
     assert "holds something already" in again.output
     assert (again.verdict["status"], again.verdict["refused"]) == ("error", True)
@@ -38,18 +38,29 @@ def test_a_damaged_verdict_is_set_aside_too(folder, damage):
     assert kept.read_text() == damage
 
 
-def test_a_refused_call_leaves_no_stale_junit_file_green(folder):
-    folder.run("-n0", "--junitxml=ci.xml").require(0, "pass", one="pass", two="pass")
+GREEN = '<testsuites><testsuite tests="1"><testcase name="tiny/perf/one" /></testsuite></testsuites>'
+
+
+def test_a_refused_call_leaves_no_stale_junit_file_green(folder, workers):
+    folder.write("ci.xml", GREEN)
     folder.edit("bench/tiny.yaml", "requests: 2}", "requests: none}")
-    ran = folder.run("-n0", "--junitxml=ci.xml")
+    ran = folder.run(workers, "--junitxml=ci.xml")
     assert ran.status == 4
     assert ran.junit == {"session::integrity": "error"}
     assert "expected" in ran.junit_text
 
 
+def test_a_process_that_dies_leaves_no_stale_junit_file_green(folder, workers):
+    folder.write("ci.xml", GREEN)
+    folder.write("conftest.py", "import os\ndef pytest_sessionstart(): os._exit(0)\n")
+    ran = folder.run(workers, "--junitxml=ci.xml")
+    assert (ran.status, ran.verdict["status"]) == (0, "incomplete"), "nobody was left to say otherwise"
+    assert set(ran.junit.values()) == {"error"}
+
+
 def test_the_latest_results_are_those_of_the_last_call_even_if_it_was_refused(folder):
-    first = folder.run("-n0", results=None)
-    first.require(0, "pass", one="pass", two="pass")
+    first = folder.run("-n0", "-k", "one", results=None)
+    first.require(0, "pass", one="pass")
     folder.edit("bench/tiny.yaml", "requests: 2}", "requests: none}")
     ran = folder.run("-n0", results=None)
     assert ran.status == 4

@@ -155,7 +155,9 @@ def common(texts: list[str]) -> str:
 
 
 def test_a_prefix_as_long_as_the_prompt_is_refused():
-    with pytest.raises(DatasetError, match="dataset 'made': prompts of length 10 leave no room"):
+    with pytest.raises(
+        DatasetError, match="dataset 'made': its shortest prompt, of length 10, leaves no room"
+    ):
         make(input_tokens=fixed(10), shared_prefix={"tokens": 10, "groups": 1})
 
 
@@ -184,3 +186,32 @@ def test_a_length_that_no_text_has_is_refused_instead_of_missed():
 def test_any_length_and_seed_give_exact_prompts(tokenizer, length, seed):
     dataset = make(tokenizer, rows=3, input_tokens=fixed(length), seed=seed)
     assert {len(tokenizer.encode(row["prompt"])) for row in dataset.rows} == {length}
+
+
+def traced(folder, tokenizer, **fields):
+    """Rows of a dataset whose lengths are those of a trace of three arrivals."""
+    path = folder / "trace.jsonl"
+    lengths = ((30, 5), (12, 7), (9, 3))
+    path.write_text(
+        "".join(f'{{"timestamp": 0, "input_length": {i}, "output_length": {o}}}\n' for i, o in lengths)
+    )
+    declared = {"trace": str(path), "rows": 3, "ahead": 0, "seed": 0, **fields}
+    plan = DatasetPlan(name="monday", synthetic=declared)
+    return load_dataset(plan, columns=COLUMNS, required=frozenset({"prompt"}), tokenizer=tokenizer).rows
+
+
+def test_each_arrival_of_a_trace_has_a_prompt_of_its_length_and_asks_for_its_output(tmp_path, tokenizer):
+    rows = traced(tmp_path, tokenizer)
+    assert [len(tokenizer.encode(row["prompt"])) for row in rows] == [30, 12, 9]
+    assert [row["max_tokens"] for row in rows] == [5, 7, 3]
+
+
+def test_rows_to_warm_up_with_stand_before_the_first_arrival(tmp_path, tokenizer):
+    rows = traced(tmp_path, tokenizer, rows=5, ahead=2)
+    assert [row["max_tokens"] for row in rows] == [5, 7, 5, 7, 3]
+    assert len({row["prompt"] for row in rows}) == 5
+
+
+def test_lengths_of_a_trace_are_tokens_and_never_words(tmp_path):
+    with pytest.raises(DatasetError, match="lengths of a trace are in tokens; name the model's tokenizer"):
+        traced(tmp_path, None)

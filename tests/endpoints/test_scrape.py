@@ -1,7 +1,5 @@
 import math
-import os
 import threading
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -135,35 +133,28 @@ def test_values_that_json_cannot_hold_are_null_in_the_log(serve, tmp_path):
     assert lines_of(tmp_path)[0]["samples"] == {"a": None, "b": None, "c": 1.0}
 
 
-def test_readings_at_an_interval_stop_with_the_block(serve, tmp_path):
-    enough = threading.Event()
+def test_a_phase_is_followed_from_before_it_to_after_it(serve, tmp_path):
+    enough, over, seen = threading.Event(), threading.Event(), []
     server = serve({"GET /metrics": served(b"a 1\n")})
-    server.on_request = lambda: enough.set() if len(server.requests) >= 3 else None
+    server.on_request = lambda: enough.set() if len(server.requests) >= 4 else None
     with MetricsLog(server.url, "/metrics", tmp_path) as log:
-        with log.every(0.005):
-            assert enough.wait(10)
-        asked = len(server.requests)
-        log.read("after")
-    assert len(server.requests) == asked + 1
+        follower = threading.Thread(
+            target=log.follow, args=(over, 0.005, lambda: seen.append(len(server.requests)))
+        )
+        follower.start()
+        assert enough.wait(10)
+        over.set()
+        follower.join()
+    assert seen == [1]
     labels = [line["label"] for line in lines_of(tmp_path)]
-    assert labels == [None] * asked + ["after"]
+    assert labels == ["before", *[None] * (len(server.requests) - 2), "after"]
 
 
-def test_a_failure_of_the_block_is_not_hidden_by_the_sampler(serve, tmp_path):
-    server = serve({"GET /metrics": served(b"a 1\n")})
-    with MetricsLog(server.url, "/metrics", tmp_path) as log, pytest.raises(KeyError), log.every(60):
-        raise KeyError
-
-
-def test_a_full_disk_reaches_whoever_started_the_sampler(serve, tmp_path):
-    server = serve({"GET /metrics": served(b"a 1\n")})
-    log = MetricsLog(server.url, "/metrics", tmp_path)
-    with Path("/dev/full").open("wb") as full:
-        os.dup2(full.fileno(), log._log.fileno())
-    noticed = threading.Event()
-    server.on_request = noticed.set
-    with pytest.raises(OSError, match="No space left"), log, log.every(60):
-        assert noticed.wait(10)
+def test_without_an_interval_a_phase_is_read_before_and_after_alone(serve, tmp_path):
+    server, over = serve({"GET /metrics": served(b"a 1\n")}), threading.Event()
+    with MetricsLog(server.url, "/metrics", tmp_path) as log:
+        log.follow(over, None, over.set)
+    assert [line["label"] for line in lines_of(tmp_path)] == ["before", "after"]
 
 
 def test_each_endpoint_of_a_deployment_has_its_own_log(serve, tmp_path):

@@ -8,10 +8,13 @@ import signal
 import sys
 from pathlib import Path
 
-from driving import Driver, workers_of
+import msgspec
+from driving import SAMPLES, Driver, workers_of
 
+from pytest_bench.api import Generation
+from pytest_bench.api.openai_chat import OpenAIChat
 from pytest_bench.errors import BenchError
-from pytest_bench.load import engine
+from pytest_bench.load import bodies, engine
 from pytest_bench.workload import Load
 
 
@@ -35,8 +38,11 @@ def show(progress):
         print(*workers_of(os.getpid()), flush=True)
 
 
+rows = ({"prompt": str(number)} for number in range(SAMPLES))
+encoded = (OpenAIChat.encode(row, Generation(model="simulated", stream=True)) for row in rows)
 try:
-    engine.run(spec, show)
+    with bodies.nameless(encoded) as path:
+        engine.run(msgspec.structs.replace(spec, bodies=path), show)
 except KeyboardInterrupt:
     sys.exit(130)
 except BenchError as error:

@@ -1,5 +1,6 @@
 import re
 from itertools import pairwise
+from unittest import mock
 
 import msgspec
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire_server import CHUNKED, HEAD
 
+from pytest_bench.api import Decoded
 from pytest_bench.api.openai_chat import OpenAIChat
+from pytest_bench.load import connection as load_connection
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.exchange import Exchange, settle
@@ -134,18 +137,18 @@ class Wire:
 
 
 def read_all(reads: list[bytes]) -> tuple[Exchange, int]:
-    """What a connection makes of a response that comes in these reads."""
+    """What a connection makes of a response that comes in these reads; a time is the number of its read."""
     reader = Reader()
     connection = Connection(reader, 0)
     connection.connection_made(Wire())
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
     connection.send(exchange)
-    for data in reads:
-        connection.data_received(data)
+    for number, data in enumerate(reads, 1):
+        with mock.patch.object(load_connection, "monotonic_ns", lambda number=number: number):
+            connection.data_received(data)
     if not reader.done:
         connection.connection_lost(None)
     [(exchange, end_ns)] = reader.done
-    exchange.stamps[:] = range(1, len(exchange.stamps) + 1)  # the read's number instead of its time
     return exchange, end_ns
 
 
@@ -220,15 +223,22 @@ def test_an_event_arrives_with_the_read_that_completes_it_however_the_packets_we
     assert record.content_gaps_ns == tuple(b - a for a, b in pairwise(content))
 
 
+def as_listed(decoded: Decoded) -> Decoded:
+    return msgspec.structs.replace(decoded, content_events=list(decoded.content_events))
+
+
+def decoded_one_by_one(parts: list[bytes]) -> tuple[Decoded, bool]:
+    events = split_events(b"".join(parts))
+    return OpenAIChat.decode_stream(events.array), events.done
+
+
 @given(responses())
 def test_the_template_road_gives_what_decoding_every_event_gives(response):
     _, reads, _ = response
     exchange, _ = read_all(reads)
     fast = read_deltas(exchange.body, OpenAIChat)
     if fast is not None:
-        decoded, done = fast
-        events = split_events(b"".join(exchange.body))
-        assert (decoded, done) == (OpenAIChat.decode_stream(events.array), events.done)
+        assert (as_listed(fast.decoded), fast.done) == decoded_one_by_one(exchange.body)
 
 
 def chat(delta, **more) -> bytes:
@@ -276,6 +286,4 @@ def nearly_alike(draw):
 def test_the_template_road_is_left_wherever_it_would_give_another_answer(parts):
     fast = read_deltas(parts, OpenAIChat)
     if fast is not None:
-        decoded, done = fast
-        events = split_events(b"".join(parts))
-        assert (decoded, done) == (OpenAIChat.decode_stream(events.array), events.done)
+        assert (as_listed(fast.decoded), fast.done) == decoded_one_by_one(parts)

@@ -23,7 +23,8 @@ from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, Sample
 def test_every_body_is_read_back_behind_its_own_length(tmp_path_factory, payloads):
     path = tmp_path_factory.mktemp("bodies") / "bodies"
     assert write(path, iter(payloads)) == len(payloads)
-    bodies = Bodies(str(path))
+    with path.open("rb") as stream:
+        bodies = Bodies(stream.fileno())
     assert bodies.count == len(payloads)
     for index, payload in enumerate(payloads):
         assert bodies[index] == b"Content-Length: %d\r\n\r\n%b" % (len(payload), payload)
@@ -31,8 +32,11 @@ def test_every_body_is_read_back_behind_its_own_length(tmp_path_factory, payload
 
 def test_a_file_that_holds_no_bodies_is_refused(tmp_path):
     (tmp_path / "x").write_bytes(b"something else entirely")
-    with pytest.raises(ValueError, match="not a file of request bodies"):
-        Bodies(str(tmp_path / "x"))
+    with (
+        (tmp_path / "x").open("rb") as stream,
+        pytest.raises(ValueError, match="not a file of request bodies"),
+    ):
+        Bodies(stream.fileno())
 
 
 def test_every_counter_of_the_board_is_a_place_of_its_own():
@@ -154,6 +158,7 @@ def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment(
     [
         (CLOSED, {"loop_lag_ms": LATE}, "event-loop lag p99 was 400.0 ms, over the budget of 20 ms"),
         (CLOSED, {"cpu_s": 0.99}, "used 99% of a core, over the budget of 95%"),
+        (CLOSED, {"callback_s": 0.98}, "spent 98% of its time in callbacks, over the budget of 95%"),
         (
             CLOSED,
             {"full_load_ns": 0, "last_issue_ns": 100, "in_flight_ns": 700},
@@ -169,7 +174,8 @@ def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sent
     [told] = [
         text for text in health(load, report(**fields), last_arrival_ns=10**9).violations if sentence in text
     ]
-    assert "more load workers than 1" in told
+    assert "set `workers:` above 1, for fewer requests per load worker, or lower the " in told
+    assert told.endswith("rate" if load is OPEN else "concurrency")
 
 
 def test_the_worst_load_worker_speaks_for_all():
@@ -210,15 +216,17 @@ def test_headers_do_not_show_where_a_run_is_shown():
         (8, None, Load(pattern="concurrency", concurrency=2, requests=9), 5, 2),
         (8, None, Load(pattern="poisson", rate=5000.0, requests=9), None, 3),
         (8, None, Load(pattern="poisson", rate=5.0, requests=9), 4, 4),
+        (8, None, Load(pattern="trace", trace_ns=tuple(range(0, 10**9, 200_000))), None, 3),
     ],
 )
 def test_load_workers_are_as_many_as_the_load_needs_and_the_machine_has_cores_for(
-    monkeypatch, tmp_path, cores, quota, load, asked, workers
+    monkeypatch, cores, quota, load, asked, workers
 ):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
     monkeypatch.setattr(engine, "cpu_quota", lambda: quota)
     phase = PhaseSpec(label="p", load=load, samples=SampleOrder(count=1), folder="")
     run = RunSpec(
         point="", nonce="", api="", streaming=True, targets=(), bodies="", phases=(phase,), workers=asked
     )
-    assert engine._workers(run, list(engine._legs(run, 0, tmp_path))) == workers
+    with ExitStack() as held:
+        assert engine._workers(run, list(engine._legs(run, 0, held))) == workers

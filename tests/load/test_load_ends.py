@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from driving import gone, until, workers_of
+from driving import gone, phase, until, workers_of
 
 from pytest_bench.api.openai_chat import OpenAIChat
 from pytest_bench.errors import EvidenceError, LoadError, WorkerDied
@@ -69,11 +69,26 @@ def test_a_signal_keeps_what_is_complete_and_leaves_nothing_behind(simulator, tm
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_load_workers_end_when_their_parent_is_killed(simulator, tmp_path):
+def test_load_workers_end_when_their_parent_is_killed_and_nothing_is_left(simulator, tmp_path):
     with interruptible(tmp_path, simulator.url, 3) as process:
+        os.kill(process.load_workers[0], signal.SIGSTOP)
         process.kill()
         process.wait()
         until(lambda: all(gone(pid) for pid in process.load_workers))
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_no_room_for_what_load_workers_share_is_told_with_the_folder(simulator, drive, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    spec, _ = drive.spec(simulator.url, Load(pattern="constant", rate=1e5, requests=100_000))
+    with (
+        small_disk(tmp_path, 400_000),
+        pytest.raises(
+            LoadError, match=rf"^{tmp_path}: cannot be written: .*free some space there, or set TMPDIR"
+        ),
+    ):
+        engine.run(spec)
+    assert workers_of(os.getpid()) == []
 
 
 def test_an_interrupt_in_the_parent_is_raised_after_the_books_are_closed(simulator, drive):
@@ -108,6 +123,40 @@ def test_a_load_worker_that_dies_fails_the_phase_at_once_and_is_named(simulator,
     for number in range(workers - 1):
         assert b'"kind":"end"' in (run.folder / "main" / f"requests.{number}.jsonl").read_bytes()
     assert len(run.records(torn=True)) <= result["issued"]
+
+
+def warmed_up(simulator, drive):
+    """A short phase that ends, and one that does not."""
+    short = phase(Load(pattern="concurrency", concurrency=2, requests=6), "warmup")
+    return drive.spec(simulator.url, short, phase(ENDLESS, "measured"), knobs={"ttft_ms": 5}, workers=2)
+
+
+def accounts(run):
+    return [read_json(run.folder / label / "phase.json") for label in ("warmup", "measured")]
+
+
+def test_a_phase_that_was_over_stays_complete_whatever_becomes_of_a_later_one(simulator, drive):
+    def interrupt(progress):
+        if progress.phase == 1 and progress.succeeded:
+            raise KeyboardInterrupt
+
+    spec, run = warmed_up(simulator, drive)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(spec, interrupt)
+    warmup, measured = accounts(run)
+    assert (warmup["complete"], warmup["issued"], warmup["interrupted"]) == (True, 6, 0)
+    assert measured["complete"] is False
+
+
+def test_a_phase_whose_log_a_dead_load_worker_never_closed_is_not_complete(simulator, drive):
+    def kill(progress):
+        if progress.phase == 1 and progress.succeeded:
+            os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+
+    spec, run = warmed_up(simulator, drive)
+    with pytest.raises(WorkerDied):
+        engine.run(spec, kill)
+    assert [account["complete"] for account in accounts(run)] == [False, False]
 
 
 def test_a_load_worker_that_hangs_fails_the_phase_and_is_named(simulator, drive, monkeypatch):

@@ -164,7 +164,7 @@ def test_silence_before_the_first_byte_is_no_progress_either(simulator, drive):
         timeouts=Timeouts(no_progress_s=0.2),
     )
     assert run.result.failures == {"no_progress": 2}
-    assert run.records()[0].error_detail == "silent for 0.2 s after 0 reads"
+    assert run.records()[0].error_detail == "silent for 0.2 s after 0 bytes"
 
 
 def test_keep_alive_comments_are_progress_but_no_tokens(simulator, drive):

@@ -33,7 +33,7 @@ def test_a_rate_that_no_load_worker_can_issue_is_client_bound_with_its_remedy(si
     assert health.schedule_lateness_ms.p99 > 20
     assert health.achieved < 0.95 * health.asked
     assert any("late at p99, over the budget of 20 ms" in sentence for sentence in health.violations)
-    assert all("use more load workers than 1" in sentence for sentence in health.violations)
+    assert all("set `workers:` above 1" in sentence for sentence in health.violations)
     [reason, *_] = untrustworthy(run.results)
     assert reason.code == "client-bound"
     # Every request was issued and answered nevertheless: the point is an error for its figures alone.
@@ -47,7 +47,7 @@ def test_a_load_worker_that_cannot_keep_up_with_its_streams_is_client_bound(simu
     assert health.loop_lag_ms.p99 > 20
     assert health.callback_share > 0.5
     [sentence] = [text for text in health.violations if "event-loop lag" in text]
-    assert "fewer requests in flight per worker" in sentence
+    assert "set `workers:` above 1, for fewer requests per load worker, or lower the concurrency" in sentence
 
 
 def test_what_the_client_was_worth_is_told_for_each_phase_apart(simulator, drive):

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from driving import SAMPLES, phase, truth_of
 
+from pytest_bench.load import engine
 from pytest_bench.load.order import sample_function
 from pytest_bench.load.schedule import arrivals_ns
 from pytest_bench.workload import Load, SampleOrder, Timeouts
@@ -319,3 +320,31 @@ def test_progress_counts_the_phase_that_is_being_issued(simulator, drive):
     assert last.elapsed_s < 1.5
     assert math.isfinite(seen[0].elapsed_s)
     assert all(progress.issued <= 20 for progress in seen if progress.phase == 0)
+
+
+@pytest.mark.parametrize("second", [closed(4, 20), Load(pattern="constant", rate=200.0, requests=10)])
+def test_a_phase_is_announced_between_the_one_that_was_drained_and_its_own_first_request(
+    simulator, drive, second
+):
+    announced = []
+
+    def entered(number):
+        announced.append((number, time.monotonic_ns()))
+        time.sleep(0.05)  # whatever it takes, nothing is sent meanwhile
+
+    spec, run = drive.spec(simulator.url, phase(closed(4, 8), "warmup"), second, knobs={"ttft_ms": 5})
+    engine.run(spec, None, entered)
+    [(number, at_ns)] = announced
+    assert number == 1
+    assert max(record.end_ns for record in run.records("warmup")) < at_ns
+    assert min(record.send_start_ns for record in run.records()) > at_ns + 50 * MS
+
+
+def test_a_phase_that_overlaps_the_one_before_is_announced_as_it_begins(simulator, drive):
+    announced = []
+    warm = phase(closed(4, 8), "warmup", handover="overlap")
+    spec, run = drive.spec(simulator.url, warm, closed(4, 40), knobs={"ttft_ms": 20})
+    engine.run(spec, None, lambda number: announced.append((number, time.monotonic_ns())))
+    [(number, at_ns)] = announced
+    assert number == 1
+    assert 0 < at_ns - min(record.send_start_ns for record in run.records()) < SECOND

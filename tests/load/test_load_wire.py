@@ -305,10 +305,36 @@ def test_a_request_that_loses_twice_fails(wire, drive):
     assert run.records()[1].resent
 
 
+def test_connections_that_end_before_their_first_use_are_replaced_and_fail_nothing(wire, drive):
+    """Opened ahead, closed by the server while they waited: seen in time, and nothing is sent twice."""
+    server = wire(
+        on_accept=lambda number, accepted: accepted.shutdown(socket.SHUT_RDWR) if number < 6 else None
+    )
+    late = Load(pattern="trace", trace_ns=(200_000_000,) * 6)
+    run = drive(server.url, late)
+    assert (run.errors(), run.result.resent) == ({None: 6}, 0)
+    assert all(turn.connection >= 6 for turn in server.turns)
+
+
+@pytest.mark.parametrize("lose", ["close", "reset"])
+def test_the_race_is_lost_on_a_connection_opened_ahead_as_on_one_used_before(wire, drive, lose):
+    """The server closed it at the very moment of its first use."""
+
+    def answer(turn):
+        if turn.connection < 4:
+            getattr(turn, lose)()
+        else:
+            turn.write(STREAM)
+
+    run = drive(wire(answer).url, Load(pattern="concurrency", concurrency=4, requests=4))
+    assert (run.errors(), run.result.resent) == ({None: 4}, 4)
+
+
 def test_a_reset_on_a_fresh_connection_or_after_a_byte_is_never_re_sent(wire, drive):
     fresh = wire(lambda turn: turn.reset())
     run = drive(fresh.url, ONE_BY_ONE)
-    assert (run.errors(), run.result.resent, len(fresh.turns)) == ({"reset": 3}, 0, 3)
+    # Only the first found a connection that had waited for it.
+    assert (run.errors(), run.result.resent, len(fresh.turns)) == ({"reset": 3}, 1, 4)
 
     def answer(turn):
         turn.write(STREAM[:40] if turn.position else STREAM)

@@ -8,7 +8,7 @@ from pytest_bench.bounds import parse_bound
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import canonical_json
 from pytest_bench.metrics.columns import read_columns
-from pytest_bench.metrics.definitions import DEFINITIONS, names, slo_unit_of, unit_of
+from pytest_bench.metrics.definitions import DEFINITIONS, NEEDS_TOKENIZER, names, slo_unit_of, unit_of
 from pytest_bench.metrics.measure import measure, steady_state_of
 from pytest_bench.metrics.measurement import Measurement, Window, from_json, to_json
 from pytest_bench.records import Usage
@@ -158,10 +158,13 @@ def test_the_server_scenario_is_open_loop_only(record, measured):
 
 
 def test_without_a_tokenizer_token_metrics_are_null_and_say_so(record, measured):
-    result = measured([record(0, send=0, first=MS, gaps=(MS,))], tokens=None)
-    for name in ("output_tokens.mean", "time_per_output_token.p50", "output_token_throughput"):
-        assert result.value(name) is None
-        assert result.reason(name) == "the suite names no tokenizer"
+    records = [record(number, send=number * S, first=MS, gaps=(MS,)) for number in range(5)]
+    phase = {"full_load_ns": S, "last_issue_ns": 3 * S}
+    result = measured(records, phase=phase, tokens=None, asked_output_tokens=2)
+    named = [f"{name}.p50" if one.kind == "distribution" else name for name, one in DEFINITIONS.items()]
+    null = {name for name in named if result.reason(name) == "the suite names no tokenizer"}
+    assert all(result.value(name) is None for name in null)
+    assert {name.partition(".")[0] for name in null} == NEEDS_TOKENIZER | {"inter_token_latency"}
 
 
 def test_why_tokens_were_not_counted_is_passed_on(record, measured):
@@ -248,6 +251,12 @@ def test_inter_token_latency_is_null_where_chunks_hold_several_tokens(record, me
     result = measured([record(0, first=1, gaps=(10, 20))], tokens=counts(r0=(1, 6, 2)))
     assert "not known" in result.reason("inter_token_latency.p50")
     assert result.value("inter_chunk_latency.p50") == 10
+
+
+def test_rows_may_ask_for_videos_of_their_own_length(record, measured):
+    records = [record(0, send=0, last=10 * S), record(1, send=0, last=20 * S)]
+    result = measured(records, load=BURST, video_seconds={record.sample_index: 3.0 for record in records})
+    assert result.value("video_seconds_throughput") == 0.3
 
 
 def test_videos_are_counted_and_timed(record, measured):

@@ -19,6 +19,11 @@ def test_every_definition_has_exactly_one_formula():
     assert sorted(tables) == sorted(DEFINITIONS)
 
 
+def test_every_formula_says_where_it_comes_from():
+    functions = [*formulas.PER_REQUEST.values(), *formulas.PER_ISSUE.values(), *formulas.SCALARS.values()]
+    assert [function.__name__ for function in functions if not function.__doc__] == []
+
+
 def test_a_percentile_is_in_the_unit_of_its_metric():
     assert unit_of("time_to_first_token.p99.9") == "ns"
     assert unit_of("output_token_throughput_per_user.p1") == "tokens/s"

@@ -50,32 +50,52 @@ def tokenizer(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def session(tmp_path, tokenizer):
+@pytest.fixture(scope="module")
+def session(tmp_path_factory, tokenizer):
     """Run the suite; the results folder."""
 
     def run(*, live=0, texts="keep"):
-        folder = tmp_path / "suites"
+        home = tmp_path_factory.mktemp("session")
+        folder = home / "suites"
         folder.mkdir()
         folder.joinpath("counted.yaml").write_text(SUITE.format(tokenizer=tokenizer, live=live, texts=texts))
         folder.joinpath("test_perf.py").write_text(TEST)
         command = [sys.executable, "-m", "pytest", "suites", "--endpoint=simulator", "--results=results"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
-        return tmp_path / "results"
+        return home / "results"
 
     return run
+
+
+@pytest.fixture(scope="module")
+def results(session):
+    """One session, counted after its phase, texts kept."""
+    return session()
 
 
 def summary_of(folder):
     return json.loads((folder / "counted/perf/point/summary.json").read_text())
 
 
-def test_tokens_are_counted_after_the_phase(session):
-    metrics = summary_of(session() / "points")["measurement"]["metrics"]
+def recounted(results, *arguments):
+    """The status of counting again, and the folder that came of it."""
+    before = set((results / "recounts").glob("*"))
+    status = main(["recount", str(results), *arguments])
+    (again,) = set((results / "recounts").iterdir()) - before
+    return status, again
+
+
+def test_tokens_are_counted_after_the_phase(results):
+    summary = summary_of(results / "points")
+    metrics = summary["measurement"]["metrics"]
     assert metrics["input_tokens"]["statistics"]["max"] == 30
     assert metrics["output_tokens"]["count"] == 24
     assert metrics["output_token_throughput"]["value"] > 0
+    evidence = summary["tokenizer"]
+    assert (evidence["backend"], evidence["outcome"], evidence["counted"]) == ("fastokens", "complete", 24)
+    assert evidence["verified"] >= 20
+    assert evidence["verify_elapsed_ns"] > 0
 
 
 def test_a_live_lane_changes_no_count(session):
@@ -85,15 +105,25 @@ def test_a_live_lane_changes_no_count(session):
     assert (end["counted"], end["pending"]) == (24, 0)
 
 
-def test_recounting_gives_the_same_and_leaves_the_evidence_as_it_was(session, capsys):
-    results = session()
+def test_recounting_gives_the_same_and_leaves_the_evidence_as_it_was(results, capsys):
     evidence = (results / "points/counted/perf/point/evidence.json").read_bytes()
-    assert main(["recount", str(results)]) == 0
+    status, again = recounted(results)
+    assert status == 0
     assert "outcome: pass (before: pass)" in capsys.readouterr().out
-    (again,) = (results / "recounts").iterdir()
     before, after = summary_of(results / "points"), summary_of(again)
     assert after["measurement"]["metrics"] == before["measurement"]["metrics"]
     assert (results / "points/counted/perf/point/evidence.json").read_bytes() == evidence
+
+
+def test_another_tokenizer_counts_the_prompts_that_were_made_for_the_first(results, tmp_path):
+    letters = Tokenizer(models.BPE({chr(33 + n): n for n in range(94)} | {"Ġ": 94}, []))
+    letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    letters.save(str(tmp_path / "letters.json"))
+    status, again = recounted(results, "--tokenizer", str(tmp_path / "letters.json"))
+    assert status == 1  # the suite wants prompts of 30 tokens
+    before, after = summary_of(results / "points"), summary_of(again)
+    assert after["dataset"] == before["dataset"]
+    assert after["measurement"]["metrics"]["input_tokens"]["statistics"]["max"] > 30
 
 
 def test_texts_that_are_dropped_are_gone_once_they_are_counted(session, capsys):

@@ -88,8 +88,8 @@ def test_every_pattern_can_be_written(bench):
         ('{"timestamp_s": -1}\n', "t.jsonl:1: timestamp_s is -1; expected a time of at least 0"),
         ('{"timestamp_s": "x"}\n', "t.jsonl:1: timestamp_s is 'x'"),
         ('{"timestamp_s": NaN}\n', "t.jsonl:1: timestamp_s is nan"),
-        ('{"time": 1}\n', "t.jsonl:1: expected a row with 'timestamp_s' or 'timestamp_ms'"),
-        ("[1]\n", "t.jsonl:1: expected a row with"),
+        ('{"time": 1}\n', "t.jsonl:1: expected a row with one of 'timestamp', 'timestamp_ms', 'timestamp_s'"),
+        ("[1]\n", "t.jsonl:1: is no JSON object"),
         ("{\n", "t.jsonl:1: not valid JSON"),
     ],
 )
@@ -118,3 +118,55 @@ def test_only_order_single_takes_a_sample(bench):
         "perf: {p: {dataset: made, load: {pattern: burst, requests: 1}, order: {index: 3}}}\n"
     )
     assert "perf.p.order.index is not for order 'without_replacement'" in problem
+
+
+@pytest.mark.parametrize(
+    ("load", "said"),
+    [
+        (
+            "{pattern: poisson, rate: 1, request: 3}",
+            "one of duration_s, pattern, ramp_s, rate, requests, stop; did you mean 'requests'?",
+        ),
+        (
+            "{pattern: trace, trase: t.jsonl}",
+            "expected one of duration_s, pattern, requests, trace; did you mean 'trace'?",
+        ),
+        (
+            "{pattern: stages, stages: [{pattern: burst, requests: 1, concurency: 2}]}",
+            "perf.p.load.stages[0]; expected one of concurrency, duration_s, pattern, requests; did you mean",
+        ),
+        ("{patern: burst, requests: 1}", "burstiness, concurrency, duration_s, handover, pattern"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_those_of_its_own_pattern(bench, load, said):
+    assert any(said in problem for problem in problems(bench, load))
+
+
+@pytest.mark.parametrize(
+    ("load", "ends"),
+    [
+        ("{pattern: poisson, rate: 5, requests: 10}", (10, 60, "and")),
+        ("{pattern: concurrency, concurrency: 2, duration_s: 90}", (None, 90, "or")),
+        ("{pattern: constant, rate: 5, requests: 10, duration_s: 60, stop: and}", (10, 60, "and")),
+        ("{pattern: burst, requests: 10}", (10, None, "or")),
+    ],
+)
+def test_a_minimum_duration_is_enforced_wherever_the_count_is_not_fixed(bench, load, ends):
+    plan = bench.body(f"perf: {{p: {{dataset: made, minimum_duration_s: 60, load: {load}}}}}\n")
+    found = plan.points[0].load
+    assert (found.requests, found.duration_s, found.stop) == ends
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        "{pattern: constant, rate: 5, requests: 10, duration_s: 60}",
+        "{pattern: constant, rate: 5, duration_s: 59}",
+        "{pattern: constant, rate: 5, requests: 10, duration_s: 59, stop: and}",
+    ],
+)
+def test_a_minimum_duration_that_the_load_may_miss_is_refused(bench, load):
+    (problem,) = bench.body_problems(
+        f"perf: {{p: {{dataset: made, minimum_duration_s: 60, load: {load}}}}}\n"
+    )
+    assert "perf.p.minimum_duration_s is 60, and the load may end before" in problem

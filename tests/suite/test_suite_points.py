@@ -302,14 +302,14 @@ def test_the_seed_of_the_command_line_stands_in_for_every_seed(bench):
 
 def test_a_duration_scale_shortens_durations_and_is_recorded(bench):
     body = (
-        "perf:\n  p:\n    dataset: made\n    minimum_duration_s: 600\n    warmup: {duration_s: 10}\n"
+        "perf:\n  p:\n    dataset: made\n    minimum_duration_s: 90\n    warmup: {duration_s: 10}\n"
         "    load: {pattern: poisson, rate: 1, requests: 50, duration_s: 100, stop: and, ramp_s: 4}\n"
     )
     plan = bench.body(body, duration_scale=0.1)
     (point,) = plan.points
     assert plan.duration_scale == 0.1
     assert (point.load.duration_s, point.load.ramp_s, point.load.requests) == (10, 0.4, 50)
-    assert (point.minimum_duration_s, point.warmup.load.duration_s) == (60, 1)
+    assert (point.minimum_duration_s, point.warmup.load.duration_s) == (9, 1)
     assert bench.body(body).duration_scale == 1
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import random
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from counts_log import read_counts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,11 +17,12 @@ from pytest_bench.errors import EvidenceError, TokensError
 from pytest_bench.lines import LineReader, encode_line
 from pytest_bench.records import TextRecord
 from pytest_bench.tokens.counting import count_phase
-from pytest_bench.tokens.counts import CountsWriter, read_counts
+from pytest_bench.tokens.counts import CountsWriter, read_inputs, read_outcome, read_outputs
 from pytest_bench.tokens.cpus import Cpus
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.segments import cut, left_over, records_in, written_lines
 from pytest_bench.tokens.source import resolve
+from pytest_bench.tokens.verification import Verification
 
 ONE = Cpus(allowed=(0,), quota=None, source="test")
 
@@ -101,15 +104,73 @@ def test_every_kind_of_every_request_is_counted_as_the_authority_would(
 def test_inputs_are_counted_by_sample_and_token_ids_are_taken_as_they_are(
     tokenizer, authority, write_texts, tmp_path, small_chunks, texts
 ):
-    write_texts(records(["out"]))
     inputs = dict(enumerate(texts)) | {1000: [5, 6, 7], 1001: (), 1002: "", 1003: texts[0]}
-    result = count_phase(tokenizer, tmp_path, inputs=inputs)
+    write_texts([TextRecord(request_id=f"r{sample}", sample_index=sample) for sample in inputs])
+    result = count_phase(tokenizer, tmp_path, inputs=inputs.__getitem__)
     expected = {
         sample: authority(sent) if isinstance(sent, str) else len(sent) for sample, sent in inputs.items()
     }
     assert read_counts(tmp_path / "tokens.jsonl").inputs == expected
     assert (result.inputs_counted, result.inputs_pending) == (len(inputs), 0)
     assert result.input_tokens == sum(expected.values())
+
+
+def test_only_samples_that_were_answered_are_asked_for_and_each_once(tokenizer, write_texts, tmp_path):
+    asked = []
+    write_texts(
+        [
+            TextRecord(request_id=f"r{n}", sample_index=n % 2, content="out", first_event_text="o")
+            for n in range(6)
+        ]
+    )
+    backend = tokenizer.backend
+    tokenizer.backend = "tokenizers"  # the sample that is counted again asks again
+    try:
+        result = count_phase(tokenizer, tmp_path, inputs=lambda sample: asked.append(sample) or "in")
+    finally:
+        tokenizer.backend = backend
+    assert (sorted(asked), result.inputs_counted) == ([0, 1], 2)
+
+
+def test_an_input_that_cannot_be_told_is_pending_and_named_and_outputs_are_counted(
+    tokenizer, write_texts, tmp_path
+):
+    def sent(sample):
+        if sample == 1:
+            raise TokensError("the template takes no such message")
+        return "fine"
+
+    write_texts(records(["a", "b", "c"]))
+    result = count_phase(tokenizer, tmp_path, inputs=sent)
+    assert (result.counted, result.inputs_counted, result.inputs_pending) == (3, 2, 1)
+    assert (result.outcome, result.failures) == (
+        "failed",
+        ["input of sample 1: the template takes no such message"],
+    )
+    assert read_counts(tmp_path / "tokens.jsonl").inputs[1] is None
+
+
+def test_a_text_that_comes_in_every_range_is_encoded_twice_at_most(misbehaving, texts, write_texts, tmp_path):
+    tally = tmp_path / "tally"
+    tokenizer = misbehaving(
+        f"""
+        class Backend(Wrapped):
+            def count(self, texts):
+                with open({str(tally)!r}, "a") as stream:
+                    stream.writelines(text + chr(10) for text in texts if text == "the same answer")
+                return super().count(texts)
+        """
+    )
+    repeating = [
+        text for three in zip(texts[::10], texts[1::10], texts[2::10], strict=True) for text in three
+    ]
+    for place in range(0, len(repeating), 20):
+        repeating.insert(place, "the same answer")
+    write_texts(records(repeating))
+    result = count_phase(tokenizer, tmp_path)
+    assert result.complete
+    # Of two ranges on their way at once, neither knows of the other's texts yet.
+    assert 1 <= tally.read_text().count("the same answer") <= 3
 
 
 def test_identical_texts_are_encoded_once(misbehaving, write_texts, tmp_path):
@@ -124,9 +185,9 @@ def test_identical_texts_are_encoded_once(misbehaving, write_texts, tmp_path):
         """
     )
     write_texts(
-        [TextRecord(request_id=f"r{n}", sample_index=0, content="the same answer") for n in range(40)]
+        [TextRecord(request_id=f"r{n}", sample_index=n % 2, content="the same answer") for n in range(40)]
     )
-    result = count_phase(tokenizer, tmp_path, inputs={1: "x", 2: "x"})
+    result = count_phase(tokenizer, tmp_path, inputs=lambda _: "x")
     assert (result.counted, result.inputs_counted) == (40, 2)
     assert tally.read_text().count("the same answer") == 1
     assert len({output.content for output in read_counts(tmp_path / "tokens.jsonl").outputs.values()}) == 1
@@ -134,7 +195,7 @@ def test_identical_texts_are_encoded_once(misbehaving, write_texts, tmp_path):
 
 def test_a_sample_is_counted_again_by_the_authority_and_timed_apart(tokenizer, texts, write_texts, tmp_path):
     write_texts(records(texts))
-    result = count_phase(tokenizer, tmp_path, inputs=dict(enumerate(texts)))
+    result = count_phase(tokenizer, tmp_path, inputs=texts.__getitem__)
     assert result.verified >= 20
     assert result.verify_elapsed_ns > 0
 
@@ -167,9 +228,9 @@ def test_a_disagreement_on_an_input_is_an_error_that_shows_the_text(misbehaving,
                 return [count + ("hound" in text) for text, count in zip(texts, super().count(texts))]
         """
     )
-    write_texts(records(["a quick fox"]))
+    write_texts(records(["a quick fox"], first=7))
     with pytest.raises(TokensError, match=r"input of sample 7: .*a lazy hound"):
-        count_phase(tokenizer, tmp_path, inputs={7: "a lazy hound"})
+        count_phase(tokenizer, tmp_path, inputs=lambda _: "a lazy hound")
 
 
 def test_a_text_that_cannot_be_counted_leaves_its_kind_pending_and_the_others_counted(
@@ -184,7 +245,7 @@ def test_a_text_that_cannot_be_counted_leaves_its_kind_pending_and_the_others_co
             TextRecord(request_id="b", sample_index=1, content="dog"),
         ]
     )
-    result = count_phase(tokenizer, tmp_path, inputs={0: "POISON pill", 1: "fine"})
+    result = count_phase(tokenizer, tmp_path, inputs=["POISON pill", "fine"].__getitem__)
     assert (result.counted, result.pending, result.outcome) == (1, 1, "failed")
     assert (result.inputs_counted, result.inputs_pending) == (1, 1)
     assert any("native panic" in failure and "'POISON'" in failure for failure in result.failures)
@@ -234,13 +295,13 @@ def test_the_time_limit_is_honoured_and_what_is_left_is_pending(misbehaving, tex
     )
     write_texts(records(texts))
     start = time.monotonic()
-    result = count_phase(tokenizer, tmp_path, inputs=dict(enumerate(texts)), timeout_s=0.7)
+    result = count_phase(tokenizer, tmp_path, inputs=texts.__getitem__, timeout_s=0.7)
     assert 0.7 <= time.monotonic() - start < 1.7
     assert (result.timed_out, result.outcome) == (True, "timeout")
     assert result.counted > 0
     assert result.pending > 0
     assert result.counted + result.pending == 500
-    assert result.inputs_counted + result.inputs_pending == 500
+    assert (result.inputs_counted, result.inputs_pending) == (0, result.counted)
     counts = read_counts(tmp_path / "tokens.jsonl")
     assert (len(counts.outputs), counts.outcome) == (result.counted, "timeout")
 
@@ -260,6 +321,17 @@ def test_a_time_limit_hit_by_one_phase_does_not_spoil_the_next(misbehaving, text
     assert count_phase(tokenizer, tmp_path, timeout_s=0.2, output=tmp_path / "first").timed_out
     slow.unlink()
     assert count_phase(tokenizer, tmp_path, output=tmp_path / "second").counted == 500
+
+
+def test_what_still_hangs_when_time_is_up_is_ended_before_the_next_tokenizer_is_loaded(
+    misbehaving, wordpiece_folder, write_texts, tmp_path
+):
+    tokenizer = misbehaving(POISONED.format(act="time.sleep(600)"))
+    write_texts(records(["POISON"]))
+    assert count_phase(tokenizer, tmp_path, timeout_s=0.2).timed_out
+    pids = tokenizer.pool.pids
+    assert tokenizer.pool.load(resolve(str(wordpiece_folder)), warmup_timeout_s=10.0).count(["fox"]) == [1]
+    assert tokenizer.pool.pids != pids
 
 
 def test_a_damaged_line_is_pending_and_named(tokenizer, texts, write_texts, tmp_path):
@@ -285,6 +357,41 @@ def test_a_log_that_lacks_promised_lines_is_not_complete(tokenizer, write_texts,
     result = count_phase(tokenizer, tmp_path)
     assert (result.counted, result.pending, result.outcome) == (1, 1, "failed")
     assert "promise 2 requests and hold 1" in result.failures[0]
+
+
+def test_lines_that_are_intact_and_no_text_records_stay_pending(tokenizer, write_texts, tmp_path):
+    line = encode_line(b'{"sample_index":9}')
+    gone = encode_line(b'{"request_id":"gone","sample_index":9}')
+    write_texts(
+        [*records(["one"]), TextRecord(request_id="gone", sample_index=9)],
+        damage=lambda log: log.replace(gone, line),
+    )
+    result = count_phase(tokenizer, tmp_path)
+    assert (result.counted, result.pending, result.outcome) == (0, 2, "failed")
+    assert "no text record" in result.failures[0]
+
+
+def test_a_full_disk_is_a_failure_and_no_interrupt(tokenizer, write_texts, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_texts(records(["one"]))
+    monkeypatch.setattr(CountsWriter, "add", full)
+    with pytest.raises(OSError, match="No space"):
+        count_phase(tokenizer, tmp_path)
+    assert read_outcome(tmp_path / "tokens.jsonl") == "failed"
+
+
+def test_a_recount_stops_when_its_time_is_up_and_not_before_twenty_texts(tokenizer, texts):
+    def recounted(allowance_ns):
+        verification = Verification(tokenizer, texts.__getitem__, random.Random(0))
+        for _ in range(15):
+            verification.add_inputs(list(enumerate(tokenizer.count(texts))), of=len(texts))
+        assert verification.run(allowance_ns, give_up=lambda: False)
+        return verification.texts
+
+    assert 20 <= recounted(0) < 60
+    assert recounted(60 * 10**9) == 300
 
 
 def test_a_phase_is_not_counted_over_an_earlier_count(tokenizer, write_texts, tmp_path):
@@ -348,6 +455,7 @@ from pytest_bench.errors import Interrupted
 from pytest_bench.tokens.counting import count_phase
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
+from pytest_bench.tokens.verification import Verification
 from pytest_bench.tokens.tokenizer import Tokenizer
 
 def on_sigterm(number, frame):
@@ -360,7 +468,7 @@ try:
         tokenizer = pool.load(resolve({tokenizer!r}))
         print(*pool.pids, flush=True)
         count_phase(
-            tokenizer, Path({folder!r}), inputs={{0: "hangs"}}, progress=lambda *told: print(*told, flush=True)
+            tokenizer, Path({folder!r}), inputs=lambda _: "hangs", progress=lambda *told: print(*told, flush=True)
         )
 except (KeyboardInterrupt, Interrupted):
     sys.exit(130)
@@ -375,14 +483,13 @@ def test_a_counts_log_without_an_end_was_interrupted(tmp_path):
     assert (counts.outcome, counts.inputs) == ("interrupted", {3: 5})
 
 
-def test_a_request_that_is_counted_twice_is_refused(tmp_path):
+def test_a_sample_that_is_counted_twice_is_refused(tmp_path):
     path = tmp_path / "tokens.jsonl"
-    line = b'{"request_id":"a","sample_index":0,"content":1,"reasoning":0,"tool_calls":0,"first_event":1}'
     with CountsWriter(path, "fastokens", "0" * 64, "model") as writer:
-        writer.add(encode_line(line) * 2, 2)
+        writer.add(encode_line(b'{"sample_index":3,"input":5}') * 2, 2)
         writer.end("complete")
-    with pytest.raises(EvidenceError, match="counts 1 requests or samples twice"):
-        read_counts(path)
+    with pytest.raises(EvidenceError, match="counts the input of sample 3 twice"):
+        read_inputs(path)
 
 
 def test_a_line_that_is_no_count_is_refused_with_its_place(tmp_path):
@@ -391,7 +498,7 @@ def test_a_line_that_is_no_count_is_refused_with_its_place(tmp_path):
         writer.add(encode_line(b'{"request_id":"a"}'), 1)
         writer.end("complete")
     with pytest.raises(EvidenceError, match=r"tokens\.jsonl:2: is no token count"):
-        read_counts(path)
+        list(read_outputs(path))
 
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 120))

@@ -5,13 +5,13 @@ import time
 
 import msgspec
 import pytest
+from counts_log import read_counts
 
 from pytest_bench.lines import encode_line, end_line, header_line
 from pytest_bench.records import TextRecord
 from pytest_bench.tokens.counting import count_phase
-from pytest_bench.tokens.counts import read_counts
 from pytest_bench.tokens.cpus import Cpus
-from pytest_bench.tokens.live import LiveLane
+from pytest_bench.tokens.live import LiveLane, lane_beside
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
 
@@ -68,6 +68,17 @@ def test_what_the_lane_counts_is_not_counted_again_and_nothing_is_lost(
     assert [counts[f"r{number}"].content for number in range(300)] == [
         authority(text) for text in texts[:300]
     ]
+
+
+def test_a_lane_beside_a_pool_counts_with_the_back_end_that_was_proven_and_is_made_once(bpe_folder, tmp_path):
+    with TokenizerPool(workers=1) as pool:
+        ruled_out = pool.load(resolve(str(bpe_folder)), backend="tokenizers")
+        with lane_beside(ruled_out, tmp_path, workers=1) as lane:
+            assert lane.finish().ranges == []
+        (pid,) = lane.tokenizer.pool.pids
+        assert lane.tokenizer.backend == "tokenizers"
+        assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+        assert lane_beside(ruled_out, tmp_path, workers=1).tokenizer.pool.pids == [pid]
 
 
 def test_what_the_lane_fails_at_is_left_to_the_end(tokenizer, custom_worker, bpe_folder, growing, tmp_path):

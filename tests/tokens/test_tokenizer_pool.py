@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pytest_bench.errors import TokensError
+from pytest_bench.tokens import mailbox
 from pytest_bench.tokens.cpus import Cpus
-from pytest_bench.tokens.mailbox import SLOT_BYTES
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
 
@@ -57,10 +57,21 @@ def test_lone_surrogates_are_counted_as_replaced(tokenizer):
     assert tokenizer.encode("\udfff") == tokenizer.encode("\ufffd")
 
 
-def test_texts_too_large_for_shared_memory_arrive_all_the_same(tokenizer, authority):
-    large = "🦊" * 1_100_000
-    assert len(large.encode()) > SLOT_BYTES
-    assert tokenizer.count([large, "fox"]) == [authority(large), authority("fox")]
+def test_texts_too_large_for_shared_memory_arrive_all_the_same(
+    bpe_folder, custom_worker, authority, monkeypatch
+):
+    monkeypatch.setattr(mailbox, "SLOT_BYTES", 4096)
+    command = custom_worker(
+        """
+        from pytest_bench.tokens import mailbox
+        mailbox.SLOT_BYTES = 4096
+        Backend = Wrapped
+        """
+    )
+    large = "🦊" * 1025
+    with TokenizerPool(cpus=ONE, command=command) as pool:
+        tokenizer = pool.load(resolve(str(bpe_folder)))
+        assert tokenizer.count([large, "fox"]) == [authority(large), authority("fox")]
 
 
 def test_processes_are_shared_by_all_tokenizers_and_each_is_loaded_once(
@@ -69,9 +80,31 @@ def test_processes_are_shared_by_all_tokenizers_and_each_is_loaded_once(
     pids = pool.pids
     other = pool.load(resolve(str(wordpiece_folder)))
     assert other.count(["fox"]) == [1]
-    assert pool.load(resolve(str(bpe_folder))) is tokenizer
+    again = pool.load(resolve(str(bpe_folder)))
+    assert (again.key, again.reason) == (tokenizer.key, tokenizer.reason)
     assert pool.pids == pids
     assert len(pids) == 2
+
+
+def test_the_same_vocabulary_beside_another_chat_template_is_rendered_through_its_own(
+    pool, tokenizer, bpe_folder, tmp_path
+):
+    (tmp_path / "tokenizer.json").write_bytes((bpe_folder / "tokenizer.json").read_bytes())
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}!")
+    other = pool.load(resolve(str(tmp_path)))
+    assert other.key == tokenizer.key
+    assert other.chat_template.render([{"role": "user", "content": "Hi"}]) == "Hi!"
+    assert tokenizer.chat_template is None
+
+
+def test_an_idle_pool_is_made_once_and_ends_with_the_one_it_is_beside(bpe_folder):
+    with TokenizerPool(cpus=ONE) as pool:
+        idle = pool.idle_beside(ONE, 1)
+        idle.load(resolve(str(bpe_folder)))
+        (pid,) = idle.pids
+        assert pool.idle_beside(ONE, 1) is idle
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    assert not runs(pid)
 
 
 def test_a_tokenizer_that_only_the_authority_loads_is_counted_by_it_and_says_why(pool, wordpiece_folder):

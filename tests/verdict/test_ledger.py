@@ -73,8 +73,39 @@ HARMLESS = {
     ("EvidenceCheck", "digest"),
     ("Judgement", "reasons"),
     ("Judgement", "labels"),
+    ("JudgedBound", "sentence"),
+    ("Bound", "metric"),
+    ("Bound", "text"),
+    ("Bound", "origin"),
 }
 """Fields that say nothing about whether a point passed."""
+
+
+OTHERS = {
+    ("Report", "outcome"): ["passed", "failed", "skipped"],
+    ("Report", "stage"): ["setup", "call", "teardown"],
+    ("EvidenceCheck", "errors"): [("altered",)],
+    ("Lease", "scope"): ["endpoint", "host"],
+    ("Lease", "start_ns"): [10**9],
+    ("Lease", "end_ns"): [None],
+    ("JudgedBound", "measured"): [1e18],
+    ("Bound", "comparison"): [">=", "=="],
+    ("Bound", "limit"): [-1.0],
+}
+"""Values that a field could have, where they do not follow from its type."""
+
+
+def others(name, old):
+    if name in OTHERS:
+        return [new for new in OTHERS[name] if new != old]
+    return {
+        str: [f"{old}?"],
+        int: [old + 1, -1] if isinstance(old, int) else [],
+        bool: [not old],
+        Outcome: [other for other in Outcome if other is not old],
+        type(None): [],
+        tuple: [],
+    }[type(old)]
 
 
 def corruptions(value):
@@ -82,30 +113,14 @@ def corruptions(value):
     for field in msgspec.structs.fields(value):
         old = getattr(value, field.name)
         if isinstance(old, msgspec.Struct):
-            for name, new in corruptions(old):
-                yield name, msgspec.structs.replace(value, **{field.name: new})
-            continue
-        name = (type(value).__name__, field.name)
-        news = {
-            str: [f"{old}?"],
-            int: [old + 1 if isinstance(old, int) else 0, -1],
-            bool: [not old],
-            Outcome: [other for other in Outcome if other is not old],
-            type(None): [],
-            tuple: [],
-        }[type(old)]
-        if name == ("Report", "outcome"):
-            news = ["failed", "skipped"]
-        if name == ("Report", "stage"):
-            news = [stage for stage in ("setup", "call", "teardown") if stage != old]
-        if name == ("EvidenceCheck", "errors"):
-            news = [("altered",)]
-        if name == ("Lease", "scope"):
-            news = ["endpoint" if old == "host" else "host"]
-        if name in {("Lease", "start_ns"), ("Lease", "end_ns")}:
-            news = [None] if field.name == "end_ns" else [10**9]
-        for new in news:
-            yield name, msgspec.structs.replace(value, **{field.name: new})
+            changed = corruptions(old)
+        elif isinstance(old, tuple) and old and isinstance(old[0], msgspec.Struct):
+            changed = ((name, (new, *old[1:])) for name, new in corruptions(old[0]))
+        else:
+            name = (type(value).__name__, field.name)
+            changed = ((name, new) for new in others(name, old))
+        for inner, new in changed:
+            yield inner, msgspec.structs.replace(value, **{field.name: new})
 
 
 def test_any_single_field_of_a_green_session_changed_is_not_a_pass(green):
@@ -121,6 +136,9 @@ def test_any_single_field_of_a_green_session_changed_is_not_a_pass(green):
         ("EvidenceCheck", "nonce"),
         ("Judgement", "outcome"),
         ("Lease", "scope"),
+        ("JudgedBound", "state"),
+        ("JudgedBound", "measured"),
+        ("Bound", "limit"),
     } <= tried
 
 

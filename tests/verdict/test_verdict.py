@@ -31,6 +31,7 @@ GOLDEN = """{
   "finished": null,
   "interrupted": false,
   "invocation": [],
+  "ledger_digest": null,
   "nonce": "n0",
   "plan_digest": "plan",
   "points": [

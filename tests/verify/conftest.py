@@ -1,79 +1,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+from lmeval_folder import EvalFolder
+from small_bench import bench_folder, run_pytest
 
 from pytest_bench.cli import main
-
-SUITE = """
-suite: small
-deployment:
-  api: openai-chat
-  model: simulated
-  endpoint: ${ENDPOINT:-}
-  simulator: {ttft_ms: 1, itl_ms: 0.1, output_tokens: 4}
-  metrics_path: null
-datasets:
-  prompts: {path: data/prompts.jsonl}
-perf:
-  steady:
-    dataset: prompts
-    load: {pattern: concurrency, requests: 8}
-    sweep: {concurrency: [1, 2]}
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
-    bounds: {request_latency.p99: "<= 60s"}
-audit:
-  caching:
-    test: output-caching
-    dataset: prompts
-    load: {pattern: concurrency, concurrency: 2, requests: 6}
-    threshold: 0.9
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
-"""
-
-TEST = """
-import pytest
-
-
-@pytest.mark.points({kind!r})
-def test_{kind}(run_load):
-    run_load().require()
-"""
-
-
-def bench_folder(root):
-    """A folder of suites, with an expectation of all their points."""
-    data = root / "bench" / "data"
-    data.mkdir(parents=True)
-    (root / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider -p no:hypothesispytest\n")
-    (root / "bench" / "small.yaml").write_text(SUITE)
-    for kind in ("perf", "audit"):
-        (root / "bench" / f"test_{kind}.py").write_text(TEST.format(kind=kind))
-    rows = (json.dumps({"prompt": f"Tell me about number {number}."}) for number in range(40))
-    (data / "prompts.jsonl").write_text("\n".join(rows))
-    return root
-
-
-def run_pytest(root, *args, results):
-    command = [sys.executable, "-m", "pytest", "bench", "--endpoint=simulator", f"--results={results}", *args]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
-        command,
-        cwd=root,
-        env={**environ, "XDG_RUNTIME_DIR": str(root)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return root / results
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +55,42 @@ def verify(capsys):
     """`pytest-bench verify` in this process: its exit status, and all it said."""
 
     def call(*words):
-        status = main(["verify", *map(str, words)])
+        try:
+            status = main(["verify", *map(str, words)])
+        except SystemExit as exit_:  # of a word that argparse refuses
+            status = exit_.code
         said = capsys.readouterr()
         assert "Traceback" not in said.err
         return status, said.out + said.err
 
     return call
+
+
+@pytest.fixture
+def check(tmp_path, verify):
+    """Write a folder of lm-eval and verify it: the exit status, and all that was said."""
+
+    def call(folder, *words, asked="1 4", thresholds=True):
+        path = folder.write()
+        given = [path]
+        if asked is not None:
+            given += ["--expected-concs", asked]
+        if thresholds:
+            file = tmp_path / "thresholds.json"
+            file.write_text(json.dumps(folder.thresholds))
+            given += ["--thresholds", file]
+        return verify(*given, *words)
+
+    return call
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """A folder of two concurrencies, in order."""
+    return EvalFolder(tmp_path / "eval", 1, 4)
+
+
+@pytest.fixture
+def single(tmp_path):
+    """A folder of one concurrency, in order."""
+    return EvalFolder(tmp_path / "eval", 4)

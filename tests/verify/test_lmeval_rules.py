@@ -1,4 +1,4 @@
-"""Every row of the evidence rules, on a folder that is otherwise in order."""
+"""Every row of the evidence rules on what was asked, thresholds, metadata and concurrencies, on a folder in order."""
 
 from __future__ import annotations
 
@@ -11,34 +11,6 @@ from lmeval_folder import EvalFolder
 
 ASKED = "1 4"
 NAME = "results_2026-01-02T03-04-05"
-
-
-@pytest.fixture
-def check(tmp_path, verify):
-    """Write the folder and verify it: the exit status, and all that was said."""
-
-    def call(folder, *words, asked=ASKED, thresholds=True):
-        path = folder.write()
-        given = [path]
-        if asked is not None:
-            given += ["--expected-concs", asked]
-        if thresholds:
-            file = tmp_path / "thresholds.json"
-            file.write_text(json.dumps(folder.thresholds))
-            given += ["--thresholds", file]
-        return verify(*given, *words)
-
-    return call
-
-
-@pytest.fixture
-def batch(tmp_path):
-    return EvalFolder(tmp_path / "eval", 1, 4)
-
-
-@pytest.fixture
-def single(tmp_path):
-    return EvalFolder(tmp_path / "eval", 4)
 
 
 def test_a_folder_in_order_is_good(batch, check):
@@ -72,8 +44,13 @@ def test_without_an_expectation_nothing_is_good(tmp_path, check, concs):
     assert (status, "an expectation is required" in said) == (1, True), said
 
 
+def test_expected_concurrencies_may_stand_in_any_order_and_be_large(tmp_path, check):
+    assert check(EvalFolder(tmp_path / "eval", 4, 1, 1234567890), asked="1  1234567890\n4")[0] == 0
+
+
 @pytest.mark.parametrize(
-    "words", ["", "  ", "1 1", "0", "04", "-1", "1,4", "1.0", "x", "1 \u0664", "9" * 5000]
+    "words",
+    ["", "  ", "1 1", "0", "04", "-1", "+1", "1,4", "1.0", "1e2", "0x1", "1_0", "x", "1 \u0664", "9" * 5000],
 )
 def test_a_malformed_expectation_is_a_usage_error(batch, check, words):
     assert check(batch, asked=words)[0] == 2
@@ -119,6 +96,27 @@ def test_unreadable_thresholds_are_an_error(tmp_path, batch, check, text, ending
     file.write_text(text)
     status, said = check(batch, "--thresholds", file, thresholds=False)
     assert (status, file.name in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("gsm8k: .nan", "gsm8k: is nan"),
+        ("gsm8k: .inf", "gsm8k: is inf"),
+        ("gsm8k: yes", "gsm8k: is True"),
+        ("gsm8k: 0.1\ngsm8k: 0.2", "repeats the key 'gsm8k'"),
+        ("? [gsm8k]\n: 0.1", "has a key that is no text"),
+        ("1: 0.5", "a task's name must be text"),
+        ("a: 0.5\n---\nb: 0.5", "expected a single document"),
+        ("a: !!python/object:os.system x", "is not YAML"),
+        ("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60)), "a59"),
+    ],
+)
+def test_thresholds_in_yaml_are_as_strict(tmp_path, batch, check, text, named):
+    file = tmp_path / "thresholds.yaml"
+    file.write_text(text)
+    status, said = check(batch, "--thresholds", file, thresholds=False)
+    assert (status, "error: " in said, named in said) == (1, True, True), said
 
 
 def test_missing_thresholds_are_an_error(tmp_path, batch, check):
@@ -183,12 +181,38 @@ def test_a_missing_exit_status_is_an_error(batch, check):
 
 
 @pytest.mark.parametrize(
-    "artifacts", [["server.log"], ["../secret"], ["/etc/hostname"], "server.log", [1], [""]]
+    "artifacts",
+    [["server.log"], ["../secret"], ["/etc/hostname"], "server.log", [1], [""], ["a\0b"], ["n" * 5000], {}],
 )
 def test_a_declared_artifact_that_is_not_there_is_an_error(batch, check, artifacts):
     batch.metadata["artifacts"] = artifacts
     status, said = check(batch)
     assert (status, "error: meta_env.json: artifacts" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "linked folder", "file"])
+def test_a_declared_artifact_is_a_plain_file_of_the_folder(tmp_path, batch, check, kind):
+    name = "logs/server.log"
+    batch.metadata["artifacts"] = [name]
+    batch.write()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "server.log").write_text("ready")
+    if kind == "linked folder":
+        (batch.path / "logs").symlink_to(elsewhere)
+    else:
+        (batch.path / "logs").mkdir()
+        path = batch.path / name
+        {
+            "link": lambda: path.symlink_to(elsewhere / "server.log"),
+            "folder": path.mkdir,
+            "pipe": lambda: os.mkfifo(path),
+            "file": lambda: path.write_text("ready"),
+        }[kind]()
+    status, said = check(batch)
+    assert (status, "which is not there as a plain file" in said) == (
+        (0, False) if kind == "file" else (1, True)
+    )
 
 
 @pytest.mark.parametrize("conc", [1, "4", True, None, 4.0, -4])
@@ -285,175 +309,3 @@ def test_a_renamed_result_of_another_concurrency_is_red(batch, check):
         True,
         True,
     ), said
-
-
-@pytest.mark.parametrize("arguments", ["model=org/large,num_concurrent=1", {"model": "org/large"}])
-def test_a_result_of_another_model_is_red(batch, check, arguments):
-    batch.first["config"]["model_args"] = arguments
-    status, said = check(batch)
-    assert (status, "'org/small' was asked for" in said) == (1, True), said
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"7", b"\xff", b'{"results": {}, "results": {}}', b"[" * 10**5]
-)
-def test_an_unreadable_result_is_red(batch, check, data):
-    batch.write()
-    del batch.results[f"{NAME}_conc4.json"]
-    (batch.path / f"{NAME}_conc4.json").write_bytes(data)
-    status, said = check(batch)
-    assert (status, f"{NAME}_conc4.json" in said) == (1, True), said
-
-
-@pytest.mark.parametrize(
-    "counts",
-    [{"original": 10, "effective": 9}, {"original": 10}, {}, None, {"original": True, "effective": True}],
-)
-def test_fewer_items_than_there_are_is_red(batch, check, counts):
-    batch.first["n-samples"]["gsm8k"] = counts
-    status, said = check(batch)
-    assert (status, "n-samples.gsm8k" in said) == (1, True), said
-
-
-def test_a_limit_that_nobody_declared_is_red(batch, check):
-    batch.first["config"]["limit"] = 5
-    status, said = check(batch)
-    assert (status, "config.limit: is 5" in said) == (1, True), said
-
-
-def test_a_limit_that_was_declared_is_good(batch, check):
-    for content in batch.results.values():
-        content["config"]["limit"] = 5.0
-        content["n-samples"]["gsm8k"]["effective"] = 5
-    assert check(batch, "--limit", "5")[0] == 0
-    assert check(batch, "--limit", "6")[0] == 1
-
-
-@pytest.mark.parametrize(
-    "score",
-    ["0.9", True, None, "NaN", float("nan"), float("inf"), float("-inf"), 1.0000001, -0.1, 10**400, [0.9]],
-)
-def test_a_score_that_is_no_share_is_red(batch, check, score):
-    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = score
-    status, said = check(batch)
-    assert (status, batch.first_name in said) == (1, True), said
-
-
-@pytest.mark.parametrize(
-    "results", [{}, [], None, {"gsm8k": {}}, {"gsm8k": []}, {"gsm8k": {"acc,none": 0.9}}]
-)
-def test_a_file_or_a_task_without_a_checked_metric_is_red(batch, check, results):
-    batch.first["results"] = results
-    status, said = check(batch)
-    assert (status, f"{batch.first_name}: results" in said) == (1, True), said
-
-
-def test_another_metric_can_be_checked(batch, check):
-    for content in batch.results.values():
-        content["results"]["gsm8k"] = {"acc,none": 0.95, "acc_stderr,none": "N/A"}
-    assert check(batch)[0] == 1
-    assert check(batch, "--metric-prefix", "acc,")[0] == 0
-
-
-def test_a_metric_that_only_some_files_have_is_red(batch, check):
-    del batch.first["results"]["gsm8k"]["exact_match,flexible-extract"]
-    status, said = check(batch)
-    assert (status, "results.gsm8k.exact_match,flexible-extract: is missing" in said) == (1, True), said
-
-
-def test_a_task_that_only_some_files_have_is_red(batch, check):
-    extra = batch.first["results"]["gsm8k"]
-    batch.first["results"]["mmlu"] = dict(extra)
-    batch.first["n-samples"]["mmlu"] = {"original": 1, "effective": 1}
-    batch.thresholds["default"]["mmlu"] = 0.1
-    status, said = check(batch)
-    assert (status, "results.mmlu" in said) == (1, True), said
-
-
-def test_a_group_stands_for_its_members_and_is_not_judged_itself(batch, check):
-    for content in batch.results.values():
-        content["results"]["math"] = {"alias": "math", "exact_match,strict-match": 0.1}
-        content["group_subtasks"] = {"math": ["gsm8k"]}
-    assert check(batch)[0] == 0
-
-
-@pytest.mark.parametrize("stderr", ["0.01", True, -1, []])
-def test_a_standard_error_that_is_no_number_is_red(batch, check, stderr):
-    batch.first["results"]["gsm8k"]["exact_match_stderr,strict-match"] = stderr
-    assert check(batch)[0] == 1
-
-
-@pytest.mark.parametrize(("score", "status"), [(0.9, 0), (0.8999999, 1), (1, 0), (0, 1)])
-def test_a_score_passes_where_it_reaches_its_threshold(batch, check, score, status):
-    for name in ("exact_match,strict-match", "exact_match,flexible-extract"):
-        batch.first["results"]["gsm8k"][name] = score
-    found, said = check(batch)
-    assert found == status
-    assert ("below 0.9 (models.small.gsm8k)" in said) == (status == 1), said
-
-
-def test_a_score_edited_by_hand_is_contradicted_by_its_samples(batch, check):
-    batch.write()
-    lines = [
-        json.dumps({"doc_id": number, "filter": name, "exact_match": float(number < 9)})
-        for name in ("strict-match", "flexible-extract")
-        for number in range(10)
-    ]
-    for conc in (1, 4):
-        (batch.path / f"samples_gsm8k_2026-01-02T03-04-05_conc{conc}.jsonl").write_text("\n".join(lines))
-    assert check(batch)[0] == 0
-    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = 0.95
-    status, said = check(batch)
-    assert (status, "is 0.95; its 10 samples" in said) == (1, True), said
-
-
-def test_yesterdays_folder_is_red_where_an_age_is_given(batch, check):
-    batch.first["date"] -= 86400
-    assert check(batch)[0] == 0
-    status, said = check(batch, "--max-age", "12h")
-    assert (status, "is of an earlier run" in said) == (1, True), said
-    del batch.first["date"]
-    assert check(batch, "--max-age", "12h")[0] == 1
-
-
-@pytest.mark.parametrize("name", ["meta_env.json", f"{NAME}_conc4.json"])
-@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
-def test_what_is_no_plain_file_is_red(tmp_path, batch, check, name, kind):
-    batch.write()
-    path = batch.path / name
-    elsewhere = tmp_path / "elsewhere.json"
-    path.rename(elsewhere)
-    if name == "meta_env.json":
-        batch.metadata = None
-    else:
-        del batch.results[name]
-    if kind == "link":
-        path.symlink_to(elsewhere)
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        os.mkfifo(path)
-    status, said = check(batch)
-    assert (status, name in said) == (1, True), said
-
-
-def test_everything_wrong_is_said_at_once(batch, check):
-    batch.metadata |= {"eval_exit_code": 1, "failed_eval_concs": [4]}
-    batch.first["config"]["limit"] = 5
-    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = 0.5
-    status, said = check(batch)
-    assert status == 1
-    for named in ("eval_exit_code", "failed_eval_concs", "config.limit", "below 0.9"):
-        assert named in said, said
-
-
-def test_a_folder_of_nothing_known_is_a_usage_error(tmp_path, verify):
-    assert verify(tmp_path)[0] == 2
-    assert verify(tmp_path / "none")[0] == 2
-
-
-def test_what_a_file_says_never_steers_the_terminal(batch, check):
-    batch.metadata["model"] = "\x1b[2J"
-    batch.first["results"] = {"\x1b[31mgsm8k\n": {"exact_match,strict-match": 0.9}}
-    status, said = check(batch)
-    assert (status, "\x1b" in said) == (1, False)

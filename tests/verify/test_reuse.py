@@ -7,8 +7,13 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
+from small_bench import bench_folder, run_pytest
+from tampering import REQUESTS, edit, edit_lines, relist
 
+from pytest_bench.cli import main
 from pytest_bench.verdict.expectation import read_expectation
+from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verify import parse_age, reuse, verify_session
 
 ONE, TWO, AUDIT = "small/perf/steady/c0001", "small/perf/steady/c0002", "small/audit/caching"
@@ -64,6 +69,64 @@ def test_a_point_without_a_digest_is_not_reused(finished, narrowed, verify):
     assert (status, "has no digest of it" in said) == (1, True), said
 
 
+def test_a_point_under_another_threshold_than_todays_is_not_reused(bench, finished, tmp_path, verify, capsys):
+    """What a point must meet is part of what it depends on."""
+    suites = shutil.copytree(bench / "bench", tmp_path / "bench")
+    suite = suites / "small.yaml"
+    suite.write_text(suite.read_text().replace("<= 60s", "<= 50s"))
+    tightened = tmp_path / "tightened.json"
+    assert main(["plan", str(suites), "--endpoint=simulator", "--only", ONE, "-o", str(tightened)]) == 0
+    status, said = verify("--expect", tightened, "--reuse", finished)
+    assert (status, f"{ONE}: not reused: its digest is" in said) == (1, True), said
+
+
+def test_evidence_that_only_says_it_passed_is_not_reused(finished, expectation, tmp_path, verify):
+    old = shutil.copytree(finished, tmp_path / "old")
+    point = f"points/{ONE}"
+    edit_lines(old / point / REQUESTS, lambda records: records[0].update(last_content_ns=10**15))
+    relist(old, point)
+    status, said = verify("--expect", expectation, "--reuse", old)
+    assert (status, "reused: small" in said, "request_latency" in said) == (1, False, True), said
+
+
+def test_a_session_with_a_fault_is_not_reused(finished, expectation, tmp_path, verify):
+    old = shutil.copytree(finished, tmp_path / "old")
+    fault = {"type": "fault", "code": "internal-error", "sentence": "pytest itself failed", "point": None}
+    edit(old / "ledger.json", lambda ledger: ledger["events"].append(fault))
+    status, said = verify("--expect", expectation, "--reuse", old)
+    assert (status, "reused: small" in said) == (1, False), said
+    assert "its session had a fault: pytest itself failed" in said
+
+
+ONLY_THE_FIRST_PASSES = """
+import pytest
+
+
+@pytest.mark.points("perf")
+def test_perf(run_load):
+    measured = run_load()
+    measured.require()
+    assert measured.point.id.endswith("c0001")
+"""
+
+
+@pytest.fixture
+def failed(tmp_path):
+    """Results of a session in which the second point of the sweep failed."""
+    (bench_folder(tmp_path) / "bench" / "test_perf.py").write_text(ONLY_THE_FIRST_PASSES)
+    return run_pytest(tmp_path, results="failed", status=1)
+
+
+def test_a_point_that_failed_then_is_not_reused_and_neither_is_the_rest_of_its_sweep(
+    failed, expectation, verify
+):
+    status, said = verify("--expect", expectation, "--reuse", failed)
+    assert (status, "reused: small/perf" in said) == (1, False), said
+    assert f"{TWO}: not reused: it ended fail" in said
+    assert f"{ONE}: not reused: another point of its sweep did not pass there" in said
+    assert f"reused: {AUDIT} from" in said
+
+
 def test_damaged_evidence_is_not_reused(finished, expectation, tmp_path, verify):
     old = shutil.copytree(finished, tmp_path / "old")
     (old / "points" / ONE / "phases/measured/requests.0.jsonl").write_bytes(b"")
@@ -83,9 +146,12 @@ def test_evidence_of_the_wrong_age_is_not_reused(finished, expectation, after, w
     assert found.verdict.status == "incomplete"
 
 
-def test_points_that_ran_again_are_never_replaced(finished, expectation):
+@pytest.mark.parametrize("outcome", [item for item in Outcome if item is not Outcome.MISSING])
+def test_points_that_ran_again_are_never_replaced_however_they_ended(finished, expectation, outcome):
     wanted = read_expectation(expectation)
     verdict = verify_session(finished, wanted).verdict
+    points = tuple(replace(point, outcome=outcome) for point in verdict.points)
+    verdict = replace(verdict, points=points)
     found = reuse(verdict, finished, wanted, max_age_s=3600, now=datetime.now(UTC))
     assert [point.reused for point in found.verdict.points] == [None, None, None]
 

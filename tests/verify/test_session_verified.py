@@ -7,37 +7,9 @@ import json
 import shutil
 
 import pytest
+from tampering import AUDIT, STEADY, TWO, edit, relist
 
 from pytest_bench.suite.plan import from_json
-
-STEADY = "points/small/perf/steady/c0001"
-AUDIT = "points/small/audit/caching"
-
-
-def edit(path, change):
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content, indent=2, sort_keys=True))
-
-
-def relist(results, point):
-    """Make the evidence list what its files hold now, as somebody would who wants it to verify."""
-    folder = results / point
-
-    def renew(evidence):
-        for file in evidence["files"]:
-            data = (folder / file["path"]).read_bytes()
-            file |= {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-
-    edit(folder / "evidence.json", renew)
-    digest = hashlib.sha256((folder / "evidence.json").read_bytes()).hexdigest()
-
-    def point_at_it(verdict):
-        for item in verdict["points"]:
-            if item["evidence"] == point:
-                item["evidence_digest"] = digest
-
-    edit(results / "verdict.json", point_at_it)
 
 
 def test_results_of_a_session_that_passed_verify(results, verify):
@@ -183,6 +155,30 @@ def test_swapped_points_are_red(results, verify):
     (results / "aside").rename(other)
     status, said = verify(results)
     assert (status, "evidence of something else" in said) == (1, True), said
+
+
+def test_a_point_copied_over_another_is_red(results, verify):
+    shutil.rmtree(results / TWO)
+    shutil.copytree(results / STEADY, results / TWO)
+    status, said = verify(results)
+    assert (status, f"{TWO}/evidence.json: its point is small/perf/steady/c0001" in said) == (1, True), said
+
+
+def test_yesterdays_session_is_red_where_an_age_is_given(results, verify):
+    """Good in itself, whoever set the clock back: nothing but its age is wrong with it."""
+
+    def set_back(ledger):
+        ledger["facts"]["started"] = "2020-01-01T00:00:00Z"
+
+    edit(results / "ledger.json", set_back)
+    digest = hashlib.sha256((results / "ledger.json").read_bytes()).hexdigest()
+    edit(
+        results / "verdict.json",
+        lambda verdict: verdict.update(started="2020-01-01T00:00:00Z", ledger_digest=digest),
+    )
+    assert verify(results)[0] == 0
+    status, said = verify(results, "--max-age", "1d")
+    assert (status, "at most 24.0 h are allowed (--max-age)" in said) == (1, True), said
 
 
 def test_a_point_of_another_session_is_red(results, partial, verify):

@@ -20,6 +20,7 @@ FILES = [
     "plan.json",
     "verdict.json",
     "ledger.json",
+    "environment.json",
     f"{POINT}/summary.json",
     f"{POINT}/evidence.json",
     f"{POINT}/point.json",

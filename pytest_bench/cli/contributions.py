@@ -1,0 +1,83 @@
+"""What other people's plugins contribute, found and loaded as pytest does: APIs and audits."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+
+from pytest_bench.audits import AuditTest
+from pytest_bench.errors import UsageError
+
+
+class Contributions(NamedTuple):
+    """What plugins bring, besides what is shipped."""
+
+    apis: list[Mapping[str, str]]
+    audits: list[AuditTest]
+
+
+def add_plugin_argument(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "-p",
+        dest="plugins",
+        action="append",
+        default=[],
+        metavar="PLUGIN",
+        help="a module or a file whose APIs and audits count too, as in -p my_audits or -p bench/conftest.py; "
+        "those of installed pytest plugins do without it",
+    )
+
+
+def contributions(named: Sequence[str]) -> Contributions:
+    """What installed plugins contribute, and those `named`: modules, or files that end in `.py`.
+
+    Raises `UsageError` for a plugin that cannot be loaded, or whose hook fails.
+    """
+    manager = pytest.PytestPluginManager()
+    try:
+        if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+            manager.import_plugin("pytest_bench.plugin")
+        else:
+            manager.load_setuptools_entrypoints("pytest11")
+        for name in named:
+            if name.endswith(".py"):
+                manager.register(_module_at(Path(name)), name)
+            else:
+                manager.import_plugin(name)
+        # Among those who declare hooks is this package's own plugin.
+        manager.hook.pytest_addhooks.call_historic(kwargs={"pluginmanager": manager})
+        return Contributions(
+            apis=list(manager.hook.pytest_bench_apis()),
+            audits=list(chain.from_iterable(manager.hook.pytest_bench_audits())),
+        )
+    except Exception as error:
+        # Somebody else's code is run, and may fail in any way.
+        raise UsageError(
+            f"plugins: {type(error).__name__}: {error}; expected modules and files that pytest can load"
+        ) from error
+
+
+def _module_at(path: Path) -> ModuleType:
+    """The module in a file, which may lie anywhere: the same file is the same module."""
+    name = str(path.resolve())
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path}: is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

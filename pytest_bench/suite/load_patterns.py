@@ -1,0 +1,28 @@
+"""Which fields each load pattern takes, and which it cannot do without."""
+
+from __future__ import annotations
+
+_LIMITS = frozenset({"requests", "duration_s", "stop"})
+_ARRIVALS = _LIMITS | {"rate", "ramp_s"}
+
+TAKES: dict[str, frozenset[str]] = {
+    "burst": frozenset({"requests", "duration_s", "concurrency"}),
+    "concurrency": _LIMITS | {"concurrency", "ramp_s"},
+    "constant": _ARRIVALS,
+    "poisson": _ARRIVALS,
+    "gamma": _ARRIVALS | {"burstiness"},
+    "trace": frozenset({"trace", "requests", "duration_s"}),
+    "stages": frozenset({"stages", "handover"}),
+}
+"""Fields that a pattern takes beside `pattern` itself."""
+
+NEEDS: dict[str, frozenset[str]] = {
+    "burst": frozenset({"requests"}),
+    "concurrency": frozenset({"concurrency"}),
+    "constant": frozenset({"rate"}),
+    "poisson": frozenset({"rate"}),
+    "gamma": frozenset({"rate"}),
+    "trace": frozenset({"trace"}),
+    "stages": frozenset({"stages"}),
+}
+"""Fields that a pattern cannot do without."""

@@ -1,0 +1,76 @@
+"""`plan.json`: the plan as a session wrote it down before anything was started."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import read_json, write_json
+from pytest_bench.suite.plan import PLAN_VERSION, Plan, Point
+
+PLAN_FILE_VERSION = 1
+NAME = "plan.json"
+
+
+class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `plan.json` holds."""
+
+    version: int = PLAN_FILE_VERSION
+    nonce: str
+    """Of the session; everything it leaves carries the same."""
+    digest: str
+    """Of the plan, the nonce left out: an independent plan of the same suites has the same."""
+    plan: Plan
+
+
+def write_plan(results: Path, plan: Plan, nonce: str) -> None:
+    """Write the plan of a session into its results folder, atomically. Raises `OSError`."""
+    write_json(results / NAME, PlanFile(nonce=nonce, digest=plan.digest(), plan=plan))
+
+
+def read_plan(results: Path) -> PlanFile:
+    """The plan in a results folder. Raises `EvidenceError` for anything but a whole one that has its digest."""
+    path = results / NAME
+    raw = read_json(path)
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if version != PLAN_FILE_VERSION or isinstance(version, bool):
+        raise EvidenceError(
+            f"{path}: expected the plan of a session, version {PLAN_FILE_VERSION}, found version {version!r}"
+        )
+    try:
+        found = msgspec.convert(raw, PlanFile)
+        problem = next(_problems(found), None)
+    except (msgspec.ValidationError, KeyError, ValueError, OverflowError, RecursionError) as error:
+        raise EvidenceError(f"{path}: is no plan of a session: {error}") from error
+    if problem:
+        raise EvidenceError(f"{path}: {problem}")
+    return found
+
+
+def _problems(file: PlanFile) -> Iterator[str]:
+    plan = file.plan
+    if plan.version != PLAN_VERSION:
+        yield f"plan.version is {plan.version}; expected {PLAN_VERSION}"
+    for name, times in Counter(point.id for point in plan.points).items():
+        if times > 1:
+            yield f"plan.points: holds {name!r} {times} times"
+    for number, point in enumerate(plan.points):
+        yield from (f"plan.points[{number}].{sentence}" for sentence in _point_problems(plan, point))
+    if file.digest != (digest := plan.digest()):
+        yield f"digest is {file.digest!r}, that of its own plan is {digest}: it was altered"
+
+
+def _point_problems(plan: Plan, point: Point) -> Iterator[str]:
+    """What would make a point's id, which is also a path, lead elsewhere, or its references nowhere."""
+    parts = PurePosixPath(point.id).parts
+    whole = f"{point.suite}/{point.kind}/{point.name}"
+    if point.id != whole or point.id != "/".join(parts) or {"..", "/"} & set(parts) or "\0" in point.id:
+        yield f"id is {point.id!r}; expected `suite/kind/name`"
+    if point.suite not in plan.deployments:
+        yield f"suite is {point.suite!r}, which has no deployment"
+    elif point.dataset is not None and point.dataset not in plan.datasets.get(point.suite, {}):
+        yield f"dataset is {point.dataset!r}, which its suite does not name"

@@ -1,0 +1,78 @@
+"""Traces that tell lengths: which prompt goes with which arrival, and what cannot be replayed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pytest_bench.suite.context import Context
+from pytest_bench.suite.document import Path
+from pytest_bench.suite.loads import trace_requests
+from pytest_bench.suite.plan import DatasetPlan, Point
+from pytest_bench.suite.schema import LoadSection, PerfSection
+
+
+def with_trace_lengths(
+    context: Context,
+    path: Path,
+    section: PerfSection,
+    point: Point,
+    dataset: DatasetPlan,
+    datasets: dict[str, DatasetPlan],
+) -> Point:
+    """`point` with samples that have, arrival by arrival, the lengths that its trace tells; as it is for any
+    other load. `datasets` takes in the one that is made for it. What cannot be replayed is a recorded problem.
+    """
+    for position, stage in enumerate(section.load.stages or ()):
+        refuse_trace_lengths(context, path, stage, "a stage", ("stages", position))
+    where = (*path, "load", "trace")
+    told = _lengths_told(context, where, section.load)
+    if told is None or section.load.trace is None or point.load is None or point.samples is None:
+        return point
+    synthetic = dataset.synthetic or {}
+    if synthetic.get("trace") != str(context.file(where, section.load.trace)):
+        kind = "is a file" if dataset.synthetic is None else "is not made of this trace"
+        context.problem(
+            where,
+            f"{told}, and dataset {dataset.name!r} {kind}; expected a dataset with "
+            f"`synthetic: {{trace: {section.load.trace}}}`, or a trace of times alone",
+        )
+        return point
+    if point.samples.order != "sequential" and "order" in section.order.model_fields_set:
+        context.problem(
+            (*path, "order", "order"),
+            f"is {point.samples.order!r}, and {told}; expected 'sequential', or no order",
+        )
+        return point
+    warmup = point.warmup
+    ahead = 0 if warmup is None or warmup.samples == "salted" else trace_requests(warmup.load)
+    own = msgspec.structs.replace(
+        dataset,
+        name=f"{dataset.name}-{point.name.replace('/', '-')}",
+        synthetic={**synthetic, "rows": ahead + trace_requests(point.load), "ahead": ahead},
+    )
+    if own.name in datasets:
+        context.problem((*path, "dataset"), f"makes a dataset {own.name!r}, which there is; use another name")
+        return point
+    datasets[own.name] = own
+    samples = msgspec.structs.replace(point.samples, order="sequential")
+    return msgspec.structs.replace(point, dataset=own.name, samples=samples)
+
+
+def refuse_trace_lengths(
+    context: Context, path: Path, load: LoadSection, what: str, inside: Path = ()
+) -> None:
+    """Record that a trace in `load` tells lengths, which `what` cannot replay."""
+    where = (*path, "load", *inside, "trace")
+    told = _lengths_told(context, where, load)
+    if told is not None:
+        context.problem(where, f"{told}, which {what} cannot replay; expected a trace of times alone")
+
+
+def _lengths_told(context: Context, where: Path, load: LoadSection) -> str | None:
+    """Where the lengths stand, if the load's trace tells any."""
+    if load.trace is None:
+        return None
+    trace = context.trace(where, load.trace)
+    if trace is None or not trace.lengths:
+        return None
+    return f"tells lengths ({context.file(where, load.trace)}:{trace.first_line})"

@@ -1,0 +1,123 @@
+"""Traces: when requests arrived somewhere, and how long they were.
+
+The columns are those of the Mooncake traces and of the tools that replay them: `timestamp` (milliseconds),
+`input_length` and `output_length` (tokens); times may be named `timestamp_s` or `timestamp_ms` instead.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytest_bench.errors import UsageError
+
+_NS = {"timestamp": 10**6, "timestamp_ms": 10**6, "timestamp_s": 10**9}
+"""Columns that hold the time of arrival, with nanoseconds a unit."""
+_LENGTHS = ("input_length", "output_length")
+
+
+class Trace(NamedTuple):
+    """Arrivals in their order; `lengths` is empty where the file tells times alone."""
+
+    arrivals_ns: tuple[int, ...]
+    lengths: tuple[tuple[int, int], ...]
+    """Tokens sent and tokens received, for each arrival."""
+    first_line: int
+    """Where the first arrival stands."""
+
+
+def read_trace(path: Path) -> Trace:
+    """Read a JSONL or CSV file, times ascending.
+
+    Raises `UsageError` naming file and line for anything else, and for lengths that only some arrivals have.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"the trace {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the trace {path} is not UTF-8") from error
+    arrivals: list[int] = []
+    lengths: list[tuple[int, int]] = []
+    first_line = 0
+    for line, row in _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(path, text):
+        where = f"{path}:{line}"
+        arrival, length = _arrival(where, row), _length(where, row)
+        first_line = first_line or line
+        if arrivals and arrival < arrivals[-1]:
+            raise UsageError(f"{where}: earlier than the line before; expected ascending times")
+        if arrivals and (length is None) == bool(lengths):
+            has, expected = ("no lengths", "them") if lengths else ("lengths", "none")
+            raise UsageError(
+                f"{where}: has {has}, unlike the lines before; expected {expected} on every line"
+            )
+        arrivals.append(arrival)
+        if length is not None:
+            lengths.append(length)
+    if not arrivals:
+        raise UsageError(f"the trace {path} is empty; expected one line an arrival")
+    return Trace(tuple(arrivals), tuple(lengths), first_line)
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text))
+    try:
+        for row in reader:
+            # A CSV file has no null: an empty cell is a value that is not there.
+            yield reader.line_num, {name: cell for name, cell in row.items() if cell}
+    except csv.Error as error:
+        raise UsageError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
+
+
+def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}:{number}: not valid JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise UsageError(f"{path}:{number}: is no JSON object; expected one with a 'timestamp'")
+        yield number, {name: value for name, value in row.items() if value is not None}
+
+
+def _arrival(where: str, row: Mapping[str, Any]) -> int:
+    columns = [name for name in _NS if name in row]
+    if len(columns) != 1:
+        raise UsageError(f"{where}: expected a row with one of {', '.join(map(repr, _NS))}")
+    [column] = columns
+    number = _number(row[column])
+    if not 0 <= number <= 10**12:
+        raise UsageError(f"{where}: {column} is {row[column]!r}; expected a time of at least 0")
+    return round(number * _NS[column])
+
+
+def _length(where: str, row: Mapping[str, Any]) -> tuple[int, int] | None:
+    given = [name for name in _LENGTHS if name in row]
+    if not given:
+        return None
+    for name in _LENGTHS:
+        if name not in row:
+            raise UsageError(f"{where}: has {given[0]!r} and no {name!r}; expected both, or neither")
+        number = _number(row[name])
+        if not (1 <= number <= 2**31 and number.is_integer()):
+            raise UsageError(
+                f"{where}: {name} is {row[name]!r}; expected a whole number of tokens, at least 1"
+            )
+    return int(_number(row["input_length"])), int(_number(row["output_length"]))
+
+
+def _number(value: object) -> float:
+    """The number that a cell holds; NaN where it holds none."""
+    try:
+        return (
+            math.nan if isinstance(value, bool) or not isinstance(value, str | int | float) else float(value)
+        )
+    except (ValueError, OverflowError):
+        return math.nan

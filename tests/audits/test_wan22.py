@@ -1,0 +1,141 @@
+"""WAN2.2: the shipped suite, what it asks of a server, and the ways in which servers answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import pytest_bench
+from pytest_bench.api import BUILTIN
+from pytest_bench.catalogue import vocabulary
+from pytest_bench.errors import DatasetError, SuiteError
+from pytest_bench.running.samples import share_out
+from pytest_bench.suite.context import Overrides
+from pytest_bench.suite.loading import load_plan
+
+ROOT = Path(pytest_bench.__file__).parents[1]
+PROMPTS = ROOT / "suites" / "data" / "wan22-prompts.jsonl"
+
+
+# What ships.
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    words = vocabulary(BUILTIN)
+    return load_plan(
+        [ROOT / "suites" / "wan22.yaml"], words, Overrides(endpoints=("simulator",)), {}, root=ROOT
+    )
+
+
+def test_both_scenarios_are_audited_before_they_are_measured_with_mlperfs_numbers(shipped):
+    assert [
+        (
+            point.name,
+            point.load.pattern,
+            point.load.requests,
+            point.options.get("sample_index"),
+            point.options.get("threshold"),
+            point.minimum_duration_s,
+        )
+        for point in shipped.points
+    ] == [
+        ("output-caching-offline", "burst", 144, 3, 0.10, 600),
+        ("output-caching-single-stream", "concurrency", 20, 3, 0.20, 600),
+        ("offline", "burst", 144, None, None, None),
+        ("single-stream", "concurrency", 20, None, None, None),
+    ]
+
+
+def test_there_are_enough_prompts_for_every_point_to_have_its_own_and_some_to_warm_up(shipped):
+    rows = [json.loads(line) for line in PROMPTS.read_text().splitlines()]
+
+    assert all(row.keys() == {"prompt", "negative_prompt"} for row in rows)
+    assert len({row["prompt"] for row in rows}) == len(rows) >= 144 + 1
+    shares = share_out(shipped.points, len(rows))
+    assert not any(shares[point.id].shared for point in shipped.points)
+    used = sum({(share.first, share.measured): share.measured for share in shares.values()}.values())
+    assert used < len(rows)
+
+
+def test_mlperfs_latency_limits_are_bounds_that_a_suite_can_use(auditor, caching_suite):
+    limits = (ROOT / "configs" / "mlperf-latency.yaml").read_text()
+    (auditor.folder / "limits.yaml").write_text(limits)
+    names = re.findall(r"^  (mlperf-[a-z0-9-]+):", limits, re.MULTILINE)
+
+    for name in names:
+        suite = caching_suite().replace("requests: 12}", f"requests: 12}}\n    bounds: {{use: [{name}]}}")
+        plan = auditor.plan(f"include: [limits.yaml]\n{suite}")
+        (point,) = (point for point in plan.points if point.id == "s/perf/single-stream")
+        assert [bound.metric for bound in point.bounds] == [
+            "scheduled_time_to_first_token.p99",
+            "time_per_output_token.p99",
+        ]
+    assert len(names) == 11
+
+
+# What is refused.
+
+
+def test_a_column_that_the_api_does_not_know_is_refused_before_the_first_request(auditor, caching_suite):
+    auditor.dataset(prompt=lambda number: f"prompt {number}", negative_promt=lambda _: "blur")
+
+    with (
+        auditor.session(caching_suite()) as run,
+        pytest.raises(DatasetError, match="unknown column 'negative_promt'"),
+    ):
+        run("a")
+
+    assert auditor.requests() == []
+
+
+def test_a_stream_of_videos_is_refused(auditor, caching_suite):
+    with pytest.raises(SuiteError, match="the API 'videos' has no streams"):
+        auditor.plan(caching_suite().replace("  model: m", "  model: m\n  generation: {stream: true}"))
+
+
+def test_a_server_is_not_restarted_between_phases(auditor, caching_suite):
+    for asked in ("restart", "{container: restart}"):
+        with pytest.raises(SuiteError, match=r"6:16: .*'/', for a POST; a server cannot be restarted"):
+            auditor.plan(caching_suite().replace("  model: m", f"  model: m\n  cache_reset: {asked}"))
+
+
+# What is measured.
+
+
+def test_videos_a_second_and_seconds_of_video_a_second_are_measured(auditor, caching_suite):
+    with auditor.session(caching_suite()):
+        measured = auditor.perf("single-stream")
+
+    rate = measured.value("request_throughput")
+    assert measured.value("video_throughput") == rate
+    assert measured.value("video_seconds_throughput") == pytest.approx(5 * rate)
+    assert measured.value("server_inference_time.p50") == pytest.approx(12e6)
+    assert measured.value("request_latency.p50") >= 12e6
+
+
+@pytest.mark.parametrize(
+    ("reply", "generation"),
+    [("as_asked", "video_path"), ("as_asked", "video_bytes"), ("raw", "video_path"), ("job", "video_path")],
+)
+@pytest.mark.parametrize(("cache", "outcome"), [("cache_after: 2", "fail"), ("cache_after: 0", "pass")])
+def test_a_cache_is_found_however_the_server_answers(
+    auditor, caching_suite, reply, generation, cache, outcome
+):
+    """Of jobs, the time between two looks bounds the error of their latencies, and is told."""
+    text = caching_suite("of: single-stream, threshold: 0.6", f"{cache}, video_reply: {reply}").replace(
+        "  model: m",
+        "  model: m\n  poll_interval_s: 0.002\n"
+        f"  generation: {{extra_body: {{response_format: {generation}}}}}",
+    )
+
+    measured = auditor.audit(text)
+
+    assert measured.outcome == outcome, measured.report()
+    assert measured.summary.detail["poll_interval_s"] == 0.002
+    stored = list(measured.folder.glob("phases/*/attachments/*.mp4"))
+    assert len(stored) == (24 if reply == "raw" or generation == "video_bytes" else 0)
+    assert all(video.read_bytes()[4:8] == b"ftyp" for video in stored)

@@ -1,0 +1,294 @@
+"""Every JSON file that a session writes, byte for byte, and the schema that is published of it.
+
+What each file holds lies in `goldens/`, under the file's own name. A change there needs a new version, and a
+reader of the old one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from pytest_bench.audits.artifacts import artifacts
+from pytest_bench.audits.contract import AuditResult
+from pytest_bench.audits.output_caching import OutputCaching
+from pytest_bench.bounds import Bound
+from pytest_bench.cli.schema import SCHEMAS
+from pytest_bench.files import readable_json
+from pytest_bench.host import Cpu, Environment, Git, Memory
+from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
+from pytest_bench.records import ClientHealth, PhaseFile, PhaseResult, Quantiles
+from pytest_bench.running.summary import DatasetUsed, PointFile, Summary
+from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Plan, Point, Secret, TokensPlan
+from pytest_bench.suite.plan_file import PlanFile
+from pytest_bench.verdict.events import (
+    Collected,
+    Deselected,
+    Expectation,
+    ExpectedPoint,
+    Fault,
+    Lease,
+    Report,
+    Selected,
+    SessionFacts,
+    Withheld,
+    WorkerCrashed,
+)
+from pytest_bench.verdict.evidence import Evidence, EvidenceFile
+from pytest_bench.verdict.expectation import expectation_json
+from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
+from pytest_bench.verdict.record import SessionRecord, WithheldFile
+from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict
+from pytest_bench.workload import Load, SampleOrder
+
+GOLDENS = Path(__file__).parent / "goldens"
+NONCE, DIGEST, SHA256 = "00112233aabbccdd", "d" * 64, "e" * 64
+ID = "chat/perf/steady/c0004"
+
+BOUND = Bound(metric="request_latency.p99", comparison="<=", limit=2e8, text="<= 200ms", origin="s.yaml:9:5")
+JUDGEMENT = Judgement(
+    outcome=Outcome.FAIL,
+    reasons=(Reason("bound-not-met", "request_latency.p99 is 250 ms, required <= 200ms"),),
+    bounds=(
+        JudgedBound(
+            bound=BOUND,
+            measured=2.5e8,
+            state="not-met",
+            sentence="request_latency.p99 is 250 ms, required <= 200ms",
+            interval=(2.4e8, 2.6e8),
+        ),
+    ),
+    labels=("cache-shared",),
+)
+POINT = Point(
+    id=ID,
+    suite="chat",
+    kind="perf",
+    name="steady/c0004",
+    origin="s.yaml:7:3",
+    dataset="prompts",
+    load=Load(pattern="concurrency", concurrency=4, requests=8),
+    samples=SampleOrder(count=0),
+    bounds=(BOUND,),
+    sweep={"concurrency": 4},
+)
+PLAN = Plan(
+    deployments={
+        "chat": DeploymentPlan(
+            suite="chat",
+            api="openai-chat",
+            api_reference="pytest_bench.api.openai_chat:OpenAIChat",
+            model="m",
+            endpoints=("http://host:8000",),
+            api_key=Secret(from_env="KEY"),
+            parameters={"max_tokens": 8},
+            tokens=TokensPlan(tokenizer="org/m"),
+            origin="s.yaml:2:1",
+        )
+    },
+    datasets={"chat": {"prompts": DatasetPlan(name="prompts", path="/checkout/p.jsonl", format="jsonl")}},
+    points=(POINT,),
+    files={"s.yaml": SHA256},
+    root="/checkout",
+)
+PHASE = PhaseResult(
+    label="measured",
+    folder="phases/measured",
+    issued=8,
+    succeeded=7,
+    failed=1,
+    interrupted=0,
+    resent=0,
+    failures={"reset": 1},
+    start_ns=10,
+    first_issue_ns=11,
+    last_issue_ns=20,
+    last_completion_ns=30,
+    full_load_ns=12,
+    peak_in_flight=4,
+    health=ClientHealth(
+        workers=1,
+        loop_lag_ms=Quantiles(p50=0.1, p99=0.2, max=0.3),
+        schedule_lateness_ms=None,
+        cpu_share=0.5,
+        callback_share=0.25,
+        asked=4.0,
+        achieved=3.5,
+    ),
+    complete=True,
+)
+MEASUREMENT = Measurement(
+    metrics={
+        "request_throughput": Metric(unit="requests/s", kind="scalar", value=12.5),
+        "goodput": Metric(
+            unit="requests/s", kind="scalar", reason="the suite declares no slo for this point"
+        ),
+        "request_latency": Metric(
+            unit="ns",
+            kind="distribution",
+            statistics={"p99": 2.5e8, "stddev": None},
+            count=7,
+            reasons={"stddev": "a single value has no standard deviation"},
+        ),
+    },
+    issued=8,
+    succeeded=7,
+    failed=1,
+    failures={"reset": 1},
+    phase=Window(start_ns=11, end_ns=30),
+    intervals=(
+        Interval(metric="request_latency.p99", confidence=0.95, low=2.4e8, high=2.6e8, method="order"),
+    ),
+)
+SUMMARY = Summary(
+    point=ID,
+    point_digest=DIGEST,
+    nonce=NONCE,
+    judgement=JUDGEMENT,
+    measurement=MEASUREMENT,
+    phases=(PHASE,),
+    dataset=DatasetUsed(name="prompts", digest=SHA256, rows=40),
+    served=("http://host:8000",),
+    identities=({"models": ["m"], "server": "s/1"},),
+    tokenizer={"tokenizer": SHA256, "backend": "tokenizers"},
+    detail={"poll_interval_s": 1.0},
+)
+RECORD = SessionRecord(
+    expected=(ExpectedPoint(id=ID, digest=DIGEST, leases=("endpoint", "host"), origin="s.yaml:7:3"),),
+    events=(
+        Collected(point=ID, worker="main"),
+        Selected(point=ID),
+        Deselected(point="chat/perf/other"),
+        Withheld(point=ID, sentence="the audit before it could not be judged"),
+        Report(
+            point=ID, stage="call", outcome="failed", worker="main", judgement=JUDGEMENT, detail="not met"
+        ),
+        WorkerCrashed(worker="gw0", detail="signal 9", point=ID),
+        Fault(code="internal-error", sentence="pytest itself failed"),
+    ),
+    leases=(
+        Lease(
+            point=ID,
+            worker="main",
+            scope="endpoint",
+            resource="http://host:8000",
+            boot_id="b",
+            start_ns=1,
+            end_ns=2,
+        ),
+    ),
+    facts=SessionFacts(
+        nonce=NONCE,
+        pytest_exit_status=1,
+        plan_digest=DIGEST,
+        expectation=Expectation(points={ID: None}, digest=SHA256),
+        versions={"pytest": "9.0.0"},
+        invocation=("suites", "--endpoint=http://host:8000"),
+        started="2026-01-02T03:04:05Z",
+        finished="2026-01-02T03:05:05Z",
+        files={"environment.json": SHA256, "plan.json": SHA256},
+    ),
+)
+VERDICT = Verdict(
+    status="fail",
+    coverage=Coverage(complete=False, left_out=("chat/perf/other",)),
+    nonce=NONCE,
+    points=(
+        PointVerdict(
+            id=ID,
+            outcome=Outcome.FAIL,
+            reasons=JUDGEMENT.reasons,
+            bounds=JUDGEMENT.bounds,
+            labels=JUDGEMENT.labels,
+            origin="s.yaml:7:3",
+            digest=DIGEST,
+            evidence=f"points/{ID}",
+            evidence_digest=SHA256,
+        ),
+    ),
+    counts={"fail": 1},
+    plan_digest=DIGEST,
+    ledger_digest=SHA256,
+    pytest_exit_status=1,
+    versions={"pytest": "9.0.0"},
+    invocation=("suites", "--endpoint=http://host:8000"),
+    started="2026-01-02T03:04:05Z",
+    finished="2026-01-02T03:05:05Z",
+)
+ENVIRONMENT = Environment(
+    nonce=NONCE,
+    packages={"httpx": "0.28.1", "pyarrow": None},
+    python="3.11.7",
+    implementation="CPython",
+    name="host",
+    system="Linux",
+    kernel="6.1",
+    machine="x86_64",
+    distribution=None,
+    boot_id="b",
+    cpu=Cpu(model="c", count=8, affinity=4, quota=2.5),
+    memory=Memory(total_bytes=1 << 30, limit_bytes=None),
+    gpus=("g",),
+    git=Git(commit="c0ffee", dirty=False),
+    clock="CLOCK_MONOTONIC",
+    clock_source="tsc",
+    measured_at="2026-01-02T03:04:05Z",
+)
+AUDIT = artifacts(
+    OutputCaching(),
+    AuditResult(
+        passed=True,
+        reason="a < b",
+        explanation="…",
+        lines=("Performance check pass: True",),
+        details={"a": 1},
+    ),
+    order="before the benchmark",
+)
+FILES = (EvidenceFile(path="point.json", size_bytes=2, sha256=SHA256),)
+
+WRITTEN: dict[str, tuple[str, bytes]] = {
+    "plan.json": ("plan", readable_json(PlanFile(nonce=NONCE, digest=PLAN.digest(), plan=PLAN))),
+    "verdict.json": ("verdict", readable_json(VERDICT)),
+    "ledger.json": ("ledger", readable_json(RECORD)),
+    "environment.json": ("environment", readable_json(ENVIRONMENT)),
+    "withheld.json": ("withheld", readable_json(WithheldFile(audit="chat/audit/a", because="did not end"))),
+    "point.json": ("point", readable_json(PointFile(point=POINT, digest=DIGEST, nonce=NONCE))),
+    "summary.json": ("summary", readable_json(SUMMARY)),
+    "evidence.json": (
+        "evidence",
+        readable_json(
+            Evidence(point=ID, point_digest=DIGEST, nonce=NONCE, outcome=Outcome.FAIL, files=FILES)
+        ),
+    ),
+    "phase.json": ("phase", readable_json(PhaseFile.of(PHASE, point=ID, nonce=NONCE))),
+    "audit_output_caching_test.json": ("audit", AUDIT["audit_output_caching_test.json"]),
+    "expectation.json": ("expectation", readable_json(expectation_json({ID: DIGEST}, DIGEST))),
+}
+"""By file name: its schema's name, and its bytes."""
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_file_is_byte_for_byte_what_its_version_says(name):
+    assert WRITTEN[name][1].decode() == (GOLDENS / name).read_text()
+
+
+def test_the_words_of_an_audit_are_those_that_checkers_look_for():
+    assert AUDIT["verify_OUTPUT_CACHING_TEST.txt"] == b"Performance check pass: True\n"
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_file_says_its_version_and_is_valid_under_the_published_schema(name):
+    of, data = WRITTEN[name]
+    content, schema = json.loads(data), SCHEMAS[of]()
+    assert content["version"] == 1
+    jsonschema.validate(content, schema, jsonschema.Draft202012Validator)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**content, "version": "one"}, schema, jsonschema.Draft202012Validator)
+
+
+def test_every_golden_is_of_a_file_that_is_written():
+    assert {path.name for path in GOLDENS.iterdir()} == WRITTEN.keys()

@@ -1,0 +1,234 @@
+"""Every row of the evidence rules on single results and their scores, and how all that is wrong is said."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+
+import pytest
+
+from pytest_bench.cli import main
+
+ASKED = "1 4"
+NAME = "results_2026-01-02T03-04-05"
+
+
+@pytest.mark.parametrize("arguments", ["model=org/large,num_concurrent=1", {"model": "org/large"}])
+def test_a_result_of_another_model_is_red(batch, check, arguments):
+    batch.first["config"]["model_args"] = arguments
+    status, said = check(batch)
+    assert (status, "'org/small' was asked for" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"7", b"\xff", b'{"results": {}, "results": {}}', b"[" * 10**5]
+)
+def test_an_unreadable_result_is_red(batch, check, data):
+    batch.write()
+    del batch.results[f"{NAME}_conc4.json"]
+    (batch.path / f"{NAME}_conc4.json").write_bytes(data)
+    status, said = check(batch)
+    assert (status, f"{NAME}_conc4.json" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"original": 10, "effective": 9}, {"original": 10}, {}, None, {"original": True, "effective": True}],
+)
+def test_fewer_items_than_there_are_is_red(batch, check, counts):
+    batch.first["n-samples"]["gsm8k"] = counts
+    status, said = check(batch)
+    assert (status, "n-samples.gsm8k" in said) == (1, True), said
+
+
+def test_a_limit_that_nobody_declared_is_red(batch, check):
+    batch.first["config"]["limit"] = 5
+    status, said = check(batch)
+    assert (status, "config.limit: is 5" in said) == (1, True), said
+
+
+def test_a_limit_that_was_declared_is_good_where_it_left_as_many_items_as_it_says(batch, check):
+    for content in batch.results.values():
+        content["config"]["limit"] = 5.0
+        content["n-samples"]["gsm8k"]["effective"] = 5
+    assert check(batch, "--limit", "5")[0] == 0
+    assert check(batch, "--limit", "6")[0] == 1
+    batch.first["n-samples"]["gsm8k"]["effective"] = 4
+    status, said = check(batch, "--limit", "5")
+    assert (status, "4 of 10 items were evaluated, and a limit of 5 was declared" in said) == (1, True), said
+
+
+def test_a_limit_that_was_declared_and_cut_nothing_is_good(batch, check):
+    assert check(batch, "--limit", "5")[0] == 0
+    for content in batch.results.values():
+        content["config"]["limit"] = 50
+    assert check(batch, "--limit", "50")[0] == 0
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1.5", "x"])
+def test_a_limit_that_is_no_count_is_a_usage_error(batch, check, limit):
+    assert check(batch, "--limit", limit)[0] == 2
+
+
+@pytest.mark.parametrize(
+    "score",
+    ["0.9", True, None, "N/A", "NaN", math.nan, math.inf, -math.inf, 1.0000001, -0.1, 10**400, [0.9], {}],
+)
+def test_a_score_that_is_no_share_is_red(batch, check, score):
+    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = score
+    status, said = check(batch)
+    assert (status, f"{batch.first_name}: results.gsm8k.exact_match,strict-match: is" in said) == (1, True), (
+        said
+    )
+
+
+@pytest.mark.parametrize(
+    "results", [{}, [], None, {"gsm8k": {}}, {"gsm8k": []}, {"gsm8k": {"acc,none": 0.9}}]
+)
+def test_a_file_or_a_task_without_a_checked_metric_is_red(batch, check, results):
+    batch.first["results"] = results
+    status, said = check(batch)
+    assert (status, f"{batch.first_name}: results" in said) == (1, True), said
+
+
+def test_another_metric_can_be_checked(batch, check):
+    for content in batch.results.values():
+        content["results"]["gsm8k"] = {"acc,none": 0.95, "acc_stderr,none": "N/A"}
+    assert check(batch)[0] == 1
+    assert check(batch, "--metric-prefix", "acc,")[0] == 0
+
+
+def test_a_metric_that_only_some_files_have_is_red(batch, check):
+    del batch.first["results"]["gsm8k"]["exact_match,flexible-extract"]
+    status, said = check(batch)
+    assert (status, "results.gsm8k.exact_match,flexible-extract: is missing" in said) == (1, True), said
+
+
+def test_a_task_that_only_some_files_have_is_red(batch, check):
+    extra = batch.first["results"]["gsm8k"]
+    batch.first["results"]["mmlu"] = dict(extra)
+    batch.first["n-samples"]["mmlu"] = {"original": 1, "effective": 1}
+    batch.thresholds["default"]["mmlu"] = 0.1
+    status, said = check(batch)
+    assert (status, "results.mmlu" in said) == (1, True), said
+
+
+def test_a_group_stands_for_its_members_and_is_not_judged_itself(batch, check):
+    for content in batch.results.values():
+        content["results"]["math"] = {"alias": "math", "exact_match,strict-match": 0.1}
+        content["group_subtasks"] = {"math": ["gsm8k"]}
+    assert check(batch)[0] == 0
+
+
+@pytest.mark.parametrize("stderr", ["0.01", True, -1, []])
+def test_a_standard_error_that_is_no_number_is_red(batch, check, stderr):
+    batch.first["results"]["gsm8k"]["exact_match_stderr,strict-match"] = stderr
+    assert check(batch)[0] == 1
+
+
+@pytest.mark.parametrize(("score", "status"), [(0.9, 0), (0.8999999, 1), (1, 0), (0, 1)])
+def test_a_score_passes_where_it_reaches_its_threshold(batch, check, score, status):
+    for name in ("exact_match,strict-match", "exact_match,flexible-extract"):
+        batch.first["results"]["gsm8k"][name] = score
+    found, said = check(batch)
+    assert found == status
+    assert ("below 0.9 (models.small.gsm8k)" in said) == (status == 1), said
+
+
+def test_a_score_edited_by_hand_is_contradicted_by_its_samples(batch, check):
+    batch.write()
+    lines = [
+        json.dumps({"doc_id": number, "filter": name, "exact_match": float(number < 9)})
+        for name in ("strict-match", "flexible-extract")
+        for number in range(10)
+    ]
+    for conc in (1, 4):
+        (batch.path / f"samples_gsm8k_2026-01-02T03-04-05_conc{conc}.jsonl").write_text("\n".join(lines))
+    assert check(batch)[0] == 0
+    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = 0.95
+    status, said = check(batch)
+    assert (status, "is 0.95; its 10 samples" in said) == (1, True), said
+
+
+def test_yesterdays_folder_is_red_where_an_age_is_given(batch, check):
+    batch.first["date"] -= 86400
+    assert check(batch)[0] == 0
+    status, said = check(batch, "--max-age", "12h")
+    assert (status, "is of an earlier run" in said) == (1, True), said
+    del batch.first["date"]
+    assert check(batch, "--max-age", "12h")[0] == 1
+
+
+@pytest.mark.parametrize("name", ["meta_env.json", f"{NAME}_conc4.json"])
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+def test_what_is_no_plain_file_is_red(tmp_path, batch, check, name, kind):
+    batch.write()
+    path = batch.path / name
+    elsewhere = tmp_path / "elsewhere.json"
+    path.rename(elsewhere)
+    if name == "meta_env.json":
+        batch.metadata = None
+    else:
+        del batch.results[name]
+    if kind == "link":
+        path.symlink_to(elsewhere)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    status, said = check(batch)
+    assert (status, name in said) == (1, True), said
+
+
+def test_samples_behind_a_link_are_red(tmp_path, batch, check):
+    batch.write()
+    (tmp_path / "samples").write_text("")
+    (batch.path / "samples_gsm8k_2026-01-02T03-04-05_conc4.jsonl").symlink_to(tmp_path / "samples")
+    status, said = check(batch)
+    assert (status, "is a link, which evidence never holds" in said) == (1, True), said
+
+
+def test_everything_wrong_is_on_standard_error_a_line_each_with_file_and_field(tmp_path, batch, capsys):
+    batch.metadata |= {"eval_exit_code": 1, "completed_eval_concs": [1]}
+    batch.first["config"]["limit"] = 5
+    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = 0.5
+    batch.first["results"]["gsm8k"]["exact_match,flexible-extract"] = "N/A"
+    (tmp_path / "thresholds.json").write_text(json.dumps(batch.thresholds))
+    words = (batch.write(), "--expected-concs", ASKED, "--thresholds", tmp_path / "thresholds.json")
+    assert main(["verify", *map(str, words)]) == 1
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert sorted(" ".join(line.split(": ")[:3]) for line in lines) == sorted(
+        [
+            "fail meta_env.json eval_exit_code",
+            "fail meta_env.json completed_eval_concs",
+            f"fail {batch.first_name} config.limit",
+            f"fail {batch.first_name} results.gsm8k.exact_match,strict-match",
+            f"fail {batch.first_name} results.gsm8k.exact_match,flexible-extract",
+            f"fail {batch.first_name} results.gsm8k.exact_match,flexible-extract",
+        ]
+    )
+    assert not any(line.startswith(("fail", "error")) for line in captured.out.splitlines())
+
+
+def test_everything_wrong_is_said_at_once(batch, check):
+    batch.metadata |= {"eval_exit_code": 1, "failed_eval_concs": [4]}
+    batch.first["config"]["limit"] = 5
+    batch.first["results"]["gsm8k"]["exact_match,strict-match"] = 0.5
+    status, said = check(batch)
+    assert status == 1
+    for named in ("eval_exit_code", "failed_eval_concs", "config.limit", "below 0.9"):
+        assert named in said, said
+
+
+def test_a_folder_of_nothing_known_is_a_usage_error(tmp_path, verify):
+    assert verify(tmp_path)[0] == 2
+    assert verify(tmp_path / "none")[0] == 2
+
+
+def test_what_a_file_says_never_steers_the_terminal(batch, check):
+    batch.metadata["model"] = "\x1b[2J"
+    batch.first["results"] = {"\x1b[31mgsm8k\n": {"exact_match,strict-match": 0.9}}
+    status, said = check(batch)
+    assert (status, "\x1b" in said) == (1, False)

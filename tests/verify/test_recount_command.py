@@ -1,0 +1,101 @@
+"""`pytest-bench recount` on results of a session: what it names, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from tampering import REQUESTS, STEADY, edit_lines, relist
+
+from pytest_bench.cli import main
+
+ONE, TWO = "small/perf/steady/c0001", "small/perf/steady/c0002"
+
+
+@pytest.fixture
+def recount(results, capsys):
+    def call(*words):
+        status = main(["recount", str(results), *words])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def made(results):
+    """What recounting left, hidden things included."""
+    return sorted(path.name for path in results.iterdir() if "recount" in path.name)
+
+
+def test_every_measured_point_is_recounted_beside_the_evidence(results, recount, verify):
+    status, out, _ = recount()
+    assert (status, out.count("outcome: pass (before: pass)")) == (0, 2)
+    written = list((results / "recounts").glob("*/small/perf/steady/*/summary.json"))
+    assert sorted(json.loads(path.read_text())["point"] for path in written) == [ONE, TWO]
+    assert verify(results)[0] == 0
+
+
+def test_points_that_are_named_are_recounted_alone(recount):
+    _, out, _ = recount("--point", TWO)
+    assert (ONE in out, TWO in out) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["small/perf/steady/c001", "small/audit/caching", ""])
+def test_a_point_that_was_not_measured_is_a_usage_error_that_names_those_that_were(results, recount, name):
+    status, _, err = recount("--point", name, "--point", ONE)
+    assert (status, ONE in err, TWO in err) == (2, True, True), err
+    assert made(results) == []
+
+
+def test_results_without_a_measured_point_are_a_usage_error_where_one_is_named(results, recount):
+    for name in (ONE, TWO):
+        shutil.rmtree(results / "points" / name)
+    status, _, err = recount("--point", ONE)
+    assert (status, "measured no performance point at all" in err) == (2, True), err
+    assert recount()[0] == 1
+
+
+def test_a_recount_that_fails_leaves_nothing_behind(results, recount):
+    edit_lines(results / STEADY / REQUESTS, lambda records: records.clear())
+    status, _, err = recount("--point", ONE)
+    assert (status, err.startswith("error: ")) == (1, True)
+    assert made(results) == []
+
+
+def test_a_tokenizer_that_is_not_there_leaves_nothing_behind(results, recount):
+    status, _, err = recount("--tokenizer", "no/such/tokenizer.json")
+    assert (status, "no/such/tokenizer.json" in err) == (1, True)
+    assert made(results) == []
+
+
+def test_a_log_that_names_a_sample_the_dataset_does_not_have_is_told(results, recount, tokenizer_file):
+    for log in (REQUESTS, REQUESTS.replace("requests", "texts")):
+        edit_lines(results / STEADY / log, lambda records: records[0].update(sample_index=10**6))
+    relist(results, STEADY)
+    status, _, err = recount("--point", ONE, "--tokenizer", str(tokenizer_file))
+    assert (status, "cannot be worked out from what the files say" in err) == (1, True), err
+    assert made(results) == []
+
+
+@pytest.fixture
+def tokenizer_file(tmp_path):
+    """A tokenizer of words, in a file."""
+    path = tmp_path / "tokenizer.json"
+    vocabulary = {
+        "[UNK]": 0,
+        **{word: number for number, word in enumerate(["Tell", "me", "about"], start=1)},
+    }
+    content = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": None,
+        "decoder": None,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"},
+    }
+    path.write_text(json.dumps(content))
+    return path

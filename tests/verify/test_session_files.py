@@ -1,0 +1,83 @@
+"""What a session leaves on disk: which files, each of a published format, none of them tied to its place."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from pytest_bench.cli.schema import SCHEMAS
+
+PHASE = {"phase.json", "requests.0.jsonl", "texts.0.jsonl"}
+EVERY_POINT = {"point.json", "summary.json", "evidence.json"}
+FILES = {
+    *("plan.json", "verdict.json", "ledger.json", "environment.json", "junit.xml"),
+    "deployments/small/simulator.jsonl",
+    *(f"points/small/perf/steady/{name}/{file}" for name in ("c0001", "c0002") for file in EVERY_POINT),
+    *(f"points/small/perf/steady/{n}/phases/measured/{file}" for n in ("c0001", "c0002") for file in PHASE),
+    *(f"points/small/audit/caching/{file}" for file in EVERY_POINT),
+    *(
+        f"points/small/audit/caching/phases/{phase}/{file}"
+        for phase in ("reference", "output_caching")
+        for file in PHASE
+    ),
+    "points/small/audit/caching/audit_output_caching_test.json",
+    "points/small/audit/caching/verify_OUTPUT_CACHING_TEST.txt",
+}
+LINES = {"requests": "request", "texts": "text", "simulator": "simulator"}
+"""The published schema of a line, by what the log's name begins with."""
+
+
+def validator(name):
+    return jsonschema.Draft202012Validator(SCHEMAS[name]())
+
+
+def test_these_files_and_no_others(finished):
+    found = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    assert found == FILES
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES if name.endswith(".json")))
+def test_a_file_has_a_version_and_is_what_its_schema_says(finished, name):
+    of = name.rpartition("/")[2].partition(".")[0].partition("_")[0]
+    content = json.loads((finished / name).read_text())
+    assert content["version"] == 1
+    validator(of).validate(content)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES if name.endswith(".jsonl")))
+def test_a_log_has_a_version_and_lines_as_their_schema_says(finished, name):
+    header, *lines, end = map(json.loads, (finished / name).read_text().splitlines())
+    assert (header["kind"], header["version"], end["kind"]) == ("header", 1, "end")
+    schema = validator(LINES[name.rpartition("/")[2].partition(".")[0]])
+    assert lines
+    for line in lines:
+        schema.validate(line)
+
+
+def test_every_file_of_the_session_carries_its_nonce(finished):
+    nonce = json.loads((finished / "plan.json").read_text())["nonce"]
+    without = {name for name in FILES if nonce not in (finished / name).read_text()}
+    # What a checker of MLPerf's reads, and the simulator's own log, know no session: evidence lists the former.
+    assert without == {
+        "junit.xml",
+        "deployments/small/simulator.jsonl",
+        "points/small/audit/caching/audit_output_caching_test.json",
+        "points/small/audit/caching/verify_OUTPUT_CACHING_TEST.txt",
+    }
+
+
+def test_evidence_holds_no_path_of_the_machine(finished):
+    home = str(finished.parent).encode()
+    assert [
+        path for path in (finished / "points").rglob("*") if path.is_file() and home in path.read_bytes()
+    ] == []
+
+
+def test_the_verdict_leads_to_every_other_file_by_digests(finished):
+    """Verdict to ledger, ledger to plan and environment, verdict to evidence, evidence to all of a point's files."""
+    verdict, ledger = (json.loads((finished / name).read_text()) for name in ("verdict.json", "ledger.json"))
+    assert len(verdict["ledger_digest"]) == 64
+    assert ledger["facts"]["files"].keys() == {"plan.json", "environment.json"}
+    assert all(len(point["evidence_digest"]) == 64 for point in verdict["points"])

@@ -1,0 +1,296 @@
+"""One thing altered, and it is found: in the files that hold the session together, in logs, in the JUnit file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from tampering import AUDIT, REQUESTS, STEADY, TWO, edit, edit_header, edit_lines, relist
+
+from pytest_bench.verify import verify_session
+
+
+@pytest.fixture(scope="module")
+def spoiled(finished, tmp_path_factory):
+    """A copy of a session that passed; each example puts back what it alters."""
+    return shutil.copytree(finished, tmp_path_factory.mktemp("spoiled") / "results")
+
+
+def leaves(value, path=()):
+    """Paths of every scalar, and of every empty list or object, in a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not inner:
+        yield path
+    for name, part in inner:
+        yield from leaves(part, (*path, name))
+
+
+def another(value):
+    """A value of the same type that is not the same; of something empty, one with something in it."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return f"{value}x"
+        case None:
+            return "x"
+        case []:
+            return ["x"]
+    return {"x": "x"}
+
+
+@pytest.mark.parametrize("name", ["plan.json", "verdict.json", "ledger.json", "environment.json"])
+def test_no_field_of_a_file_of_the_session_can_change(spoiled, name):
+    path = spoiled / name
+    before = path.read_bytes()
+    unnoticed = []
+    try:
+        for *way, last in leaves(json.loads(before)):
+            content = part = json.loads(before)
+            for step in way:
+                part = part[step]
+            part[last] = another(part[last])
+            path.write_text(json.dumps(content, indent=2, sort_keys=True))
+            if verify_session(spoiled).sound:
+                unnoticed.append((*way, last))
+    finally:
+        path.write_bytes(before)
+    assert unnoticed == []
+    assert verify_session(spoiled).sound
+
+
+def test_no_byte_of_any_file_of_a_point_can_change(spoiled):
+    unnoticed = []
+    for path in sorted(path for path in (spoiled / "points").rglob("*") if path.is_file()):
+        before = path.read_bytes()
+        for place in (0, len(before) // 2, len(before) - 1):
+            path.write_bytes(before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :])
+            if verify_session(spoiled).sound:
+                unnoticed.append((path.name, place))
+        path.write_bytes(before)
+    assert unnoticed == []
+
+
+def tampered(results, verify, point, path, change):
+    """Alter a log of a point, let evidence and verdict list what it holds now, and verify."""
+    edit_lines(results / point / path, change)
+    relist(results, point)
+    status, said = verify(results)
+    assert status == 1
+    return said
+
+
+def test_two_requests_of_one_id_are_red(results, verify):
+    def copy_id(records):
+        records[3]["request_id"] = records[2]["request_id"]
+
+    for point, phase in ((STEADY, "measured"), (AUDIT, "reference")):
+        said = tampered(results, verify, point, f"phases/{phase}/requests.0.jsonl", copy_id)
+        assert f"{point}/phases/{phase}/requests.*.jsonl: two requests have the request_id" in said
+
+
+def test_two_requests_of_one_place_in_the_order_are_red(results, verify):
+    def copy_index(records):
+        records[3]["index"] = records[2]["index"]
+
+    assert "two requests have the index 2" in tampered(results, verify, STEADY, REQUESTS, copy_index)
+
+
+def test_a_request_that_sent_another_sample_than_its_order_asks_for_is_red(results, verify):
+    def swap(records):
+        records[0]["sample_index"], records[1]["sample_index"] = (
+            records[1]["sample_index"],
+            records[0]["sample_index"],
+        )
+
+    said = tampered(results, verify, STEADY, REQUESTS, swap)
+    assert "request 0 sent sample" in said
+    assert "its order asks for" in said
+
+
+def test_a_latency_altered_in_the_log_is_contradicted_by_the_summary(results, verify):
+    def shorten(records):
+        records[0]["last_content_ns"] -= 1000
+
+    said = tampered(results, verify, STEADY, REQUESTS, shorten)
+    assert "summary.json: measurement.metrics.request_latency.statistics" in said
+
+
+def test_a_failure_turned_into_a_success_is_contradicted_by_the_counters(results, verify):
+    def fail(records):
+        records[0] |= {"outcome": "failed", "error": "reset"}
+
+    said = tampered(results, verify, STEADY, REQUESTS, fail)
+    assert "counters.succeeded is 8; worked out anew it is 7" in said
+    assert "counters.failures.reset is absent; worked out anew it is 1" in said
+
+
+def test_a_log_of_another_session_or_point_or_phase_is_red(results, verify):
+    for field, value in (("nonce", "0" * 16), ("point", "small/perf/other"), ("phase", "warmup")):
+        edit_header(results / STEADY / REQUESTS, **{field: value})
+        relist(results, STEADY)
+        status, said = verify(results)
+        assert (status, f"requests.0.jsonl: header: {field} is" in said) == (1, True), said
+
+
+def in_flight(results, point, peak):
+    """Let the engine's own counters say, everywhere, how many requests were in flight at most."""
+    edit(results / point / "phases/measured/phase.json", lambda phase: phase.update(peak_in_flight=peak))
+    edit(results / point / "summary.json", lambda summary: summary["phases"][0].update(peak_in_flight=peak))
+    relist(results, point)
+
+
+@pytest.mark.parametrize("peak", [1, 3])
+def test_another_concurrency_by_the_engines_counters_than_asked_for_is_red(results, verify, peak):
+    in_flight(results, TWO, peak)
+    status, said = verify(results)
+    assert status == 1
+    assert f"phases[0].peak_in_flight is {peak}, and a concurrency of 2 was asked for" in said
+
+
+def test_more_requests_at_once_in_the_log_than_by_the_counters_are_red(results, verify):
+    def all_at_once(records):
+        for record in records:
+            record["send_start_ns"] = records[0]["send_start_ns"]
+
+    said = tampered(results, verify, STEADY, REQUESTS, all_at_once)
+    assert "8 requests were in flight at once; peak_in_flight is 1" in said
+
+
+def one_fewer(records):
+    del records[-1]
+
+
+def one_more(records):
+    records.append(records[-1] | {"seq": 8, "index": 8, "request_id": "one-more"})
+
+
+@pytest.mark.parametrize(("change", "count"), [(one_fewer, 7), (one_more, 9)])
+def test_another_number_of_requests_than_asked_for_is_red_though_all_files_agree_on_it(
+    results, verify, change, count
+):
+    def recount(phase):
+        phase |= {"issued": count, "succeeded": count}
+
+    edit(results / STEADY / "phases/measured/phase.json", recount)
+    edit(results / STEADY / "summary.json", lambda summary: recount(summary["phases"][0]))
+    said = tampered(results, verify, STEADY, REQUESTS, change)
+    assert f"phases[0].issued is {count}, and 8 requests were asked for" in said
+
+
+def test_a_bound_that_the_log_does_not_meet_is_red_whatever_summary_and_ledger_say(results, verify):
+    def tighten(judgement):
+        judgement["bounds"][0]["bound"] |= {"limit": 1.0, "text": "<= 1ns"}
+
+    def tighten_report(ledger):
+        for event in ledger["events"]:
+            if event.get("judgement") and event["point"].endswith("c0001"):
+                tighten(event["judgement"])
+
+    edit(results / STEADY / "summary.json", lambda summary: tighten(summary["judgement"]))
+    edit(results / "ledger.json", tighten_report)
+    relist(results, STEADY)
+    status, said = verify(results)
+    assert (status, "says it passed, but one of its bounds is not met" in said) == (1, True), said
+
+
+JUNIT_CHANGES = {
+    "green where the verdict is": ('outcome" value="pass"', 'outcome" value="fail"'),
+    "an invented failure": ("</testcase>", '<failure message="x"/></testcase>'),
+    "a skip": ("</testcase>", "<skipped/></testcase>"),
+    "another verdict": ('name="verdict" value="pass"', 'name="verdict" value="fail"'),
+    "another coverage": ('name="coverage" value="complete"', 'name="coverage" value="partial"'),
+    "another class": ('classname="small.perf"', 'classname="other.perf"'),
+    "another name": ('name="small/perf/steady/c0001"', 'name="small/perf/steady/c0009"'),
+    "another number": (
+        'name="failed_requests" value="0 requests"',
+        'name="failed_requests" value="1 requests"',
+    ),
+    "another label": ('value="simulator"', 'value="real"'),
+    "another count": ('tests="3"', 'tests="2"'),
+    "another digest": ('evidence_sha256" value="', 'evidence_sha256" value="0'),
+}
+
+
+@pytest.mark.parametrize("what", JUNIT_CHANGES)
+def test_a_junit_file_that_says_something_else_is_red(results, verify, what):
+    path = results / "junit.xml"
+    before = path.read_text()
+    path.write_text(before.replace(*JUNIT_CHANGES[what], 1))
+    assert path.read_text() != before
+    status, said = verify(results)
+    assert (status, "junit.xml: " in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("result", "count"),
+    [('<failure message="x"/>', "failures"), ('<error message="x"/>', "errors"), ("<skipped/>", "skipped")],
+)
+def test_a_junit_case_of_another_outcome_is_red_though_the_counts_are_right(results, verify, result, count):
+    path = results / "junit.xml"
+    text = path.read_text().replace("</testcase>", f"{result}</testcase>", 1)
+    path.write_text(text.replace(f'{count}="0"', f'{count}="1"'))
+    status, said = verify(results)
+    assert (status, "junit.xml: small/audit/caching: result[0] is" in said) == (1, True), said
+
+
+def test_a_junit_case_that_is_missing_or_there_twice_is_red(results, verify):
+    path = results / "junit.xml"
+    before = path.read_text()
+    start = before.index("    <testcase")
+    case = before[start : before.index("    <testcase", start + 1)]
+    for altered in (before.replace(case, ""), before.replace(case, case * 2)):
+        path.write_text(altered)
+        status, said = verify(results)
+        assert (status, "cases; expected one" in said) == (1, True), said
+
+
+def test_an_integrity_case_without_a_fault_is_red(results, verify):
+    path = results / "junit.xml"
+    case = '<testcase classname="session" name="integrity"><error message="x"/></testcase></testsuite>'
+    path.write_text(path.read_text().replace("</testsuite>", case))
+    status, said = verify(results)
+    assert (status, "session::integrity" in said) == (1, True), said
+
+
+def test_cases_of_other_tests_may_say_what_they_like(results, verify):
+    path = results / "junit.xml"
+    text = path.read_text().replace('tests="3"', 'tests="4"').replace('failures="0"', 'failures="1"')
+    case = '<testcase classname="t" name="test_other"><failure message="x"/></testcase></testsuite>'
+    path.write_text(text.replace("</testsuite>", case))
+    assert verify(results)[0] == 0
+
+
+def test_a_junit_file_elsewhere_can_be_named(results, tmp_path, verify):
+    elsewhere = (results / "junit.xml").rename(tmp_path / "report.xml")
+    assert verify(results)[0] == 0
+    assert verify(results, "--junit", elsewhere)[0] == 0
+    assert verify(results, "--junit", tmp_path / "none.xml")[0] == 1
+    elsewhere.write_text(elsewhere.read_text().replace('"outcome" value="pass"', '"outcome" value="fail"', 1))
+    status, said = verify(results, "--junit", elsewhere)
+    assert (status, "report.xml: small/audit/caching: properties" in said) == (1, True), said
+
+
+BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]><testsuite>&b;</testsuite>'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<",
+        b"\xff\xfe<\0",
+        b"<a/>",
+        b"<testsuite/>",
+        BOMB.encode(),
+        BOMB.encode("utf-16"),
+        b"<a>" * 10**5,
+    ],
+)
+def test_a_junit_file_of_any_bytes_is_red_and_never_breaks(results, verify, data):
+    (results / "junit.xml").write_bytes(data)
+    status, said = verify(results)
+    assert (status, "junit.xml: " in said) == (1, True), said
