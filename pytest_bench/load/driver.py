@@ -6,11 +6,11 @@ import asyncio
 import gc
 import importlib
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
 from pytest_bench.api import Api, Malformed
+from pytest_bench.load.backlog import Backlog
 from pytest_bench.load.board import Board, Cell
 from pytest_bench.load.bodies import Bodies
 from pytest_bench.load.connection import Connection
@@ -24,9 +24,6 @@ from pytest_bench.load.timer import precise_timer
 _BEAT_NS = 10_000_000
 _BEATS_PER_SWEEP = 5
 _BEATS_PER_FLUSH = 50
-_SETTLING_NS = 100_000
-_IDLE_TURN_NS = 50_000
-_FEW_UNSETTLED = 32
 _PAUSE_AFTER_REFUSAL_S = 0.05
 _ACCEPTED = frozenset({200, 201, 202})
 _OPEN_LOOP_CONNECTIONS = 64
@@ -55,8 +52,7 @@ class LoadWorker:
         self._board = Board(setup.board, legs=len(setup.legs), workers=setup.workers, phases=len(run.phases))
         self._pool = ConnectionPool(self, run.targets, run.timeouts.connect_s)
         self._live: dict[Exchange, None] = {}
-        self._unsettled: deque[tuple[Exchange, int]] = deque()
-        self._turn_over_ns = 0
+        self._backlog = Backlog(loop, self._settle)
         self._tasks: set[asyncio.Task[None]] = set()
         self._leg = -1
         self._pacer: Pacer | None = None
@@ -208,14 +204,7 @@ class LoadWorker:
         if self._api.polls and self._asks_again(exchange):
             return
         self._release(exchange, end_ns)
-        # A full queue means that the loop has no idle time: then the bytes are best looked at while in cache.
-        if len(self._unsettled) >= max(_FEW_UNSETTLED, self.in_flight):
-            self._settle(exchange, end_ns)
-            return
-        self._unsettled.append((exchange, end_ns))
-        if len(self._unsettled) == 1:
-            self._turn_over_ns = 0
-            self._loop.call_soon(self._settle_some)
+        self._backlog.add(exchange, end_ns, self.in_flight)
 
     def _asks_again(self, exchange: Exchange) -> bool:
         """Whether the answer is a job that runs yet: the request stays in flight and asks again later."""
@@ -236,20 +225,6 @@ class LoadWorker:
     def _poll(self, exchange: Exchange) -> None:
         if exchange in self._live:
             self._transmit(exchange)
-
-    def _settle_some(self) -> None:
-        """Decode what has completed, a little at a time, in turns of the loop that had little else to do.
-
-        Streams that end together would otherwise hold up the stamps of those that go on.
-        """
-        begun_ns = now_ns = time.monotonic_ns()
-        if begun_ns - self._turn_over_ns < _IDLE_TURN_NS:
-            while self._unsettled and now_ns - begun_ns < _SETTLING_NS:
-                self._settle(*self._unsettled.popleft())
-                now_ns = time.monotonic_ns()
-        if self._unsettled:
-            self._turn_over_ns = now_ns
-            self._loop.call_soon(self._settle_some)
 
     def _settle(self, exchange: Exchange, end_ns: int) -> None:
         begun_ns = time.monotonic_ns()

@@ -1,0 +1,51 @@
+"""Responses that are complete and wait to be settled: decoded and written down.
+
+Settling one costs as much as a hundred reads, and streams that end together would hold up the stamps of those
+that go on. So it waits for turns of the event loop that had little else to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from pytest_bench.load.exchange import Exchange
+
+_IDLE_TURN_NS = 50_000
+"""A turn of the loop that took longer had reads to do, and the next may have, too."""
+_SPELL_NS = 100_000
+"""How long a turn may go on settling."""
+_FEW = 32
+
+
+class Backlog:
+    """Calls `settle(exchange, end_ns)` for everything that is added, oldest first, when there is time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, settle: Callable[[Exchange, int], None]) -> None:
+        self._loop = loop
+        self._settle = settle
+        self._waiting: deque[tuple[Exchange, int]] = deque()
+        self._turn_over_ns = 0
+
+    def add(self, exchange: Exchange, end_ns: int, in_flight: int) -> None:
+        """Take on a response; at once where more are waiting than `in_flight`: then the loop has no idle time,
+        and the bytes are best looked at while they are in the processor's cache."""
+        if len(self._waiting) >= max(_FEW, in_flight):
+            self._settle(exchange, end_ns)
+            return
+        self._waiting.append((exchange, end_ns))
+        if len(self._waiting) == 1:
+            self._turn_over_ns = 0  # the turn that brought it was not idle
+            self._loop.call_soon(self._settle_some)
+
+    def _settle_some(self) -> None:
+        begun_ns = now_ns = time.monotonic_ns()
+        if begun_ns - self._turn_over_ns < _IDLE_TURN_NS:
+            while self._waiting and now_ns - begun_ns < _SPELL_NS:
+                self._settle(*self._waiting.popleft())
+                now_ns = time.monotonic_ns()
+        if self._waiting:
+            self._turn_over_ns = now_ns
+            self._loop.call_soon(self._settle_some)
