@@ -29,10 +29,10 @@ class Backlog:
         self._waiting: deque[tuple[Exchange, int]] = deque()
         self._turn_over_ns = 0
 
-    def add(self, exchange: Exchange, end_ns: int, in_flight: int) -> None:
-        """Take on a response; at once where more are waiting than `in_flight`: then the loop has no idle time,
-        and the bytes are best looked at while they are in the processor's cache."""
-        if len(self._waiting) >= max(_FEW, in_flight):
+    def add(self, exchange: Exchange, end_ns: int, peak_in_flight: int) -> None:
+        """Take on a response; settle it at once where as many wait as there ever were in flight: then the loop
+        has no idle time, and the bytes are best looked at while they are in the processor's cache."""
+        if len(self._waiting) >= max(_FEW, peak_in_flight):
             self._settle(exchange, end_ns)
             return
         self._waiting.append((exchange, end_ns))

@@ -137,6 +137,7 @@ class LoadWorker:
                 self,
                 leg,
                 number,
+                loop=self._loop,
                 cursor=self._setup.cursors[number],
                 indices=self._setup.indices[leg.phase] if leg.draws_indices else None,
                 board=self._board,
@@ -204,7 +205,7 @@ class LoadWorker:
         if self._api.polls and self._asks_again(exchange):
             return
         self._release(exchange, end_ns)
-        self._backlog.add(exchange, end_ns, self.in_flight)
+        self._backlog.add(exchange, end_ns, self._phases[exchange.phase].tally.report.peak_in_flight)
 
     def _asks_again(self, exchange: Exchange) -> bool:
         """Whether the answer is a job that runs yet: the request stays in flight and asks again later."""

@@ -16,8 +16,10 @@ from pytest_bench.load.board import Board
 from pytest_bench.load.legs import Leg
 from pytest_bench.load.timer import precise_timer
 
-_LONGEST_SPELL_NS = 1_000_000
+_OPEN_SPELL_NS = 1_000_000
 """How long an open-loop pacer may issue before it lets the loop go on."""
+_CLOSED_SPELL_NS = 100_000
+"""The same of a closed loop, where nothing is late: what is read meanwhile would be."""
 
 
 class Host(Protocol):
@@ -64,6 +66,7 @@ class ClosedLoop:
         leg: Leg,
         number: int,
         *,
+        loop: asyncio.AbstractEventLoop,
         cursor: int,
         indices: int | None,
         board: Board,
@@ -79,6 +82,8 @@ class ClosedLoop:
         self._board = board
         self._worker = worker
         self._share = self._share_of(leg.concurrency)
+        self._loop = loop
+        self._filling_soon = False
         self._start_ns = 0
         self._begun = False
 
@@ -93,6 +98,13 @@ class ClosedLoop:
         self._fill()
 
     def freed(self) -> None:
+        # Responses that end together are all stamped before the first of the next requests goes out.
+        if not self._filling_soon:
+            self._filling_soon = True
+            self._loop.call_soon(self._fill_now)
+
+    def _fill_now(self) -> None:
+        self._filling_soon = False
         self._fill()
 
     def tick(self) -> None:
@@ -105,11 +117,14 @@ class ClosedLoop:
         self.over = True
 
     def _fill(self) -> None:
-        """Issue until the share is in flight or the leg is over."""
+        """Issue until the share is in flight or the leg is over, a spell at a time."""
         host = self._host
+        begun_ns = now_ns = time.monotonic_ns()
         while self._begun and not self.over:
-            now_ns = time.monotonic_ns()
             if host.in_flight >= self._allowed(now_ns):
+                return
+            if now_ns - begun_ns > _CLOSED_SPELL_NS:
+                self.freed()
                 return
             ticket = self._claim(now_ns)
             if ticket is None:
@@ -123,6 +138,7 @@ class ClosedLoop:
             host.issue(self._leg, self._leg.first_index + position, scheduled_ns)
             if host.in_flight == self._share:
                 host.share_reached(self._leg)
+            now_ns = time.monotonic_ns()
 
     def _end(self) -> None:
         self.over = True
@@ -206,7 +222,7 @@ class OpenLoop:
         start_ns, arrivals = self._start_ns, self._arrivals
         begun_ns = now_ns = time.monotonic_ns()
         # A client that is behind must still read, or nothing of what it reports would be true.
-        while self._next < len(arrivals) and now_ns - begun_ns < _LONGEST_SPELL_NS:
+        while self._next < len(arrivals) and now_ns - begun_ns < _OPEN_SPELL_NS:
             scheduled_ns = start_ns + arrivals[self._next]
             now_ns = time.monotonic_ns()
             if scheduled_ns > now_ns:
