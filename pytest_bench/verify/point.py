@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -19,6 +18,7 @@ from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.running import summary as summaries
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.running.summary import PointFile, Summary, read_summary
+from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
@@ -87,8 +87,8 @@ def _phase(
 
 
 def _perf(plan: Plan, point: Point, folder: Path, summary: Summary, _: Registry) -> Iterator[str]:
-    with TemporaryDirectory(prefix="pytest-bench-") as scratch:
-        measurement, judgement = remeasure(plan, point, folder, summary, Path(scratch))
+    with scratch_folder() as scratch:
+        measurement, judgement = remeasure(plan, point, folder, summary, scratch)
     yield from _measurement(summary, measurement)
     bounds = tuple(item for item in summary.judgement.bounds if not from_rows(item.bound.metric))
     without_rows = msgspec.structs.replace(summary.judgement, bounds=bounds)
