@@ -28,6 +28,10 @@ def at_once(table: Table, requests: int, cores: Cores, *, peers: bool) -> None:
             pass
         with driven(client, CONNECTIONS, count, paced=False, cores=cores) as full:
             rate[client.name] = count / full.span_s
+            if client is OURS:
+                table.add(
+                    work, "ours: in flight, of those asked for", "ratio", _kept_in_flight(full), ">= 0.95"
+                )
         cpu[client.name] = _cpu_per_request_us(client, short, full)
         table.add(work, f"{client.name}: rate", "requests/s", rate[client.name])
         table.add(work, f"{client.name}: CPU a request", "us", cpu[client.name])
@@ -43,6 +47,14 @@ def at_once(table: Table, requests: int, cores: Cores, *, peers: bool) -> None:
         fastest = max(rate[name] for name in rate if name != BARE.name)
         table.add(work, "server under wrk: rate", "requests/s", capacity)
         table.add(work, "rate, wrk / fastest client", "ratio", capacity / fastest, ">= 3")
+
+
+def _kept_in_flight(full: Driven) -> float:
+    """Mean number of requests in flight by our own records, from the first sent to the last ended, over
+    `CONNECTIONS`."""
+    records = list(read_records(full.folder))
+    span_ns = max(record.end_ns for record in records) - min(record.send_start_ns for record in records)
+    return sum(record.end_ns - record.send_start_ns for record in records) / span_ns / CONNECTIONS
 
 
 def paced(table: Table, streams: int, waves: int, cores: Cores, *, peers: bool) -> None:

@@ -21,7 +21,7 @@ _FEW = 32
 
 
 class Backlog:
-    """Calls `settle(exchange, end_ns)` for everything that is added, oldest first, when there is time."""
+    """Calls `settle(exchange, end_ns)` for everything that it took on, oldest first, when there is time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settle: Callable[[Exchange, int], None]) -> None:
         self._loop = loop
@@ -29,16 +29,16 @@ class Backlog:
         self._waiting: deque[tuple[Exchange, int]] = deque()
         self._turn_over_ns = 0
 
-    def add(self, exchange: Exchange, end_ns: int, peak_in_flight: int) -> None:
-        """Take on a response; settle it at once where as many wait as there ever were in flight: then the loop
-        has no idle time, and the bytes are best looked at while they are in the processor's cache."""
+    def add(self, exchange: Exchange, end_ns: int, peak_in_flight: int) -> bool:
+        """Take on a response. False where as many wait as there ever were in flight: then the loop has no idle
+        time, and the response is best settled at once, while its bytes are in the processor's cache."""
         if len(self._waiting) >= max(_FEW, peak_in_flight):
-            self._settle(exchange, end_ns)
-            return
+            return False
+        self._turn_over_ns = 0  # a turn that brings a response is not idle: the next request goes first
         self._waiting.append((exchange, end_ns))
         if len(self._waiting) == 1:
-            self._turn_over_ns = 0  # the turn that brought it was not idle
             self._loop.call_soon(self._settle_some)
+        return True
 
     def _settle_some(self) -> None:
         begun_ns = now_ns = time.monotonic_ns()

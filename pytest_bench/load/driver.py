@@ -205,7 +205,11 @@ class LoadWorker:
         if self._api.polls and self._asks_again(exchange):
             return
         self._release(exchange, end_ns)
-        self._backlog.add(exchange, end_ns, self._phases[exchange.phase].tally.report.peak_in_flight)
+        peak_in_flight = self._phases[exchange.phase].tally.report.peak_in_flight
+        if not self._backlog.add(exchange, end_ns, peak_in_flight):
+            if self._pacer is not None:
+                self._pacer.refill()  # the place that became free must not wait until this one is decoded
+            self._settle(exchange, end_ns)
 
     def _asks_again(self, exchange: Exchange) -> bool:
         """Whether the answer is a job that runs yet: the request stays in flight and asks again later."""

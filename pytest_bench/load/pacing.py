@@ -44,7 +44,10 @@ class Pacer(Protocol):
         """The leg starts at `start_ns`, which may lie a little ahead."""
 
     def freed(self) -> None:
-        """A request has ended."""
+        """A request has ended: another may go out when what can be read has been read."""
+
+    def refill(self) -> None:
+        """Another may go out now."""
 
     def tick(self) -> None:
         """Called every few milliseconds."""
@@ -101,9 +104,9 @@ class ClosedLoop:
         # Responses that end together are all stamped before the first of the next requests goes out.
         if not self._filling_soon:
             self._filling_soon = True
-            self._loop.call_soon(self._fill_now)
+            self._loop.call_soon(self.refill)
 
-    def _fill_now(self) -> None:
+    def refill(self) -> None:
         self._filling_soon = False
         self._fill()
 
@@ -210,6 +213,9 @@ class OpenLoop:
 
     def freed(self) -> None:
         """Nothing: arrivals do not wait for completions."""
+
+    def refill(self) -> None:
+        """Nothing."""
 
     def tick(self) -> None:
         """Nothing: the timer is exact."""
