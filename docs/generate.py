@@ -15,10 +15,10 @@ from typing import Any, get_args, get_type_hints
 from msgspec import Meta
 
 from pytest_bench.api import Api
-from pytest_bench.bounds import TIME_UNITS
+from pytest_bench.bounds import SCHEDULED, TIME_UNITS
 from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.main import COMMANDS
-from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, SCHEDULED, STATISTICS
+from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, RATES, SHARES, STATISTICS
 from pytest_bench.plugin.options import add_options
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, PER_SERVER, Behaviour
 from pytest_bench.suite.json_schema import json_schema
@@ -46,7 +46,15 @@ def metrics_page() -> str:
         "",
         "Under open-loop load, bounds count from the scheduled time, so that no slow server can hide: "
         + ", ".join(f"one on `{name}` judges `{judged}`" for name, judged in SCHEDULED.items())
-        + ".",
+        + ". So it is in `stages` where every stage is open loop; stages that mix loops judge bounds as written. An",
+        "`slo` is always taken as declared: name the scheduled metric there to count from the scheduled time.",
+        "",
+        "A bound with a `confidence` is judged by its interval: the mean or a percentile of a metric with one value a",
+        f"request, {_code(sorted(SHARES | RATES))} have one.",
+        "",
+        "A limit that could never be judged is refused before anything starts: on tokens without a tokenizer, on",
+        "goodput without an `slo`, on scheduled times in a closed loop, on a steady state of a burst or of stages, on",
+        "the Server scenario's throughput outside open loop, with a `confidence` where there is no interval.",
         "",
         "| metric | unit | kind | better | definition |",
         "| --- | --- | --- | --- | --- |",
@@ -141,6 +149,11 @@ def simulator_page() -> str:
         "- A request sets a knob for itself with a header: `x-sim-ttft-ms: 50`. Not those marked *server*.",
         "",
         "The output is made of words that follow from the prompt and the seed: the same question, the same answer.",
+        "",
+        "It is one process beside the client, and claims its times up to 256 streams of 100 events a second. With",
+        "more, first tokens come late and events bunched: what is measured is the simulator's own limit, and no",
+        "outcome says so. How far a machine gets, `pytest-bench calibrate` finds out; for more, start several with",
+        "`pytest-bench serve` and name them all as endpoints.",
         "",
         "| knob | default | meaning |",
         "| --- | --- | --- |",

@@ -33,6 +33,12 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 TIME_UNITS: dict[str, float] = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9, "min": 60e9, "h": 3600e9}
 """Nanoseconds in one of each."""
 
+SCHEDULED: dict[str, str] = {
+    "time_to_first_token": "scheduled_time_to_first_token",
+    "request_latency": "scheduled_request_latency",
+}
+"""In open loop a bound on the former means the latter, which no slow server can hide from."""
+
 _BOUND = re.compile(
     r"\s*(?P<comparison><=|>=|==|<|>)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[a-z]*)\s*"
 )

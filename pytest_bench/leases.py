@@ -1,16 +1,22 @@
-"""Exclusive use of an endpoint, or of a host for load, among all sessions of one user on one machine.
+"""Exclusive use of an endpoint, or of a host for load, among all sessions on one machine.
 
-A lease is an flock on a file in a folder that belongs to the user: the kernel gives it back when its
-holder ends, however that happens. The file says who holds it, for those who wait. The lock is shared with
-children that are forked without exec; none of ours is.
+A lease is two locks. An flock on a file in a folder that belongs to the user keeps out the user's other
+sessions, and the file says who holds it. A name bound in the kernel's abstract socket namespace keeps out
+other users, with no file that one of them could put a link in place of. It reaches as far as a network
+namespace: containers that share neither that nor the folder do not see each other.
+
+The kernel gives both back when their holder ends, however that happens. They are shared with children that
+are forked without exec; none of ours is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +30,7 @@ from pytest_bench.errors import BenchError
 
 Scope = Literal["endpoint", "host"]
 
-_FOLDER = "pytest-inference-bench"
+ELSEWHERE = "PYTEST_BENCH_LEASES"
 _POLL_S = 0.05
 
 
@@ -61,24 +67,20 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.point} of session {self.nonce} (pid {self.pid}, since {self.since})"
 
 
-def runtime_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where lease files lie: below `$XDG_RUNTIME_DIR` where that is a folder of the user's, else in /tmp.
+def lease_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where this user's lease files lie, whatever the environment; made with mode 0700.
 
-    The folder is made with mode 0700. Raises `BenchError` for one that somebody else could write to: a lock
-    there would keep nobody out.
+    `$PYTEST_BENCH_LEASES` alone moves it, for those who mean it: sessions that differ in it do not see each
+    other. Raises `BenchError` for a folder that somebody else could write to: a lock there keeps nobody out.
     """
-    declared = environ.get("XDG_RUNTIME_DIR")
-    if declared and Path(declared).is_absolute() and _is_own(Path(declared)):
-        folder = Path(declared) / _FOLDER
-    else:
-        # Not tempfile.gettempdir(): sessions with different TMPDIR must meet.
-        folder = Path("/tmp") / f"{_FOLDER}-{os.geteuid()}"  # noqa: S108 # ownership and mode are checked below
+    # Not tempfile.gettempdir(): sessions with different TMPDIR must meet.
+    folder = Path(environ.get(ELSEWHERE) or f"/tmp/pytest-inference-bench-{os.geteuid()}").absolute()  # noqa: S108 # ownership and mode are checked below
     with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, parents=True)
     if not _is_own(folder) or stat.S_IMODE(folder.lstat().st_mode) & 0o077:
         raise BenchError(
             f"{folder}: leases need a folder of mode 0700 that belongs to user {os.geteuid()} and is no link; "
-            "remove what is there, or point XDG_RUNTIME_DIR at a folder of your own"
+            "remove what is there"
         )
     return folder
 
@@ -98,19 +100,27 @@ def acquire(
 
     There is one lease for each endpoint's `resource`, and a single one for `host` whatever it is called.
     While another holds it, `on_wait` gets a sentence naming the holder, once for each holder; with
-    `wait=False` that sentence is raised as `Busy` instead. `folder` defaults to `runtime_folder()`.
+    `wait=False` that sentence is raised as `Busy` instead. `folder` defaults to `lease_folder()`.
     """
-    path = (folder or runtime_folder()) / _file_name(scope, resource)
-    descriptor = _lock(path, f"{scope} {resource}", on_wait if wait else _refuse)
+    # A folder that was asked for is a machine of its own; the usual one differs from user to user.
+    realm = str(folder) if folder else os.environ.get(ELSEWHERE, "")
+    name, what = _file_name(scope, resource), f"{scope} {resource}"
+    tell = on_wait if wait else _refuse
+    descriptor = _lock((folder or lease_folder()) / name, what, tell)
     try:
         holder = Holder(pid=os.getpid(), nonce=nonce, point=point, since=clock.utc_now())
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
-        lease = Lease(scope=scope, resource=resource, boot_id=clock.boot_id(), start_ns=clock.boottime_ns())
         try:
-            yield lease
+            with _bound(f"{realm}\0{name}", what, tell):
+                lease = Lease(
+                    scope=scope, resource=resource, boot_id=clock.boot_id(), start_ns=clock.boottime_ns()
+                )
+                try:
+                    yield lease
+                finally:
+                    lease.end_ns = clock.boottime_ns()
         finally:
-            lease.end_ns = clock.boottime_ns()
             os.ftruncate(descriptor, 0)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
@@ -164,6 +174,25 @@ def _lock(path: Path, what: str, on_wait: Callable[[str], None] | None) -> int:
             told = sentence
             on_wait(sentence)
         time.sleep(_POLL_S)
+
+
+@contextlib.contextmanager
+def _bound(name: str, what: str, on_wait: Callable[[str], None] | None) -> Iterator[None]:
+    """Hold a name that one socket of the network namespace can have at a time."""
+    address = f"\0pytest-inference-bench/{hashlib.sha256(name.encode()).hexdigest()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        while True:
+            try:
+                held.bind(address)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            if on_wait is not None:
+                on_wait(f"the {what} is in use by a session of another user or container")
+                on_wait = None
+            time.sleep(_POLL_S)
+        yield
 
 
 def _take(path: Path, descriptor: int) -> bool:

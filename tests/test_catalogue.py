@@ -113,3 +113,89 @@ def test_a_tokenizer_in_the_suite_or_on_the_command_line_makes_it_possible(tmp_p
     ):
         require_possible(plan, plan.points)
     require_possible(plan_of(tmp_path), [])
+
+
+def refusals_of(folder, *, load, bounds="", slo="") -> str:
+    """What is said of one point's limits, each on its own line; empty where they can all be judged."""
+    (folder / "one.yaml").write_text(
+        "suite: one\n"
+        "deployment: {api: openai-chat, model: m}\n"
+        "datasets: {rows: {path: rows.jsonl}}\n"
+        f"perf: {{p: {{dataset: rows, load: {load}, bounds: {{{bounds}}}, slo: {{{slo}}}}}}}\n",
+        encoding="utf-8",
+    )
+    plan = load_plan([folder / "one.yaml"], vocabulary(all_apis([])), Overrides(), {}, root=folder)
+    try:
+        require_possible(plan, plan.points)
+    except SuiteError as error:
+        return "\n".join(error.problems)
+    return ""
+
+
+CLOSED = "{pattern: concurrency, concurrency: 1, requests: 9}"
+OPEN = "{pattern: poisson, rate: 1, requests: 9}"
+BURST = "{pattern: burst, requests: 9}"
+MIXED = f"{{pattern: stages, stages: [{CLOSED}, {OPEN}]}}"
+CLOSED_STAGES = f"{{pattern: stages, stages: [{CLOSED}]}}"
+
+
+@pytest.mark.parametrize("metric", ["goodput", "good_request_fraction"])
+def test_goodput_without_an_slo_is_refused(tmp_path, metric):
+    said = refusals_of(tmp_path, load=CLOSED, bounds=f"{metric}: '>= 0.5'")
+    assert said.startswith("one.yaml:4:")
+    assert f"{metric!r} counts requests that meet the `slo`" in said
+    assert not refusals_of(
+        tmp_path, load=CLOSED, bounds=f"{metric}: '>= 0.5'", slo="request_latency: '<= 1s'"
+    )
+
+
+def test_a_limit_from_the_scheduled_time_is_refused_in_a_closed_loop_alone(tmp_path):
+    bound, slo = "scheduled_request_latency.p99: '<= 1s'", "scheduled_time_to_first_token: '<= 1s'"
+    for load in (CLOSED, CLOSED_STAGES):
+        latency, first = refusals_of(tmp_path, load=load, bounds=bound, slo=slo).splitlines()
+        assert "a closed loop has not; expected 'request_latency', or an open-loop load (constant," in latency
+        assert "expected 'time_to_first_token'" in first
+    for load in (OPEN, BURST, MIXED):
+        assert not refusals_of(tmp_path, load=load, bounds=bound, slo=slo)
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "refused"),
+    [
+        ("schedule_lateness.p99", "<= 1s", {CLOSED, BURST, CLOSED_STAGES}),
+        ("server_scenario_throughput", ">= 1", {CLOSED, BURST, MIXED, CLOSED_STAGES}),
+        ("steady_request_throughput", ">= 1", {BURST, MIXED, CLOSED_STAGES}),
+    ],
+)
+def test_a_metric_is_refused_under_the_loads_that_never_have_it(tmp_path, metric, limit, refused):
+    loads = (CLOSED, OPEN, BURST, MIXED, CLOSED_STAGES)
+    bounds = f"{metric}: '{limit}'"
+    assert {load for load in loads if refusals_of(tmp_path, load=load, bounds=bounds)} == refused
+    said = refusals_of(tmp_path, load=BURST, bounds=bounds)
+    assert said.startswith("one.yaml:4:")
+    assert "; expected " in said
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit"),
+    [
+        ("failed_requests", "== 0"),
+        ("request_latency.max", "<= 1s"),
+        ("request_latency.early_stopping_p99", "<= 1s"),
+        ("inter_chunk_latency.p99", "<= 1s"),
+        ("steady_request_throughput", ">= 1"),
+    ],
+)
+def test_a_confidence_on_what_has_no_interval_is_refused(tmp_path, metric, limit):
+    said = refusals_of(tmp_path, load=CLOSED, bounds=f"{metric}: {{bound: '{limit}', confidence: 0.95}}")
+    assert said.startswith("one.yaml:4:")
+    assert f"{metric!r} has no confidence interval; expected no" in said
+    assert not refusals_of(tmp_path, load=CLOSED, bounds=f"{metric}: '{limit}'")
+
+
+@pytest.mark.parametrize(
+    "metric", ["request_latency.p99", "request_latency.mean", "error_rate", "request_throughput"]
+)
+def test_a_confidence_on_what_has_an_interval_is_taken(tmp_path, metric):
+    limit = ">= 1s" if "." in metric else ">= 0.5"
+    assert not refusals_of(tmp_path, load=CLOSED, bounds=f"{metric}: {{bound: '{limit}', confidence: 0.95}}")

@@ -87,7 +87,7 @@ def written(tmp_path):
 
 def call(folder, *words, **environ):
     (folder / "runtime").mkdir(mode=0o700, exist_ok=True)
-    environ = {**os.environ, "XDG_RUNTIME_DIR": str(folder / "runtime"), **environ}
+    environ = {**os.environ, "PYTEST_BENCH_LEASES": str(folder / "runtime"), **environ}
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=folder, env=environ, capture_output=True, text=True, check=False
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_bench import clock
 from pytest_bench.errors import BenchError
-from pytest_bench.leases import Busy, acquire, acquire_all, runtime_folder
+from pytest_bench.leases import Busy, acquire, acquire_all, lease_folder
 
 HOLDER = """
 import sys
@@ -202,36 +202,54 @@ def test_of_several_resources_none_is_kept_where_one_is_busy(folder, hold_elsewh
         pass
 
 
-def test_the_folder_lies_in_the_users_runtime_folder_and_is_closed_to_others(tmp_path):
-    found = runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
-    assert found == tmp_path / "pytest-inference-bench"
+def test_another_user_with_other_lease_files_is_kept_out(folder, hold_elsewhere):
+    """Stood in for by a session whose lease file another one has lost: only the name is left between them."""
+    process = hold_elsewhere("host", "node-0")
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(Busy, match="another user or container"), take(folder, "host", "node-0", wait=False):
+        pass
+    told = []
+
+    def on_wait(sentence):
+        told.append(sentence)
+        process.stdin.close()
+
+    with take(folder, "host", "node-0", on_wait=on_wait):
+        assert len(told) == 1
+
+
+@pytest.mark.parametrize("environ", [{}, {"XDG_RUNTIME_DIR": "/run/user/0", "TMPDIR": "/var/tmp"}])
+def test_all_sessions_of_a_user_meet_in_one_folder_whatever_their_environment(environ):
+    found = lease_folder(environ)
+    assert str(found) == f"/tmp/pytest-inference-bench-{os.geteuid()}"
     assert found.stat().st_mode & 0o777 == 0o700
-    assert runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)}) == found
 
 
-@pytest.mark.parametrize("declared", [{}, {"XDG_RUNTIME_DIR": ""}, {"XDG_RUNTIME_DIR": "/nowhere/at/all"}])
-def test_without_a_runtime_folder_it_lies_in_tmp_by_user(declared):
-    assert str(runtime_folder(declared)) == f"/tmp/pytest-inference-bench-{os.geteuid()}"
+@pytest.fixture
+def elsewhere(tmp_path):
+    return tmp_path / "leases", {"PYTEST_BENCH_LEASES": str(tmp_path / "leases")}
 
 
-def test_a_folder_that_others_may_enter_is_refused(tmp_path):
-    (tmp_path / "pytest-inference-bench").mkdir(mode=0o755)
+def test_a_folder_that_others_may_enter_is_refused(elsewhere):
+    folder, environ = elsewhere
+    folder.mkdir(mode=0o755)
     with pytest.raises(BenchError, match="mode 0700"):
-        runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
+        lease_folder(environ)
 
 
-def test_a_link_in_place_of_the_folder_is_refused(tmp_path):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir(mode=0o700)
-    (tmp_path / "pytest-inference-bench").symlink_to(elsewhere)
+def test_a_link_in_place_of_the_folder_is_refused(elsewhere, tmp_path):
+    folder, environ = elsewhere
+    (tmp_path / "target").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "target")
     with pytest.raises(BenchError, match="no link"):
-        runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
+        lease_folder(environ)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_another_user_is_refused(tmp_path):
-    folder = tmp_path / "pytest-inference-bench"
+def test_a_folder_of_another_user_is_refused(elsewhere):
+    folder, environ = elsewhere
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
     with pytest.raises(BenchError, match="belongs to user"):
-        runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
+        lease_folder(environ)

@@ -1,11 +1,13 @@
 """The table at the end of a session, on any terminal."""
 
+import msgspec
 import pytest
 
+from pytest_bench.bounds import Bound
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.reports.tables import Row, render, tables, together
 from pytest_bench.running.summary import Summary
-from pytest_bench.verdict.outcome import Judgement, Outcome
+from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome
 from pytest_bench.verdict.verdict import PointVerdict
 
 METRICS = {
@@ -92,3 +94,48 @@ def test_names_longer_than_any_table_lose_nothing():
 )
 def test_numbers_of_one_unit_stand_together(values, unit, text):
     assert together(values, unit) == text
+
+
+def open_loop(name, *judged):
+    """A point under open-loop load, with bounds on these metrics."""
+    measured = row(name)
+    metrics = METRICS | {
+        "scheduled_request_latency": Metric(
+            unit="ns", kind="distribution", statistics={"p50": 3e6, "p99": 5e6}
+        ),
+        "empty_outputs": Metric(unit="requests", kind="scalar", value=0.0),
+    }
+    bounds = tuple(
+        JudgedBound(
+            bound=Bound(metric=metric, comparison="<=", limit=1e9, text="<= 1s"),
+            measured=1.0,
+            state="met",
+            sentence="",
+        )
+        for metric in judged
+    )
+    return Row(
+        msgspec.structs.replace(measured.point, bounds=bounds),
+        msgspec.structs.replace(
+            measured.summary,
+            measurement=msgspec.structs.replace(measured.summary.measurement, metrics=metrics),
+        ),
+    )
+
+
+def test_a_latency_that_was_judged_from_the_scheduled_time_is_shown_as_judged():
+    lines = shown(open_loop("chat/perf/steady", "scheduled_request_latency.p99"))
+    assert "scheduled latency" in "".join(lines)
+    assert "3.00/5.00 ms" in lines[-1]
+    assert "2.25 s" not in lines[-1]
+    assert "scheduled" not in "".join(shown(open_loop("chat/perf/steady", "request_latency.p99")))
+
+
+def test_empty_answers_have_a_column_where_there_are_any():
+    full = open_loop("chat/perf/full")
+    assert "empty" not in "".join(shown(full))
+    metrics = METRICS | {"empty_outputs": Metric(unit="requests", kind="scalar", value=20.0)}
+    measurement = msgspec.structs.replace(full.summary.measurement, metrics=metrics)
+    hollow = Row(full.point, msgspec.structs.replace(full.summary, measurement=measurement))
+    lines = shown(full, hollow)
+    assert [line.split()[1:4] for line in lines[-2:]] == [["48", "1", "0"], ["48", "1", "20"]]

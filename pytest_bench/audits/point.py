@@ -22,6 +22,7 @@ from pytest_bench.audits.contract import (
     Undecided,
 )
 from pytest_bench.audits.driving import Driven, drive_phases
+from pytest_bench.audits.order import look_back, order_of, primed_by, require_in_order
 from pytest_bench.audits.registry import Registry
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.errors import UsageError
@@ -39,18 +40,21 @@ from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Registry) -> MeasuredPoint:
     """Check everything, drive the audit's phases back to back, judge what came back, leave the evidence.
 
-    What cannot be judged raises: `UsageError` and `DatasetError` before the first request, then whatever
-    `drive` raises.
+    What cannot be judged raises: `UsageError` and `DatasetError` before the first request, `OutOfOrder`, then
+    whatever `drive` raises.
     """
     audit = registry.find(str(point.options["test"]))
     rows = len(bench.dataset(point.suite, str(point.dataset)))
-    share = _share(bench.plan, point, rows)
     setting = setting_of(bench.plan, point, rows, streaming=deployment.api.streaming)
     plan = _planned(audit, setting)
     files = {name: path.read_bytes() for name, path in plan.files.items()}
+    before = look_back(bench, point, deployment)
+    order = order_of(bench.plan, before)
+    first = plan.phases[0] if plan.phases else None
+    primed = primed_by(first, _shares(bench.plan, point, rows), before)
+    require_in_order(bench.plan, point, primed)
     driven = drive_phases(bench, point, deployment, setting, plan.phases)
     result = _verified(audit, setting, driven, files)
-    order = order_in(bench.plan.points, point)
     folder = bench.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -66,7 +70,7 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
             driven.problems,
             [
                 *_ORDER_LABELS.get(order, ()),
-                *_labels(bench, point, deployment, plan, share, driven),
+                *_labels(bench, point, deployment, driven, primed=bool(primed)),
             ],
         ),
         measurement=None if result is None else measurement_of(result, driven.results),
@@ -75,25 +79,15 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
         detail={
             "test": audit.id,
             "order": order,
+            "before": msgspec.to_builtins(before),
             # A job is found done up to one interval late: the bound on the error of its latency.
             **({"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}),
             "shown": [] if result is None else list(result.shown),
-            "explanation": "" if result is None else result.explanation,
+            "explanation": "" if result is None else " ".join([result.explanation, *_caution(primed)]),
             "result": msgspec.to_builtins(result),
             "cache_resets": msgspec.to_builtins(driven.resets),
         },
     )
-
-
-def order_in(points: Sequence[Point], point: Point) -> str:
-    """Whether the audit runs before the benchmark whose numbers it vouches for: a benchmark primes the very
-    cache that an audit looks for."""
-    place = next(number for number, other in enumerate(points) if other.id == point.id)
-    benchmarks = [other.kind == "perf" and _same_samples(other, point) for other in points]
-    before, after = any(benchmarks[:place]), any(benchmarks[place:])
-    if before:
-        return "between benchmarks" if after else "after the benchmark"
-    return "before the benchmark" if after else "no benchmark on its dataset"
 
 
 _ORDER_LABELS = {
@@ -128,7 +122,7 @@ def setting_of(plan: Plan, point: Point, rows: int, *, streaming: bool) -> Setti
     """The point as its audit sees it; its dataset has `rows` rows. Raises `UsageError` where it has none."""
     if point.load is None or point.dataset is None:
         raise UsageError(f"{point.origin}: an audit needs a load and a dataset")
-    share = _share(plan, point, rows)
+    share = _shares(plan, point, rows)[point.id]
     return Setting(
         point=point,
         deployment=plan.deployments[point.suite],
@@ -142,13 +136,10 @@ def setting_of(plan: Plan, point: Point, rows: int, *, streaming: bool) -> Setti
     )
 
 
-def _share(plan: Plan, point: Point, rows: int) -> Share:
-    """The samples set aside for this point among all points that use its dataset."""
-    return share_out([other for other in plan.points if _same_samples(other, point)], rows)[point.id]
-
-
-def _same_samples(one: Point, other: Point) -> bool:
-    return (one.suite, one.dataset) == (other.suite, other.dataset)
+def _shares(plan: Plan, point: Point, rows: int) -> dict[str, Share]:
+    """The samples set aside for each of the points that use this point's dataset."""
+    same = [other for other in plan.points if (other.suite, other.dataset) == (point.suite, point.dataset)]
+    return share_out(same, rows)
 
 
 def _planned(audit: AuditTest, setting: Setting) -> AuditPlan:
@@ -196,12 +187,20 @@ def measurement_of(result: AuditResult, phases: Sequence[PhaseResult]) -> Measur
     )
 
 
+def _caution(primed: Sequence[str]) -> Iterator[str]:
+    if primed:
+        yield (
+            f"Before it, {', '.join(primed)} may have sent the same samples to the same server, and the cache was "
+            "not reset: its first phase may have been answered from a cache, which then does not show."
+        )
+
+
 def _labels(
-    bench: Bench, point: Point, deployment: Deployment, plan: AuditPlan, share: Share, driven: Driven
+    bench: Bench, point: Point, deployment: Deployment, driven: Driven, *, primed: bool
 ) -> Iterator[str]:
     if deployment.simulated:
         yield "simulator"
-    if _may_be_primed(bench, point, plan, share):
+    if primed:
         yield "cache-shared"
     if bench.plan.duration_scale != 1.0:
         yield "shortened"
@@ -210,15 +209,3 @@ def _labels(
         minimum_s = point.load.duration_s
     if minimum_s is not None and driven.shorter_than(minimum_s):
         yield "unofficial"
-
-
-def _may_be_primed(bench: Bench, point: Point, plan: AuditPlan, share: Share) -> bool:
-    """Whether an earlier point may have sent samples of the first phase, and no reset made up for it."""
-    first = plan.phases[0] if plan.phases else None
-    if first is None or first.reset_cache:
-        return False
-    points = bench.plan.points
-    place = next(number for number, other in enumerate(points) if other.id == point.id)
-    earlier = any(_same_samples(other, point) for other in points[:place])
-    own = (share.first, share.measured) == (first.samples.first, first.samples.count)
-    return earlier and (share.shared or not own)

@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from pytest_bench.bounds import SCHEDULED, Bound
 from pytest_bench.errors import SuiteError
-from pytest_bench.metrics.definitions import NEEDS_TOKENIZER
+from pytest_bench.metrics.definitions import (
+    NEEDS_TOKENIZER,
+    RATES,
+    SHARES,
+    interval_method,
+)
 from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.workload import OPEN_LOOP, Load
+
+_OPEN_LOOP = f"an open-loop load ({', '.join(sorted(OPEN_LOOP))})"
+_INTERVALS = f"the mean or a percentile of what every request has one of, {', '.join(sorted(SHARES | RATES))}"
 
 
 def require_possible(plan: Plan, points: Iterable[Point]) -> None:
-    """Raises `SuiteError` for each limit of `points` on a metric that would be null for want of a tokenizer."""
+    """Raises `SuiteError` for each limit of `points` that could never be judged: its metric would be null, or
+    would have no confidence interval, however the run went."""
     problems = [
-        f"{limit.origin}: {limit.metric!r} takes a tokenizer to count with, and the deployment names none; "
-        "expected `tokens: {tokenizer: …}` in the deployment, or --tokenizer, or no limit on this metric"
+        f"{limit.origin}: {limit.metric!r} {why}"
         for point in points
-        if point.kind == "perf" and plan.deployments[point.suite].tokens.tokenizer is None
+        if point.kind == "perf"
         for limit in (*point.bounds, *point.slo)
-        if limit.metric.partition(".")[0] in NEEDS_TOKENIZER
+        for why in _reasons(plan, point, limit)
     ]
     if problems:
         raise SuiteError(list(dict.fromkeys(problems)))
+
+
+def _reasons(plan: Plan, point: Point, limit: Bound) -> Iterator[str]:
+    metric = limit.metric.partition(".")[0]
+    if metric in NEEDS_TOKENIZER and plan.deployments[point.suite].tokens.tokenizer is None:
+        yield (
+            "takes a tokenizer to count with, and the deployment names none; "
+            "expected `tokens: {tokenizer: …}` in the deployment, or --tokenizer, or no limit on this metric"
+        )
+    if metric in {"goodput", "good_request_fraction"} and not point.slo:
+        yield (
+            "counts requests that meet the `slo`, and the point declares none; "
+            "expected `slo: {…}` in the point, or no limit on this metric"
+        )
+    if point.load is not None:
+        yield from _of_load(metric, point.load)
+    if limit.confidence is not None and interval_method(limit.metric) is None:
+        yield f"has no confidence interval; expected no `confidence` here, or a bound on {_INTERVALS}"
+
+
+def _of_load(metric: str, load: Load) -> Iterator[str]:
+    """What the load lacks for `metric`."""
+    closed = all(part.pattern == "concurrency" for part in load.stages or (load,))
+    plain = next((name for name, scheduled in SCHEDULED.items() if scheduled == metric), None)
+    if plain is not None and closed:
+        yield f"counts from the scheduled time, which a closed loop has not; expected {plain!r}, or {_OPEN_LOOP}"
+    if metric == "schedule_lateness" and (closed or load.pattern == "burst"):
+        yield f"needs a schedule, which this load has not; expected {_OPEN_LOOP}, or no limit on this metric"
+    if metric == "server_scenario_throughput" and load.pattern not in OPEN_LOOP:
+        yield f"is of MLPerf's Server scenario; expected {_OPEN_LOOP}, or a limit on 'request_throughput'"
+    if metric.startswith("steady_") and load.pattern in {"burst", "stages"}:
+        yield (
+            f"needs a steady state, which a load of pattern {load.pattern!r} has not; "
+            f"expected another load, or a limit on {metric.removeprefix('steady_')!r}"
+        )

@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SUITE=NAME",
         help="MLPerf's name of a suite's benchmark, where it is not the model's",
     )
+    parser.add_argument(
+        "--without-audits",
+        action="store_true",
+        help="audits that the session left out do not matter",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not (suite and equals and name):
             raise UsageError(f"--benchmark {text!r}: expected SUITE=NAME")
         names[suite] = name
-    for folder in export(arguments.results, arguments.out, benchmarks=names):
+    for folder in export(
+        arguments.results, arguments.out, benchmarks=names, without_audits=arguments.without_audits
+    ):
         print(folder)
     return 0

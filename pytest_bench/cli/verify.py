@@ -116,6 +116,8 @@ def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
         verified = verify_session(folder, expectation, audits=audits, junit_file=arguments.junit)
         verdict = verified.verdict
         problems += (f"{folder}: {problem}" for problem in verified.problems)
+        for note in verified.notes:
+            _say(f"note: {folder}: {note}")
         if verdict is not None and arguments.max_age is not None:
             problems += too_old(verdict, folder, parse_age(arguments.max_age), datetime.now(UTC))
     if arguments.reuse is not None:
@@ -205,6 +207,7 @@ def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
         raise UsageError(f"--min-score {arguments.min_score}: expected a number from 0 to 1")
     if arguments.limit is not None and arguments.limit < 1:
         raise UsageError(f"--limit {arguments.limit}: expected 1 or more")
+    now_s = None if arguments.max_age is None else time.time()
     verification = verify_folder(
         folder,
         Request(
@@ -216,7 +219,8 @@ def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
             else arguments.metric_prefix,
             model_prefix=arguments.model_prefix,
             limit=arguments.limit,
-            not_before_s=None if arguments.max_age is None else time.time() - parse_age(arguments.max_age),
+            not_before_s=None if now_s is None else now_s - parse_age(arguments.max_age),
+            not_after_s=now_s,
         ),
     )
     problems += verification.findings

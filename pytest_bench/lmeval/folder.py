@@ -86,9 +86,15 @@ def _result_names(folder: Path, findings: list[Finding]) -> list[str]:
         here = sorted(_matching(folder))
         below = [] if here else sorted(entry for entry in folder.iterdir() if _is_folder(entry))
         names = here or [f"{entry.name}/{name}" for entry in below for name in sorted(_matching(entry))]
+        everywhere = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("results*.json"))
     except OSError as problem:
         findings.append(error(str(folder), "", f"cannot be listed: {problem.strerror or problem}"))
         return []
+    findings.extend(
+        fail(_show(name), "", "lies apart from the other results, where none was asked for")
+        for name in everywhere
+        if name not in names
+    )
     findings.extend(
         fail(_show(name), "", "is a link or no plain file, which evidence never holds")
         for name in names

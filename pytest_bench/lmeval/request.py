@@ -26,6 +26,8 @@ class Request:
     """Whose thresholds apply; None: the metadata says."""
     not_before_s: float | None = None
     """Results from before this moment, in seconds since 1970, are of an earlier run; None: any age is good."""
+    not_after_s: float | None = None
+    """Results from after this moment were made by no clock that can be trusted; None: any are good."""
     limit: int | None = None
     """How many samples a task was meant to be cut to; None: to none."""
 

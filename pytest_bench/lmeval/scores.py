@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
-from pytest_bench.lmeval.findings import Finding, excerpt, fail
+from pytest_bench.lmeval.findings import Finding, error, excerpt, fail
 from pytest_bench.lmeval.folder import ResultFile
 from pytest_bench.lmeval.request import Request
 
 _CONCURRENCY_WORDS = ("num_concurrent", "max_concurrent", "concurrency")
-"""What lm-eval's models call their concurrency among their arguments."""
+"""What lm-eval's models call their concurrency, among their arguments or beside them."""
 
 
 class Score(NamedTuple):
@@ -26,13 +26,18 @@ class Score(NamedTuple):
     """None where lm-eval has none."""
 
 
-def read_scores(result: ResultFile, metric_prefix: str, findings: list[Finding]) -> list[Score]:
-    """The scores of a file that count: of every task but groups, each metric that begins with `metric_prefix`."""
+def read_scores(
+    result: ResultFile, metric_prefix: str, named: frozenset[str], findings: list[Finding]
+) -> list[Score]:
+    """The scores of a file that count: each metric that begins with `metric_prefix`, of every task.
+
+    Of groups only where a threshold names them (`named`): else their members stand for them.
+    """
     tasks = _tasks(result, findings)
     if tasks == {}:
         findings.append(fail(result.name, "results", "holds no task: there is nothing to check"))
     found: list[Score] = []
-    for task, metrics in (tasks or {}).items():
+    for task, metrics in {**(tasks or {}), **_named_groups(result, named, findings)}.items():
         names = [name for name in metrics if _is_checked(name, metric_prefix)]
         if not names:
             findings.append(
@@ -71,6 +76,12 @@ def findings_of_scores(scores: Sequence[Score], request: Request, prefix: str | 
             )
         elif score.value < found[0]:
             yield fail(score.file, field, f"is {score.value}, below {found[0]} ({found[1]})")
+    scored = {score.task for score in scores}
+    for task, source in request.thresholds.required(prefix):
+        if task not in scored:
+            yield error(
+                "--thresholds", source, f"no result file has a score of {excerpt(task)} to hold it against"
+            )
 
 
 def findings_of_difference(by_file: Mapping[str, Sequence[Score]]) -> Iterator[Finding]:
@@ -89,19 +100,38 @@ def findings_of_run(result: ResultFile, concurrency: int | None, model: object) 
         yield fail(result.name, "config", f"is {excerpt(config)}; expected an object")
         return
     arguments = _arguments(config.get("model_args"))
-    for word in _CONCURRENCY_WORDS:
-        said = arguments.get(word)
-        if said is not None and concurrency is not None and not _is_number(said, concurrency):
-            yield fail(
-                result.name,
-                f"config.model_args.{word}",
-                f"is {excerpt(said)}; the file should be of concurrency {concurrency}",
-            )
-    names = {"model_name": result.data.get("model_name"), "config.model_args.model": arguments.get("model")}
+    for place, values in (("config.model_args", arguments), ("config", config)):
+        for word in _CONCURRENCY_WORDS:
+            said = values.get(word)
+            if said is not None and concurrency is not None and not _is_number(said, concurrency):
+                yield fail(
+                    result.name,
+                    f"{place}.{word}",
+                    f"is {excerpt(said)}; the file should be of concurrency {concurrency}",
+                )
     if isinstance(model, str) and model:
-        for field, name in names.items():
-            if name is not None and name != model:
+        for field, name in _models(result).items():
+            if name != model:
                 yield fail(result.name, field, f"is {excerpt(name)}; {excerpt(model)} was asked for")
+
+
+def findings_of_models(results: Sequence[ResultFile]) -> Iterator[Finding]:
+    """Whether all files are of one model, where nothing says which it should be."""
+    first: dict[str, tuple[str, object]] = {}
+    for result in results:
+        for field, name in _models(result).items():
+            file, other = first.setdefault(field, (result.name, name))
+            if name != other:
+                yield fail(result.name, field, f"is {excerpt(name)}; {file} has {excerpt(other)}")
+
+
+def _models(result: ResultFile) -> dict[str, object]:
+    """What a file calls its model, by field. lm-eval serves `pretrained` only where `model` is absent."""
+    config = result.data.get("config")
+    arguments = _arguments(config.get("model_args")) if isinstance(config, dict) else {}
+    word = "pretrained" if arguments.get("model") is None else "model"
+    names = {"model_name": result.data.get("model_name"), f"config.model_args.{word}": arguments.get(word)}
+    return {field: name for field, name in names.items() if name is not None}
 
 
 def findings_of_samples(result: ResultFile, request: Request) -> Iterator[Finding]:
@@ -121,14 +151,16 @@ def findings_of_samples(result: ResultFile, request: Request) -> Iterator[Findin
 
 def findings_of_age(result: ResultFile, request: Request) -> Iterator[Finding]:
     """Whether the file was made by this run and not by an earlier one."""
-    if request.not_before_s is None:
+    if request.not_before_s is None and request.not_after_s is None:
         return
     made_s = result.data.get("date")
     if isinstance(made_s, bool) or not isinstance(made_s, int | float):
         yield fail(
             result.name, "date", f"is {excerpt(made_s)}; expected when it was made, in seconds since 1970"
         )
-    elif made_s < request.not_before_s:
+    elif request.not_after_s is not None and made_s > request.not_after_s:
+        yield fail(result.name, "date", f"is {excerpt(made_s)}, in the future: one of the clocks is wrong")
+    elif request.not_before_s is not None and made_s < request.not_before_s:
         yield fail(
             result.name,
             "date",
@@ -156,17 +188,16 @@ def _items(file: str, task: str, counts: object, limit: int | None) -> Iterator[
 
 def _tasks(result: ResultFile, findings: list[Finding]) -> dict[str, dict[str, Any]] | None:
     """What the file says of each task, groups left out: their members stand for them. None where it says nothing."""
-    results, groups = result.data.get("results"), result.data.get("group_subtasks", {})
+    results, groups = result.data.get("results"), _groups(result)
     if not isinstance(results, dict):
         findings.append(fail(result.name, "results", f"is {excerpt(results)}; expected an object of tasks"))
         return None
     tasks: dict[str, dict[str, Any]] = {}
     for task, metrics in results.items():
-        members = groups.get(task) if isinstance(groups, dict) else None
-        if isinstance(members, list) and members:
+        if task in groups:
             findings.extend(
                 fail(result.name, f"group_subtasks.{task}", f"names {excerpt(member)}, which has no results")
-                for member in members
+                for member in groups[task]
                 if not isinstance(member, str) or member not in results
             )
         elif isinstance(metrics, dict):
@@ -176,6 +207,35 @@ def _tasks(result: ResultFile, findings: list[Finding]) -> dict[str, dict[str, A
                 fail(result.name, f"results.{task}", f"is {excerpt(metrics)}; expected an object")
             )
     return tasks
+
+
+def _named_groups(
+    result: ResultFile, named: frozenset[str], findings: list[Finding]
+) -> dict[str, dict[str, Any]]:
+    """What the file says of the groups that a threshold names."""
+    results = result.data.get("results")
+    found: dict[str, dict[str, Any]] = {}
+    for group in sorted(named & _groups(result).keys()):
+        metrics = results.get(group) if isinstance(results, dict) else None
+        if isinstance(metrics, dict):
+            found[group] = metrics
+        else:
+            findings.append(
+                fail(result.name, f"results.{group}", f"is {excerpt(metrics)}; a threshold names this group")
+            )
+    return found
+
+
+def _groups(result: ResultFile) -> dict[str, list[Any]]:
+    """Members of each group. What has items of its own is a task, whatever is listed below it."""
+    groups, samples = result.data.get("group_subtasks"), result.data.get("n-samples")
+    if not isinstance(groups, dict):
+        return {}
+    return {
+        name: members
+        for name, members in groups.items()
+        if isinstance(members, list) and members and not (isinstance(samples, dict) and name in samples)
+    }
 
 
 def _is_checked(name: str, prefix: str) -> bool:

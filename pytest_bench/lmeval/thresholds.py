@@ -29,15 +29,30 @@ class Thresholds:
 
     default: Mapping[str, float] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    flat: bool = False
+    """`default` was the whole file: what the eval is to hold, and no table for many evals."""
 
     def of(self, prefix: str | None, task: str, min_score: float | None) -> tuple[float, str] | None:
         """The threshold of a task and where it stands, most specific first; None where there is none."""
-        own = self.models.get(prefix, {}) if prefix else {}
+        own = self._own(prefix)
         if task in own:
             return own[task], f"models.{prefix}.{task}"
         if task in self.default:
             return self.default[task], f"default.{task}"
         return None if min_score is None else (min_score, "--min-score")
+
+    def names(self, prefix: str | None) -> frozenset[str]:
+        """Tasks and groups that have a threshold of their own."""
+        return frozenset(self.default) | frozenset(self._own(prefix))
+
+    def required(self, prefix: str | None) -> Iterator[tuple[str, str]]:
+        """Names that the results must hold, and where each stands: those given for this very model or eval."""
+        yield from ((task, f"models.{prefix}.{task}") for task in self._own(prefix))
+        if self.flat:
+            yield from ((task, task) for task in self.default)
+
+    def _own(self, prefix: str | None) -> Mapping[str, float]:
+        return self.models.get(prefix, {}) if prefix else {}
 
 
 def read_thresholds(path: Path) -> tuple[Thresholds, list[Finding]]:
@@ -50,7 +65,7 @@ def read_thresholds(path: Path) -> tuple[Thresholds, list[Finding]]:
     if findings:
         return Thresholds(), findings
     if not _SECTIONS & raw.keys():
-        return Thresholds(default=raw), []
+        return Thresholds(default=raw, flat=True), []
     return Thresholds(default=raw.get("default", {}), models=raw.get("models", {})), []
 
 

@@ -16,6 +16,7 @@ from pytest_bench.lmeval.scores import (
     Score,
     findings_of_age,
     findings_of_difference,
+    findings_of_models,
     findings_of_run,
     findings_of_samples,
     findings_of_scores,
@@ -54,15 +55,19 @@ def judge(folder: Folder, request: Request) -> Verification:
     findings += findings_of_concurrencies(folder, request)
     asked = request.concurrencies or ()
     by_file: dict[str, list[Score]] = {}
+    prefix = request.model_prefix or model_prefix(metadata)
+    named = request.thresholds.names(prefix)
+    model = (metadata or {}).get("model")
+    if not (isinstance(model, str) and model):
+        findings += findings_of_models(folder.results)
     for result in folder.results:
         stands_for = result.concurrency if result.has_suffix else asked[0] if len(asked) == 1 else None
-        findings += findings_of_run(result, stands_for, (metadata or {}).get("model"))
+        findings += findings_of_run(result, stands_for, model)
         findings += findings_of_samples(result, request)
         findings += findings_of_age(result, request)
-        by_file[result.name] = read_scores(result, request.metric_prefix, findings)
+        by_file[result.name] = read_scores(result, request.metric_prefix, named, findings)
         findings += findings_of_recomputing(folder.path, result, by_file[result.name])
     scores = [score for found in by_file.values() for score in found]
-    prefix = request.model_prefix or model_prefix(metadata)
     findings += findings_of_scores(scores, request, prefix)
     findings += findings_of_difference(by_file)
     checked = tuple(

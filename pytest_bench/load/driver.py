@@ -70,10 +70,16 @@ class LoadWorker:
         """Connect, wait for orders, drive every leg, report."""
         self._beat_due_ns = time.monotonic_ns()
         self._beat()
+        connections = max(map(self._connections_for, self._setup.legs))
+        opening = self._loop.create_task(self._pool.open_ahead(connections))
+        await asyncio.wait({opening, self._finished}, return_when=asyncio.FIRST_COMPLETED)
+        opening.cancel()  # no effect unless the run was stopped meanwhile
         try:
-            await self._pool.open_ahead(max(map(self._connections_for, self._setup.legs)))
+            await opening
         except* OutOfDescriptors as group:
             self._give_up(str(group.exceptions[0]))
+        except* asyncio.CancelledError:
+            pass
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -219,6 +225,8 @@ class LoadWorker:
             path = self._api.pending(b"".join(exchange.body))
         except Malformed:
             return False  # decoding the answer will say so
+        except OSError as error:
+            raise _mistake_of_the_api(error) from error
         if path is None:
             return False
         exchange.restart()
@@ -234,14 +242,17 @@ class LoadWorker:
     def _settle(self, exchange: Exchange, end_ns: int) -> None:
         begun_ns = time.monotonic_ns()
         phase = self._phases[exchange.phase]
-        settled = settle(
-            exchange,
-            seq=phase.seq,
-            end_ns=end_ns,
-            api=self._api,
-            streaming=self._run.streaming,
-            texts=self._run.texts,
-        )
+        try:
+            settled = settle(
+                exchange,
+                seq=phase.seq,
+                end_ns=end_ns,
+                api=self._api,
+                streaming=self._run.streaming,
+                texts=self._run.texts,
+            )
+        except OSError as error:
+            raise _mistake_of_the_api(error) from error
         self._write_down(phase, settled)
         phase.tally.callback_ns += time.monotonic_ns() - begun_ns
 
@@ -380,3 +391,8 @@ class LoadWorker:
             board.set(worker, number, Cell.FAILED, tally.report.failed)
             board.set(worker, number, Cell.IN_FLIGHT, tally.in_flight)
             board.set(worker, number, Cell.EVENTS, tally.events)
+
+
+def _mistake_of_the_api(error: OSError) -> RuntimeError:
+    """What to raise for it: of a bare `OSError`, the event loop cannot tell that it is no connection's end."""
+    return RuntimeError(f"the API's decoder raised {type(error).__name__}: {error}")

@@ -111,7 +111,7 @@ def _write_down(spec: RunSpec, result: PhaseResult, failure: BaseException | Non
 
 def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
     """As many load workers as were asked for, else as the load needs, leaving one core of what this process
-    may use to everything else; never more than there are requests in flight to share out."""
+    may use to everything else; never more than there are ever requests in flight to share out."""
     cores = (
         len(os.sched_getaffinity(0).difference(spec.left_cpus))
         if sys.platform == "linux"
@@ -124,7 +124,7 @@ def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
         for load in loads
     )
     wanted = spec.workers or max(1, min(cores - 1, -int(-demand // 1)))
-    return min([wanted, *(leg.concurrency for leg in legs if leg.closed)])
+    return min(wanted, max(leg.concurrency if leg.closed else wanted for leg in legs))
 
 
 def _legs(spec: RunSpec, number: int, held: ExitStack) -> Iterator[Leg]:
@@ -181,7 +181,9 @@ def _count(load: Load, times: Times | None) -> int | None:
 def _concurrency(load: Load) -> int:
     if load.concurrency is None:
         raise LoadError(f"pattern {load.pattern!r} needs a concurrency")
-    return load.concurrency if load.requests is None else min(load.concurrency, load.requests)
+    if load.requests is None or (load.duration_s is not None and load.stop == "and"):
+        return load.concurrency
+    return min(load.concurrency, load.requests)
 
 
 def _result(

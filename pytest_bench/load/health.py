@@ -72,8 +72,9 @@ def _violations(load: Load, health: ClientHealth, budget: HealthBudget) -> Itera
         and health.achieved is not None
         and health.achieved < budget.achieved_share * health.asked
     ):
+        unit = "requests/s" if load.pattern in OPEN_LOOP else "requests in flight"
         yield (
-            f"{health.achieved:.1f} of the {health.asked:g} asked for were achieved, under the budget of "
+            f"{health.achieved:.1f} of the {health.asked:g} {unit} asked for were achieved, under the budget of "
             f"{budget.achieved_share:.0%}: {remedy}"
         )
 

@@ -91,13 +91,14 @@ class ClosedLoop:
         self._begun = False
 
     def begin(self, start_ns: int) -> None:
-        self._begun = True
         self._start_ns = start_ns
-        self._fill()
+        self.begin_after_previous()
 
     def begin_after_previous(self) -> None:
         """Take over from a closed-loop leg without a gap: whoever draws the first ticket sets the start."""
         self._begun = True
+        if self._share == 0:  # fewer requests in flight than load workers
+            self._host.share_reached(self._leg)
         self._fill()
 
     def freed(self) -> None:

@@ -80,19 +80,19 @@ class ConnectionPool:
         return connection
 
     async def open_ahead(self, count: int) -> None:
-        """Open `count` connections, a few at a time, and stop at the first that fails: the request that
-        needs it will say so."""
+        """Open `count` connections, a few at a time, and no more to an endpoint where one fails: the request
+        that needs it will say so."""
         numbers = iter(range(count))
-        failed = False
+        failed: set[int] = set()
 
         async def open_some() -> None:
-            nonlocal failed
             for number in numbers:
-                if failed:
-                    return
-                made = await self.open(number % len(self._targets))
+                endpoint = number % len(self._targets)
+                if endpoint in failed:
+                    continue
+                made = await self.open(endpoint)
                 if isinstance(made, Failure):
-                    failed = True
+                    failed.add(endpoint)
                 else:
                     self.give_back(made)
 

@@ -11,10 +11,12 @@ from typing import Literal
 
 import msgspec
 
+from pytest_bench.bounds import SCHEDULED
 from pytest_bench.errors import UsageError
 
 Kind = Literal["distribution", "scalar"]
 Better = Literal["lower", "higher", "neither"]
+IntervalMethod = Literal["order statistics", "Student's t", "Wilson", "batch means"]
 
 PERCENTILES: dict[str, float] = {
     "p1": 0.01,
@@ -39,13 +41,6 @@ EARLY_STOPPING: dict[str, float] = {
 
 STATISTICS: tuple[str, ...] = ("min", "max", "mean", "stddev", *PERCENTILES)
 """What may follow the dot of any distribution. `stddev` is the sample standard deviation (n - 1)."""
-
-
-SCHEDULED: dict[str, str] = {
-    "time_to_first_token": "scheduled_time_to_first_token",
-    "request_latency": "scheduled_request_latency",
-}
-"""In open loop a bound on the former means the latter, which no slow server can hide from."""
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,6 +258,27 @@ NEEDS_TOKENIZER = frozenset(
 )
 """Metrics that are null unless the client has counted tokens itself. `inter_token_latency` is none of them: a
 server may say how many tokens each chunk holds."""
+
+SHARES = frozenset({"error_rate", "good_request_fraction"})
+"""Scalars that are a share of requests."""
+
+RATES = frozenset({"request_throughput", "goodput"})
+"""Scalars that count requests over the whole phase."""
+
+
+def interval_method(name: str) -> IntervalMethod | None:
+    """How the confidence interval of a metric, as a bound names it, is computed; None for one that has none."""
+    metric, _, statistic = name.partition(".")
+    if metric in SHARES:
+        return "Wilson"
+    if metric in RATES:
+        return "batch means"
+    if metric in DEFINITIONS and DEFINITIONS[metric].per_request:
+        if statistic in PERCENTILES:
+            return "order statistics"
+        if statistic == "mean":
+            return "Student's t"
+    return None
 
 
 def names() -> tuple[str, ...]:

@@ -11,7 +11,14 @@ from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics import early_stopping, intervals, selection, statistics
 from pytest_bench.metrics.columns import Columns
-from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, PERCENTILES, Definition
+from pytest_bench.metrics.definitions import (
+    DEFINITIONS,
+    EARLY_STOPPING,
+    PERCENTILES,
+    Definition,
+    IntervalMethod,
+    interval_method,
+)
 from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, NotDefined, Observed
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
 from pytest_bench.metrics.spool import Spool
@@ -202,29 +209,11 @@ _POOLED = {"inter_chunk_latency": _inter_chunk_latency, "inter_token_latency": _
 
 def _interval(name: str, confidence: float, seen: Observed) -> Interval | None:
     """The confidence interval of a metric as a bound names it; None where there is none to be had."""
-    metric, _, statistic = name.partition(".")
+    method = interval_method(name)
+    if method is None:
+        return None
     try:
-        if statistic in PERCENTILES and metric in PER_REQUEST:
-            method = "order statistics"
-            pair = intervals.of_percentile(_values(metric, seen), PERCENTILES[statistic], confidence)
-        elif statistic == "mean" and metric in PER_REQUEST:
-            method = "Student's t"
-            pair = intervals.of_mean(_values(metric, seen), confidence)
-        elif metric in _SHARES:
-            method = "Wilson"
-            count = (
-                len(seen.columns)
-                if metric == "good_request_fraction"
-                else seen.phase.succeeded + seen.phase.failed
-            )
-            pair = intervals.wilson(round(SCALARS[metric](seen) * count), count, confidence)
-        elif metric in _RATES:
-            method = "batch means"
-            chosen = seen.good if metric == "goodput" else seen.succeeded
-            window = seen.whole
-            pair = intervals.of_rate(seen.columns.end_ns[chosen], window.start_ns, window.end_ns, confidence)
-        else:
-            return None
+        pair = _limits(method, name, confidence, seen)
     except NotDefined:
         return None
     if pair is None:
@@ -232,5 +221,21 @@ def _interval(name: str, confidence: float, seen: Observed) -> Interval | None:
     return Interval(metric=name, confidence=confidence, low=pair[0], high=pair[1], method=method)
 
 
-_SHARES = frozenset({"error_rate", "good_request_fraction"})
-_RATES = frozenset({"request_throughput", "goodput"})
+def _limits(
+    method: IntervalMethod, name: str, confidence: float, seen: Observed
+) -> tuple[float, float] | None:
+    """Lower and upper limit of the interval; None where there are too few requests for one."""
+    metric, _, statistic = name.partition(".")
+    match method:
+        case "order statistics":
+            return intervals.of_percentile(_values(metric, seen), PERCENTILES[statistic], confidence)
+        case "Student's t":
+            return intervals.of_mean(_values(metric, seen), confidence)
+        case "Wilson":
+            ended = seen.phase.succeeded + seen.phase.failed
+            count = len(seen.columns) if metric == "good_request_fraction" else ended
+            return intervals.wilson(round(SCALARS[metric](seen) * count), count, confidence)
+        case "batch means":
+            chosen = seen.good if metric == "goodput" else seen.succeeded
+            window = seen.whole
+            return intervals.of_rate(seen.columns.end_ns[chosen], window.start_ns, window.end_ns, confidence)

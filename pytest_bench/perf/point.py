@@ -19,7 +19,13 @@ from pytest_bench.running.counting import Counted, count_phase
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import conclude, measure_phase, untrustworthy, with_errors
+from pytest_bench.running.measuring import (
+    conclude,
+    measure_phase,
+    untrustworthy,
+    with_errors,
+    with_failures,
+)
 from pytest_bench.running.phases import DeclaredPhase, drive
 from pytest_bench.running.samples import Share, share_out
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
@@ -40,6 +46,7 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         raise UsageError(f"{point.origin}: a performance point needs a load and a dataset")
     rows = bench.dataset(point.suite, point.dataset).rows
     share = share_of(bench.plan, point, len(rows))
+    require_own_rows(point, share, len(rows))
     if share.shared and deployment.plan.cache_reset is not None:
         for target in deployment.targets:
             reset_cache(target.url, deployment.plan.cache_reset, headers=deployment.headers)
@@ -93,15 +100,16 @@ def assess(
         bounds=bounds,
         scratch=scratch,
     )
-    return measurement, with_errors(
-        judge(bounds, measurement), [*untrustworthy(results[-1:]), *counted.problems]
-    )
+    judgement = with_errors(judge(bounds, measurement), [*untrustworthy(results[-1:]), *counted.problems])
+    return measurement, with_failures(judgement, results[-1])
 
 
 def bounds_of(point: Point) -> Iterator[Bound]:
-    """The point's bounds; under open-loop load latencies count from the scheduled time, so that a server
-    that falls behind cannot hide it (coordinated omission)."""
-    open_loop = point.load is not None and point.load.pattern in OPEN_LOOP
+    """The point's bounds; under a load that is open loop throughout, latencies count from the scheduled time, so
+    that a server that falls behind cannot hide it (coordinated omission). Stages that mix loops are judged as
+    written: requests of a closed loop have no scheduled time."""
+    load = point.load
+    open_loop = load is not None and {part.pattern for part in load.stages or (load,)} <= OPEN_LOOP
     for bound in point.bounds:
         yield msgspec.structs.replace(bound, metric=open_loop_name(bound.metric)) if open_loop else bound
 
@@ -112,6 +120,16 @@ def share_of(plan: Plan, point: Point, rows: int) -> Share:
     return share_out(same, rows)[point.id]
 
 
+def require_own_rows(point: Point, share: Share, rows: int) -> None:
+    """Raises `UsageError` where the warm-up needs rows that are not measured, and the dataset has none."""
+    if point.warmup is not None and point.warmup.samples == "own" and not share.warmup and rows < 2:
+        raise UsageError(
+            f"{point.origin}: the warm-up of {point.id} needs samples of its own, but the dataset "
+            f"{point.dataset!r} has {rows} {'row' if rows == 1 else 'rows'}; expected 2 rows or more, or "
+            "`samples: salted` in the warm-up"
+        )
+
+
 def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
     """What a performance point drives: its warm-up, where it has one, and what is measured."""
     if point.load is None:
@@ -119,7 +137,7 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
     order = point.samples or SampleOrder(count=0)
     if point.warmup is not None:
         salted = point.warmup.samples == "salted"
-        first, count = (share.first + share.warmup, share.measured) if salted else (share.first, share.warmup)
+        first, count = (share.first, share.measured) if salted else (share.warmup_first, share.warmup)
         yield DeclaredPhase(
             label=WARMUP,
             load=point.warmup.load,
@@ -130,7 +148,7 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
     yield DeclaredPhase(
         label=MEASURED,
         load=point.load,
-        samples=msgspec.structs.replace(order, first=share.first + share.warmup, count=share.measured),
+        samples=msgspec.structs.replace(order, first=share.first, count=share.measured),
     )
 
 

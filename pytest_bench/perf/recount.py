@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from pytest_bench import clock
-from pytest_bench.errors import EvidenceError, UsageError, makes_sense
+from pytest_bench.errors import EvidenceError, TokensError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_json
 from pytest_bench.perf.point import MEASURED, assess
 from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
@@ -26,10 +26,12 @@ from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
 from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.plan_file import NAME as PLAN
 from pytest_bench.suite.plan_file import read_plan
 from pytest_bench.suite.problems import did_you_mean, one_of
 from pytest_bench.tokens.counts import COUNTS_LOG
 from pytest_bench.tokens.pool import TokenizerPool
+from pytest_bench.tokens.source import resolve
 from pytest_bench.tokens.wire import BackendChoice
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
@@ -56,14 +58,20 @@ def recount(
     """Count and measure every performance point of a session again, one after the other.
 
     `tokenizer` and `backend` stand in for those of the suites; with `points` only these, by id. Raises
-    `UsageError` for one that there is none of, `EvidenceError` where the results do not hold what is needed (a
-    damaged log, texts that were not kept, a dataset that has changed since) and `TokensError` where the tokenizer
-    cannot be loaded.
+    `UsageError` for one that there is none of, for what is no results folder, and where there is nothing to count
+    with; `EvidenceError` where the results do not hold what is needed (a damaged log, texts that were not kept, a
+    dataset that has changed since) and `TokensError` where the tokenizer cannot be loaded.
     """
+    if not (results / PLAN).exists():
+        raise UsageError(
+            f"{results}: is no results folder: expected one that a session wrote, with its {PLAN}"
+        )
     file = read_plan(results)
     measured = [point for point in file.plan.points if _is_measured(results, point)]
     _check_points(results, points, [point.id for point in measured])
+    measured = [point for point in measured if not points or point.id in points]
     plan = _with_tokenizer(file.plan, tokenizer, backend)
+    _check_tokenizers(plan, measured, tokenizer)
     home = results / RECOUNTS / f"{clock.utc_now().replace(':', '')}-{secrets.token_hex(3)}"
     with TokenizerPool() as pool:
         original = Bench(
@@ -76,17 +84,16 @@ def recount(
         )
         bench = dataclasses.replace(original, plan=plan)  # datasets, once loaded, are those of both
         for point in measured:
-            if not points or point.id in points:
-                with TemporaryDirectory(prefix=".recount-", dir=results) as made:
-                    with makes_sense(bench.folder(point)):
-                        original.dataset(point.suite, str(point.dataset))
-                        before = _before(original, point)
-                        after = _recount_point(bench, point, before, Path(made))
-                    folder = home / point.id
-                    folder.mkdir(parents=True)
-                    for path in Path(made).iterdir():
-                        path.rename(folder / path.name)
-                yield Recounted(point=point, before=before, after=after, folder=folder)
+            with TemporaryDirectory(prefix=".recount-", dir=results) as made:
+                with makes_sense(bench.folder(point)):
+                    original.dataset(point.suite, str(point.dataset))
+                    before = _before(original, point)
+                    after = _recount_point(bench, point, before, Path(made))
+                folder = home / point.id
+                folder.mkdir(parents=True)
+                for path in Path(made).iterdir():
+                    path.rename(folder / path.name)
+            yield Recounted(point=point, before=before, after=after, folder=folder)
 
 
 def _is_measured(results: Path, point: Point) -> bool:
@@ -140,6 +147,25 @@ def _check_points(results: Path, wanted: Collection[str], known: Sequence[str]) 
                 if known
                 else f"{results}: measured no performance point at all"
             )
+
+
+def _check_tokenizers(plan: Plan, points: Sequence[Point], given: str | None) -> None:
+    """Raises `UsageError` unless there is something to count each point with."""
+    suites = dict.fromkeys(point.suite for point in points)
+    without = [name for name in suites if plan.deployments[name].tokens.tokenizer is None]
+    if without:
+        rest = ", or name with --point those of the others" if len(without) < len(suites) else ""
+        raise UsageError(
+            f"nothing to count with: give --tokenizer{rest}; of the measured suites these name none: "
+            f"{', '.join(without)}"
+        )
+    if given is not None:
+        try:
+            resolve(given)
+        except TokensError as error:
+            raise UsageError(
+                f"{error}; --tokenizer takes a folder, a tokenizer.json or tiktoken file, or a hub id"
+            ) from error
 
 
 def _recount_point(bench: Bench, point: Point, before: Summary, folder: Path) -> Summary:

@@ -10,11 +10,14 @@ is a suite.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
 from pytest_bench.plugin import hookspecs, markers
 from pytest_bench.plugin.options import add_options, shows_only
 from pytest_bench.plugin.orphans import Orphans
+from pytest_bench.plugin.outermost import Outermost
 from pytest_bench.suite.discovery import discover
 
 
@@ -24,6 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    yield
+    early_config.pluginmanager.register(Outermost(), "inference-bench-outermost")
 
 
 @pytest.hookimpl(tryfirst=True)

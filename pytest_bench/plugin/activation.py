@@ -10,6 +10,7 @@ import pytest
 from pytest_bench.plugin import fixtures
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.options import is_informational
+from pytest_bench.plugin.outermost import CONTROLLER, ITEMS
 from pytest_bench.plugin.reports import Reports
 from pytest_bench.plugin.session import Session, adopt_session
 
@@ -39,7 +40,7 @@ def take_charge(config: pytest.Config, files: Sequence[Path]) -> None:
     else:
         manager.register(SigtermAsInterrupt(), "inference-bench-sigterm")
         controller = Controller(config, session)
-        manager.register(controller, "inference-bench-controller")
+        manager.register(controller, CONTROLLER)
     if manager.hasplugin("xdist"):
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # `-p no:xdist` is a way to run
 
@@ -48,7 +49,7 @@ def take_charge(config: pytest.Config, files: Sequence[Path]) -> None:
 
 def _register(config: pytest.Config, session: Session) -> None:
     manager = config.pluginmanager
-    manager.register(Items(config, session), "inference-bench-items")
+    manager.register(Items(config, session), ITEMS)
     manager.register(Reports(session), "inference-bench-reports")
     fixtures.set_up(config, session)
     manager.register(fixtures, "inference-bench-fixtures")

@@ -21,6 +21,7 @@ from pytest_bench.plugin.folder import ENVIRONMENT, VERDICT, release_space, vers
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.markers import JUDGES
 from pytest_bench.plugin.options import simulator_asked_for
+from pytest_bench.plugin.outermost import ITEMS, told
 from pytest_bench.plugin.reports import REPORT_KEY, PointReport
 from pytest_bench.plugin.selection import nearest_names
 from pytest_bench.plugin.session import Session
@@ -89,6 +90,11 @@ class Controller:
                 detail=_first_line(report),
             )
         )
+        if said.raised is not None and outcome == "passed":
+            sentence = (
+                f"its {report.when} is reported as passed, and raised {said.raised}: another plugin hides it"
+            )
+            self._events.append(Fault(code="contradiction", sentence=sentence, point=said.point))
         if said.withheld is not None and report.failed:
             self._events.append(Withheld(point=said.point, sentence=said.withheld))
         if report.when == "teardown":
@@ -124,7 +130,7 @@ class Controller:
         self, session: pytest.Session, exitstatus: int | pytest.ExitCode
     ) -> Generator[None, None, None]:
         """Settle the ledger; add what is missing before JUnit is written, and rewrite JUnit after."""
-        own = self._config.pluginmanager.get_plugin("inference-bench-items")
+        own = self._config.pluginmanager.get_plugin(ITEMS)
         if isinstance(own, Items):
             self._events += own.events
         record = self._record(1 if self._at_maxfail else int(exitstatus))
@@ -138,11 +144,38 @@ class Controller:
         except OSError as error:
             unwritten = _unwritten(error, path)
             session.exitstatus = int(session.exitstatus) or 1
-            self._rewritten(verdict, unwritten)
+            self._verdict = verdict = self._rewritten(verdict, unwritten)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)  # what little of it is there may hold the space for this
                 junit.write_red(path, [point.id for point in verdict.points], unwritten.sentence)
             print(unwritten.sentence, file=sys.stderr)
+        except BaseException as error:
+            self.turn_red("internal-error", f"pytest failed at the end of the session: {told(error)}")
+            raise
+
+    def close(self, status: int) -> int:
+        """What to exit with where pytest would with `status`: the worse of that and the verdict's own.
+
+        A verdict that is better than `status` becomes red.
+        """
+        own = 1 if self._verdict is None else exit_status(self._verdict)  # None: what was born red still is
+        if status != 0 and own == 0:
+            sentence = f"pytest itself ended with status {status}: something besides the points went wrong"
+            self.turn_red("pytest-exit", sentence)
+        return status or own
+
+    def turn_red(self, code: str, sentence: str) -> None:
+        """A verdict that was good is so no longer, and the JUnit file follows it."""
+        if self._verdict is None:  # files are as red as they were born
+            return
+        if self._verdict.status == "pass" or code == "internal-error":
+            self._verdict = self._rewritten(self._verdict, Reason(code, sentence))
+        path = junit.path_of(self._config)
+        try:
+            junit.rewrite(path, self._verdict, self._session)
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _written(self, record: SessionRecord, verdict: Verdict) -> Verdict:
         """Leave the ledger and the verdict; where that fails, a verdict that says so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,6 +27,10 @@ VERDICT = "verdict.json"
 ENVIRONMENT = "environment.json"
 JUNIT = "junit.xml"
 LATEST = "latest"
+
+_LOCK = ".session"
+"""Held (flock) by the session that writes the folder, until its end; says where its JUnit file is."""
+_HELD = pytest.StashKey[int]()
 
 _RESERVE = ".reserve"
 _RESERVED_BYTES = 256 << 10
@@ -52,17 +57,19 @@ def versions() -> dict[str, str]:
 def claim(config: pytest.Config, session: Session) -> None:
     """Make the results folder ours, and red, and the JUnit file too.
 
-    Raises `UsageError` for a used folder, and for one that cannot be written.
+    Raises `UsageError` for a used folder, one that another session has just claimed, and one that cannot be
+    written.
     """
     results = session.results
     names = tuple(point.id for point in session.plan.points)
     try:
-        if results.exists() and (not results.is_dir() or any(results.iterdir())):
-            raise UsageError(
-                f"--results: {results} holds something already; name a new folder, or leave --results out "
-                "(a verdict in there was kept under another name, and a red one took its place)"
-            )
+        _require_unused(results)
         results.mkdir(parents=True, exist_ok=True)
+        if not _hold(config, results):
+            raise UsageError(
+                f"--results: {results} is in use by a session that is running; name a new folder"
+            )
+        _require_unused(results)  # by one that has ended since
         write_plan(results, session.plan, session.nonce)
         expectation = session.expectation
         write_verdict(
@@ -81,6 +88,7 @@ def claim(config: pytest.Config, session: Session) -> None:
         write_json(results / ENVIRONMENT, host.environment(config.invocation_params.dir, session.nonce))
         if config.option.xmlpath is None:
             config.option.xmlpath = str(results / JUNIT)
+        (results / _LOCK).write_text(str(junit.path_of(config)), encoding="utf-8")
         _reserve_space(results, _RESERVED_BYTES + _RESERVED_BYTES_A_POINT * len(names))
     except OSError as error:
         raise UsageError(
@@ -95,6 +103,30 @@ def claim(config: pytest.Config, session: Session) -> None:
             _point_latest(results)
     except OSError as error:
         raise UsageError(f"--junitxml: {error.filename}: {error.strerror}; name another file") from error
+
+
+def _require_unused(results: Path) -> None:
+    if not results.exists() or (results.is_dir() and {path.name for path in results.iterdir()} <= {_LOCK}):
+        return
+    raise UsageError(
+        f"--results: {results} holds something already; name a new folder, or leave --results out "
+        "(a verdict of an earlier session in there was kept under another name, and a red one took its place)"
+    )
+
+
+def _hold(config: pytest.Config, results: Path) -> bool:
+    """Keep other sessions out of `results` until this one has ended; False where one is in there."""
+    if _HELD in config.stash:
+        return True
+    held = os.open(results / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        return False
+    config.stash[_HELD] = held
+    config.add_cleanup(lambda: os.close(held))
+    return True
 
 
 def _reserve_space(results: Path, size_bytes: int) -> None:
@@ -123,27 +155,33 @@ def leave_red(config: pytest.Config, nonce: str, why: str) -> None:
         reasons=(Reason("refused", why),),
         invocation=tuple(map(str, config.invocation_params.args)),
     )
+    results = path_of(config, nonce)
+    stale = (results if config.option.results else results.parent / LATEST) / VERDICT
     with contextlib.suppress(OSError):
-        if getattr(config.option, "xmlpath", None) is not None:  # pytest's JUnit plugin may be off
+        own = not (results / _LOCK).exists() or _hold(config, results)
+        # pytest's JUnit plugin may be off
+        if getattr(config.option, "xmlpath", None) is not None and (
+            own or (results / _LOCK).read_text(encoding="utf-8") != str(junit.path_of(config))
+        ):
             junit.write_red(junit.path_of(config), (), why)
     with contextlib.suppress(OSError):
-        results = path_of(config, nonce)
-        stale = (results if config.option.results else results.parent / LATEST) / VERDICT
-        if config.option.results and stale.exists():
-            _set_aside(results, nonce)
-        elif not config.option.results and stale.exists():
-            results.mkdir()
-            _point_latest(results)
-        elif results.exists() or not config.option.results:
+        if not stale.exists() and (results.exists() or not config.option.results):
             return
+        results.mkdir(parents=True, exist_ok=True)
+        if not _hold(config, results):  # the files of a session that is running are its own
+            return
+        if config.option.results:
+            _set_aside(results, nonce)
         else:
-            results.mkdir(parents=True)
+            _point_latest(results)
         write_verdict(results / VERDICT, verdict)
         junit.write_red(results / JUNIT, (), why)
 
 
 def _set_aside(results: Path, nonce: str) -> None:
-    """Keep the verdict and the JUnit file of an earlier session under other names."""
+    """Keep the verdict and the JUnit file of an earlier session, if there are any, under other names."""
+    if not (results / VERDICT).exists():
+        return
     try:
         old = read_verdict(results / VERDICT).nonce
     except EvidenceError:

@@ -103,11 +103,9 @@ class Items:
                 and self._selection.leaves_out_uncollected(point, self._session.suite_folder(point))
             ]
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """An xdist worker's account goes to the controller; without it the worker counts as crashed."""
-        output = getattr(session.config, "workeroutput", None)
-        if output is not None:
-            output[EVENTS_KEY] = msgspec.to_builtins(self.events)
+    def account(self, output: dict[str, object]) -> None:
+        """Put what an xdist worker saw into its output."""
+        output[EVENTS_KEY] = msgspec.to_builtins(self.events)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Believe in the user's selection where the command line bears it out, whoever announces it."""

@@ -58,7 +58,7 @@ class LeftRed:
 
 
 def rewrite(path: Path, verdict: Verdict, session: Session) -> None:
-    """Make pytest's finished file agree with the verdict."""
+    """Make pytest's file, finished or not, agree with the verdict; again, where that has changed."""
     suite = _written_by_pytest(path)
     _tell_of_the_session(suite, verdict)
     cases = _cases_of_points(suite, [point.id for point in session.plan.points])
@@ -67,6 +67,8 @@ def rewrite(path: Path, verdict: Verdict, session: Session) -> None:
         if case is None:
             case = ET.SubElement(suite, "testcase", time="0")
         _put_right(case, point, session)
+    for case in suite.findall("testcase[@classname='session'][@name='integrity']"):
+        suite.remove(case)  # ours, of before
     if verdict.faults:
         case = ET.SubElement(suite, "testcase", classname="session", name="integrity", time="0")
         _add_outcome(case, "error", verdict.faults)
@@ -78,7 +80,10 @@ def _tell_of_the_session(suite: ET.Element, verdict: Verdict) -> None:
     if shown is None:
         shown = ET.Element("properties")
         suite.insert(0, shown)
-    for name, value in session_properties(verdict):
+    said = session_properties(verdict)
+    for earlier in [item for item in shown if item.get("name") in dict(said)]:
+        shown.remove(earlier)
+    for name, value in said:
         ET.SubElement(shown, "property", name=name, value=clean(value))
 
 

@@ -19,6 +19,7 @@ from pytest_bench.catalogue import all_apis, require_possible, vocabulary
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.plugin import folder, refusals
 from pytest_bench.plugin.options import SIMULATOR, is_informational
+from pytest_bench.plugin.outermost import told
 from pytest_bench.plugin.selection import likely_selected
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.context import Overrides
@@ -30,8 +31,8 @@ from pytest_bench.verdict.expectation import read_expectation
 def open_session(config: pytest.Config, files: Sequence[Path]) -> Session:
     """Plan the suites in `files`, and put red files in place.
 
-    Raises `pytest.UsageError` (exit status 4) for anything wrong with suites, command line or folder; then
-    whatever green files this call would have replaced are red.
+    Raises `pytest.UsageError` (exit status 4) for anything wrong with suites, command line or folder. Whatever
+    is raised, others' hooks included: green files that this call would have replaced are red.
     """
     informational = is_informational(config)
     nonce = secrets.token_hex(8)
@@ -49,10 +50,13 @@ def open_session(config: pytest.Config, files: Sequence[Path]) -> Session:
             require_possible(session.plan, likely_selected(config, session.plan.points))
             refusals.refuse_bad_datasets(config, session, words.apis)
             folder.claim(config, session)
-    except (BenchError, pytest.UsageError) as error:
+    except BaseException as error:
+        foreseen = isinstance(error, (BenchError, pytest.UsageError))
         if not informational:
-            folder.leave_red(config, nonce, str(error))
-        raise pytest.UsageError(str(error)) from error
+            folder.leave_red(config, nonce, str(error) if foreseen else told(error))
+        if foreseen:
+            raise pytest.UsageError(str(error)) from error
+        raise
     return session
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_bench.errors import BenchError, NotMet
 from pytest_bench.plugin import items, withholding
+from pytest_bench.plugin.outermost import told
 from pytest_bench.plugin.printable import printable
 from pytest_bench.plugin.session import Session
 from pytest_bench.verdict.events import Lease
@@ -21,6 +22,8 @@ REPORT_KEY = "inference_bench"
 
 _REPORT = pytest.StashKey["PointReport"]()
 _RUNNING = pytest.StashKey[pytest.Item]()
+_RAISED = pytest.StashKey[str]()
+"""What an item's function raised, at whichever attempt."""
 
 
 class PointReport(msgspec.Struct, kw_only=True):
@@ -30,6 +33,8 @@ class PointReport(msgspec.Struct, kw_only=True):
     """All that were held for the point so far."""
     withheld: str | None = None
     """Why the point was not run on purpose."""
+    raised: str | None = None
+    """What this stage really raised, whatever its report says by now."""
 
 
 def note_judgement(item: pytest.Item, judgement: Judgement) -> None:
@@ -67,7 +72,16 @@ class Reports:
         if point.kind == "audit" and items.judges(item):
             withholding.audit_begins(folder, point)
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+        """Note what a point's function raises, inside all that could swallow it."""
+        try:
+            return (yield)
+        except BaseException as error:
+            pyfuncitem.stash[_RAISED] = told(error)
+            raise
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -86,6 +100,9 @@ class Reports:
                 said.withheld = str(error)
             elif error is not None and not isinstance(error, NotMet) and said.judgement is None:
                 said.judgement = Judgement(outcome=Outcome.ERROR, reasons=(Reason(error.code, str(error)),))
+            said.raised = told(raised) if raised is not None else None
+            if report.when == "call":
+                said.raised = item.stash.get(_RAISED, said.raised)
             if report.when == "teardown" and point.kind == "audit" and said.withheld is None:
                 folder = self._session.deployment_folder(point.suite)
                 withholding.audit_ends(folder, point, _problem(said.judgement))

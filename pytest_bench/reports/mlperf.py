@@ -16,16 +16,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 
 from pytest_bench import __version__
+from pytest_bench.bounds import SCHEDULED
 from pytest_bench.errors import EvidenceError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_atomic, write_json
 from pytest_bench.load.log import read_records
-from pytest_bench.metrics.definitions import PERCENTILES, SCHEDULED
+from pytest_bench.metrics.definitions import PERCENTILES
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.metrics.statistics import loadgen_percentile
 from pytest_bench.records import RequestRecord
@@ -34,21 +35,49 @@ from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.suite.plan_file import PlanFile, read_plan
 from pytest_bench.verdict.evidence import check_evidence, contradictions
 from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.verdict.verdict import Verdict, read_verdict
 from pytest_bench.workload import OPEN_LOOP, Load
+
+VERDICT = "verdict.json"
 
 _ACCURACY = "audit_vbench_accuracy.json"
 
 
-def export(results: Path, out: Path, *, benchmarks: Mapping[str, str] | None = None) -> list[Path]:
+class _Session(NamedTuple):
+    """What a session planned, and what it says came of that."""
+
+    results: Path
+    planned: PlanFile
+    verdict: Verdict
+
+
+class _Good(NamedTuple):
+    """A performance point that can be submitted, with its audits."""
+
+    point: Point
+    load: Load
+    summary: Summary
+    measurement: Measurement
+    audits: list[Point]
+
+
+def export(
+    results: Path,
+    out: Path,
+    *,
+    benchmarks: Mapping[str, str] | None = None,
+    without_audits: bool = False,
+) -> list[Path]:
     """Write one folder below `out` for each suite and scenario that `results` measured; returns them.
 
     `benchmarks` is MLPerf's name of the benchmark by suite, where it is not the name of the model. Raises
-    `UsageError` for results that cannot be submitted (a point that did not pass, the simulator, two points of
-    one scenario, nothing at all) and for a folder that exists; `EvidenceError` for damaged results.
+    `UsageError` for results that cannot be submitted (a session with a fault, a point that did not pass by its
+    verdict, an audit of an exported scenario that was left out unless `without_audits`, the simulator, two
+    points of one scenario, nothing at all) and for a folder that exists; `EvidenceError` for damaged results.
     """
-    planned = read_plan(results)
-    plan = planned.plan
-    scenarios = list(_scenarios(plan, results))
+    session = _read_session(results)
+    plan = session.planned.plan
+    scenarios = list(_scenarios(session))
     if not scenarios:
         raise UsageError(
             f"{results}: holds no performance point of an MLPerf scenario (burst: Offline, one request in "
@@ -68,10 +97,23 @@ def export(results: Path, out: Path, *, benchmarks: Mapping[str, str] | None = N
         if folder.exists():
             raise UsageError(f"{folder}: exists; expected a folder of its own for each export")
         folders[folder] = point
+    good = {}
     for folder, point in folders.items():
         with makes_sense(_folder(results, point)):
-            _export_point(planned, results, point, folder)
+            good[folder] = _good(session, point, without_audits=without_audits)
+    for folder, found in good.items():
+        with makes_sense(_folder(results, found.point)):
+            _write(session, found, folder)
     return list(folders)
+
+
+def _read_session(results: Path) -> _Session:
+    planned, verdict = read_plan(results), read_verdict(results / VERDICT)
+    if verdict.nonce != planned.nonce or verdict.plan_digest != planned.digest:
+        raise EvidenceError(f"{results / VERDICT}: is of another session than the plan beside it")
+    for fault in verdict.faults:
+        raise UsageError(f"{results}: its session had a fault, and cannot be submitted: {fault.sentence}")
+    return _Session(results, planned, verdict)
 
 
 def scenario_of(load: Load) -> str | None:
@@ -86,11 +128,15 @@ def scenario_of(load: Load) -> str | None:
     return None
 
 
-def _scenarios(plan: Plan, results: Path) -> Iterator[tuple[Point, str]]:
-    for point in plan.points:
+def _scenarios(session: _Session) -> Iterator[tuple[Point, str]]:
+    for point in session.planned.plan.points:
         scenario = _scenario(point)
-        if point.kind == "perf" and scenario is not None and _folder(results, point).is_dir():
+        if point.kind == "perf" and scenario is not None and not _left_out(session, point):
             yield point, scenario
+
+
+def _left_out(session: _Session, point: Point) -> bool:
+    return point.id in session.verdict.coverage.left_out
 
 
 def _scenario(point: Point) -> str | None:
@@ -101,8 +147,13 @@ def _folder(results: Path, point: Point) -> Path:
     return results / "points" / point.id
 
 
-def _submittable(planned: PlanFile, results: Path, point: Point) -> Summary:
-    folder = _folder(results, point)
+def _submittable(session: _Session, point: Point) -> Summary:
+    planned = session.planned
+    said = {item.id: item for item in session.verdict.points}.get(point.id)
+    if said is None or said.outcome is not Outcome.PASS:
+        outcome = "missing" if said is None else said.outcome
+        raise UsageError(f"{point.id} is {outcome} by the verdict: only what passed can be submitted")
+    folder = _folder(session.results, point)
     check = check_evidence(folder, path=f"points/{point.id}", point=point.id)
     if check.errors:
         raise EvidenceError("\n".join(check.errors))
@@ -113,31 +164,43 @@ def _submittable(planned: PlanFile, results: Path, point: Point) -> Summary:
         check, point=point.id, point_digest=digest, nonce=planned.nonce, outcome=judgement.outcome
     ):
         raise EvidenceError(sentence)
-    if judgement.outcome is not Outcome.PASS:
-        raise UsageError(f"{point.id} is {judgement.outcome}: only what passed can be submitted")
+    if check.digest != said.evidence_digest or judgement.outcome is not said.outcome:
+        raise EvidenceError(f"{folder}: holds other evidence than the verdict was given of")
     if "simulator" in judgement.labels:
         raise UsageError(f"{point.id} was measured on the simulator, which is no system to submit")
     return summary
 
 
-def _export_point(planned: PlanFile, results: Path, point: Point, folder: Path) -> None:
-    plan = planned.plan
-    summary = _submittable(planned, results, point)
+def _good(session: _Session, point: Point, *, without_audits: bool) -> _Good:
+    summary = _submittable(session, point)
     if summary.measurement is None or point.load is None:
-        raise EvidenceError(f"{_folder(results, point)}: passed without a measurement")
-    audits = [audit for audit in _audits_of(plan, point) if _folder(results, audit).is_dir()]
+        raise EvidenceError(f"{_folder(session.results, point)}: passed without a measurement")
+    audits = list(_audits_of(session.planned.plan, point))
+    missing = [audit.id for audit in audits if _left_out(session, audit)]
+    if missing and not without_audits:
+        raise UsageError(
+            f"{point.id}: its audits {', '.join(missing)} were left out: run them in the session too, or say "
+            "--without-audits"
+        )
+    audits = [audit for audit in audits if audit.id not in missing]
     for audit in audits:
-        _submittable(planned, results, audit)
+        _submittable(session, audit)
+    return _Good(point, point.load, summary, summary.measurement, audits)
+
+
+def _write(session: _Session, good: _Good, folder: Path) -> None:
     for name in ("performance", "accuracy", "audit"):
         (folder / name).mkdir(parents=True)
-    write_atomic(folder / "config.yaml", yaml.safe_dump(_config(plan, point, point.load)).encode())
-    records = read_records(_folder(results, point) / summary.phases[-1].folder)
+    write_atomic(
+        folder / "config.yaml", yaml.safe_dump(_config(session.planned.plan, good.point, good.load)).encode()
+    )
+    records = read_records(_folder(session.results, good.point) / good.summary.phases[-1].folder)
     write_json(
         folder / "performance" / "result_summary.json",
-        result_summary(summary.measurement, point.load, records),
+        result_summary(good.measurement, good.load, records),
     )
-    for audit in audits:
-        _copy_audit(_folder(results, audit), folder)
+    for audit in good.audits:
+        _copy_audit(_folder(session.results, audit), folder)
 
 
 def _audits_of(plan: Plan, point: Point) -> Iterator[Point]:

@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pytest_bench.bounds import SCHEDULED
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.running.summary import Summary
 from pytest_bench.verdict.outcome import Outcome
@@ -44,16 +45,28 @@ class _Column(NamedTuple):
     heading: str
     metrics: tuple[str, ...]
     """Shown together, in one unit."""
+    nothing: str = NOTHING
+    """Where all cells show this, or nothing, the column is left out."""
 
 
 _PERF_COLUMNS = (
+    _Column("empty", ("empty_outputs",), nothing="0"),
     _Column("req/s", ("request_throughput",)),
     _Column("out tok/s", ("output_token_throughput",)),
     _Column(
         "TTFT\np50/p90/p99", ("time_to_first_token.p50", "time_to_first_token.p90", "time_to_first_token.p99")
     ),
+    _Column(
+        "scheduled TTFT\np50/p90/p99",
+        (
+            "scheduled_time_to_first_token.p50",
+            "scheduled_time_to_first_token.p90",
+            "scheduled_time_to_first_token.p99",
+        ),
+    ),
     _Column("TPOT\np50/p99", ("time_per_output_token.p50", "time_per_output_token.p99")),
     _Column("latency\np50/p99", ("request_latency.p50", "request_latency.p99")),
+    _Column("scheduled latency\np50/p99", ("scheduled_request_latency.p50", "scheduled_request_latency.p99")),
     _Column("goodput\nreq/s", ("goodput",)),
 )
 
@@ -115,6 +128,8 @@ def together(values: Sequence[float | None], unit: str) -> str:
     known = [abs(value) for value in values if value is not None]
     if not known:
         return NOTHING
+    if unit == "requests":
+        return "/".join(NOTHING if value is None else f"{value:.0f}" for value in values)
     if unit != "ns":
         return "/".join(NOTHING if value is None else _short(value) for value in values)
     name, size = next((item for item in _TIME_UNITS if max(known) >= item[1]), _TIME_UNITS[-1])
@@ -128,8 +143,8 @@ def outcome_text(point: PointVerdict) -> Text:
 
 
 def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
-    cells = {column: [_cell(row.summary, column) for row in rows] for column in _PERF_COLUMNS}
-    columns = [column for column in _PERF_COLUMNS if any(cell != NOTHING for cell in cells[column])]
+    cells = {column: [_cell(row, column) for row in rows] for column in _PERF_COLUMNS}
+    columns = [column for column in _PERF_COLUMNS if set(cells[column]) - {NOTHING, column.nothing}]
     table = _table(kind, ["requests", "failed", *(column.heading for column in columns), "bounds\nmet"])
     for number, row in enumerate(rows):
         measurement = row.summary.measurement if row.summary else None
@@ -180,16 +195,27 @@ def _empty(title: str, first: str) -> Table:
     return table
 
 
-def _cell(summary: Summary | None, column: _Column) -> str:
-    measurement = summary.measurement if summary else None
-    if measurement is None:
+def _cell(row: Row, column: _Column) -> str:
+    measurement = row.summary.measurement if row.summary else None
+    if measurement is None or _stem(column.metrics[0]) in _superseded(row.point):
         return NOTHING
-    names = [name for name in column.metrics if name.partition(".")[0] in measurement.metrics]
+    names = [name for name in column.metrics if _stem(name) in measurement.metrics]
     return (
         together([measurement.value(name) for name in names], measurement.unit(names[0]))
         if names
         else NOTHING
     )
+
+
+def _superseded(point: PointVerdict) -> Iterator[str]:
+    """Of each latency that can be taken from the scheduled time or not, the form that was not judged."""
+    judged = {_stem(item.bound.metric) for item in point.bounds}
+    for sent, scheduled in SCHEDULED.items():
+        yield sent if scheduled in judged else scheduled
+
+
+def _stem(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _kind(point: PointVerdict) -> str:

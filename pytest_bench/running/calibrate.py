@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +15,7 @@ from pytest_bench.api.openai_chat import OpenAIChat
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.load import bodies, engine
 from pytest_bench.load.log import read_records
-from pytest_bench.records import PhaseResult
+from pytest_bench.records import PhaseResult, RequestRecord
 from pytest_bench.running.capacity import STREAM_EVENTS_PER_S, Capacity, Limit, this_machine
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder, Timeouts
@@ -26,11 +27,46 @@ SECONDS = 2.0
 _TTFT_MS = 50.0
 _EVENTS = 64
 _SAMPLES = 64
-_SLOWEST_PACE = 1.1
-"""Beyond this multiple of the gap between events that was asked for, the simulator did not keep up."""
+_ITL_MS = 1000 / STREAM_EVENTS_PER_S
 _REFINEMENTS = 2
 
+_LEAST_DELIVERED = 0.97
+"""Share of what was asked for that must come."""
+_LATEST_FIRST, _LATEST_FIRST_MS = 1.5, 20.0
+"""How many times as late as the simulator was told the first token may come, and how much later in any case."""
+_PACES = 0.9, 1.1
+"""Multiples of the gap between events that was asked for. Of an overloaded simulator, events come bunched."""
+
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What came of what a step asked for."""
+
+    unit: str
+    asked: float
+    delivered: float
+    ttft_ms: float
+    """Median from the request to its first token."""
+    told_ttft_ms: float
+    """What the simulator was told."""
+    pace: float | None = None
+    """Median over requests of the mean gap between events, as a multiple of the one asked for."""
+
+    @property
+    def rate(self) -> str:
+        return f"{_short(self.delivered)} of {_short(self.asked)} {self.unit}"
+
+    def shortfalls(self) -> Iterator[str]:
+        """Everything in which the simulator was not what it was told to be."""
+        if self.delivered < _LEAST_DELIVERED * self.asked:
+            yield self.rate
+        told = self.told_ttft_ms
+        if self.ttft_ms > max(_LATEST_FIRST * told, told + _LATEST_FIRST_MS):
+            yield f"first tokens after {self.ttft_ms:,.0f} ms instead of {told:g} ms"
+        if self.pace is not None and not _PACES[0] <= self.pace <= _PACES[1]:
+            yield f"events {self.pace * _ITL_MS:.1f} ms apart instead of {_ITL_MS:g} ms"
 
 
 def calibrate(
@@ -47,9 +83,7 @@ def calibrate(
     """
     machine = this_machine()
     with scratch_folder() as scratch, ExitStack() as stack:
-        paced = simulator.Behaviour(
-            ttft_ms=_TTFT_MS, ttft_distribution="uniform", itl_ms=1000 / STREAM_EVENTS_PER_S
-        )
+        paced = simulator.Behaviour(ttft_ms=_TTFT_MS, ttft_distribution="uniform", itl_ms=_ITL_MS)
         quick = simulator.Behaviour(ttft_ms=0.0, itl_ms=0.0)
         servers = max(1, machine.cpus // 2)
         bench = _Bench(scratch, seconds, say)
@@ -110,9 +144,7 @@ class _Bench:
         def attempt(level: int) -> Limit | None:
             load = Load(pattern="concurrency", concurrency=level, duration_s=self._seconds)
             result = self._run(load, urls, max_tokens=_EVENTS)
-            limit = _limit(result) or ("simulator" if _pace_ms(result) > _slowest_ms() else None)
-            self._tell(f"{level:,} streams", result, limit)
-            return limit
+            return self._judge(f"{level:,} streams", result, stream_delivery)
 
         return attempt
 
@@ -122,20 +154,22 @@ class _Bench:
         def attempt(level: int) -> Limit | None:
             load = Load(pattern="poisson", rate=float(level), duration_s=self._seconds)
             result = self._run(load, urls, max_tokens=1)
-            limit = _limit(result)
-            self._tell(f"{level:,} requests a second", result, limit)
-            return limit
+            return self._judge(f"{level:,} requests a second", result, request_delivery)
 
         return attempt
 
-    def _tell(self, level: str, result: PhaseResult, limit: Limit | None) -> None:
+    def _judge(
+        self, level: str, result: PhaseResult, read: Callable[[PhaseResult], Delivery | None]
+    ) -> Limit | None:
         health = result.health
-        verdict = "carried" if limit is None else f"not carried: the {limit} was the bottleneck"
-        why = f": {health.violations[0].partition(',')[0]}" if health.violations else ""
+        delivery = read(result)
+        limit, verdict = judged(result, delivery)
+        rate = "" if delivery is None or delivery.rate in verdict else f", {delivery.rate}"
         self._say(
-            f"{level}: {verdict} ({health.workers} load worker{'s' if health.workers > 1 else ''}, the busiest at "
-            f"{health.cpu_share:.0%} of a core){why}"
+            f"{level}: {verdict}{rate}; {health.workers} load worker{'s' if health.workers > 1 else ''}, the busiest "
+            f"at {health.cpu_share:.0%} of a core"
         )
+        return limit
 
     def _run(self, load: Load, urls: Sequence[str], *, max_tokens: int) -> PhaseResult:
         self._runs += 1
@@ -171,22 +205,81 @@ class _Bench:
         return result
 
 
-def _limit(result: PhaseResult) -> Limit | None:
+def judged(result: PhaseResult, delivery: Delivery | None) -> tuple[Limit | None, str]:
+    """What stood in the way, if anything, and the verdict in words."""
     if result.health.violations:
-        return "client"
-    return "simulator" if result.failed or result.interrupted or not result.succeeded else None
+        why = result.health.violations[0].partition(": set ")[0]
+        return "client", f"not carried: the client was the bottleneck ({why})"
+    if result.failed or result.interrupted or delivery is None:
+        shortfalls = [f"{result.succeeded:,} of {result.issued:,} requests succeeded"]
+    else:
+        shortfalls = list(delivery.shortfalls())
+    if shortfalls:
+        return "simulator", f"not carried: the simulator was the bottleneck ({', '.join(shortfalls)})"
+    return None, "carried"
 
 
-def _slowest_ms() -> float:
-    return _SLOWEST_PACE * 1000 / STREAM_EVENTS_PER_S
+def stream_delivery(result: PhaseResult) -> Delivery | None:
+    """Of a closed loop, events a second; None where no request succeeded.
+
+    By Little's law: requests in flight, times the events that came while a request was. Requests that had to
+    connect first are left out where enough others came after them.
+    """
+    every = _succeeded(result)
+    later = [record for record in every if record.connect_ns is None]
+    streams = result.health.asked or 0.0
+    records = later if len(later) >= streams else every
+    if not records:
+        return None
+    in_flight = streams if result.health.achieved is None else result.health.achieved
+    events = sum(record.content_event_count for record in records)
+    seconds = sum(record.end_ns - record.send_start_ns for record in records) / 1e9
+    return Delivery(
+        unit="events/s",
+        asked=streams * _EVENTS / (_TTFT_MS + (_EVENTS - 1) * _ITL_MS) * 1e3,
+        delivered=in_flight * events / seconds,
+        ttft_ms=_ttft_ms(records),
+        told_ttft_ms=_TTFT_MS,
+        pace=median(sum(record.content_gaps_ns) / (_EVENTS - 1) / 1e6 / _ITL_MS for record in records),
+    )
 
 
-def _pace_ms(result: PhaseResult) -> float:
-    """Median over requests of the mean gap between their events."""
-    return median(
-        (record.last_content_ns - record.first_content_ns) / (record.content_event_count - 1) / 1e6
+def request_delivery(result: PhaseResult) -> Delivery | None:
+    """Of an open loop, requests a second; None where none succeeded.
+
+    Answers are counted until the last has come: those that a server still owes when the last request has left
+    make that later.
+    """
+    records = _succeeded(result)
+    asked, over = result.health.asked, result.last_completion_ns
+    if not records or asked is None or over is None:
+        return None
+    return Delivery(
+        unit="requests/s",
+        asked=asked,
+        delivered=result.succeeded / (over - result.start_ns) * 1e9,
+        ttft_ms=_ttft_ms(records),
+        told_ttft_ms=0.0,
+    )
+
+
+def _succeeded(result: PhaseResult) -> list[RequestRecord]:
+    return [
+        record
         for record in read_records(Path(result.folder))
+        if record.outcome == "succeeded" and record.first_content_ns is not None
+    ]
+
+
+def _ttft_ms(records: Sequence[RequestRecord]) -> float:
+    return median(
+        (record.first_content_ns - record.send_start_ns) / 1e6
+        for record in records
         if record.first_content_ns is not None
-        and record.last_content_ns is not None
-        and record.content_event_count > 1
+    )
+
+
+def _short(value: float) -> str:
+    return (
+        f"{value / 1e3:,.0f}k" if value >= 1e5 else f"{value / 1e3:,.1f}k" if value >= 1e3 else f"{value:.0f}"
     )

@@ -121,7 +121,7 @@ def excess(load: Load, capacity: Capacity) -> Iterator[str]:
 
 
 def _sentence(asked: str, carried: str, limit: Limit, capacity: Capacity) -> str:
-    known = "carries" if limit == "client" else "is known to carry (and was asked for no more than)"
+    known = "carries" if limit == "client" else "is known to carry (and could not be tested with more than)"
     return (
         f"asks for {asked}, but this machine {known} {carried}, by its calibration of {capacity.measured_at}: "
         "the point may end as an error, client-bound; use a larger machine for the client, or spread the load "

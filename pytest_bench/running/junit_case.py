@@ -31,6 +31,7 @@ HEADLINES = (
     "request_latency.p99",
     "goodput",
     "failed_requests",
+    "empty_outputs",
 )
 """Metrics that every point's case carries as properties, where they are known."""
 

@@ -24,8 +24,12 @@ from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.summary import DatasetUsed, PointFile, Summary
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.evidence import write_evidence
+from pytest_bench.verdict.judge import FAILURES
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
 from pytest_bench.workload import Load
+
+_TYPES_SHOWN = 3
+_LONGEST_DETAIL = 120
 
 
 def measure_phase(
@@ -87,6 +91,50 @@ def with_errors(judgement: Judgement, reasons: Sequence[Reason], labels: Sequenc
         reasons=(*reasons, *judgement.reasons),
         labels=tuple(dict.fromkeys([*labels, *judgement.labels])),
     )
+
+
+def with_failures(judgement: Judgement, result: PhaseResult) -> Judgement:
+    """`judgement` with what failed, where requests did and it is no pass.
+
+    It comes first, as the cause of what follows from it; last where successes were judged and the bounds tolerate
+    that many failures. Raises `EvidenceError` for a damaged log.
+    """
+    if not result.failed or judgement.outcome is Outcome.PASS:
+        return judgement
+    told = Reason("failed-requests", _failures(result))
+    limits = (item.state for item in judgement.bounds if item.bound.metric in FAILURES)
+    tolerated = result.succeeded > 0 and all(state == "met" for state in limits)
+    reasons = (*judgement.reasons, told) if tolerated else (told, *judgement.reasons)
+    return msgspec.structs.replace(judgement, reasons=reasons)
+
+
+def _failures(result: PhaseResult) -> str:
+    """How many requests failed in which ways, and what the first of the most frequent ways said."""
+    by_type = sorted(result.failures.items(), key=lambda item: (-item[1], item[0]))
+    details = _first_details(result, [name for name, _ in by_type[:_TYPES_SHOWN]])
+    ways = [
+        f"{count} x {name}" + (f' ("{details[name]}")' if details.get(name) else "")
+        for name, count in by_type
+    ]
+    return f"{result.failed} of {result.issued} requests failed: {', '.join(ways)}"
+
+
+def _first_details(result: PhaseResult, types: Sequence[str]) -> dict[str, str]:
+    """What the first failure of each type said, in the order of the log, which is read no further than needed."""
+    found: dict[str, str] = {}
+    for record in read_records(Path(result.folder)):
+        kind = record.error
+        if kind is not None and kind in types and kind not in found:
+            found[kind] = _short(record.error_detail or "")
+            if len(found) == len(types):
+                break
+    return found
+
+
+def _short(text: str) -> str:
+    """A server's words in one line, without control characters, cut where they are long."""
+    line = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    return line if len(line) <= _LONGEST_DETAIL else line[: _LONGEST_DETAIL - 1] + "…"
 
 
 def conclude(

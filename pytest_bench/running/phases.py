@@ -99,10 +99,14 @@ def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:
     except EvidenceError as error:
         bench.say(str(error))
         return
-    if capacity is not None:
-        for phase in phases:
-            for sentence in excess(phase.load, capacity):
-                bench.say(f"{point.id}, phase {phase.label!r}: {sentence}")
+    if capacity is None:
+        return
+    told: dict[str, list[str]] = {}
+    for phase in phases:
+        for sentence in excess(phase.load, capacity):
+            told.setdefault(sentence, []).append(repr(phase.label))
+    for sentence, labels in told.items():
+        bench.say(f"{point.id}, phase {' and '.join(labels)}: {sentence}")
 
 
 def samples_sent(phase: DeclaredPhase, rows: int) -> SampleOrder:

@@ -14,11 +14,15 @@ from pytest_bench.workload import Load
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows of one point: `warmup` rows from `first`, then `measured` rows."""
+    """The rows of one point: `measured` rows from `first`, and `warmup` others from `warmup_first`.
+
+    With `order: single` every row is the measured phase's, which uses one of them; the warm-up's leave that one out.
+    """
 
     first: int
-    warmup: int
     measured: int
+    warmup_first: int
+    warmup: int
     shared: bool
     """Other points, or this one twice, use rows of it: what the server has cached may show."""
 
@@ -28,29 +32,37 @@ def share_out(points: Sequence[Point], rows: int) -> dict[str, Share]:
 
     Goes by the whole plan, whatever is selected, so that a point run alone uses the rows it always uses.
     Points whose number of requests is not known share evenly what the others leave; a point that finds too
-    few rows left may use all of them, and is marked as sharing.
+    few rows left may use all of them, and is marked as sharing. A warm-up that needs samples of its own has at least
+    one wherever there is a second row.
     """
     needs = {point.id: _need(point, rows) for point in points}
-    known = sum(
-        warmup + measured
-        for warmup, measured in needs.values()
-        if warmup is not None and measured is not None
-    )
+    known = sum(count for need in needs.values() for count in need if count is not None)
     open_ended = sum(1 for need in needs.values() if None in need)
     spare = max(0, rows - known) // open_ended if open_ended else 0
     shares: dict[str, Share] = {}
     at = 0
     for point in points:
         warmup, measured = needs[point.id]
-        warmup = min(spare // 5, rows) if warmup is None else warmup
-        measured = spare - warmup if measured is None else measured
-        if measured > 0 and at + warmup + measured <= rows:
+        timed = max(1, (spare or rows) // 5) if warmup is None else 0
+        warmup = timed if warmup is None else warmup
+        measured = spare - timed if measured is None else measured
+        index = _single(point)
+        if index is not None and warmup:
+            warmup_first, warmup = _beside(index, warmup, rows)
+            shares[point.id] = Share(
+                first=0, measured=rows, warmup_first=warmup_first, warmup=warmup, shared=True
+            )
+        elif measured > 0 and at + warmup + measured <= rows:
             repeats = point.load is not None and (request_count(point.load) or measured + 1) > measured
-            shares[point.id] = Share(first=at, warmup=warmup, measured=measured, shared=repeats)
+            shares[point.id] = Share(
+                first=at + warmup, measured=measured, warmup_first=at, warmup=warmup, shared=repeats
+            )
             at += warmup + measured
         else:
             warmup = min(warmup, rows // 2)
-            shares[point.id] = Share(first=0, warmup=warmup, measured=rows - warmup, shared=True)
+            shares[point.id] = Share(
+                first=warmup, measured=rows - warmup, warmup_first=0, warmup=warmup, shared=True
+            )
     return shares
 
 
@@ -81,12 +93,23 @@ def salted(row: Mapping[str, Any], salt: str) -> dict[str, Any]:
     )
 
 
+def _single(point: Point) -> int | None:
+    """The one row that the measured phase uses, where it uses one."""
+    return point.samples.index if point.samples is not None and point.samples.order == "single" else None
+
+
+def _beside(index: int, wanted: int, rows: int) -> tuple[int, int]:
+    """Where rows to warm up with begin, and how many there are: up to `wanted` on the longer side of row `index`."""
+    before, after = min(index, rows), max(0, rows - index - 1)
+    return (0, min(wanted, before)) if before > after else (index + 1, min(wanted, after))
+
+
 def _need(point: Point, rows: int) -> tuple[int | None, int | None]:
     """Rows for warming up and for measuring; None where the number of requests is not known."""
     warmup: int | None = 0
     if point.warmup is not None and point.warmup.samples == "own":
         warmup = request_count(point.warmup.load)
-    if point.samples is not None and point.samples.order == "single":
+    if _single(point) is not None:
         return warmup, rows
     measured = None if point.load is None else request_count(point.load)
     return warmup, measured if measured is None else min(measured, rows)

@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to end. Raises `UsageError` for a mistake in the arguments."""
+    if not 0 <= arguments.port <= 65535:
+        raise UsageError(f"--port is {arguments.port}: expected 0 to 65535")
     behaviour = _behaviour(arguments)
     # The event loop and the parser are imported where they are needed: `--help` answers without them.
     from pytest_bench.simulator.server import serve  # noqa: PLC0415

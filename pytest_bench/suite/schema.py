@@ -158,7 +158,7 @@ class DatasetSection(Section):
 
 
 class LoadSection(Section):
-    """How requests are issued. Which fields a pattern takes: see the reference of load patterns."""
+    """How requests are issued. Which fields each pattern takes: see the table of patterns."""
 
     pattern: Pattern
     requests: Count | None = None
@@ -240,7 +240,8 @@ class BudgetSection(Section):
     cpu_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.cpu_share
     """Most CPU time a load worker may use, of one core."""
     callback_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.callback_share
-    """Most of its time that a load worker may spend issuing requests and reading answers."""
+    """Most of its time that a load worker may spend settling answers (decoding and writing down) and, in open
+    loop, issuing requests."""
     achieved_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.achieved_share
     """Least share of the asked concurrency or rate that must be achieved."""
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from pytest_bench.bounds import Bound, parse_bound, split_inline
+from pytest_bench.bounds import SCHEDULED, Bound, parse_bound, split_inline
 from pytest_bench.verdict.outcome import BoundState, JudgedBound, Judgement, Outcome, Reason, worst
 
 NO_FAILED_REQUESTS = Bound(metric="failed_requests", comparison="==", limit=0.0, text="== 0")
-"""Implied wherever neither `failed_requests` nor `error_rate` is bounded."""
+"""Implied wherever none of `FAILURES` is bounded."""
+
+FAILURES = frozenset({"failed_requests", "error_rate"})
+"""Metrics by which a point says how many failures it tolerates."""
 
 _OUTCOMES: dict[BoundState, Outcome] = {
     "met": Outcome.PASS,
@@ -19,6 +22,7 @@ _OUTCOMES: dict[BoundState, Outcome] = {
 }
 
 _TIMES = (("s", 1e9), ("ms", 1e6), ("us", 1e3))
+_DECLARED = {judged: declared for declared, judged in SCHEDULED.items()}
 
 
 class Measured(Protocol):
@@ -50,7 +54,7 @@ def judge(
     interval is, else the point is `inconclusive`; a point without bounds of its own is labelled `unbounded`.
     Raises `UsageError` for a metric that the measurement does not know.
     """
-    says_failures = {"failed_requests", "error_rate"} & {bound.metric for bound in bounds}
+    says_failures = FAILURES & {bound.metric for bound in bounds}
     judged = tuple(judge_bound(bound, measured) for bound in (*bounds, *(() if says_failures else implied)))
     return Judgement(
         outcome=worst(_OUTCOMES[item.state] for item in judged),
@@ -70,14 +74,14 @@ def judge_bound(bound: Bound, measured: Measured) -> JudgedBound:
             bound=bound,
             measured=None,
             state="undefined",
-            sentence=f"{bound.metric} is null: {why}; {required}",
+            sentence=f"{_subject(bound)} is null: {why}; {required}",
         )
     if bound.confidence is None:
         return JudgedBound(
             bound=bound,
             measured=value,
             state="met" if bound.holds(value) else "not-met",
-            sentence=f"{bound.metric} is {_show_beside(value, bound.limit, unit)}, {required}",
+            sentence=f"{_subject(bound)} is {_show_beside(value, bound.limit, unit)}, {required}",
         )
     return _judge_interval(bound, bound.confidence, value, measured, required)
 
@@ -87,7 +91,7 @@ def _judge_interval(
 ) -> JudgedBound:
     unit = measured.unit(bound.metric)
     interval = measured.interval(bound.metric, confidence)
-    said = f"{bound.metric} is {_show_beside(value, bound.limit, unit)}"
+    said = f"{_subject(bound)} is {_show_beside(value, bound.limit, unit)}"
     if interval is None:
         return JudgedBound(
             bound=bound,
@@ -114,6 +118,14 @@ def _judge_interval(
         sentence=f"{said}, {within}, {required}{advice}",
         interval=interval,
     )
+
+
+def _subject(bound: Bound) -> str:
+    """The metric as suites declare it, and how it was taken where that is another one."""
+    metric, dot, statistic = bound.metric.partition(".")
+    if metric not in _DECLARED:
+        return bound.metric
+    return f"{_DECLARED[metric]}{dot}{statistic}, from the scheduled time (open loop),"
 
 
 class Violations(tuple[JudgedBound, ...]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import os
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
 from pytest_bench.errors import BenchError, EvidenceError, makes_sense
@@ -26,6 +28,26 @@ _LARGEST = 64 << 20
 _RESULTS = ("failure", "error", "skipped")
 
 
+def place(results: Path, invocation: Sequence[str]) -> Path | None:
+    """Where in `results` a session that was called so left its JUnit file; None: it put it elsewhere."""
+    given = _option(invocation, "--junitxml", "--junit-xml")
+    if given is None or os.path.lexists(results / NAME):
+        return results / NAME
+    folder, file = PurePosixPath(_option(invocation, "--results") or results), PurePosixPath(given)
+    inside = file.relative_to(folder) if file.is_relative_to(folder) else None
+    return None if inside is None or ".." in inside.parts else results / inside
+
+
+def _option(invocation: Sequence[str], *names: str) -> str | None:
+    """The path that the last of these options has."""
+    found = None
+    for word, following in zip_longest(invocation, invocation[1:]):
+        option, equals, value = word.partition("=")
+        if option in names:
+            found = value if equals else following
+    return None if found is None else os.path.normpath(found)
+
+
 def disagreements(path: Path, verdict: Verdict, results: Path) -> Iterator[str]:
     """In what the JUnit file says other than the verdict, a sentence each. `results` holds the evidence.
 
@@ -41,11 +63,17 @@ def disagreements(path: Path, verdict: Verdict, results: Path) -> Iterator[str]:
 
 def _read(path: Path) -> ET.Element:
     """The one test suite of a JUnit file. Raises `EvidenceError`; entities are never expanded."""
+    if path.is_symlink():
+        raise EvidenceError(f"{path}: is a link, which evidence never holds")
     try:
         text = read_plain(path, _LARGEST).decode("utf-8")
         if "<!" in text:
             raise EvidenceError(f"{path}: declares a document type or holds comments: pytest writes neither")
         root = ET.fromstring(text)  # noqa: S314 # declares no entity
+    except FileNotFoundError as error:
+        raise EvidenceError(
+            f"{path}: is missing, and every session writes one; where it went elsewhere, name it with --junit FILE"
+        ) from error
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ET.ParseError, ValueError, RecursionError) as error:

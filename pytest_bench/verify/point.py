@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from pytest_bench.audits.contract import AuditResult, Undecided
+from pytest_bench.audits.order import contradictions as out_of_order
 from pytest_bench.audits.point import judgement_of, measurement_of
 from pytest_bench.audits.registry import Registry
 from pytest_bench.audits.reverify import reverify
@@ -28,15 +29,22 @@ from pytest_bench.workload import SampleOrder
 
 
 def verify_point(
-    plan: Plan, nonce: str, point: Point, folder: Path, said: Judgement | None, registry: Registry
+    plan: Plan,
+    nonce: str,
+    point: Point,
+    folder: Path,
+    said: Judgement | None,
+    registry: Registry,
+    began: Mapping[str, int],
 ) -> Iterator[str]:
-    """Everything in a point's evidence that its own logs, or `said` (its report to the session), contradict.
+    """Everything in a point's evidence that its own logs, `said` (its report to the session) or `began` (when
+    points of the session began, ns) contradict.
 
     `folder` is whole evidence: every listed file is there, with the bytes it was written with.
     """
     try:
         with makes_sense(summaries.NAME):
-            yield from _contradictions(plan, nonce, point, folder, said, registry)
+            yield from _contradictions(plan, nonce, point, folder, said, registry, began)
     except (BenchError, Undecided) as error:
         yield str(error).removeprefix(f"{folder}/")
     except OSError as error:
@@ -44,13 +52,21 @@ def verify_point(
 
 
 def _contradictions(
-    plan: Plan, nonce: str, point: Point, folder: Path, said: Judgement | None, registry: Registry
+    plan: Plan,
+    nonce: str,
+    point: Point,
+    folder: Path,
+    said: Judgement | None,
+    registry: Registry,
+    began: Mapping[str, int],
 ) -> Iterator[str]:
     summary = read_summary(folder)
     yield from unsaid(folder / summaries.NAME, summary)
     yield from _identity(plan, nonce, point, folder, summary)
     if said is not None:
         yield from _named(differences(plain(summary.judgement), plain(said), "judgement"))
+    if point.kind == "audit":
+        yield from _named(out_of_order(plan, point, summary.detail, began))
     orders = _orders(plan, point, summary)
     for phase in summary.phases:
         yield from _phase(nonce, point, folder, phase, orders.get(phase.label))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import stat
 from collections.abc import Iterator
@@ -43,6 +42,8 @@ class VerifiedSession:
     plan: Plan | None
     problems: tuple[str, ...]
     """Where files are damaged, or contradict each other or their own logs."""
+    notes: tuple[str, ...] = ()
+    """What could not be looked at, and is wrong with nothing for that."""
 
     @property
     def sound(self) -> bool:
@@ -83,15 +84,22 @@ def verify_session(
     if said is not None:
         problems += unsaid(results / VERDICT, settled)
     known = audits or registry()
+    began = _began(results, plan, record)
     for point in plan.points:
         if (check := checks.get(point.id)) is not None and not check.errors:
             reports = [item for item in record.events if isinstance(item, Report) and item.point == point.id]
-            sentences = verify_point(plan, nonce, point, results / check.path, judgement_of(reports), known)
+            folder, told = results / check.path, judgement_of(reports)
+            sentences = verify_point(plan, nonce, point, folder, told, known, began)
             problems += (f"{check.path}/{sentence}" for sentence in sentences)
         elif check is not None:
             problems += check.errors
-    junit_path = junit_file or results / junit.NAME
-    if junit_file is not None or os.path.lexists(junit_path):
+    junit_path = junit_file or junit.place(results, settled.invocation)
+    notes: tuple[str, ...] = ()
+    if junit_path is None:
+        notes = (
+            "its JUnit file was written elsewhere (--junitxml) and is not verified: name it with --junit FILE",
+        )
+    else:
         problems += junit.disagreements(junit_path, settled, results)
     if expectation is not None:
         facts = msgspec.structs.replace(record.facts, expectation=expectation)
@@ -100,7 +108,10 @@ def verify_session(
             ledger_digest=settled.ledger_digest,
         )
     return VerifiedSession(
-        verdict=settled, plan=plan, problems=tuple(dict.fromkeys(_within(results, problems)))
+        verdict=settled,
+        plan=plan,
+        problems=tuple(dict.fromkeys(_within(results, problems))),
+        notes=notes,
     )
 
 
@@ -146,6 +157,17 @@ def _agreement(planned: PlanFile, record: SessionRecord) -> Iterator[str]:
         [point.id, plan.point_digest(point), ["endpoint", "host"], point.origin] for point in plan.points
     ]
     yield from (f"{LEDGER}: {sentence}" for sentence in differences(expected, asked, "expected"))
+
+
+def _began(results: Path, plan: Plan, record: SessionRecord) -> dict[str, int]:
+    """When points that sent anything began, ns: the last host lease of each is for its run, any other for bringing
+    its deployment up."""
+    began: dict[str, int] = {}
+    for lease in record.leases:
+        if lease.scope == "host":
+            began[lease.point] = max(lease.start_ns, began.get(lease.point, lease.start_ns))
+    sent = {point.id for point in plan.points if _is_folder(results, f"points/{point.id}/phases")}
+    return {name: start_ns for name, start_ns in began.items() if name in sent}
 
 
 def _checks(results: Path, plan: Plan) -> Iterator[tuple[str, EvidenceCheck]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 import yaml
 
@@ -12,7 +13,9 @@ from pytest_bench.audits.vbench import DIMENSIONS
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.reports.mlperf import export, scenario_of
 from pytest_bench.suite.plan_file import write_plan
-from pytest_bench.verdict.evidence import write_evidence
+from pytest_bench.verdict.evidence import check_evidence, write_evidence
+from pytest_bench.verdict.outcome import Outcome, Reason
+from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict, read_verdict, write_verdict
 from pytest_bench.workload import Load
 
 
@@ -44,6 +47,7 @@ def session(auditor, caching_suite, served):
         write_plan(results, auditor.planned, nonce)
         if endpoint == served:
             as_if_of_a_model(results)
+        conclude(results, auditor.planned, nonce)
         return results
 
     return run
@@ -64,6 +68,40 @@ def judge_anew(folder, change):
     (folder / "summary.json").write_text(json.dumps(summary))
     known = {name: evidence[name] for name in ("point", "point_digest", "nonce")}
     write_evidence(folder, **known, outcome=summary["judgement"]["outcome"])
+
+
+def conclude(results, plan, nonce, **changes):
+    """Leave the verdict of a session whose points came to what their summaries say."""
+    points, left_out = [], []
+    for point in plan.points:
+        path = f"points/{point.id}"
+        if not (results / path).exists():
+            left_out.append(point.id)
+            continue
+        check = check_evidence(results / path, path=path, point=point.id)
+        told = PointVerdict(
+            id=point.id,
+            outcome=check.outcome,
+            digest=check.point_digest,
+            evidence=path,
+            evidence_digest=check.digest,
+        )
+        points.append(told)
+    coverage = Coverage(complete=not left_out, left_out=tuple(left_out))
+    verdict = Verdict(
+        status="pass", coverage=coverage, nonce=nonce, points=tuple(points), plan_digest=plan_digest(results)
+    )
+    write_verdict(results / "verdict.json", msgspec.structs.replace(verdict, **changes))
+
+
+def plan_digest(results):
+    return json.loads((results / "plan.json").read_text())["digest"]
+
+
+def told_otherwise(results, **changes):
+    """Let the session's verdict say something else."""
+    path = results / "verdict.json"
+    write_verdict(path, msgspec.structs.replace(read_verdict(path), **changes))
 
 
 def test_a_passed_session_is_laid_out_as_the_checker_reads_it(session, tmp_path):
@@ -94,7 +132,12 @@ def test_a_passed_session_is_laid_out_as_the_checker_reads_it(session, tmp_path)
 
 
 def test_the_performance_summary_says_what_was_measured(session, tmp_path):
-    (folder,) = export(session("single-stream"), tmp_path / "out", benchmarks={"s": "wan-2.2-t2v-a14b"})
+    (folder,) = export(
+        session("single-stream"),
+        tmp_path / "out",
+        benchmarks={"s": "wan-2.2-t2v-a14b"},
+        without_audits=True,
+    )
 
     summary = json.loads((folder / "performance" / "result_summary.json").read_text())
     assert folder.parent.name == "wan-2.2-t2v-a14b"
@@ -112,26 +155,75 @@ def test_the_performance_summary_says_what_was_measured(session, tmp_path):
 
 def test_only_what_passed_can_be_submitted(session, auditor, tmp_path):
     results = session("single-stream")
-    folder = results / "points" / "s" / "perf" / "single-stream"
-    judge_anew(folder, lambda judgement: judgement.update(outcome="fail"))
+    (point,) = read_verdict(results / "verdict.json").points
+    told_otherwise(results, points=(msgspec.structs.replace(point, outcome=Outcome.FAIL),))
 
-    with pytest.raises(UsageError, match="is fail: only what passed"):
+    with pytest.raises(UsageError, match="is fail by the verdict: only what passed"):
+        export(results, tmp_path / "out", without_audits=True)
+    told_otherwise(results, points=())
+    with pytest.raises(UsageError, match="is missing by the verdict: only what passed"):
+        export(results, tmp_path / "out", without_audits=True)
+
+
+def test_an_audit_that_is_red_keeps_its_point_from_being_submitted(session, tmp_path):
+    results = session("a", "v", "single-stream")
+    points = read_verdict(results / "verdict.json").points
+    red = (
+        msgspec.structs.replace(point, outcome=Outcome.ERROR) if point.id == "s/audit/a" else point
+        for point in points
+    )
+    told_otherwise(results, points=tuple(red))
+
+    with pytest.raises(UsageError, match="s/audit/a is error by the verdict"):
+        export(results, tmp_path / "out", without_audits=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_audit_that_did_not_run_is_missed_unless_that_is_said(session, tmp_path):
+    results = session("v", "single-stream")
+
+    with pytest.raises(UsageError, match=r"s/audit/a were left out.*--without-audits"):
         export(results, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (folder,) = export(results, tmp_path / "out", without_audits=True)
+    assert [path.name for path in (folder / "audit").glob("*.json")] == ["audit_vbench_accuracy.json"]
+
+
+def test_evidence_that_the_verdict_was_not_given_of_is_refused(session, tmp_path):
+    results = session("single-stream")
+    folder = results / "points" / "s" / "perf" / "single-stream"
+    judge_anew(folder, lambda judgement: judgement["labels"].append("unbounded"))
+
+    with pytest.raises(EvidenceError, match="other evidence than the verdict was given of"):
+        export(results, tmp_path / "out", without_audits=True)
+
+
+def test_a_session_with_a_fault_or_without_a_verdict_of_its_own_cannot_be_submitted(session, tmp_path):
+    results = session("single-stream")
+    told_otherwise(results, faults=(Reason("host", "two sessions measured at once"),))
+    with pytest.raises(UsageError, match=r"had a fault.*two sessions measured at once"):
+        export(results, tmp_path / "out", without_audits=True)
+    told_otherwise(results, nonce="0")
+    with pytest.raises(EvidenceError, match="of another session than the plan beside it"):
+        export(results, tmp_path / "out", without_audits=True)
+    (results / "verdict.json").unlink()
+    with pytest.raises(EvidenceError, match=r"verdict\.json"):
+        export(results, tmp_path / "out", without_audits=True)
 
 
 def test_the_simulator_is_no_system_to_submit(session, tmp_path):
     results = session("single-stream", endpoint="simulator")
 
     with pytest.raises(UsageError, match="simulator"):
-        export(results, tmp_path / "out")
+        export(results, tmp_path / "out", without_audits=True)
 
 
 def test_a_folder_is_never_exported_into_twice(session, tmp_path):
     results = session("single-stream")
-    export(results, tmp_path / "out")
+    export(results, tmp_path / "out", without_audits=True)
 
     with pytest.raises(UsageError, match="exists"):
-        export(results, tmp_path / "out")
+        export(results, tmp_path / "out", without_audits=True)
 
 
 def test_evidence_that_was_altered_or_is_of_another_session_is_refused(session, tmp_path):
@@ -140,12 +232,13 @@ def test_evidence_that_was_altered_or_is_of_another_session_is_refused(session, 
     before = record.read_bytes()
     record.write_bytes(before.replace(b"true", b"TRUE"))
     with pytest.raises(EvidenceError, match=r"audit_output_caching_test\.json: was altered"):
-        export(results, tmp_path / "out")
+        export(results, tmp_path / "out", without_audits=True)
     record.write_bytes(before)
     plan = results / "plan.json"
     plan.write_text(plan.read_text().replace('"nonce": "', '"nonce": "0'))
+    told_otherwise(results, nonce=json.loads(plan.read_text())["nonce"])
     with pytest.raises(EvidenceError, match="its nonce is"):
-        export(results, tmp_path / "out")
+        export(results, tmp_path / "out", without_audits=True)
     assert not (tmp_path / "out").exists()
 
 

@@ -252,7 +252,11 @@ def test_samples_that_an_earlier_point_may_have_primed_are_labelled(auditor, cac
     [("[audit, eval, perf]", "before the benchmark"), ("[perf, eval, audit]", "after the benchmark")],
 )
 def test_the_order_is_declared_by_the_suite_and_recorded(auditor, caching_suite, order, said):
-    measured = auditor.audit(f"order: {order}\n{caching_suite('of: single-stream, samples: 4')}")
+    with auditor.session(f"order: {order}\n{caching_suite('of: single-stream, samples: 4')}") as run:
+        if said.startswith("after"):
+            auditor.perf("offline")
+            auditor.perf("single-stream")
+        measured = run("a")
 
     assert json.loads((measured.folder / RECORD).read_text())["order"] == said
     assert measured.summary.detail["order"] == said

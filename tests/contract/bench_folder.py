@@ -141,7 +141,7 @@ class BenchFolder:
         }
         own = {
             "ENDPOINT": self.endpoint,
-            "XDG_RUNTIME_DIR": str(self.runtime),
+            "PYTEST_BENCH_LEASES": str(self.runtime),
             "PYTHONPYCACHEPREFIX": str(self.bytecode),
             "COLUMNS": "200",
         }

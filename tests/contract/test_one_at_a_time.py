@@ -9,7 +9,7 @@ import subprocess
 import msgspec
 import pytest
 
-from pytest_bench.leases import acquire, runtime_folder
+from pytest_bench.leases import acquire
 from pytest_bench.verdict.evidence import check_evidence
 from pytest_bench.verdict.leases import overlaps
 from pytest_bench.verdict.ledger import settle
@@ -76,8 +76,7 @@ def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
 @pytest.mark.parametrize("scope", ["host", "endpoint"])
 def test_a_session_waits_for_what_another_holds_and_says_for_whom(folder, scope, workers):
     resource = {"host": platform.node(), "endpoint": folder.endpoint}[scope]
-    leases = runtime_folder({"XDG_RUNTIME_DIR": str(folder.runtime)})
-    with acquire(scope, resource, nonce="theirs", point="other/perf/long", folder=leases) as held:
+    with acquire(scope, resource, nonce="theirs", point="other/perf/long", folder=folder.runtime) as held:
         call = subprocess.Popen(
             folder.command(workers, "-k", "one", results=folder.root / "waited"),
             cwd=folder.root,

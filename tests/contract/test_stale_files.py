@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
+
+from pytest_bench.cli.main import main
+from pytest_bench.leases import acquire
 
 
 def test_a_used_results_folder_is_refused_and_its_verdict_set_aside(folder, workers):
@@ -66,3 +70,51 @@ def test_the_latest_results_are_those_of_the_last_call_even_if_it_was_refused(fo
     assert ran.status == 4
     assert ran.verdict["refused"]
     assert ran.verdict["nonce"] != first.verdict["nonce"]
+
+
+def start(folder, *args, results):
+    return subprocess.Popen(
+        folder.command("-n0", *args, results=folder.root / results),
+        cwd=folder.root,
+        env=folder.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_of_sessions_that_want_one_folder_at_once_one_has_it_and_the_others_touch_nothing(folder):
+    """The winner cannot end before all others have: the host is held until then."""
+    with acquire("host", "node", nonce="theirs", point="other/perf/long", folder=folder.runtime):
+        calls = [start(folder, "--junitxml=ci.xml", results="shared") for _ in range(3)]
+        (winner,) = [call for call in calls if any("waiting: " in line for line in call.stdout)]
+        refused = [call for call in calls if call is not winner]
+        for call in refused:
+            call.communicate(timeout=30)
+        assert [call.returncode for call in refused] == [4, 4]
+        before = {path.name for path in (folder.root / "shared").iterdir()}
+    output, _ = winner.communicate(timeout=60)
+    ran = folder.read(winner.returncode, output, folder.root / "shared", ("--junitxml=ci.xml",))
+    ran.require(0, "pass", one="pass", two="pass")
+    assert not [name for name in before if name.startswith(("verdict.", "junit.")) and name != "verdict.json"]
+    assert main(["verify", str(ran.results), "--junit", str(folder.root / "ci.xml")]) == 0
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["a good call", "a bad suite"])
+def test_a_refused_call_leaves_the_folder_of_a_running_session_alone_but_not_its_own_junit_file(
+    folder, broken
+):
+    folder.write("ci.xml", GREEN)
+    with acquire("host", "node", nonce="theirs", point="other/perf/long", folder=folder.runtime):
+        running = start(folder, "-k", "one", results="shared")
+        assert any("waiting: " in line for line in running.stdout)
+        before = {path: path.stat().st_mtime_ns for path in (folder.root / "shared").iterdir()}
+        if broken:
+            folder.edit("bench/tiny.yaml", "requests: 2}", "requests: none}")
+        ran = folder.run("-n0", "--junitxml=ci.xml", results="shared")
+        assert ran.status == 4
+        assert ran.junit == {"session::integrity": "error"}
+        assert {path: path.stat().st_mtime_ns for path in (folder.root / "shared").iterdir()} == before
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 0, output

@@ -162,10 +162,10 @@ def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment(
         (
             CLOSED,
             {"full_load_ns": 0, "last_issue_ns": 100, "in_flight_ns": 700},
-            "7.0 of the 8 asked for were achieved",
+            "7.0 of the 8 requests in flight asked for were achieved",
         ),
         (OPEN, {"schedule_lateness_ms": LATE}, "requests left 400.0 ms late at p99"),
-        (OPEN, {"schedule_lateness_ms": LATE}, "71.4 of the 100 asked for were achieved"),
+        (OPEN, {"schedule_lateness_ms": LATE}, "71.4 of the 100 requests/s asked for were achieved"),
     ],
 )
 def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sentence):

@@ -3,9 +3,11 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from pytest_bench.errors import EvidenceError, LoadError, WorkerDied
 from pytest_bench.files import read_json
 from pytest_bench.load import engine, supervisor
 from pytest_bench.load.log import read_records
-from pytest_bench.workload import Load
+from pytest_bench.workload import Load, Timeouts
 
 ENDLESS = Load(pattern="concurrency", concurrency=6, duration_s=60.0)
 
@@ -184,6 +186,33 @@ def test_an_api_that_raises_fails_the_phase_with_its_traceback(simulator, drive)
     assert workers_of(os.getpid()) == []
 
 
+def test_an_api_whose_error_looks_like_a_connections_fails_the_phase_too(simulator, drive):
+    spec, _ = drive.spec(simulator.url, ENDLESS, api=WithoutItsFile)
+    with pytest.raises(WorkerDied, match=r"(?s)the API's decoder raised FileNotFoundError: .*vocabulary"):
+        engine.run(spec)
+    assert workers_of(os.getpid()) == []
+
+
+def test_an_interrupt_while_connections_are_being_made_does_not_wait_for_them(drive):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        # Nobody accepts: the first few connections are made by the kernel, the next ones hang.
+        queued = [socket.socket() for _ in range(4)]
+        for one in queued:
+            one.settimeout(0)
+            one.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        spec, _ = drive.spec(url, ENDLESS, timeouts=Timeouts(connect_s=60.0))
+        began = time.monotonic()
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(spec)
+        # Far from a minute, and from the ten seconds after which load workers are killed.
+        assert time.monotonic() - began < 8
+        for one in queued:
+            one.close()
+    assert workers_of(os.getpid()) == []
+
+
 def test_an_api_that_cannot_be_imported_fails_the_phase_and_says_why(simulator, drive):
     spec, _ = drive.spec(simulator.url, ENDLESS)
     with pytest.raises(WorkerDied, match="No module named 'nowhere'"):
@@ -194,6 +223,12 @@ class Broken(OpenAIChat):
     @staticmethod
     def decode_stream(events):
         raise KeyError("surprise")
+
+
+class WithoutItsFile(OpenAIChat):
+    @staticmethod
+    def decode_stream(events):
+        return Path("vocabulary").read_text()
 
 
 @contextmanager

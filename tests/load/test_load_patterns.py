@@ -348,3 +348,20 @@ def test_a_phase_that_overlaps_the_one_before_is_announced_as_it_begins(simulato
     [(number, at_ns)] = announced
     assert number == 1
     assert 0 < at_ns - min(record.send_start_ns for record in run.records()) < SECOND
+
+
+def test_with_and_fewer_requests_than_the_concurrency_do_not_hold_it_back(simulator, drive):
+    run = drive(
+        simulator.url, closed(8, requests=3, duration_s=0.3, stop="and"), workers=2, knobs={"ttft_ms": 20}
+    )
+    assert run.result.peak_in_flight == 8
+    assert run.result.health.asked == 8
+
+
+@FEW_OR_MANY
+def test_a_warm_up_of_one_request_does_not_take_load_workers_from_what_follows(simulator, drive, workers):
+    phases = [phase(closed(4, requests=1), "warmup"), phase(closed(4, requests=40))]
+    run = drive(simulator.url, *phases, workers=workers, knobs={"ttft_ms": 5})
+    assert [result.issued for result in run.results] == [1, 40]
+    assert [result.health.workers for result in run.results] == [workers, workers]
+    assert run.result.peak_in_flight == peak(truth_of(simulator, run)) == 4

@@ -2,7 +2,14 @@ import pytest
 
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics import formulas, measure
-from pytest_bench.metrics.definitions import DEFINITIONS, names, open_loop_name, slo_unit_of, unit_of
+from pytest_bench.metrics.definitions import (
+    DEFINITIONS,
+    interval_method,
+    names,
+    open_loop_name,
+    slo_unit_of,
+    unit_of,
+)
 
 
 def test_every_name_that_is_offered_has_a_unit():
@@ -75,3 +82,19 @@ def test_in_open_loop_a_bound_on_a_latency_judges_it_from_the_scheduled_time():
     assert open_loop_name("time_per_output_token.p99") == "time_per_output_token.p99"
     assert open_loop_name("request_throughput") == "request_throughput"
     assert all(unit_of(open_loop_name(name)) == unit_of(name) for name in names())
+
+
+def test_intervals_are_those_of_requests_and_of_shares_and_rates_of_requests():
+    methods = {name: interval_method(name) for name in names()}
+    assert methods["request_latency.p99.9"] == "order statistics"
+    assert methods["output_tokens.mean"] == "Student's t"
+    assert {name for name, method in methods.items() if method == "Wilson"} == {
+        "error_rate",
+        "good_request_fraction",
+    }
+    assert {name for name, method in methods.items() if method == "batch means"} == {
+        "request_throughput",
+        "goodput",
+    }
+    for name in ("request_latency.stddev", "inter_chunk_latency.p99", "schedule_lateness.mean", "unheard_of"):
+        assert interval_method(name) is None

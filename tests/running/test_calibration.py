@@ -1,6 +1,8 @@
 """What this machine can carry: found once, kept for this machine alone, said before a point that asks for more."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_bench import simulator
 from pytest_bench.cli.main import main
 from pytest_bench.errors import EvidenceError
+from pytest_bench.records import ClientHealth, PhaseResult
 from pytest_bench.running import phases
-from pytest_bench.running.calibrate import calibrate, highest
+from pytest_bench.running.calibrate import Delivery, _Bench, calibrate, highest, judged
 from pytest_bench.running.capacity import (
     Capacity,
     excess,
@@ -45,6 +49,94 @@ def test_a_calibration_finds_what_is_carried_and_tells_every_step():
     assert any("40 requests a second: " in sentence or "20 requests" in sentence for sentence in told)
     if capacity.streams == 4:
         assert capacity.streams_limit == "search"
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ({"max_concurrency": 4}, r"\(\d+ of 753 events/s, first tokens after [\d,]+ ms instead of 50 ms"),
+        (
+            {"coalesce": 64},
+            r"first tokens after \d+ ms instead of 50 ms, events 0\.0 ms apart instead of 10 ms",
+        ),
+        ({"itl_ms": 13.0}, r"events 13\.\d ms apart instead of 10 ms"),
+        ({"fault": {"http_500": 1.0}}, r"\(0 of [\d,]+ requests succeeded\)"),
+    ],
+    ids=["queueing", "bunching", "slow", "failing"],
+)
+def test_streams_that_the_simulator_did_not_deliver_are_not_carried(tmp_path, broken, told):
+    said = []
+    behaviour = simulator.Behaviour(**{"ttft_ms": 50.0, "itl_ms": 10.0, **broken})
+    with simulator.start(behaviour) as server:
+        limit = _Bench(tmp_path, 0.2, said.append).streams([server.url])(8)
+    assert limit == "simulator"
+    [sentence] = said
+    assert sentence.startswith("8 streams: not carried: the simulator was the bottleneck (")
+    assert re.search(told, sentence), sentence
+
+
+DELIVERED = Delivery(
+    unit="events/s", asked=819_200.0, delivered=812_000.0, ttft_ms=51.0, told_ttft_ms=50.0, pace=1.0
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, []),
+        ({"delivered": 190_000.0}, ["190k of 819k events/s"]),
+        ({"ttft_ms": 75.0}, []),
+        ({"ttft_ms": 1850.0}, ["first tokens after 1,850 ms instead of 50 ms"]),
+        ({"told_ttft_ms": 0.0, "ttft_ms": 20.0}, []),
+        ({"told_ttft_ms": 0.0, "ttft_ms": 21.0}, ["first tokens after 21 ms instead of 0 ms"]),
+        ({"pace": 1.2}, ["events 12.0 ms apart instead of 10 ms"]),
+        ({"pace": 0.0}, ["events 0.0 ms apart instead of 10 ms"]),
+        ({"pace": None}, []),
+    ],
+)
+def test_too_few_too_late_too_slow_and_too_fast_are_shortfalls(change, told):
+    assert list(replace(DELIVERED, **change).shortfalls()) == told
+
+
+def test_a_step_that_broke_a_budget_is_told_in_the_clients_own_words():
+    health = ClientHealth(
+        workers=1,
+        loop_lag_ms=None,
+        schedule_lateness_ms=None,
+        cpu_share=0.5,
+        callback_share=0.1,
+        asked=8.0,
+        achieved=7.0,
+        violations=("7.0 of the 8 requests in flight asked for were achieved: set `workers:` above 1",),
+    )
+    result = PhaseResult(
+        label="calibration",
+        issued=1,
+        succeeded=1,
+        failed=0,
+        interrupted=0,
+        resent=0,
+        failures={},
+        start_ns=0,
+        first_issue_ns=0,
+        last_issue_ns=0,
+        last_completion_ns=1,
+        full_load_ns=0,
+        peak_in_flight=1,
+        health=health,
+        complete=True,
+        folder="",
+    )
+    assert judged(result, DELIVERED) == (
+        "client",
+        "not carried: the client was the bottleneck (7.0 of the 8 requests in flight asked for were achieved)",
+    )
+
+
+@given(st.sets(st.integers(1, 400)), st.integers(1, 50), st.integers(50, 400))
+def test_what_is_found_was_carried_however_the_levels_behave(carried, first, most):
+    found, _ = highest(lambda level: None if level in carried else "simulator", first, most)
+    assert found == 0 or found in carried
 
 
 @given(st.integers(1, 5000), st.integers(1, 50), st.integers(50, 5000))
@@ -133,26 +225,35 @@ def test_a_load_that_asks_for_more_than_the_machine_carries_is_told(load, told):
 
 def test_what_the_simulator_could_not_test_is_told_as_unknown():
     [sentence] = excess(Load(pattern="poisson", rate=1500.0, requests=5), CAPACITY)
-    assert "is known to carry (and was asked for no more than) 1,000" in sentence
+    assert "is known to carry (and could not be tested with more than) 1,000" in sentence
 
 
-def test_a_point_says_so_before_it_starts(tmp_path, monkeypatch):
+def test_a_point_says_so_before_it_starts_and_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     write_capacity(store_path({"XDG_CACHE_HOME": str(tmp_path)}), CAPACITY)
     said = []
     bench, point = SimpleNamespace(say=said.append), SimpleNamespace(id="s/perf/p")
-    modest, large = (
+    modest, large, again = (
         DeclaredPhase(label=label, load=closed(streams), samples=SampleOrder(count=1))
-        for label, streams in (("warmup", 5), ("measured", 500))
+        for label, streams in (("settle", 5), ("warmup", 500), ("measured", 500))
     )
     phases._warn(bench, point, [modest, large])
+    assert said.pop().startswith("s/perf/p, phase 'warmup': asks for 500 requests in flight")
+    assert not said
+    phases._warn(bench, point, [modest, large, again])
     [sentence] = said
-    assert sentence.startswith("s/perf/p, phase 'measured': asks for 500 requests in flight")
+    assert sentence.startswith("s/perf/p, phase 'warmup' and 'measured': asks for 500 requests in flight")
 
 
 def test_the_command_refuses_a_length_that_is_none(capsys):
     assert main(["calibrate", "--seconds", "0"]) == 2
     assert "--seconds is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
+def test_a_port_that_does_not_exist_is_refused(port, capsys):
+    assert main(["serve", f"--port={port}"]) == 2
+    assert f"--port is {port}: expected 0 to 65535" in capsys.readouterr().err
 
 
 def test_the_command_keeps_what_it_found(tmp_path, monkeypatch, capsys):

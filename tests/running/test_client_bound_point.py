@@ -46,7 +46,7 @@ def session(tmp_path_factory):
     (suites / "test_perf.py").write_text(TEST)
     environ = os.environ | {
         "XDG_CACHE_HOME": str(folder / "cache"),
-        "XDG_RUNTIME_DIR": str(folder / "runtime"),
+        "PYTEST_BENCH_LEASES": str(folder / "runtime"),
     }
     known = Capacity(
         machine=this_machine(),

@@ -61,7 +61,8 @@ def test_nothing_outlives_a_session_that_is_killed(tmp_path):
     session = subprocess.Popen(
         [sys.executable, "-m", "pytest", "suites", "--endpoint=simulator", "--results=results"],
         cwd=tmp_path,
-        env=os.environ | {"TMPDIR": str(tmp_path / "tmp"), "XDG_RUNTIME_DIR": str(tmp_path / "runtime")},
+        env=os.environ
+        | {"TMPDIR": str(tmp_path / "tmp"), "PYTEST_BENCH_LEASES": str(tmp_path / "runtime" / "leases")},
         stdout=subprocess.DEVNULL,
     )
     phase = tmp_path / "results/points/endless/perf/point/phases/measured"

@@ -70,7 +70,7 @@ def point(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "suites", "--endpoint=simulator", "--results=results"],
         cwd=folder,
-        env=os.environ | {"TMPDIR": str(scratch), "XDG_RUNTIME_DIR": str(runtime)},
+        env=os.environ | {"TMPDIR": str(scratch), "PYTEST_BENCH_LEASES": str(runtime / "leases")},
         capture_output=True,
         text=True,
         check=False,

@@ -63,6 +63,15 @@ def test_a_value_just_past_its_limit_is_shown_with_the_digits_that_tell_them_apa
     assert "is 200.0001 ms" in judge([limit()], numbers(200.0001e6)).reasons[0].sentence
 
 
+def test_a_bound_judged_from_the_scheduled_time_is_said_as_it_was_declared():
+    name = "scheduled_time_to_first_token.p99"
+    measured = Numbers({name: 42e6, "failed_requests": 0.0}, {name: "ns"})
+    bound = parse_bound(name, "<= 20ms", "ns")
+    assert judge([bound], measured).reasons[0].sentence == (
+        "time_to_first_token.p99, from the scheduled time (open loop), is 42 ms, required <= 20ms"
+    )
+
+
 def test_a_bound_on_a_null_metric_is_an_error_with_its_reason():
     judgement = judge([limit()], numbers(None))
     assert judgement.outcome is Outcome.ERROR

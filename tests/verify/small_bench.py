@@ -62,7 +62,7 @@ def run_pytest(root, *args, results, status=0):
     done = subprocess.run(
         command,
         cwd=root,
-        env={**environ, "XDG_RUNTIME_DIR": str(root)},
+        env={**environ, "PYTEST_BENCH_LEASES": str(root / "leases")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -126,7 +126,7 @@ def test_what_is_no_plain_file_is_red_and_nobody_waits_for_it(spoiled, calls, ca
         undo()
         shutil.rmtree(spoiled / "recounts", ignore_errors=True)
     assert verified == [1, 1]
-    assert recounted in {0, 1}
+    assert recounted in {1, 2}  # without a tokenizer, or with nothing to read
     assert exported in {1, 2}
 
 
@@ -148,7 +148,7 @@ def test_any_content_is_red_although_the_evidence_lists_it(spoiled, calls, capsy
             path.write_bytes(before)
         shutil.rmtree(spoiled / "recounts", ignore_errors=True)
     assert verified == [1, 1]
-    assert recounted in {0, 1}
+    assert recounted in {1, 2}  # without a tokenizer, or with nothing to read
     assert exported in {1, 2}
 
 

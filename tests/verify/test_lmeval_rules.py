@@ -129,6 +129,24 @@ def test_a_task_without_a_threshold_is_an_error(batch, check):
     assert (status, "nothing says how good 'gsm8k' must be" in said) == (1, True), said
 
 
+@pytest.mark.parametrize(
+    ("thresholds", "named"),
+    [
+        ({"gsm8k": 0.85, "mmlu": 0.5}, "error: --thresholds: mmlu: "),
+        ({"models": {"small": {"gsm8k": 0.85, "mmlu": 0.5}}}, "error: --thresholds: models.small.mmlu: "),
+        ({"default": {"gsm8k": 0.85, "mmlu": 0.5}}, None),
+        ({"default": {"gsm8k": 0.85}, "models": {"large": {"mmlu": 0.5}}}, None),
+    ],
+)
+def test_a_task_that_thresholds_of_this_eval_name_and_no_result_has_is_an_error(
+    batch, check, thresholds, named
+):
+    """A table `default` may list tasks of many evals; a flat file, or the model's own section, is of this one."""
+    batch.thresholds = thresholds
+    status, said = check(batch)
+    assert (status, named is None or named in said) == (0 if named is None else 1, True), said
+
+
 def test_the_least_score_given_is_the_threshold_of_last_resort(batch, check):
     assert check(batch, "--min-score", "0.9", thresholds=False)[0] == 0
     status, said = check(batch, "--min-score", "0.91", thresholds=False)
@@ -284,6 +302,15 @@ def test_result_files_of_another_name_are_red_and_the_missing_one_is_named(batch
     batch.rename(f"{NAME}_conc4.json", name)
     status, said = check(batch)
     assert (status, said_of_it in said, "no result file of concurrency 4" in said) == (1, True, True), said
+
+
+@pytest.mark.parametrize("below", ["old", "old/older"])
+def test_a_result_apart_from_the_others_is_red_and_named(batch, check, below):
+    folder = batch.write() / below
+    folder.mkdir(parents=True)
+    (folder / f"{NAME}_conc64.json").write_text("{}")
+    status, said = check(batch)
+    assert (status, f"fail: {below}/{NAME}_conc64.json: lies apart" in said) == (1, True), said
 
 
 def test_two_results_of_one_concurrency_are_red(batch, check):

@@ -21,6 +21,35 @@ def test_a_result_of_another_model_is_red(batch, check, arguments):
     assert (status, "'org/small' was asked for" in said) == (1, True), said
 
 
+def test_another_model_is_red_where_only_its_pretrained_name_says_so(batch, check):
+    del batch.first["model_name"]
+    batch.first["config"]["model_args"] = "pretrained=org/other,num_concurrent=1"
+    status, said = check(batch)
+    assert (status, "config.model_args.pretrained: is 'org/other'" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("model", [..., None, "", 7])
+def test_two_models_are_red_where_the_metadata_names_none(batch, check, model):
+    del batch.metadata["model"]
+    if model is not ...:
+        batch.metadata["model"] = model
+    assert check(batch)[0] == 0
+    batch.first["model_name"] = "org/large"
+    status, said = check(batch)
+    assert (status, f"model_name: is 'org/small'; {batch.first_name} has 'org/large'" in said) == (1, True), (
+        said
+    )
+
+
+def test_another_concurrency_is_red_where_it_stands_beside_the_models_arguments(batch, check):
+    batch.first["config"] |= {"model_args": "model=org/small", "num_concurrent": 64}
+    status, said = check(batch)
+    assert (status, "config.num_concurrent: is 64; the file should be of concurrency 1" in said) == (
+        1,
+        True,
+    ), said
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"[]", b"7", b"\xff", b'{"results": {}, "results": {}}', b"[" * 10**5]
 )
@@ -121,6 +150,53 @@ def test_a_group_stands_for_its_members_and_is_not_judged_itself(batch, check):
     assert check(batch)[0] == 0
 
 
+def with_group(folder, score):
+    for content in folder.results.values():
+        content["results"]["math"] = {"alias": "math", "exact_match,none": score}
+        content["group_subtasks"] = {"math": ["gsm8k"]}
+
+
+@pytest.mark.parametrize("section", ["default", "models"])
+def test_a_group_that_a_threshold_names_is_held_to_it(batch, check, section):
+    table = batch.thresholds["default"] if section == "default" else batch.thresholds["models"]["small"]
+    table["math"] = 0.7
+    with_group(batch, 0.7)
+    assert check(batch)[0] == 0
+    with_group(batch, 0.3)
+    status, said = check(batch)
+    assert (status, "results.math.exact_match,none: is 0.3, below 0.7" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("metrics", [..., [], {"alias": "math"}])
+def test_a_group_that_a_threshold_names_and_has_no_score_is_red(batch, check, metrics):
+    batch.thresholds["default"]["math"] = 0.7
+    with_group(batch, 0.9)
+    if metrics is ...:
+        del batch.first["results"]["math"]
+    else:
+        batch.first["results"]["math"] = metrics
+    status, said = check(batch)
+    assert (status, f"{batch.first_name}: results.math" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("thresholds", [True, False])
+@pytest.mark.parametrize("own_items", [True, False])
+def test_a_task_is_not_hidden_by_listing_members_below_it(batch, check, thresholds, own_items):
+    for content in batch.results.values():
+        content["results"]["easy"] = {"exact_match,none": 0.95}
+        content["n-samples"]["easy"] = {"original": 10, "effective": 10}
+        content["results"]["gsm8k"] = {"exact_match,strict-match": 0.1}
+        content["group_subtasks"] = {"gsm8k": ["easy"]}
+        if not own_items:
+            del content["n-samples"]["gsm8k"]
+    status, said = check(batch, "--min-score", "0.5", thresholds=thresholds)
+    # Without a threshold of its own, and without items, nothing tells it from a group.
+    hidden = not (thresholds or own_items)
+    assert (status, "results.gsm8k.exact_match,strict-match: is 0.1, below" in said) == (
+        (0, False) if hidden else (1, True)
+    ), said
+
+
 @pytest.mark.parametrize("stderr", ["0.01", True, -1, []])
 def test_a_standard_error_that_is_no_number_is_red(batch, check, stderr):
     batch.first["results"]["gsm8k"]["exact_match_stderr,strict-match"] = stderr
@@ -158,6 +234,13 @@ def test_yesterdays_folder_is_red_where_an_age_is_given(batch, check):
     assert (status, "is of an earlier run" in said) == (1, True), said
     del batch.first["date"]
     assert check(batch, "--max-age", "12h")[0] == 1
+
+
+def test_a_folder_of_tomorrow_is_red_where_an_age_is_given(batch, check):
+    batch.first["date"] += 86400
+    assert check(batch)[0] == 0
+    status, said = check(batch, "--max-age", "12h")
+    assert (status, "in the future: one of the clocks is wrong" in said) == (1, True), said
 
 
 @pytest.mark.parametrize("name", ["meta_env.json", f"{NAME}_conc4.json"])

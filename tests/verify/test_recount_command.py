@@ -28,16 +28,16 @@ def made(results):
     return sorted(path.name for path in results.iterdir() if "recount" in path.name)
 
 
-def test_every_measured_point_is_recounted_beside_the_evidence(results, recount, verify):
-    status, out, _ = recount()
+def test_every_measured_point_is_recounted_beside_the_evidence(results, recount, verify, tokenizer_file):
+    status, out, _ = recount("--tokenizer", str(tokenizer_file))
     assert (status, out.count("outcome: pass (before: pass)")) == (0, 2)
     written = list((results / "recounts").glob("*/small/perf/steady/*/summary.json"))
     assert sorted(json.loads(path.read_text())["point"] for path in written) == [ONE, TWO]
     assert verify(results)[0] == 0
 
 
-def test_points_that_are_named_are_recounted_alone(recount):
-    _, out, _ = recount("--point", TWO)
+def test_points_that_are_named_are_recounted_alone(recount, tokenizer_file):
+    _, out, _ = recount("--point", TWO, "--tokenizer", str(tokenizer_file))
     assert (ONE in out, TWO in out) == (False, True)
 
 
@@ -56,16 +56,29 @@ def test_results_without_a_measured_point_are_a_usage_error_where_one_is_named(r
     assert recount()[0] == 1
 
 
-def test_a_recount_that_fails_leaves_nothing_behind(results, recount):
+def test_without_a_tokenizer_there_is_nothing_to_count_with(results, recount):
+    status, _, err = recount()
+    assert (status, "nothing to count with: give --tokenizer" in err) == (2, True), err
+    assert made(results) == []
+
+
+def test_what_is_no_results_folder_is_a_usage_error(tmp_path, capsys):
+    for folder in (tmp_path, tmp_path / "nosuch"):
+        assert main(["recount", str(folder)]) == 2
+        assert f"{folder}: is no results folder" in capsys.readouterr().err
+
+
+def test_a_recount_that_fails_leaves_nothing_behind(results, recount, tokenizer_file):
     edit_lines(results / STEADY / REQUESTS, lambda records: records.clear())
-    status, _, err = recount("--point", ONE)
+    status, _, err = recount("--point", ONE, "--tokenizer", str(tokenizer_file))
     assert (status, err.startswith("error: ")) == (1, True)
     assert made(results) == []
 
 
-def test_a_tokenizer_that_is_not_there_leaves_nothing_behind(results, recount):
+def test_a_tokenizer_that_is_not_there_is_a_usage_error_that_says_what_one_may_be(results, recount):
     status, _, err = recount("--tokenizer", "no/such/tokenizer.json")
-    assert (status, "no/such/tokenizer.json" in err) == (1, True)
+    assert (status, "no/such/tokenizer.json" in err) == (2, True)
+    assert "--tokenizer takes a folder, a tokenizer.json or tiktoken file, or a hub id" in err
     assert made(results) == []
 
 

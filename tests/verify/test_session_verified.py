@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 
 import pytest
-from tampering import AUDIT, STEADY, TWO, edit, relist
+from tampering import AUDIT, STEADY, TWO, edit, relist, tell
 
 from pytest_bench.suite.plan import from_json
 
@@ -165,20 +164,18 @@ def test_a_point_copied_over_another_is_red(results, verify):
 
 
 def test_yesterdays_session_is_red_where_an_age_is_given(results, verify):
-    """Good in itself, whoever set the clock back: nothing but its age is wrong with it."""
-
-    def set_back(ledger):
-        ledger["facts"]["started"] = "2020-01-01T00:00:00Z"
-
-    edit(results / "ledger.json", set_back)
-    digest = hashlib.sha256((results / "ledger.json").read_bytes()).hexdigest()
-    edit(
-        results / "verdict.json",
-        lambda verdict: verdict.update(started="2020-01-01T00:00:00Z", ledger_digest=digest),
-    )
+    """Good in itself, as a folder copied over today's is: nothing but its age is wrong with it."""
+    tell(results, started="2020-01-01T00:00:00Z")
     assert verify(results)[0] == 0
     status, said = verify(results, "--max-age", "1d")
     assert (status, "at most 24.0 h are allowed (--max-age)" in said) == (1, True), said
+
+
+def test_a_session_of_the_future_is_red_where_an_age_is_given(results, verify):
+    tell(results, started="2999-01-01T00:00:00Z")
+    assert verify(results)[0] == 0
+    status, said = verify(results, "--max-age", "1d")
+    assert (status, "was started in the future" in said) == (1, True), said
 
 
 def test_a_point_of_another_session_is_red(results, partial, verify):

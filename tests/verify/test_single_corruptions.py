@@ -266,7 +266,6 @@ def test_cases_of_other_tests_may_say_what_they_like(results, verify):
 
 def test_a_junit_file_elsewhere_can_be_named(results, tmp_path, verify):
     elsewhere = (results / "junit.xml").rename(tmp_path / "report.xml")
-    assert verify(results)[0] == 0
     assert verify(results, "--junit", elsewhere)[0] == 0
     assert verify(results, "--junit", tmp_path / "none.xml")[0] == 1
     elsewhere.write_text(elsewhere.read_text().replace('"outcome" value="pass"', '"outcome" value="fail"', 1))

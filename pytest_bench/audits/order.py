@@ -1,0 +1,160 @@
+"""What ran before an audit on its server with samples of its own: it may have primed the cache looked for."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from pytest_bench.audits.contract import AuditPhase
+from pytest_bench.endpoints.address import parse_url, resolve
+from pytest_bench.errors import BenchError, EndpointError, EvidenceError
+from pytest_bench.files import canonical_json
+from pytest_bench.running.bench import Bench, load_api
+from pytest_bench.running.deployment import SIMULATOR, Deployment
+from pytest_bench.running.samples import Share
+from pytest_bench.suite.plan import Plan, Point
+
+
+class OutOfOrder(BenchError):
+    """The audit comes after points that the plan puts after it."""
+
+    code = "out-of-order"
+
+
+class Before(msgspec.Struct, frozen=True, kw_only=True):
+    """What else in the session sends an audit's samples to its server. Ids, in the order of the plan."""
+
+    sharing: tuple[str, ...]
+    """Points that do, as far as can be known: where it cannot, they count."""
+    begun: tuple[str, ...]
+    """Those of them that had begun to send before the audit did, whatever the plan says."""
+
+
+def look_back(bench: Bench, point: Point, deployment: Deployment) -> Before:
+    """What of the session surrounds the audit `point`, which is about to begin."""
+    servers = {(target.address, target.port) for target in deployment.targets}
+    sharing = [
+        other.id
+        for other in bench.plan.points
+        if other.id != point.id
+        and (
+            surely_shares(bench.plan, point, other)
+            or (_reaches(bench.plan, point, other, servers) and _same_samples(bench, point, other))
+        )
+    ]
+    # A phase makes its folder before its first request.
+    begun = [name for name in sharing if (bench.results / "points" / name / "phases").exists()]
+    return Before(sharing=tuple(sharing), begun=tuple(begun))
+
+
+def order_of(plan: Plan, before: Before) -> str:
+    """Whether the audit ran before the benchmark whose numbers it vouches for: a benchmark primes the very
+    cache that an audit looks for."""
+    benchmarks = {name for name in before.sharing if plan.point(name).kind == "perf"}
+    earlier, later = benchmarks & set(before.begun), benchmarks - set(before.begun)
+    if earlier:
+        return "between benchmarks" if later else "after the benchmark"
+    return "before the benchmark" if later else "no benchmark on its dataset"
+
+
+def primed_by(first: AuditPhase | None, shares: Mapping[str, Share], before: Before) -> list[str]:
+    """Earlier points that may have sent samples of the audit's first phase, where no reset makes up for it.
+
+    `shares` are those of all points on the audit's dataset; points on another have no rows set aside from it.
+    """
+    if first is None or first.reset_cache:
+        return []
+    begin, end = first.samples.first, first.samples.first + first.samples.count
+    apart = {
+        name
+        for name, share in shares.items()
+        if end <= share.first or share.first + share.warmup + share.measured <= begin
+    }
+    return [name for name in before.begun if name not in apart]
+
+
+def require_in_order(plan: Plan, point: Point, primed: list[str]) -> None:
+    """Raises `OutOfOrder` where the audit's samples were sent by points that were to come after it."""
+    place = plan.points.index(point)
+    if early := [name for name in primed if plan.points.index(plan.point(name)) > place]:
+        raise OutOfOrder(
+            f"{point.origin}: the audit ran after {', '.join(early)}, which was to come after it and has sent "
+            "its samples to the same server, so a cache would not show. Next: find what reorders pytest's items "
+            "(a conftest.py, a plugin), or declare the order in the suite"
+        )
+
+
+def surely_shares(plan: Plan, one: Point, other: Point) -> bool:
+    """Whether the plan alone shows that two points send the same samples to the same server."""
+    if one.dataset is None or other.dataset is None:
+        return False
+    if _one_dataset(one, other):
+        return True
+    first, second = plan.deployments[one.suite].endpoints, plan.deployments[other.suite].endpoints
+    together = one.suite == other.suite or (set(first) & set(second)) - {SIMULATOR}
+    return bool(together) and _one_file(plan, one, other)
+
+
+def contradictions(
+    plan: Plan, point: Point, detail: Mapping[str, object], began: Mapping[str, int]
+) -> Iterator[str]:
+    """Where what an audit says of its order is not what leases say. `began`: when points began, ns, as far as known."""
+    try:
+        before = msgspec.convert(detail.get("before"), Before)
+    except msgspec.ValidationError as error:
+        raise EvidenceError(f"detail.before: does not say what ran before the audit: {error}") from error
+    for other in plan.points:
+        if other.id != point.id and other.id not in before.sharing and surely_shares(plan, point, other):
+            yield f"detail.before.sharing: lacks {other.id}, which sends the same samples to the same server"
+    if point.id in began:
+        for name in before.sharing:
+            if name in began and (earlier := began[name] < began[point.id]) is not (name in before.begun):
+                yield (
+                    f"detail.before.begun: says that {name} began {'after' if earlier else 'before'} the audit; "
+                    f"its lease says {'before' if earlier else 'after'}"
+                )
+    if detail.get("order") != (order := order_of(plan, before)):
+        yield f"detail.order: is {detail.get('order')!r}; from what ran before it follows {order!r}"
+
+
+def _one_dataset(one: Point, other: Point) -> bool:
+    return (one.suite, one.dataset) == (other.suite, other.dataset)
+
+
+def _one_file(plan: Plan, one: Point, other: Point) -> bool:
+    paths = [plan.datasets[point.suite][str(point.dataset)].path for point in (one, other)]
+    real = {os.path.realpath(path) for path in paths if path is not None}  # text in, text out
+    return None not in paths and len(real) == 1
+
+
+def _reaches(plan: Plan, point: Point, other: Point, servers: set[tuple[str, int]]) -> bool:
+    """Whether `other` is sent to one of the servers that `point` is sent to, however it calls them."""
+    if other.suite == point.suite:
+        return True
+    for url in plan.deployments[other.suite].endpoints:
+        if url != SIMULATOR:
+            try:
+                target = resolve(parse_url(url), "")
+            except EndpointError:
+                continue  # nobody can have sent anything to it
+            if (target.address, target.port) in servers:
+                return True
+    return False
+
+
+def _same_samples(bench: Bench, one: Point, other: Point) -> bool:
+    """Whether two points' datasets have a prompt in common, or may have."""
+    if one.dataset is None or other.dataset is None:
+        return False
+    try:
+        return not _prompts(bench, one).isdisjoint(_prompts(bench, other))
+    except (BenchError, OSError):
+        return True
+
+
+def _prompts(bench: Bench, point: Point) -> set[bytes]:
+    required = sorted(load_api(bench.plan.deployments[point.suite]).required)
+    rows = bench.dataset(point.suite, str(point.dataset)).rows
+    return {canonical_json([row[column] for column in required if column in row]) for row in rows}

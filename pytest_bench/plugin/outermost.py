@@ -1,0 +1,64 @@
+"""Where others' hooks cannot come between: registered after initial conftests, around everything that they do."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Protocol
+
+import pytest
+
+from pytest_bench.plugin.printable import printable
+
+CONTROLLER = "inference-bench-controller"
+ITEMS = "inference-bench-items"
+
+
+class _Controller(Protocol):
+    def close(self, status: int) -> int: ...
+
+    def turn_red(self, code: str, sentence: str) -> None: ...
+
+
+class _Items(Protocol):
+    def account(self, output: dict[str, object]) -> None: ...
+
+
+class Outermost:
+    """Hands over to what was registered for a session, where there is one."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> Generator[None, int | None, int | None]:
+        """The exit status is never better than the verdict, nor the verdict than the exit status."""
+        try:
+            status = yield
+        except BaseException as error:
+            controller = _controller(config)
+            if controller is not None:
+                controller.turn_red("pytest-exit", f"pytest itself failed: {told(error)}")
+            raise
+        controller = _controller(config)
+        # None is no answer of pytest's: nobody ran anything.
+        return status if controller is None or status is None else controller.close(status)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """An xdist worker's account goes to the controller; without it the worker counts as crashed.
+
+        So it is given only where all other hooks have ended well: around conftests, and inside xdist's own
+        wrapper, which is registered later and sends it.
+        """
+        yield
+        output = getattr(session.config, "workeroutput", None)
+        items: _Items | None = session.config.pluginmanager.get_plugin(ITEMS)
+        if output is not None and items is not None:
+            items.account(output)
+
+
+def told(error: BaseException) -> str:
+    """An exception in one line."""
+    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
+
+
+def _controller(config: pytest.Config) -> _Controller | None:
+    controller: _Controller | None = config.pluginmanager.get_plugin(CONTROLLER)
+    return controller

@@ -1,0 +1,124 @@
+"""Hooks of others that raise, swallow failures, or choose the exit status: nothing is green without proof."""
+
+from __future__ import annotations
+
+import pytest
+
+SWALLOWS_REPORT = """
+    import pytest
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(item, call):
+        report = yield
+        report.outcome, report.longrepr = "passed", None
+        return report
+"""
+
+SWALLOWS_CALL = """
+    import pytest
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pyfunc_call(pyfuncitem):
+        try:
+            return (yield)
+        except AssertionError:
+            return True
+"""
+
+REWRITES_REPORT = """
+    import pytest
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(report):
+        report.outcome, report.longrepr = "passed", None
+"""
+
+
+@pytest.fixture
+def folder(folder):
+    """One point is enough."""
+    folder.points = ("one",)
+    folder.__post_init__()
+    return folder
+
+
+@pytest.mark.parametrize("conftest", [SWALLOWS_REPORT, SWALLOWS_CALL, REWRITES_REPORT])
+def test_a_failed_assertion_that_another_plugin_swallows_makes_its_point_an_error(folder, conftest, workers):
+    folder.write("conftest.py", conftest)
+    folder.edit("bench/test_perf.py", "run_load().require()", "run_load(); assert False")
+    ran = folder.run(workers)
+    ran.require(1, "error", one="error")
+    assert "contradiction" in ran.reasons("tiny/perf/one")
+
+
+def test_a_worker_whose_session_does_not_end_well_makes_the_session_red(folder):
+    folder.write(
+        "conftest.py",
+        """
+        def pytest_sessionfinish(session):
+            if hasattr(session.config, "workerinput"):
+                raise RuntimeError("too late")
+        """,
+    )
+    ran = folder.run("-n2")
+    ran.require(1, "error", one="missing")
+    assert "worker-crashed" in ran.faults
+
+
+@pytest.mark.parametrize(
+    ("hook", "args"),
+    [
+        ("def pytest_sessionfinish(): raise RuntimeError", ()),
+        ("def pytest_terminal_summary(): raise RuntimeError", ()),
+        ("def pytest_unconfigure(): raise RuntimeError", ()),
+        ("import warnings\ndef pytest_collection_finish(): warnings.warn('hey')", ("--max-warnings=0",)),
+    ],
+    ids=["finish", "summary", "unconfigure", "warnings"],
+)
+def test_the_verdict_is_never_better_than_the_exit_status(folder, hook, args):
+    folder.write("conftest.py", hook)
+    ran = folder.run("-n0", *args)
+    assert ran.status != 0
+    assert ran.verdict["status"] == "error", ran.output
+    assert ran.junit == {"tiny.perf::tiny/perf/one": "pass", "session::integrity": "error"}
+
+
+ENDS = """
+    import pytest
+
+    %s
+    def %s:
+        %s
+"""
+
+
+@pytest.mark.parametrize(
+    ("decorator", "hook", "body"),
+    [
+        ("", "pytest_configure()", "pytest.exit('done', returncode=0)"),
+        ("", "pytest_sessionfinish()", "pytest.exit('done', returncode=0)"),
+        ("@pytest.hookimpl(trylast=True)", "pytest_sessionfinish(session)", "session.exitstatus = 0"),
+        ("@pytest.hookimpl(wrapper=True, tryfirst=True)", "pytest_cmdline_main()", "yield; return 0"),
+    ],
+    ids=["configure", "finish", "status", "main"],
+)
+def test_the_exit_status_is_never_better_than_the_verdict(folder, decorator, hook, body):
+    folder.write("conftest.py", ENDS % (decorator, hook, body))
+    folder.edit("bench/tiny.yaml", '"<= 60s"', '"<= 1us"')
+    ran = folder.run("-n0")
+    assert ran.status == 1, ran.output
+    assert ran.verdict["status"] != "pass"
+    assert set(ran.junit.values()) <= {"error", "failure"}
+
+
+def test_a_call_that_only_collects_keeps_its_exit_status(folder):
+    assert folder.run("-n0", "--collect-only").status == 0
+
+
+def test_whatever_keeps_a_session_from_opening_leaves_earlier_files_red(folder):
+    folder.run("-n0", "--junitxml=ci.xml", results="same").require(0, "pass", one="pass")
+    folder.write("conftest.py", "def pytest_bench_audits(): raise TypeError('theirs')\n")
+    ran = folder.run("-n0", "--junitxml=ci.xml", results="same")
+    assert ran.status != 0
+    assert ran.verdict["status"] == "error"
+    assert ran.junit == {"session::integrity": "error"}

@@ -1,0 +1,225 @@
+"""Requests that fail, or deliver nothing: how many, in which ways, and what the server said, where people look."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pytest_bench.bounds import Bound
+from pytest_bench.cli import main
+from pytest_bench.load.log import PhaseLog
+from pytest_bench.records import ClientHealth, PhaseResult, RequestRecord
+from pytest_bench.running.measuring import with_failures
+from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
+
+BOUND = Reason("bound-not-met", "failed_requests is 3 requests, required == 0")
+
+
+@pytest.fixture
+def phase(tmp_path):
+    """A phase whose log holds these failures, (type, detail) each, after one success where there is any."""
+
+    def make(*failures, succeeded=1):
+        log = PhaseLog(tmp_path, 0, {})
+        outcomes = [(None, None)] * succeeded + list(failures)
+        for seq, (error, detail) in enumerate(outcomes):
+            record = RequestRecord(
+                seq=seq,
+                request_id=str(seq),
+                index=seq,
+                sample_index=seq,
+                send_start_ns=0,
+                end_ns=1,
+                outcome="failed" if error else "succeeded",
+                error=error,
+                error_detail=detail,
+            )
+            log.append(record, None)
+        log.close()
+        kinds = [error for error, _ in failures]
+        health = ClientHealth(
+            workers=1,
+            loop_lag_ms=None,
+            schedule_lateness_ms=None,
+            cpu_share=0.1,
+            callback_share=0.1,
+            asked=1,
+            achieved=1,
+        )
+        return PhaseResult(
+            label="measured",
+            issued=len(outcomes),
+            succeeded=succeeded,
+            failed=len(failures),
+            interrupted=0,
+            resent=0,
+            failures={kind: kinds.count(kind) for kind in kinds},
+            start_ns=0,
+            first_issue_ns=0,
+            last_issue_ns=0,
+            last_completion_ns=1,
+            full_load_ns=0,
+            peak_in_flight=1,
+            health=health,
+            complete=True,
+            folder=str(tmp_path),
+        )
+
+    return make
+
+
+def judgement(state="not-met", outcome=Outcome.FAIL):
+    limit = JudgedBound(
+        bound=Bound(metric="error_rate", comparison="<=", limit=0.5, text="<= 50%"),
+        measured=0.1,
+        state=state,
+        sentence="",
+    )
+    return Judgement(outcome=outcome, reasons=(BOUND,), bounds=(limit,))
+
+
+def told(phase):
+    first, second = with_failures(judgement(), phase).reasons
+    assert (first.code, second) == ("failed-requests", BOUND)
+    return first.sentence
+
+
+def test_failures_are_told_by_type_the_most_first_with_what_the_first_of_each_said(phase):
+    failed = phase(
+        ("reset", "gone"),
+        ("server_error", "500: overloaded"),
+        ("server_error", "500: still"),
+        ("connect", None),
+    )
+    assert told(failed) == (
+        '4 of 5 requests failed: 2 x server_error ("500: overloaded"), 1 x connect, 1 x reset ("gone")'
+    )
+
+
+def test_of_many_types_the_three_most_frequent_say_why(phase):
+    kinds = ["connect", "malformed", "protocol", "timeout"]
+    assert told(phase(*((kind, "why") for kind in kinds))).endswith(
+        '1 x connect ("why"), 1 x malformed ("why"), 1 x protocol ("why"), 1 x timeout'
+    )
+
+
+def test_what_a_server_said_is_one_short_line_without_control_characters(phase):
+    sentence = told(phase(("server_error", "500:\n\x1b[31mred\x07\t" + "x" * 500)))
+    (said,) = re.findall(r'\("(.*)"\)', sentence)
+    assert said.startswith("500: [31mred xxx")
+    assert (len(said), said[-1]) == (120, "…")
+
+
+def test_failures_that_the_bounds_tolerate_are_told_after_what_they_do_not(phase):
+    reasons = with_failures(judgement("met"), phase(("reset", "gone"))).reasons
+    assert [reason.code for reason in reasons] == ["bound-not-met", "failed-requests"]
+
+
+def test_where_no_request_succeeded_the_failures_come_first_whatever_is_tolerated(phase):
+    reasons = with_failures(judgement("met", Outcome.ERROR), phase(("reset", "gone"), succeeded=0)).reasons
+    assert [reason.code for reason in reasons] == ["failed-requests", "bound-not-met"]
+
+
+def test_failures_never_change_the_outcome_and_a_pass_has_no_reasons(phase):
+    failed = phase(("reset", "gone"))
+    for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE):
+        assert with_failures(judgement(outcome=outcome), failed).outcome is outcome
+    passed = Judgement(outcome=Outcome.PASS)
+    assert with_failures(passed, failed) is passed
+
+
+SUITE = """
+suite: {name}
+deployment:
+  api: openai-chat
+  model: simulated
+  simulator: {{ttft_ms: 1, itl_ms: 0.1, output_tokens: 3, fault: {{{fault}}}, seed: 1}}
+  metrics_path: null
+datasets:
+  made: {{synthetic: {{rows: 40, input_tokens: 5}}}}
+perf:
+  point:
+    dataset: made
+    load: {{pattern: constant, rate: 100, requests: 20}}
+    budget: {{achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}}
+    bounds: {{{bounds}}}
+"""
+
+TEST = """
+import pytest
+
+@pytest.mark.points("perf")
+def test_perf(run_load):
+    run_load().require()
+"""
+
+WHY = r'(\d+) of 20 requests failed: \1 x truncated_stream \("ended after \d+ events without'
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """What one session said of a server that cuts some of its streams, and of one that answers with nothing."""
+    home = tmp_path_factory.mktemp("session")
+    for name, fault, bounds in (
+        ("cut", "truncated: 0.3", 'request_latency.p99: "<= 1us"'),
+        ("hollow", "empty: 1.0", 'request_throughput: ">= 0.01"'),
+    ):
+        (home / f"{name}.yaml").write_text(SUITE.format(name=name, fault=fault, bounds=bounds))
+    (home / "test_perf.py").write_text(TEST)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        ".",
+        "-p",
+        "no:cacheprovider",
+        "--endpoint=simulator",
+        "--results=r",
+    ]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    return home / "r", done.stdout
+
+
+def test_the_headline_of_a_point_says_how_its_requests_failed(session):
+    results, said = session
+    assert re.search(rf"cut/perf/point: fail: {WHY}", said)
+    case = ET.parse(results / "junit.xml").find(".//testcase[@name='cut/perf/point']/failure")
+    assert re.match(WHY, case.get("message"))
+    summary = json.loads((results / "points/cut/perf/point/summary.json").read_text())
+    assert [reason["code"] for reason in summary["judgement"]["reasons"]] == [
+        "failed-requests",
+        "bound-not-met",
+        "bound-not-met",
+    ]
+
+
+def test_empty_answers_are_counted_in_the_table_and_in_junit(session):
+    results, said = session
+    (heading,) = [line for line in said.splitlines() if re.search(r"requests +failed +empty", line)]
+    (row,) = [line for line in said.splitlines() if re.match(r"hollow/perf/point +\d", line)]
+    assert row.split()[1:4] == ["20", "0", "20"], heading
+    shown = ET.parse(results / "junit.xml").find(
+        ".//testcase[@name='hollow/perf/point']/properties/property[@name='empty_outputs']"
+    )
+    assert shown.get("value") == "20 requests"
+
+
+def test_an_open_loop_bound_says_that_it_is_judged_from_the_scheduled_time(session):
+    results, said = session
+    assert re.search(
+        r"request_latency\.p99, from the scheduled time \(open loop\), is [\d.]+ [mu]s, "
+        r"required <= 1us",
+        ET.parse(results / "junit.xml").find(".//testcase[@name='cut/perf/point']/failure").text,
+    )
+    assert "scheduled latency" in said
+
+
+def test_what_was_said_of_failures_is_verified_from_the_logs(session, capsys):
+    assert main(["verify", str(session[0])]) == 1  # as red as it was, and nothing contradicts it
+    assert "judgement" not in capsys.readouterr().out

@@ -1,0 +1,78 @@
+"""The JUnit file is looked for where the session was told to write it, and missed there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tampering import tell
+
+from pytest_bench.verify.junit import place
+
+RECIPES = Path(__file__).parents[2] / "docs" / "how-to" / "gate-a-deployment-in-ci.md"
+
+
+def test_a_junit_file_that_is_gone_is_red(results, verify):
+    (results / "junit.xml").unlink()
+    status, said = verify(results)
+    assert (status, "junit.xml: is missing" in said, "--junit FILE" in said) == (1, True, True), said
+
+
+def test_a_junit_file_behind_a_link_is_red(results, tmp_path, verify):
+    elsewhere = (results / "junit.xml").rename(tmp_path / "report.xml")
+    (results / "junit.xml").symlink_to(elsewhere)
+    status, said = verify(results)
+    assert (status, "junit.xml: is a link" in said) == (1, True), said
+
+
+def test_a_junit_file_that_was_written_elsewhere_is_good_and_said_to_be_unseen(results, tmp_path, verify):
+    elsewhere = (results / "junit.xml").rename(tmp_path / "report.xml")
+    tell(results, invocation=["bench", "--junitxml=report.xml", "--results", "all"])
+    status, said = verify(results)
+    assert (status, "note: " in said, "name it with --junit FILE" in said) == (0, True, True), said
+    status, said = verify(results, "--junit", elsewhere)
+    assert (status, "note: " in said) == (0, False), said
+    elsewhere.write_text(elsewhere.read_text().replace('"outcome" value="pass"', '"outcome" value="fail"', 1))
+    assert verify(results, "--junit", elsewhere)[0] == 1
+
+
+def test_a_junit_file_of_another_name_within_the_results_is_looked_for_there(results, verify):
+    file = (results / "junit.xml").rename(results / "report.xml")
+    tell(results, invocation=["bench", "--junitxml=./all/report.xml", "--results=all/"])
+    assert verify(results)[0] == 0
+    file.unlink()
+    status, said = verify(results)
+    assert (status, "report.xml: is missing" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("invocation", "wanted"),
+    [
+        ([], "junit.xml"),
+        (["--results=r"], "junit.xml"),
+        (["--junitxml", "out.xml"], None),
+        (["--junit-xml=out.xml", "--results=r"], None),
+        (["--junitxml=r/out.xml", "--results=r"], "out.xml"),
+        (["--junitxml=x.xml", "--results=r", "--junitxml=r/junit.xml"], "junit.xml"),
+        (["--junitxml=r/../out.xml", "--results=r"], None),
+        (["--junitxml=../out.xml", "--results=."], None),
+        (["--junitxml=/ci/out.xml", "--results=/ci"], "out.xml"),
+        (["--junitxml"], "junit.xml"),
+    ],
+)
+def test_the_call_says_where_the_file_is(tmp_path, invocation, wanted):
+    assert place(tmp_path, invocation) == (None if wanted is None else tmp_path / wanted)
+
+
+def test_every_recipe_gives_verify_an_age_and_the_junit_file():
+    text = RECIPES.read_text().replace("\\\n", " ")
+    calls = [
+        line
+        for line in re.sub(r"run: >\n\s+|\n\s+(?=--)", " ", text).splitlines()
+        if "pytest-bench verify " in line
+    ]
+    assert len(calls) == 5
+    for call in calls:
+        assert "--max-age " in call
+        assert "--junit " in call or "--expected-concs" in call, call
