@@ -70,6 +70,7 @@ class ProgressLine:
                 self._shown = True
             elif self._is_time_for_a_line():
                 terminal.write_line(describe(point, phase, progress, tokens))
+                terminal.flush()
 
     def say(self, sentence: str) -> None:
         """Show why nothing moves."""
@@ -82,6 +83,7 @@ class ProgressLine:
         with self._terminal() as terminal:
             if terminal is not None:
                 terminal.write_line(sentence)
+                terminal.flush()
 
     def clear(self) -> None:
         """Take the line away, and go back to where pytest's own line ends."""
