@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os.path
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -35,13 +36,14 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
 def look_back(bench: Bench, point: Point, deployment: Deployment) -> Before:
     """What of the session surrounds the audit `point`, which is about to begin."""
     servers = {(target.address, target.port) for target in deployment.targets}
+    prompts = functools.cache(functools.partial(_prompts, bench))
     sharing = [
         other.id
         for other in bench.plan.points
         if other.id != point.id
         and (
             surely_shares(bench.plan, point, other)
-            or (_reaches(bench.plan, point, other, servers) and _same_samples(bench, point, other))
+            or (_reaches(bench.plan, point, other, servers) and _same_samples(prompts, point, other))
         )
     ]
     # A phase makes its folder before its first request.
@@ -67,12 +69,7 @@ def primed_by(first: AuditPhase | None, shares: Mapping[str, Share], before: Bef
     if first is None or first.reset_cache:
         return []
     begin, end = first.samples.first, first.samples.first + first.samples.count
-    apart = {
-        name
-        for name, share in shares.items()
-        if end <= share.first or share.first + share.warmup + share.measured <= begin
-    }
-    return [name for name in before.begun if name not in apart]
+    return [name for name in before.begun if name not in shares or shares[name].meets(begin, end)]
 
 
 def require_in_order(plan: Plan, point: Point, primed: list[str]) -> None:
@@ -144,17 +141,17 @@ def _reaches(plan: Plan, point: Point, other: Point, servers: set[tuple[str, int
     return False
 
 
-def _same_samples(bench: Bench, one: Point, other: Point) -> bool:
+def _same_samples(prompts: Callable[[str, str], frozenset[bytes]], one: Point, other: Point) -> bool:
     """Whether two points' datasets have a prompt in common, or may have."""
     if one.dataset is None or other.dataset is None:
         return False
     try:
-        return not _prompts(bench, one).isdisjoint(_prompts(bench, other))
+        return not prompts(one.suite, one.dataset).isdisjoint(prompts(other.suite, other.dataset))
     except (BenchError, OSError):
         return True
 
 
-def _prompts(bench: Bench, point: Point) -> set[bytes]:
-    required = sorted(load_api(bench.plan.deployments[point.suite]).required)
-    rows = bench.dataset(point.suite, str(point.dataset)).rows
-    return {canonical_json([row[column] for column in required if column in row]) for row in rows}
+def _prompts(bench: Bench, suite: str, dataset: str) -> frozenset[bytes]:
+    required = sorted(load_api(bench.plan.deployments[suite]).required)
+    rows = bench.dataset(suite, dataset).rows
+    return frozenset(canonical_json([row[column] for column in required if column in row]) for row in rows)

@@ -18,6 +18,7 @@ _IDLE_TURN_NS = 50_000
 _SPELL_NS = 100_000
 """How long a turn may go on settling."""
 _FEW = 32
+"""As many may always wait."""
 
 
 class Backlog:

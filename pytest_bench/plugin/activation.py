@@ -25,11 +25,11 @@ def take_part(config: pytest.Config) -> bool:
 
 def take_charge(config: pytest.Config, files: Sequence[Path]) -> None:
     """Open a session of the suites in `files`. Raises `pytest.UsageError`."""
-    # Planning and judging are for this process alone.
-    from pytest_bench.plugin.controller import Controller  # noqa: PLC0415
-    from pytest_bench.plugin.interrupts import SigtermAsInterrupt  # noqa: PLC0415
-    from pytest_bench.plugin.junit import LeftRed  # noqa: PLC0415
-    from pytest_bench.plugin.opening import open_session  # noqa: PLC0415
+    # Planning and judging are for this process alone: workers are spared the imports.
+    from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # as said
+    from pytest_bench.plugin.interrupts import SigtermAsInterrupt  # noqa: PLC0415 # as said
+    from pytest_bench.plugin.junit import LeftRed  # noqa: PLC0415 # as said
+    from pytest_bench.plugin.opening import open_session  # noqa: PLC0415 # as said
 
     session = open_session(config, files)
     _register(config, session)

@@ -26,6 +26,11 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool
     """Other points, or this one twice, use rows of it: what the server has cached may show."""
 
+    def meets(self, begin: int, end: int) -> bool:
+        """Whether one of the rows from `begin` to before `end` is among these, be it for the warm-up."""
+        parts = ((self.first, self.measured), (self.warmup_first, self.warmup))
+        return any(max(begin, first) < min(end, first + count) for first, count in parts)
+
 
 def share_out(points: Sequence[Point], rows: int) -> dict[str, Share]:
     """Rows for each of `points`, which all use one dataset of `rows` rows on one deployment. Pure.

@@ -6,8 +6,11 @@ import shutil
 
 import pytest
 
-from pytest_bench.audits.order import OutOfOrder, contradictions
+from pytest_bench.audits.contract import AuditPhase
+from pytest_bench.audits.order import Before, OutOfOrder, contradictions, primed_by
 from pytest_bench.errors import EvidenceError
+from pytest_bench.running.samples import Share
+from pytest_bench.workload import SampleOrder
 
 PERF_FIRST = "order: [perf, eval, audit]\n"
 AUDIT = "dataset: again, load: {pattern: concurrency, concurrency: 1, requests: 4}"
@@ -118,3 +121,14 @@ def test_an_audit_that_does_not_say_what_ran_before_it_is_no_evidence(auditor, c
     plan = auditor.plan(caching_suite())
     with pytest.raises(EvidenceError, match=r"detail\.before"):
         list(contradictions(plan, plan.point("s/audit/a"), {}, {}))
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "primed"),
+    [(0, 5, True), (9, 1, True), (10, 40, True), (49, 5, True), (50, 10, False), (60, 10, False)],
+)
+def test_a_warm_up_primes_the_rows_it_sends_and_a_benchmark_those_it_measures(first, count, primed):
+    share = Share(first=10, measured=40, warmup_first=0, warmup=10, shared=False)
+    phase = AuditPhase(label="reference", requests=count, samples=SampleOrder(count=count, first=first))
+    before = Before(sharing=("s/perf/p",), begun=("s/perf/p",))
+    assert primed_by(phase, {"s/perf/p": share}, before) == (["s/perf/p"] if primed else [])

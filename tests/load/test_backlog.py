@@ -1,0 +1,56 @@
+"""When a complete response is settled: in turns of the event loop that had nothing else to do."""
+
+import asyncio
+import time
+
+from pytest_bench.load.backlog import Backlog
+
+BUSY_TURNS = 5
+
+
+def test_responses_are_settled_in_the_order_in_which_they_came():
+    settled = []
+
+    async def run():
+        backlog = Backlog(
+            asyncio.get_running_loop(), lambda exchange, end_ns: settled.append((exchange, end_ns))
+        )
+        assert all(backlog.add(f"r{number}", number, peak_in_flight=1) for number in range(20))
+        assert settled == []
+        while len(settled) < 20:
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert settled == [(f"r{number}", number) for number in range(20)]
+
+
+def test_turns_that_had_something_to_do_settle_nothing():
+    happened = []
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        backlog = Backlog(loop, lambda exchange, _: happened.append(exchange))
+
+        def busy(left):
+            begun = time.monotonic()
+            while time.monotonic() - begun < 0.001:
+                pass
+            happened.append("busy")
+            if left:
+                loop.call_soon(busy, left - 1)
+
+        loop.call_soon(busy, BUSY_TURNS - 1)
+        backlog.add("r", 0, peak_in_flight=1)
+        while "r" not in happened:
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert happened == ["busy"] * BUSY_TURNS + ["r"]
+
+
+def test_where_as_many_wait_as_ever_were_in_flight_the_next_one_is_not_taken_on():
+    async def run():
+        backlog = Backlog(asyncio.get_running_loop(), lambda *_: None)
+        return [backlog.add("r", 0, peak_in_flight=40) for _ in range(41)]
+
+    assert asyncio.run(run()) == [True] * 40 + [False]
