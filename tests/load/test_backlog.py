@@ -12,13 +12,17 @@ def test_responses_are_settled_in_the_order_in_which_they_came():
     settled = []
 
     async def run():
-        backlog = Backlog(
-            asyncio.get_running_loop(), lambda exchange, end_ns: settled.append((exchange, end_ns))
-        )
+        all_settled = asyncio.Event()
+
+        def settle(exchange, end_ns):
+            settled.append((exchange, end_ns))
+            if len(settled) == 20:
+                all_settled.set()
+
+        backlog = Backlog(asyncio.get_running_loop(), settle)
         assert all(backlog.add(f"r{number}", number, peak_in_flight=1) for number in range(20))
         assert settled == []
-        while len(settled) < 20:
-            await asyncio.sleep(0)
+        await all_settled.wait()
 
     asyncio.run(run())
     assert settled == [(f"r{number}", number) for number in range(20)]
@@ -29,7 +33,13 @@ def test_turns_that_had_something_to_do_settle_nothing():
 
     async def run():
         loop = asyncio.get_running_loop()
-        backlog = Backlog(loop, lambda exchange, _: happened.append(exchange))
+        settled = asyncio.Event()
+
+        def settle(exchange, _):
+            happened.append(exchange)
+            settled.set()
+
+        backlog = Backlog(loop, settle)
 
         def busy(left):
             begun = time.monotonic()
@@ -41,8 +51,7 @@ def test_turns_that_had_something_to_do_settle_nothing():
 
         loop.call_soon(busy, BUSY_TURNS - 1)
         backlog.add("r", 0, peak_in_flight=1)
-        while "r" not in happened:
-            await asyncio.sleep(0)
+        await settled.wait()
 
     asyncio.run(run())
     assert happened == ["busy"] * BUSY_TURNS + ["r"]

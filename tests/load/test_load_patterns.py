@@ -364,4 +364,7 @@ def test_a_warm_up_of_one_request_does_not_take_load_workers_from_what_follows(s
     run = drive(simulator.url, *phases, workers=workers, knobs={"ttft_ms": 5})
     assert [result.issued for result in run.results] == [1, 40]
     assert [result.health.workers for result in run.results] == [workers, workers]
+    assert None not in [result.full_load_ns for result in run.results], (
+        "whoever has no share does not hide it"
+    )
     assert run.result.peak_in_flight == peak(truth_of(simulator, run)) == 4
