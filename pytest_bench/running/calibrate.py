@@ -18,7 +18,7 @@ from pytest_bench.load.log import read_records
 from pytest_bench.records import PhaseResult, RequestRecord
 from pytest_bench.running.capacity import STREAM_EVENTS_PER_S, Capacity, Limit, this_machine
 from pytest_bench.scratch import scratch_folder
-from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder, Timeouts
+from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder, Timeouts
 
 FIRST_STREAMS, MOST_STREAMS = 32, 8_192
 FIRST_RATE, MOST_RATE = 250, 64_000
@@ -132,10 +132,14 @@ def highest(attempt: Callable[[int], Limit | None], first: int, most: int) -> tu
 class _Bench:
     """One engine run a step."""
 
-    def __init__(self, scratch: Path, seconds: float, say: Say) -> None:
+    def __init__(
+        self, scratch: Path, seconds: float, say: Say, *, budget: HealthBudget | None = None
+    ) -> None:
+        """`budget` is what the client's own health may cost; the default of every point where None."""
         self._scratch = scratch
         self._seconds = seconds
         self._say = say
+        self._budget = budget or HealthBudget()
         self._runs = 0
 
     def streams(self, urls: Sequence[str]) -> Callable[[int], Limit | None]:
@@ -199,6 +203,7 @@ class _Bench:
                     ),
                 ),
                 timeouts=Timeouts(request_s=30.0, drain_s=30.0),
+                budget=self._budget,
                 texts="drop",
             )
         )
@@ -207,11 +212,12 @@ class _Bench:
 
 def judged(result: PhaseResult, delivery: Delivery | None) -> tuple[Limit | None, str]:
     """What stood in the way, if anything, and the verdict in words."""
-    if result.health.violations:
+    if result.failed or result.interrupted or delivery is None:
+        # What was refused at once came back sooner than asked for: the client's health then says nothing.
+        shortfalls = [f"{result.succeeded:,} of {result.issued:,} requests succeeded"]
+    elif result.health.violations:
         why = result.health.violations[0].partition(": set ")[0]
         return "client", f"not carried: the client was the bottleneck ({why})"
-    if result.failed or result.interrupted or delivery is None:
-        shortfalls = [f"{result.succeeded:,} of {result.issued:,} requests succeeded"]
     else:
         shortfalls = list(delivery.shortfalls())
     if shortfalls:

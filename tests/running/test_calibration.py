@@ -27,7 +27,7 @@ from pytest_bench.running.capacity import (
     write_capacity,
 )
 from pytest_bench.running.phases import DeclaredPhase
-from pytest_bench.workload import Load, SampleOrder
+from pytest_bench.workload import HealthBudget, Load, SampleOrder
 
 CAPACITY = Capacity(
     machine=this_machine(),
@@ -37,6 +37,12 @@ CAPACITY = Capacity(
     rate_limit="simulator",
     measured_at="2031-05-06T07:08:09Z",
 )
+
+
+ANY_HEALTH = HealthBudget(
+    loop_lag_ms=1e9, schedule_lateness_ms=1e9, cpu_share=1e9, callback_share=1e9, achieved_share=0.0
+)
+"""A busy machine stutters; these steps are about the simulator."""
 
 
 def test_a_calibration_finds_what_is_carried_and_tells_every_step():
@@ -68,11 +74,21 @@ def test_streams_that_the_simulator_did_not_deliver_are_not_carried(tmp_path, br
     said = []
     behaviour = simulator.Behaviour(**{"ttft_ms": 50.0, "itl_ms": 10.0, **broken})
     with simulator.start(behaviour) as server:
-        limit = _Bench(tmp_path, 0.2, said.append).streams([server.url])(8)
+        limit = _Bench(tmp_path, 0.2, said.append, budget=ANY_HEALTH).streams([server.url])(8)
     assert limit == "simulator"
     [sentence] = said
     assert sentence.startswith("8 streams: not carried: the simulator was the bottleneck (")
     assert re.search(told, sentence), sentence
+
+
+def test_a_client_past_its_budget_is_the_bottleneck(tmp_path):
+    said = []
+    strict = HealthBudget(cpu_share=0.0)
+    with simulator.start(simulator.Behaviour(ttft_ms=50.0, itl_ms=10.0)) as server:
+        limit = _Bench(tmp_path, 0.2, said.append, budget=strict).streams([server.url])(8)
+    assert limit == "client"
+    [sentence] = said
+    assert sentence.startswith("8 streams: not carried: the client was the bottleneck (")
 
 
 DELIVERED = Delivery(
