@@ -19,6 +19,9 @@ _SPELL_NS = 100_000
 """How long a turn may go on settling."""
 _FEW = 32
 """As many may always wait."""
+_SHARE_AT_ONCE = 16
+"""One of so many of the places in flight may be free until the next requests go out together: each that goes alone
+wakes the server."""
 
 
 class Backlog:
@@ -28,18 +31,23 @@ class Backlog:
         self._loop = loop
         self._settle = settle
         self._waiting: deque[tuple[Exchange, int]] = deque()
+        self._room = _FEW
         self._turn_over_ns = 0
 
     def add(self, exchange: Exchange, end_ns: int, peak_in_flight: int) -> bool:
-        """Take on a response. False where as many wait as there ever were in flight: then the loop has no idle
-        time, and the response is best settled at once, while its bytes are in the processor's cache."""
-        if len(self._waiting) >= max(_FEW, peak_in_flight):
-            return False
+        """Take on a response. True where more wait than there ever were in flight: then the loop has no idle time,
+        and whoever adds should let the next requests go out, and `make_room`."""
         self._turn_over_ns = 0  # a turn that brings a response is not idle: the next request goes first
         self._waiting.append((exchange, end_ns))
         if len(self._waiting) == 1:
             self._loop.call_soon(self._settle_some)
-        return True
+        self._room = max(_FEW, peak_in_flight)
+        return len(self._waiting) >= self._room + max(1, peak_in_flight // _SHARE_AT_ONCE)
+
+    def make_room(self) -> None:
+        """Settle what came last, while its bytes are in the processor's cache."""
+        while len(self._waiting) > self._room:
+            self._settle(*self._waiting.pop())
 
     def _settle_some(self) -> None:
         begun_ns = now_ns = time.monotonic_ns()

@@ -10,28 +10,29 @@ fit, however slightly, goes the ordinary road.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
-from typing import NamedTuple
+from operator import itemgetter, methodcaller
 
 import msgspec
 
 from pytest_bench.api import Api, Decoded, Malformed
+from pytest_bench.load.framing import split_events
 
 _PREFIX = b"data: "
 _BLANK_LINE = b"\n\n"
 _DONE = b"data: [DONE]"
-_PROBE = "X"
+_PROBE = b"X"
 
 _FEWEST = 12
 """Shorter streams gain nothing."""
 _HEAD, _TAIL = 4, 6
 """How many events before and after the run are looked at."""
 
+_is_whole = methodcaller("endswith", _BLANK_LINE)
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_texts = msgspec.json.Decoder(list[str]).decode
 
 
-class Deltas(NamedTuple):
+class Deltas(msgspec.Struct, frozen=True, gc=False):
     """A stream that took the fast road."""
 
     decoded: Decoded
@@ -47,18 +48,17 @@ def read_deltas(parts: Sequence[bytes], api: Api) -> Deltas | None:
     frames = _frames(parts)
     if key is None or frames is None:
         return None
-    ending = _BLANK_LINE if frames[-1].endswith(_BLANK_LINE) else b""
-    done = frames[-1] == _DONE + ending
-    if done:
-        frames = frames[:-1]
+    event_a_piece = frames[-1].endswith(_BLANK_LINE)
+    done = frames[-1] == (_DONE + _BLANK_LINE if event_a_piece else _DONE)
+    size = len(frames) - done
     start = _first_text(frames, key)
     if start is None:
         return None
     first = frames[start]
     begin = first.find(key) + len(key)
     prefix, suffix = first[:begin], first[first.find(b'"', begin) :]
-    stop = len(frames)
-    while stop > len(frames) - _TAIL and not (
+    stop = size
+    while stop > size - _TAIL and not (
         frames[stop - 1].startswith(prefix) and frames[stop - 1].endswith(suffix)
     ):
         stop -= 1
@@ -66,24 +66,22 @@ def read_deltas(parts: Sequence[bytes], api: Api) -> Deltas | None:
     if run is None:
         return None
     text, first_text = run
-    head, tail = frames[: start + 1], frames[stop:]
-    if not all(_is_single(frame, ending) for frame in (*head, *tail)):
-        return None
-    decoded = _others(head, prefix + _PROBE.encode() + suffix, tail, start, first_text, api)
+    others = [*frames[: start + 1], prefix + _PROBE + suffix, *frames[stop:size]]
+    decoded = _others(others, start, first_text, api, event_a_piece=event_a_piece)
     if decoded is None:
         return None
     decoded.content = text
-    decoded.event_count = len(frames)
+    decoded.event_count = size
     decoded.content_events = range(start, stop)
-    return Deltas(decoded, done, event_a_piece=ending != b"")
+    return Deltas(decoded, done, event_a_piece)
 
 
 def _frames(parts: Sequence[bytes]) -> Sequence[bytes] | None:
     """One piece an event, `data: ` first; None where the framing is uncommon or the stream is short."""
-    if len(parts) >= _FEWEST and parts[0].startswith(_PREFIX) and parts[-1].endswith(b"\n\n"):
+    if len(parts) >= _FEWEST and parts[0].startswith(_PREFIX) and parts[-1].endswith(_BLANK_LINE):
         return parts
     body = b"".join(parts)
-    if not body.startswith(_PREFIX) or not body.endswith(b"\n\n") or b"\r" in body:
+    if not body.startswith(_PREFIX) or not body.endswith(_BLANK_LINE) or b"\r" in body:
         return None
     lines = body.split(b"\n")
     frames = lines[:-2:2]
@@ -102,7 +100,15 @@ def _read_run(run: Sequence[bytes], prefix: bytes, suffix: bytes) -> tuple[str, 
     """The text of a run of events, and that of its first one alone; None unless every event is prefix, a text
     that is not empty, suffix."""
     pieces = list(map(itemgetter(slice(len(prefix), -len(suffix))), run))
-    if b"" in pieces or b"%b%b%b" % (prefix, (suffix + prefix).join(pieces), suffix) != b"".join(run):
+    events = b"".join(run)
+    inside = (suffix + prefix).join(pieces)
+    if (
+        b"" in pieces
+        or len(events) != len(prefix) + len(inside) + len(suffix)
+        or not events.startswith(prefix)
+        or not events.startswith(inside, len(prefix))
+        or not events.endswith(suffix)
+    ):
         return None
     whole = b"".join(pieces)
     try:
@@ -117,25 +123,23 @@ def _read_run(run: Sequence[bytes], prefix: bytes, suffix: bytes) -> tuple[str, 
 
 
 def _others(
-    head: Sequence[bytes], probe: bytes, tail: Sequence[bytes], start: int, first_text: str, api: Api
+    frames: Sequence[bytes], start: int, first_text: str, api: Api, *, event_a_piece: bool
 ) -> Decoded | None:
-    """All events but the run's later ones, decoded; None unless `probe` among them adds its text alone."""
+    """All events but the run's later ones, decoded; None unless the probe after the first of the run adds its text
+    alone, and every frame is one event."""
+    if event_a_piece and not all(map(_is_whole, frames)):
+        return None
+    body = b"".join(frames) if event_a_piece else b"\n\n".join(frames) + _BLANK_LINE
+    events = split_events(body)
+    if events.size != len(frames) or events.ends is not None or events.done:
+        return None
     try:
-        decoded = api.decode_stream(_array([*head, probe, *tail]))
+        decoded = api.decode_stream(events.array)
     except Malformed:
         return None
-    if decoded.content != first_text + _PROBE or decoded.content_events != [start, start + 1]:
+    if decoded.content != first_text + _PROBE.decode() or decoded.content_events != [start, start + 1]:
         return None
     if decoded.first_output_event != start or decoded.first_event_text != first_text:
         return None
     more = decoded.reasoning or decoded.tool_calls or decoded.token_ids or decoded.content_event_tokens
     return None if more else decoded
-
-
-def _is_single(frame: bytes, ending: bytes) -> bool:
-    lines = frame.removesuffix(ending)
-    return frame.startswith(_PREFIX) and frame.endswith(ending) and b"\n" not in lines and lines != _DONE
-
-
-def _array(frames: Sequence[bytes]) -> bytes:
-    return b"[%b]" % b",".join([frame[len(_PREFIX) :] for frame in frames])

@@ -212,10 +212,10 @@ class LoadWorker:
             return
         self._release(exchange, end_ns)
         peak_in_flight = self._phases[exchange.phase].tally.report.peak_in_flight
-        if not self._backlog.add(exchange, end_ns, peak_in_flight):
+        if self._backlog.add(exchange, end_ns, peak_in_flight):
             if self._pacer is not None:
-                self._pacer.refill()  # the place that became free must not wait until this one is decoded
-            self._settle(exchange, end_ns)
+                self._pacer.refill()  # places that became free must not wait until these are decoded
+            self._backlog.make_room()
 
     def _asks_again(self, exchange: Exchange) -> bool:
         """Whether the answer is a job that runs yet: the request stays in flight and asks again later."""

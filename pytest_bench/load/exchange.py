@@ -9,6 +9,8 @@ import hashlib
 from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from pytest_bench.api import Api, Decoded, Malformed
 from pytest_bench.load.arrivals import event_arrivals
 from pytest_bench.load.deltas import read_deltas
@@ -90,7 +92,7 @@ class Failure(NamedTuple):
     detail: str
 
 
-class Settled(NamedTuple):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     record: RequestRecord
     text: TextRecord | None
     attachment: bytes | None = None
@@ -160,7 +162,7 @@ def _failed(record: RequestRecord, failure: Failure) -> Settled:
     return Settled(record, None)
 
 
-class _Stream(NamedTuple):
+class _Stream(msgspec.Struct, frozen=True, gc=False):
     """What is known of a stream's framing."""
 
     size: int
@@ -229,7 +231,11 @@ def _stamp(record: RequestRecord, exchange: Exchange, stream: _Stream, decoded: 
     arrivals = exchange.stamps
     if not stream.event_a_piece:
         arrivals = event_arrivals(exchange.body, arrivals, stream.ends)
-    content = list(map(arrivals.__getitem__, decoded.content_events))
+    events = decoded.content_events
+    if isinstance(events, range):
+        content = arrivals[events.start : events.stop]
+    else:
+        content = list(map(arrivals.__getitem__, events))
     record.first_content_ns = content[0]
     record.last_content_ns = content[-1]
     if content[0] == content[-1]:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 _PREFIX = b"data: "
 _SEPARATOR = b"\n\ndata: "
 _DONE = b"[DONE]"
+_DONE_ALONE = _PREFIX + _DONE + b"\n\n"
+_DONE_LAST = _SEPARATOR + _DONE + b"\n\n"
 
 
 class Events(NamedTuple):
@@ -34,13 +36,13 @@ def split_events(body: bytes) -> Events:
     if body.startswith(_PREFIX) and body.endswith(b"\n\n") and b"\r" not in body:
         count = body.count(_SEPARATOR) + 1
         if body.count(b"\n") == 2 * count:
-            end = len(body) - 2
-            done = body.endswith(_SEPARATOR + _DONE, 0, end) or body[len(_PREFIX) : end] == _DONE
-            if not done and _SEPARATOR + _DONE + b"\n\n" in body:
+            done = body.endswith(_DONE_LAST) or body == _DONE_ALONE
+            if not done and _DONE_LAST in body:
                 return _split_by_line(body)  # what follows [DONE] is no part of the stream
+            end = len(body) - 2
             if done:
                 count -= 1
-                end = max(len(_PREFIX), end - len(_DONE) - len(_SEPARATOR))
+                end = max(len(_PREFIX), len(body) - len(_DONE_LAST))
             return Events(b"[%b]" % body[len(_PREFIX) : end].replace(_SEPARATOR, b","), count, done, None)
     return _split_by_line(body)
 

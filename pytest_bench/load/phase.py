@@ -58,7 +58,7 @@ class Phase:
                 record.error_detail = record.error_detail.replace(secret, "***")
             record.error_detail = record.error_detail[:_LONGEST_DETAIL]
         self.seq += 1
-        self.log.append(*settled)
+        self.log.append(record, settled.text, settled.attachment)
         self.tally.ended(record)
 
     def poll(self, exchange: Exchange, path: str) -> bytes:

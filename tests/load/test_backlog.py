@@ -20,7 +20,7 @@ def test_responses_are_settled_in_the_order_in_which_they_came():
                 all_settled.set()
 
         backlog = Backlog(asyncio.get_running_loop(), settle)
-        assert all(backlog.add(f"r{number}", number, peak_in_flight=1) for number in range(20))
+        assert not any(backlog.add(f"r{number}", number, peak_in_flight=1) for number in range(20))
         assert settled == []
         await all_settled.wait()
 
@@ -57,9 +57,13 @@ def test_turns_that_had_something_to_do_settle_nothing():
     assert happened == ["busy"] * BUSY_TURNS + ["r"]
 
 
-def test_where_as_many_wait_as_ever_were_in_flight_the_next_one_is_not_taken_on():
-    async def run():
-        backlog = Backlog(asyncio.get_running_loop(), lambda *_: None)
-        return [backlog.add("r", 0, peak_in_flight=40) for _ in range(41)]
+def test_where_more_wait_than_ever_were_in_flight_room_is_made_with_what_came_last():
+    settled = []
 
-    assert asyncio.run(run()) == [True] * 40 + [False]
+    async def run():
+        backlog = Backlog(asyncio.get_running_loop(), lambda exchange, _: settled.append(exchange))
+        full = [backlog.add(number, 0, peak_in_flight=64) for number in range(68)]
+        backlog.make_room()
+        return full, settled.copy()
+
+    assert asyncio.run(run()) == ([False] * 67 + [True], [67, 66, 65, 64])

@@ -210,7 +210,8 @@ def responses(draw):
 def test_an_event_arrives_with_the_read_that_completes_it_however_the_packets_were_cut(response):
     texts, reads, wire_ends = response
     exchange, _ = read_all(reads)
-    record, text, _ = settle(exchange, seq=0, end_ns=10**6, api=OpenAIChat, streaming=True, texts="keep")
+    settled = settle(exchange, seq=0, end_ns=10**6, api=OpenAIChat, streaming=True, texts="keep")
+    record, text = settled.record, settled.text
     assert (record.error_detail, record.outcome) == (None, "succeeded")
     assert text.content == "".join(texts)
     arrived, total = [], 0
