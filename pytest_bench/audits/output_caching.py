@@ -6,6 +6,7 @@ the second faster. The rule is that of mlcommons/endpoints (`compliance/audit_te
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Annotated, ClassVar, final
@@ -21,8 +22,9 @@ from pytest_bench.audits.contract import (
     Findings,
     Run,
     Setting,
+    Undecided,
 )
-from pytest_bench.audits.rates import lower_rate, upper_rate
+from pytest_bench.audits.rates import ceiling_rate, lower_rate, upper_rate
 from pytest_bench.audits.ratio import METHOD, ratio_interval
 from pytest_bench.metrics import early_stopping
 from pytest_bench.metrics.measurement import Interval, Metric
@@ -111,13 +113,19 @@ def needed(run: Run, threshold: float) -> Fraction:
 def judge(
     reference: Run, audit: Run, *, threshold: float, sample_index: int, single_stream: bool = False
 ) -> AuditResult:
-    """The rule: enough requests of each phase succeeded, and the audit phase was not too fast."""
+    """The rule: enough requests of each phase succeeded, and the audit phase was not too fast.
+
+    Raises `Undecided` where it would pass, and might not have, had the server not worked on requests that failed.
+    """
     ref_qps, audit_qps = lower_rate(reference), upper_rate(audit, beside=reference)
     # In binary floating point, as upstream: 110 against 100 at 0.10 passes.
     limit = ref_qps * (1.0 + threshold)
     fast = not audit_qps < limit
     short = [run for run in (reference, audit) if not enough(run, threshold)]
     passed = not (fast or short)
+    ceiling = ceiling_rate(audit) if passed and audit.failed else None
+    if ceiling is not None and not ceiling < limit:
+        raise Undecided(_open(audit, ceiling, limit))
     ratio = audit_qps / ref_qps
     interval = _interval(reference, audit, ratio)
     if short:
@@ -157,9 +165,9 @@ def judge(
                     f"then sample {sample_index} alone, {audit.completed} times, at {audit_qps:.4g} requests/s."
                 ),
                 f"That is {ratio:.4g} times the rate ({_sure(interval)}); it must be less than {1 + threshold:.4g}.",
-                _meaning(fast=fast, short=bool(short)),
+                _meaning(fast=fast, short=bool(short), unsure=_holds(interval, 1 + threshold)),
                 *(_shortfall(run, threshold) for run in short),
-                *_without_failures(reference, audit),
+                *_without_failures(reference, audit, ceiling),
             ]
         ),
         lines=(f"Performance check pass: {passed}",),
@@ -193,6 +201,17 @@ def judge(
     )
 
 
+def _open(audit: Run, ceiling: float, limit: float) -> str:
+    """Why the rate does not pass although it is below the limit."""
+    most = "any rate" if ceiling == math.inf else f"up to {ceiling:.4g} requests/s"
+    return (
+        f"phase {audit.label!r}: {len(audit.failed)} of {audit.requested} requests failed, and how long the server "
+        f"worked on them, while others waited, cannot be told: without them {most} may have been answered, and less "
+        f"than {limit:.4g} requests/s must. Next: get the requests to succeed (phases/{audit.label}), or keep fewer "
+        "in flight (the load's 'concurrency'), and audit again"
+    )
+
+
 def _early_stopping_p90(run: Run) -> float | None:
     return early_stopping.estimate(np.asarray(run.latencies_ns, dtype=np.float64), 0.90)
 
@@ -217,11 +236,23 @@ def _sure(interval: tuple[float, float] | None) -> str:
     return f"{CONFIDENCE:.0%} interval {interval[0]:.4g} to {interval[1]:.4g}"
 
 
-def _meaning(*, fast: bool, short: bool) -> str:
+def _holds(interval: tuple[float, float] | None, limit: float) -> bool:
+    return interval is not None and interval[0] < limit <= interval[1]
+
+
+def _meaning(*, fast: bool, short: bool, unsure: bool) -> str:
     if fast:
+        seen = "So the server answers a repeated request faster than a new one, as a cache of responses does."
+        if unsure:
+            return (
+                f"{seen} But the interval reaches below the limit: it may be chance, and another run may pass; what "
+                "decides is the ratio. Next: turn response caching off, or audit again with more `samples`."
+            )
+        return f"{seen} Next: turn response caching off and audit again."
+    if unsure:
         return (
-            "So the server answers a repeated request faster than a new one, as a cache of responses does. "
-            "Next: turn response caching off and audit again."
+            "The ratio, which decides, is under the limit, but its interval reaches above it: a cache is not ruled "
+            "out, and another run may fail. To be surer, audit again with more `samples`."
         )
     if short:
         return "The rates alone would pass."
@@ -235,8 +266,8 @@ def _shortfall(run: Run, threshold: float) -> str:
     )
 
 
-def _without_failures(reference: Run, audit: Run) -> Iterator[str]:
-    """How the rates differ from MLPerf's, where requests failed."""
+def _without_failures(reference: Run, audit: Run, ceiling: float | None) -> Iterator[str]:
+    """How the rates differ from MLPerf's, where requests failed. `ceiling`: of an audit that passes."""
     if reference.failed:
         yield (
             f"Failures among the distinct samples: {len(reference.failed)}. Each counts as long as the mean "
@@ -247,3 +278,5 @@ def _without_failures(reference: Run, audit: Run) -> Iterator[str]:
             f"Failures among the repeated requests: {len(audit.failed)}. The time they took is left out; MLPerf's "
             f"arithmetic, which counts it, has {audit.throughput:.4g} requests/s."
         )
+        if ceiling is not None:
+            yield f"However long the server worked on them, it was at most {ceiling:.4g} requests/s without."

@@ -33,6 +33,7 @@ from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import conclude, with_errors
 from pytest_bench.running.samples import Share, share_out
+from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
@@ -55,6 +56,7 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
     require_in_order(bench.plan, point, primed)
     driven = drive_phases(bench, point, deployment, setting, plan.phases)
     result = _verified(audit, setting, driven, files)
+    late = simulator_bound(driven.results) if deployment.simulated else []
     folder = bench.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -70,7 +72,7 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
             driven.problems,
             [
                 *_ORDER_LABELS.get(order, ()),
-                *_labels(bench, point, deployment, driven, primed=bool(primed)),
+                *_labels(bench, point, deployment, driven, primed=bool(primed), late=bool(late)),
             ],
         ),
         measurement=None if result is None else measurement_of(result, driven.results),
@@ -83,7 +85,9 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
             # A job is found done up to one interval late: the bound on the error of its latency.
             **({"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}),
             "shown": [] if result is None else list(result.shown),
-            "explanation": "" if result is None else " ".join([result.explanation, *_caution(primed)]),
+            "explanation": " ".join(
+                [*late] if result is None else [result.explanation, *_caution(primed), *late]
+            ),
             "result": msgspec.to_builtins(result),
             "cache_resets": msgspec.to_builtins(driven.resets),
         },
@@ -196,10 +200,12 @@ def _caution(primed: Sequence[str]) -> Iterator[str]:
 
 
 def _labels(
-    bench: Bench, point: Point, deployment: Deployment, driven: Driven, *, primed: bool
+    bench: Bench, point: Point, deployment: Deployment, driven: Driven, *, primed: bool, late: bool
 ) -> Iterator[str]:
     if deployment.simulated:
         yield "simulator"
+    if late:
+        yield SIMULATOR_BOUND
     if primed:
         yield "cache-shared"
     if bench.plan.duration_scale != 1.0:

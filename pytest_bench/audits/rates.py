@@ -5,10 +5,16 @@ not be fast would pass by slow failures, and one that must be fast by quick fail
 `upper_rate` and the second by `lower_rate`. Both are MLPerf's rate, to the bit, where no request failed. For any
 requests whatever, with the others left as they are, one more failure never lowers `upper_rate` and never raises
 `lower_rate`.
+
+How long a server worked on a request that failed, and how long it let it wait, a client cannot tell. `upper_rate`
+takes it for waiting as others do; `ceiling_rate` is what the rate may have been at most. Between the two lies
+what nobody knows.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
@@ -45,6 +51,44 @@ def upper_rate(run: Run, *, beside: Run) -> float:
     unhindered_ns = sum(length_ns - max(0, waited_ns - longest_ns) for length_ns, waited_ns in own)
     # Successes that took no time at all have no rate; a nanosecond stands in for it.
     return run.completed / (max(1, min(_shared_ns(run), unhindered_ns)) / 1e9)
+
+
+def ceiling_rate(run: Run) -> float:
+    """Succeeded requests per second that the server cannot have exceeded, had it never been sent those that failed.
+
+    For any server that works on some number of requests at a time, on each until it is done, and is never idle
+    while one waits; in whatever order, and however many that is, up to the most that were in flight. For each
+    number there is a least time that the successes alone would have taken, and the least of these counts:
+
+    - never less than the time in which a request was in flight and none that failed: taken up in the
+      same order, fewer and shorter jobs are not done later,
+    - with one at a time: what is left when, in every stretch from success to success, the time up to the last
+      failure is left out,
+    - with s at a time: the work of s, less that on failures, of which each may have held one all its life, spread
+      over all s.
+
+    Infinite where nothing is left.
+    """
+    occupied, lost = _at_least((*run.succeeded, *run.failed)), _at_least(run.failed)
+    untouched_ns = occupied[0] - lost[0]
+    least_ns = max(untouched_ns, sum(length_ns - waited_ns for length_ns, waited_ns in _stretches(run)))
+    work_ns = untouched_ns
+    for slots, (busy_ns, lost_ns) in enumerate(itertools.zip_longest(occupied[1:], lost[1:], fillvalue=0), 2):
+        work_ns += busy_ns - lost_ns
+        least_ns = min(least_ns, max(untouched_ns, work_ns // slots))
+    return run.completed / (least_ns / 1e9) if least_ns else math.inf
+
+
+def _at_least(flights: Sequence[Flight]) -> list[int]:
+    """Nanoseconds in which at least one was in flight, at least two, and so on up to the most there were."""
+    times = [0]
+    then_ns = in_flight = 0
+    for now_ns, _, more in sorted(_changes(flights, 0)):
+        if now_ns > then_ns and in_flight:
+            times.extend([0] * (in_flight - len(times)))
+            times[in_flight - 1] += now_ns - then_ns
+        then_ns, in_flight = now_ns, in_flight + more
+    return [*itertools.accumulate(reversed(times))][::-1]
 
 
 def _shared_ns(run: Run) -> int:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_bench.errors import DatasetError
-from pytest_bench.files import STRICT_JSON
+from pytest_bench.files import STRICT_JSON, wrong_in_line
+from pytest_bench.suite.problems import nearest_file
 
 _BOM = b"\xef\xbb\xbf"
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -44,6 +45,11 @@ def read_rows(path: Path, file_format: str) -> Iterator[Raw]:
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes().removeprefix(_BOM)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{path}: there is no such file{nearest_file(path)}; put it there, or correct `path`, which counts from "
+            "the folder of the file that it is written in"
+        ) from error
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -67,7 +73,7 @@ def _jsonl(path: Path) -> Iterator[Raw]:
         except UnicodeDecodeError:
             yield Raw(origin, None, "not UTF-8; save the file as UTF-8")
         except (ValueError, RecursionError) as error:
-            yield Raw(origin, None, f"not valid JSON: {_reason(error)}")
+            yield Raw(origin, None, f"not valid JSON: {wrong_in_line(error)}")
         else:
             yield _object(origin, value)
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pytest_bench.datasets.columns import BadRow, map_row
 from pytest_bench.datasets.formats import read_rows
-from pytest_bench.datasets.synthetic import TextTokenizer, make_rows
+from pytest_bench.datasets.synthetic import make_rows
+from pytest_bench.datasets.writer import TextTokenizer
 from pytest_bench.errors import DatasetError
 from pytest_bench.files import canonical_json
 from pytest_bench.suite.plan import DatasetPlan

@@ -10,32 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 
-from pytest_bench.datasets.words import WORDS
+from pytest_bench.datasets.blocks import Blocks
+from pytest_bench.datasets.writer import CannotMake, TextTokenizer, Writer
 from pytest_bench.errors import DatasetError
-from pytest_bench.suite.traces import read_trace
+from pytest_bench.suite.traces import read_hash_ids, read_trace
 
 _PROMPT_COLUMN = "prompt"
 _OUTPUT_COLUMN = "max_tokens"
-_ATTEMPTS = 200
-"""Corrections of one text before giving up on its length."""
 _TEXTS_TRIED = 20
 """Texts of one length made before giving up on a new one."""
 
-_INPUT, _OUTPUT, _TEXT, _PREFIX = range(4)
+_INPUT, _OUTPUT, _TEXT, _PREFIX, _BLOCK, _WARM_UP = range(6)
 """Streams of random numbers under one seed."""
-
-
-class TextTokenizer(Protocol):
-    """What making texts needs of a tokenizer: plain text, without special tokens."""
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def decode(self, ids: list[int]) -> str: ...
 
 
 class Length(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,17 +60,22 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rows: int
     ahead: int
     """How many rows come before the one of the first arrival: for warming up, with lengths of the trace's own."""
+    block_size: int | None = None
+    """Tokens that one of the trace's `hash_ids` stands for; None: prompts share no prefixes."""
     seed: int
 
 
 def make_rows(
     name: str, declared: Mapping[str, Any], columns: Collection[str] | None, tokenizer: TextTokenizer | None
 ) -> tuple[Mapping[str, Any], ...]:
-    """The rows of a synthetic dataset, all distinct. Raises `DatasetError` for what cannot be made."""
+    """The rows of a synthetic dataset; all distinct, unless the ids of a trace's blocks make some the same.
+
+    Raises `DatasetError` for what cannot be made.
+    """
     spec = check_declared(name, declared, columns, in_tokens=tokenizer is not None)
     try:
         return _make_traced(spec, tokenizer) if isinstance(spec, Traced) else _make(spec, tokenizer)
-    except _CannotMake as error:
+    except CannotMake as error:
         raise DatasetError(f"dataset {name!r}: {error}") from error
 
 
@@ -123,12 +119,8 @@ def check_declared(
     return spec
 
 
-class _CannotMake(Exception):
-    """Becomes a `DatasetError` that names the dataset."""
-
-
 def _make(spec: Synthetic, tokenizer: TextTokenizer | None) -> tuple[Mapping[str, Any], ...]:
-    writer = _Writer(tokenizer)
+    writer = Writer(tokenizer)
     inputs = _input_lengths(spec)
     outputs = (
         None
@@ -145,14 +137,32 @@ def _make(spec: Synthetic, tokenizer: TextTokenizer | None) -> tuple[Mapping[str
 def _make_traced(spec: Traced, tokenizer: TextTokenizer | None) -> tuple[Mapping[str, Any], ...]:
     lengths = read_trace(Path(spec.trace)).lengths
     if not lengths:
-        raise _CannotMake(f"{spec.trace} has no 'input_length' and 'output_length'")
+        raise CannotMake(f"{spec.trace} has no 'input_length' and 'output_length'")
     order = [*range(spec.ahead), *range(spec.rows - spec.ahead)]
     inputs, outputs = zip(*(lengths[arrival % len(lengths)] for arrival in order), strict=True)
-    return _rows(_Writer(tokenizer), inputs, outputs, spec.seed)
+    writer = Writer(tokenizer)
+    if spec.block_size is None:
+        return _rows(writer, inputs, outputs, spec.seed)
+    ids = read_hash_ids(Path(spec.trace), spec.block_size)
+    if not ids:
+        raise CannotMake(f"{spec.trace} has no 'hash_ids'")
+    # Blocks of their own warm up: those of the trace would be in the server's cache before the first arrival.
+    warm_up, measured = (
+        Blocks(writer, spec.block_size, (spec.seed, stream)) for stream in (_WARM_UP, _BLOCK)
+    )
+    return tuple(
+        {
+            _PROMPT_COLUMN: (warm_up if row < spec.ahead else measured).prompt(
+                ids[arrival % len(ids)], length
+            ),
+            _OUTPUT_COLUMN: output,
+        }
+        for row, (arrival, length, output) in enumerate(zip(order, inputs, outputs, strict=True))
+    )
 
 
 def _rows(
-    writer: _Writer,
+    writer: Writer,
     inputs: Sequence[int],
     outputs: Sequence[int] | None,
     seed: int,
@@ -199,59 +209,12 @@ def draw_lengths(length: Length, rows: int, range_ratio: float, stream: np.rando
     return [int(value) for value in bounded]
 
 
-class _Writer:
-    """Writes texts of exact length."""
-
-    def __init__(self, tokenizer: TextTokenizer | None) -> None:
-        self._tokenizer = tokenizer
-        self._costs = [self.count(f" {word}") for word in WORDS]
-        self._dearest = max(self._costs)
-
-    def count(self, text: str) -> int:
-        """Length of `text`: tokens, or words without a tokenizer."""
-        return len(text.split()) if self._tokenizer is None else len(self._tokenizer.encode(text))
-
-    def text(self, length: int, stream: np.random.Generator, prefix: str = "") -> str:
-        """A text of exactly `length` that begins with `prefix`. Raises `_CannotMake`."""
-        words: list[int] = []
-        missing = length - (self.count(prefix) if prefix else 0)
-        for _ in range(_ATTEMPTS):
-            self._adjust(words, missing, stream)
-            text = " ".join([*([prefix] if prefix else []), *(WORDS[word] for word in words)])
-            missing = length - self.count(text)
-            if missing == 0:
-                return text
-        raise _CannotMake(
-            f"no text of exactly {length} tokens was found with this tokenizer; try another length"
-        )
-
-    def _adjust(self, words: list[int], missing: int, stream: np.random.Generator) -> None:
-        """Add words of about `missing` in all, or take some away where it is negative."""
-        while missing < 0 and words:
-            missing += self._costs[words.pop()]
-        while missing > self._dearest:
-            for word in stream.integers(0, len(WORDS), size=missing // self._dearest).tolist():
-                words.append(word)
-                missing -= self._costs[word]
-        # Towards the end a word that fills the rest, else one that leaves some; the dearest may be too dear.
-        while missing > 0:
-            fitting = self._fitting(missing)
-            if not fitting:
-                return
-            words.append(fitting[int(stream.integers(len(fitting)))])
-            missing -= self._costs[words[-1]]
-
-    def _fitting(self, missing: int) -> list[int]:
-        exact = [word for word, cost in enumerate(self._costs) if cost == missing]
-        return exact or [word for word, cost in enumerate(self._costs) if cost < missing]
-
-
-def _new_text(writer: _Writer, length: int, stream: np.random.Generator, prefix: str, seen: set[str]) -> str:
+def _new_text(writer: Writer, length: int, stream: np.random.Generator, prefix: str, seen: set[str]) -> str:
     for _ in range(_TEXTS_TRIED):
         text = writer.text(length, stream, prefix)
         if text not in seen:
             return text
-    raise _CannotMake(
+    raise CannotMake(
         f"there are not enough distinct prompts of length {length}; ask for fewer rows or longer ones"
     )
 
@@ -265,5 +228,5 @@ _Number = TypeVar("_Number", int, float)
 
 def _need(value: _Number | None) -> _Number:
     if value is None:
-        raise _CannotMake("a length lacks a field that its distribution needs")
+        raise CannotMake("a length lacks a field that its distribution needs")
     return value

@@ -1,7 +1,8 @@
 """Traces: when requests arrived somewhere, and how long they were.
 
 The columns are those of the Mooncake traces and of the tools that replay them: `timestamp` (milliseconds),
-`input_length` and `output_length` (tokens); times may be named `timestamp_s` or `timestamp_ms` instead.
+`input_length` and `output_length` (tokens), and `hash_ids`, what prompts were made of: an id stands for a block of so
+many tokens, and prompts with the same first ids begin the same. Times may be named `timestamp_s` or `timestamp_ms`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_bench.errors import UsageError
+from pytest_bench.files import wrong_in_line
+from pytest_bench.suite.problems import nearest_file
 
 _NS = {"timestamp": 10**6, "timestamp_ms": 10**6, "timestamp_s": 10**9}
 """Columns that hold the time of arrival, with nanoseconds a unit."""
@@ -36,16 +39,10 @@ def read_trace(path: Path) -> Trace:
 
     Raises `UsageError` naming file and line for anything else, and for lengths that only some arrivals have.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"the trace {path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the trace {path} is not UTF-8") from error
     arrivals: list[int] = []
     lengths: list[tuple[int, int]] = []
     first_line = 0
-    for line, row in _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(path, text):
+    for line, row in _rows(path):
         where = f"{path}:{line}"
         arrival, length = _arrival(where, row), _length(where, row)
         first_line = first_line or line
@@ -62,6 +59,48 @@ def read_trace(path: Path) -> Trace:
     if not arrivals:
         raise UsageError(f"the trace {path} is empty; expected one line an arrival")
     return Trace(tuple(arrivals), tuple(lengths), first_line)
+
+
+def read_hash_ids(path: Path, block_size: int) -> tuple[tuple[int, ...], ...]:
+    """The ids of each arrival's blocks of `block_size` tokens, the last cut to its `input_length`; empty where no line
+    has any.
+
+    Raises `UsageError` naming file and line for ids that only some arrivals have, and for others than its length needs.
+    """
+    found: list[tuple[int, ...]] = []
+    for place, (line, row) in enumerate(_rows(path)):
+        where = f"{path}:{line}"
+        ids, length = _ids(where, row), _length(where, row)
+        if place and (ids is None) == bool(found):
+            has, expected = ("no 'hash_ids'", "them") if ids is None else ("'hash_ids'", "none")
+            raise UsageError(
+                f"{where}: has {has}, unlike the lines before; expected {expected} on every line"
+            )
+        if ids is None:
+            continue
+        if length is None:
+            raise UsageError(f"{where}: has 'hash_ids' and no 'input_length'; expected both")
+        needed = math.ceil(length[0] / block_size)
+        if len(ids) != needed:
+            raise UsageError(
+                f"{where}: has {len(ids)} 'hash_ids'; expected {needed}, for an input_length of {length[0]} in blocks "
+                f"of {block_size} tokens (name another `block_size`, or leave the ids aside with `hash_ids: false`)"
+            )
+        found.append(ids)
+    return tuple(found)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Line numbers and rows, without the values that are not there."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is not there{nearest_file(path)}") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the trace {path} is not UTF-8") from error
+    return _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(path, text)
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -81,7 +120,7 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path}:{number}: not valid JSON: {error}") from error
+            raise UsageError(f"{path}:{number}: not valid JSON: {wrong_in_line(error)}") from error
         if not isinstance(row, dict):
             raise UsageError(f"{path}:{number}: is no JSON object; expected one with a 'timestamp'")
         yield number, {name: value for name, value in row.items() if value is not None}
@@ -111,6 +150,22 @@ def _length(where: str, row: Mapping[str, Any]) -> tuple[int, int] | None:
                 f"{where}: {name} is {row[name]!r}; expected a whole number of tokens, at least 1"
             )
     return int(_number(row["input_length"])), int(_number(row["output_length"]))
+
+
+def _ids(where: str, row: Mapping[str, Any]) -> tuple[int, ...] | None:
+    value = row.get("hash_ids")
+    if value is None:
+        return None
+    if isinstance(value, str):  # a cell of a CSV file
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, list) or not all(type(one) is int and one >= 0 for one in value):
+        raise UsageError(
+            f"{where}: hash_ids is {row['hash_ids']!r}; expected a list of whole numbers from 0 on"
+        )
+    return tuple(value)
 
 
 def _number(value: object) -> float:

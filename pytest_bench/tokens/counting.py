@@ -19,6 +19,7 @@ from pytest_bench.errors import BenchError, EvidenceError, Interrupted
 from pytest_bench.lines import encode_line
 from pytest_bench.tokens.counts import COUNTS_LOG, CountsWriter, InputTokens, Outcome
 from pytest_bench.tokens.live import LiveCounts
+from pytest_bench.tokens.reading import repeated_texts
 from pytest_bench.tokens.segments import cut, left_over, records_in
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.tokens.verification import Verification
@@ -185,7 +186,7 @@ class _Counting:
     def count(self, progress: Callable[[int, int], None] | None) -> None:
         """Count what is left, until it is done or time is up."""
         result = self._result
-        for log, answer in self._answers(self._ranges()):
+        for log, answer in self._answers(self._ranges(self._repeated())):
             if isinstance(answer, RangeCounts):
                 self._record(log, answer)
             else:
@@ -238,7 +239,21 @@ class _Counting:
             yield answer
         self._cut_short = waiting > 0 or not ended
 
-    def _ranges(self) -> Iterator[tuple[Path, CountRange]]:
+    def _repeated(self) -> dict[str, int]:
+        """Texts that repeat, with their tokens: counted before the ranges are, none of which then counts them again."""
+        if not (texts := repeated_texts(list(self._done))):
+            return {}
+        task = CountTexts(key=self._tokenizer.key, texts=texts)
+        for _, answer in self._tokenizer.pool.run([(None, task)], give_up=self._is_late):
+            if isinstance(answer, Counts):
+                return {
+                    text: tokens
+                    for text, tokens in zip(texts, answer.counts, strict=True)
+                    if tokens is not None
+                }
+        return {}
+
+    def _ranges(self, counted: dict[str, int]) -> Iterator[tuple[Path, CountRange]]:
         key, size = self._tokenizer.key, self._tokenizer.chunk_characters
         share = Verification.share(self._total)
         for log, done in self._done.items():
@@ -253,6 +268,7 @@ class _Counting:
                             stop=last,
                             sample_share=share,
                             seed=self._seed,
+                            counted=counted,
                         ),
                     )
 

@@ -8,18 +8,18 @@ import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from pytest_bench.errors import TokensError
-from pytest_bench.lines import decode_line, encode_line, is_mark, lines_in
+from pytest_bench.lines import encode_line
 from pytest_bench.records import TextRecord
 from pytest_bench.tokens.backends import Backend
 from pytest_bench.tokens.counts import TEXT_KINDS, OutputTokens
 from pytest_bench.tokens.probes import excerpt
 from pytest_bench.tokens.proof import Prepared, describe_difference
+from pytest_bench.tokens.reading import read_record, read_records, texts_of
 from pytest_bench.tokens.wire import CountRange, RangeCounts, Recounted, RecountLines, RecountTexts, Sample
 
 Result = TypeVar("Result")
@@ -29,17 +29,15 @@ Steps = Generator[Callable[[], Any], Any, Result]
 
 _MOST_REPEATED_CHARACTERS = 16_000_000
 _MOST_SEEN = 200_000
-_SHOWN_BYTES = 120
-_STRETCH_BYTES = 1 << 16
-_RECORDS = msgspec.json.Decoder(TextRecord)
 
 
 class TextCounter:
     """Counts texts with one back end, identical ones once.
 
     Within a call every distinct text is encoded once. A text that comes again, in this call or a later one, is
-    remembered with its count: a phase that delivers one text a thousand times encodes it once or twice a pool
-    worker. Of a text that has come once only its hash is kept, for holding on to all texts slows everything down.
+    remembered with its count: one that others did not know beforehand is encoded a few times a pool worker, however
+    often a phase delivers it. Of a text that has come once only its hash is kept, for holding on to all texts slows
+    everything down.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -48,15 +46,22 @@ class TextCounter:
         self._repeated: dict[str, int] = {}
         self._repeated_characters = 0
 
-    def count(self, texts: list[str]) -> Steps[tuple[dict[str, int | None], list[str]]]:
+    def count(
+        self, texts: list[str], counted: Mapping[str, int]
+    ) -> Steps[tuple[dict[str, int | None], list[str]]]:
         """Tokens by text, None for one that could not be counted, and what went wrong with those.
 
-        Raises `TokensError` where the back end answers with another number of counts than it was given texts.
+        `counted` are texts whose tokens are known, and may be among them. Raises `TokensError` where the back end
+        answers with another number of counts than it was given texts.
         """
         times = Counter(texts)
         # Looked up before the library is called: ranges take turns, and another may clear the memory meanwhile.
         known: dict[str, int | None] = {
-            text: self._repeated[text] for text in times if text in self._repeated
+            text: memory[text]
+            for memory in (self._repeated, counted)
+            if memory
+            for text in times
+            if text in memory
         }
         missing = [text for text in times if text not in known] if known else list(times)
         counts, failures = yield partial(count_each, self._backend, missing)
@@ -105,9 +110,9 @@ def count_range(task: CountRange, counter: TextCounter) -> Steps[RangeCounts]:
 
     Raises `TokensError` for lines that are intact and no text records.
     """
-    records, lines, failures = _read_records(task)
+    records, lines, failures = read_records(task.path, task.start, task.stop)
     known, uncountable = yield from counter.count(
-        [text for record in records for text in _texts(record) if text]
+        [text for record in records for text in texts_of(record) if text], task.counted
     )
     known[""] = 0
     counts = [
@@ -130,46 +135,12 @@ def count_range(task: CountRange, counter: TextCounter) -> Steps[RangeCounts]:
     )
 
 
-def _read_records(task: CountRange) -> tuple[list[TextRecord], list[tuple[int, int]], list[str]]:
-    """The intact records of a range, offset and length of each one's line, and what is wrong with other lines."""
-    data = _read(task.path, task.start, task.stop)
-    view = memoryview(data)
-    lines: list[tuple[int, int]] = []
-    failures: list[str] = []
-    stretches: list[memoryview] = []
-    begun = 0
-    for start, stop, intact in lines_in(data):
-        if intact and not is_mark(data, start):
-            lines.append((task.start + start, stop - start))
-            if stop - begun >= _STRETCH_BYTES:
-                stretches.append(view[begun:stop])
-                begun = stop
-            continue
-        if not intact:
-            text = data[start : min(stop, start + _SHOWN_BYTES)].decode("utf-8", "backslashreplace")
-            failures.append(
-                f"{task.path}: byte {task.start + start}: a line does not match its checksum: {text!r}"
-            )
-        stretches.append(view[begun:start])
-        begun = stop
-    stretches.append(view[begun:])
-    try:
-        # Many lines in one call, for the decoder keeps its buffer for strings with escapes; not too many, for it
-        # keeps the interpreter, too, and the library's thread may be waiting for it.
-        records = list(itertools.chain.from_iterable(map(_RECORDS.decode_lines, stretches)))
-    except msgspec.MsgspecError as error:
-        raise TokensError(
-            f"{task.path}: bytes {task.start} to {task.stop} hold a line that is no text record: {error}"
-        ) from error
-    return records, lines, failures
-
-
 def recount_lines(task: RecountLines, prepared: Prepared) -> Steps[Recounted]:
     """Count the texts of sampled lines with the authority."""
     names, texts, counts = [], [], []
     for sample in task.samples:
-        record = _RECORDS.decode(decode_line(_read(task.path, sample.offset, sample.offset + sample.length)))
-        for kind, text, count in zip(TEXT_KINDS, _texts(record), sample.counts, strict=True):
+        record = read_record(task.path, sample.offset, sample.length)
+        for kind, text, count in zip(TEXT_KINDS, texts_of(record), sample.counts, strict=True):
             if text and count is not None:
                 names.append(f"{task.path}: byte {sample.offset}, request {record.request_id}, {kind}")
                 texts.append(text)
@@ -190,10 +161,6 @@ def recount_texts(task: RecountTexts, prepared: Prepared) -> Steps[Recounted]:
             told = describe_difference(text, ids, other_ids, authority)
             disagreements.append(f"{name}: counted as {count}: {told}")
     return Recounted(len(task.texts), disagreements)
-
-
-def _texts(record: TextRecord) -> tuple[str, str, str, str]:
-    return record.content, record.reasoning, record.tool_calls, record.first_event_text
 
 
 def _count_lines(records: list[TextRecord], counts: Iterable[tuple[int | None, ...]]) -> bytes:
@@ -219,15 +186,3 @@ def _choose(records: int, task: CountRange) -> list[int]:
     wanted = min(records, math.ceil(records * task.sample_share))
     generator = random.Random(f"{task.seed}:{task.path}:{task.start}")  # noqa: S311 - a sample, not a secret
     return generator.sample(range(records), wanted)
-
-
-def _read(path: str, start: int, stop: int) -> bytes:
-    try:
-        with Path(path).open("rb") as stream:
-            stream.seek(start)
-            data = stream.read(stop - start)
-    except OSError as error:
-        raise TokensError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(data) != stop - start:
-        raise TokensError(f"{path}: ends before byte {stop}: it was cut while it was counted")
-    return data

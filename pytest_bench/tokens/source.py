@@ -54,7 +54,10 @@ def resolve(
     if path.is_file():
         return _from_file(name, path)
     if not _HUB_ID.fullmatch(name) or path.suffix in {".json", ".tiktoken", ".model"}:
-        raise TokensError(f"tokenizer {name}: no such file or folder")
+        raise TokensError(
+            f"tokenizer {name}: no such file or folder; a path in a suite counts from the folder of that file, one on "
+            "the command line from where you are"
+        )
     return _in_folder(name, fetch_folder(name, timeout_s))
 
 

@@ -48,6 +48,8 @@ class CountRange(msgspec.Struct, frozen=True, kw_only=True, tag="range"):
     sample_share: float
     """Share of the records to name as samples for a recount, rounded up."""
     seed: int
+    counted: dict[str, int] = {}
+    """Texts that have been counted already, with their tokens."""
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):

@@ -262,9 +262,12 @@ def phase_result(**changes):
             loop_lag_ms=None,
             schedule_lateness_ms=None,
             cpu_share=0.0,
+            cpu_share_p99=0.0,
             callback_share=0.0,
+            callback_share_p99=0.0,
             asked=None,
             achieved=None,
+            achieved_share_p1=None,
         ),
         **{"last_completion_ns": 9, "complete": True, **counts, **changes},
     )

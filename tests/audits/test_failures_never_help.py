@@ -9,7 +9,7 @@ from audit_runs import SECOND, sent
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pytest_bench.audits import Flight
+from pytest_bench.audits import Flight, Undecided
 from pytest_bench.audits.output_caching import judge
 from pytest_bench.audits.rates import lower_rate, upper_rate
 
@@ -66,7 +66,10 @@ def test_without_failures_both_are_mlperfs_rate_to_the_bit(run, beside):
 )
 def test_no_failures_turn_a_fail_into_a_pass(reference, audit, more, threshold):
     def passed(*runs):
-        return judge(*runs, threshold=threshold, sample_index=3).passed
+        try:
+            return judge(*runs, threshold=threshold, sample_index=3).passed
+        except Undecided:
+            return False
 
     assume(not passed(reference, audit))
     assert not passed(with_failures(reference, more[0]), with_failures(audit, more[1]))

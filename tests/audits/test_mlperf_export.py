@@ -7,12 +7,15 @@ import json
 import msgspec
 import pytest
 import yaml
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pytest_bench import simulator
 from pytest_bench.audits.vbench import DIMENSIONS
 from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.load.log import read_records
 from pytest_bench.reports.mlperf import export, scenario_of
 from pytest_bench.suite.plan_file import write_plan
+from pytest_bench.tokens.counts import read_outputs
 from pytest_bench.verdict.evidence import check_evidence, write_evidence
 from pytest_bench.verdict.outcome import Outcome, Reason
 from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict, read_verdict, write_verdict
@@ -151,6 +154,59 @@ def test_the_performance_summary_says_what_was_measured(session, tmp_path):
     assert latency["early_stopping_percentiles"]["90.0"] is None
     assert latency["percentiles"]["90.0"] <= latency["loadgen_percentiles"]["90.0"] <= latency["max"]
     assert summary["ttft"] == {}
+
+
+STREAMS = """
+suite: s
+deployment:
+  api: openai-completions
+  model: m
+  endpoint: {endpoint}
+  generation: {{max_tokens: 12}}
+  tokens: {{tokenizer: tokenizer.json}}
+datasets: {{prompts: {{path: prompts.jsonl}}}}
+perf:
+  single-stream:
+    dataset: prompts
+    load: {{pattern: concurrency, concurrency: 1, requests: 15}}
+    budget: {{loop_lag_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
+"""
+
+
+def test_percentiles_as_loadgen_takes_them_stand_beside_ours_of_every_time(auditor, tmp_path):
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(byte_level.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: place for place, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = byte_level
+    tokenizer.save(str(auditor.folder / "tokenizer.json"))
+    behaviour = simulator.Behaviour(model="m", ttft_ms=2, itl_ms=1, itl_distribution="uniform")
+    with (
+        simulator.start(behaviour) as running,
+        auditor.session(STREAMS.format(endpoint=running.url)),
+    ):
+        point = auditor.perf("single-stream")
+    results = auditor.folder / "results"
+    write_plan(results, auditor.planned, point.summary.nonce)
+    as_if_of_a_model(results)
+    conclude(results, auditor.planned, point.summary.nonce)
+    (folder,) = export(results, tmp_path / "out")
+
+    summary = json.loads((folder / "performance" / "result_summary.json").read_text())
+    phase = point.folder / "phases" / "measured"
+    counts = {line.request_id: line for line in read_outputs(phase / "tokens.jsonl")}
+    times = sorted(
+        (record.last_content_ns - record.first_content_ns)
+        / (counts[record.request_id].total - counts[record.request_id].first_event)
+        for record in read_records(phase)
+    )
+    told = summary["tpot"]["loadgen_percentiles"]
+    assert {name: told[name] for name in ("50.0", "90.0", "99.9")} == {
+        "50.0": times[7],
+        "90.0": times[13],
+        "99.9": times[14],
+    }
+    assert summary["tpot"]["percentiles"]["90.0"] == times[12]
+    assert [len(summary[name]["loadgen_percentiles"]) for name in ("latency", "ttft", "tpot")] == [12] * 3
 
 
 def test_only_what_passed_can_be_submitted(session, auditor, tmp_path):

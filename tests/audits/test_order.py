@@ -13,7 +13,7 @@ from pytest_bench.running.samples import Share
 from pytest_bench.workload import SampleOrder
 
 PERF_FIRST = "order: [perf, eval, audit]\n"
-AUDIT = "dataset: again, load: {pattern: concurrency, concurrency: 1, requests: 4}"
+AUDIT = "dataset: again, load: {pattern: concurrency, concurrency: 1, requests: 4}, budget: *patient"
 
 
 def with_second_dataset(text, name):
@@ -54,7 +54,9 @@ def test_a_benchmark_on_the_same_prompts_by_another_name_counts_as_a_benchmark_o
         measured = run("a")
 
     assert {"between-benchmarks", "cache-shared"} <= set(measured.summary.judgement.labels)
-    assert "s/perf/single-stream may have sent the same samples" in measured.summary.detail["explanation"]
+    assert "s/perf/single-stream may have sent the same samples" in measured.summary.detail["explanation"], (
+        measured.summary.judgement
+    )
 
 
 def test_a_benchmark_on_other_prompts_primes_nothing(auditor, caching_suite):

@@ -8,7 +8,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from pytest_bench.audits import AuditPhase
+from pytest_bench.audits import AuditPhase, point
 from pytest_bench.audits.output_caching import judge
 from pytest_bench.audits.outputs import read_run
 from pytest_bench.errors import UsageError
@@ -133,37 +133,53 @@ def test_errors_do_not_help_a_caching_server_to_pass(auditor, caching_suite):
     assert measured.measurement.failures["server_error"] > 0
 
 
-def slow_failures(first, last, *, most):
-    """A seed and a fault that let only requests from number `first` on fail, and at most `most` of them."""
+def slow_failures(requests, *, most):
+    """A seed and a fault that let `most` requests fail, all of them early in the second phase."""
     fault = {"stall": 0.1}
     for seed in itertools.count():
         behaviour = Behaviour(seed=seed, fault=fault)
-        struck = [number for number in range(last) if pick(behaviour, number)[0]]
-        if struck and struck[0] >= first and len(struck) == most and struck[-1] < last - 1:
+        struck = [number for number in range(2 * requests) if pick(behaviour, number)[0]]
+        if len(struck) == most and requests <= struck[0] and struck[-1] < requests * 4 / 3:
             return f"seed: {seed}, fault: {{stall: 0.1}}"
     raise AssertionError
 
 
+SINGLE = "of: single-stream", 12
+FOUR = "of: offline", 24
+ALL = "dataset: prompts, load: {pattern: burst, requests: 24}", 24
+CACHE = "cache_after: 2"
+
+
+@pytest.fixture
+def with_slow_failures(auditor, caching_suite):
+    """Audits a server on which two requests of the second phase hang until they time out: its literal rate is low."""
+
+    def audit(scenario, behaviour):
+        load, requests = scenario
+        slow = f"{load}, threshold: 0.5, timeouts: {{request_s: 0.8}}, budget: {PATIENT}"
+        return auditor.audit(
+            caching_suite(slow, f"max_concurrency: 4, {behaviour}, {slow_failures(requests, most=2)}")
+        )
+
+    return audit
+
+
 @pytest.mark.parametrize(
-    ("audit", "requests", "server"),
+    ("scenario", "cache", "outcome"),
     [
-        ("of: single-stream", 12, ""),
-        ("of: offline", 24, ""),
-        ("dataset: prompts, load: {pattern: burst, requests: 24}", 24, ", max_concurrency: 4"),
+        (SINGLE, CACHE, "fail"),
+        (FOUR, CACHE, "fail"),
+        (ALL, CACHE, "fail"),
+        (SINGLE, "cache_after: 0", "pass"),
     ],
-    ids=["single-stream", "burst of four", "burst of all"],
+    ids=["single-stream", "burst of four", "burst of all", "single-stream without a cache"],
 )
-@pytest.mark.parametrize(("cache", "outcome"), [("cache_after: 2", "fail"), ("cache_after: 0", "pass")])
-def test_slow_failures_within_the_guard_do_not_hide_a_cache(
-    auditor, caching_suite, audit, requests, server, cache, outcome
-):
-    """Two requests of the audit phase hang until they time out, which makes its literal rate low."""
-    slow = f"{audit}, threshold: 0.5, timeouts: {{request_s: 0.8}}, budget: {PATIENT}"
-    behaviour = f"{cache}, {slow_failures(requests, 2 * requests, most=2)}{server}"
-    measured = auditor.audit(caching_suite(slow, behaviour))
+def test_slow_failures_within_the_guard_do_not_hide_a_cache(with_slow_failures, scenario, cache, outcome):
+    measured = with_slow_failures(scenario, cache)
 
     assert measured.outcome == outcome, measured.report()
     record = json.loads((measured.folder / RECORD).read_text())
+    requests = scenario[1]
     assert record["audit_completed"] == requests - 2 >= requests * (1 - 0.5)
     assert record["ref_completed"] == requests
     assert record["literal_audit_qps"] < record["ref_qps"], "by the literal rate it would pass"
@@ -172,6 +188,22 @@ def test_slow_failures_within_the_guard_do_not_hide_a_cache(
         "Failures among the repeated requests: 2. The time they took is left out"
         in measured.summary.detail["explanation"]
     )
+
+
+@pytest.mark.parametrize(
+    ("scenario", "behaviour"),
+    [(ALL, "cache_after: 2, cached_speedup: 1.6"), (ALL, "cache_after: 0"), (FOUR, "cache_after: 0")],
+    ids=["burst of all", "burst of all without a cache", "burst of four without a cache"],
+)
+def test_slow_failures_that_may_hide_a_weak_cache_certify_nothing(with_slow_failures, scenario, behaviour):
+    """A server that could hide one, and a server that has none: from here they look the same."""
+    measured = with_slow_failures(scenario, behaviour)
+
+    assert measured.outcome == "error", measured.report()
+    assert codes(measured) == {"undecided"}
+    assert "2 of 24 requests failed, and how long the server worked on them" in measured.report()
+    assert not (measured.folder / RECORD).exists()
+    assert not (measured.folder / WORDS).exists()
 
 
 def test_errors_make_an_honest_server_fail_by_the_guard(auditor, caching_suite):
@@ -270,3 +302,21 @@ def test_an_audit_leaves_evidence_that_lists_its_files(auditor, caching_suite):
     assert {RECORD, WORDS, "summary.json", "phases/reference/phase.json"} <= {
         file["path"] for file in evidence["files"]
     }
+
+
+def test_an_audit_against_a_simulator_at_its_own_limit_says_so_and_stays_what_it_is(
+    auditor, caching_suite, monkeypatch
+):
+    seen = []
+
+    def late(results):
+        seen.extend(result.label for result in results)
+        return ["In phase 'reference' the simulator was late."]
+
+    monkeypatch.setattr(point, "simulator_bound", late)
+    measured = auditor.audit(caching_suite())
+
+    assert measured.outcome == "pass", measured.report()
+    assert {"simulator", "simulator-bound"} <= labels(measured)
+    assert measured.summary.detail["explanation"].endswith("In phase 'reference' the simulator was late.")
+    assert seen == [phase.label for phase in measured.summary.phases]

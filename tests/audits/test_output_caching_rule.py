@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from audit_runs import SECOND, run
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_bench.audits import Flight
 from pytest_bench.audits.output_caching import default_threshold, enough, judge, needed
 from pytest_bench.audits.ratio import ratio_interval
 from pytest_bench.workload import Load
@@ -29,6 +32,31 @@ def test_a_repeated_sample_far_above_the_reference_rate_fails():
     assert not result.passed
     assert result.lines == ("Performance check pass: False",)
     assert "answers a repeated request faster than a new one" in result.explanation
+
+
+def jittered(label, rate):
+    """A phase of 40 completions, whose batches of four take half or one and a half times the mean in turn."""
+    even = run(label, requested=40, rate=rate)
+    gaps = [(1.5 if number // 4 % 2 else 0.5) / rate for number in range(40)]
+    ends = [round(sum(gaps[: number + 1]) * SECOND) for number in range(40)]
+    flights = tuple(Flight(begin, end) for begin, end in zip([0, *ends], ends, strict=False))
+    return dataclasses.replace(even, succeeded=flights)
+
+
+@pytest.mark.parametrize(
+    ("rate", "passed", "said"),
+    [
+        (105, True, "is under the limit, but its interval reaches above it: a cache is not ruled out"),
+        (115, False, "the interval reaches below the limit: it may be chance, and another run may pass"),
+    ],
+)
+def test_a_ratio_whose_interval_holds_the_limit_is_said_to_be_unsure(rate, passed, said):
+    result = verdict(jittered("reference", 100), jittered("output_caching", rate))
+    interval = result.details["ratio_interval"]
+    assert interval["low"] < 1.1 < interval["high"]
+    assert result.passed is passed
+    assert said in result.explanation
+    assert "nothing shows" not in result.explanation
 
 
 def test_slower_passes_however_slow():

@@ -185,10 +185,28 @@ def test_an_empty_dataset_is_refused(write, name, content):
     assert "is empty" in complaint(write(name, content))
 
 
+def test_a_file_that_is_not_there_is_told_with_the_nearest_that_is(tmp_path):
+    (tmp_path / "prompts.jsonl").touch()
+    (tmp_path / "promptz.jsonl").mkdir()
+    said = complaint(tmp_path / "promts.jsonl")
+    assert "; did you mean 'prompts.jsonl'?; " in said
+    assert "correct `path`, which counts from the folder of the file that it is written in" in said
+
+
+def test_a_folder_that_is_not_there_is_what_is_told(tmp_path):
+    assert f"; there is no folder {tmp_path / 'date'}; " in complaint(tmp_path / "date" / "prompts.jsonl")
+
+
+def test_a_bad_line_is_never_called_line_1_of_itself(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"prompt": "a"}\n{"prompt": "b}\n')
+    said = complaint(path)
+    assert f"{path}:2: not valid JSON: Unterminated string starting at column 12" in said
+    assert "line 1" not in said
+
+
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
-    assert f"{tmp_path / 'd.jsonl'}: cannot be read: No such file or directory" in complaint(
-        tmp_path / "d.jsonl"
-    )
+    assert f"{tmp_path / 'd.jsonl'}: there is no such file; put it there" in complaint(tmp_path / "d.jsonl")
     (tmp_path / "d.json").mkdir()
     assert "cannot be read: Is a directory" in complaint(tmp_path / "d.json")
 

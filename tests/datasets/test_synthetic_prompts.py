@@ -215,3 +215,121 @@ def test_rows_to_warm_up_with_stand_before_the_first_arrival(tmp_path, tokenizer
 def test_lengths_of_a_trace_are_tokens_and_never_words(tmp_path):
     with pytest.raises(DatasetError, match="lengths of a trace are in tokens; name the model's tokenizer"):
         traced(tmp_path, None)
+
+
+# Prompts that begin the same.
+
+SIZE = 16
+
+
+class Metaspace(ByteLevel):
+    """Puts a space before every text, as SentencePiece does: a block alone has other tokens than within a prompt."""
+
+    def __init__(self) -> None:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+        tokenizer.decoder = decoders.Metaspace()
+        trainer = trainers.BpeTrainer(vocab_size=700, show_progress=False)
+        tokenizer.train_from_iterator([" ".join(WORDS)], trainer)
+        self._tokenizer = tokenizer
+
+
+@pytest.fixture(scope="module", params=[ByteLevel, Metaspace])
+def any_tokenizer(request):
+    return request.param()
+
+
+def of_blocks(folder, tokenizer, *arrivals, ahead=0, seed=0):
+    """Prompts of a trace with these lengths and ids."""
+    path = folder / "trace.jsonl"
+    path.write_text(
+        "".join(
+            f'{{"timestamp": 0, "input_length": {length}, "output_length": 1, "hash_ids": {ids}}}\n'
+            for length, ids in arrivals
+        )
+    )
+    rows = len(arrivals) + ahead
+    declared = {"trace": str(path), "rows": rows, "ahead": ahead, "seed": seed, "block_size": SIZE}
+    plan = DatasetPlan(name="monday", synthetic=declared)
+    made = load_dataset(plan, columns=COLUMNS, required=frozenset({"prompt"}), tokenizer=tokenizer).rows
+    return [row["prompt"] for row in made]
+
+
+def tokens_shared(tokenizer, one, other):
+    pairs = zip(tokenizer.encode(one), tokenizer.encode(other), strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), None)
+
+
+def test_prompts_begin_with_the_same_tokens_as_far_as_their_ids_agree(tmp_path, any_tokenizer):
+    first, second, third = of_blocks(
+        tmp_path, any_tokenizer, (40, [0, 1, 2]), (64, [0, 1, 5, 9]), (48, [0, 7, 5])
+    )
+
+    assert [len(any_tokenizer.encode(text)) for text in (first, second, third)] == [40, 64, 48]
+    assert 2 * SIZE <= tokens_shared(any_tokenizer, first, second) < 3 * SIZE
+    assert SIZE <= tokens_shared(any_tokenizer, second, third) < 2 * SIZE
+
+
+def test_the_same_ids_and_length_are_the_same_prompt(tmp_path, any_tokenizer):
+    first, second, longer = of_blocks(tmp_path, any_tokenizer, *[(20, [4, 4])] * 2, (21, [4, 4]))
+
+    assert first == second != longer
+
+
+def test_the_last_block_is_cut_and_not_made_anew(tmp_path, any_tokenizer):
+    cut, whole = of_blocks(tmp_path, any_tokenizer, (30, [0, 1]), (32, [0, 1]))
+
+    # But for the few tokens of the word that it ends in.
+    assert tokens_shared(any_tokenizer, cut, whole) is None or tokens_shared(any_tokenizer, cut, whole) >= 24
+
+
+def test_what_warms_up_shares_no_block_with_the_arrivals(tmp_path, tokenizer):
+    warm_up, *arrivals = of_blocks(tmp_path, tokenizer, (32, [0, 1]), (48, [0, 1, 2]), ahead=1)
+
+    assert len(tokenizer.encode(warm_up)) == 32
+    assert all(tokens_shared(tokenizer, warm_up, arrival) < SIZE for arrival in arrivals)
+
+
+def test_blocks_follow_from_the_seed(tmp_path, tokenizer):
+    trace = (40, [0, 1, 2**64]), (8, [3])
+
+    assert of_blocks(tmp_path, tokenizer, *trace) == of_blocks(tmp_path, tokenizer, *trace)
+    assert of_blocks(tmp_path, tokenizer, *trace) != of_blocks(tmp_path, tokenizer, *trace, seed=1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.integers(1, 5 * SIZE).flatmap(
+            lambda length: st.tuples(
+                st.just(length),
+                st.lists(st.integers(0, 3), min_size=-(-length // SIZE), max_size=-(-length // SIZE)),
+            )
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_any_ids_give_exact_lengths_and_the_same_tokens_for_the_same_first_ids(
+    tmp_path_factory, tokenizer, trace
+):
+    prompts = of_blocks(tmp_path_factory.getbasetemp(), tokenizer, *trace)
+    tokens = list(map(tokenizer.encode, prompts))
+    assert [len(ids) for ids in tokens] == [length for length, _ in trace]
+    for (length, ids), own in zip(trace, tokens, strict=True):
+        for (other_length, other_ids), other in zip(trace, tokens, strict=True):
+            whole = min(length, other_length) // SIZE
+            same = next((n for n in range(whole) if ids[n] != other_ids[n]), whole) * SIZE
+            assert own[:same] == other[:same]
+
+
+class AcrossWords(ByteLevel):
+    """Cuts a text every seven letters, wherever words end."""
+
+    def encode(self, text: str) -> list[int]:
+        return [hash(text[start : start + 7]) for start in range(0, len(text), 7)]
+
+
+def test_a_tokenizer_that_joins_words_is_refused_and_not_guessed_at(tmp_path):
+    with pytest.raises(DatasetError, match=r"not cut texts between words.*leave the ids of the trace aside"):
+        of_blocks(tmp_path, AcrossWords(), (48, [0, 1, 2]), (48, [3, 1, 2]))

@@ -55,6 +55,20 @@ def test_a_deployment_without_endpoint_is_planned_and_says_the_ways_out(bench):
     assert endpoint_problem(deployment(bench, endpoints=("http://a:1",))) is None
 
 
+def test_a_problem_of_the_command_line_is_not_called_one_of_the_suites(bench):
+    with pytest.raises(SuiteError) as caught:
+        bench.plan(suite(), endpoints=("127.0.0.1:8000",))
+    assert str(caught.value).startswith("1 problem on the command line:\n  --endpoint is '127.0.0.1:8000'")
+    with pytest.raises(SuiteError) as caught:
+        bench.plan(suite("  ready_timeout_s: soon\n"), endpoints=("127.0.0.1:8000",))
+    assert str(caught.value).startswith("2 problems on the command line and in the suites:\n")
+
+
+def test_a_time_that_is_none_is_told_its_unit(bench):
+    (problem,) = bench.problems(suite("  metrics_interval_s: soon\n"))
+    assert 'metrics_interval_s is "soon", which is text; expected a number of seconds' in problem
+
+
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
@@ -65,7 +79,8 @@ def test_a_deployment_without_endpoint_is_planned_and_says_the_ways_out(bench):
         ("'http://[::1'", "no endpoint"),
         ("'http://a b'", "no endpoint"),
         ("http://a?x=1", "expected a URL without query and fragment"),
-        ("simulater", "no endpoint"),
+        ("simulater", "or 'simulator'; did you mean 'simulator'?"),
+        ("127.0.0.1:8000", "; did you mean 'http://127.0.0.1:8000'?"),
         ("[]", "is empty"),
         ("[http://a, '']", "no endpoint"),
         ("3", "expected a URL, a list of URLs, or 'simulator'"),

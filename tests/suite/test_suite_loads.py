@@ -37,7 +37,7 @@ def problems(bench, load: str):
             "ramp_s is 10, not shorter than 'duration_s'",
         ),
         ("{pattern: trace, requests: 3}", "has no 'trace', which pattern 'trace' needs"),
-        ("{pattern: trace, trace: nowhere.jsonl}", "cannot be read: No such file or directory"),
+        ("{pattern: trace, trace: nowhere.jsonl}", "nowhere.jsonl is not there"),
         ("{pattern: stages}", "has no 'stages', which pattern 'stages' needs"),
         ("{pattern: stages, stages: []}", "is empty; expected at least one"),
         ("{pattern: stages, stages: [{pattern: burst}]}", "perf.p.load.stages[0] has no 'requests'"),
@@ -90,7 +90,7 @@ def test_every_pattern_can_be_written(bench):
         ('{"timestamp_s": NaN}\n', "t.jsonl:1: timestamp_s is nan"),
         ('{"time": 1}\n', "t.jsonl:1: expected a row with one of 'timestamp', 'timestamp_ms', 'timestamp_s'"),
         ("[1]\n", "t.jsonl:1: is no JSON object"),
-        ("{\n", "t.jsonl:1: not valid JSON"),
+        ("{\n", "t.jsonl:1: not valid JSON: Expecting property name enclosed in double quotes at column 2"),
     ],
 )
 def test_a_trace_with_a_bad_line_is_refused_with_its_number(bench, lines, said):
@@ -98,6 +98,17 @@ def test_a_trace_with_a_bad_line_is_refused_with_its_number(bench, lines, said):
     (problem,) = problems(bench, "{pattern: trace, trace: t.jsonl}")
     assert problem.startswith("chat.yaml:6:57: perf.p.load.trace cannot be used")
     assert said in problem
+    assert "line 1" not in problem
+
+
+def test_a_bad_trace_is_told_once_however_often_it_is_named(bench):
+    (bench.folder / "t.jsonl").write_text("{\n", encoding="utf-8")
+    found = bench.body_problems(
+        "perf:\n"
+        "  p: {dataset: prompts, load: {pattern: trace, trace: t.jsonl}}\n"
+        "  q: {dataset: prompts, load: {pattern: trace, trace: t.jsonl}}\n"
+    )
+    assert len(found) == 1
 
 
 def test_more_requests_than_a_trace_has_are_refused(bench):

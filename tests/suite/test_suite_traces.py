@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from pytest_bench.errors import UsageError
 from pytest_bench.load.schedule import arrivals_ns
 from pytest_bench.suite.loads import trace_requests
-from pytest_bench.suite.traces import read_trace
+from pytest_bench.suite.traces import read_hash_ids, read_trace
 from pytest_bench.workload import Load
 
 MOONCAKE = """\
 {"timestamp": 0, "input_length": 30, "output_length": 5, "hash_ids": [46, 47]}
 {"timestamp": 20.5, "input_length": 12, "output_length": 7, "hash_ids": [46]}
-{"timestamp": 20.5, "input_length": 9, "output_length": 3, "hash_ids": []}
+{"timestamp": 20.5, "input_length": 9, "output_length": 3, "hash_ids": [7]}
 """
 
 SUITE = """\
@@ -24,7 +24,7 @@ suite: chat
 deployment: {api: openai-chat, model: m, endpoint: "http://host:8000"}
 datasets:
   prompts: {path: data/prompts.jsonl}
-  monday: {synthetic: {trace: monday.jsonl, seed: 3}}
+  monday: {synthetic: {trace: monday.jsonl, seed: 3, block_size: 16}}
   drawn: {synthetic: {rows: 10, input_tokens: 128}}
 perf:
 """
@@ -68,7 +68,7 @@ def test_a_replayed_trace_takes_its_samples_in_its_own_order(monday):
     file = str(monday.folder / "monday.jsonl")
     assert (found.dataset, dataset.synthetic) == (
         "monday-p",
-        {"trace": file, "rows": 3, "ahead": 0, "seed": 3},
+        {"trace": file, "rows": 3, "ahead": 0, "block_size": 16, "seed": 3},
     )
 
 
@@ -175,6 +175,86 @@ def test_lengths_that_begin_late_are_refused(tmp_path):
         read_trace(path)
 
 
+# What prompts had in common.
+
+
+def test_ids_of_blocks_are_replayed_where_the_trace_has_them_and_the_plan_says_so(monday):
+    _, dataset = point(monday, f"{{dataset: monday, {REPLAY}}}")
+    assert dataset.synthetic["block_size"] == 16
+    assert read_hash_ids(monday.folder / "monday.jsonl", 16) == ((46, 47), (46,), (7,))
+
+
+def test_ids_of_blocks_are_left_aside_where_the_suite_says_so(monday):
+    # With the block size that is wrong for them: what is not replayed need not agree.
+    suite = SUITE.replace("block_size: 16", "hash_ids: false")
+    plan = monday.plan(f"{suite}  p: {{dataset: monday, {REPLAY}}}\n")
+    assert plan.datasets["chat"]["monday-p"].synthetic["block_size"] is None
+
+
+def test_a_trace_without_ids_shares_nothing(monday):
+    (monday.folder / "monday.jsonl").write_text('{"timestamp": 0, "input_length": 1, "output_length": 1}\n')
+    _, dataset = point(monday, f"{{dataset: monday, {REPLAY}}}")
+    assert dataset.synthetic["block_size"] is None
+
+
+def test_ids_that_do_not_fill_the_prompt_are_refused_in_the_suite(monday):
+    suite = SUITE.replace("block_size: 16", "block_size: 512")
+    (problem,) = monday.problems(f"{suite}  p: {{dataset: monday, {REPLAY}}}\n")
+    assert "datasets.monday.synthetic.trace cannot be used" in problem
+    assert (
+        "monday.jsonl:1: has 2 'hash_ids'; expected 1, for an input_length of 30 in blocks of 512" in problem
+    )
+
+
+@pytest.mark.parametrize("field", ["hash_ids: false", "block_size: 16"])
+def test_blocks_are_those_of_a_trace(monday, field):
+    suite = SUITE.replace("input_tokens: 128", f"input_tokens: 128, {field}")
+    (problem,) = monday.problems(f"{suite}  p: {{dataset: drawn, load: {{pattern: burst, requests: 1}}}}\n")
+    assert f"'{field.partition(':')[0]}' is for a 'trace'" in problem
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ('"hash_ids": [1]', None),
+        ('"hash_ids": []', "has 0 'hash_ids'; expected 1"),
+        ('"hash_ids": [1, 2]', "has 2 'hash_ids'; expected 1"),
+        ('"hash_ids": [-1]', "hash_ids is [-1]; expected a list of whole numbers from 0 on"),
+        ('"hash_ids": [1.0]', "hash_ids is [1.0]"),
+        ('"hash_ids": [true]', "hash_ids is [True]"),
+        ('"hash_ids": 1', "hash_ids is 1"),
+        ('"hash_ids": "one"', "hash_ids is 'one'"),
+        ('"other": 1', "has no 'hash_ids', unlike the lines before; expected them on every line"),
+    ],
+)
+def test_ids_that_cannot_be_replayed_are_named(tmp_path, rest, said):
+    path = tmp_path / "t.jsonl"
+    row = '{"timestamp": 0, "input_length": 9, "output_length": 1, %s}\n'
+    path.write_text(row % '"hash_ids": [0]' + row % rest, encoding="utf-8")
+    if said is None:
+        assert read_hash_ids(path, 512) == ((0,), (1,))
+    else:
+        with pytest.raises(UsageError, match=r"t\.jsonl:2: ") as caught:
+            read_hash_ids(path, 512)
+        assert said in str(caught.value)
+
+
+def test_ids_that_begin_late_are_refused(tmp_path):
+    path = tmp_path / "t.jsonl"
+    row = '{"timestamp": 0, "input_length": 9, "output_length": 1%s}\n'
+    path.write_text(row % "" + row % ', "hash_ids": [0]', encoding="utf-8")
+    with pytest.raises(
+        UsageError, match=r"t\.jsonl:2: has 'hash_ids', unlike the lines before; expected none"
+    ):
+        read_hash_ids(path, 512)
+
+
+def test_a_csv_file_has_the_ids_in_a_cell(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('timestamp,input_length,output_length,hash_ids\n0,30,5,"[3, 4]"\n', encoding="utf-8")
+    assert read_hash_ids(path, 16) == ((3, 4),)
+
+
 @given(
     data=st.binary(max_size=80) | st.text(max_size=80).map(str.encode),
     suffix=st.sampled_from([".csv", ".jsonl"]),
@@ -186,6 +266,7 @@ def test_any_bytes_are_a_trace_or_refused(tmp_path_factory, data, suffix):
         trace = read_trace(path)
         assert list(trace.arrivals_ns) == sorted(trace.arrivals_ns)
         assert len(trace.lengths) in {0, len(trace.arrivals_ns)}
+        assert len(read_hash_ids(path, 512)) in {0, len(trace.arrivals_ns)}
 
 
 @given(

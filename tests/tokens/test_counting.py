@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_bench.errors import EvidenceError, TokensError
 from pytest_bench.lines import LineReader, encode_line
 from pytest_bench.records import TextRecord
+from pytest_bench.tokens import reading
 from pytest_bench.tokens.counting import count_phase
 from pytest_bench.tokens.counts import CountsWriter, read_inputs, read_outcome, read_outputs
 from pytest_bench.tokens.cpus import Cpus
@@ -150,46 +151,75 @@ def test_an_input_that_cannot_be_told_is_pending_and_named_and_outputs_are_count
     assert read_counts(tmp_path / "tokens.jsonl").inputs[1] is None
 
 
-def test_a_text_that_comes_in_every_range_is_encoded_twice_at_most(misbehaving, texts, write_texts, tmp_path):
+SAME = "the same answer " * 20
+
+
+@pytest.fixture
+def tallied(misbehaving, tmp_path):
+    """A tokenizer, and a function that tells how often it encoded the same answer."""
     tally = tmp_path / "tally"
+    tally.touch()
     tokenizer = misbehaving(
         f"""
         class Backend(Wrapped):
             def count(self, texts):
                 with open({str(tally)!r}, "a") as stream:
-                    stream.writelines(text + chr(10) for text in texts if text == "the same answer")
+                    stream.writelines(text + chr(10) for text in texts if text.startswith("the same answer"))
                 return super().count(texts)
         """
     )
-    repeating = [
-        text for three in zip(texts[::10], texts[1::10], texts[2::10], strict=True) for text in three
-    ]
-    for place in range(0, len(repeating), 20):
-        repeating.insert(place, "the same answer")
-    write_texts(records(repeating))
+    return tokenizer, lambda: tally.read_text().count(SAME)
+
+
+@pytest.mark.parametrize("logs", [1, 3])
+def test_a_text_that_comes_in_every_range_of_every_log_is_encoded_once(
+    tallied, texts, write_texts, tmp_path, logs
+):
+    tokenizer, encoded = tallied
+    for worker in range(logs):
+        repeating = texts[worker::logs]
+        for place in range(0, len(repeating), 20):
+            repeating.insert(place, SAME)
+        write_texts(
+            [
+                TextRecord(request_id=f"w{worker}-{n}", sample_index=n, content=text)
+                for n, text in enumerate(repeating)
+            ],
+            worker,
+        )
     result = count_phase(tokenizer, tmp_path)
     assert result.complete
-    # Of two ranges on their way at once, neither knows of the other's texts yet.
-    assert 1 <= tally.read_text().count("the same answer") <= 3
+    assert encoded() == 1
 
 
-def test_identical_texts_are_encoded_once(misbehaving, write_texts, tmp_path):
-    tally = tmp_path / "tally"
-    tokenizer = misbehaving(
-        f"""
-        class Backend(Wrapped):
-            def count(self, texts):
-                with open({str(tally)!r}, "a") as stream:
-                    stream.writelines(text + chr(10) for text in texts if text == "the same answer")
-                return super().count(texts)
-        """
-    )
-    write_texts(
-        [TextRecord(request_id=f"r{n}", sample_index=n % 2, content="the same answer") for n in range(40)]
-    )
+def test_a_text_that_repeats_late_is_encoded_a_few_times_a_worker(
+    tallied, texts, write_texts, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(reading, "_LOOKED_AT_BYTES", 1)
+    tokenizer, encoded = tallied
+    write_texts(records([*texts, *[SAME] * 200]))
+    result = count_phase(tokenizer, tmp_path)
+    assert result.complete
+    # A range in which it comes once; then three on their way at once, of which none knows of the others' texts yet.
+    assert 1 <= encoded() <= 4 * len(tokenizer.pool.shards)
+
+
+def test_a_log_that_begins_with_a_line_that_cannot_be_read_is_complained_of_by_who_counts_it(
+    tokenizer, write_texts, tmp_path
+):
+    same = [TextRecord(request_id=f"r{n}", sample_index=0, content=SAME) for n in range(9)]
+    write_texts(same, damage=lambda log: log.replace(b'"r0"', b'"xx"'))
+    result = count_phase(tokenizer, tmp_path)
+    assert (result.counted, result.pending) == (8, 1)
+    assert "does not match its checksum" in result.failures[0]
+
+
+def test_identical_texts_are_encoded_once(tallied, write_texts, tmp_path):
+    tokenizer, encoded = tallied
+    write_texts([TextRecord(request_id=f"r{n}", sample_index=n % 2, content=SAME) for n in range(40)])
     result = count_phase(tokenizer, tmp_path, inputs=lambda _: "x")
     assert (result.counted, result.inputs_counted) == (40, 2)
-    assert tally.read_text().count("the same answer") == 1
+    assert encoded() == 1
     assert len({output.content for output in read_counts(tmp_path / "tokens.jsonl").outputs.values()}) == 1
 
 

@@ -49,7 +49,9 @@ def test_a_path_that_does_not_exist_is_refused_without_asking_any_hub(tmp_path):
         raise AssertionError(name)
 
     for name in (str(tmp_path / "gone"), "gone/tokenizer.json", "./gone"):
-        with pytest.raises(TokensError, match="no such file or folder"):
+        with pytest.raises(
+            TokensError, match="no such file or folder; a path in a suite counts from the folder of that file"
+        ):
             resolve(name, fetch_folder=no_hub)
 
 

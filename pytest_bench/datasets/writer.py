@@ -1,0 +1,76 @@
+"""Texts of plain words, each of exactly the wanted length: encoded again before it is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from pytest_bench.datasets.words import WORDS
+
+_ATTEMPTS = 200
+"""Corrections of one text before giving up on its length."""
+
+
+class CannotMake(Exception):
+    """Becomes a `DatasetError` that names the dataset."""
+
+
+class TextTokenizer(Protocol):
+    """What making texts needs of a tokenizer: plain text, without special tokens."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: list[int]) -> str: ...
+
+
+class Writer:
+    """Writes texts of exact length."""
+
+    def __init__(self, tokenizer: TextTokenizer | None) -> None:
+        self._tokenizer = tokenizer
+        self._costs = [self.count(f" {word}") for word in WORDS]
+        self._dearest = max(self._costs)
+
+    def encode(self, text: str) -> Sequence[object]:
+        """The tokens of `text`, or its words without a tokenizer."""
+        return text.split() if self._tokenizer is None else self._tokenizer.encode(text)
+
+    def count(self, text: str) -> int:
+        """Length of `text`: tokens, or words without a tokenizer."""
+        return len(self.encode(text))
+
+    def text(self, length: int, stream: np.random.Generator, prefix: str = "") -> str:
+        """A text of exactly `length` that begins with `prefix`. Raises `CannotMake`."""
+        words: list[int] = []
+        missing = length - (self.count(prefix) if prefix else 0)
+        for _ in range(_ATTEMPTS):
+            self._adjust(words, missing, stream)
+            text = " ".join([*([prefix] if prefix else []), *(WORDS[word] for word in words)])
+            missing = length - self.count(text)
+            if missing == 0:
+                return text
+        raise CannotMake(
+            f"no text of exactly {length} tokens was found with this tokenizer; try another length"
+        )
+
+    def _adjust(self, words: list[int], missing: int, stream: np.random.Generator) -> None:
+        """Add words of about `missing` in all, or take some away where it is negative."""
+        while missing < 0 and words:
+            missing += self._costs[words.pop()]
+        while missing > self._dearest:
+            for word in stream.integers(0, len(WORDS), size=missing // self._dearest).tolist():
+                words.append(word)
+                missing -= self._costs[word]
+        # Towards the end a word that fills the rest, else one that leaves some; the dearest may be too dear.
+        while missing > 0:
+            fitting = self._fitting(missing)
+            if not fitting:
+                return
+            words.append(fitting[int(stream.integers(len(fitting)))])
+            missing -= self._costs[words[-1]]
+
+    def _fitting(self, missing: int) -> list[int]:
+        exact = [word for word, cost in enumerate(self._costs) if cost == missing]
+        return exact or [word for word, cost in enumerate(self._costs) if cost < missing]
