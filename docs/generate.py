@@ -20,7 +20,9 @@ from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.main import COMMANDS
 from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, RATES, SHARES, STATISTICS
 from pytest_bench.plugin.options import add_options
+from pytest_bench.running.simulator_bound import LIMIT_MS, SIMULATOR_BOUND
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, PER_SERVER, Behaviour
+from pytest_bench.simulator.lag import SERIES
 from pytest_bench.suite.json_schema import json_schema
 from pytest_bench.suite.load_patterns import NEEDS, TAKES
 
@@ -151,9 +153,11 @@ def simulator_page() -> str:
         "The output is made of words that follow from the prompt and the seed: the same question, the same answer.",
         "",
         "It is one process beside the client, and claims its times up to 256 streams of 100 events a second. With",
-        "more, first tokens come late and events bunched: what is measured is the simulator's own limit, and no",
-        "outcome says so. How far a machine gets, `pytest-bench calibrate` finds out; for more, start several with",
-        "`pytest-bench serve` and name them all as endpoints.",
+        "more, first tokens come late and events bunched: what is measured is the simulator's own limit. It looks",
+        "every 10 ms how late its event loop is while there is something to do, and tells at `/metrics`",
+        f"(`{SERIES}`): a point whose phase it was more than {LIMIT_MS} ms late in, at p99, is labelled",
+        f"`{SIMULATOR_BOUND}`, and says so; its outcome stays. How far a machine gets, `pytest-bench calibrate` finds",
+        "out; for more, start several with `pytest-bench serve` and name them all as endpoints.",
         "",
         "| knob | default | meaning |",
         "| --- | --- | --- |",

@@ -33,14 +33,14 @@ class UsageError(BenchError):
 
 
 class SuiteError(UsageError):
-    """One or more problems in suite files. `problems` holds one line each, in file order."""
+    """One or more problems in suite files, or `where` they are. `problems` holds one line each, in file order."""
 
     code = "suite"
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], where: str = "in the suites") -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
-        head = "1 problem in the suites:" if count == 1 else f"{count} problems in the suites:"
+        head = f"{count} problem{'' if count == 1 else 's'} {where}:"
         super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
 
 

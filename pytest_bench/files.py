@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -51,8 +52,11 @@ def file_digest(path: Path) -> str:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write, fsync, rename, fsync of the folder: after a crash the old bytes or the new ones, never a mix.
 
-    Raises `OSError` as the system gave it; the temporary file is then gone.
+    Raises `OSError` as the system gave it; the temporary file is then gone. It is raised, too, for a path that
+    leads to no plain file: a device or a pipe would be replaced by the rename.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as stream:
@@ -149,3 +153,12 @@ STRICT_JSON = json.JSONDecoder(
     object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite
 )
 """Decodes JSON without duplicate keys and with finite numbers only; raises `ValueError` for anything else."""
+
+
+def wrong_in_line(error: Exception) -> str:
+    """What a decoder says is wrong with one line of a file, without calling it line 1."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg.removesuffix(' at')} at column {error.colno}"
+    return str(error).partition("\n")[0]

@@ -45,7 +45,7 @@ class Lease(msgspec.Struct, kw_only=True):
 
     scope: Scope
     resource: str
-    """The endpoint's URL in its one spelling; the host's name."""
+    """A server that the endpoint's URL leads to, as HOST:PORT; the host's name."""
     boot_id: str
     start_ns: int
     """CLOCK_BOOTTIME after the lock was taken; comparable within one `boot_id` only."""

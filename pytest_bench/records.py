@@ -141,6 +141,10 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     wall_s: float = 0.0
     callback_s: float = 0.0
     """Time spent issuing and completing requests."""
+    cpu_share_p99: float | None = None
+    """Of windows (`load.windows`), as the next two; None where there were none."""
+    callback_share_p99: float | None = None
+    achieved_share_p1: float | None = None
     digests: dict[str, str] = {}
     """sha256 of each log it wrote, by file name."""
     over: bool = False
@@ -155,11 +159,21 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
     schedule_lateness_ms: Quantiles | None
     cpu_share: float
     """CPU seconds over wall seconds of the busiest worker."""
+    cpu_share_p99: float
+    """The same of its windows of a second: what 99 % of them do not exceed. A phase shorter than a second is one
+    window; of several, the one worst is never it."""
     callback_share: float
-    """Share of wall time the busiest worker spent in socket callbacks."""
+    """Share of wall time the busiest worker spent issuing and completing requests."""
+    callback_share_p99: float
+    """As `cpu_share_p99`."""
     asked: float | None
-    """Concurrency or rate the load asked for."""
+    """Concurrency or rate the load asked for; None for stages, which ask for one after the other."""
     achieved: float | None
+    """Of that, closed loop from full load to the last issue; None where there is nothing to say."""
+    achieved_share_p1: float | None
+    """What 99 % of windows reach of what was asked for in them. Closed loop: requests in flight over those asked
+    for, from full load to the last issue. Open loop: how much of its schedule a worker carried out, over the time
+    it took, so that random arrivals, ramps and stages are no shortfall, and being late is."""
     violations: tuple[str, ...] = ()
     """One sentence for each budget exceeded; not empty means client-bound."""
 

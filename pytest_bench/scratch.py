@@ -17,16 +17,17 @@ _PREFIX = "pytest-bench-scratch-"
 
 
 @contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """An empty folder of this process's own, removed when the block ends.
+def scratch_folder(base: Path | None = None, prefix: str = _PREFIX) -> Iterator[Path]:
+    """An empty folder of this process's own, removed when the block ends; in `base`, or where the system has such.
 
     It is locked (flock) while it is in use, and the kernel gives the lock back whatever ends its holder: folders
-    of this user's that nobody holds are removed on the way in. Raises `OSError` where none can be made.
+    of this user's that begin with `prefix` and that nobody holds are removed on the way in. Raises `OSError` where
+    none can be made.
     """
-    base = Path(tempfile.gettempdir())
-    for left in base.glob(f"{_PREFIX}*"):
+    base = Path(tempfile.gettempdir()) if base is None else base
+    for left in base.glob(f"{prefix}*"):
         _remove_unless_held(left)
-    folder, held = _make(base)
+    folder, held = _make(base, prefix)
     try:
         yield folder
     finally:
@@ -34,9 +35,9 @@ def scratch_folder() -> Iterator[Path]:
         os.close(held)
 
 
-def _make(base: Path) -> tuple[Path, int]:
+def _make(base: Path, prefix: str) -> tuple[Path, int]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         # Another process may have found it in the moment before it was locked.
         if _lock(held) and folder.exists():

@@ -83,14 +83,22 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """How bad the client's own health may be before a phase is `client-bound`. Times on their p99, shares over the
-    whole phase: never a single worst moment, which any shared machine has."""
+    """How bad the client's own health may be before a phase is `client-bound`: of the worst load worker.
+
+    Times on their p99. Shares over the whole phase, and on the p99 (the last on the p1) of its windows of a second,
+    so that a minute of saturation is not lost in an hour of calm; a phase that does not make two windows is judged
+    as a whole. Never a single worst moment, which any shared machine has.
+    """
 
     loop_lag_ms: float = 20.0
     schedule_lateness_ms: float = 20.0
     cpu_share: float = 0.95
+    """Most CPU time, of one core."""
     callback_share: float = 0.95
+    """Most of the time that may go into issuing and completing requests."""
     achieved_share: float = 0.95
+    """Least of what was asked for (`records.ClientHealth.achieved_share_p1`): of the requests in flight in closed
+    loop, of the schedule's own pace in open loop."""
 
 
 class PhaseSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,3 +72,9 @@ def test_nothing_else_is_ever_removed(base):
     with scratch_folder():
         pass
     assert len(list(base.iterdir())) == 4
+
+
+def test_a_folder_may_be_made_elsewhere_and_cleans_up_there(tmp_path):
+    (tmp_path / "there" / ".work-left").mkdir(parents=True)
+    with scratch_folder(tmp_path / "there", ".work-") as folder:
+        assert list((tmp_path / "there").iterdir()) == [folder]

@@ -114,9 +114,12 @@ PHASE = PhaseResult(
         loop_lag_ms=Quantiles(p50=0.1, p99=0.2, max=0.3),
         schedule_lateness_ms=None,
         cpu_share=0.5,
+        cpu_share_p99=0.75,
         callback_share=0.25,
+        callback_share_p99=0.5,
         asked=4.0,
         achieved=3.5,
+        achieved_share_p1=0.96875,
     ),
     complete=True,
 )
@@ -255,7 +258,10 @@ WRITTEN: dict[str, tuple[str, bytes]] = {
     "verdict.json": ("verdict", readable_json(VERDICT)),
     "ledger.json": ("ledger", readable_json(RECORD)),
     "environment.json": ("environment", readable_json(ENVIRONMENT)),
-    "withheld.json": ("withheld", readable_json(WithheldFile(audit="chat/audit/a", because="did not end"))),
+    "withheld.json": (
+        "withheld",
+        readable_json(WithheldFile(nonce=NONCE, audit="chat/audit/a", because="did not end")),
+    ),
     "point.json": ("point", readable_json(PointFile(point=POINT, digest=DIGEST, nonce=NONCE))),
     "summary.json": ("summary", readable_json(SUMMARY)),
     "evidence.json": (

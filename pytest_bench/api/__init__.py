@@ -98,6 +98,8 @@ class Api(Protocol):
 
     polls: ClassVar[bool]
     """Whether an answer may be a job to ask for again, see `pending`."""
+    video_seconds: ClassVar[float | None]
+    """Length of a video where neither row nor parameters say `seconds`; None for an API that delivers no videos."""
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

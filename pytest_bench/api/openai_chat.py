@@ -68,6 +68,7 @@ class OpenAIChat:
     required: ClassVar[frozenset[str]] = frozenset({"prompt", "messages"})
     delta_key: ClassVar[bytes | None] = b'"content":"'
     polls: ClassVar[bool] = False
+    video_seconds: ClassVar[float | None] = None
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

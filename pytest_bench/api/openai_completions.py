@@ -49,6 +49,7 @@ class OpenAICompletions:
     required: ClassVar[frozenset[str]] = frozenset({"prompt"})
     delta_key: ClassVar[bytes | None] = b'"text":"'
     polls: ClassVar[bool] = False
+    video_seconds: ClassVar[float | None] = None
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

@@ -77,6 +77,7 @@ class SGLang:
     required: ClassVar[frozenset[str]] = frozenset({"text", "input_ids", "prompt"})
     delta_key: ClassVar[bytes | None] = None
     polls: ClassVar[bool] = False
+    video_seconds: ClassVar[float | None] = None
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

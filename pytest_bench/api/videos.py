@@ -96,6 +96,7 @@ class Videos:
     required: ClassVar[frozenset[str]] = frozenset({"prompt"})
     delta_key: ClassVar[bytes | None] = None
     polls: ClassVar[bool] = True
+    video_seconds: ClassVar[float | None] = DEFAULTS["seconds"]
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:

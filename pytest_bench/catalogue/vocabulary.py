@@ -65,7 +65,13 @@ def _api_words(name: str, reference: str) -> ApiWords:
     except (ImportError, AttributeError, SyntaxError, ValueError) as error:
         raise UsageError(f"the API {name!r} cannot be imported from {reference!r}: {error}") from error
     _require_shape(name, reference, api)
-    return ApiWords(reference=reference, columns=api.columns, required=api.required, streaming=api.streaming)
+    return ApiWords(
+        reference=reference,
+        columns=api.columns,
+        required=api.required,
+        streaming=api.streaming,
+        video_seconds=api.video_seconds,
+    )
 
 
 def _require_shape(name: str, reference: str, api: Api) -> None:

@@ -101,6 +101,25 @@ def resolve(address: Address, api_path: str, *, connect_timeout_s: float = 10.0)
     )
 
 
+def servers(url: str) -> frozenset[str]:
+    """What `url` may lead to, however it is spelt: HOST:PORT for its name and for each address that it means.
+
+    Two endpoints whose sets meet may be one server. Nothing is connected to; a name that cannot be looked up
+    stands for itself, as does what is no endpoint URL.
+    """
+    try:
+        address = parse_url(url)
+        hosts = {address.host}
+        hosts.update(_lookup(address))
+    except UsageError:
+        return frozenset({url})
+    except EndpointError:
+        pass
+    return frozenset(
+        f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}" for host in hosts
+    )
+
+
 def _host(text: str, written: str) -> str:
     if written.startswith("["):
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from typing import Literal
 
 import httpx
 import msgspec
@@ -36,10 +37,27 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return self.content_type.startswith("text/html") and self.body.lstrip().startswith(b"<")
 
 
+Cause = Literal[
+    "refused",
+    "unknown-host",
+    "name-service",
+    "unreachable",
+    "silent",
+    "reset",
+    "untrusted",
+    "tls",
+    "no-http",
+    "endless",
+    "other",
+]
+"""What kept a response from coming, as far as advice differs."""
+
+
 class NoAnswer(msgspec.Struct, frozen=True):
     """No complete response."""
 
     reason: str
+    cause: Cause
     final: bool = False
     """Waiting does not change it: a name that does not exist, a certificate that is not trusted."""
 
@@ -80,10 +98,14 @@ def exchange(
                 received += piece
                 if len(received) > limit_bytes:
                     return NoAnswer(
-                        f"answered {response.status_code} with over {limit_bytes} bytes", final=True
+                        f"answered {response.status_code} with over {limit_bytes} bytes",
+                        "endless",
+                        final=True,
                     )
                 if time.monotonic() > deadline:
-                    return NoAnswer(f"answered {response.status_code}, not complete within {timeout_s:.3g} s")
+                    return NoAnswer(
+                        f"answered {response.status_code}, not complete within {timeout_s:.3g} s", "silent"
+                    )
     except httpx.TransportError as error:
         return _no_answer(error, timeout_s)
     return Answer(
@@ -115,23 +137,35 @@ def _no_answer(error: httpx.TransportError, timeout_s: float) -> NoAnswer:
         cause = cause.__cause__ or cause.__context__
     match cause:
         case ssl.SSLCertVerificationError():
-            return NoAnswer(f"the TLS certificate is not trusted: {cause.verify_message}", final=True)
+            return NoAnswer(
+                f"the TLS certificate is not trusted: {cause.verify_message}", "untrusted", final=True
+            )
         case ssl.SSLError():
             early_end = isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)
-            return NoAnswer(f"TLS failed: {cause.reason or cause}", final=not early_end)
+            return NoAnswer(f"TLS failed: {cause.reason or cause}", "tls", final=not early_end)
         case socket.gaierror():
+            for_now = cause.errno == socket.EAI_AGAIN
             return NoAnswer(
-                f"the name cannot be looked up: {cause.strerror}", final=cause.errno != socket.EAI_AGAIN
+                f"the name cannot be looked up: {cause.strerror}",
+                "name-service" if for_now else "unknown-host",
+                final=not for_now,
             )
         case ConnectionRefusedError():
-            return NoAnswer("connection refused")
+            return NoAnswer("connection refused", "refused")
         case ConnectionResetError() | BrokenPipeError():
-            return NoAnswer("the connection was reset")
+            return NoAnswer("the connection was reset", "reset")
+    return _unfinished(error, timeout_s)
+
+
+def _unfinished(error: httpx.TransportError, timeout_s: float) -> NoAnswer:
+    """Where the system reported no error of its own."""
     match error:
         case httpx.ConnectTimeout():
-            return NoAnswer(f"no connection within {timeout_s:.3g} s")
+            return NoAnswer(f"no connection within {timeout_s:.3g} s", "unreachable")
         case httpx.TimeoutException():
-            return NoAnswer(f"no answer within {timeout_s:.3g} s")
+            return NoAnswer(f"no answer within {timeout_s:.3g} s", "silent")
         case httpx.ProtocolError():
-            return NoAnswer(f"not valid HTTP/1.1: {printable(str(error))}")
-    return NoAnswer(printable(str(error)) or type(error).__name__)
+            return NoAnswer(f"not valid HTTP/1.1: {printable(str(error))}", "no-http")
+        case httpx.ConnectError():
+            return NoAnswer(printable(str(error)) or type(error).__name__, "unreachable")
+    return NoAnswer(printable(str(error)) or type(error).__name__, "other")

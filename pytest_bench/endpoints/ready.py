@@ -17,6 +17,7 @@ import httpx
 import msgspec
 
 from pytest_bench.endpoints.address import Address, parse_url
+from pytest_bench.endpoints.advice import CHECK_ADDRESS, NO_MODEL, about_silence, about_status
 from pytest_bench.endpoints.client import Answer, NoAnswer, connect, excerpt, exchange, printable
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.errors import EndpointError
@@ -80,13 +81,13 @@ def wait_ready(
     probe: str | None = None,
     one_token: OneToken | None = None,
     timeout_s: float = 60.0,
-    check_alive: Callable[[], None] | None = None,
+    not_yet: Callable[[str], None] | None = None,
 ) -> Identity:
     """Wait until the endpoint can be given load for `model`, and say who it is.
 
     With `one_token`, the API's own path has answered it before this returns. Without, the path is not
-    proven. `check_alive` is called between attempts and may raise, for a server whose end the caller
-    would notice. At least one full round of attempts is made, whatever `timeout_s`.
+    proven. `not_yet` is called between attempts with what the last one came to; it may raise, for a server
+    whose end the caller would notice. At least one full round of attempts is made, whatever `timeout_s`.
 
     Raises `UsageError` for a URL that is none and `EndpointError` for everything else; it says what was
     tried and what came back.
@@ -100,25 +101,25 @@ def wait_ready(
         while True:
             try:
                 identity = door.knock(probe, one_token)
-            except _NotYet as not_yet:
-                reason = not_yet
+            except _NotYet as unready:
+                last = unready
             else:
                 return msgspec.structs.replace(identity, waited_s=round(time.monotonic() - started, 3))
-            if check_alive is not None:
-                check_alive()
+            if not_yet is not None:
+                not_yet(last.why)
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                door.refuse(
-                    f"not ready within {timeout_s:.3g} s: {reason}",
-                    "is the server started, and are host and port right? "
-                    "Where it needs longer to load, raise deployment.ready_timeout_s",
-                )
+                door.refuse(f"not ready within {timeout_s:.3g} s: {last.why}", last.remedy, told=last.request)
             time.sleep(min(pause_s, left_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 class _NotYet(Exception):
-    """Waiting may help. The text is the reason."""
+    """Waiting may help."""
+
+    def __init__(self, request: str, why: str, remedy: str) -> None:
+        super().__init__(why)
+        self.request, self.why, self.remedy = request, why, remedy
 
 
 class _ModelName(msgspec.Struct):
@@ -158,10 +159,8 @@ class _Door:
             ready_by = ready_by or f"POST {one_token.path}"
         if ready_by is None:
             if unclear is not None:
-                raise _NotYet(unclear)
-            self.refuse(
-                "no model server answers here", "check host, port and prefix; or declare deployment.probe"
-            )
+                raise unclear
+            self.refuse("no model server answers here", f"{CHECK_ADDRESS}; or declare deployment.probe")
         return Identity(
             url=self._address.url,
             ready_by=ready_by,
@@ -173,45 +172,45 @@ class _Door:
             tried=tuple(self._tried.values()),
         )
 
-    def refuse(self, what: str, remedy: str) -> NoReturn:
-        tried = "; ".join(map(str, self._tried.values()))
-        raise EndpointError(f"{self._address.url}: {what}. Tried: {tried}. Next: {remedy}")
+    def refuse(self, what: str, remedy: str, *, told: str | None = None) -> NoReturn:
+        """Raise `EndpointError` with `what` is wrong and all that was tried, but for the request that `what` tells."""
+        rest = [str(attempt) for name, attempt in self._tried.items() if name != told]
+        tried = f" Tried{' too' if told else ''}: {'; '.join(rest)}." if rest else ""
+        end = "" if what.endswith("?") else "."
+        raise EndpointError(f"{self._address.url}: {what}{end}{tried} Next: {remedy}")
 
     def _declared(self, path: str) -> str:
         answer = self._request("GET", path)
-        if isinstance(answer, NoAnswer):
-            raise _NotYet(f"GET {path}: {answer.reason}")
-        if answer.status in _NOT_THERE:
+        if isinstance(answer, Answer) and answer.status in _NOT_THERE:
             self.refuse(
                 f"the declared probe {path} answered {answer.status}",
                 "correct deployment.probe, or leave it out",
             )
-        if not answer.ok:
-            raise _NotYet(f"GET {path} answered {answer.status}")
+        if isinstance(answer, NoAnswer) or not answer.ok:
+            raise self._unready(f"GET {path}", answer)
         return f"GET {path}"
 
     def _health(self) -> str | None:
         answer = self._request("GET", "/health")
-        if isinstance(answer, NoAnswer):
-            raise _NotYet(f"GET /health: {answer.reason}")
-        if _may_change(answer):
-            raise _NotYet(f"GET /health answered {answer.status}")
+        if isinstance(answer, NoAnswer) or _may_change(answer):
+            raise self._unready("GET /health", answer)
         # Some web servers answer every path with a page.
         return "GET /health" if answer.ok and not answer.is_page else None
 
-    def _models(self) -> tuple[tuple[str, ...] | None, str | None]:
+    def _models(self) -> tuple[tuple[str, ...] | None, _NotYet | None]:
         """Names the server lists, and otherwise why they may yet come."""
+        name = "GET /v1/models"
         answer = self._request("GET", "/v1/models")
-        if isinstance(answer, NoAnswer):
-            return None, f"GET /v1/models: {answer.reason}"
+        if isinstance(answer, NoAnswer) or _may_change(answer):
+            return None, self._unready(name, answer)
         if not answer.ok:
-            return None, f"GET /v1/models answered {answer.status}" if _may_change(answer) else None
+            return None, None
         listed = _decode(answer.body, _ModelList)
         if listed is None:
             return None, None
         names = tuple(entry.id for entry in listed.data)
         if not names:
-            raise _NotYet("GET /v1/models lists no model")
+            raise _NotYet(name, f"{name}: lists no model", NO_MODEL)
         if self._model not in names:
             self._refuse_model(names)
         return tuple(map(printable, names)), None
@@ -219,16 +218,14 @@ class _Door:
     def _one_token(self, request: OneToken, *, ready: bool) -> None:
         name = f"POST {request.path}"
         answer = self._request("POST", request.path, request.body)
-        if isinstance(answer, NoAnswer):
-            raise _NotYet(f"{name}: {answer.reason}")
+        if isinstance(answer, NoAnswer) or _may_change(answer):
+            raise self._unready(name, answer)
         if answer.status in _NOT_THERE:
             said = excerpt(answer.body, self._headers)
             if self._model in said and not answer.is_page:
                 self.refuse(f"the server does not serve {self._model!r}", _MODEL_REMEDY)
             what = "the API's path is not there" if ready else "no model server answers here"
             self.refuse(f"{what}: {name} answered {answer.status}", self._path_remedy(request.path))
-        if _may_change(answer):
-            raise _NotYet(f"{name} answered {answer.status}")
         if not answer.ok:
             self.refuse(
                 f"the one-token request was refused: {name} answered {answer.status}",
@@ -237,8 +234,7 @@ class _Door:
         streamed = answer.content_type.startswith("text/event-stream")
         if not streamed and not _is_json(answer.body):
             self.refuse(
-                f"{name} answered {answer.status} with something that is no API's response",
-                "check host, port and prefix",
+                f"{name} answered {answer.status} with something that is no API's response", CHECK_ADDRESS
             )
 
     def _version(self) -> str | None:
@@ -256,10 +252,7 @@ class _Door:
         self._note(f"{method} {path}", answer)
         if isinstance(answer, NoAnswer):
             if answer.final:
-                self.refuse(
-                    answer.reason,
-                    "correct the endpoint's URL, or what it names; SSL_CERT_FILE names certificates to trust",
-                )
+                self.refuse(answer.reason, about_silence(answer), told=f"{method} {path}")
             return answer
         self._server = answer.server or self._server
         if answer.status in {401, 403}:
@@ -271,6 +264,11 @@ class _Door:
                 "redirects are never followed: give the URL that serves",
             )
         return answer
+
+    def _unready(self, name: str, answer: Answer | NoAnswer) -> _NotYet:
+        """What `name` came to, as a reason to wait."""
+        remedy = about_silence(answer) if isinstance(answer, NoAnswer) else about_status(answer.status)
+        return _NotYet(name, str(self._tried[name]), remedy)
 
     def _note(self, name: str, answer: Answer | NoAnswer) -> None:
         if isinstance(answer, NoAnswer):

@@ -19,9 +19,9 @@ from pytest_bench.load.legs import Leg, Notice, Order, WorkerSetup
 from pytest_bench.load.pacing import ClosedLoop, OpenLoop, Pacer
 from pytest_bench.load.phase import Phase
 from pytest_bench.load.pool import ConnectionPool, OutOfDescriptors
+from pytest_bench.load.tally import BEAT_NS
 from pytest_bench.load.timer import precise_timer
 
-_BEAT_NS = 10_000_000
 _BEATS_PER_SWEEP = 5
 _BEATS_PER_FLUSH = 50
 _PAUSE_AFTER_REFUSAL_S = 0.05
@@ -139,6 +139,7 @@ class LoadWorker:
                 phase.tally.settle()
             tally.begin()
         if leg.closed:
+            tally.enter(share=self._connections_for(leg))
             self._pacer = ClosedLoop(
                 self,
                 leg,
@@ -150,6 +151,7 @@ class LoadWorker:
                 worker=self._setup.worker,
             )
         else:
+            tally.enter(start_ns=self._begin_at_ns)
             self._pacer = OpenLoop(
                 self, leg, loop=self._loop, worker=self._setup.worker, workers=self._setup.workers
             )
@@ -344,7 +346,7 @@ class LoadWorker:
         now_ns = time.monotonic_ns()
         if self._leg >= 0:
             tally = self._phases[self._setup.legs[self._leg].phase].tally
-            tally.lags_ns.append(now_ns - self._beat_due_ns)
+            tally.beat(now_ns, now_ns - self._beat_due_ns)
         self._beats += 1
         self._publish()
         if self._pacer is not None:
@@ -354,7 +356,7 @@ class LoadWorker:
         if self._beats % _BEATS_PER_FLUSH == 0:
             self._flush()
         if not self._finished.done():
-            self._beat_due_ns = max(self._beat_due_ns + _BEAT_NS, time.monotonic_ns())
+            self._beat_due_ns = max(self._beat_due_ns + BEAT_NS, time.monotonic_ns())
             self._beat_timer.arm(self._beat_due_ns)
 
     def _sweep(self, now_ns: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec.structs import replace
 
 from pytest_bench.records import ClientHealth, Quantiles, WorkerReport
 from pytest_bench.workload import OPEN_LOOP, HealthBudget, Load
@@ -18,37 +20,42 @@ def client_health(
     `last_arrival_ns`: when an open-loop phase wanted its last request issued, after its start. Shares are
     fractions of wall time.
     """
-    lag = _worst([report.loop_lag_ms for report in reports])
-    lateness = _worst([report.schedule_lateness_ms for report in reports])
-    cpu = max((report.cpu_s / report.wall_s for report in reports if report.wall_s > 0), default=0.0)
-    callbacks = max(
-        (report.callback_s / report.wall_s for report in reports if report.wall_s > 0), default=0.0
-    )
+    lateness = _worst(report.schedule_lateness_ms for report in reports)
     asked, achieved = _concurrency(load, reports) if load.pattern in _CLOSED_LOOP else (None, None)
     if load.pattern in OPEN_LOOP and lateness is not None and last_arrival_ns > 0:
         # The latest hundredth is left out, as in every budget: a machine's stutter is no lack of capacity.
         issued, span_s = sum(report.issued for report in reports), last_arrival_ns / 1e9
         asked, achieved = issued / span_s, issued / (span_s + lateness.p99 / 1e3)
+    whole = None if achieved is None or not asked else achieved / asked
+    ran = [report for report in reports if report.wall_s > 0]
     health = ClientHealth(
         workers=len(reports),
-        loop_lag_ms=lag,
+        loop_lag_ms=_worst(report.loop_lag_ms for report in reports),
         schedule_lateness_ms=lateness,
-        cpu_share=cpu,
-        callback_share=callbacks,
+        cpu_share=max((report.cpu_s / report.wall_s for report in ran), default=0.0),
+        cpu_share_p99=max(
+            (_windowed(report.cpu_share_p99, report.cpu_s, report) for report in ran), default=0.0
+        ),
+        callback_share=max((report.callback_s / report.wall_s for report in ran), default=0.0),
+        callback_share_p99=max(
+            (_windowed(report.callback_share_p99, report.callback_s, report) for report in ran), default=0.0
+        ),
         asked=asked,
         achieved=achieved,
+        achieved_share_p1=min(_known(report.achieved_share_p1 for report in reports), default=whole),
     )
-    return ClientHealth(
-        **{name: getattr(health, name) for name in health.__struct_fields__ if name != "violations"},
-        violations=tuple(_violations(load, health, budget)),
-    )
+    return replace(health, violations=tuple(_violations(load, health, budget)))
 
 
 def _violations(load: Load, health: ClientHealth, budget: HealthBudget) -> Iterator[str]:
     lower = "rate" if load.pattern in OPEN_LOOP else "load" if load.stages else "concurrency"
-    remedy = (
-        f"set `workers:` above {health.workers}, for fewer requests per load worker, or lower the {lower}"
-    )
+    if load.pattern in _CLOSED_LOOP and (load.concurrency or 0) <= health.workers:
+        # One request in flight for each load worker: neither more workers nor less load would help.
+        remedy = "give the client a machine, or cores, that nothing else uses"
+    else:
+        remedy = (
+            f"set `workers:` above {health.workers}, for fewer requests per load worker, or lower the {lower}"
+        )
     lag, lateness = health.loop_lag_ms, health.schedule_lateness_ms
     if lag is not None and lag.p99 > budget.loop_lag_ms:
         yield f"event-loop lag p99 was {lag.p99:.1f} ms, over the budget of {budget.loop_lag_ms:g} ms: {remedy}"
@@ -57,29 +64,52 @@ def _violations(load: Load, health: ClientHealth, budget: HealthBudget) -> Itera
             f"requests left {lateness.p99:.1f} ms late at p99, over the budget of "
             f"{budget.schedule_lateness_ms:g} ms: {remedy}"
         )
-    if health.cpu_share > budget.cpu_share:
-        yield (
-            f"a load worker used {health.cpu_share:.0%} of a core, over the budget of {budget.cpu_share:.0%}: "
-            f"{remedy}"
-        )
-    if health.callback_share > budget.callback_share:
-        yield (
-            f"a load worker spent {health.callback_share:.0%} of its time in callbacks, over the budget of "
-            f"{budget.callback_share:.0%}: {remedy}"
-        )
-    if (
-        health.asked
-        and health.achieved is not None
-        and health.achieved < budget.achieved_share * health.asked
+    for used, of, whole, p99, limit in (
+        ("used", "a core", health.cpu_share, health.cpu_share_p99, budget.cpu_share),
+        (
+            "spent",
+            "its time in callbacks",
+            health.callback_share,
+            health.callback_share_p99,
+            budget.callback_share,
+        ),
     ):
+        if whole > limit:
+            yield f"a load worker {used} {whole:.0%} of {of}, over the budget of {limit:.0%}: {remedy}"
+        elif p99 > limit:
+            yield (
+                f"a load worker {used} {p99:.0%} of {of} at p99 of the phase's seconds ({whole:.0%} over all of "
+                f"it), over the budget of {limit:.0%}: {remedy}"
+            )
+    yield from _shortfall(load, health, budget.achieved_share, remedy)
+
+
+def _shortfall(load: Load, health: ClientHealth, limit: float, remedy: str) -> Iterator[str]:
+    """The load that was not achieved: over the phase, or else in its seconds."""
+    asked, achieved, p1 = health.asked, health.achieved, health.achieved_share_p1
+    if asked and achieved is not None and achieved < limit * asked:
         unit = "requests/s" if load.pattern in OPEN_LOOP else "requests in flight"
         yield (
-            f"{health.achieved:.1f} of the {health.asked:g} {unit} asked for were achieved, under the budget of "
-            f"{budget.achieved_share:.0%}: {remedy}"
+            f"{achieved:.1f} of the {asked:g} {unit} asked for were achieved, under the budget of {limit:.0%}: "
+            f"{remedy}"
+        )
+    elif p1 is not None and p1 < limit:
+        yield (
+            f"{p1:.0%} of what was asked for was achieved at p1 of the phase's seconds, under the budget of "
+            f"{limit:.0%}: {remedy}"
         )
 
 
-def _worst(values: Sequence[Quantiles | None]) -> Quantiles | None:
+def _windowed(p99: float | None, spent_s: float, report: WorkerReport) -> float:
+    """The share at p99 of a worker's windows; of a phase too short for two, the share of the whole."""
+    return spent_s / report.wall_s if p99 is None else p99
+
+
+def _known(values: Iterable[float | None]) -> Iterator[float]:
+    return (value for value in values if value is not None)
+
+
+def _worst(values: Iterable[Quantiles | None]) -> Quantiles | None:
     known = [value for value in values if value is not None]
     if not known:
         return None

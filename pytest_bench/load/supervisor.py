@@ -30,7 +30,8 @@ _LEAD_NS = 5_000_000
 
 
 class Progress(NamedTuple):
-    """How far a phase has come. `phase` is its position in the run: the one that is being issued."""
+    """How far a phase has come. `phase` is its position in the run: the one that is being issued, or one before it
+    that has just ended."""
 
     phase: int
     elapsed_s: float
@@ -39,6 +40,8 @@ class Progress(NamedTuple):
     failed: int
     in_flight: int
     events: int
+    over: bool = False
+    """Every request of the phase has ended: nothing more will be told of it."""
 
 
 class Driven(NamedTuple):
@@ -124,6 +127,8 @@ class Supervisor:
         self._legs = setups[0].legs
         self._leg = -1
         self._phase = 0
+        self._unfinished: list[int] = []
+        """Phases that all was issued of, and that requests may yet be in flight of."""
         self._children: list[_Child] = []
         self._selector = selectors.DefaultSelector()
         self._started_s = time.monotonic()
@@ -245,28 +250,42 @@ class Supervisor:
 
     def _enter_phases(self, latest: int) -> None:
         while self._phase < latest:
+            self._unfinished.append(self._phase)
             self._phase += 1
+            self._report_ended()
             if self._watcher.on_phase is not None:
                 self._watcher.on_phase(self._phase)
 
     def _report_progress(self, *, last: bool = False) -> None:
-        now_s = time.monotonic()
-        due = last or now_s - self._reported_s >= _PROGRESS_EVERY_S
-        tell, phase = self._watcher.on_progress, self._phase
-        if tell is None or self._leg < 0 or not due:
+        if self._leg < 0:
             return
-        self._reported_s = now_s
+        self._report_ended()
+        now_s = time.monotonic()
+        if last or now_s - self._reported_s >= _PROGRESS_EVERY_S:
+            self._reported_s = now_s
+            self._tell(self._phase, over=last)
+
+    def _report_ended(self) -> None:
+        for phase in list(self._unfinished):
+            if not self._board.total(phase, Cell.IN_FLIGHT):
+                self._unfinished.remove(phase)
+                self._tell(phase, over=True)
+
+    def _tell(self, phase: int, *, over: bool) -> None:
+        if self._watcher.on_progress is None:
+            return
         board = self._board
         first = next(number for number, leg in enumerate(self._legs) if leg.phase == phase)
-        tell(
+        self._watcher.on_progress(
             Progress(
                 phase=phase,
-                elapsed_s=now_s - board.leg_start(first) / 1e9,
+                elapsed_s=time.monotonic() - board.leg_start(first) / 1e9,
                 issued=board.total(phase, Cell.ISSUED),
                 succeeded=board.total(phase, Cell.SUCCEEDED),
                 failed=board.total(phase, Cell.FAILED),
                 in_flight=board.total(phase, Cell.IN_FLIGHT),
                 events=board.total(phase, Cell.EVENTS),
+                over=over,
             )
         )
 

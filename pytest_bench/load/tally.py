@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from array import array
 
+from pytest_bench.load.windows import Windows, high, low
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
+
+BEAT_NS = 10_000_000
+"""How often a load worker looks whether its event loop is late."""
 
 
 class Tally:
@@ -22,6 +26,11 @@ class Tally:
         self._begun_cpu_ns = 0
         self._area = 0
         self._area_at_ns = 0
+        self._cpu, self._callbacks, self._load = Windows(), Windows(), Windows()
+        self._earlier_legs_ns = (0, 0)
+        self._share = 0
+        self._loaded_from_ns: int | None = None
+        self._area_before = 0
 
     @property
     def begun(self) -> bool:
@@ -30,6 +39,11 @@ class Tally:
     def begin(self) -> None:
         self._begun_ns = time.monotonic_ns()
         self._begun_cpu_ns = time.process_time_ns()
+
+    def enter(self, *, share: int = 0, start_ns: int | None = None) -> None:
+        """A leg begins: of `share` requests in flight once they are, or of arrivals that count from `start_ns`."""
+        self._earlier_legs_ns = self._asked_and_achieved_ns()
+        self._share, self._loaded_from_ns = share, start_ns
 
     def occupied(self, until_ns: int, in_flight: int) -> None:
         """`in_flight` requests, of whatever phase, were in flight until now. Called before every change."""
@@ -50,8 +64,40 @@ class Tally:
 
     def fully_loaded(self, now_ns: int) -> None:
         """The whole share of concurrency is in flight from now on."""
+        if self._loaded_from_ns is not None:
+            return
         if self.report.full_load_ns is None:
             self.report.full_load_ns = self._area_at_ns = now_ns
+        self._loaded_from_ns, self._area_before = self._area_at_ns, self._area
+
+    def _asked_and_achieved_ns(self) -> tuple[int, int]:
+        """For how long load was asked for, up to the last issue, and for how long there was as much as asked.
+
+        Closed loop: from full load on, requests in flight for each of the share. Open loop: from the start of the
+        schedule, how far it was carried out: whatever arrivals it draws, who keeps up is at its own time, and who
+        issues half as fast as it asks is at half of it.
+        """
+        asked_ns, achieved_ns = self._earlier_legs_ns
+        from_ns, until_ns = self._loaded_from_ns, self.report.last_issue_ns
+        if from_ns is None or until_ns is None or until_ns <= from_ns:
+            return asked_ns, achieved_ns
+        if self._share:
+            carried_ns = (self.report.in_flight_ns - self._area_before) // self._share
+        else:
+            carried_ns = until_ns - self.lateness_ns[-1] - from_ns
+        return asked_ns + until_ns - from_ns, achieved_ns + carried_ns
+
+    def beat(self, now_ns: int, late_ns: int) -> None:
+        """The event loop is at its heartbeat, which was due `late_ns` ago. It stands for those that it kept from
+        happening, too, each as late as it would have been: so a share of beats is a share of time."""
+        self.lags_ns.extend(range(max(0, late_ns), -1, -BEAT_NS))
+        elapsed_ns = now_ns - self._begun_ns if self._begun_ns is not None else 0
+        if self._cpu.due(elapsed_ns):
+            self._cpu.mark(elapsed_ns, time.process_time_ns() - self._begun_cpu_ns)
+            self._callbacks.mark(elapsed_ns, self.callback_ns)
+        asked_ns, achieved_ns = self._asked_and_achieved_ns()
+        if self._load.due(asked_ns):
+            self._load.mark(asked_ns, achieved_ns)
 
     def ended(self, record: RequestRecord) -> None:
         """A request has ended, and this is its record."""
@@ -74,17 +120,20 @@ class Tally:
     def settle(self) -> None:
         """The next phase begins, or none follows: the time that counts as this phase's is over."""
         report = self.report
-        if self._begun_ns is not None and report.wall_s == 0:
-            report.wall_s = (time.monotonic_ns() - self._begun_ns) / 1e9
-            report.cpu_s = (time.process_time_ns() - self._begun_cpu_ns) / 1e9
+        if self._begun_ns is None or report.wall_s > 0:
+            return
+        wall_ns = time.monotonic_ns() - self._begun_ns
+        cpu_ns = time.process_time_ns() - self._begun_cpu_ns
+        report.wall_s, report.cpu_s, report.callback_s = wall_ns / 1e9, cpu_ns / 1e9, self.callback_ns / 1e9
+        report.cpu_share_p99 = high(self._cpu.shares(wall_ns, cpu_ns))
+        report.callback_share_p99 = high(self._callbacks.shares(wall_ns, self.callback_ns))
+        report.achieved_share_p1 = low(self._load.shares(*self._asked_and_achieved_ns()))
 
     def close(self) -> None:
         """The last request has ended: say what is known of the phase's health."""
         self.settle()
-        report = self.report
-        report.callback_s = self.callback_ns / 1e9
-        report.loop_lag_ms = quantiles_ms(self.lags_ns)
-        report.schedule_lateness_ms = quantiles_ms(self.lateness_ns)
+        self.report.loop_lag_ms = quantiles_ms(self.lags_ns)
+        self.report.schedule_lateness_ms = quantiles_ms(self.lateness_ns)
 
 
 def quantiles_ms(values_ns: array[int]) -> Quantiles | None:

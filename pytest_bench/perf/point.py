@@ -28,6 +28,7 @@ from pytest_bench.running.measuring import (
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
 from pytest_bench.running.samples import Share, share_out
+from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.verdict.judge import judge
 from pytest_bench.verdict.outcome import Judgement
@@ -57,20 +58,21 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
     measured = results[-1]
     counted = count_phase(bench, point, deployment.plan, measured, live=live)
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
+    late = simulator_bound(results[-1:]) if deployment.simulated else []
+    labels = labels_of(
+        bench.plan, point, share, measurement.phase, simulated=deployment.simulated, late=bool(late)
+    )
+    # A job is found done up to one interval late: the bound on the error of its latency.
+    detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
     return conclude(
         bench,
         point,
         deployment,
-        judgement=with_errors(
-            judgement,
-            (),
-            list(labels_of(bench.plan, point, share, measurement.phase, simulated=deployment.simulated)),
-        ),
+        judgement=with_errors(judgement, (), list(labels)),
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
-        # A job is found done up to one interval late: the bound on the error of its latency.
-        detail={"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else None,
+        detail=detail | ({"explanation": " ".join(late)} if late else {}),
     )
 
 
@@ -153,12 +155,15 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
 
 
 def labels_of(
-    plan: Plan, point: Point, share: Share, phase: Window | None, *, simulated: bool
+    plan: Plan, point: Point, share: Share, phase: Window | None, *, simulated: bool, late: bool
 ) -> Iterator[str]:
-    """What must be known of the point's numbers, whatever they are."""
+    """What must be known of the point's numbers, whatever they are. `late`: the simulator was
+    (`simulator_bound`)."""
     deployment = plan.deployments[point.suite]
     if simulated:
         yield "simulator"
+    if late:
+        yield SIMULATOR_BOUND
     if share.shared and deployment.cache_reset is None:
         yield "cache-shared"
     if plan.duration_scale != 1.0:

@@ -11,7 +11,6 @@ import dataclasses
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import msgspec
@@ -25,6 +24,7 @@ from pytest_bench.running import summary as summaries
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
 from pytest_bench.running.summary import Summary, read_summary
+from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.suite.plan_file import NAME as PLAN
 from pytest_bench.suite.plan_file import read_plan
@@ -36,6 +36,7 @@ from pytest_bench.tokens.wire import BackendChoice
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 RECOUNTS = "recounts"
+_UNFINISHED = ".recount-"
 
 
 class Recounted(NamedTuple):
@@ -67,7 +68,7 @@ def recount(
             f"{results}: is no results folder: expected one that a session wrote, with its {PLAN}"
         )
     file = read_plan(results)
-    measured = [point for point in file.plan.points if _is_measured(results, point)]
+    measured = [point for point in file.plan.points if has_measured(results, point)]
     _check_points(results, points, [point.id for point in measured])
     measured = [point for point in measured if not points or point.id in points]
     plan = _with_tokenizer(file.plan, tokenizer, backend)
@@ -84,20 +85,22 @@ def recount(
         )
         bench = dataclasses.replace(original, plan=plan)  # datasets, once loaded, are those of both
         for point in measured:
-            with TemporaryDirectory(prefix=".recount-", dir=results) as made:
+            # In the same file system: what is made there is moved into place.
+            with scratch_folder(results, _UNFINISHED) as made:
                 with makes_sense(bench.folder(point)):
                     original.dataset(point.suite, str(point.dataset))
                     before = _before(original, point)
-                    after = _recount_point(bench, point, before, Path(made))
+                    after = _recount_point(bench, point, before, made)
                 folder = home / point.id
                 folder.mkdir(parents=True)
-                for path in Path(made).iterdir():
+                for path in made.iterdir():
                     path.rename(folder / path.name)
             yield Recounted(point=point, before=before, after=after, folder=folder)
 
 
-def _is_measured(results: Path, point: Point) -> bool:
-    """Whether the point has all its requests behind it, be it that its session ended before they were counted."""
+def has_measured(results: Path, point: Point) -> bool:
+    """Whether this is a performance point with all its requests behind it, be it that its session ended before they
+    were counted."""
     folder = results / "points" / point.id
     return point.kind == "perf" and ((folder / summaries.NAME).is_file() or _was_driven(folder))
 

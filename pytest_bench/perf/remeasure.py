@@ -16,6 +16,7 @@ from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
 from pytest_bench.running.phases import samples_sent
 from pytest_bench.running.samples import request_count
+from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.running.summary import Summary
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
@@ -49,7 +50,8 @@ def remeasure(
             f"{phases[-1].folder}/tokens.jsonl: is missing or unfinished, and the plan counts tokens"
         )
     simulated = is_simulated(deployment, (identity.get("server") for identity in summary.identities))
-    labels = labels_of(plan, point, share, measurement.phase, simulated=simulated)
+    late = simulated and bool(simulator_bound(phases[-1:]))
+    labels = labels_of(plan, point, share, measurement.phase, simulated=simulated, late=late)
     return measurement, with_errors(judgement, (), list(labels))
 
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_bench.plugin import fixtures
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.options import is_informational
-from pytest_bench.plugin.outermost import CONTROLLER, ITEMS
+from pytest_bench.plugin.outermost import CONTROLLER, ITEMS, OUTERMOST
 from pytest_bench.plugin.reports import Reports
 from pytest_bench.plugin.session import Session, adopt_session
 
@@ -23,7 +23,7 @@ def take_part(config: pytest.Config) -> bool:
     return session is not None
 
 
-def take_charge(config: pytest.Config, files: Sequence[Path]) -> None:
+def take_charge(config: pytest.Config, files: Sequence[Path], nonce: str) -> None:
     """Open a session of the suites in `files`. Raises `pytest.UsageError`."""
     # Planning and judging are for this process alone: workers are spared the imports.
     from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # as said
@@ -31,25 +31,36 @@ def take_charge(config: pytest.Config, files: Sequence[Path]) -> None:
     from pytest_bench.plugin.junit import LeftRed  # noqa: PLC0415 # as said
     from pytest_bench.plugin.opening import open_session  # noqa: PLC0415 # as said
 
-    session = open_session(config, files)
+    session = open_session(config, files, nonce)
     _register(config, session)
     manager = config.pluginmanager
     controller = None
-    if is_informational(config):
-        manager.register(LeftRed(session), "inference-bench-junit")
+    if is_informational(config.option):
+        _load(manager, LeftRed(session), "inference-bench-junit")
     else:
-        manager.register(SigtermAsInterrupt(), "inference-bench-sigterm")
+        _load(manager, SigtermAsInterrupt(), "inference-bench-sigterm")
         controller = Controller(config, session)
-        manager.register(controller, CONTROLLER)
+        _load(manager, controller, CONTROLLER)
     if manager.hasplugin("xdist"):
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # `-p no:xdist` is a way to run
 
-        manager.register(Workers(session, controller), "inference-bench-xdist")
+        _load(manager, Workers(session, controller), "inference-bench-xdist")
 
 
 def _register(config: pytest.Config, session: Session) -> None:
     manager = config.pluginmanager
-    manager.register(Items(config, session), ITEMS)
-    manager.register(Reports(session), "inference-bench-reports")
+    if manager.is_blocked(OUTERMOST):
+        raise _taken_away(OUTERMOST)
+    _load(manager, Items(config, session), ITEMS)
+    _load(manager, Reports(session), "inference-bench-reports")
     fixtures.set_up(config, session)
-    manager.register(fixtures, "inference-bench-fixtures")
+    _load(manager, fixtures, "inference-bench-fixtures")
+
+
+def _load(manager: pytest.PytestPluginManager, part: object, name: str) -> None:
+    if manager.register(part, name) is None:
+        raise _taken_away(name)
+
+
+def _taken_away(name: str) -> pytest.UsageError:
+    return pytest.UsageError(f"-p no:{name} takes away a part of what judges a session: leave it out")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from pytest_bench.plugin.markers import JUDGES
 from pytest_bench.plugin.options import simulator_asked_for
 from pytest_bench.plugin.outermost import ITEMS, told
 from pytest_bench.plugin.reports import REPORT_KEY, PointReport
-from pytest_bench.plugin.selection import nearest_names
 from pytest_bench.plugin.session import Session
 from pytest_bench.plugin.terminal import write_summary
 from pytest_bench.suite import plan_file
@@ -35,7 +34,6 @@ from pytest_bench.verdict.events import (
     Fault,
     Lease,
     Report,
-    Selected,
     SessionFacts,
     Withheld,
     WorkerCrashed,
@@ -210,7 +208,7 @@ class Controller:
         session = self._session
         return SessionRecord(
             expected=tuple(self._expected(point) for point in session.plan.points),
-            events=(*self._events, *self._remarks()),
+            events=tuple(self._events),
             leases=tuple(self._leases),
             facts=SessionFacts(
                 nonce=session.nonce,
@@ -227,13 +225,6 @@ class Controller:
                 files=self._files,
             ),
         )
-
-    def _remarks(self) -> Iterator[Event]:
-        """What the controller has to say beside the events themselves."""
-        words = self._config.option.keyword
-        if words and not any(isinstance(event, Selected) for event in self._events):
-            hint = nearest_names(words, self._session.plan.points)
-            yield Fault(code="no-such-name", sentence=f"-k {words!r} selects no point: {hint}")
 
     def _settle(self, record: SessionRecord) -> Verdict:
         evidence = {

@@ -16,6 +16,7 @@ import pytest
 
 from pytest_bench.audits import registry
 from pytest_bench.audits.point import run_audit
+from pytest_bench.endpoints.address import servers
 from pytest_bench.errors import BenchError, EvidenceError, UsageError
 from pytest_bench.leases import Lease as HeldLease
 from pytest_bench.leases import Scope, acquire_all
@@ -51,9 +52,11 @@ class Desk:
         item, first = reports.running(self._config)
         with ExitStack() as stack:
             with self._hold(item, first, plan.endpoints):
-                up = stack.enter_context(
-                    bring_up(plan, self._session.deployment_folder(suite), os.environ, self._progress.say)
-                )
+                folder = self._session.deployment_folder(suite)
+                try:
+                    up = stack.enter_context(bring_up(plan, folder, os.environ, self._progress.wait))
+                finally:
+                    self._progress.clear()
             yield up
 
     def bench(self, pool: TokenizerPool) -> Bench:
@@ -103,7 +106,7 @@ class Desk:
     def _hold(self, item: pytest.Item, point: str, urls: tuple[str, ...]) -> Iterator[None]:
         """This host and these endpoints for one point alone; on record with `item` once given back."""
         wanted: list[tuple[Scope, str]] = [("host", platform.node())]
-        wanted += [("endpoint", url) for url in urls if url != SIMULATOR]
+        wanted += [("endpoint", server) for url in urls if url != SIMULATOR for server in servers(url)]
         held: tuple[HeldLease, ...] = ()
         try:
             with acquire_all(

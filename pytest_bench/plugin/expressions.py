@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<punctuation>[()])|(?P<call>\w+\([^()]*=[^()]*\))|(?P<word>(?::?\w|:|\+|-|\.|\[|\]|\\|/)+))"
@@ -49,9 +49,24 @@ def compile_expression(text: str, *, whole_words: bool = False) -> Matcher:
     return matches
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a well-formed `-k` expression, in order."""
-    return list(_read(text, calls=False)[1].values())
+def wanted_words(text: str, *, whole_words: bool = False) -> list[str]:
+    """The words of a well-formed expression that ask for something, in order: those that no `not` turns round."""
+    tokens, words = _read(text.rstrip(), calls=whole_words)
+    if not tokens:
+        return []
+    tree = ast.parse(" ".join(tokens), mode="eval").body
+    return [words[name] for name in _asking(tree, asks=True)]
+
+
+def _asking(node: ast.expr, *, asks: bool) -> Iterator[str]:
+    match node:
+        case ast.BoolOp(values=values):
+            for value in values:
+                yield from _asking(value, asks=asks)
+        case ast.UnaryOp(operand=operand):
+            yield from _asking(operand, asks=not asks)
+        case ast.Name(id=name) if asks:
+            yield name
 
 
 def _read(text: str, *, calls: bool) -> tuple[list[str], dict[str, str]]:
@@ -90,6 +105,12 @@ def _holds(node: ast.expr, known: Mapping[str, bool]) -> bool:
 
 
 def strange_words(text: str, names: Iterable[str]) -> list[str]:
-    """The words of a `-k` expression that occur in none of `names`."""
+    """What a `-k` expression asks for, and that occurs in none of `names`: most likely misspelt."""
     folded = [name.lower() for name in names]
-    return [word for word in words_of(text) if not any(word.lower() in name for name in folded)]
+    return [word for word in wanted_words(text) if not any(word.lower() in name for name in folded)]
+
+
+def strange_markers(text: str, markers: Collection[str]) -> list[str]:
+    """What a `-m` expression asks for, and that is none of `markers`."""
+    words = wanted_words(text, whole_words=True)
+    return [word for word in words if word.partition("(")[0] not in markers]

@@ -16,8 +16,12 @@ from pytest_bench import host
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import write_json
 from pytest_bench.plugin import junit
-from pytest_bench.suite.plan_file import write_plan
+from pytest_bench.suite.plan_file import NAME as PLAN
+from pytest_bench.suite.plan_file import read_plan, write_plan
+from pytest_bench.verdict.kept import kept_names, way_back
 from pytest_bench.verdict.outcome import Reason
+from pytest_bench.verdict.record import LOCK
+from pytest_bench.verdict.record import NAME as LEDGER
 from pytest_bench.verdict.verdict import born_red, read_verdict, refusal, write_verdict
 
 if TYPE_CHECKING:
@@ -28,11 +32,11 @@ ENVIRONMENT = "environment.json"
 JUNIT = "junit.xml"
 LATEST = "latest"
 
-_LOCK = ".session"
-"""Held (flock) by the session that writes the folder, until its end; says where its JUnit file is."""
 _HELD = pytest.StashKey[int]()
 
 _RESERVE = ".reserve"
+_OURS = frozenset({PLAN, VERDICT, LEDGER, ENVIRONMENT, LOCK, _RESERVE, "points", "deployments", "recounts"})
+"""What a results folder holds: no names for a JUnit file."""
 _RESERVED_BYTES = 256 << 10
 _RESERVED_BYTES_A_POINT = 32 << 10
 """Ample for a ledger, a verdict, and pytest's JUnit file beside ours."""
@@ -62,6 +66,10 @@ def claim(config: pytest.Config, session: Session) -> None:
     """
     results = session.results
     names = tuple(point.id for point in session.plan.points)
+    if _is_misplaced(config, results):
+        raise UsageError(
+            f"--junitxml: {config.option.xmlpath} is a name that the results folder itself uses; name {JUNIT}"
+        )
     try:
         _require_unused(results)
         results.mkdir(parents=True, exist_ok=True)
@@ -88,7 +96,7 @@ def claim(config: pytest.Config, session: Session) -> None:
         write_json(results / ENVIRONMENT, host.environment(config.invocation_params.dir, session.nonce))
         if config.option.xmlpath is None:
             config.option.xmlpath = str(results / JUNIT)
-        (results / _LOCK).write_text(str(junit.path_of(config)), encoding="utf-8")
+        (results / LOCK).write_text(str(junit.path_of(config)), encoding="utf-8")
         _reserve_space(results, _RESERVED_BYTES + _RESERVED_BYTES_A_POINT * len(names))
     except OSError as error:
         raise UsageError(
@@ -105,28 +113,58 @@ def claim(config: pytest.Config, session: Session) -> None:
         raise UsageError(f"--junitxml: {error.filename}: {error.strerror}; name another file") from error
 
 
+def _is_misplaced(config: pytest.Config, results: Path) -> bool:
+    """Whether the JUnit file would take the place of something else in the results folder."""
+    if getattr(config.option, "xmlpath", None) is None:
+        return False
+    path, results = junit.path_of(config), Path(os.path.normpath(results))
+    return path.is_relative_to(results) and not _OURS.isdisjoint(path.relative_to(results).parts[:1])
+
+
 def _require_unused(results: Path) -> None:
-    if not results.exists() or (results.is_dir() and {path.name for path in results.iterdir()} <= {_LOCK}):
+    if not results.exists() or (results.is_dir() and {path.name for path in results.iterdir()} <= {LOCK}):
         return
     raise UsageError(
-        f"--results: {results} holds something already; name a new folder, or leave --results out "
-        "(a verdict of an earlier session in there was kept under another name, and a red one took its place)"
+        f"--results: {results} holds something already; name a new folder, or leave --results out"
     )
+
+
+def told_of_kept(config: pytest.Config) -> str:
+    """A line on how to have back what a refusal of this call set aside; empty where it set nothing aside."""
+    if not config.option.results:
+        return ""
+    results = Path(config.option.results)
+    try:
+        told = way_back(results, read_plan(config.invocation_params.dir / results).nonce)
+    except EvidenceError:
+        told = None
+    return f"\n{told}" if told else ""
 
 
 def _hold(config: pytest.Config, results: Path) -> bool:
     """Keep other sessions out of `results` until this one has ended; False where one is in there."""
     if _HELD in config.stash:
         return True
-    held = os.open(results / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    path = results / LOCK
+    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        # Its session may have taken it away since it was opened: others would lock another file.
+        ours = os.path.samestat(path.lstat(), os.fstat(held))
+    except (BlockingIOError, FileNotFoundError):
+        ours = False
+    if not ours:
         os.close(held)
         return False
     config.stash[_HELD] = held
-    config.add_cleanup(lambda: os.close(held))
+    config.add_cleanup(lambda: _let_go(path, held))
     return True
+
+
+def _let_go(path: Path, held: int) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()  # while it is still held: whoever has opened it since finds out
+    os.close(held)
 
 
 def _reserve_space(results: Path, size_bytes: int) -> None:
@@ -150,23 +188,42 @@ def leave_red(config: pytest.Config, nonce: str, why: str) -> None:
     An earlier verdict and JUnit file are kept beside the new ones. What cannot be written is left alone: the
     exit status says it all.
     """
+    _leave_junit_red(config, nonce, why)
+    results = path_of(config, nonce)
+    named = bool(config.option.results)
+    stale = (results if named else results.parent / LATEST) / VERDICT
+    if stale.exists() or (named and not results.exists()):
+        _leave_verdict_red(config, nonce, why)
+
+
+def leave_named_red(config: pytest.Config, nonce: str, why: str) -> None:
+    """Before anything else: as `leave_red`, but for files alone that are there by the names that the call gives."""
+    if getattr(config.option, "xmlpath", None) is not None and junit.path_of(config).exists():
+        _leave_junit_red(config, nonce, why)
+    if config.option.results and (path_of(config, nonce) / VERDICT).exists():
+        _leave_verdict_red(config, nonce, why)
+
+
+def _leave_junit_red(config: pytest.Config, nonce: str, why: str) -> None:
+    results = path_of(config, nonce)
+    # pytest's JUnit plugin may be off.
+    if getattr(config.option, "xmlpath", None) is None or _is_misplaced(config, results):
+        return
+    path = junit.path_of(config)
+    with contextlib.suppress(OSError):
+        own = not (results / LOCK).exists() or _hold(config, results)
+        if own or (results / LOCK).read_text(encoding="utf-8") != str(path):
+            junit.write_red(path, (), why)
+
+
+def _leave_verdict_red(config: pytest.Config, nonce: str, why: str) -> None:
+    results = path_of(config, nonce)
     verdict = refusal(
         nonce=nonce,
         reasons=(Reason("refused", why),),
         invocation=tuple(map(str, config.invocation_params.args)),
     )
-    results = path_of(config, nonce)
-    stale = (results if config.option.results else results.parent / LATEST) / VERDICT
     with contextlib.suppress(OSError):
-        own = not (results / _LOCK).exists() or _hold(config, results)
-        # pytest's JUnit plugin may be off
-        if getattr(config.option, "xmlpath", None) is not None and (
-            own or (results / _LOCK).read_text(encoding="utf-8") != str(junit.path_of(config))
-        ):
-            junit.write_red(junit.path_of(config), (), why)
-    with contextlib.suppress(OSError):
-        if not stale.exists() and (results.exists() or not config.option.results):
-            return
         results.mkdir(parents=True, exist_ok=True)
         if not _hold(config, results):  # the files of a session that is running are its own
             return
@@ -188,9 +245,9 @@ def _set_aside(results: Path, nonce: str) -> None:
         old = f"unreadable-{nonce}"
     if old == nonce:  # this call's own: it was refused after it had begun to write
         return
-    (results / VERDICT).rename(results / f"verdict.{old}.json")
-    if (results / JUNIT).exists():
-        (results / JUNIT).rename(results / f"junit.{old}.xml")
+    for name, aside in kept_names(old).items():
+        if (results / name).exists():
+            (results / name).rename(results / aside)
 
 
 def _point_latest(results: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_bench.plugin import markers, orphans, shadows
 from pytest_bench.plugin.markers import JUDGES, READS
-from pytest_bench.plugin.selection import UserSelection
+from pytest_bench.plugin.selection import UserSelection, misspelt
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.events import Collected, Deselected, Event, Fault, Selected
@@ -39,6 +39,7 @@ class Items:
     def __init__(self, config: pytest.Config, session: Session) -> None:
         self.events: list[Event] = []
         """What this process saw while it collected."""
+        self._config = config
         self._session = session
         self._order = {point.id: number for number, point in enumerate(session.plan.points)}
         self._worker = getattr(config, "workerinput", {}).get("workerid", "main")
@@ -88,11 +89,14 @@ class Items:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
         """Put points into the plan's order, and note what was collected and what is left in the end."""
         self._attach(items)
+        everything = list(items)
         collected = [point.id for item in items if judges(item) and (point := point_of(item))]
         self.events += [Collected(point=name, worker=self._worker) for name in collected]
         try:
             yield
         finally:
+            for sentence in misspelt(self._config, self._session.plan.points, everything):
+                self._fault("no-such-name", sentence)
             self._sort(items)
             selected = {point.id for item in items if judges(item) and (point := point_of(item))}
             self.events += [Selected(point=name) for name in sorted(selected)]

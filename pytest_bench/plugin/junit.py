@@ -52,9 +52,9 @@ class LeftRed:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         yield
-        if session.config.option.xmlpath is not None:
+        if session.config.option.xmlpath is not None and (path := path_of(session.config)).is_file():
             names = [point.id for point in self._session.plan.points]
-            write_red(path_of(session.config), names, "this call only shows what would run")
+            write_red(path, names, "this call only shows what would run")
 
 
 def rewrite(path: Path, verdict: Verdict, session: Session) -> None:

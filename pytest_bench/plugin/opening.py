@@ -6,7 +6,6 @@ Only the process that was called opens one; xdist workers adopt theirs.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain
@@ -28,14 +27,13 @@ from pytest_bench.suite.vocabulary import Vocabulary
 from pytest_bench.verdict.expectation import read_expectation
 
 
-def open_session(config: pytest.Config, files: Sequence[Path]) -> Session:
+def open_session(config: pytest.Config, files: Sequence[Path], nonce: str) -> Session:
     """Plan the suites in `files`, and put red files in place.
 
     Raises `pytest.UsageError` (exit status 4) for anything wrong with suites, command line or folder. Whatever
     is raised, others' hooks included: green files that this call would have replaced are red.
     """
-    informational = is_informational(config)
-    nonce = secrets.token_hex(8)
+    informational = is_informational(config.option)
     try:
         _refuse_namesake()
         hook = config.hook
@@ -55,7 +53,9 @@ def open_session(config: pytest.Config, files: Sequence[Path]) -> Session:
         if not informational:
             folder.leave_red(config, nonce, str(error) if foreseen else told(error))
         if foreseen:
-            raise pytest.UsageError(str(error)) from error
+            raise pytest.UsageError(
+                f"{error}{'' if informational else folder.told_of_kept(config)}"
+            ) from error
         raise
     return session
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 SIMULATOR = "simulator"
@@ -60,11 +62,11 @@ _SHOWS = ("help", "version", "markers", "cacheshow")
 _COLLECTS = ("showfixtures", "show_fixtures_per_test", "collectonly", "setupplan")
 
 
-def shows_only(config: pytest.Config) -> bool:
-    """Whether this call shows something that no suite has a part in: not even a broken one."""
-    return any(getattr(config.option, name, None) for name in _SHOWS)
+def shows_only(option: argparse.Namespace) -> bool:
+    """Whether a call with these options shows something that no suite has a part in: not even a broken one."""
+    return any(getattr(option, name, None) for name in _SHOWS)
 
 
-def is_informational(config: pytest.Config) -> bool:
-    """Whether this call collects and shows, at most: it then runs nothing and writes nothing."""
-    return any(getattr(config.option, name, None) for name in _COLLECTS)
+def is_informational(option: argparse.Namespace) -> bool:
+    """Whether a call with these options collects and shows, at most: it then runs nothing and writes nothing."""
+    return any(getattr(option, name, None) for name in _COLLECTS)

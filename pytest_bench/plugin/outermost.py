@@ -10,13 +10,22 @@ import pytest
 from pytest_bench.plugin.printable import printable
 
 CONTROLLER = "inference-bench-controller"
+OUTERMOST = "inference-bench-outermost"
 ITEMS = "inference-bench-items"
+UNOPENED = "inference-bench-unopened"
+
+FAREWELL_KEY = "inference_bench_farewell"
+"""Where `workerinput` holds what an xdist worker tells that nothing of it failed, by `send`."""
 
 
 class _Controller(Protocol):
     def close(self, status: int) -> int: ...
 
     def turn_red(self, code: str, sentence: str) -> None: ...
+
+
+class _Unopened(Protocol):
+    def close(self, status: int) -> int: ...
 
 
 class _Items(Protocol):
@@ -36,16 +45,21 @@ class Outermost:
             if controller is not None:
                 controller.turn_red("pytest-exit", f"pytest itself failed: {told(error)}")
             raise
-        controller = _controller(config)
-        # None is no answer of pytest's: nobody ran anything.
-        return status if controller is None or status is None else controller.close(status)
+        farewell = getattr(config, "workerinput", {}).get(FAREWELL_KEY)
+        if farewell is not None:
+            farewell.send("well")
+        if status is None:  # no answer of pytest's: nobody ran anything
+            return None
+        unopened: _Unopened | None = config.pluginmanager.get_plugin(UNOPENED)
+        responsible = _controller(config) or unopened
+        return status if responsible is None else responsible.close(status)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """An xdist worker's account goes to the controller; without it the worker counts as crashed.
 
-        So it is given only where all other hooks have ended well: around conftests, and inside xdist's own
-        wrapper, which is registered later and sends it.
+        So it is given only where other hooks have ended well: around conftests, and inside xdist's own wrapper,
+        which is registered later and sends it. What comes later still, the farewell covers.
         """
         yield
         output = getattr(session.config, "workeroutput", None)

@@ -1,7 +1,8 @@
-"""Progress while a point runs: one line that is rewritten on a terminal, one every 30 s in a log.
+"""Progress while a point runs, or its endpoint is waited for: one line that is rewritten on a terminal, one every 30 s
+(10 s) in a log.
 
 Under xdist nothing of pytest's shows what a worker is at. A worker therefore sends lines to the controller: where
-a point begins, where each of its phases has ended, what it came to, and every 30 s.
+a point begins, where each of its phases has ended, what it came to, and as many as a log gets.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pytest
 
 from pytest_bench.load.supervisor import Progress
 from pytest_bench.running.samples import request_count
+from pytest_bench.running.waiting import Waiting
 from pytest_bench.suite.plan import Point
 from pytest_bench.workload import PhaseSpec
 
@@ -23,6 +25,7 @@ RELAY_KEY = "inference_bench_progress"
 """Where `workerinput` holds what takes a worker's lines to the controller's terminal, by `send`."""
 
 _LOG_EVERY_S = 30.0
+_LOG_WAITS_EVERY_S = 10.0
 _TAKE_BACK = "\r\x1b[2K"
 
 
@@ -38,9 +41,7 @@ class ProgressLine:
         self._relay = getattr(config, "workerinput", {}).get(RELAY_KEY)
         self._shown = False
         self._logged_s = time.monotonic()
-        self._phase = ""
-        self._latest = ""
-        """How far the running phase was when it was last heard of; kept only to be sent."""
+        self._waiting_for = ""
 
     def begins(self, point: Point) -> None:
         """Announce a point, where pytest does not."""
@@ -48,28 +49,38 @@ class ProgressLine:
 
     def ends(self, point: Point, outcome: str) -> None:
         """Say what a point came to, where pytest does so by a letter, and later."""
-        self._phase_has_ended()
         self._send(f"{point.id}: {outcome}")
 
     def show(self, point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None) -> None:
         """Show how far `phase` of `point` is; `tokens` is what the live lane has counted, where there is one."""
+        line = describe(point, phase, progress, tokens)
+        if progress.over and self._relay is not None:
+            self._send(line)
+        else:
+            self._show(line, _LOG_EVERY_S)
+
+    def wait(self, waiting: Waiting) -> None:
+        """Show what is waited for, and for how long yet; a log is told so at once, and every 10 s."""
+        every_s = _LOG_WAITS_EVERY_S if waiting.url == self._waiting_for else 0.0
+        self._waiting_for = waiting.url
+        self._show(describe_wait(waiting), every_s)
+
+    def _show(self, line: str, every_s: float) -> None:
+        """Put `line` where the last one stood; in a log, write one where `every_s` have passed."""
         if self._relay is not None:
-            if phase.label != self._phase:
-                self._phase_has_ended()
-            self._phase, self._latest = phase.label, describe(point, phase, progress, tokens)
-            if self._is_time_for_a_line():
-                self._send(self._latest)
+            if self._is_time_for_a_line(every_s):
+                self._send(line)
             return
         with self._terminal() as terminal:
             if terminal is None:
                 return
             if terminal.isatty and os.environ.get("TERM") != "dumb":
                 # A line that wraps could not be taken back.
-                text = describe(point, phase, progress, tokens)[: shutil.get_terminal_size().columns - 1]
+                text = line[: shutil.get_terminal_size().columns - 1]
                 self._write(f"{_TAKE_BACK if self._shown else chr(10)}{text}")
                 self._shown = True
-            elif self._is_time_for_a_line():
-                terminal.write_line(describe(point, phase, progress, tokens))
+            elif self._is_time_for_a_line(every_s):
+                terminal.write_line(line)
                 terminal.flush()
 
     def say(self, sentence: str) -> None:
@@ -95,14 +106,9 @@ class ProgressLine:
             self._write(f"{_TAKE_BACK}\x1b[A\x1b[{column + 1}G")
         self._shown = False
 
-    def _phase_has_ended(self) -> None:
-        if self._latest:
-            self._send(self._latest)
-        self._phase = self._latest = ""
-
-    def _is_time_for_a_line(self) -> bool:
+    def _is_time_for_a_line(self, every_s: float) -> bool:
         now = time.monotonic()
-        if now - self._logged_s < _LOG_EVERY_S:
+        if now - self._logged_s < every_s:
             return False
         self._logged_s = now
         return True
@@ -160,6 +166,13 @@ def describe(point: Point, phase: PhaseSpec, progress: Progress, tokens: int | N
     elif phase.load.duration_s is not None and elapsed_s < phase.load.duration_s:
         parts.append(f"{_span(phase.load.duration_s - elapsed_s)} left")
     return ", ".join(parts)
+
+
+def describe_wait(waiting: Waiting) -> str:
+    """One line: which endpoint is not ready, the time it has left, and what the last attempt came to. Plain ASCII."""
+    answer = waiting.answer or "no answer yet"
+    line = f"waiting for {waiting.url}: {_span(waiting.left_s)} left; {answer}"
+    return line.encode("ascii", "replace").decode()
 
 
 def _span(seconds: float) -> str:

@@ -70,7 +70,7 @@ class Reports:
         folder = self._session.deployment_folder(point.suite)
         withholding.require_not_withheld(folder)
         if point.kind == "audit" and items.judges(item):
-            withholding.audit_begins(folder, point)
+            withholding.audit_begins(folder, point, self._session.nonce)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
@@ -105,7 +105,7 @@ class Reports:
                 said.raised = item.stash.get(_RAISED, said.raised)
             if report.when == "teardown" and point.kind == "audit" and said.withheld is None:
                 folder = self._session.deployment_folder(point.suite)
-                withholding.audit_ends(folder, point, _problem(said.judgement))
+                withholding.audit_ends(folder, point, self._session.nonce, _problem(said.judgement))
             setattr(report, REPORT_KEY, msgspec.to_builtins(said))
         return report
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import ast
 import difflib
 import os.path
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from pytest_bench.plugin.expressions import compile_expression, strange_words
+from pytest_bench.plugin.expressions import compile_expression, strange_markers, strange_words
 from pytest_bench.suite.plan import Point
 
 _NAMES_SHOWN = 4
@@ -93,19 +94,35 @@ def likely_selected(config: pytest.Config, points: Iterable[Point]) -> list[Poin
     ]
 
 
-def nearest_names(expression: str, points: Iterable[Point]) -> str:
-    """What a `-k` expression that selects no point may have meant, as the end of a sentence."""
-    known = list(points)
-    names = sorted({name for point in known for name in _expected_names(point)})
+def misspelt(config: pytest.Config, points: Sequence[Point], items: Iterable[pytest.Item]) -> Iterator[str]:
+    """A sentence for each word that `-k` or `-m` asks for and that is the name of nothing.
+
+    Neither of a point, collected or not, nor of another test; and of no marker that is registered. What a `not`
+    turns round leaves nothing out where it is misspelt.
+    """
+    expected = {name for point in points for name in _expected_names(point)}
+    keyword, markexpr = config.option.keyword, config.option.markexpr
+    if strange_words(keyword, expected):
+        carried = {name for item in items for name in _names(item)}
+        for word in strange_words(keyword, expected | carried):
+            yield f"-k {keyword!r}: nothing is called {word!r}: {_nearest(word, points, expected)}"
+    if strange_markers(markexpr, ()):
+        markers = {re.split(r"\W", line, maxsplit=1)[0] for line in config.getini("markers")}
+        markers |= {mark.name for item in items for mark in item.iter_markers()}
+        for word in strange_markers(markexpr, markers):
+            near = difflib.get_close_matches(word, sorted(markers), n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see pytest --markers"
+            yield f"-m {markexpr!r}: no marker is called {word!r}: {hint}"
+
+
+def _nearest(word: str, points: Sequence[Point], names: Collection[str]) -> str:
+    """What a word that is the name of nothing may have meant, as the end of a sentence."""
     parts = sorted({part for name in names for part in name.replace("[", "/").rstrip("]").split("/")})
-    hints = []
-    for word in strange_words(expression, names):
-        near = difflib.get_close_matches(word, parts, n=3) or difflib.get_close_matches(word, names, n=3)
-        if near:
-            hints.append(f"{word!r}: did you mean {' or '.join(map(repr, near))}?")
-    more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
-    shown = ", ".join(point.id for point in known[:_NAMES_SHOWN])
-    return "; ".join(hints) or f"the points are {shown}{more}"
+    near = difflib.get_close_matches(word, parts, n=3) or difflib.get_close_matches(word, sorted(names), n=3)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    more = f" and {len(points) - _NAMES_SHOWN} more" if len(points) > _NAMES_SHOWN else ""
+    return f"the points are {', '.join(point.id for point in points[:_NAMES_SHOWN])}{more}"
 
 
 def _expected_names(point: Point) -> Iterator[str]:

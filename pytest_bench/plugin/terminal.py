@@ -26,6 +26,8 @@ _SENTENCES = {
     "incomplete": "something is missing",
 }
 _NAMES_SHOWN = 4
+_NO_END = frozenset({"cut-off", "worker-crashed"})
+"""Codes of points that began, and came to no end."""
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: Session, verdict: Verdict) -> None:
@@ -38,9 +40,11 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, verdict: 
             reporter.write_line(line)
         reporter.write_line("")
     for row in rows:
-        explanation = row.summary.detail.get("explanation") if row.summary else None
-        if explanation and row.point.outcome is Outcome.PASS:  # what is red tells why itself
-            reporter.write_line(f"{row.point.id}: {printable(str(explanation))}")
+        detail = row.summary.detail if row.summary else {}
+        if detail.get("explanation") and row.point.outcome is Outcome.PASS:  # what is red tells why itself
+            reporter.write_line(f"{row.point.id}: {printable(str(detail['explanation']))}")
+        if "note" in detail:
+            reporter.write_line(f"{row.point.id}: {printable(str(detail['note']))}")
     _write_what_is_red(reporter, verdict)
     good = verdict.status == "pass"
     reporter.write("verdict: ")
@@ -89,7 +93,17 @@ def _summary(session: Session, point: PointVerdict) -> Summary | None:
 
 
 def _coverage(verdict: Verdict) -> str:
+    """How much of what the suites declare was selected; and how much of that ran, where not all did."""
     left_out = verdict.coverage.left_out
-    if not left_out:
-        return "coverage complete"
-    return f"coverage PARTIAL: your selection left out {len(left_out)} ({_named(left_out)})"
+    partial = f"coverage PARTIAL: your selection left out {len(left_out)} ({_named(left_out)})"
+    selected = [point for point in verdict.points if point.id not in left_out]
+    ended = sum(
+        point.outcome is not Outcome.MISSING and _NO_END.isdisjoint(reason.code for reason in point.reasons)
+        for point in selected
+    )
+    if not selected and not left_out:
+        return "no point was selected"
+    if ended == len(selected):
+        return partial if left_out else "coverage complete"
+    ran = f"of {len(selected)} points selected, {ended} came to an end"
+    return f"{partial}; {ran}" if left_out else ran

@@ -13,9 +13,8 @@ import msgspec
 from pytest_bench.errors import BenchError
 from pytest_bench.files import read_json, write_json
 from pytest_bench.suite.plan import Point
+from pytest_bench.verdict.record import WITHHELD as NAME
 from pytest_bench.verdict.record import WithheldFile
-
-NAME = "withheld.json"
 
 
 class PointWithheld(BenchError):
@@ -24,18 +23,19 @@ class PointWithheld(BenchError):
     code = "withheld"
 
 
-def audit_begins(folder: Path, audit: Point) -> None:
+def audit_begins(folder: Path, audit: Point, nonce: str) -> None:
     """Withhold what follows until `audit` has ended. `folder` is the deployment's own in the results."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / NAME, WithheldFile(audit=audit.id, because="did not come to its end"))
+    write_json(folder / NAME, WithheldFile(nonce=nonce, audit=audit.id, because="did not come to its end"))
 
 
-def audit_ends(folder: Path, audit: Point, problem: str | None) -> None:
+def audit_ends(folder: Path, audit: Point, nonce: str, problem: str | None) -> None:
     """Let what follows run; or, where the audit could not be judged, say why it does not."""
     if problem is None:
         (folder / NAME).unlink()
     else:
-        write_json(folder / NAME, WithheldFile(audit=audit.id, because=f"could not be judged: {problem}"))
+        because = f"could not be judged: {problem}"
+        write_json(folder / NAME, WithheldFile(nonce=nonce, audit=audit.id, because=because))
 
 
 def require_not_withheld(folder: Path) -> None:

@@ -14,12 +14,14 @@ description, measurements.json, the videos for human audit) nobody measures: it 
 from __future__ import annotations
 
 import shutil
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from pytest_bench import __version__
 from pytest_bench.bounds import SCHEDULED
@@ -29,7 +31,9 @@ from pytest_bench.load.log import read_records
 from pytest_bench.metrics.definitions import PERCENTILES
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.metrics.statistics import loadgen_percentile
+from pytest_bench.metrics.token_counts import ABSENT, Lengths, TokenCounts, request_key
 from pytest_bench.records import RequestRecord
+from pytest_bench.running.counting import read_counted
 from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.suite.plan_file import PlanFile, read_plan
@@ -194,10 +198,10 @@ def _write(session: _Session, good: _Good, folder: Path) -> None:
     write_atomic(
         folder / "config.yaml", yaml.safe_dump(_config(session.planned.plan, good.point, good.load)).encode()
     )
-    records = read_records(_folder(session.results, good.point) / good.summary.phases[-1].folder)
+    measured = _folder(session.results, good.point) / good.summary.phases[-1].folder
     write_json(
         folder / "performance" / "result_summary.json",
-        result_summary(good.measurement, good.load, records),
+        result_summary(good.measurement, good.load, read_records(measured), read_counted(measured).tokens),
     )
     for audit in good.audits:
         _copy_audit(_folder(session.results, audit), folder)
@@ -263,21 +267,26 @@ def _config(plan: Plan, point: Point, load: Load) -> dict[str, Any]:
     }
 
 
-def result_summary(measurement: Measurement, load: Load, records: Iterable[RequestRecord]) -> dict[str, Any]:
+def result_summary(
+    measurement: Measurement, load: Load, records: Iterable[RequestRecord], tokens: TokenCounts | None
+) -> dict[str, Any]:
     """A measurement as mlcommons/endpoints writes its own (`metrics/report.py`); times in nanoseconds.
 
     `loadgen_percentiles` stand beside ours: LoadGen takes `sorted[int(n * p)]`, we take the lower neighbour.
+    `tokens` are those of the records, where any were counted.
     """
     server = load.pattern in OPEN_LOOP
     window = measurement.phase
-    latencies: list[int] = []
-    firsts: list[int] = []
+    latencies, firsts, keys, rests = (array("q") for _ in range(4))
     for record in records:
         if record.outcome == "succeeded":
             start_ns = _start_ns(record, server=server)
-            latencies.append((record.last_content_ns or record.end_ns) - start_ns)
+            last_ns = record.last_content_ns or record.end_ns
+            latencies.append(last_ns - start_ns)
             if record.first_content_ns is not None:
                 firsts.append(record.first_content_ns - start_ns)
+                keys.append(request_key(record.request_id))
+                rests.append(last_ns - record.first_content_ns)
     return {
         "version": __version__,
         "n_samples_issued": measurement.issued,
@@ -288,11 +297,25 @@ def result_summary(measurement: Measurement, load: Load, records: Iterable[Reque
         "complete": True,
         "qps": measurement.value("server_scenario_throughput" if server else "request_throughput"),
         "tps": measurement.value("output_token_throughput"),
-        "latency": _series(_metric(measurement, "request_latency", server=server), latencies),
-        "ttft": _series(_metric(measurement, "time_to_first_token", server=server), firsts),
-        "tpot": _series(measurement.metrics["time_per_output_token"], []),
-        "output_sequence_lengths": _series(measurement.metrics["output_tokens"], []),
+        "latency": _series(_metric(measurement, "request_latency", server=server), _floats(latencies)),
+        "ttft": _series(_metric(measurement, "time_to_first_token", server=server), _floats(firsts)),
+        "tpot": _series(
+            measurement.metrics["time_per_output_token"],
+            None if tokens is None else _per_token(_floats(rests), tokens.of(np.asarray(keys))),
+        ),
+        "output_sequence_lengths": _series(measurement.metrics["output_tokens"], None),
     }
+
+
+def _floats(values: array[int]) -> NDArray[np.float64]:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _per_token(rests: NDArray[np.float64], lengths: Lengths) -> NDArray[np.float64]:
+    """Time per output token (`metrics.formulas`) of streams that went on for `rests` after their first content."""
+    counted = (lengths.output != ABSENT) & (lengths.first_event != ABSENT)
+    later = np.where(counted, lengths.output - lengths.first_event, 0)
+    return rests[later > 0] / later[later > 0]
 
 
 def _start_ns(record: RequestRecord, *, server: bool) -> int:
@@ -304,13 +327,13 @@ def _metric(measurement: Measurement, name: str, *, server: bool) -> Metric:
     return measurement.metrics[SCHEDULED[name] if server else name]
 
 
-def _series(metric: Metric, values: list[int]) -> dict[str, Any]:
-    """A distribution as mlcommons/endpoints writes one; empty where there is none."""
+def _series(metric: Metric, values: NDArray[np.float64] | None) -> dict[str, Any]:
+    """A distribution as mlcommons/endpoints writes one; empty where there is none. `values` are those that it is
+    of, where LoadGen's percentiles are to stand beside ours."""
     found = metric.statistics
     if metric.reason is not None or not found:
         return {}
     keys = {name: str(float(name[1:])) for name in PERCENTILES}  # p99 is written 99.0
-    ascending = np.sort(np.asarray(values, dtype=np.float64))
     series: dict[str, Any] = {
         "min": found["min"],
         "max": found["max"],
@@ -324,7 +347,8 @@ def _series(metric: Metric, values: list[int]) -> dict[str, Any]:
         series["early_stopping_percentiles"] = {
             key: found[f"early_stopping_{name}"] for name, key in early.items()
         }
-    if ascending.size:
+    if values is not None:
+        ascending = np.sort(values)
         series["loadgen_percentiles"] = {
             key: loadgen_percentile(ascending, PERCENTILES[name]) for name, key in keys.items()
         }

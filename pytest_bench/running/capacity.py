@@ -59,6 +59,18 @@ def this_machine() -> Machine:
     return Machine(cpu=cpu_model(), cpus=cpus, quota=cpu_quota(), version=__version__)
 
 
+def crowding(workers: int | None) -> str | None:
+    """What is to be known of a point with more load workers than this process has CPUs; None where it has not."""
+    machine = this_machine()
+    cpus = machine.cpus if machine.quota is None else min(machine.cpus, machine.quota)
+    if workers is None or workers <= max(cpus, 1):
+        return None
+    return (
+        f"{workers} load workers share {cpus:g} CPUs: more than there are CPUs issue no more load, and delay each "
+        f"other's stamps; leave `workers` out, or set at most {max(int(cpus), 1)}"
+    )
+
+
 def store_path(environ: Mapping[str, str]) -> Path | None:
     """Where calibrations are kept: below `$XDG_CACHE_HOME`, or `~/.cache` where that is unset or relative. None
     for a user without a home folder."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from pytest_bench.endpoints.headers import Headers, read_headers
 from pytest_bench.endpoints.ready import Identity, OneToken, wait_ready
 from pytest_bench.errors import UsageError
 from pytest_bench.running.bench import load_api
+from pytest_bench.running.waiting import Waiting, told_while_waiting
 from pytest_bench.simulator.script import SERVER
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.plan import DeploymentPlan
 from pytest_bench.workload import Target
 
 SIMULATOR = "simulator"
-_SILENT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -59,13 +58,13 @@ def bring_up(
     plan: DeploymentPlan,
     folder: Path,
     environ: Mapping[str, str],
-    say: Callable[[str], None] = lambda _: None,
+    on_wait: Callable[[Waiting], None] = lambda _: None,
 ) -> Iterator[Deployment]:
     """Make the deployment ready and say who it is; take it down again where we started it.
 
-    `say` is told, once for each endpoint, where one takes long to answer. `folder` receives the simulator's
-    ground-truth log. Raises `UsageError` where no endpoint is known and `EndpointError` where one does not answer
-    as the suite says it should.
+    `on_wait` is told every second, by a thread of its own, while an endpoint is waited for. `folder` receives the
+    simulator's ground-truth log. Raises `UsageError` where no endpoint is known and `EndpointError` where one does
+    not answer as the suite says it should.
     """
     if problem := endpoint_problem(plan):
         raise UsageError(problem)
@@ -78,34 +77,24 @@ def bring_up(
             log = folder / "simulator.jsonl"
             urls = (stack.enter_context(simulator.start(behaviour, log=log)).url,)
         headers = read_headers(plan.headers, plan.api_key, environ)
-        identities = tuple(
-            wait_ready(
-                url,
-                model=plan.model,
-                headers=headers,
-                probe=plan.probe,
-                one_token=_one_token(plan, api),
-                timeout_s=plan.ready_timeout_s,
-                check_alive=_patience(url, plan.ready_timeout_s, say),
-            )
-            for url in urls
-        )
+        identities = tuple(_ready(url, plan, api, headers, on_wait) for url in urls)
         targets = tuple(resolve(parse_url(url), api.path) for url in urls)
         yield Deployment(plan=plan, api=api, targets=targets, headers=headers, identities=identities)
 
 
-def _patience(url: str, timeout_s: float, say: Callable[[str], None]) -> Callable[[], None]:
-    """Called between attempts: says once that we are waiting, and for how long at most."""
-    begun_s = time.monotonic()
-    said = False
-
-    def between_attempts() -> None:
-        nonlocal said
-        if not said and time.monotonic() - begun_s > _SILENT_S:
-            said = True
-            say(f"{url} does not answer yet: waiting up to {timeout_s:g} s for it to become ready")
-
-    return between_attempts
+def _ready(
+    url: str, plan: DeploymentPlan, api: Api, headers: Headers, on_wait: Callable[[Waiting], None]
+) -> Identity:
+    with told_while_waiting(url, plan.ready_timeout_s, on_wait) as not_yet:
+        return wait_ready(
+            url,
+            model=plan.model,
+            headers=headers,
+            probe=plan.probe,
+            one_token=_one_token(plan, api),
+            timeout_s=plan.ready_timeout_s,
+            not_yet=not_yet,
+        )
 
 
 def _one_token(plan: DeploymentPlan, api: Api) -> OneToken | None:

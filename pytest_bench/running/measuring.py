@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from pytest_bench.api import BUILTIN, videos
 from pytest_bench.bounds import Bound
 from pytest_bench.files import write_json
 from pytest_bench.load.log import read_records
@@ -18,6 +17,7 @@ from pytest_bench.metrics.measurement import Measurement, Window
 from pytest_bench.records import PhaseResult
 from pytest_bench.running import summary as summaries
 from pytest_bench.running.bench import Bench
+from pytest_bench.running.capacity import crowding
 from pytest_bench.running.counting import Counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
@@ -169,7 +169,7 @@ def conclude(
         served=deployment.urls,
         identities=tuple(msgspec.to_builtins(identity) for identity in deployment.identities),
         tokenizer=None if tokenizer is None else dict(tokenizer),
-        detail=dict(detail or {}),
+        detail={**(detail or {}), **({"note": note} if (note := crowding(point.workers)) else {})},
     )
     write_json(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=bench.nonce))
     write_json(folder / summaries.NAME, summary)
@@ -193,9 +193,8 @@ def _asked_output_tokens(deployment: DeploymentPlan, rows: Sequence[Any]) -> int
 
 
 def _video_seconds(deployment: DeploymentPlan, rows: Sequence[Any]) -> float | dict[int, float] | None:
-    default = videos.DEFAULTS["seconds"] if deployment.api_reference == BUILTIN["videos"] else None
-    seconds = deployment.parameters.get("seconds", default)
-    if not isinstance(seconds, int | float):
+    seconds = deployment.parameters.get("seconds", deployment.video_seconds)
+    if deployment.video_seconds is None or not isinstance(seconds, int | float):
         return None
     if not any("seconds" in row for row in rows):
         return float(seconds)

@@ -15,7 +15,7 @@ from pytest_bench.load import bodies, engine
 from pytest_bench.load.supervisor import Progress
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
-from pytest_bench.running.capacity import excess, known_capacity
+from pytest_bench.running.capacity import crowding, excess, known_capacity
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.samples import salted
 from pytest_bench.running.server_metrics import ServerMetrics
@@ -91,9 +91,11 @@ def drive(
 
 
 def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:
-    """Say so where a phase asks for more than this machine is known to carry."""
+    """Say so where a point has too many load workers, or a phase asks for more than this machine is known to carry."""
     if bench.say is None:
         return
+    if crowded := crowding(point.workers):
+        bench.say(f"{point.id}: {crowded}")
     try:
         capacity = known_capacity(os.environ)
     except EvidenceError as error:

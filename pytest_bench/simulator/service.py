@@ -16,6 +16,7 @@ from pytest_bench.simulator import faults, jobs, openai, replies
 from pytest_bench.simulator.behaviour import Behaviour
 from pytest_bench.simulator.connection import Connection, Request
 from pytest_bench.simulator.exchange import Exchange, Slots
+from pytest_bench.simulator.lag import LoopLag
 from pytest_bench.simulator.output import Answers
 from pytest_bench.simulator.script import SERVER, Body, Reply, Script, compose
 from pytest_bench.simulator.truth import TruthLog, TruthRecord
@@ -39,6 +40,7 @@ class Service:
         self._log = log
         self._seen: Counter[bytes] = Counter()
         self._jobs = jobs.Jobs(self.slots)
+        self._lag = LoopLag(lambda: self.slots.in_flight > 0)
         self._totals: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._routes: dict[tuple[str, str], Callable[[], Body]] = {
@@ -51,6 +53,7 @@ class Service:
 
     def dispatch(self, request: Request, connection: Connection) -> None:
         """Answer one request, now or in its time."""
+        self._lag.stir()
         if not self._authorized(request):
             reply = openai.error(
                 401, "The key is missing or wrong", "invalid_request_error", "invalid_api_key"
@@ -209,6 +212,7 @@ class Service:
                 f'simulator_faults_total{{fault="{name}"}} {count}'
                 for name, count in sorted(self._faults.items())
             ),
+            *self._lag.lines(),
         ]
         return Body(data="\n".join((*lines, "")).encode(), content_type="text/plain; version=0.0.4")
 

@@ -87,6 +87,8 @@ def _complaint(path: Path, details: ErrorDetails) -> str:
     else:
         message = details["msg"][:1].lower() + details["msg"][1:]
         return f": {message}" if isinstance(value, dict | Section) else f" is {shown(path, value)}; {message}"
+    if kind in _NUMBERS and path and str(path[-1]).endswith("_s"):
+        expected += " of seconds"
     return f" is {shown(path, value)}{_contrast(kind, value)}; expected {expected}{_advice(kind, value, expected)}"
 
 

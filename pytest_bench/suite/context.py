@@ -47,7 +47,7 @@ class Context:
     vocabulary: Vocabulary
     overrides: Overrides
     problems: Problems
-    _traces: dict[Path, Trace] = field(default_factory=dict)
+    _traces: dict[Path, Trace | None] = field(default_factory=dict)
 
     def mark(self, path: Where) -> Mark:
         return self.document.mark(path)
@@ -73,12 +73,12 @@ class Context:
         return beside(self.root / self.mark(path).file, name)
 
     def trace(self, path: Where, name: str) -> Trace | None:
-        """The trace that `name` means, read once; None where it cannot be used, which is then a recorded problem."""
+        """The trace that `name` means, read once; None where it cannot be used: a problem, recorded once."""
         file = self.file(path, name)
         if file not in self._traces:
             try:
                 self._traces[file] = read_trace(file)
             except UsageError as error:
+                self._traces[file] = None
                 self.problem(path, f"cannot be used: {error}")
-                return None
         return self._traces[file]

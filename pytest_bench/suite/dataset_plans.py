@@ -8,14 +8,16 @@ from typing import Any, Literal
 
 import msgspec
 
+from pytest_bench.errors import UsageError
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.names import name_complaint
 from pytest_bench.suite.plan import DatasetPlan
 from pytest_bench.suite.problems import did_you_mean, one_of
-from pytest_bench.suite.schema import DatasetSection
+from pytest_bench.suite.schema import DatasetSection, SyntheticSection
 from pytest_bench.suite.sweep import Value, segment
+from pytest_bench.suite.traces import read_hash_ids
 from pytest_bench.suite.vocabulary import ApiWords
 
 Format = Literal["jsonl", "json", "csv", "sharegpt", "parquet"]
@@ -58,10 +60,12 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
             )
     synthetic = None if section.synthetic is None else as_json(section.synthetic)
     if section.synthetic is not None and section.synthetic.trace is not None:
-        where = (*path, "synthetic", "trace")
-        synthetic = _of_trace(context, where, section.synthetic.trace) | {"seed": section.synthetic.seed}
+        synthetic = _of_trace(
+            context, (*path, "synthetic", "trace"), section.synthetic.trace, section.synthetic
+        )
     elif synthetic is not None:
-        del synthetic["trace"]
+        for of_traces in ("trace", "hash_ids", "block_size"):
+            del synthetic[of_traces]
     return DatasetPlan(
         name=name,
         path=None if file is None else str(file),
@@ -72,15 +76,27 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
     )
 
 
-def _of_trace(context: Context, where: Path, name: str) -> dict[str, Any]:
+def _of_trace(context: Context, where: Path, name: str, section: SyntheticSection) -> dict[str, Any]:
     """What a dataset made of a trace is made from: a row for each arrival."""
     file = context.file(where, name)
     trace = context.trace(where, name)
+    ids: object = ()
     if trace is not None and not trace.lengths:
         context.problem(
             where, f"gives no lengths: {file}:{trace.first_line} has no 'input_length' and 'output_length'"
         )
-    return {"trace": str(file), "rows": 0 if trace is None else len(trace.arrivals_ns), "ahead": 0}
+    elif trace is not None and section.hash_ids:
+        try:
+            ids = read_hash_ids(file, section.block_size)
+        except UsageError as error:
+            context.problem(where, f"cannot be used: {error}")
+    return {
+        "trace": str(file),
+        "rows": 0 if trace is None else len(trace.arrivals_ns),
+        "ahead": 0,
+        "block_size": section.block_size if ids else None,
+        "seed": section.seed,
+    }
 
 
 def check_columns(context: Context, dataset: DatasetPlan, api: ApiWords) -> None:

@@ -11,7 +11,7 @@ from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection, SecretSection
 from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
-from pytest_bench.suite.problems import Mark, Problems
+from pytest_bench.suite.problems import Mark, Problems, did_you_mean
 from pytest_bench.suite.vocabulary import ApiWords
 
 SIMULATOR = "simulator"
@@ -56,6 +56,7 @@ def plan_deployment(
         headers=headers,
         api_key=Secret(from_env=key_env) if key_env else _secret(section.api_key),
         stream=_stream(context, section, words),
+        video_seconds=words.video_seconds,
         parameters=_parameters(context, section.generation),
         tokens=_tokens(context, section),
         cache_reset=section.cache_reset,
@@ -102,10 +103,20 @@ def _url_complaint(url: str) -> str | None:
         return "holds credentials; give a key as `api_key: {from_env: NAME}` or with --api-key-env NAME"
     plain = url.isprintable() and not any(letter.isspace() for letter in url)
     if not plain or parts.scheme not in ("http", "https") or not host or port == 0:
-        return f"is {url!r}, no endpoint; expected a URL such as http://host:8000, or {SIMULATOR!r}"
+        return (
+            f"is {url!r}, no endpoint; expected a URL such as http://host:8000, or {SIMULATOR!r}{_meant(url)}"
+        )
     if parts.query or parts.fragment:
         return f"is {url!r}; expected a URL without query and fragment"
     return None
+
+
+def _meant(url: str) -> str:
+    with_scheme = f"http://{url.lstrip('/')}"
+    is_host = not {":", "."}.isdisjoint(url) and "://" not in url
+    if is_host and _url_complaint(with_scheme) is None:
+        return f"; did you mean {with_scheme!r}?"
+    return did_you_mean(url, [SIMULATOR])
 
 
 def _written_endpoints(context: Context, section: DeploymentSection) -> tuple[str, ...]:

@@ -53,6 +53,8 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str | Secret] = {}
     api_key: Secret | None = None
     stream: bool = True
+    video_seconds: float | None = None
+    """Length of a video of which neither row nor parameters say it; None: the API delivers no videos."""
     parameters: dict[str, Any] = {}
     tokens: TokensPlan = TokensPlan()
     cache_reset: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from pytest_bench.errors import SuiteError
@@ -34,22 +35,33 @@ class Problems:
         return len(self._found)
 
     def add(self, mark: Mark | None, what: str) -> None:
-        """Record one problem; `mark` is None for what stands in no file (an option, no files at all)."""
+        """Record one problem; `mark` is None for what stands in no file: no files at all, or an option, with which
+        `what` then begins."""
         if mark is not None:
             self._files.setdefault(mark.file, len(self._files))
         self._found.setdefault((mark, what))
 
     def error(self) -> SuiteError:
+        options = [mark is None and what.startswith("--") for mark, what in self._found]
+        places = [*["on the command line"] * any(options), *["in the suites"] * (not all(options))]
         return SuiteError(
             [
                 what if mark is None else f"{mark}: {what}"
                 for mark, what in sorted(self._found, key=self._position)
-            ]
+            ],
+            " and ".join(places),
         )
 
     def _position(self, problem: tuple[Mark | None, str]) -> tuple[int, int, int]:
         mark, _ = problem
         return (-1, 0, 0) if mark is None else (self._files[mark.file], mark.line, mark.column)
+
+
+def nearest_file(path: Path) -> str:
+    """What may be wrong with the name of a file that is not there, as the end of a sentence."""
+    if not path.parent.is_dir():
+        return f"; there is no folder {path.parent}"
+    return did_you_mean(path.name, [other.name for other in path.parent.iterdir() if other.is_file()])
 
 
 def one_of(words: Iterable[str]) -> str:

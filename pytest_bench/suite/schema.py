@@ -109,6 +109,9 @@ class SharedPrefixSection(Section):
     """Number of different prefixes; rows take them in turn."""
 
 
+_OF_BLOCKS = {"hash_ids", "block_size"}
+
+
 class SyntheticSection(Section):
     """Prompts made up from a seed: as many and as long as is said here, or as in a trace."""
 
@@ -124,6 +127,10 @@ class SyntheticSection(Section):
     trace: Text | None = None
     """In place of the fields above: a trace file with `input_length` and `output_length`, a row for each arrival.
     Under a load that replays the same file, each arrival has its own lengths."""
+    hash_ids: bool = True
+    """Where the trace has `hash_ids`: prompts share prefixes as they say. False: every prompt is its own."""
+    block_size: Count = 512
+    """Tokens that one of the `hash_ids` stands for."""
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -132,7 +139,9 @@ class SyntheticSection(Section):
             for name in ("rows", "input_tokens"):
                 if getattr(self, name) is None:
                     raise PydanticCustomError("length", "expected '{name}', or a 'trace'", {"name": name})
-        elif drawn := sorted(self.model_fields_set - {"trace", "seed"}):
+            if blocks := sorted(self.model_fields_set & _OF_BLOCKS):
+                raise PydanticCustomError("length", "'{name}' is for a 'trace'", {"name": blocks[0]})
+        elif drawn := sorted(self.model_fields_set - {"trace", "seed"} - _OF_BLOCKS):
             raise PydanticCustomError("length", "'{name}' and 'trace' exclude each other", {"name": drawn[0]})
         return self
 
@@ -231,7 +240,7 @@ class TimeoutsSection(Section):
 
 class BudgetSection(Section):
     """How bad the client's own health may be before a phase counts as client-bound: of the worst load worker, times
-    on their p99, shares over the whole phase."""
+    on their p99, shares over the whole phase and at p99 of its seconds (the achieved share at p1)."""
 
     loop_lag_ms: Positive = _BUDGET.loop_lag_ms
     """How late the event loop wakes."""
@@ -243,7 +252,8 @@ class BudgetSection(Section):
     """Most of its time that a load worker may spend settling answers (decoding and writing down) and, in open
     loop, issuing requests."""
     achieved_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.achieved_share
-    """Least share of the asked concurrency or rate that must be achieved."""
+    """Least share of the asked concurrency or rate that must be achieved. In a second of open loop, of what the
+    schedule asked for then: random arrivals, ramps and stages are no shortfall."""
 
 
 class LimitSection(Section):

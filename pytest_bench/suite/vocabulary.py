@@ -24,6 +24,8 @@ class ApiWords:
     """Columns of which a row must have at least one."""
     streaming: bool
     """Whether a request may ask for a stream."""
+    video_seconds: float | None = None
+    """Length of a video of which nothing else is said; None for an API that delivers no videos."""
 
 
 @dataclass(frozen=True, slots=True)

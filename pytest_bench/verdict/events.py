@@ -96,7 +96,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     scope: Scope
     resource: str
-    """The endpoint's URL, the host's name."""
+    """A server that the endpoint's URL leads to, as HOST:PORT; the host's name."""
     boot_id: str
     start_ns: int
     """CLOCK_BOOTTIME; comparable within one `boot_id` only."""

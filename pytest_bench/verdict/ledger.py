@@ -52,7 +52,7 @@ def settle(
     """
     ledger = _Ledger(expected, events, evidence, leases, session)
     points = (*ledger.points(), *ledger.points_expected_elsewhere())
-    faults = tuple(ledger.faults(points))
+    faults = tuple(dict.fromkeys(ledger.faults(points)))  # every xdist worker tells of what all saw
     return Verdict(
         status=_status(points, faults),
         coverage=Coverage(complete=not ledger.left_out and bool(expected), left_out=ledger.left_out),

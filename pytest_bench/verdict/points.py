@@ -148,8 +148,8 @@ def findings_of_labels(labels: Sequence[str], session: SessionFacts) -> Iterator
     if "simulator" in labels and strict and not session.simulator_asked_for:
         yield error(
             "simulator",
-            "measured on the simulator, not on a model: give --endpoint, "
-            "or say --endpoint=simulator on the command line if that is meant",
+            "what answered is the built-in simulator, whatever its URL, and no model: give the URL of a model's "
+            "server, or say --endpoint=simulator on the command line if the simulator is meant",
         )
 
 

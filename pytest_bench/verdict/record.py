@@ -16,6 +16,9 @@ from pytest_bench.verdict.events import Event, ExpectedPoint, Lease, SessionFact
 LEDGER_VERSION = 1
 WITHHELD_VERSION = 1
 NAME = "ledger.json"
+WITHHELD = "withheld.json"
+LOCK = ".session"
+"""Held (flock) by the session that writes the folder, until its end; says where its JUnit file is."""
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +35,8 @@ class WithheldFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What `withheld.json` holds: there from before an audit until it has ended `pass` or `fail`."""
 
     version: int = WITHHELD_VERSION
+    nonce: str
+    """Of the session that withholds."""
     audit: str
     """Its id."""
     because: str

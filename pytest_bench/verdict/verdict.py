@@ -13,6 +13,9 @@ from pytest_bench.verdict.outcome import JudgedBound, Outcome, Reason
 
 VERDICT_VERSION = 1
 
+NOT_ENDED = "not-ended"
+"""Code of the fault that a verdict is born with."""
+
 Status = Literal["pass", "fail", "inconclusive", "error", "incomplete"]
 
 
@@ -96,7 +99,7 @@ def born_red(
             PointVerdict(id=name, outcome=Outcome.MISSING, reasons=unreported) for name in point_ids
         ),
         faults=(
-            Reason("not-ended", "the session has not ended: this file was written before anything started"),
+            Reason(NOT_ENDED, "the session has not ended: this file was written before anything started"),
         ),
         counts={Outcome.MISSING.value: len(point_ids)} if point_ids else {},
         complete_required=complete_required,

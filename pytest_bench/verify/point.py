@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -28,23 +29,28 @@ from pytest_bench.verify.logs import contradictions
 from pytest_bench.workload import SampleOrder
 
 
+@dataclass(frozen=True, kw_only=True)
+class SessionContext:
+    """What the points of a session have in common."""
+
+    plan: Plan
+    nonce: str
+    audits: Registry
+    began: Mapping[str, int]
+    """When points began, ns, as far as known."""
+
+
 def verify_point(
-    plan: Plan,
-    nonce: str,
-    point: Point,
-    folder: Path,
-    said: Judgement | None,
-    registry: Registry,
-    began: Mapping[str, int],
+    session: SessionContext, point: Point, folder: Path, said: Judgement | None
 ) -> Iterator[str]:
-    """Everything in a point's evidence that its own logs, `said` (its report to the session) or `began` (when
-    points of the session began, ns) contradict.
+    """Everything in a point's evidence that its own logs, its `session`, or `said` (its report to the session)
+    contradict.
 
     `folder` is whole evidence: every listed file is there, with the bytes it was written with.
     """
     try:
         with makes_sense(summaries.NAME):
-            yield from _contradictions(plan, nonce, point, folder, said, registry, began)
+            yield from _contradictions(session, point, folder, said)
     except (BenchError, Undecided) as error:
         yield str(error).removeprefix(f"{folder}/")
     except OSError as error:
@@ -52,34 +58,28 @@ def verify_point(
 
 
 def _contradictions(
-    plan: Plan,
-    nonce: str,
-    point: Point,
-    folder: Path,
-    said: Judgement | None,
-    registry: Registry,
-    began: Mapping[str, int],
+    session: SessionContext, point: Point, folder: Path, said: Judgement | None
 ) -> Iterator[str]:
     summary = read_summary(folder)
     yield from unsaid(folder / summaries.NAME, summary)
-    yield from _identity(plan, nonce, point, folder, summary)
+    yield from _identity(session, point, folder, summary)
     if said is not None:
         yield from _named(differences(plain(summary.judgement), plain(said), "judgement"))
     if point.kind == "audit":
-        yield from _named(out_of_order(plan, point, summary.detail, began))
-    orders = _orders(plan, point, summary)
+        yield from _named(out_of_order(session.plan, point, summary.detail, session.began))
+    orders = _orders(session.plan, point, summary)
     for phase in summary.phases:
-        yield from _phase(nonce, point, folder, phase, orders.get(phase.label))
+        yield from _phase(session.nonce, point, folder, phase, orders.get(phase.label))
     if summary.judgement.outcome in MEASURED:
         again = _perf if point.kind == "perf" else _audit
-        yield from again(plan, point, folder, summary, registry)
+        yield from again(session, point, folder, summary)
 
 
-def _identity(plan: Plan, nonce: str, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
-    digest = plan.point_digest(point)
-    wanted = {"point": point.id, "point_digest": digest, "nonce": nonce}
+def _identity(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
+    digest = session.plan.point_digest(point)
+    wanted = {"point": point.id, "point_digest": digest, "nonce": session.nonce}
     yield from _named(differences({name: getattr(summary, name) for name in wanted}, wanted))
-    yield from unsaid(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=nonce))
+    yield from unsaid(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce))
 
 
 def _orders(plan: Plan, point: Point, summary: Summary) -> dict[str, SampleOrder]:
@@ -102,9 +102,9 @@ def _phase(
         yield f"{here}/{sentence}"
 
 
-def _perf(plan: Plan, point: Point, folder: Path, summary: Summary, _: Registry) -> Iterator[str]:
+def _perf(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
     with scratch_folder() as scratch:
-        measurement, judgement = remeasure(plan, point, folder, summary, scratch)
+        measurement, judgement = remeasure(session.plan, point, folder, summary, scratch)
     yield from _measurement(summary, measurement)
     bounds = tuple(item for item in summary.judgement.bounds if not from_rows(item.bound.metric))
     without_rows = msgspec.structs.replace(summary.judgement, bounds=bounds)
@@ -118,9 +118,9 @@ def _perf(plan: Plan, point: Point, folder: Path, summary: Summary, _: Registry)
         yield f"{summaries.NAME}: phases[{len(summary.phases) - 1}].{sentence}"
 
 
-def _audit(plan: Plan, point: Point, folder: Path, summary: Summary, registry: Registry) -> Iterator[str]:
+def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
     test = str(point.options.get("test"))
-    if test not in registry.words():
+    if test not in session.audits.words():
         raise EvidenceError(
             f"{summaries.NAME}: is of the audit {test!r}, which nobody here knows, so it cannot be judged again; "
             "install the plugin that brings it, or name its module or file with -p"
@@ -128,7 +128,7 @@ def _audit(plan: Plan, point: Point, folder: Path, summary: Summary, registry: R
     for reason in untrustworthy(summary.phases):
         yield f"{summaries.NAME}: claims {summary.judgement.outcome}, although {reason.sentence}"
     try:
-        result, files = reverify(plan, point, folder, summary, registry)
+        result, files = reverify(session.plan, point, folder, summary, session.audits)
     except (BenchError, Undecided, OSError):
         raise
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -14,20 +15,23 @@ import msgspec
 
 from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import LARGEST_JSON, read_plain
+from pytest_bench.files import LARGEST_JSON, read_json, read_plain
 from pytest_bench.suite.plan import Plan
 from pytest_bench.suite.plan_file import NAME as PLAN
 from pytest_bench.suite.plan_file import PlanFile, read_plan
-from pytest_bench.verdict.events import EvidenceCheck, Expectation, Report
+from pytest_bench.verdict.events import EvidenceCheck, Expectation, Report, Withheld
 from pytest_bench.verdict.evidence import check_evidence
+from pytest_bench.verdict.kept import way_back
 from pytest_bench.verdict.ledger import settle
+from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.points import judgement_of
 from pytest_bench.verdict.record import NAME as LEDGER
-from pytest_bench.verdict.record import SessionRecord, read_record
+from pytest_bench.verdict.record import WITHHELD, WITHHELD_VERSION, SessionRecord, WithheldFile, read_record
 from pytest_bench.verdict.verdict import Verdict, read_verdict
 from pytest_bench.verify import junit
 from pytest_bench.verify.differences import differences, unsaid
-from pytest_bench.verify.point import verify_point
+from pytest_bench.verify.point import SessionContext, verify_point
+from pytest_bench.verify.unended import why_unsettled
 
 ENVIRONMENT = "environment.json"
 VERDICT = "verdict.json"
@@ -69,7 +73,11 @@ def verify_session(
     said = _read(problems, lambda: read_verdict(results / VERDICT))
     record = _read(problems, lambda: read_record(results))
     if planned is None or plan is None or record is None:
-        return VerifiedSession(verdict=None, plan=plan, problems=tuple(_within(results, problems)))
+        begun = [
+            point.id for point in (plan.points if plan else ()) if _is_folder(results, f"points/{point.id}")
+        ]
+        why = tuple(why_unsettled(results, said, planned, begun))
+        return VerifiedSession(verdict=None, plan=plan, problems=why or tuple(_within(results, problems)))
     nonce = planned.nonce
     problems += unsaid(results / PLAN, planned)
     problems += unsaid(results / LEDGER, record)
@@ -81,15 +89,20 @@ def verify_session(
         settle(record.expected, record.events, checks, record.leases, record.facts),
         ledger_digest=_sha256(results / LEDGER),
     )
-    if said is not None:
+    back = None if said is None or not said.refused else way_back(results, nonce)
+    if back is not None:
+        problems.append(f"{VERDICT}: is of a later call, which was refused: {back}")
+    elif said is not None:
         problems += unsaid(results / VERDICT, settled)
-    known = audits or registry()
-    began = _began(results, plan, record)
+    problems += _withheld(results, plan, record, settled)
+    context = SessionContext(
+        plan=plan, nonce=nonce, audits=audits or registry(), began=_began(results, plan, record)
+    )
     for point in plan.points:
         if (check := checks.get(point.id)) is not None and not check.errors:
             reports = [item for item in record.events if isinstance(item, Report) and item.point == point.id]
             folder, told = results / check.path, judgement_of(reports)
-            sentences = verify_point(plan, nonce, point, folder, told, known, began)
+            sentences = verify_point(context, point, folder, told)
             problems += (f"{check.path}/{sentence}" for sentence in sentences)
         elif check is not None:
             problems += check.errors
@@ -99,7 +112,7 @@ def verify_session(
         notes = (
             "its JUnit file was written elsewhere (--junitxml) and is not verified: name it with --junit FILE",
         )
-    else:
+    elif back is None:  # which was set aside together with its JUnit file
         problems += junit.disagreements(junit_path, settled, results)
     if expectation is not None:
         facts = msgspec.structs.replace(record.facts, expectation=expectation)
@@ -188,6 +201,30 @@ def _is_folder(results: Path, path: str) -> bool:
         except (OSError, ValueError):
             return False
     return True
+
+
+def _withheld(results: Path, plan: Plan, record: SessionRecord, settled: Verdict) -> Iterator[str]:
+    """What each deployment was left with: a note of this session's, where points on it were held back."""
+    suites = {point.id: point.suite for point in plan.points}
+    held_back = {suites.get(event.point) for event in record.events if isinstance(event, Withheld)}
+    passed = {point.id for point in settled.points if point.outcome is Outcome.PASS}
+    for suite in plan.deployments:
+        name = f"deployments/{suite}/{WITHHELD}"
+        if not _is_folder(results, f"deployments/{suite}") or not os.path.lexists(results / name):
+            if suite in held_back:
+                yield f"{name}: is missing, and points of {suite} were held back"
+            continue
+        try:
+            said = msgspec.convert(read_json(results / name), WithheldFile)
+        except (EvidenceError, msgspec.ValidationError) as error:
+            yield f"{name}: says nothing of what was held back: {error}"
+            continue
+        found = (said.version, said.nonce, suites.get(said.audit), said.audit in passed)
+        if found != (WITHHELD_VERSION, record.facts.nonce, suite, False):
+            yield (
+                f"{name}: is version {said.version}, of session {said.nonce}, of the audit {said.audit}; expected "
+                f"version {WITHHELD_VERSION}, session {record.facts.nonce}, and an audit of {suite} that did not pass"
+            )
 
 
 def _strays(results: Path, plan: Plan) -> Iterator[str]:

@@ -231,8 +231,8 @@ def test_an_api_that_lacks_members_is_refused_with_its_object_and_all_of_them(fo
     folder.edit("bench/tiny.yaml", "openai-chat", "acme")
     ran = refused(folder)
     assert (
-        "the API 'acme': conftest:Acme lacks delta_key, polls, prompt(), decode_stream(), decode_body();"
-        in (ran.output)
+        "the API 'acme': conftest:Acme lacks delta_key, polls, video_seconds, prompt(), decode_stream(), "
+        "decode_body();" in (ran.output)
     )
 
 

@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import socket
 import subprocess
 import termios
 
@@ -12,7 +13,7 @@ GONE = "\r\x1b[2K\x1b[A"
 """Takes the line of progress away and goes back to pytest's own."""
 
 
-def watched(folder, *args, width=200, **environ):
+def watched(folder, *args, width=200, status=0, **environ):
     """Run pytest in a terminal; everything that was written to it."""
     reader, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (40, width))
@@ -33,7 +34,7 @@ def watched(folder, *args, width=200, **environ):
                 text += data
         except OSError:  # how a terminal says that nobody writes to it any more
             pass
-        assert process.wait(30) == 0, text.decode()
+        assert process.wait(30) == status, text.decode()
     os.close(reader)
     return text.decode().replace("\r\n", "\n")
 
@@ -61,6 +62,33 @@ def test_where_nobody_wants_it_there_is_no_progress(folder, args, environ):
     told = watched(folder, "bench", *args, **environ)
     assert "measured:" not in told
     assert "\x1b[2K" not in told
+
+
+@pytest.fixture
+def absent(folder):
+    """A folder whose endpoint refuses connections for as long as the wait lasts."""
+    folder.edit("bench/tiny.yaml", "ready_timeout_s: 1", "ready_timeout_s: 3.2")
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))  # and does not listen
+        folder.endpoint = f"http://127.0.0.1:{holder.getsockname()[1]}"
+        yield folder
+
+
+def test_a_wait_for_an_endpoint_is_counted_down_on_one_line(absent):
+    told = watched(absent, "bench", "-n0", "-k", "one", status=1)
+    begin = told.index("bench/test_perf.py ")
+    during = told[begin : told.index("[100%]")]
+    lines = re.findall(r"waiting for http://127[.\d:]+: (\d) s left; GET /health: connection refused", during)
+    assert len(lines) >= 2
+    assert lines == sorted(lines, reverse=True)
+    assert (during.count("\n"), during.count(GONE)) == (1, 1)
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_log_is_told_of_a_wait_in_a_line(absent, workers):
+    ran = absent.run(workers, "-k", "one")
+    lines = [line for line in ran.output.splitlines() if "waiting for http" in line]
+    assert len(lines) == 1, "the next would come 10 s later"
 
 
 def test_under_xdist_the_controller_says_what_its_workers_are_at(folder):

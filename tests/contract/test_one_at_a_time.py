@@ -8,8 +8,12 @@ import subprocess
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_bench.leases import acquire
+from pytest_bench.plugin.xdist import units
+from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.verdict.evidence import check_evidence
 from pytest_bench.verdict.leases import overlaps
 from pytest_bench.verdict.ledger import settle
@@ -47,6 +51,73 @@ def test_suites_on_one_endpoint_stay_on_one_worker(folder):
     assert len({lease.worker for lease in read_record(ran.results).leases}) == 1
 
 
+def test_suites_that_spell_one_endpoint_differently_stay_on_one_worker(folder):
+    second_suite(folder)
+    port = folder.endpoint.rpartition(":")[2]
+    folder.edit("bench/other.yaml", "endpoint: ${ENDPOINT:-}", f"endpoint: HTTP://LocalHost:{port}/")
+    ran = folder.run("-n2")
+    assert (ran.status, ran.verdict["status"]) == (0, "pass"), ran.output
+    leases = read_record(ran.results).leases
+    assert len({lease.worker for lease in leases}) == 1
+    held = {
+        suite: {
+            lease.resource for lease in leases if lease.scope == "endpoint" and lease.point.startswith(suite)
+        }
+        for suite in TWO_SUITES
+    }
+    assert held["tiny"] & held["other"]
+
+
+def deployed(*endpoints):
+    """A plan of one suite, with one point, for each list of endpoints."""
+    suites = {f"s{number}": urls for number, urls in enumerate(endpoints)}
+    return Plan(
+        deployments={
+            suite: DeploymentPlan(suite=suite, api="a", api_reference="a", model="m", endpoints=tuple(urls))
+            for suite, urls in suites.items()
+        },
+        datasets={},
+        points=tuple(
+            Point(
+                id=f"{suite}/perf/p", suite=suite, kind="perf", name="p", origin="", dataset=None, load=None
+            )
+            for suite in suites
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://127.0.0.1:8000", "http://localhost:8000"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/"),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v2"),
+        ("http://127.0.0.1", "http://127.0.0.1:80"),
+        ("https://[::1]", "https://[0:0::1]:443/"),
+        ("http://model.invalid:8000", "HTTP://MODEL.invalid:8000/"),
+    ],
+)
+def test_one_server_is_one_unit_however_it_is_spelt(one, other):
+    assert len(set(units(deployed([one], [other])).values())) == 1
+    assert len(set(units(deployed(["http://127.0.0.9:1", one], [other, "http://127.0.0.8:1"])).values())) == 1
+
+
+@given(st.lists(st.sets(st.integers(1, 6), min_size=1, max_size=3), min_size=1, max_size=6))
+def test_deployments_share_a_unit_where_a_chain_of_shared_servers_joins_them(replicas):
+    found = units(deployed(*([f"http://127.0.0.{server}:8000" for server in one] for one in replicas)))
+    joined = list(replicas)
+    for _ in replicas:
+        joined = [set().union(*(other for other in joined if other & one)) for one in joined]
+    for number, one in enumerate(joined):
+        for rival, other in enumerate(joined):
+            alike = found[f"s{number}/perf/p"] == found[f"s{rival}/perf/p"]
+            assert alike == bool(one & other)
+
+
+def test_own_simulators_are_units_of_their_own():
+    assert len(set(units(deployed(["simulator"], ["simulator"], [])).values())) == 3
+
+
 def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
     calls = [
         subprocess.Popen(
@@ -75,7 +146,7 @@ def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
 
 @pytest.mark.parametrize("scope", ["host", "endpoint"])
 def test_a_session_waits_for_what_another_holds_and_says_for_whom(folder, scope, workers):
-    resource = {"host": platform.node(), "endpoint": folder.endpoint}[scope]
+    resource = {"host": platform.node(), "endpoint": folder.endpoint.removeprefix("http://")}[scope]
     with acquire(scope, resource, nonce="theirs", point="other/perf/long", folder=folder.runtime) as held:
         call = subprocess.Popen(
             folder.command(workers, "-k", "one", results=folder.root / "waited"),

@@ -51,17 +51,34 @@ def test_a_failed_assertion_that_another_plugin_swallows_makes_its_point_an_erro
     assert "contradiction" in ran.reasons("tiny/perf/one")
 
 
-def test_a_worker_whose_session_does_not_end_well_makes_the_session_red(folder):
-    folder.write(
-        "conftest.py",
-        """
-        def pytest_sessionfinish(session):
-            if hasattr(session.config, "workerinput"):
-                raise RuntimeError("too late")
-        """,
-    )
+IN_WORKERS = """
+    import os
+    import pytest
+
+    %s
+        %s
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            %s
+"""
+OUTERMOST = "@pytest.hookimpl(wrapper=True, tryfirst=True)\n    "
+RAISES = "raise RuntimeError('too late')"
+
+
+@pytest.mark.parametrize(
+    ("hook", "first", "ends", "outcome"),
+    [
+        ("def pytest_sessionfinish():", "", RAISES, "missing"),
+        (f"{OUTERMOST}def pytest_sessionfinish():", "yield", RAISES, "pass"),
+        (f"{OUTERMOST}def pytest_sessionfinish():", "yield", "os._exit(0)", "pass"),
+        ("def pytest_unconfigure():", "", RAISES, "pass"),
+    ],
+    ids=["finish", "after xdist's finish", "dies after xdist's finish", "unconfigure"],
+)
+def test_a_worker_whose_session_does_not_end_well_makes_the_session_red(folder, hook, first, ends, outcome):
+    folder.write("conftest.py", IN_WORKERS % (hook, first, ends))
+    folder.write("bench/conftest.py", (folder.root / "conftest.py").read_text())
     ran = folder.run("-n2")
-    ran.require(1, "error", one="missing")
+    ran.require(1, "error", one=outcome)
     assert "worker-crashed" in ran.faults
 
 
@@ -75,12 +92,14 @@ def test_a_worker_whose_session_does_not_end_well_makes_the_session_red(folder):
     ],
     ids=["finish", "summary", "unconfigure", "warnings"],
 )
-def test_the_verdict_is_never_better_than_the_exit_status(folder, hook, args):
+def test_the_verdict_is_never_better_than_the_exit_status(folder, hook, args, workers):
     folder.write("conftest.py", hook)
-    ran = folder.run("-n0", *args)
+    ran = folder.run(workers, *args)
     assert ran.status != 0
     assert ran.verdict["status"] == "error", ran.output
-    assert ran.junit == {"tiny.perf::tiny/perf/one": "pass", "session::integrity": "error"}
+    assert ran.junit["session::integrity"] == "error"
+    if workers == "-n0":
+        assert ran.junit["tiny.perf::tiny/perf/one"] == "pass"
 
 
 ENDS = """
@@ -102,23 +121,23 @@ ENDS = """
     ],
     ids=["configure", "finish", "status", "main"],
 )
-def test_the_exit_status_is_never_better_than_the_verdict(folder, decorator, hook, body):
+def test_the_exit_status_is_never_better_than_the_verdict(folder, decorator, hook, body, workers):
     folder.write("conftest.py", ENDS % (decorator, hook, body))
     folder.edit("bench/tiny.yaml", '"<= 60s"', '"<= 1us"')
-    ran = folder.run("-n0")
+    ran = folder.run(workers)
     assert ran.status == 1, ran.output
     assert ran.verdict["status"] != "pass"
     assert set(ran.junit.values()) <= {"error", "failure"}
 
 
-def test_a_call_that_only_collects_keeps_its_exit_status(folder):
-    assert folder.run("-n0", "--collect-only").status == 0
+def test_a_call_that_only_collects_keeps_its_exit_status(folder, workers):
+    assert folder.run(workers, "--collect-only").status == 0
 
 
-def test_whatever_keeps_a_session_from_opening_leaves_earlier_files_red(folder):
+def test_whatever_keeps_a_session_from_opening_leaves_earlier_files_red(folder, workers):
     folder.run("-n0", "--junitxml=ci.xml", results="same").require(0, "pass", one="pass")
     folder.write("conftest.py", "def pytest_bench_audits(): raise TypeError('theirs')\n")
-    ran = folder.run("-n0", "--junitxml=ci.xml", results="same")
+    ran = folder.run(workers, "--junitxml=ci.xml", results="same")
     assert ran.status != 0
     assert ran.verdict["status"] == "error"
     assert ran.junit == {"session::integrity": "error"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -121,6 +122,33 @@ def test_a_call_without_the_plugin_is_refused_by_required_plugins(folder, how, w
     assert ran.status == 4
     assert "Missing required plugins: pytest-inference-bench" in ran.output
     assert (ran.verdict, ran.junit) == (None, None)
+
+
+@pytest.mark.parametrize("part", ["controller", "items", "reports", "outermost"])
+def test_a_call_that_takes_a_part_of_the_plugin_away_is_refused(folder, part, workers):
+    ran = folder.run("-p", f"no:inference-bench-{part}", workers)
+    assert ran.status == 4, ran.output
+    assert ran.verdict["status"] != "pass"
+    assert set(ran.junit.values()) == {"error"}
+
+
+@pytest.mark.parametrize("name", ["verdict.json", "ledger.json", "points/junit.xml"])
+def test_a_junit_file_in_the_place_of_evidence_is_refused(folder, name, workers):
+    ran = folder.run(workers, "--junitxml", f"used/{name}", results="used")
+    assert ran.status == 4, ran.output
+    assert "name junit.xml" in ran.output
+    assert json.loads((folder.root / "used/verdict.json").read_text())["refused"]
+    assert not (folder.root / "used/points").exists()
+
+
+@pytest.mark.parametrize("option", ["-n0", "-n2", "--no-such-option"])
+def test_a_junit_file_that_is_a_pipe_or_a_device_is_refused_and_stays_one(folder, option):
+    """As root, a file that replaces /dev/null would be one for everybody."""
+    os.mkfifo(folder.root / "pipe")
+    ran = folder.run(option, "--junitxml=pipe")
+    assert ran.status == 4, ran.output
+    assert (folder.root / "pipe").is_fifo()
+    assert ran.verdict["refused"]
 
 
 def test_without_xdist_points_run_in_one_process(folder):

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from pytest_bench.plugin.expressions import strange_markers, strange_words, wanted_words
+
 SIMULATOR = "--endpoint=simulator"
 """Said outright, where only a model would do otherwise."""
 
@@ -101,8 +103,60 @@ def test_an_expectation_of_another_plan_is_red(folder, workers):
 def test_a_misspelt_k_is_red_and_names_what_is_near(folder, workers):
     ran = folder.run(workers, "-k", "tniy")
     ran.require(1, "error")
-    assert ran.faults == ["nothing-selected", "no-such-name"]
+    assert sorted(ran.faults) == ["no-such-name", "nothing-selected"]
     assert "did you mean 'tiny'" in ran.output
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["-k", "one or tow"], "-k 'one or tow': nothing is called 'tow': did you mean 'two'"),
+        (["-m", "points or slwo"], "-m 'points or slwo': no marker is called 'slwo': did you mean 'slow'"),
+    ],
+    ids=["-k", "-m"],
+)
+def test_a_misspelt_alternative_is_red_though_the_others_select_something(folder, args, sentence, workers):
+    folder.write("conftest.py", SLOW)
+    ran = folder.run(workers, *args)
+    assert (ran.status, ran.verdict["status"]) == (1, "error"), ran.output
+    assert ran.faults == ["no-such-name"]
+    assert sentence in ran.verdict["faults"][0]["sentence"]
+    assert ran.outcomes["tiny/perf/one"] == "pass"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["-k", "one or not tow"],
+        ["-k", "one or test_other", "bench"],
+        ["-k", "two or one", "bench/test_perf.py::test_perf[tiny/perf/one]"],
+        ["-m", "points or slow"],
+        ["-m", "not slwo"],
+    ],
+    ids=" ".join,
+)
+def test_a_word_that_is_the_name_of_something_is_no_misspelling(folder, args):
+    folder.write("conftest.py", SLOW)
+    folder.write("bench/test_other.py", "def test_other(): pass\n")
+    ran = folder.run("-n0", *args)
+    assert (ran.status, ran.verdict["status"]) == (0, "pass"), ran.output
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        ("", []),
+        ("a", ["a"]),
+        ("a or b and c", ["a", "b", "c"]),
+        ("a and not b", ["a"]),
+        ("not (a or not b)", ["b"]),
+        ("not not a", ["a"]),
+    ],
+)
+def test_what_an_expression_asks_for_is_what_no_not_turns_round(expression, wanted):
+    assert wanted_words(expression) == wanted
+    assert strange_words(expression, ["XA", "bX"]) == [word for word in wanted if word == "c"]
+    assert strange_markers(expression, ["a", "b"]) == [word for word in wanted if word == "c"]
 
 
 SILENT = """

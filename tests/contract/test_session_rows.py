@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_bench.cli.main import main
+
 EXIT = """
     import os
     import pytest
@@ -49,6 +51,7 @@ def test_a_process_that_ends_itself_leaves_red_files(folder):
     assert ran.verdict["status"] == "incomplete"
     assert ran.outcomes == {"tiny/perf/one": "missing", "tiny/perf/two": "missing"}
     assert set(ran.junit.values()) == {"error"}
+    assert main(["verify", str(ran.results)]) == 1, "what a CI's gate is told"
 
 
 @pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
@@ -169,6 +172,8 @@ def test_an_interrupted_session_keeps_what_is_complete_and_leaves_nothing_runnin
     told = [line for line in output.splitlines() if "tiny/perf/three" in line]
     assert len(told) == 2, "in the table, and below it with the reason"
     assert "1 passed, 1 missing" in output
+    assert "of 3 points selected, 1 came to an end" in output
+    assert "coverage complete" not in output
     assert running.stat().st_size > 0
     wait_for(lambda: not marked(mark), None)
 

@@ -25,6 +25,21 @@ def test_a_used_results_folder_is_refused_and_its_verdict_set_aside(folder, work
     assert (again.results / "points/tiny/perf/one/evidence.json").exists(), "nothing is deleted"
 
 
+def test_a_verdict_that_was_set_aside_can_be_had_back_as_the_refusal_and_verify_say(folder, capsys):
+    first = folder.run("-n0", "-k", "one", results="used")
+    again = folder.run("-n0", "-k", "one", results="used")
+    kept = f"verdict.{first.verdict['nonce']}.json"
+    (told,) = [line for line in again.output.splitlines() if "to have it back: " in line]
+    assert kept in told
+    assert main(["verify", str(first.results), "--allow-partial"]) == 1
+    (verified,) = capsys.readouterr().err.splitlines()
+    assert "verdict.json: is of a later call, which was refused" in verified
+    assert verified.rpartition("mv ")[2] == told.rpartition("mv ")[2]
+    command = verified.rpartition("to have it back: ")[2]
+    subprocess.run(command, shell=True, check=True, cwd=folder.root)
+    assert main(["verify", str(first.results), "--allow-partial"]) == 0
+
+
 def test_a_folder_of_something_else_is_refused_and_left_alone(folder):
     folder.write("theirs/notes.txt", "do not touch")
     ran = folder.run("-n0", results="theirs")
@@ -97,6 +112,7 @@ def test_of_sessions_that_want_one_folder_at_once_one_has_it_and_the_others_touc
     output, _ = winner.communicate(timeout=60)
     ran = folder.read(winner.returncode, output, folder.root / "shared", ("--junitxml=ci.xml",))
     ran.require(0, "pass", one="pass", two="pass")
+    assert not (ran.results / ".session").exists(), "nobody holds it any more"
     assert not [name for name in before if name.startswith(("verdict.", "junit.")) and name != "verdict.json"]
     assert main(["verify", str(ran.results), "--junit", str(folder.root / "ci.xml")]) == 0
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
+from pytest_bench.verify.session import verify_session
 
 AUDIT = """
 audit:
@@ -62,6 +66,28 @@ def test_after_an_audit_that_is_an_error_later_points_are_missing(audited, worke
     assert ran.reasons("tiny/perf/one") == ["withheld"]
     assert "tiny/audit/caching" in ran.output
     assert set(ran.junit.values()) == {"error"}
+
+
+def test_the_note_of_what_was_held_back_is_the_sessions_own(audited):
+    """As `verify` sees it: of this session, of an audit of the deployment that did not pass, and there."""
+    ran = audited(body="raise RuntimeError('no audit')").run("-n0")
+    note = ran.results / "deployments/tiny/withheld.json"
+    good = json.loads(note.read_text())
+    assert good["nonce"] == ran.verdict["nonce"]
+    assert verify_session(ran.results).problems == ()
+    for spoilt in (
+        {"nonce": "other"},
+        {"audit": "tiny/perf/none"},
+        {"version": 2},
+        {"more": 1},
+        {"audit": None},
+    ):
+        note.write_text(json.dumps(good | spoilt))
+        (problem,) = verify_session(ran.results).problems
+        assert problem.startswith("deployments/tiny/withheld.json: "), problem
+    note.unlink()
+    (problem,) = verify_session(ran.results).problems
+    assert "is missing" in problem
 
 
 def test_after_a_worker_that_died_in_an_audit_later_points_are_missing(audited):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_bench.endpoints.address import Address, parse_url, resolve
+from pytest_bench.endpoints.address import Address, parse_url, resolve, servers
 from pytest_bench.errors import EndpointError, UsageError
 
 LABEL = st.from_regex(r"[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,4})?", fullmatch=True)
@@ -141,3 +141,21 @@ def test_a_name_with_several_addresses_means_the_one_that_accepts(serve):
 def test_a_name_that_does_not_exist_is_an_error_naming_it():
     with pytest.raises(EndpointError, match=r"'nowhere\.invalid' cannot be looked up"):
         resolve(parse_url("http://nowhere.invalid:8000"), "/")
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("http://127.0.0.1:8000/a/", {"127.0.0.1:8000"}),
+        ("HTTPS://127.0.0.1", {"127.0.0.1:443"}),
+        ("http://[0::1]:8000", {"[::1]:8000"}),
+        ("http://nowhere.INVALID:8000", {"nowhere.invalid:8000"}),
+        ("no endpoint", {"no endpoint"}),
+    ],
+)
+def test_the_servers_of_a_url_are_told_by_address_and_port(url, found):
+    assert servers(url) == found
+
+
+def test_a_name_stands_for_itself_and_for_all_of_its_addresses():
+    assert {"localhost:8000", "127.0.0.1:8000"} <= servers("http://LOCALHOST:8000/")

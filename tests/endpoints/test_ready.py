@@ -162,11 +162,80 @@ def test_the_caller_can_end_the_wait(closed_port):
     class ContainerEnded(Exception):
         pass
 
-    def check_alive():
+    def not_yet(_):
         raise ContainerEnded
 
     with pytest.raises(ContainerEnded):
-        ready(f"http://127.0.0.1:{closed_port}", check_alive=check_alive)
+        ready(f"http://127.0.0.1:{closed_port}", not_yet=not_yet)
+
+
+def test_the_caller_is_told_what_each_attempt_came_to(serve):
+    server = serve({"GET /health": [Reply(503), Reply(503), OK], "GET /v1/models": models("m")})
+    told = []
+    ready(server.url, not_yet=told.append)
+    assert told == ["GET /health: 503", "GET /health: 503 (2 times)"]
+
+
+# Advice
+
+
+def test_a_refused_connection_is_told_once_with_what_to_do(closed_port):
+    said = refusal(f"http://127.0.0.1:{closed_port}")
+    assert said.count("connection refused") == 1
+    assert "Next: nothing listens there: start the server, or correct host and port" in said
+
+
+def test_a_name_that_does_not_exist_is_told_once_with_what_to_do():
+    said = refusal("http://nowhere.invalid:8000")
+    assert said.count("cannot be looked up") == 1
+    assert "correct the host in the endpoint's URL" in said
+    assert "SSL_CERT_FILE" not in said
+
+
+def test_advice_about_certificates_is_for_certificates_alone(tls_server):
+    assert "SSL_CERT_FILE" in refusal(tls_server, timeout_s=20)
+
+
+def test_plain_http_to_a_server_with_tls_is_advised_to_try_https(tls_server):
+    assert "https://" in refusal(tls_server.replace("https", "http")).partition("Next: ")[2]
+
+
+def test_tls_to_a_server_without_it_is_advised_to_try_http(serve):
+    server = serve({"GET /health": OK})
+    said = refusal(f"https://127.0.0.1:{server.port}", timeout_s=20)
+    assert said.endswith("Next: does the server speak TLS on that port? If not, the URL begins with http://")
+
+
+def test_a_server_that_accepts_and_says_nothing_is_no_server_that_was_not_started(silent_port):
+    advice = refusal(f"http://127.0.0.1:{silent_port}").partition("Next: ")[2]
+    assert "something listens there and says nothing" in advice
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (500, "the server is there and fails: look into its log"),
+        (502, "a proxy answers, and the server behind it does not"),
+        (503, "says that it is not ready"),
+        (429, "busy"),
+    ],
+)
+def test_a_status_is_told_once_with_what_to_do_about_it(serve, status, advice):
+    said = refusal(serve({"GET /health": Reply(status, b"oh no")}).url)
+    assert said.count(f"{status} oh no") == 1
+    assert advice in said.partition("Next: ")[2]
+    assert "host and port" not in said
+
+
+def test_what_else_was_tried_is_told_beside_what_failed(serve):
+    said = refusal(serve({"GET /health": OK, f"POST {CHAT}": Reply(500)}).url, one_token=ONE_TOKEN)
+    assert f"POST {CHAT}: 500" in said
+    assert "Tried too: GET /health: 200" in said
+
+
+def test_a_question_ends_its_sentence(serve):
+    server = serve({"GET /health": OK, "GET /v1/models": models("wan2.2")})
+    assert "did you mean 'wan2.2'? Tried: " in refusal(server.url, model="wan2.1")
 
 
 # What waiting cannot change

@@ -140,6 +140,7 @@ def report(**fields):
 
 CLOSED = Load(pattern="concurrency", concurrency=8, requests=100)
 OPEN = Load(pattern="poisson", rate=100.0, requests=100)
+STAGES = Load(pattern="stages", stages=(CLOSED, OPEN))
 LATE = Quantiles(p50=100.0, p99=400.0, max=500.0)
 
 
@@ -166,6 +167,31 @@ def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment(
         ),
         (OPEN, {"schedule_lateness_ms": LATE}, "requests left 400.0 ms late at p99"),
         (OPEN, {"schedule_lateness_ms": LATE}, "71.4 of the 100 requests/s asked for were achieved"),
+        (
+            CLOSED,
+            {"cpu_share_p99": 0.98},
+            "used 98% of a core at p99 of the phase's seconds (50% over all of it), over the budget of 95%",
+        ),
+        (
+            CLOSED,
+            {"callback_share_p99": 0.97},
+            "spent 97% of its time in callbacks at p99 of the phase's seconds (0% over all of it)",
+        ),
+        (
+            CLOSED,
+            {"achieved_share_p1": 0.6},
+            "60% of what was asked for was achieved at p1 of the phase's seconds",
+        ),
+        (
+            OPEN,
+            {"achieved_share_p1": 0.6},
+            "60% of what was asked for was achieved at p1 of the phase's seconds",
+        ),
+        (
+            STAGES,
+            {"achieved_share_p1": 0.6},
+            "60% of what was asked for was achieved at p1 of the phase's seconds",
+        ),
     ],
 )
 def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sentence):
@@ -175,12 +201,32 @@ def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sent
         text for text in health(load, report(**fields), last_arrival_ns=10**9).violations if sentence in text
     ]
     assert "set `workers:` above 1, for fewer requests per load worker, or lower the " in told
-    assert told.endswith("rate" if load is OPEN else "concurrency")
+    assert told.endswith({"poisson": "rate", "stages": "load"}.get(load.pattern, "concurrency"))
+
+
+def test_a_load_worker_with_one_request_in_flight_is_told_neither_to_share_nor_to_do_less():
+    one = Load(pattern="concurrency", concurrency=1, requests=100)
+    [told] = health(one, report(loop_lag_ms=LATE)).violations
+    assert told.endswith("20 ms: give the client a machine, or cores, that nothing else uses")
 
 
 def test_the_worst_load_worker_speaks_for_all():
     found = health(CLOSED, report(), report(worker=1, cpu_s=0.9, loop_lag_ms=LATE))
     assert (found.workers, found.cpu_share, found.loop_lag_ms) == (2, 0.9, LATE)
+
+
+def test_of_a_phase_without_windows_the_whole_stands_for_them():
+    full = {"full_load_ns": 0, "last_issue_ns": 100, "in_flight_ns": 780}
+    found = health(CLOSED, report(**full, callback_s=0.3))
+    assert (found.cpu_share_p99, found.callback_share_p99, found.achieved_share_p1) == (0.5, 0.3, 0.975)
+
+
+def test_of_windows_too_the_worst_load_worker_speaks_for_all():
+    calm = report(cpu_share_p99=0.2, callback_share_p99=0.1, achieved_share_p1=1.0)
+    busy = report(cpu_share_p99=0.4, callback_share_p99=0.3, achieved_share_p1=0.96)
+    found = health(CLOSED, calm, busy, report(worker=2, cpu_s=0.1))
+    assert (found.cpu_share_p99, found.callback_share_p99, found.achieved_share_p1) == (0.4, 0.3, 0.96)
+    assert found.violations == ()
 
 
 def test_concurrency_that_ran_out_of_requests_before_it_was_full_is_no_shortfall():

@@ -294,3 +294,19 @@ def test_what_was_written_before_an_interrupt_can_be_read_though_the_log_is_torn
     with pytest.raises(EvidenceError, match="without an end line"):
         run.records()
     assert len(run.records(torn=True)) > 100
+
+
+@pytest.mark.parametrize("handover", ["drain", "overlap"])
+def test_every_phase_has_a_last_word_once_its_requests_have_ended(simulator, drive, handover):
+    told = []
+    drive(
+        simulator.url,
+        phase(Load(pattern="concurrency", concurrency=4, requests=12), label="first", handover=handover),
+        phase(Load(pattern="concurrency", concurrency=4, requests=40), label="second"),
+        on_progress=told.append,
+        workers=2,
+        knobs={"ttft_ms": 20},
+    )
+    last = [progress for progress in told if progress.over]
+    assert [(seen.phase, seen.succeeded, seen.in_flight) for seen in last] == [(0, 12, 0), (1, 40, 0)]
+    assert told[-1] is last[-1]

@@ -15,9 +15,12 @@ HEALTH = ClientHealth(
     loop_lag_ms=None,
     schedule_lateness_ms=None,
     cpu_share=0.1,
+    cpu_share_p99=0.1,
     callback_share=0.1,
+    callback_share_p99=0.1,
     asked=None,
     achieved=None,
+    achieved_share_p1=None,
 )
 
 

@@ -120,9 +120,12 @@ def test_a_step_that_broke_a_budget_is_told_in_the_clients_own_words():
         loop_lag_ms=None,
         schedule_lateness_ms=None,
         cpu_share=0.5,
+        cpu_share_p99=0.5,
         callback_share=0.1,
+        callback_share_p99=0.1,
         asked=8.0,
         achieved=7.0,
+        achieved_share_p1=0.875,
         violations=("7.0 of the 8 requests in flight asked for were achieved: set `workers:` above 1",),
     )
     result = PhaseResult(
@@ -248,7 +251,7 @@ def test_a_point_says_so_before_it_starts_and_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     write_capacity(store_path({"XDG_CACHE_HOME": str(tmp_path)}), CAPACITY)
     said = []
-    bench, point = SimpleNamespace(say=said.append), SimpleNamespace(id="s/perf/p")
+    bench, point = SimpleNamespace(say=said.append), SimpleNamespace(id="s/perf/p", workers=None)
     modest, large, again = (
         DeclaredPhase(label=label, load=closed(streams), samples=SampleOrder(count=1))
         for label, streams in (("settle", 5), ("warmup", 500), ("measured", 500))

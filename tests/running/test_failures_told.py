@@ -47,9 +47,12 @@ def phase(tmp_path):
             loop_lag_ms=None,
             schedule_lateness_ms=None,
             cpu_share=0.1,
+            cpu_share_p99=0.1,
             callback_share=0.1,
+            callback_share_p99=0.1,
             asked=1,
             achieved=1,
+            achieved_share_p1=1,
         )
         return PhaseResult(
             label="measured",

@@ -9,6 +9,7 @@ import pytest
 from tampering import REQUESTS, STEADY, edit_lines, relist
 
 from pytest_bench.cli import main
+from pytest_bench.scratch import scratch_folder
 
 ONE, TWO = "small/perf/steady/c0001", "small/perf/steady/c0002"
 
@@ -66,6 +67,15 @@ def test_what_is_no_results_folder_is_a_usage_error(tmp_path, capsys):
     for folder in (tmp_path, tmp_path / "nosuch"):
         assert main(["recount", str(folder)]) == 2
         assert f"{folder}: is no results folder" in capsys.readouterr().err
+
+
+def test_what_a_killed_recount_left_is_removed_and_what_a_living_one_holds_is_not(
+    results, recount, tokenizer_file
+):
+    (results / ".recount-killed").mkdir()
+    with scratch_folder(results, ".recount-") as held:
+        assert recount("--point", ONE, "--tokenizer", str(tokenizer_file))[0] == 0
+        assert made(results) == [held.name, "recounts"]
 
 
 def test_a_recount_that_fails_leaves_nothing_behind(results, recount, tokenizer_file):

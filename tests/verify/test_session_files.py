@@ -12,7 +12,7 @@ from pytest_bench.cli.schema import SCHEMAS
 PHASE = {"phase.json", "requests.0.jsonl", "texts.0.jsonl"}
 EVERY_POINT = {"point.json", "summary.json", "evidence.json"}
 FILES = {
-    *("plan.json", "verdict.json", "ledger.json", "environment.json", "junit.xml", ".session"),
+    *("plan.json", "verdict.json", "ledger.json", "environment.json", "junit.xml"),
     "deployments/small/simulator.jsonl",
     *(f"points/small/perf/steady/{name}/{file}" for name in ("c0001", "c0002") for file in EVERY_POINT),
     *(f"points/small/perf/steady/{n}/phases/measured/{file}" for n in ("c0001", "c0002") for file in PHASE),
@@ -59,11 +59,9 @@ def test_a_log_has_a_version_and_lines_as_their_schema_says(finished, name):
 def test_every_file_of_the_session_carries_its_nonce(finished):
     nonce = json.loads((finished / "plan.json").read_text())["nonce"]
     without = {name for name in FILES if nonce not in (finished / name).read_text()}
-    # What a checker of MLPerf's reads, the simulator's own log and the lock know no session: evidence lists the
-    # first.
+    # What a checker of MLPerf's reads, and the simulator's own log, know no session: evidence lists the first.
     assert without == {
         "junit.xml",
-        ".session",
         "deployments/small/simulator.jsonl",
         "points/small/audit/caching/audit_output_caching_test.json",
         "points/small/audit/caching/verify_OUTPUT_CACHING_TEST.txt",

@@ -1,0 +1,71 @@
+"""Where the simulator itself was the limit, and not what it was told to be: by what it says of its event loop.
+
+It counts how late its loop was (`simulator.lag`), and the readings of its metrics before and after a phase tell
+how late in that phase. Nothing is asked of it besides, and no outcome depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench.endpoints.scrape import METRICS_LOG, METRICS_VERSION
+from pytest_bench.errors import EvidenceError
+from pytest_bench.lines import LineReader
+from pytest_bench.records import PhaseResult
+from pytest_bench.simulator.lag import SERIES, bucket
+
+SIMULATOR_BOUND = "simulator-bound"
+"""The label of a point with such a phase."""
+LIMIT_MS = 20
+"""How late its event loop may be at p99: as late as the client's own by default."""
+
+_ON_TIME, _LOOKS = bucket(LIMIT_MS), f"{SERIES}_count"
+
+
+class _Reading(msgspec.Struct):
+    """What this needs of an `endpoints.scrape.Reading`; of another server's, a value may be null."""
+
+    label: str | None
+    samples: dict[str, float | None] | None
+
+
+def simulator_bound(results: Sequence[PhaseResult]) -> list[str]:
+    """A sentence for each of these phases and each endpoint where the simulator was later than `LIMIT_MS` at p99.
+
+    None where an endpoint is no simulator, or was not read. Raises `EvidenceError` for a damaged log.
+    """
+    return [
+        f"In phase {result.label!r} the simulator's own event loop was more than {LIMIT_MS} ms late for {late:.0%} of "
+        "the time: what was measured is its limit, not what it was told to be; ask for less, or start several with "
+        "`pytest-bench serve` and name them all as endpoints."
+        for result in results
+        for late in _late_shares(Path(result.folder))
+    ]
+
+
+def _late_shares(folder: Path) -> Iterator[float]:
+    """Of each endpoint that was too late in the phase, the share of looks at its loop that were."""
+    for path in sorted(folder.glob(f"{METRICS_LOG}.*.jsonl")):
+        before, after = _counted(path, "before"), _counted(path, "after")
+        if before is None or after is None:
+            continue
+        looks, on_time = (round(after[series] - before[series]) for series in (_LOOKS, _ON_TIME))
+        if looks > 0 and on_time <= (looks - 1) * 99 // 100:
+            yield 1 - on_time / looks
+
+
+def _counted(path: Path, label: str) -> Mapping[str, float] | None:
+    decode = msgspec.json.Decoder(_Reading).decode
+    for number, payload in enumerate(LineReader(path, METRICS_LOG, METRICS_VERSION), start=2):
+        try:
+            reading = decode(payload)
+        except msgspec.MsgspecError as error:
+            raise EvidenceError(f"{path}:{number}: is no reading of metrics: {error}") from error
+        if reading.label == label:
+            told = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
+            known = {series: value for series, value in told.items() if value is not None}
+            return known if len(known) == len(told) else None
+    return None

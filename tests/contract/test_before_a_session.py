@@ -1,0 +1,126 @@
+"""Calls that end before a session is opened: green files that they were to replace do not stay green."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+EARLIER = {
+    "status": "pass",
+    "version": 1,
+    "coverage": {"complete": True},
+    "nonce": "earlier",
+    "points": [{"id": "tiny/perf/one", "outcome": "pass"}],
+}
+GREEN = """<testsuites><testsuite tests="1" failures="0" errors="0" skipped="0">
+<testcase classname="tiny.perf" name="tiny/perf/one" /></testsuite></testsuites>"""
+AS_IT_IS = ["-c", "pytest.ini"]
+"""Names a file that is there, so that `bench` is not added to the call."""
+
+CONFTESTS = {
+    "syntax error": "def (:\n",
+    "import error": "import no_such_module\n",
+    "option twice": "def pytest_addoption(parser): parser.addoption('--endpoint')\n",
+    "leaves": "import sys\nsys.exit(0)\n",
+    "other plugin": "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_configure(): raise TypeError\n",
+}
+CALLS = {
+    "unknown option": [*AS_IT_IS, "--no-such-option"],
+    "unknown option before a path": ["--no-such-option", "value", "bench"],
+    "a word for a number": ["--duration-scale=fast", "bench"],
+    "a word for a number, no path": [*AS_IT_IS, "-n", "many"],
+    "no value": ["bench", "--load-seed"],
+    "misspelt folder": [*AS_IT_IS, "benhc"],
+    "misspelt file": [*AS_IT_IS, "bench/test_pref.py"],
+}
+
+
+@pytest.fixture
+def used(folder):
+    """A folder with an earlier session's good files under the names that a call gives again."""
+    folder.write("used/verdict.json", json.dumps(EARLIER))
+    folder.write("used/junit.xml", GREEN)
+    folder.write("ci.xml", GREEN)
+    return folder
+
+
+def files(folder):
+    left_alone = {"__pycache__", "runtime", "bytecode"}
+    return {
+        path.relative_to(folder.root): path.read_bytes()
+        for path in folder.root.rglob("*")
+        if path.is_file() and not left_alone & set(path.parts)
+    }
+
+
+def require_red(ran, why):
+    assert ran.status not in {0, 5}, ran.output
+    assert (ran.verdict["status"], ran.verdict["refused"]) == ("error", True), ran.output
+    assert ran.junit == {"session::integrity": "error"}
+    assert why in ran.verdict["faults"][0]["sentence"]
+    kept = json.loads((ran.results / "verdict.earlier.json").read_text())
+    assert kept == EARLIER
+
+
+@pytest.mark.parametrize("name", CONFTESTS)
+def test_a_conftest_that_cannot_be_loaded_leaves_no_earlier_file_green(used, name, workers):
+    used.write("conftest.py", CONFTESTS[name])
+    ran = used.run(workers, "--junitxml=ci.xml", results="used")
+    require_red(ran, "TypeError" if name == "other plugin" else "")
+    assert (used.root / "used/junit.earlier.xml").read_text() == GREEN
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_usage_error_leaves_no_earlier_file_green(used, name):
+    ran = used.run(*CALLS[name], "--junitxml=ci.xml", results="used")
+    assert ran.status == 4, ran.output
+    require_red(ran, "")
+    assert ran.verdict["faults"][0]["sentence"] in ran.output
+
+
+def test_a_missing_plugin_that_is_required_leaves_no_earlier_file_green(used):
+    used.edit("pytest.ini", "pytest-inference-bench", "pytest-inference-bench pytest-no-such-thing")
+    require_red(used.run("-n0", "--junitxml=ci.xml", results="used"), "pytest-no-such-thing")
+
+
+def test_a_conftest_that_ends_the_process_leaves_no_named_file_green(used):
+    used.write("conftest.py", "import os\nos._exit(0)\n")
+    ran = used.run("-n0", "--junitxml=ci.xml", results="used")
+    assert ran.status == 0, "nobody was left to say otherwise"
+    assert (ran.verdict["status"], ran.junit) == ("error", {"session::integrity": "error"})
+
+
+def test_a_plugin_that_answers_for_pytest_is_red(used):
+    used.write(
+        "conftest.py",
+        "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_cmdline_main(): return 0\n",
+    )
+    require_red(used.run("-n0", "--junitxml=ci.xml", results="used"), "without")
+
+
+def test_the_latest_results_are_those_of_the_last_call_even_if_its_conftest_was_broken(folder):
+    folder.run("-n0", "-k", "one", results=None).require(0, "pass", one="pass")
+    folder.write("conftest.py", CONFTESTS["syntax error"])
+    ran = folder.run("-n0", results=None)
+    assert (ran.status, ran.verdict["refused"]) == (4, True)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--markers"], ["--collect-only"]], ids=" ".join)
+def test_a_call_that_only_shows_writes_nothing_beside_a_broken_conftest(used, args):
+    used.write("conftest.py", CONFTESTS["syntax error"])
+    before = files(used)
+    used.run(*args, "--junitxml=ci.xml", results="used")
+    assert files(used) == before
+
+
+@pytest.mark.parametrize("conftest", ["", CONFTESTS["syntax error"]], ids=["missing file", "broken conftest"])
+def test_where_no_suite_was_meant_nothing_is_written(used, conftest):
+    used.write("unit/test_unit.py", "def test_unit(): pass\n")
+    used.write("unit/conftest.py", conftest)
+    before = files(used)
+    named = "unit/test_unit.py" if conftest else "unit/test_nuit.py"
+    junit = ["--junitxml=ci.xml"] if conftest else []  # of a file that is missing pytest itself writes one
+    ran = used.run(*AS_IT_IS, named, *junit, results="used")
+    assert ran.status == 4, ran.output
+    assert files(used) == before

@@ -1,0 +1,202 @@
+"""What a load worker's seconds say of it: shares in windows, which a phase as a whole would even out."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from driving import PATIENT
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from pytest_bench.api.openai_chat import OpenAIChat
+from pytest_bench.load import tally
+from pytest_bench.load.tally import Tally
+from pytest_bench.load.windows import WINDOW_NS, Windows, high, low
+from pytest_bench.workload import Load
+
+MS = 1_000_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * WINDOW_NS), st.floats(0, 1)), max_size=30))
+def test_windows_are_whole_and_together_the_phase(steps):
+    windows, most, total = Windows(), 0, 0
+    for length, share in steps:
+        most, total = most + length, total + round(length * share)
+        if windows.due(most):
+            windows.mark(most, total)
+    shares = windows.shares(most, total)
+    assert len(shares) <= most // WINDOW_NS
+    assert shares == sorted(shares)
+    if shares:
+        assert shares[0] <= total / most <= shares[-1]
+        assert shares[0] <= low(shares) <= high(shares) <= shares[-1] or len(shares) == 2
+
+
+@pytest.mark.parametrize(("full", "told"), [(0, 0.2), (1, 0.2), (2, 1.0)])
+def test_of_up_to_a_hundred_windows_one_may_be_anything_and_no_second(full, told):
+    windows = Windows()
+    for number in range(1, 51):
+        spent = WINDOW_NS // 5 * number + WINDOW_NS * 4 // 5 * max(0, number - (50 - full))
+        windows.mark(WINDOW_NS * number, spent)
+    assert high(windows.shares(50 * WINDOW_NS, spent)) == pytest.approx(told)
+    missing = Windows()
+    for number in range(1, 51):
+        missing.mark(WINDOW_NS * number, WINDOW_NS * min(number, 50 - full))
+    shares = missing.shares(50 * WINDOW_NS, WINDOW_NS * (50 - full))
+    assert low(shares) == (0.0 if full == 2 else 1.0)
+
+
+def test_what_is_left_in_the_end_joins_the_last_window_and_less_than_two_are_none():
+    windows = Windows()
+    windows.mark(WINDOW_NS, 0)
+    assert windows.shares(WINDOW_NS * 3 // 2, WINDOW_NS // 2) == []
+    windows.mark(WINDOW_NS * 2, WINDOW_NS)
+    assert windows.shares(WINDOW_NS * 5 // 2, WINDOW_NS) == [0.0, pytest.approx(2 / 3)]
+
+
+def test_a_beat_that_came_late_stands_for_those_that_it_kept_from_happening():
+    stalled = Tally(0)
+    for _ in range(95):
+        stalled.beat(0, 0)
+    stalled.beat(0, 45 * MS)
+    assert sorted(stalled.lags_ns)[-5:] == [5 * MS, 15 * MS, 25 * MS, 35 * MS, 45 * MS]
+    assert len(stalled.lags_ns) == 100
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time and the CPU time of a load worker, in milliseconds after its phase began."""
+    now = SimpleNamespace(wall=0, cpu=0)
+    monkeypatch.setattr(
+        tally,
+        "time",
+        SimpleNamespace(monotonic_ns=lambda: now.wall * MS, process_time_ns=lambda: now.cpu * MS),
+    )
+    return now
+
+
+def test_a_tail_in_which_a_load_worker_was_full_shows_though_its_phase_was_calm(clock):
+    account = Tally(0)
+    account.begin()
+    for beat in range(1, 5001):
+        clock.wall, busy = beat * 10, max(0, beat - 4700) * 10
+        clock.cpu, account.callback_ns = beat + busy * 9 // 10, busy * MS
+        account.beat(clock.wall * MS, 0)
+    account.close()
+    told = account.report
+    assert (told.cpu_s / told.wall_s, told.cpu_share_p99) == (pytest.approx(0.154), pytest.approx(1.0))
+    assert (told.callback_s / told.wall_s, told.callback_share_p99) == (pytest.approx(0.06), 1.0)
+
+
+def beat_until(clock, account, until_ms):
+    while clock.wall < until_ms:
+        clock.wall += 10
+        account.beat(clock.wall * MS, 0)
+
+
+def closed_leg(clock, account, share, answered_ms, gap_ms, until_ms):
+    """Keep `share` requests in flight that take `answered_ms`, with `gap_ms` before the next of each."""
+    account.enter(share=share)
+    in_flight, begun_ms = 0, clock.wall
+    while clock.wall < until_ms:
+        account.occupied(clock.wall * MS, in_flight)
+        in_flight += 1
+        account.issued(clock.wall * MS, in_flight)
+        if in_flight == share:
+            account.fully_loaded(clock.wall * MS)
+            beat_until(clock, account, clock.wall + answered_ms)
+            account.occupied(clock.wall * MS, in_flight)
+            in_flight -= 1
+            beat_until(clock, account, clock.wall + gap_ms)
+        else:
+            beat_until(clock, account, clock.wall + 100)  # a ramp
+    return clock.wall - begun_ms
+
+
+def open_leg(clock, account, gaps_ms, late_ms):
+    """Issue at so many milliseconds after each other, so late."""
+    start_ms = clock.wall
+    account.enter(start_ns=start_ms * MS)
+    due_ms = start_ms
+    for gap_ms, late in zip(gaps_ms, late_ms, strict=True):
+        due_ms += gap_ms
+        beat_until(clock, account, due_ms + late)
+        account.issued((due_ms + late) * MS, 1)
+        account.lateness_ns.append(late * MS)
+
+
+def achieved_p1(clock, account):
+    clock.wall += 10
+    account.beat(clock.wall * MS, 0)
+    account.close()
+    return account.report.achieved_share_p1
+
+
+@pytest.fixture
+def account(clock):
+    account = Tally(0)
+    account.begin()
+    return account
+
+
+def test_seconds_in_which_places_stood_empty_show_in_the_achieved_share(clock, account):
+    closed_leg(clock, account, share=4, answered_ms=990, gap_ms=10, until_ms=20_000)
+    closed_leg(clock, account, share=4, answered_ms=500, gap_ms=500, until_ms=23_000)
+    assert achieved_p1(clock, account) == pytest.approx(1 - 0.5 / 4, abs=0.01)
+
+
+def test_a_ramp_and_the_drain_of_stages_are_no_shortfall(clock, account):
+    closed_leg(clock, account, share=8, answered_ms=250, gap_ms=0, until_ms=5_000)
+    beat_until(clock, account, 9_000)  # drained
+    closed_leg(clock, account, share=2, answered_ms=250, gap_ms=0, until_ms=14_000)
+    assert achieved_p1(clock, account) == pytest.approx(1.0, abs=0.001)
+
+
+@given(st.lists(st.integers(0, 3000), min_size=10, max_size=40), st.integers(0, 20))
+def test_arrivals_that_come_as_they_like_are_no_shortfall_of_who_keeps_up(gaps_ms, late_ms):
+    now = SimpleNamespace(wall=0, cpu=0)
+    fake = SimpleNamespace(monotonic_ns=lambda: now.wall * MS, process_time_ns=lambda: 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tally, "time", fake)
+        account = Tally(0)
+        account.begin()
+        open_leg(now, account, gaps_ms, [late_ms] * len(gaps_ms))
+        share = achieved_p1(now, account)
+    assert share is None or share >= 0.97
+
+
+def test_a_stage_of_a_rate_that_is_not_kept_up_shows_among_calm_ones(clock, account):
+    open_leg(clock, account, [500] * 40, [0] * 40)
+    open_leg(clock, account, [10] * 400, range(0, 4000, 10))  # 100/s asked for, 50/s issued
+    open_leg(clock, account, [500] * 40, [0] * 40)
+    assert achieved_p1(clock, account) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_phase_of_less_than_two_windows_is_judged_as_a_whole(clock, account):
+    closed_leg(clock, account, share=2, answered_ms=300, gap_ms=300, until_ms=1_500)
+    assert achieved_p1(clock, account) is None
+    assert (account.report.cpu_share_p99, account.report.callback_share_p99) == (None, None)
+
+
+class Tiring(OpenAIChat):
+    """An API whose decoding holds the load worker up when it has gone on for a while."""
+
+    begun_s = None
+
+    @classmethod
+    def decode_stream(cls, events):
+        cls.begun_s = cls.begun_s or time.monotonic()
+        if time.monotonic() - cls.begun_s > 1.5:
+            time.sleep(0.1)
+        return OpenAIChat.decode_stream(events)
+
+
+def test_a_load_worker_that_is_full_for_the_last_seconds_of_a_phase_is_client_bound(simulator, drive):
+    load = Load(pattern="concurrency", concurrency=1, duration_s=4.0)
+    budget = replace(PATIENT, callback_share=0.85)
+    run = drive(simulator.url, load, api=Tiring, budget=budget, knobs={"ttft_ms": 20}, workers=1)
+    health = run.result.health
+    assert health.callback_share < 0.85 < health.callback_share_p99
+    [sentence] = health.violations
+    assert "of its time in callbacks at p99 of the phase's seconds" in sentence

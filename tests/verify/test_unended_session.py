@@ -1,0 +1,75 @@
+"""What `pytest-bench verify` says of a folder whose session never came to its end."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+
+import pytest
+
+from pytest_bench.files import read_json
+from pytest_bench.verdict.outcome import Reason
+from pytest_bench.verdict.verdict import born_red, refusal, write_verdict
+
+ONE, TWO, AUDIT = "small/perf/steady/c0001", "small/perf/steady/c0002", "small/audit/caching"
+
+
+@pytest.fixture
+def killed(results):
+    """What is there where a session was killed once its first point was judged."""
+    plan = read_json(results / "plan.json")
+    (results / "ledger.json").unlink()
+    write_verdict(
+        results / "verdict.json",
+        born_red(nonce=plan["nonce"], point_ids=(ONE, TWO, AUDIT), invocation=("bench", "-k", "a b")),
+    )
+    (results / ".session").write_text("")
+    (results / "points" / TWO / "evidence.json").unlink()
+    shutil.rmtree(results / "points" / AUDIT)
+    return results
+
+
+def test_a_session_that_was_killed_is_said_to_be_with_what_it_left(killed, verify):
+    status, said = verify(killed)
+    assert status == 1
+    assert "its session did not end" in said
+    assert f"judged: {ONE}; measured: {TWO}; not begun: {AUDIT}" in said
+    assert "cannot be read" not in said
+
+
+def test_it_says_how_to_run_it_again_and_what_can_be_had_of_it(killed, verify):
+    _, said = verify(killed)
+    assert "run it again, into a new folder: pytest bench -k 'a b'" in said
+    assert f"pytest-bench recount {killed}" in said
+
+
+def test_where_nothing_was_measured_there_is_nothing_to_recount(killed, verify):
+    shutil.rmtree(killed / "points" / ONE)
+    shutil.rmtree(killed / "points" / TWO / "phases" / "measured")
+    (killed / "points" / TWO / "summary.json").unlink()
+    _, said = verify(killed)
+    assert f"cut off: {TWO}; not begun: {AUDIT}, {ONE}" in said
+    assert "recount" not in said
+
+
+def test_a_session_that_still_runs_is_not_taken_for_one_that_was_killed(killed, verify):
+    with (killed / ".session").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        status, said = verify(killed)
+    assert (status, "still running" in said, "did not end" in said) == (1, True, False)
+
+
+def test_a_ledger_that_was_taken_away_is_no_session_that_was_killed(results, verify):
+    (results / "ledger.json").unlink()
+    status, said = verify(results)
+    assert (status, "ledger.json: cannot be read" in said) == (1, True)
+
+
+def test_a_call_that_was_refused_is_said_to_have_run_nothing(tmp_path, verify):
+    reason = Reason("refused", "--results: taken holds something already")
+    write_verdict(tmp_path / "verdict.json", refusal(nonce="n", reasons=(reason,)))
+    status, said = verify(tmp_path)
+    assert (status, said.splitlines()) == (
+        1,
+        [f"{tmp_path}: nothing was run: the call was refused: {reason.sentence}"],
+    )
