@@ -9,6 +9,7 @@ often than others. Mixing is splitmix64's finaliser (Steele, Lea and Flood, 2014
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from pytest_bench.workload import SampleOrder
@@ -67,12 +68,14 @@ def _network(count: int, key: int) -> Callable[[int], int]:
     half = ((count - 1).bit_length() + 1) // 2
     mask = (1 << half) - 1
     keys = [_mix(key * _ROUNDS + number) for number in range(_ROUNDS)]
+    # A round sees half the bits of a value: few enough to mix each once, and not at every request.
+    rounds = [functools.cache(lambda right, round_key=one: _mix(right ^ round_key) & mask) for one in keys]
 
     def permute(value: int) -> int:
         while True:
             left, right = value >> half, value & mask
-            for round_key in keys:
-                left, right = right, left ^ (_mix(right ^ round_key) & mask)
+            for mixed in rounds:
+                left, right = right, left ^ mixed(right)
             value = left << half | right
             if value < count:
                 return value
