@@ -10,8 +10,9 @@ import math
 import os
 import secrets
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -117,7 +118,7 @@ def read_plain(path: Path, largest: int) -> bytes:
         return stream.read()
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """A plain file, opened for reading; never waits on a pipe or a device.
 
     Raises `OSError`, and `EvidenceError` for what is no plain file.

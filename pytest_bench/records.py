@@ -103,7 +103,7 @@ ERROR_TYPES: dict[str, str] = {
     "short_body": "body shorter than announced",
     "truncated_stream": "stream ended with neither [DONE] nor a finish reason",
     "malformed": "an event or body that is not what the API promises",
-    "stream_error": "an error object inside the stream or body",
+    "stream_error": "an error object inside the stream or body, or the finish reason `abort` or `error`",
 }
 """Types a failed request may have, and what each means."""
 
@@ -128,19 +128,21 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     failures: dict[str, int] = {}
     """Failed requests by type."""
     peak_in_flight: int = 0
+    """Most requests in flight as one of this phase was issued, those of a phase before it included."""
     in_flight_ns: int = 0
     """Integral of requests in flight over the full-load window, in request-nanoseconds."""
     first_issue_ns: int | None = None
     last_issue_ns: int | None = None
     last_completion_ns: int | None = None
     full_load_ns: int | None = None
-    """Closed loop: first instant with this worker's whole share in flight."""
+    """Closed loop: first instant with this worker's whole share in flight, all of it the phase's own requests."""
     loop_lag_ms: Quantiles | None = None
     schedule_lateness_ms: Quantiles | None = None
     cpu_s: float = 0.0
     wall_s: float = 0.0
     callback_s: float = 0.0
-    """Time spent issuing and completing requests."""
+    """Time spent issuing requests, reading and settling responses. Of reads, one in sixteen is timed, by the low
+    bits of its stamp, and stands for as many."""
     cpu_share_p99: float | None = None
     """Of windows (`load.windows`), as the next two; None where there were none."""
     callback_share_p99: float | None = None
@@ -163,7 +165,8 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
     """The same of its windows of a second: what 99 % of them do not exceed. A phase shorter than a second is one
     window; of several, the one worst is never it."""
     callback_share: float
-    """Share of wall time the busiest worker spent issuing and completing requests."""
+    """Share of wall time the busiest worker spent issuing requests, reading and settling responses
+    (`WorkerReport.callback_s`)."""
     callback_share_p99: float
     """As `cpu_share_p99`."""
     asked: float | None
@@ -198,8 +201,11 @@ class PhaseAccount(msgspec.Struct, kw_only=True):
     last_issue_ns: int | None
     last_completion_ns: int | None
     full_load_ns: int | None
-    """Closed loop: first instant with all of the concurrency in flight. Open loop: end of the ramp."""
+    """Closed loop: first instant with all of the concurrency in flight, none of it left of a warm-up. Open loop:
+    end of the ramp."""
     peak_in_flight: int
+    """The sum of each load worker's most. Closed loop: exact where the concurrency was reached. Open loop: with
+    several load workers never less than the most at one time, and more where they had theirs at different times."""
     health: ClientHealth
     complete: bool
     """Ran to its own stop condition: not cut off, no load worker dead, nothing interrupted. What became of the

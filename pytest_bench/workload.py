@@ -25,7 +25,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     requests: int | None = None
     """Stop after this many."""
     duration_s: float | None = None
-    """Stop issuing after this long; with `stop: and` a minimum that is enforced."""
+    """Stop issuing after this long; with `stop: and` a minimum that is enforced (open loop: from the first arrival
+    to the last)."""
     stop: Literal["and", "or"] = "or"
     """With both limits: stop when both are reached, or when either is."""
     concurrency: int | None = None
@@ -95,7 +96,7 @@ class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):
     cpu_share: float = 0.95
     """Most CPU time, of one core."""
     callback_share: float = 0.95
-    """Most of the time that may go into issuing and completing requests."""
+    """Most of the time that may go into issuing requests, reading and settling responses."""
     achieved_share: float = 0.95
     """Least of what was asked for (`records.ClientHealth.achieved_share_p1`): of the requests in flight in closed
     loop, of the schedule's own pace in open loop."""

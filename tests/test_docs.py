@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from pytest_bench.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+COMMAND = re.compile(r"(?:`|^\$ |^)pytest-bench ([a-z]+)", re.MULTILINE)
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 
 def generator():
@@ -24,9 +28,12 @@ def test_a_reference_page_says_what_the_code_says(name):
     assert (DOCS / "reference" / name).read_text() == page, "run: python docs/generate.py"
 
 
-@pytest.mark.parametrize(
-    "path", [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_between_pages_lead_somewhere(path):
     for target in LINK.findall(path.read_text()):
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_command_that_a_page_calls_exists(path):
+    assert set(COMMAND.findall(path.read_text())) <= set(COMMANDS)

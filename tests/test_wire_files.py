@@ -89,7 +89,11 @@ PLAN = Plan(
             origin="s.yaml:2:1",
         )
     },
-    datasets={"chat": {"prompts": DatasetPlan(name="prompts", path="/checkout/p.jsonl", format="jsonl")}},
+    datasets={
+        "chat": {
+            "prompts": DatasetPlan(name="prompts", path="/checkout/p.jsonl", format="jsonl", contents=SHA256)
+        }
+    },
     points=(POINT,),
     files={"s.yaml": SHA256},
     root="/checkout",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-import os.path
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from pytest_bench.audits.contract import AuditPhase
-from pytest_bench.endpoints.address import parse_url, resolve
-from pytest_bench.errors import BenchError, EndpointError, EvidenceError
+from pytest_bench.endpoints.address import servers
+from pytest_bench.errors import BenchError, EvidenceError
 from pytest_bench.files import canonical_json
 from pytest_bench.running.bench import Bench, load_api
 from pytest_bench.running.deployment import SIMULATOR, Deployment
 from pytest_bench.running.samples import Share
+from pytest_bench.running.sharing import surely_shares
 from pytest_bench.suite.plan import Plan, Point
 
 
@@ -35,7 +35,12 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
 
 def look_back(bench: Bench, point: Point, deployment: Deployment) -> Before:
     """What of the session surrounds the audit `point`, which is about to begin."""
-    servers = {(target.address, target.port) for target in deployment.targets}
+    ours = _servers(deployment.urls)
+    reaching = {
+        suite
+        for suite, other in bench.plan.deployments.items()
+        if suite == point.suite or not ours.isdisjoint(_servers(other.endpoints))
+    }
     prompts = functools.cache(functools.partial(_prompts, bench))
     sharing = [
         other.id
@@ -43,7 +48,7 @@ def look_back(bench: Bench, point: Point, deployment: Deployment) -> Before:
         if other.id != point.id
         and (
             surely_shares(bench.plan, point, other)
-            or (_reaches(bench.plan, point, other, servers) and _same_samples(prompts, point, other))
+            or (other.suite in reaching and _same_samples(prompts, point, other))
         )
     ]
     # A phase makes its folder before its first request.
@@ -83,17 +88,6 @@ def require_in_order(plan: Plan, point: Point, primed: list[str]) -> None:
         )
 
 
-def surely_shares(plan: Plan, one: Point, other: Point) -> bool:
-    """Whether the plan alone shows that two points send the same samples to the same server."""
-    if one.dataset is None or other.dataset is None:
-        return False
-    if _one_dataset(one, other):
-        return True
-    first, second = plan.deployments[one.suite].endpoints, plan.deployments[other.suite].endpoints
-    together = one.suite == other.suite or (set(first) & set(second)) - {SIMULATOR}
-    return bool(together) and _one_file(plan, one, other)
-
-
 def contradictions(
     plan: Plan, point: Point, detail: Mapping[str, object], began: Mapping[str, int]
 ) -> Iterator[str]:
@@ -116,29 +110,9 @@ def contradictions(
         yield f"detail.order: is {detail.get('order')!r}; from what ran before it follows {order!r}"
 
 
-def _one_dataset(one: Point, other: Point) -> bool:
-    return (one.suite, one.dataset) == (other.suite, other.dataset)
-
-
-def _one_file(plan: Plan, one: Point, other: Point) -> bool:
-    paths = [plan.datasets[point.suite][str(point.dataset)].path for point in (one, other)]
-    real = {os.path.realpath(path) for path in paths if path is not None}  # text in, text out
-    return None not in paths and len(real) == 1
-
-
-def _reaches(plan: Plan, point: Point, other: Point, servers: set[tuple[str, int]]) -> bool:
-    """Whether `other` is sent to one of the servers that `point` is sent to, however it calls them."""
-    if other.suite == point.suite:
-        return True
-    for url in plan.deployments[other.suite].endpoints:
-        if url != SIMULATOR:
-            try:
-                target = resolve(parse_url(url), "")
-            except EndpointError:
-                continue  # nobody can have sent anything to it
-            if (target.address, target.port) in servers:
-                return True
-    return False
+def _servers(urls: Iterable[str]) -> frozenset[str]:
+    """All that endpoints may lead to; the simulator is another one for each suite."""
+    return frozenset[str]().union(*(servers(url) for url in urls if url != SIMULATOR))
 
 
 def _same_samples(prompts: Callable[[str, str], frozenset[bytes]], one: Point, other: Point) -> bool:

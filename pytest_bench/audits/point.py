@@ -32,7 +32,7 @@ from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import conclude, with_errors
-from pytest_bench.running.samples import Share, share_out
+from pytest_bench.running.sharing import shares_beside
 from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
@@ -52,7 +52,7 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
     before = look_back(bench, point, deployment)
     order = order_of(bench.plan, before)
     first = plan.phases[0] if plan.phases else None
-    primed = primed_by(first, _shares(bench.plan, point, rows), before)
+    primed = primed_by(first, shares_beside(bench.plan, point, rows), before)
     require_in_order(bench.plan, point, primed)
     driven = drive_phases(bench, point, deployment, setting, plan.phases)
     result = _verified(audit, setting, driven, files)
@@ -126,7 +126,7 @@ def setting_of(plan: Plan, point: Point, rows: int, *, streaming: bool) -> Setti
     """The point as its audit sees it; its dataset has `rows` rows. Raises `UsageError` where it has none."""
     if point.load is None or point.dataset is None:
         raise UsageError(f"{point.origin}: an audit needs a load and a dataset")
-    share = _shares(plan, point, rows)[point.id]
+    share = shares_beside(plan, point, rows)[point.id]
     return Setting(
         point=point,
         deployment=plan.deployments[point.suite],
@@ -138,12 +138,6 @@ def setting_of(plan: Plan, point: Point, rows: int, *, streaming: bool) -> Setti
         folder=Path(plan.folder(point.suite)),
         datasets=_Datasets(plan, point.suite),
     )
-
-
-def _shares(plan: Plan, point: Point, rows: int) -> dict[str, Share]:
-    """The samples set aside for each of the points that use this point's dataset."""
-    same = [other for other in plan.points if (other.suite, other.dataset) == (point.suite, point.dataset)]
-    return share_out(same, rows)
 
 
 def _planned(audit: AuditTest, setting: Setting) -> AuditPlan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         if not arguments.no_digests:  # names alone may be written before the tokenizer is known
             require_possible(plan, points)
+            _require_data(plan, points)
         named = {point.id: None if arguments.no_digests else plan.point_digest(point) for point in points}
         whole = not (arguments.no_digests or arguments.only)
         data = readable_json(expectation_json(named, plan.digest() if whole else None))
@@ -55,6 +57,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{arguments.output}: cannot be written: {error.strerror or error}") from error
     print("\n".join(point.id for point in points))
     return 0
+
+
+def _require_data(plan: Plan, points: Iterable[Point]) -> None:
+    """Raises `UsageError` for files that digests depend on and that are not here: no session could meet them."""
+    missing = {
+        dataset.origin: f"{dataset.origin}: dataset {dataset.name!r}: {dataset.path}: there is no such plain file"
+        for point in points
+        for dataset in plan.datasets_of(point)
+        if dataset.path is not None and dataset.contents is None
+    }
+    if missing:
+        raise UsageError(
+            "\n".join(missing.values())
+            + "\nDigests cover what datasets hold: run this where the data is, or add --no-digests"
+        )
 
 
 def _chosen(plan: Plan, pattern: str | None) -> list[Point]:

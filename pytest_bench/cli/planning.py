@@ -38,7 +38,8 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
     files = discover(arguments.suites, here, [], cwd=here)
     if not files:
         raise UsageError(
-            f"no suite found in {', '.join(arguments.suites)}: expected folders that hold *.yaml"
+            f"no suite found in {', '.join(arguments.suites)}: "
+            "expected folders that hold a *.yaml with a top-level key `suite`"
         )
     return load_plan(
         files,

@@ -27,8 +27,6 @@ class Dataset:
     name: str
     rows: tuple[Mapping[str, Any], ...]
     """Each by API column; never empty."""
-    origins: tuple[str, ...]
-    """Where each row stands: `file:line`."""
     digest: str
     """sha256 over the rows in order, each as canonical JSON and a newline."""
     length_unit: Literal["tokens", "words"] | None = None
@@ -36,13 +34,6 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def require_index(self, index: int) -> None:
-        """Raises `DatasetError` for an index that is out of range."""
-        if not 0 <= index < len(self.rows):
-            raise DatasetError(
-                f"dataset {self.name!r} has no sample {index}; expected an index from 0 to {len(self.rows) - 1}"
-            )
 
 
 def load_dataset(
@@ -64,7 +55,6 @@ def load_dataset(
         return Dataset(
             name=plan.name,
             rows=made,
-            origins=tuple(f"{plan.name}: row {number}" for number in range(1, len(made) + 1)),
             digest=rows_digest(made),
             length_unit="words" if tokenizer is None else "tokens",
         )
@@ -73,14 +63,14 @@ def load_dataset(
             f"{plan.origin}: dataset {plan.name!r} has neither a file with a format nor `synthetic`"
         )
     try:
-        rows, origins, complaints = _read(Path(plan.path), plan.format, plan.columns, columns, required)
+        rows, complaints = _read(Path(plan.path), plan.format, plan.columns, columns, required)
     except DatasetError as error:
         raise DatasetError(f"{plan.origin}: dataset {plan.name!r}: {error}") from error
     if complaints:
         raise DatasetError("\n  ".join([f"{plan.origin}: dataset {plan.name!r} has bad rows:", *complaints]))
     if not rows:
         raise DatasetError(f"{plan.origin}: dataset {plan.name!r} is empty: {plan.path} holds no row")
-    return Dataset(plan.name, tuple(rows), tuple(origins), rows_digest(rows))
+    return Dataset(plan.name, tuple(rows), rows_digest(rows))
 
 
 def _read(
@@ -89,24 +79,22 @@ def _read(
     mapping: Mapping[str, str],
     columns: Mapping[str, str] | None,
     required: frozenset[str],
-) -> tuple[list[Mapping[str, Any]], list[str], list[str]]:
-    """Rows of a file, their origins, and complaints about those that are bad."""
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Rows of a file, and complaints about those that are bad."""
     rows: list[Mapping[str, Any]] = []
-    origins: list[str] = []
     complaints: list[str] = []
     for raw in read_rows(path, file_format):
         complaint = raw.complaint
         if raw.row is not None:
             try:
                 rows.append(map_row(raw.row, mapping, columns, required))
-                origins.append(raw.origin)
             except BadRow as error:
                 complaint = str(error)
         if complaint:
             complaints.append(f"{raw.origin}: {complaint}")
         if len(complaints) == COMPLAINTS_SHOWN:
             break
-    return rows, origins, complaints
+    return rows, complaints
 
 
 def rows_digest(rows: Iterable[Mapping[str, Any]]) -> str:

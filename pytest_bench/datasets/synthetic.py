@@ -1,13 +1,15 @@
 """Prompts made up from a seed: plain words, each text of exactly the wanted length.
 
 With a tokenizer a length is a count of tokens, and every text is encoded again before it is accepted; without
-one it is a count of words. The same seed gives the same rows; input lengths, output lengths and words come
-from separate streams, so that changing one leaves the others as they were.
+one it is a count of words. The same seed and name give the same rows. Input lengths, output lengths and words come
+from separate streams, so that changing one leaves the others as they were; under another name only the words are
+others, so that no dataset's prompts are in a cache because another's were sent.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -74,7 +76,9 @@ def make_rows(
     """
     spec = check_declared(name, declared, columns, in_tokens=tokenizer is not None)
     try:
-        return _make_traced(spec, tokenizer) if isinstance(spec, Traced) else _make(spec, tokenizer)
+        return (
+            _make_traced(name, spec, tokenizer) if isinstance(spec, Traced) else _make(name, spec, tokenizer)
+        )
     except CannotMake as error:
         raise DatasetError(f"dataset {name!r}: {error}") from error
 
@@ -119,7 +123,7 @@ def check_declared(
     return spec
 
 
-def _make(spec: Synthetic, tokenizer: TextTokenizer | None) -> tuple[Mapping[str, Any], ...]:
+def _make(name: str, spec: Synthetic, tokenizer: TextTokenizer | None) -> tuple[Mapping[str, Any], ...]:
     writer = Writer(tokenizer)
     inputs = _input_lengths(spec)
     outputs = (
@@ -129,12 +133,12 @@ def _make(spec: Synthetic, tokenizer: TextTokenizer | None) -> tuple[Mapping[str
     )
     prefixes: list[str] = []
     if spec.shared_prefix is not None:
-        stream = _stream(spec.seed, _PREFIX)
+        stream = _stream(spec.seed, _PREFIX, name)
         prefixes = [writer.text(spec.shared_prefix.tokens, stream) for _ in range(spec.shared_prefix.groups)]
-    return _rows(writer, inputs, outputs, spec.seed, prefixes)
+    return _rows(writer, inputs, outputs, _stream(spec.seed, _TEXT, name), prefixes)
 
 
-def _make_traced(spec: Traced, tokenizer: TextTokenizer | None) -> tuple[Mapping[str, Any], ...]:
+def _make_traced(name: str, spec: Traced, tokenizer: TextTokenizer | None) -> tuple[Mapping[str, Any], ...]:
     lengths = read_trace(Path(spec.trace)).lengths
     if not lengths:
         raise CannotMake(f"{spec.trace} has no 'input_length' and 'output_length'")
@@ -142,13 +146,13 @@ def _make_traced(spec: Traced, tokenizer: TextTokenizer | None) -> tuple[Mapping
     inputs, outputs = zip(*(lengths[arrival % len(lengths)] for arrival in order), strict=True)
     writer = Writer(tokenizer)
     if spec.block_size is None:
-        return _rows(writer, inputs, outputs, spec.seed)
+        return _rows(writer, inputs, outputs, _stream(spec.seed, _TEXT, name))
     ids = read_hash_ids(Path(spec.trace), spec.block_size)
     if not ids:
         raise CannotMake(f"{spec.trace} has no 'hash_ids'")
     # Blocks of their own warm up: those of the trace would be in the server's cache before the first arrival.
     warm_up, measured = (
-        Blocks(writer, spec.block_size, (spec.seed, stream)) for stream in (_WARM_UP, _BLOCK)
+        Blocks(writer, spec.block_size, _seeds(spec.seed, stream, name)) for stream in (_WARM_UP, _BLOCK)
     )
     return tuple(
         {
@@ -165,11 +169,10 @@ def _rows(
     writer: Writer,
     inputs: Sequence[int],
     outputs: Sequence[int] | None,
-    seed: int,
+    stream: np.random.Generator,
     prefixes: Sequence[str] = (),
 ) -> tuple[Mapping[str, Any], ...]:
     """A row for each length, of which row i begins with `prefixes[i mod their number]`."""
-    stream = _stream(seed, _TEXT)
     seen: set[str] = set()
     rows: list[Mapping[str, Any]] = []
     for index, length in enumerate(inputs):
@@ -219,8 +222,12 @@ def _new_text(writer: Writer, length: int, stream: np.random.Generator, prefix: 
     )
 
 
-def _stream(seed: int, which: int) -> np.random.Generator:
-    return np.random.default_rng([seed, which])
+def _stream(*seeds: int | str) -> np.random.Generator:
+    return np.random.default_rng(_seeds(*seeds))
+
+
+def _seeds(*seeds: int | str) -> tuple[int, ...]:
+    return tuple(zlib.crc32(seed.encode()) if isinstance(seed, str) else seed for seed in seeds)
 
 
 _Number = TypeVar("_Number", int, float)

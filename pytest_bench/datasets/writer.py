@@ -22,7 +22,8 @@ class TextTokenizer(Protocol):
 
     def encode(self, text: str) -> list[int]: ...
 
-    def decode(self, ids: list[int]) -> str: ...
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Of each text, what `encode` gives of it alone."""
 
 
 class Writer:
@@ -30,7 +31,9 @@ class Writer:
 
     def __init__(self, tokenizer: TextTokenizer | None) -> None:
         self._tokenizer = tokenizer
-        self._costs = [self.count(f" {word}") for word in WORDS]
+        texts = [f" {word}" for word in WORDS]
+        encoded = map(str.split, texts) if tokenizer is None else tokenizer.encode_batch(texts)
+        self._costs = [len(tokens) for tokens in encoded]
         self._dearest = max(self._costs)
 
     def encode(self, text: str) -> Sequence[object]:

@@ -101,23 +101,31 @@ def resolve(address: Address, api_path: str, *, connect_timeout_s: float = 10.0)
     )
 
 
+def server(url: str) -> str:
+    """HOST:PORT of an endpoint, in one spelling, its name as it is; what is no endpoint URL stands for itself."""
+    try:
+        address = parse_url(url)
+    except UsageError:
+        return url
+    return _host_port(address.host, address.port)
+
+
 def servers(url: str) -> frozenset[str]:
-    """What `url` may lead to, however it is spelt: HOST:PORT for its name and for each address that it means.
+    """What `url` may lead to, however it is spelt: `server` of it, and HOST:PORT of each address that its name means.
 
     Two endpoints whose sets meet may be one server. Nothing is connected to; a name that cannot be looked up
-    stands for itself, as does what is no endpoint URL.
+    stands for itself.
     """
     try:
         address = parse_url(url)
-        hosts = {address.host}
-        hosts.update(_lookup(address))
-    except UsageError:
-        return frozenset({url})
-    except EndpointError:
-        pass
-    return frozenset(
-        f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}" for host in hosts
-    )
+        found = _lookup(address)
+    except (UsageError, EndpointError):
+        return frozenset({server(url)})
+    return frozenset({server(url), *(_host_port(host, address.port) for host in found)})
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _host(text: str, written: str) -> str:

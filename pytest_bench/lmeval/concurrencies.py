@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_bench.lmeval.findings import Finding, error, excerpt, fail
-from pytest_bench.lmeval.folder import METADATA, Folder, ResultFile
+from pytest_bench.lmeval.folder import METADATA, Folder, ResultFile, has_suffix
 from pytest_bench.lmeval.request import Request
 
 _LISTS = ("eval_concs", "completed_eval_concs", "failed_eval_concs")
@@ -108,7 +108,7 @@ def _one_file(names: Sequence[str]) -> Iterator[Finding]:
         listed = f": {', '.join(names)}" if names else ""
         yield fail("results*.json", "", f"{len(names)} result files{listed}; expected exactly one")
     for name in names:
-        if "_conc" in name:
+        if has_suffix(name):
             yield fail(name, "", "has a concurrency suffix, and only one concurrency was asked for")
 
 

@@ -19,6 +19,7 @@ from pytest_bench.lmeval.findings import Finding, error, excerpt, fail
 METADATA = "meta_env.json"
 
 _SUFFIX = re.compile(r"_conc([1-9][0-9]{0,17})\.json", re.ASCII)
+_CLAIM = re.compile(r"_conc(?![A-Za-z])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +34,13 @@ class ResultFile:
     @property
     def concurrency(self) -> int | None:
         """What its `_conc<N>` suffix says; None where there is none, or a malformed one."""
-        match = _SUFFIX.search(self.name)
-        return int(match[1]) if match and self.name.endswith(match[0]) else None
+        name = PurePosixPath(self.name).name
+        match = _SUFFIX.search(name)
+        return int(match[1]) if match and name.endswith(match[0]) else None
 
     @property
     def has_suffix(self) -> bool:
-        """Whether its name claims a concurrency, well or badly."""
-        return "_conc" in self.name
+        return has_suffix(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,11 @@ class Folder:
     names: tuple[str, ...]
     """Every result file by name, those that cannot be used included."""
     findings: tuple[Finding, ...] = field(default=())
+
+
+def has_suffix(name: str) -> bool:
+    """Whether a result file's name claims a concurrency, well or badly: not its folder's, which is a model's."""
+    return _CLAIM.search(PurePosixPath(name).name) is not None
 
 
 def read_folder(path: Path) -> Folder:

@@ -17,6 +17,8 @@ _IDLE_TURN_NS = 50_000
 """A turn of the loop that took longer had reads to do, and the next may have, too."""
 _SPELL_NS = 100_000
 """How long a turn may go on settling."""
+_OLD_NS = 1_000_000_000
+"""Nothing waits longer for such a turn: on a machine that never has one, the phase would not end."""
 _FEW = 32
 """As many may always wait."""
 _SHARE_AT_ONCE = 16
@@ -51,7 +53,8 @@ class Backlog:
 
     def _settle_some(self) -> None:
         begun_ns = now_ns = time.monotonic_ns()
-        if begun_ns - self._turn_over_ns < _IDLE_TURN_NS:
+        old = begun_ns - self._waiting[0][1] > _OLD_NS
+        if old or begun_ns - self._turn_over_ns < _IDLE_TURN_NS:
             while self._waiting and now_ns - begun_ns < _SPELL_NS:
                 self._settle(*self._waiting.popleft())
                 now_ns = time.monotonic_ns()

@@ -1,7 +1,8 @@
 """One HTTP/1.1 connection: the socket callbacks, and nothing that could wait.
 
 A read is stamped before anything else, then handed to the parser; every piece of the body that comes of it
-carries that stamp.
+carries that stamp. One read in sixteen, by the low bits of its stamp, is timed, and stands for as many: to ask the time
+twice at every read would be dear.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from pytest_bench.load.exchange import Exchange, Failure
 
 monotonic_ns = time.monotonic_ns
 
+_ONE_READ_IN = 16
+"""A power of two."""
+
 
 class _MoreThanAsked(Exception):
     """Ends the parser's work: what follows a whole response is no part of it."""
@@ -30,6 +34,9 @@ class Owner(Protocol):
 
     def broken(self, connection: Connection, exchange: Exchange, failure: Failure, *, resend: bool) -> None:
         """The connection ended before the response did. `resend`: the keep-alive race was lost."""
+
+    def spent(self, phase: int, callback_ns: int) -> None:
+        """So long did reading for a phase take."""
 
     def idle_lost(self, connection: Connection) -> None:
         """A connection without a request was closed by the server."""
@@ -107,6 +114,8 @@ class Connection(asyncio.Protocol):
             stamps.append(now)
         elif pieces:
             stamps.extend([now] * pieces)
+        if not now & (_ONE_READ_IN - 1):
+            self._owner.spent(exchange.phase, _ONE_READ_IN * (monotonic_ns() - now))
         if self._complete:
             self._finish(exchange, now)
 

@@ -103,8 +103,8 @@ class LoadWorker:
         """Something raised where nobody could catch it: a mistake of ours, or of a third party's API. A request
         may be lost, so the phase cannot be trusted: end with what is complete, and say what it was."""
         error = context.get("exception") or RuntimeError(context["message"])
-        # An OSError is a connection's end, of which its protocol is told, too.
-        if not isinstance(error, OSError) and not self._finished.done():
+        # A transport's OSError is its connection's end, of which its protocol is told, too.
+        if not (isinstance(error, OSError) and "transport" in context) and not self._finished.done():
             self._finished.set_exception(error)
 
     def obey(self, order: Order) -> None:
@@ -185,10 +185,9 @@ class LoadWorker:
         self._transmit(exchange)
         if not leg.closed and scheduled_ns is not None:
             phase.tally.lateness_ns.append(now_ns - scheduled_ns)
-            phase.tally.callback_ns += time.monotonic_ns() - now_ns
 
-    def share_reached(self, leg: Leg) -> None:
-        self._phases[leg.phase].tally.fully_loaded(time.monotonic_ns())
+    def spent(self, phase: int, callback_ns: int) -> None:
+        self._phases[phase].tally.callback_ns += callback_ns
 
     def pacer_over(self) -> None:
         legs, number = self._setup.legs, self._leg
@@ -315,6 +314,7 @@ class LoadWorker:
         del self._live[exchange]
         self._phases[self._setup.legs[self._leg].phase].tally.occupied(end_ns, self.in_flight)
         self.in_flight -= 1
+        self._phases[exchange.phase].tally.awaited -= 1
         if self._pacer is not None:
             self._pacer.freed()
 

@@ -21,6 +21,8 @@ from pytest_bench.workload import TextPolicy
 if TYPE_CHECKING:
     from pytest_bench.load.connection import Connection
 
+_BROKEN_OFF = frozenset({"abort", "error"})
+"""Finish reasons by which a server says that it gave up on the request."""
 _LONGEST_ERROR = 4_096
 """How much of a refusal's body is looked at. What is shown is shorter: it is cut once secrets are out of it."""
 
@@ -201,6 +203,8 @@ def _bad_content(
 ) -> Failure | None:
     if decoded.error is not None:
         return Failure("stream_error", decoded.error)
+    if decoded.finish_reason in _BROKEN_OFF:
+        return Failure("stream_error", f"the server's finish reason is {decoded.finish_reason!r}")
     if stream is None:
         if streaming:
             return Failure(

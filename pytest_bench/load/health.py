@@ -44,7 +44,8 @@ def client_health(
         achieved=achieved,
         achieved_share_p1=min(_known(report.achieved_share_p1 for report in reports), default=whole),
     )
-    return replace(health, violations=tuple(_violations(load, health, budget)))
+    violations = [*_violations(load, health, budget), *_never_reached(load, reports)]
+    return replace(health, violations=tuple(violations))
 
 
 def _violations(load: Load, health: ClientHealth, budget: HealthBudget) -> Iterator[str]:
@@ -97,6 +98,22 @@ def _shortfall(load: Load, health: ClientHealth, limit: float, remedy: str) -> I
         yield (
             f"{p1:.0%} of what was asked for was achieved at p1 of the phase's seconds, under the budget of "
             f"{limit:.0%}: {remedy}"
+        )
+
+
+def _never_reached(load: Load, reports: Sequence[WorkerReport]) -> Iterator[str]:
+    """The concurrency that never was: some load worker came so late that others did its part. With a ramp, the
+    requests may run out before; who was stopped had no time for it."""
+    if load.pattern != "concurrency" or load.ramp_s > 0 or not all(report.over for report in reports):
+        return
+    asked = load.concurrency or 0
+    if load.requests is not None and load.stop == "or":
+        asked = min(asked, load.requests)
+    peak = sum(report.peak_in_flight for report in reports)
+    if peak < asked <= sum(report.issued for report in reports):
+        yield (
+            f"never more than {peak} requests were in flight, and {asked} were asked for: give the client a machine, "
+            "or cores, that nothing else uses, or ask for more requests, so that every load worker has its part"
         )
 
 

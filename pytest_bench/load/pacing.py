@@ -30,8 +30,8 @@ class Host(Protocol):
     def issue(self, leg: Leg, index: int, scheduled_ns: int | None) -> None:
         """Issue the request of this index."""
 
-    def share_reached(self, leg: Leg) -> None:
-        """This worker's whole share of the leg's concurrency is in flight."""
+    def spent(self, phase: int, callback_ns: int) -> None:
+        """So long did issuing for a phase take."""
 
     def pacer_over(self) -> None:
         """Every request of the leg has been issued, as far as this worker goes."""
@@ -97,8 +97,6 @@ class ClosedLoop:
     def begin_after_previous(self) -> None:
         """Take over from a closed-loop leg without a gap: whoever draws the first ticket sets the start."""
         self._begun = True
-        if self._share == 0:  # fewer requests in flight than load workers
-            self._host.share_reached(self._leg)
         self._fill()
 
     def freed(self) -> None:
@@ -123,26 +121,31 @@ class ClosedLoop:
     def _fill(self) -> None:
         """Issue until the share is in flight or the leg is over, a spell at a time."""
         host = self._host
+        exhausted = False
         begun_ns = now_ns = time.monotonic_ns()
-        while self._begun and not self.over:
-            if host.in_flight >= self._allowed(now_ns):
-                return
+        while self._begun and not self.over and host.in_flight < self._allowed(now_ns):
             if now_ns - begun_ns > _CLOSED_SPELL_NS:
                 self.freed()
-                return
+                break
             ticket = self._claim(now_ns)
             if ticket is None:
-                self._end()
-                return
-            if ticket == 0 and self._start_ns == 0:
-                self._start_ns = now_ns
-                self._board.set_leg_start(self._number, now_ns)
-            scheduled_ns = self._start_ns if self._leg.at_once else None
+                exhausted = True
+                break
+            scheduled_ns = self._begun_at(ticket, now_ns) if self._start_ns == 0 else self._start_ns
             position = ticket if self._indices is None else _draw(self._indices)
-            host.issue(self._leg, self._leg.first_index + position, scheduled_ns)
-            if host.in_flight == self._share:
-                host.share_reached(self._leg)
+            index = self._leg.first_index + position
+            host.issue(self._leg, index, scheduled_ns if self._leg.at_once else None)
             now_ns = time.monotonic_ns()
+        host.spent(self._leg.phase, now_ns - begun_ns)
+        if exhausted:
+            self._end()
+
+    def _begun_at(self, ticket: int, now_ns: int) -> int:
+        """When the leg began, as far as is known: whoever has the first ticket may be about to tell."""
+        if ticket == 0:
+            self._start_ns = now_ns
+            self._board.set_leg_start(self._number, now_ns)
+        return now_ns - self._elapsed(now_ns)
 
     def _end(self) -> None:
         self.over = True
@@ -231,12 +234,13 @@ class OpenLoop:
         # A client that is behind must still read, or nothing of what it reports would be true.
         while self._next < len(arrivals) and now_ns - begun_ns < _OPEN_SPELL_NS:
             scheduled_ns = start_ns + arrivals[self._next]
-            now_ns = time.monotonic_ns()
             if scheduled_ns > now_ns:
                 break
             self._host.issue(self._leg, self._leg.first_index + self._next, scheduled_ns)
             self._next += self._step
-        if self._next >= len(arrivals) and time.monotonic_ns() >= start_ns + self._leg.length_ns:
+            now_ns = time.monotonic_ns()
+        self._host.spent(self._leg.phase, now_ns - begun_ns)
+        if self._next >= len(arrivals) and now_ns >= start_ns + self._leg.length_ns:
             self.stop()
             self._host.pacer_over()
         else:

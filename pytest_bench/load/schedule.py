@@ -25,6 +25,9 @@ def arrivals_ns(load: Load, seed: int) -> Times:
     `constant` spaces arrivals evenly; `poisson` draws exponential gaps; `gamma` draws gamma gaps of shape
     `burstiness` (variance over squared mean is 1 / burstiness). During `ramp_s` the rate grows linearly from
     zero: unit-rate arrivals are mapped through the inverse of the cumulated rate (Çinlar's method).
+
+    A duration ends the arrivals before it, after the start. With `stop: and` it is a minimum, from the first arrival
+    to the last: so they go on up to the first that makes it.
     """
     if load.pattern == "trace":
         return _limit(load, np.asarray(load.trace_ns, dtype=np.int64))
@@ -36,7 +39,8 @@ def arrivals_ns(load: Load, seed: int) -> Times:
         times = np.rint(_unramp(unit_times, load.rate, load.ramp_s) * 1e9).astype(np.int64)
         blocks.append(times)
         drawn += len(times)
-        if _enough(load, drawn, int(times[-1])):
+        since_ns = blocks[0][0] if load.stop == "and" else 0
+        if _enough(load, drawn, int(times[-1] - since_ns)):
             break
     return _limit(load, np.concatenate(blocks))
 
@@ -89,9 +93,9 @@ def _unramp(unit_times: npt.NDArray[np.float64], rate: float, ramp_s: float) -> 
     return np.where(unit_times < during, np.sqrt(2 * ramp_s * np.minimum(unit_times, during) / rate), steady)
 
 
-def _enough(load: Load, drawn: int, last_ns: int) -> bool:
+def _enough(load: Load, drawn: int, lasted_ns: int) -> bool:
     counted = load.requests is not None and drawn >= load.requests
-    lasted = load.duration_s is not None and last_ns >= load.duration_s * 1e9
+    lasted = load.duration_s is not None and lasted_ns >= round(load.duration_s * 1e9)
     if load.requests is None:
         return lasted
     if load.duration_s is None:
@@ -101,11 +105,15 @@ def _enough(load: Load, drawn: int, last_ns: int) -> bool:
 
 def _limit(load: Load, times: Times) -> Times:
     by_count = len(times) if load.requests is None else load.requests
-    by_time = (
-        len(times) if load.duration_s is None else int(np.searchsorted(times, round(load.duration_s * 1e9)))
-    )
+    by_time = len(times) if load.duration_s is None else _by_time(load, times, round(load.duration_s * 1e9))
     if load.requests is None:
         return times[:by_time]
     if load.duration_s is None:
         return times[:by_count]
     return times[: max(by_count, by_time) if load.stop == "and" else min(by_count, by_time)]
+
+
+def _by_time(load: Load, times: Times, duration_ns: int) -> int:
+    if load.stop == "and" and len(times):
+        return int(np.searchsorted(times, times[0] + duration_ns)) + 1
+    return int(np.searchsorted(times, duration_ns))

@@ -18,6 +18,9 @@ class Tally:
     def __init__(self, worker: int) -> None:
         self.report = WorkerReport(worker=worker)
         self.in_flight = 0
+        """Issued, and not yet written down."""
+        self.awaited = 0
+        """Issued, and not yet over."""
         self.events = 0
         self.lags_ns = array("q")
         self.lateness_ns = array("q")
@@ -44,6 +47,8 @@ class Tally:
         """A leg begins: of `share` requests in flight once they are, or of arrivals that count from `start_ns`."""
         self._earlier_legs_ns = self._asked_and_achieved_ns()
         self._share, self._loaded_from_ns = share, start_ns
+        if not share and start_ns is None:  # fewer requests in flight than load workers
+            self._fully_loaded(time.monotonic_ns())
 
     def occupied(self, until_ns: int, in_flight: int) -> None:
         """`in_flight` requests, of whatever phase, were in flight until now. Called before every change."""
@@ -56,16 +61,18 @@ class Tally:
         report = self.report
         report.issued += 1
         self.in_flight += 1
+        self.awaited += 1
         if report.first_issue_ns is None:
             report.first_issue_ns = now_ns
         report.last_issue_ns = now_ns
         report.peak_in_flight = max(report.peak_in_flight, in_flight)
         report.in_flight_ns = self._area
+        if self.awaited == self._share and self._loaded_from_ns is None:
+            self._fully_loaded(now_ns)
 
-    def fully_loaded(self, now_ns: int) -> None:
-        """The whole share of concurrency is in flight from now on."""
-        if self._loaded_from_ns is not None:
-            return
+    def _fully_loaded(self, now_ns: int) -> None:
+        """The whole share of concurrency is in flight from now on, and none of it is another phase's: requests
+        of a warm-up that end meanwhile are nobody's throughput."""
         if self.report.full_load_ns is None:
             self.report.full_load_ns = self._area_at_ns = now_ns
         self._loaded_from_ns, self._area_before = self._area_at_ns, self._area

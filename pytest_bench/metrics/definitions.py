@@ -180,7 +180,8 @@ _TABLE: tuple[Definition, ...] = (
         "requests/s",
         "higher",
         "Requests succeeding within the steady-state window / its length. Closed loop: from all of the "
-        "concurrency in flight to the last issue. Open loop: from ramp end to the last arrival.",
+        "concurrency in flight, none of it left of a warm-up, to the last issue. Open loop: from ramp end to the "
+        "last arrival.",
     ),
     _scalar(
         "output_token_throughput",

@@ -76,28 +76,3 @@ def of_rate(
     seconds = (end_ns - start_ns) / 1e9 / batches
     pair = of_mean(counts / seconds, confidence)
     return None if pair is None else (max(0.0, pair[0]), pair[1])
-
-
-def bootstrap(
-    arrays: tuple[NDArray[np.float64], ...],
-    statistic: Callable[..., float],
-    confidence: float,
-    *,
-    seed: int,
-    resamples: int = 2_000,
-) -> Pair | None:
-    """Of any statistic of rows: percentile bootstrap, the same for the same seed (Efron 1979).
-
-    `arrays` hold one value a row each and are drawn together, so that pairs stay pairs: a ratio of sums is
-    `bootstrap((tokens, seconds), lambda t, s: t.sum() / s.sum(), …)`. Needs two rows.
-    """
-    count = arrays[0].size
-    if count < 2:
-        return None
-    random = np.random.default_rng(seed)
-    draws = np.empty(resamples)
-    for i in range(resamples):
-        rows = random.integers(0, count, count)
-        draws[i] = statistic(*(array[rows] for array in arrays))
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)

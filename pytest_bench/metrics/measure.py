@@ -46,8 +46,8 @@ _EMPTY = {
 def steady_state_of(phase: PhaseResult, load: Load) -> Window | str:
     """The window that steady-state metrics look at, or why there is none.
 
-    Closed loop: from the first instant with all of the concurrency in flight to the last issue. Open loop:
-    from ramp end to the last arrival.
+    Closed loop: from the first instant with all of the concurrency in flight, none of it left of a warm-up, to the
+    last issue. Open loop: from ramp end to the last arrival.
     """
     if load.pattern == "burst":
         return "a burst has no steady state"

@@ -12,7 +12,7 @@ from pytest_bench.bounds import Bound
 from pytest_bench.endpoints.actions import reset_cache
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics.definitions import open_loop_name
-from pytest_bench.metrics.measurement import Measurement, Window
+from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import Counted, count_phase
@@ -23,11 +23,13 @@ from pytest_bench.running.measuring import (
     conclude,
     measure_phase,
     untrustworthy,
+    unwarmed,
     with_errors,
     with_failures,
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
-from pytest_bench.running.samples import Share, share_out
+from pytest_bench.running.samples import Share
+from pytest_bench.running.sharing import sends_again, share_of
 from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.verdict.judge import judge
@@ -59,9 +61,7 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
     counted = count_phase(bench, point, deployment.plan, measured, live=live)
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     late = simulator_bound(results[-1:]) if deployment.simulated else []
-    labels = labels_of(
-        bench.plan, point, share, measurement.phase, simulated=deployment.simulated, late=bool(late)
-    )
+    labels = labels_of(bench.plan, point, share, measurement, simulated=deployment.simulated, late=bool(late))
     # A job is found done up to one interval late: the bound on the error of its latency.
     detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
     return conclude(
@@ -102,7 +102,8 @@ def assess(
         bounds=bounds,
         scratch=scratch,
     )
-    judgement = with_errors(judge(bounds, measurement), [*untrustworthy(results[-1:]), *counted.problems])
+    problems = [*unwarmed(results[:-1]), *untrustworthy(results[-1:]), *counted.problems]
+    judgement = with_errors(judge(bounds, measurement), problems)
     return measurement, with_failures(judgement, results[-1])
 
 
@@ -114,12 +115,6 @@ def bounds_of(point: Point) -> Iterator[Bound]:
     open_loop = load is not None and {part.pattern for part in load.stages or (load,)} <= OPEN_LOOP
     for bound in point.bounds:
         yield msgspec.structs.replace(bound, metric=open_loop_name(bound.metric)) if open_loop else bound
-
-
-def share_of(plan: Plan, point: Point, rows: int) -> Share:
-    """The samples set aside for this point among all points that use its dataset of `rows` rows."""
-    same = [other for other in plan.points if (other.suite, other.dataset) == (point.suite, point.dataset)]
-    return share_out(same, rows)[point.id]
 
 
 def require_own_rows(point: Point, share: Share, rows: int) -> None:
@@ -155,7 +150,7 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
 
 
 def labels_of(
-    plan: Plan, point: Point, share: Share, phase: Window | None, *, simulated: bool, late: bool
+    plan: Plan, point: Point, share: Share, measurement: Measurement, *, simulated: bool, late: bool
 ) -> Iterator[str]:
     """What must be known of the point's numbers, whatever they are. `late`: the simulator was
     (`simulator_bound`)."""
@@ -164,10 +159,12 @@ def labels_of(
         yield "simulator"
     if late:
         yield SIMULATOR_BOUND
-    if share.shared and deployment.cache_reset is None:
+    shared = share.shared and deployment.cache_reset is None
+    if shared or sends_again(plan, point, share, measurement.issued):
         yield "cache-shared"
     if plan.duration_scale != 1.0:
         yield "shortened"
     minimum_s = point.minimum_duration_s
+    phase = measurement.phase
     if minimum_s is not None and (phase is None or phase.seconds < minimum_s):
         yield "unofficial"

@@ -9,13 +9,14 @@ import msgspec
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.perf.point import MEASURED, assess, labels_of, phases_of, share_of
+from pytest_bench.perf.point import MEASURED, assess, labels_of, phases_of
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.counting import read_counted
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
 from pytest_bench.running.phases import samples_sent
 from pytest_bench.running.samples import request_count
+from pytest_bench.running.sharing import share_of
 from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.running.summary import Summary
 from pytest_bench.suite.plan import Plan, Point
@@ -51,7 +52,7 @@ def remeasure(
         )
     simulated = is_simulated(deployment, (identity.get("server") for identity in summary.identities))
     late = simulated and bool(simulator_bound(phases[-1:]))
-    labels = labels_of(plan, point, share, measurement.phase, simulated=simulated, late=late)
+    labels = labels_of(plan, point, share, measurement, simulated=simulated, late=late)
     return measurement, with_errors(judgement, (), list(labels))
 
 

@@ -20,7 +20,7 @@ from pytest_bench.plugin import junit
 from pytest_bench.plugin.folder import ENVIRONMENT, VERDICT, release_space, versions
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.markers import JUDGES
-from pytest_bench.plugin.options import simulator_asked_for
+from pytest_bench.plugin.options import junit_path, simulator_asked_for
 from pytest_bench.plugin.outermost import ITEMS, told
 from pytest_bench.plugin.reports import REPORT_KEY, PointReport
 from pytest_bench.plugin.session import Session
@@ -69,6 +69,13 @@ class Controller:
 
     def worker_crashed(self, worker: str, detail: str, point: str | None = None) -> None:
         self._events.append(WorkerCrashed(worker=worker, detail=detail, point=point))
+
+    def worker_late(self, worker: str, seconds: float) -> None:
+        """Nobody knows how a worker ends that had not ended this long after its tests."""
+        sentence = (
+            f"process {worker} had not ended {seconds:g} s after its last test: how it ends is not known"
+        )
+        self._events.append(Fault(code="worker-crashed", sentence=sentence))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         raw = getattr(report, REPORT_KEY, None)
@@ -135,7 +142,7 @@ class Controller:
         self._verdict = verdict = self._written(record, self._settle(record))
         self._show_missing(verdict)
         session.exitstatus = exit_status(verdict) or int(exitstatus)
-        path = junit.path_of(self._config)
+        path = junit_path(self._config)
         try:
             yield
             junit.rewrite(path, verdict, self._session)
@@ -160,7 +167,7 @@ class Controller:
         if status != 0 and own == 0:
             sentence = f"pytest itself ended with status {status}: something besides the points went wrong"
             self.turn_red("pytest-exit", sentence)
-        return status or own
+        return status % 256 or own or min(status, 1)  # a process keeps its last byte alone
 
     def turn_red(self, code: str, sentence: str) -> None:
         """A verdict that was good is so no longer, and the JUnit file follows it."""
@@ -168,7 +175,7 @@ class Controller:
             return
         if self._verdict.status == "pass" or code == "internal-error":
             self._verdict = self._rewritten(self._verdict, Reason(code, sentence))
-        path = junit.path_of(self._config)
+        path = junit_path(self._config)
         try:
             junit.rewrite(path, self._verdict, self._session)
         except OSError:

@@ -16,6 +16,7 @@ from pytest_bench import host
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import write_json
 from pytest_bench.plugin import junit
+from pytest_bench.plugin.options import junit_path
 from pytest_bench.suite.plan_file import NAME as PLAN
 from pytest_bench.suite.plan_file import read_plan, write_plan
 from pytest_bench.verdict.kept import kept_names, way_back
@@ -71,13 +72,14 @@ def claim(config: pytest.Config, session: Session) -> None:
             f"--junitxml: {config.option.xmlpath} is a name that the results folder itself uses; name {JUNIT}"
         )
     try:
-        _require_unused(results)
+        _require_unused(config, results)
         results.mkdir(parents=True, exist_ok=True)
         if not _hold(config, results):
             raise UsageError(
                 f"--results: {results} is in use by a session that is running; name a new folder"
             )
-        _require_unused(results)  # by one that has ended since
+        _require_unused(config, results)  # by one that has ended since
+        (results / JUNIT).unlink(missing_ok=True)  # a refused call's
         write_plan(results, session.plan, session.nonce)
         expectation = session.expectation
         write_verdict(
@@ -96,7 +98,7 @@ def claim(config: pytest.Config, session: Session) -> None:
         write_json(results / ENVIRONMENT, host.environment(config.invocation_params.dir, session.nonce))
         if config.option.xmlpath is None:
             config.option.xmlpath = str(results / JUNIT)
-        (results / LOCK).write_text(str(junit.path_of(config)), encoding="utf-8")
+        (results / LOCK).write_text(str(junit_path(config)), encoding="utf-8")
         _reserve_space(results, _RESERVED_BYTES + _RESERVED_BYTES_A_POINT * len(names))
     except OSError as error:
         raise UsageError(
@@ -104,7 +106,7 @@ def claim(config: pytest.Config, session: Session) -> None:
             "with room for a verdict"
         ) from error
     try:
-        path = junit.path_of(config)
+        path = junit_path(config)
         path.parent.mkdir(parents=True, exist_ok=True)
         junit.write_red(path, names, "the session has not ended")
         if not config.option.results:
@@ -117,16 +119,29 @@ def _is_misplaced(config: pytest.Config, results: Path) -> bool:
     """Whether the JUnit file would take the place of something else in the results folder."""
     if getattr(config.option, "xmlpath", None) is None:
         return False
-    path, results = junit.path_of(config), Path(os.path.normpath(results))
+    path, results = junit_path(config), Path(os.path.normpath(results))
     return path.is_relative_to(results) and not _OURS.isdisjoint(path.relative_to(results).parts[:1])
 
 
-def _require_unused(results: Path) -> None:
-    if not results.exists() or (results.is_dir() and {path.name for path in results.iterdir()} <= {LOCK}):
+def _require_unused(config: pytest.Config, results: Path) -> None:
+    """What a refused call has left is no use: the call that was meant may take its place."""
+    if not results.exists():
         return
+    if results.is_dir():
+        names = {path.name for path in results.iterdir()} - {LOCK}
+        own = {junit_path(config).name} if config.option.xmlpath is not None else set[str]()
+        if not names or (names <= {VERDICT, JUNIT, *own} and _is_refusal(results / VERDICT)):
+            return
     raise UsageError(
         f"--results: {results} holds something already; name a new folder, or leave --results out"
     )
+
+
+def _is_refusal(verdict: Path) -> bool:
+    try:
+        return read_verdict(verdict).refused
+    except EvidenceError:
+        return False
 
 
 def told_of_kept(config: pytest.Config) -> str:
@@ -182,23 +197,23 @@ def release_space(results: Path) -> None:
     (results / _RESERVE).unlink(missing_ok=True)
 
 
-def leave_red(config: pytest.Config, nonce: str, why: str) -> None:
+def leave_red(config: pytest.Config, nonce: str, why: str, *, begun: bool = True) -> None:
     """After a refusal: whatever earlier files this call was to replace no longer look good.
 
     An earlier verdict and JUnit file are kept beside the new ones. What cannot be written is left alone: the
-    exit status says it all.
+    exit status says it all. Only a call that had `begun` to open a session makes a results folder.
     """
     _leave_junit_red(config, nonce, why)
     results = path_of(config, nonce)
     named = bool(config.option.results)
     stale = (results if named else results.parent / LATEST) / VERDICT
-    if stale.exists() or (named and not results.exists()):
+    if stale.exists() or (begun and named and not results.exists()):
         _leave_verdict_red(config, nonce, why)
 
 
 def leave_named_red(config: pytest.Config, nonce: str, why: str) -> None:
     """Before anything else: as `leave_red`, but for files alone that are there by the names that the call gives."""
-    if getattr(config.option, "xmlpath", None) is not None and junit.path_of(config).exists():
+    if getattr(config.option, "xmlpath", None) is not None and junit_path(config).exists():
         _leave_junit_red(config, nonce, why)
     if config.option.results and (path_of(config, nonce) / VERDICT).exists():
         _leave_verdict_red(config, nonce, why)
@@ -209,7 +224,7 @@ def _leave_junit_red(config: pytest.Config, nonce: str, why: str) -> None:
     # pytest's JUnit plugin may be off.
     if getattr(config.option, "xmlpath", None) is None or _is_misplaced(config, results):
         return
-    path = junit.path_of(config)
+    path = junit_path(config)
     with contextlib.suppress(OSError):
         own = not (results / LOCK).exists() or _hold(config, results)
         if own or (results / LOCK).read_text(encoding="utf-8") != str(path):
@@ -236,8 +251,11 @@ def _leave_verdict_red(config: pytest.Config, nonce: str, why: str) -> None:
 
 
 def _set_aside(results: Path, nonce: str) -> None:
-    """Keep the verdict and the JUnit file of an earlier session, if there are any, under other names."""
-    if not (results / VERDICT).exists():
+    """Keep the verdict and the JUnit file of an earlier session, if there are any, under other names.
+
+    Those of a call that was refused, this one or another, say nothing that is worth keeping.
+    """
+    if not (results / VERDICT).exists() or _is_refusal(results / VERDICT):
         return
     try:
         old = read_verdict(results / VERDICT).nonce

@@ -7,7 +7,6 @@ atomically. Cases of other tests stay as they are.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import pytest
 
 from pytest_bench.files import write_atomic
 from pytest_bench.plugin.markers import JUDGES, READS
+from pytest_bench.plugin.options import junit_path
 from pytest_bench.running.junit_case import ELEMENT, class_name, clean, properties, session_properties
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.outcome import Reason
@@ -24,12 +24,6 @@ from pytest_bench.verdict.verdict import PointVerdict, Verdict
 
 if TYPE_CHECKING:
     from pytest_bench.plugin.session import Session
-
-
-def path_of(config: pytest.Config) -> Path:
-    """Where this call's JUnit file lies, as pytest understands the option."""
-    given = os.path.expanduser(os.path.expandvars(config.option.xmlpath))  # noqa: PTH111 # as pytest does
-    return Path(os.path.normpath(config.invocation_params.dir / given))
 
 
 def write_red(path: Path, point_ids: Iterable[str], why: str) -> None:
@@ -52,7 +46,7 @@ class LeftRed:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         yield
-        if session.config.option.xmlpath is not None and (path := path_of(session.config)).is_file():
+        if session.config.option.xmlpath is not None and (path := junit_path(session.config)).is_file():
             names = [point.id for point in self._session.plan.points]
             write_red(path, names, "this call only shows what would run")
 

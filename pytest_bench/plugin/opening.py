@@ -41,6 +41,7 @@ def open_session(config: pytest.Config, files: Sequence[Path], nonce: str) -> Se
             all_apis(hook.pytest_bench_apis()), list(chain.from_iterable(hook.pytest_bench_audits()))
         )
         session = _plan(config, files, words, nonce)
+        refusals.refuse_malformed_expressions(config)
         if not informational:
             refusals.refuse_dangerous_calls(config)
             refusals.refuse_shadows(config, session)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os.path
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +53,12 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="X",
         help="multiply every duration, for a shortened smoke run; marked as such in the verdict",
     )
+
+
+def junit_path(config: pytest.Config) -> Path:
+    """Where this call's JUnit file lies, as pytest understands the option."""
+    given = os.path.expanduser(os.path.expandvars(config.option.xmlpath))  # noqa: PTH111 # as pytest does
+    return Path(os.path.normpath(config.invocation_params.dir / given))
 
 
 def simulator_asked_for(config: pytest.Config) -> bool:

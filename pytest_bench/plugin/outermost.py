@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from typing import Protocol
 
@@ -42,17 +43,21 @@ class Outermost:
             status = yield
         except BaseException as error:
             controller = _controller(config)
-            if controller is not None:
-                controller.turn_red("pytest-exit", f"pytest itself failed: {told(error)}")
-            raise
+            if controller is None:
+                raise
+            sentence = f"pytest itself failed: {told(error)}"
+            controller.turn_red("pytest-exit", sentence)
+            if not isinstance(error, SystemExit):
+                raise
+            print(sentence, file=sys.stderr)  # whatever status it was to end with, 0 included
+            return controller.close(1)
         farewell = getattr(config, "workerinput", {}).get(FAREWELL_KEY)
         if farewell is not None:
             farewell.send("well")
-        if status is None:  # no answer of pytest's: nobody ran anything
-            return None
         unopened: _Unopened | None = config.pluginmanager.get_plugin(UNOPENED)
         responsible = _controller(config) or unopened
-        return status if responsible is None else responsible.close(status)
+        # None, which a wrapper leaves that forgets to return, is status 0 to pytest.
+        return status if responsible is None else responsible.close(status or 0) or status
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:

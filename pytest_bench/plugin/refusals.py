@@ -39,6 +39,11 @@ def refuse_dangerous_calls(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("junitxml"):
         _refuse("-p no:junitxml leaves CI without the file that it reads", "leave it out")
     _refuse_lost_workers(config)
+
+
+def refuse_malformed_expressions(config: pytest.Config) -> None:
+    """Raises `UsageError` saying what is wrong with `-k` or `-m`."""
+    option = config.option
     for name, text, is_marker in (("-k", option.keyword, False), ("-m", option.markexpr, True)):
         try:
             compile_expression(text, whole_words=is_marker)

@@ -98,11 +98,14 @@ def misspelt(config: pytest.Config, points: Sequence[Point], items: Iterable[pyt
     """A sentence for each word that `-k` or `-m` asks for and that is the name of nothing.
 
     Neither of a point, collected or not, nor of another test; and of no marker that is registered. What a `not`
-    turns round leaves nothing out where it is misspelt.
+    turns round leaves nothing out where it is misspelt. Where options keep tests from being collected, `-k` may
+    name one of those.
     """
     expected = {name for point in points for name in _expected_names(point)}
-    keyword, markexpr = config.option.keyword, config.option.markexpr
-    if strange_words(keyword, expected):
+    option = config.option
+    keyword, markexpr = option.keyword, option.markexpr
+    hidden = getattr(option, "lf", False) or option.ignore or option.ignore_glob
+    if not hidden and strange_words(keyword, expected):
         carried = {name for item in items for name in _names(item)}
         for word in strange_words(keyword, expected | carried):
             yield f"-k {keyword!r}: nothing is called {word!r}: {_nearest(word, points, expected)}"

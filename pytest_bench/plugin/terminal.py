@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from pytest_bench.errors import BenchError
-from pytest_bench.plugin import junit
 from pytest_bench.plugin.folder import VERDICT
+from pytest_bench.plugin.options import junit_path
 from pytest_bench.plugin.printable import printable
 from pytest_bench.plugin.session import Session
 from pytest_bench.reports.tables import Row, render, tables
@@ -57,7 +57,7 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, verdict: 
 
 def _junit(reporter: pytest.TerminalReporter, session: Session) -> str:
     """The JUnit file as a reader of the line finds it: in the results folder, or from where they are."""
-    path = junit.path_of(reporter.config)
+    path = junit_path(reporter.config)
     return path.name if path.parent == session.results else os.path.relpath(path)
 
 

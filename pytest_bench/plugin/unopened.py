@@ -11,14 +11,15 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_bench.plugin.options import is_informational, shows_only
+from pytest_bench.plugin.options import is_informational, junit_path, shows_only
 from pytest_bench.plugin.outermost import told
 from pytest_bench.suite.discovery import discover
 
@@ -39,7 +40,8 @@ class Unopened:
         """The session's, should there be one."""
         self._config = config
         self._here = config.invocation_params.dir
-        self._settled = "PYTEST_XDIST_WORKER" in os.environ  # the process that was called sees to it
+        self._settled = _is_xdist_worker()  # the process that was called sees to it
+        self._left_red = False
         self._why = ""
         config.add_cleanup(self._ends)
 
@@ -49,14 +51,17 @@ class Unopened:
 
     def settle_unless_misspelt(self) -> None:
         """No suite was found: nothing is to be done, unless one was looked for where nothing is."""
-        self._settled = all(_bare(arg, self._here).exists() for arg in self._config.args)
+        self._settled = self._config.option.pyargs or all(
+            _is_there(_bare(arg, self._here)) for arg in self._config.args
+        )
 
     def before_conftests(self) -> None:
         """Earlier files that the call names turn red now: a conftest may end the process."""
         self._read_options()
         option = self._config.option
-        names = (option.results and Path(option.results, "verdict.json"), getattr(option, "xmlpath", None))
-        if any(name and (self._here / name).exists() for name in names) and self._is_meant():
+        named = [self._here / option.results / "verdict.json"] if option.results else []
+        named += [junit_path(self._config)] if option.xmlpath else []
+        if any(map(_is_there, named)) and self._is_meant():
             from pytest_bench.plugin import folder  # noqa: PLC0415 # heavy, and seldom needed
 
             folder.leave_named_red(self._config, self.nonce, _NOT_BEGUN)
@@ -66,16 +71,15 @@ class Unopened:
 
     def close(self, status: int) -> int:
         """What to exit with where pytest would with `status`: never 0 where a session was to be opened."""
-        if not self._is_meant():
-            return status
-        self._leave_red(
-            self._why or f"pytest ended with status {status} without having begun: a plugin's doing"
-        )
-        return status or pytest.ExitCode.USAGE_ERROR
+        if not self._left_red and self._was_meant():
+            self._leave_red(
+                self._why or f"pytest ended with status {status} without having begun: a plugin's doing"
+            )
+        return status or (pytest.ExitCode.USAGE_ERROR if self._left_red else 0)
 
     def _ends(self) -> None:
         """Called when pytest is done with the call, with whatever ended it still being handled."""
-        if self._is_meant():
+        if self._was_meant():
             error = sys.exception()
             self._leave_red(_sentence(error) or self._why or _NOT_BEGUN)
             if isinstance(error, SystemExit):
@@ -85,19 +89,29 @@ class Unopened:
         from pytest_bench.plugin import folder  # noqa: PLC0415 # heavy, and seldom needed
 
         self.settle()
+        self._left_red = True
         self._read_options()
-        folder.leave_red(self._config, self.nonce, why)
+        folder.leave_red(self._config, self.nonce, why, begun=False)
         if kept := folder.told_of_kept(self._config).strip():
             print(kept, file=sys.stderr)
+
+    def _was_meant(self) -> bool:
+        """As `_is_meant`, once nothing more is read; looked up once."""
+        meant = self._is_meant()
+        self._settled = not meant
+        return meant
 
     def _is_meant(self) -> bool:
         """Whether this call is to run points, as far as its words tell."""
         known: argparse.Namespace = self._config.known_args_namespace
         if self._settled or shows_only(known) or is_informational(known):
             return False
-        wanted = [str(_near(_bare(arg, self._here))) for arg in known.file_or_dir]
-        root, testpaths = self._config.rootpath, self._config.getini("testpaths")
-        return bool(discover(wanted, root, testpaths, cwd=self._here))
+        asked, root = known.file_or_dir, self._config.rootpath
+        tops = () if known.pyargs else {self._here, root} - {Path(root.anchor)}
+        wanted = [str(path) for arg in asked if (path := _near(_bare(arg, self._here), tops))]
+        if asked and not wanted:
+            return False
+        return bool(discover(wanted, root, self._config.getini("testpaths"), cwd=self._here))
 
     def _read_options(self) -> None:
         """Let options say which files are named, also where pytest has not come to read all of them."""
@@ -128,11 +142,23 @@ def _given(words: Sequence[str], option: str) -> str | None:
 
 def _bare(arg: str, here: Path) -> Path:
     """The path of a node id."""
-    return here / arg.partition("::")[0]
+    return Path(os.path.normpath(here / arg.partition("::")[0]))
 
 
-def _near(path: Path) -> Path:
-    """What is there of a path: where a misspelt name was looked for."""
-    while not path.exists():
-        path = path.parent
-    return path
+def _near(path: Path, tops: Collection[Path]) -> Path | None:
+    """What is there of a path, in one of the folders `tops` if not all of it: where a misspelt name was meant."""
+    if _is_there(path):
+        return path
+    below = (folder for folder in path.parents if any(folder.is_relative_to(top) for top in tops))
+    return next(filter(_is_there, below), None)
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 # `Path.exists` raises where a folder cannot be entered
+
+
+def _is_xdist_worker() -> bool:
+    """Whether xdist runs pytest in this process: what a worker starts inherits the worker's environment."""
+    return "PYTEST_XDIST_WORKER" in os.environ and any(
+        frame.f_globals.get("__name__") == "__channelexec__" for frame, _ in traceback.walk_stack(None)
+    )

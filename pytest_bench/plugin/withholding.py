@@ -32,8 +32,9 @@ def audit_begins(folder: Path, audit: Point, nonce: str) -> None:
 def audit_ends(folder: Path, audit: Point, nonce: str, problem: str | None) -> None:
     """Let what follows run; or, where the audit could not be judged, say why it does not."""
     if problem is None:
-        (folder / NAME).unlink()
+        (folder / NAME).unlink(missing_ok=True)
     else:
+        folder.mkdir(parents=True, exist_ok=True)  # a hook of others' may have kept it from beginning
         because = f"could not be judged: {problem}"
         write_json(folder / NAME, WithheldFile(nonce=nonce, audit=audit.id, because=because))
 

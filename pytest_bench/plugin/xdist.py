@@ -5,6 +5,7 @@ The only file that imports xdist.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Generator, Mapping
 from contextlib import suppress
 from functools import cached_property, partial
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_bench.plugin.controller import Controller
 
 _FAREWELL_S = 60.0
-"""Ample for what conftests do when tests are over; xdist itself then ends a worker within 10 s."""
+"""For all workers. Ample for what conftests do when tests are over; xdist itself then ends one within 10 s."""
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc] # xdist is not typed
@@ -97,10 +98,15 @@ class Workers:
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
         """A worker may fail once it has reported, where xdist no longer listens: wait for its farewell."""
         if self._controller is not None:
+            until = time.monotonic() + _FAREWELL_S
             for node in self._ending:
                 # Heard in order: what a worker said is known once its channel is closed.
-                with suppress(node.channel.RemoteError, node.channel.TimeoutError, EOFError):
-                    node.channel.waitclose(_FAREWELL_S)
+                try:
+                    with suppress(node.channel.RemoteError, EOFError):
+                        node.channel.waitclose(max(0.0, until - time.monotonic()))
+                except node.channel.TimeoutError:
+                    self._controller.worker_late(node.gateway.id, _FAREWELL_S)
+                    continue
                 if node.gateway.id not in self._ended_well:
                     self._controller.worker_crashed(node.gateway.id, "it failed after the last of its tests")
         yield

@@ -19,6 +19,7 @@ from pytest_bench.tokens import counting
 from pytest_bench.tokens.counts import COUNTS_LOG, read_inputs, read_outcome, read_outputs
 from pytest_bench.tokens.live import LiveCounts
 from pytest_bench.verdict.outcome import Reason
+from pytest_bench.workload import TextPolicy
 
 UNFINISHED = "counting did not finish"
 NO_CHAT_TEMPLATE = "its tokenizer has no chat template: input tokens are those of the messages' texts alone"
@@ -84,7 +85,9 @@ def count_phase(
         "verify_elapsed_ns": done.verify_elapsed_ns,
     }
     if not done.complete:
-        return Counted(tokens=None, absent=UNFINISHED, evidence=evidence, problems=_problems(done))
+        return Counted(
+            tokens=None, absent=UNFINISHED, evidence=evidence, problems=_problems(done, point.texts)
+        )
     return Counted(tokens=TokenCounts(_joined(counts_log)), absent="", evidence=evidence)
 
 
@@ -109,13 +112,19 @@ def _joined(counts_log: Path) -> Iterator[TokenCount]:
         )
 
 
-def _problems(done: counting.CountingResult) -> tuple[Reason, ...]:
+def _problems(done: counting.CountingResult, texts: TextPolicy) -> tuple[Reason, ...]:
     code = f"counting-{done.outcome}"
     first = f": {done.failures[0]}" if done.failures else ""
+    remedy = (
+        "count again with `pytest-bench recount`"
+        if texts == "keep"
+        else f"`texts: {texts}` leaves nothing to count again: measure again, with `texts: keep` or more time "
+        "(`counting_timeout_s`)"
+    )
     return (
         Reason(
             code,
             f"counting tokens ended {done.outcome}: {done.counted} requests counted, {done.pending} pending, "
-            f"{done.inputs_pending} inputs pending{first}; count again with `pytest-bench recount`",
+            f"{done.inputs_pending} inputs pending{first}; {remedy}",
         ),
     )

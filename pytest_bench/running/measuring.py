@@ -70,16 +70,36 @@ def measure_phase(
 def untrustworthy(results: Sequence[PhaseResult]) -> Iterator[Reason]:
     """Why phases cannot stand as a measurement, whatever their numbers: cut off, lossy, or client-bound."""
     for result in results:
-        if result.interrupted:
-            yield Reason(
-                "interrupted",
-                f"phase {result.label!r}: {result.interrupted} of {result.issued} requests were still in flight "
-                "when it was cut off",
-            )
-        elif not result.complete:
-            yield Reason("incomplete", f"phase {result.label!r} did not run to its end")
+        yield from _cut_off(result)
         for sentence in result.health.violations:
             yield Reason("client-bound", f"client-bound in phase {result.label!r}: {sentence}")
+
+
+def unwarmed(results: Sequence[PhaseResult]) -> Iterator[Reason]:
+    """Why warm-ups left their server cold, or half so: cut off, or without one success.
+
+    Raises `EvidenceError` for a damaged log.
+    """
+    for result in results:
+        yield from _cut_off(result)
+        if not result.succeeded and not result.interrupted:
+            why = _failures(result) if result.failed else "it sent no request"
+            yield Reason(
+                "unwarmed",
+                f"phase {result.label!r} had no success, so that what follows was measured cold: {why}. "
+                f"Next: look into the failures in phases/{result.label}, or leave the warm-up out",
+            )
+
+
+def _cut_off(result: PhaseResult) -> Iterator[Reason]:
+    if result.interrupted:
+        yield Reason(
+            "interrupted",
+            f"phase {result.label!r}: {result.interrupted} of {result.issued} requests were still in flight "
+            "when it was cut off",
+        )
+    elif not result.complete:
+        yield Reason("incomplete", f"phase {result.label!r} did not run to its end")
 
 
 def with_errors(judgement: Judgement, reasons: Sequence[Reason], labels: Sequence[str] = ()) -> Judgement:

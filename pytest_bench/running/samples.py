@@ -24,7 +24,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     warmup_first: int
     warmup: int
     shared: bool
-    """Other points, or this one twice, use rows of it: what the server has cached may show."""
+    """Other points use rows of it: what the server has cached may show."""
 
     def meets(self, begin: int, end: int) -> bool:
         """Whether one of the rows from `begin` to before `end` is among these, be it for the warm-up."""
@@ -44,6 +44,7 @@ def share_out(points: Sequence[Point], rows: int) -> dict[str, Share]:
     known = sum(count for need in needs.values() for count in need if count is not None)
     open_ended = sum(1 for need in needs.values() if None in need)
     spare = max(0, rows - known) // open_ended if open_ended else 0
+    others = len(points) > 1
     shares: dict[str, Share] = {}
     at = 0
     for point in points:
@@ -55,18 +56,17 @@ def share_out(points: Sequence[Point], rows: int) -> dict[str, Share]:
         if index is not None and warmup:
             warmup_first, warmup = _beside(index, warmup, rows)
             shares[point.id] = Share(
-                first=0, measured=rows, warmup_first=warmup_first, warmup=warmup, shared=True
+                first=0, measured=rows, warmup_first=warmup_first, warmup=warmup, shared=others
             )
         elif measured > 0 and at + warmup + measured <= rows:
-            repeats = point.load is not None and (request_count(point.load) or measured + 1) > measured
             shares[point.id] = Share(
-                first=at + warmup, measured=measured, warmup_first=at, warmup=warmup, shared=repeats
+                first=at + warmup, measured=measured, warmup_first=at, warmup=warmup, shared=False
             )
             at += warmup + measured
         else:
             warmup = min(warmup, rows // 2)
             shares[point.id] = Share(
-                first=warmup, measured=rows - warmup, warmup_first=0, warmup=warmup, shared=True
+                first=warmup, measured=rows - warmup, warmup_first=0, warmup=warmup, shared=others
             )
     return shares
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pytest_bench.errors import UsageError
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.files import open_plain
 from pytest_bench.suite import checking
 from pytest_bench.suite.document import Document
 from pytest_bench.suite.document import Path as Where
@@ -47,6 +49,8 @@ class Context:
     vocabulary: Vocabulary
     overrides: Overrides
     problems: Problems
+    digests: dict[Path, str | None]
+    """Of the data that suites name; one for all of them, so that no file is read for it twice."""
     _traces: dict[Path, Trace | None] = field(default_factory=dict)
 
     def mark(self, path: Where) -> Mark:
@@ -71,6 +75,16 @@ class Context:
     def file(self, path: Where, name: str) -> Path:
         """The path that `name` means, relative to the file in which the value at `path` is written."""
         return beside(self.root / self.mark(path).file, name)
+
+    def contents(self, file: Path) -> str | None:
+        """sha256 of the bytes of `file`; None where it cannot be read, of which whoever needs its rows complains."""
+        if file not in self.digests:
+            try:
+                with open_plain(file) as stream:
+                    self.digests[file] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except (OSError, EvidenceError, ValueError):
+                self.digests[file] = None
+        return self.digests[file]
 
     def trace(self, path: Where, name: str) -> Trace | None:
         """The trace that `name` means, read once; None where it cannot be used: a problem, recorded once."""

@@ -59,10 +59,11 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
                 (*path, "path"), f"is {section.path!r}, whose suffix names no format; add `format:`"
             )
     synthetic = None if section.synthetic is None else as_json(section.synthetic)
+    read = file
     if section.synthetic is not None and section.synthetic.trace is not None:
-        synthetic = _of_trace(
-            context, (*path, "synthetic", "trace"), section.synthetic.trace, section.synthetic
-        )
+        where = (*path, "synthetic", "trace")
+        read = context.file(where, section.synthetic.trace)
+        synthetic = _of_trace(context, where, section.synthetic.trace, section.synthetic)
     elif synthetic is not None:
         for of_traces in ("trace", "hash_ids", "block_size"):
             del synthetic[of_traces]
@@ -72,6 +73,7 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
         format=chosen,
         columns=section.columns or {},
         synthetic=synthetic,
+        contents=None if read is None else context.contents(read),
         origin=str(context.document.key_mark(path)),
     )
 

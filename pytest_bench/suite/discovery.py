@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import read_plain
+from pytest_bench.files import open_plain
 
 LARGEST_SUITE = 16 << 20
 """Bytes of a suite file, or of one that it includes."""
@@ -27,7 +27,8 @@ def discover(
     their place, and without those the working folder. What does not exist is passed over: pytest says so.
 
     A folder counts only where one of its `*.yaml` has a top-level key `suite`: others belong to somebody
-    else's tools. Where one has, all of them are suites, so that a misspelt one is not passed over.
+    else's tools. Where one has, all of them are suites, so that a misspelt one, one too large or one that cannot
+    be read is not passed over.
     """
     cwd = cwd or Path.cwd()
     wanted = [cwd / arg.partition("::")[0] for arg in args]
@@ -35,8 +36,7 @@ def discover(
         wanted = list(_testpaths(rootdir, testpaths)) or [cwd]
     found: set[Path] = set()
     for path in map(_normal, wanted):
-        folders = _with_tests(path) if path.is_dir() else [path.parent] if path.is_file() else []
-        for folder in folders:
+        for folder in _folders(path):
             found.update(_suites(folder))
     return sorted(found)
 
@@ -51,6 +51,14 @@ def _testpaths(rootdir: Path, testpaths: Iterable[str]) -> Iterator[Path]:
             yield from sorted(rootdir.glob(relative))
         else:
             yield rootdir / pattern
+
+
+def _folders(path: Path) -> Iterable[Path]:
+    """The folders that `path` asks for; none where it is not there, or lies where nobody may look."""
+    try:
+        return _with_tests(path) if path.is_dir() else [path.parent] if path.is_file() else []
+    except OSError:
+        return []
 
 
 def _with_tests(folder: Path) -> Iterator[Path]:
@@ -74,10 +82,12 @@ def _suites(folder: Path) -> list[Path]:
 
 
 def _has_suite_key(path: Path) -> bool:
+    """Whether its first `LARGEST_SUITE` bytes show the key. A file that cannot be read shows none."""
     try:
-        return _SUITE_KEY.search(read_plain(path, LARGEST_SUITE)) is not None
+        with open_plain(path) as stream:
+            return _SUITE_KEY.search(stream.read(LARGEST_SUITE)) is not None
     except (EvidenceError, OSError):
-        return True  # for the reader to complain of
+        return False
 
 
 def _normal(path: Path) -> Path:

@@ -32,7 +32,8 @@ def load_plan(
 
     `environ` is what `${VAR}` in values is read from. `root` is the folder that positions and file names are
     shown relative to, the working folder unless given. Reads the suites, what they include, and the traces
-    they name; nothing else, and no dataset. Raises `SuiteError` with all problems of all files at once.
+    they name, and takes the digests of dataset files, each once; it reads no rows. Raises `SuiteError` with all
+    problems of all files at once.
     """
     root = Path(os.path.normpath((root or Path()).absolute()))
     problems = Problems()
@@ -42,11 +43,12 @@ def load_plan(
     datasets: dict[str, dict[str, DatasetPlan]] = {}
     points: list[Point] = []
     named: dict[str, Mark] = {}
+    digests: dict[Path, str | None] = {}
     for file in dict.fromkeys(Path(os.path.normpath(root / file)) for file in files):
         document = reader.read_suite(file)
         if document is None:
             continue
-        context = Context(document, root, vocabulary, overrides, problems)
+        context = Context(document, root, vocabulary, overrides, problems, digests)
         section = context.check(SuiteSection, (), document.value)
         if section is None:
             section = _salvaged(document.value)

@@ -11,7 +11,7 @@ import msgspec
 from pytest_bench.suite.load_patterns import NEEDS, TAKES
 from pytest_bench.suite.problems import one_of
 from pytest_bench.suite.schema import LoadSection, WarmupSection
-from pytest_bench.workload import Load
+from pytest_bench.workload import OPEN_LOOP, Load
 
 BURST_CONNECTIONS = 1024
 """Cap on the connections of a burst that declares none."""
@@ -83,13 +83,15 @@ def lasting(load: Load, minimum_s: float) -> Load | None:
     """`load` so that it lasts for at least `minimum_s`; None where what it says itself may end it before.
 
     A load whose count is fixed (a burst, a trace, stages) stays as it is: there a minimum is a check of the result.
+    Arrivals that only a duration ends stop before it, or with `stop: and` as soon as they make it.
     """
     if load.pattern not in _ENDED_BY_LIMITS:
         return load
     if load.duration_s is None:
         return msgspec.structs.replace(load, duration_s=minimum_s, stop="and")
-    enforced = load.requests is None or load.stop == "and"
-    return load if enforced and load.duration_s >= minimum_s else None
+    if load.duration_s < minimum_s or (load.requests is not None and load.stop == "or"):
+        return None
+    return msgspec.structs.replace(load, stop="and") if load.pattern in OPEN_LOOP else load
 
 
 def warmup_load(warmup: WarmupSection, load: Load) -> Load:

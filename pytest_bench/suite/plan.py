@@ -78,6 +78,9 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, str] = {}
     """API column -> column of the file."""
     synthetic: dict[str, Any] | None = None
+    contents: str | None = None
+    """sha256 of the file at `path`, or of the trace in `synthetic`; None: it names neither, or one that was not
+    there to be read."""
     origin: str = ""
 
 
@@ -101,7 +104,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str | None
     load: Load | None
     samples: SampleOrder | None = None
-    """`count` is 0 until the dataset has been loaded: a plan reads no dataset."""
+    """`count` is 0 until the dataset has been loaded: a plan reads no rows."""
     warmup: Warmup | None = None
     timeouts: Timeouts = Timeouts()
     budget: HealthBudget = HealthBudget()
@@ -112,7 +115,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     workers: int | None = None
     arrival_seed: int = 0
     minimum_duration_s: float | None = None
-    """A check that labels a shorter result; never an extension."""
+    """A shorter result is labelled. `load` has been made to last as long, unless its count is fixed."""
     sweep: dict[str, int | float | str] = {}
     """Values this point takes from its sweep."""
     options: dict[str, Any] = {}
@@ -142,21 +145,24 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def point_digest(self, point: Point) -> str:
         """sha256 of everything in the plan that the point's measurement depends on.
 
-        The same for the same words of YAML and command line, whatever the session, wherever the checkout
-        lies, and in whichever line a thing is declared.
+        The same for the same words of YAML and command line and the same data, whatever the session, wherever
+        the checkout lies, and in whichever line a thing is declared.
         """
         deployment = self.deployments[point.suite]
-        datasets = self.datasets.get(point.suite, {})
-        named = sorted(datasets.keys() & {point.dataset, *_texts(point.options)})
         bare = [
             msgspec.structs.replace(
                 point, origin="", bounds=_without_origins(point.bounds), slo=_without_origins(point.slo)
             ),
             msgspec.structs.replace(deployment, origin="", simulator_from_command_line=False),
-            [msgspec.structs.replace(datasets[name], origin="") for name in named],
+            [msgspec.structs.replace(dataset, origin="") for dataset in self.datasets_of(point)],
             self.duration_scale,
         ]
         return digest(self._relocatable(msgspec.to_builtins(bare), self.folder(point.suite)))
+
+    def datasets_of(self, point: Point) -> list[DatasetPlan]:
+        """What the point reads: its dataset, and those that its options name."""
+        datasets = self.datasets.get(point.suite, {})
+        return [datasets[name] for name in sorted(datasets.keys() & {point.dataset, *_texts(point.options)})]
 
     def folder(self, suite: str) -> str:
         """The folder, absolute, in which the suite is declared."""

@@ -21,6 +21,8 @@ from pytest_bench.suite.problems import nearest_file
 
 _NS = {"timestamp": 10**6, "timestamp_ms": 10**6, "timestamp_s": 10**9}
 """Columns that hold the time of arrival, with nanoseconds a unit."""
+_LATEST_NS = 30 * 86_400 * 10**9
+"""Later arrivals are taken for times of day: nobody waits that long, and epochs are far beyond it."""
 _LENGTHS = ("input_length", "output_length")
 
 
@@ -132,8 +134,13 @@ def _arrival(where: str, row: Mapping[str, Any]) -> int:
         raise UsageError(f"{where}: expected a row with one of {', '.join(map(repr, _NS))}")
     [column] = columns
     number = _number(row[column])
-    if not 0 <= number <= 10**12:
+    if not number >= 0:
         raise UsageError(f"{where}: {column} is {row[column]!r}; expected a time of at least 0")
+    if number * _NS[column] > _LATEST_NS:
+        raise UsageError(
+            f"{where}: {column} is {row[column]!r}, later than 30 days; times count from the start of the phase: "
+            "subtract the first from all"
+        )
     return round(number * _NS[column])
 
 

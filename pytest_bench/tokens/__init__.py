@@ -3,7 +3,7 @@
     source = resolve("models/deepseek")                      find a tokenizer and what identifies it
     with TokenizerPool() as pool:                            worker processes, sized to the machine
         tokenizer = pool.load(source, backend="auto")        loaded in every worker, its back end proven
-        tokenizer.count(texts), .encode(text), .decode(ids), .chat_template.render(messages)
+        tokenizer.count(texts), .encode(text), .chat_template.render(messages)
         with lane_beside(tokenizer, folder, workers=1) as lane:   during a phase, where a suite wants that
             ...
         result = count_phase(tokenizer, folder, inputs=..., live=...)   after it: texts.<w>.jsonl -> tokens.jsonl

@@ -31,9 +31,6 @@ class Backend(Protocol):
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text."""
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, special tokens shown as they are written."""
-
 
 class TokenizersBackend:
     """The authority."""
@@ -56,6 +53,7 @@ class TokenizersBackend:
         ]
 
     def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, special tokens shown as they are written."""
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     @property
@@ -91,10 +89,6 @@ class FastokensBackend:
         flat = memoryview(ids).cast("I").tolist()
         starts = memoryview(offsets).cast("Q").tolist()
         return [flat[start:stop] for start, stop in itertools.pairwise(starts)]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
-        return text
 
 
 def load_authority(file: Path, kind: Literal["json", "tiktoken"]) -> TokenizersBackend:

@@ -7,6 +7,7 @@ every sample is counted or pending, never guessed.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -180,7 +181,7 @@ class _Counting:
         for log, start, stop, answer in live.ranges:
             if log in self._done:
                 self._done[log].append((start, stop))
-                self._record(log, answer, share / live.sample_share)
+                self._record(log, answer, math.ceil(share * answer.counted))
                 self._result.live += answer.counted
 
     def count(self, progress: Callable[[int, int], None] | None) -> None:
@@ -297,7 +298,7 @@ class _Counting:
     def _count_texts(self, chunk: _InputChunk) -> CountTexts:
         return CountTexts(key=self._tokenizer.key, texts=list(chunk.texts))
 
-    def _record(self, log: Path, answer: RangeCounts, sampled: float = 1.0) -> None:
+    def _record(self, log: Path, answer: RangeCounts, sampled: int | None = None) -> None:
         result = self._result
         self._writer.add(answer.lines, answer.written)
         result.counted += answer.counted

@@ -21,13 +21,15 @@ from pytest_bench.errors import BenchError
 from pytest_bench.tokens.cpus import plan_lane
 from pytest_bench.tokens.segments import cut, written_lines
 from pytest_bench.tokens.tokenizer import Tokenizer
+from pytest_bench.tokens.verification import LEAST
 from pytest_bench.tokens.wire import CountRange, RangeCounts
 
 _log = logging.getLogger(__name__)
 
 POLL_S = 0.25
 SAMPLE_SHARE = 0.2
-"""Share of the records to remember as samples: the share that will be recounted is not known yet."""
+"""Share of the records of each range to remember as samples, and `LEAST` at least: how many of them will be recounted
+is not known yet, and is never more."""
 _MOST_RESULT_BYTES = 64 << 20
 
 
@@ -44,7 +46,6 @@ class LiveCounts(msgspec.Struct, frozen=True):
     """What the lane leaves for `count_phase`."""
 
     ranges: list[LiveRange]
-    sample_share: float = SAMPLE_SHARE
 
 
 def lane_beside(
@@ -130,6 +131,7 @@ class LiveLane:
                     start=start,
                     stop=stop,
                     sample_share=SAMPLE_SHARE,
+                    least_samples=LEAST,
                     seed=0,
                 ),
             )

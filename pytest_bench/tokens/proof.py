@@ -56,7 +56,7 @@ def _equal_fast(authority: TokenizersBackend, probes: list[str]) -> Backend:
     return fast
 
 
-def compare(texts: list[str], authority: Backend, other: Backend) -> list[str]:
+def compare(texts: list[str], authority: TokenizersBackend, other: Backend) -> list[str]:
     """A description of every text that `other` encodes differently from `authority`. Raises `TokensError`."""
     try:
         theirs = other.encode(texts)
@@ -69,7 +69,9 @@ def compare(texts: list[str], authority: Backend, other: Backend) -> list[str]:
     ]
 
 
-def describe_difference(text: str, authority_ids: list[int], other_ids: list[int], authority: Backend) -> str:
+def describe_difference(
+    text: str, authority_ids: list[int], other_ids: list[int], authority: TokenizersBackend
+) -> str:
     """Both counts, the place where the ids part, and the text."""
     pairs = zip(authority_ids, other_ids, strict=False)
     same = next((place for place, (ours, theirs) in enumerate(pairs) if ours != theirs), len(authority_ids))

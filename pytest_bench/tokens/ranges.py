@@ -183,6 +183,6 @@ def _count_lines(records: list[TextRecord], counts: Iterable[tuple[int | None, .
 
 
 def _choose(records: int, task: CountRange) -> list[int]:
-    wanted = min(records, math.ceil(records * task.sample_share))
+    wanted = min(records, max(task.least_samples, math.ceil(records * task.sample_share)))
     generator = random.Random(f"{task.seed}:{task.path}:{task.start}")  # noqa: S311 - a sample, not a secret
     return generator.sample(range(records), wanted)

@@ -20,7 +20,6 @@ from pytest_bench.tokens.wire import (
     CountRange,
     Counts,
     CountTexts,
-    Decode,
     Encode,
     Ids,
     Load,
@@ -28,7 +27,6 @@ from pytest_bench.tokens.wire import (
     RecountLines,
     RecountTexts,
     Task,
-    Text,
 )
 
 
@@ -59,8 +57,6 @@ class Tasks:
                 return (yield from recount_texts(task, prepared))
             case Encode():
                 return Ids(ids=(yield partial(prepared.backend.encode, task.texts)))
-            case Decode():
-                return Text(text=(yield partial(prepared.authority.decode, task.ids)))
 
     def _load(self, task: Load) -> Steps[Loaded]:
         prepared: Prepared = yield partial(self._prepare, task)

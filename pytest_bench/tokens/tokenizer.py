@@ -15,13 +15,11 @@ from pytest_bench.tokens.wire import (
     Answer,
     Counts,
     CountTexts,
-    Decode,
     Encode,
     Failed,
     Ids,
     Loaded,
     Task,
-    Text,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ _CHUNK_CHARACTERS = 1 << 21
 
 
 class Tokenizer:
-    """Counts, encodes and decodes plain text, without special tokens. Made by `TokenizerPool.load`.
+    """Counts and encodes plain text, without special tokens. Made by `TokenizerPool.load`.
 
     Lone surrogates in a text are counted as U+FFFD. Every method raises `TokensError` where a worker cannot
     carry it out.
@@ -85,13 +83,6 @@ class Tokenizer:
         if not isinstance(answer, Ids):
             raise self._refusal(answer)
         return answer.ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`."""
-        answer = self._ask(Decode(key=self.key, ids=list(ids)))
-        if not isinstance(answer, Text):
-            raise self._refusal(answer)
-        return answer.text
 
     def evidence(self) -> dict[str, Any]:
         """What the evidence of a session says about its tokenizer."""

@@ -38,9 +38,9 @@ class Verification:
         """Share of `total` texts to choose: one in a hundred, and `LEAST` of them at least."""
         return min(1.0, max(SHARE, LEAST / total)) if total else 0.0
 
-    def add_lines(self, log: Path, samples: Sequence[Sample], share: float = 1.0) -> None:
-        """Take lines of a log that its pool worker chose at random, or only a `share` of them."""
-        taken = samples if share >= 1.0 else self._random.sample(samples, math.ceil(share * len(samples)))
+    def add_lines(self, log: Path, samples: Sequence[Sample], most: int | None = None) -> None:
+        """Take lines of a log that its pool worker chose at random, or only so many of them."""
+        taken = samples if most is None or most >= len(samples) else self._random.sample(samples, most)
         self._lines.extend((log, sample) for sample in taken)
 
     def add_inputs(self, counts: Sequence[tuple[int, int]], *, of: int) -> None:

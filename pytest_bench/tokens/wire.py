@@ -47,6 +47,8 @@ class CountRange(msgspec.Struct, frozen=True, kw_only=True, tag="range"):
     stop: int
     sample_share: float
     """Share of the records to name as samples for a recount, rounded up."""
+    least_samples: int = 0
+    """How many to name all the same, where there are so many."""
     seed: int
     counted: dict[str, int] = {}
     """Texts that have been counted already, with their tokens."""
@@ -83,13 +85,6 @@ class Encode(msgspec.Struct, frozen=True, kw_only=True, tag="encode"):
 
     key: str
     texts: list[str]
-
-
-class Decode(msgspec.Struct, frozen=True, kw_only=True, tag="decode"):
-    """The text of token ids. Answer: `Text`."""
-
-    key: str
-    ids: list[int]
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
@@ -136,18 +131,14 @@ class Ids(msgspec.Struct, frozen=True, kw_only=True, tag="ids"):
     ids: list[list[int]]
 
 
-class Text(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
-    text: str
-
-
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The task could not be carried out; the worker lives on."""
 
     message: str
 
 
-Task = Load | CountTexts | CountRange | RecountLines | RecountTexts | Encode | Decode
-Answer = Loaded | Counts | RangeCounts | Recounted | Ids | Text | Failed
+Task = Load | CountTexts | CountRange | RecountLines | RecountTexts | Encode
+Answer = Loaded | Counts | RangeCounts | Recounted | Ids | Failed
 
 _TASKS: msgspec.msgpack.Decoder[Task] = msgspec.msgpack.Decoder(Task)
 _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)

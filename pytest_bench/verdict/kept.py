@@ -16,7 +16,7 @@ def way_back(results: Path, nonce: str) -> str | None:
     kept = {name: aside for name, aside in kept_names(nonce).items() if (results / aside).is_file()}
     if "verdict.json" not in kept:
         return None
-    moves = " && ".join(f"mv {aside} {name}" for name, aside in kept.items())
+    moves = " && ".join(f"mv {shlex.quote(aside)} {name}" for name, aside in kept.items())
     return (
         f"the verdict of the session in {results} is kept as {kept['verdict.json']}; to have it back: "
         f"(cd {shlex.quote(str(results))} && {moves})"

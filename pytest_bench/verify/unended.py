@@ -69,7 +69,10 @@ def _named(names: list[str]) -> str:
 
 
 def _is_running(results: Path) -> bool:
-    """Whether a process holds the folder. Its lock is taken for a moment, and nothing is written."""
+    """Whether a process holds the folder, as far as its file system tells.
+
+    Its lock is taken for a moment, and nothing is written.
+    """
     try:
         held = os.open(results / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -78,6 +81,8 @@ def _is_running(results: Path) -> bool:
         fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:
+        return False
     finally:
         os.close(held)
     return False

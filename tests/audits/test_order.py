@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import socket
 
 import pytest
 
+from pytest_bench.api import BUILTIN
 from pytest_bench.audits.contract import AuditPhase
-from pytest_bench.audits.order import Before, OutOfOrder, contradictions, primed_by
+from pytest_bench.audits.order import Before, OutOfOrder, contradictions, look_back, primed_by
+from pytest_bench.catalogue import vocabulary
+from pytest_bench.endpoints.headers import read_headers
 from pytest_bench.errors import EvidenceError
+from pytest_bench.running.bench import Bench, load_api
+from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.samples import Share
-from pytest_bench.workload import SampleOrder
+from pytest_bench.suite.context import Overrides
+from pytest_bench.suite.loading import load_plan
+from pytest_bench.tokens.pool import TokenizerPool
+from pytest_bench.workload import SampleOrder, Target
 
 PERF_FIRST = "order: [perf, eval, audit]\n"
 AUDIT = "dataset: again, load: {pattern: concurrency, concurrency: 1, requests: 4}, budget: *patient"
@@ -70,6 +79,62 @@ def test_a_benchmark_on_other_prompts_primes_nothing(auditor, caching_suite):
     assert measured.summary.detail["order"] == "no benchmark on its dataset"
 
 
+def plan_of_two(auditor, text, audited, benchmarked):
+    """The suite `s`, whose audit is looked at, and a suite `other` on the same file, each at an endpoint of its own."""
+    files = []
+    for suite, url in (("s", audited), ("other", benchmarked)):
+        files.append(auditor.folder / f"{suite}.yaml")
+        served = text.replace("endpoint: simulator", f"endpoint: {url}")
+        files[-1].write_text(served.replace("suite: s", f"suite: {suite}"))
+    return load_plan(files, vocabulary(BUILTIN), Overrides(), {}, root=auditor.folder)
+
+
+@pytest.mark.parametrize(
+    ("audited", "benchmarked", "shared"),
+    [
+        ("http://127.0.0.1:9", "http://several.test:9", True),
+        ("http://several.test:9", "http://127.0.0.2:9/", True),
+        ("http://several.test:9", "http://alias.test:9/", True),
+        ("http://127.0.0.1:9", "http://several.test:10", False),
+        ("http://127.0.0.1:9", "http://alias.test:9", False),
+        ("http://127.0.0.1:9", "http://nowhere.test:9", False),
+        ("http://127.0.0.1:9", "simulator", False),
+    ],
+)
+def test_a_benchmark_that_may_reach_the_audited_server_by_any_of_its_addresses_shares_it(
+    auditor, caching_suite, monkeypatch, audited, benchmarked, shared
+):
+    names = {"several.test": ("127.0.0.2", "127.0.0.1"), "alias.test": ("127.0.0.2",)}
+
+    def look_up(host, port, *_, **__):
+        if host.endswith(".test") and host not in names:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (found, port)) for found in names.get(host, (host,))
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    plan = plan_of_two(auditor, caching_suite("of: single-stream"), audited, benchmarked)
+    with TokenizerPool(workers=1) as pool:
+        bench = Bench(
+            plan=plan,
+            nonce="n",
+            results=auditor.folder / "results",
+            tokenizer_pool=pool,
+            on_progress=lambda *_: None,
+            rerun=str,
+        )
+        deployment = Deployment(
+            plan=plan.deployments["s"],
+            api=load_api(plan.deployments["s"]),
+            targets=(Target(url=audited, address="127.0.0.1", port=9),),
+            headers=read_headers({}, None, {}),
+            identities=(),
+        )
+        sharing = look_back(bench, plan.point("s/audit/a"), deployment).sharing
+    assert ("other/perf/offline" in sharing) is shared
+
+
 def test_an_earlier_audit_on_the_same_prompts_by_another_name_may_have_primed_them(auditor, caching_suite):
     text = with_second_dataset(
         caching_suite(f"of: single-stream, samples: 4}}\n  b: {{test: output-caching, {AUDIT}"), "prompts"
@@ -117,6 +182,19 @@ def test_an_order_that_leases_or_the_plan_do_not_bear_out_is_contradicted(
     auditor, caching_suite, lie, sentence
 ):
     assert any(sentence in found for found in said(auditor, caching_suite, **lie))
+
+
+@pytest.mark.parametrize(
+    ("benchmarked", "shared"),
+    [("http://model.test", True), ("HTTP://Model.TEST:80/v2", True), ("https://model.test", False)],
+)
+def test_an_order_that_leaves_out_the_same_server_spelt_otherwise_is_contradicted(
+    auditor, caching_suite, benchmarked, shared
+):
+    plan = plan_of_two(auditor, caching_suite("of: single-stream"), "http://model.test:80", benchmarked)
+    detail = {"order": "before the benchmark", "before": {"sharing": list(BENCHMARKS), "begun": []}}
+    found = list(contradictions(plan, plan.point("s/audit/a"), detail, {}))
+    assert any("lacks other/perf/offline" in sentence for sentence in found) is shared
 
 
 def test_an_audit_that_does_not_say_what_ran_before_it_is_no_evidence(auditor, caching_suite):

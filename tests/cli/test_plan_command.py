@@ -26,6 +26,7 @@ POINTS = ["chat/perf/steady/c0001", "chat/perf/steady/c0004"]
 def suites(tmp_path, monkeypatch):
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites/chat.yaml").write_text(SUITE, encoding="utf-8")
+    (tmp_path / "suites/rows.jsonl").write_text('{"prompt": "a"}\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "suites"
 
@@ -48,6 +49,23 @@ def test_the_same_suites_have_the_same_plan_and_other_endpoints_another(capsys, 
     first = expectation(capsys, "suites")
     assert expectation(capsys, "suites/chat.yaml")["points"] == first["points"]
     assert expectation(capsys, "suites", "--endpoint", "http://h:1") != first
+
+
+def test_other_data_under_the_same_name_is_another_plan(capsys, suites):
+    first = expectation(capsys, "suites")
+    (suites / "rows.jsonl").write_text('{"prompt": "b"}\n', encoding="utf-8")
+    changed = expectation(capsys, "suites")
+    assert changed["plan_digest"] != first["plan_digest"]
+    assert all(changed["points"][name] != first["points"][name] for name in POINTS)
+
+
+def test_digests_of_data_that_is_not_there_are_refused_and_names_alone_are_not(capsys, suites):
+    (suites / "rows.jsonl").unlink()
+    status, out, err = ends(capsys, "plan", "suites")
+    assert (status, out) == (2, "")
+    assert f"suites/chat.yaml:4:12: dataset 'rows': {suites}/rows.jsonl: there is no such plain file" in err
+    assert "run this where the data is, or add --no-digests" in err
+    assert list(expectation(capsys, "suites", "--no-digests")["points"]) == POINTS
 
 
 def test_an_expectation_may_be_of_some_points_only(capsys, suites):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+from bench_folder import read_junit
 
 EARLIER = {
     "status": "pass",
@@ -104,6 +106,74 @@ def test_the_latest_results_are_those_of_the_last_call_even_if_its_conftest_was_
     folder.write("conftest.py", CONFTESTS["syntax error"])
     ran = folder.run("-n0", results=None)
     assert (ran.status, ran.verdict["refused"]) == (4, True)
+
+
+def test_a_junit_file_is_found_by_the_name_that_pytest_reads(used):
+    used.environ["WHERE"] = str(used.root)
+    used.write("conftest.py", "import os\nos._exit(0)\n")
+    used.run("-n0", "--junitxml=$WHERE/ci.xml", results=None)
+    assert read_junit(used.root / "ci.xml") == {"session::integrity": "error"}
+
+
+def test_a_call_that_a_worker_of_xdist_starts_is_a_call_like_any_other(used):
+    used.environ["PYTEST_XDIST_WORKER"] = "gw0"
+    require_red(used.run("-n0", "--no-such-option", "--junitxml=ci.xml", results="used"), "no-such-option")
+
+
+def test_a_worker_of_xdist_leaves_files_to_the_process_that_was_called(used):
+    used.write(
+        "conftest.py", "import os\nif 'PYTEST_XDIST_WORKER' in os.environ: raise RuntimeError('only here')\n"
+    )
+    ran = used.run("-n2", results=None)
+    assert (ran.status, ran.verdict["refused"]) == (1, False), ran.output
+    (only,) = [path for path in (used.root / "results").iterdir() if not path.is_symlink()]
+    assert only == ran.results.resolve()
+
+
+def test_a_package_is_not_a_misspelt_path(used):
+    used.write("theirs/__init__.py", "")
+    used.write("theirs/test_theirs.py", "def test_theirs(): pass\n")
+    used.write("elsewhere/package/test_it.py", "def test_it(): pass\n")
+    used.write("elsewhere/package/__init__.py", "")
+    used.environ["PYTHONPATH"] = str(used.root / "elsewhere")
+    before = files(used)
+    ran = used.run(*AS_IT_IS, "--pyargs", "package", "--junitxml=own.xml", results="used")
+    assert ran.status == 0, ran.output
+    assert read_junit(used.root / "own.xml") == {"elsewhere.package.test_it::test_it": "pass"}
+    (used.root / "own.xml").unlink()
+    assert files(used) == before
+
+
+TAKES_ANY = """
+    import pytest
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(session):
+        session.items = []
+        return session.items
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(session):
+        session.testscollected = 1
+        return True
+"""
+
+
+def test_a_misspelt_path_that_a_plugin_hides_is_not_status_0(used):
+    used.write("conftest.py", TAKES_ANY)
+    ran = used.run(*AS_IT_IS, "-n0", "benhc", "--junitxml=ci.xml", results="used")
+    assert ran.status == 4, ran.output
+    require_red(ran, "")
+
+
+@pytest.mark.parametrize("named", ["../no-such-folder/tests", "/no-such-folder/tests"])
+def test_a_misspelt_path_elsewhere_is_not_searched_for_in_folders_above(used, named):
+    here = replace(used, root=used.root / "here")
+    here.write("used/verdict.json", json.dumps(EARLIER))
+    before = files(used)
+    ran = here.run(*AS_IT_IS, named, results="used")
+    assert ran.status == 4, ran.output
+    assert files(used) == before
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--markers"], ["--collect-only"]], ids=" ".join)

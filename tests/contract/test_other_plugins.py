@@ -82,6 +82,39 @@ def test_a_worker_whose_session_does_not_end_well_makes_the_session_red(folder, 
     assert "worker-crashed" in ran.faults
 
 
+LATE = """
+    import os
+    import time
+    import pytest
+    from pathlib import Path
+    from pytest_bench.plugin import xdist
+
+    DONE = Path(__file__).with_name("done")
+    xdist._FAREWELL_S = 0.5
+
+    def pytest_unconfigure():
+        while "PYTEST_XDIST_WORKER" in os.environ and not DONE.exists():
+            time.sleep(0.01)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish():
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            DONE.touch()
+"""
+
+
+def test_workers_that_do_not_end_are_waited_for_together_and_said_to_be_late(folder):
+    folder.points = ("one", "two")
+    folder.__post_init__()
+    folder.write("conftest.py", LATE)
+    ran = folder.run("-n2")
+    ran.require(1, "error", one="pass", two="pass")
+    assert sorted(fault["sentence"] for fault in ran.verdict["faults"]) == [
+        f"process {worker} had not ended 0.5 s after its last test: how it ends is not known"
+        for worker in ("gw0", "gw1")
+    ], ran.output
+
+
 @pytest.mark.parametrize(
     ("hook", "args"),
     [
@@ -118,8 +151,16 @@ ENDS = """
         ("", "pytest_sessionfinish()", "pytest.exit('done', returncode=0)"),
         ("@pytest.hookimpl(trylast=True)", "pytest_sessionfinish(session)", "session.exitstatus = 0"),
         ("@pytest.hookimpl(wrapper=True, tryfirst=True)", "pytest_cmdline_main()", "yield; return 0"),
+        ("@pytest.hookimpl(wrapper=True, tryfirst=True)", "pytest_cmdline_main()", "yield; return 256"),
+        ("@pytest.hookimpl(wrapper=True)", "pytest_cmdline_main()", "yield"),
+        ("", "pytest_sessionfinish()", "raise SystemExit"),
+        ("", "pytest_unconfigure()", "raise SystemExit(0)"),
+        ("", "pytest_configure(config)", "import sys; config.add_cleanup(sys.exit)"),
     ],
-    ids=["configure", "finish", "status", "main"],
+    ids=[
+        *("configure", "finish", "status", "main", "main, a byte's worth", "main, no return"),
+        *("finish, sys.exit", "unconfigure, sys.exit", "clean-up, sys.exit"),
+    ],
 )
 def test_the_exit_status_is_never_better_than_the_verdict(folder, decorator, hook, body, workers):
     folder.write("conftest.py", ENDS % (decorator, hook, body))
@@ -130,7 +171,18 @@ def test_the_exit_status_is_never_better_than_the_verdict(folder, decorator, hoo
     assert set(ran.junit.values()) <= {"error", "failure"}
 
 
-def test_a_call_that_only_collects_keeps_its_exit_status(folder, workers):
+def test_a_plugin_that_leaves_python_when_all_is_well_is_red(folder, workers):
+    folder.write("conftest.py", "import sys\ndef pytest_unconfigure(): sys.exit('enough')\n")
+    ran = folder.run(workers)
+    ran.require(1, "error", one="pass")
+    assert "pytest itself failed: SystemExit: enough" in ran.output
+
+
+@pytest.mark.parametrize(
+    "conftest", ["", ENDS % ("@pytest.hookimpl(wrapper=True)", "pytest_cmdline_main()", "yield")]
+)
+def test_a_call_that_only_collects_keeps_its_exit_status(folder, conftest, workers):
+    folder.write("conftest.py", conftest)
     assert folder.run(workers, "--collect-only").status == 0
 
 

@@ -143,6 +143,22 @@ def test_a_word_that_is_the_name_of_something_is_no_misspelling(folder, args):
 
 
 @pytest.mark.parametrize(
+    "hides",
+    [["--ignore=bench/test_other.py"], ["--ignore-glob=*test_other*"], ["--lf"], ["--sw"]],
+    ids=" ".join,
+)
+def test_a_word_may_be_the_name_of_a_test_that_another_option_hides(folder, hides):
+    folder.edit("pytest.ini", "-p no:cacheprovider ", "")
+    folder.write("bench/test_other.py", "def test_other(): pass\n")
+    broken = "run_load().require(); assert False"
+    folder.edit("bench/test_perf.py", "run_load().require()", broken)
+    folder.run("-n0", "-k", "one")
+    folder.edit("bench/test_perf.py", broken, "run_load().require()")
+    ran = folder.run("-n0", "-k", "one or test_other", *hides)
+    ran.require(0, "pass", one="pass")
+
+
+@pytest.mark.parametrize(
     ("expression", "wanted"),
     [
         ("", []),

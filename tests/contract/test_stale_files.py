@@ -47,6 +47,26 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(folder):
     assert [path.name for path in (folder.root / "theirs").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize(
+    "mistake", [["--no-such-option"], ["-k", "one and"], ["--endpoint=h:1"]], ids=" ".join
+)
+def test_a_mistake_does_not_use_up_the_name_of_a_folder(folder, mistake):
+    """However often: what a refused call leaves is no evidence."""
+    junit = "--junitxml=new/ci.xml"
+    for _ in range(2):
+        assert folder.run("-n0", *mistake, junit, results="new").status == 4
+    ran = folder.run("-n0", "-k", "one", junit, results="new")
+    ran.require(0, "pass", one="pass")
+    assert not list(ran.results.glob("*unreadable*")) + list(ran.results.glob("verdict.*.json"))
+    assert not (ran.results / "junit.xml").exists(), "it was of a call that was refused"
+    assert main(["verify", str(ran.results), "--allow-partial", "--junit", str(ran.results / "ci.xml")]) == 0
+
+
+def test_a_call_that_pytest_cannot_read_makes_no_folder(folder):
+    folder.run("-n0", "--no-such-option", results="new")
+    assert not (folder.root / "new").exists()
+
+
 @pytest.mark.parametrize("damage", ["{", '{"version": 1}', "[]"])
 def test_a_damaged_verdict_is_set_aside_too(folder, damage):
     folder.write("used/verdict.json", damage)

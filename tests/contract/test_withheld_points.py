@@ -98,6 +98,28 @@ def test_after_a_worker_that_died_in_an_audit_later_points_are_missing(audited):
     )
 
 
+SKIPS = """
+    import pytest
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(item):
+        if "audit" in item.name:
+            %s
+"""
+
+
+@pytest.mark.parametrize("what", ["pytest.skip('not today')", "raise RuntimeError"])
+def test_an_audit_that_a_conftest_keeps_from_beginning_withholds_what_follows(audited, what, workers):
+    """A conftest that is read late comes before all that were there."""
+    folder = audited()
+    folder.write("bench/conftest.py", SKIPS % what)
+    ran = folder.run(workers, ".")
+    assert ran.status == 1, ran.output
+    assert outcomes(ran) == {"audit/caching": "error", "perf/one": "missing", "perf/two": "missing"}
+    assert ran.faults == []
+    assert verify_session(ran.results).problems == ()
+
+
 def test_an_audit_that_was_not_asked_for_withholds_nothing(audited):
     ran = audited(body="raise RuntimeError('no audit')").run("-n0", "-k", "perf")
     assert outcomes(ran) == {"perf/one": "pass", "perf/two": "pass"}

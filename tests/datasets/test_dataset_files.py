@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_bench.datasets.formats import read_rows
 from pytest_bench.datasets.rows import COMPLAINTS_SHOWN, load_dataset
 from pytest_bench.errors import DatasetError
 from pytest_bench.suite.plan import DatasetPlan
@@ -47,7 +48,7 @@ def test_jsonl_rows_keep_their_order_and_know_their_lines(write):
     path = write("d.jsonl", '{"prompt": "a"}\n\n{"prompt": "b\u2028c"}\r\n{"prompt": "d"}')
     dataset = load(path)
     assert [row["prompt"] for row in dataset.rows] == ["a", "b\u2028c", "d"]
-    assert dataset.origins == (f"{path}:1", f"{path}:3", f"{path}:4")
+    assert [raw.origin for raw in read_rows(path, "jsonl")] == [f"{path}:1", f"{path}:3", f"{path}:4"]
     assert len(dataset) == 3
 
 
@@ -55,7 +56,7 @@ def test_a_json_file_is_a_list_of_rows_that_know_their_lines(write):
     path = write("d.json", '[\n  {"prompt": "a"},\n  {\n   "prompt": "b"}, {"prompt": "c"}\n]\n')
     dataset = load(path)
     assert [row["prompt"] for row in dataset.rows] == ["a", "b", "c"]
-    assert [origin.rsplit(":", 1)[1] for origin in dataset.origins] == ["2", "3", "4"]
+    assert [raw.origin.rsplit(":", 1)[1] for raw in read_rows(path, "json")] == ["2", "3", "4"]
 
 
 def test_csv_cells_may_hold_line_breaks_and_long_prompts(write):
@@ -63,7 +64,7 @@ def test_csv_cells_may_hold_line_breaks_and_long_prompts(write):
     dataset = load(path)
     assert dataset.rows[0] == {"prompt": "a\nb", "max_tokens": 12}
     assert dataset.rows[1] == {"prompt": "x" * 200_000}
-    assert [origin.rsplit(":", 1)[1] for origin in dataset.origins] == ["2", "4"]
+    assert [raw.origin.rsplit(":", 1)[1] for raw in read_rows(path, "csv")] == ["2", "4"]
 
 
 def test_sharegpt_gives_the_first_human_turn(write):
@@ -262,24 +263,15 @@ def test_the_digest_depends_on_content_and_order_and_not_on_layout(write):
     assert load(write("4.jsonl", f"{a}\n")).digest != first
 
 
-def test_a_sample_index_out_of_range_is_refused(write):
-    dataset = load(write("d.jsonl", '{"prompt": "a"}\n{"prompt": "b"}\n'))
-    dataset.require_index(1)
-    for index in (2, -1):
-        with pytest.raises(DatasetError, match=rf"has no sample {index}; expected an index from 0 to 1"):
-            dataset.require_index(index)
-
-
 @settings(deadline=None)
 @given(st.sampled_from(["jsonl", "json", "csv", "sharegpt"]), st.binary(max_size=120))
 def test_no_bytes_give_anything_but_rows_or_a_dataset_error(tmp_path_factory, file_format, data):
     path = tmp_path_factory.getbasetemp() / f"any.{file_format}"
     path.write_bytes(data)
     try:
-        dataset = load(path, file_format)
+        assert len(load(path, file_format)) > 0
     except DatasetError:
         return
-    assert len(dataset) == len(dataset.origins)
 
 
 JSON = st.recursive(

@@ -32,8 +32,8 @@ class ByteLevel:
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
-    def decode(self, ids: list[int]) -> str:
-        return self._tokenizer.decode(ids)
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def fixed(length: int) -> dict:
     return {"distribution": "fixed", "mean": float(length)}
 
 
-def make(tokenizer=None, columns=COLUMNS, **fields):
+def make(tokenizer=None, columns=COLUMNS, name="made", **fields):
     declared = {
         "rows": 20,
         "input_tokens": fixed(32),
@@ -55,7 +55,7 @@ def make(tokenizer=None, columns=COLUMNS, **fields):
         "seed": 0,
         **fields,
     }
-    plan = DatasetPlan(name="made", synthetic=declared)
+    plan = DatasetPlan(name=name, synthetic=declared)
     return load_dataset(plan, columns=columns, required=frozenset({"prompt"}), tokenizer=tokenizer)
 
 
@@ -86,7 +86,15 @@ def test_the_same_seed_gives_the_same_rows_and_another_gives_others(tokenizer):
     assert make(tokenizer, seed=5).digest == make(tokenizer, seed=5).digest != make(tokenizer, seed=6).digest
 
 
-def test_output_lengths_do_not_change_the_prompts():
+def test_datasets_of_other_names_have_no_prompt_in_common_but_the_same_lengths():
+    drawn = {"input_tokens": {"distribution": "uniform", "min": 20, "max": 90}, "output_tokens": fixed(64)}
+    one, other = make(name="a-osl0064", **drawn), make(name="a-osl0128", **drawn)
+    assert not {row["prompt"][:20] for row in one.rows} & {row["prompt"][:20] for row in other.rows}
+    lengths = [[len(row["prompt"].split()) for row in made.rows] for made in (one, other)]
+    assert lengths[0] == lengths[1]
+
+
+def test_output_lengths_alone_do_not_change_the_prompts():
     plain, limited = make(), make(output_tokens=fixed(64))
     assert [row["prompt"] for row in plain.rows] == [row["prompt"] for row in limited.rows]
     assert {row["max_tokens"] for row in limited.rows} == {64}
@@ -172,8 +180,8 @@ class OnlyEven:
     def encode(self, text: str) -> list[int]:
         return [0] * (2 * len(text))
 
-    def decode(self, ids: list[int]) -> str:
-        return " " * (len(ids) // 2)
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
 
 
 def test_a_length_that_no_text_has_is_refused_instead_of_missed():
@@ -239,7 +247,7 @@ def any_tokenizer(request):
     return request.param()
 
 
-def of_blocks(folder, tokenizer, *arrivals, ahead=0, seed=0):
+def of_blocks(folder, tokenizer, *arrivals, ahead=0, seed=0, name="monday"):
     """Prompts of a trace with these lengths and ids."""
     path = folder / "trace.jsonl"
     path.write_text(
@@ -250,7 +258,7 @@ def of_blocks(folder, tokenizer, *arrivals, ahead=0, seed=0):
     )
     rows = len(arrivals) + ahead
     declared = {"trace": str(path), "rows": rows, "ahead": ahead, "seed": seed, "block_size": SIZE}
-    plan = DatasetPlan(name="monday", synthetic=declared)
+    plan = DatasetPlan(name=name, synthetic=declared)
     made = load_dataset(plan, columns=COLUMNS, required=frozenset({"prompt"}), tokenizer=tokenizer).rows
     return [row["prompt"] for row in made]
 
@@ -288,6 +296,13 @@ def test_what_warms_up_shares_no_block_with_the_arrivals(tmp_path, tokenizer):
 
     assert len(tokenizer.encode(warm_up)) == 32
     assert all(tokens_shared(tokenizer, warm_up, arrival) < SIZE for arrival in arrivals)
+
+
+def test_a_replay_by_another_name_shares_no_block(tmp_path, tokenizer):
+    trace = (32, [0, 1]), (48, [0, 1, 2])
+    first, second = (of_blocks(tmp_path, tokenizer, *trace, name=name) for name in ("monday-a", "monday-b"))
+
+    assert all(tokens_shared(tokenizer, one, other) < SIZE for one in first for other in second)
 
 
 def test_blocks_follow_from_the_seed(tmp_path, tokenizer):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_bench.endpoints.address import Address, parse_url, resolve, servers
+from pytest_bench.endpoints.address import Address, parse_url, resolve, server, servers
 from pytest_bench.errors import EndpointError, UsageError
 
 LABEL = st.from_regex(r"[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,4})?", fullmatch=True)
@@ -159,3 +159,16 @@ def test_the_servers_of_a_url_are_told_by_address_and_port(url, found):
 
 def test_a_name_stands_for_itself_and_for_all_of_its_addresses():
     assert {"localhost:8000", "127.0.0.1:8000"} <= servers("http://LOCALHOST:8000/")
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("http://LOCALHOST/", "localhost:80"),
+        ("https://a.test/prefix", "a.test:443"),
+        ("http://[0::1]:8000", "[::1]:8000"),
+        ("no endpoint", "no endpoint"),
+    ],
+)
+def test_a_server_is_named_in_one_spelling_without_looking_it_up(url, named):
+    assert server(url) == named

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from pytest_bench.load import backlog as load_backlog
 from pytest_bench.load.backlog import Backlog
 
 BUSY_TURNS = 5
@@ -50,11 +51,29 @@ def test_turns_that_had_something_to_do_settle_nothing():
                 loop.call_soon(busy, left - 1)
 
         loop.call_soon(busy, BUSY_TURNS - 1)
-        backlog.add("r", 0, peak_in_flight=1)
+        backlog.add("r", time.monotonic_ns(), peak_in_flight=1)
         await settled.wait()
 
     asyncio.run(run())
     assert happened == ["busy"] * BUSY_TURNS + ["r"]
+
+
+def test_what_is_old_is_settled_though_no_turn_ever_has_little_to_do(monkeypatch):
+    monkeypatch.setattr(load_backlog, "_IDLE_TURN_NS", 0)
+    settled = []
+
+    async def run():
+        backlog = Backlog(asyncio.get_running_loop(), lambda exchange, _: settled.append(exchange))
+        now_ns = time.monotonic_ns()
+        backlog.add("old", now_ns - 2 * 10**9, peak_in_flight=1)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        backlog.add("young", now_ns + 10**12, peak_in_flight=1)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert settled == ["old"]
 
 
 def test_where_more_wait_than_ever_were_in_flight_room_is_made_with_what_came_last():

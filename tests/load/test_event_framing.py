@@ -109,9 +109,13 @@ class Reader:
 
     def __init__(self):
         self.done = []
+        self.spent_ns = 0
 
     def completed(self, connection, exchange, end_ns):
         self.done.append((exchange, end_ns))
+
+    def spent(self, phase, callback_ns):
+        self.spent_ns += callback_ns
 
     def broken(self, connection, exchange, failure, *, resend):
         raise AssertionError(failure)
@@ -288,3 +292,17 @@ def test_the_template_road_is_left_wherever_it_would_give_another_answer(parts):
     fast = read_deltas(parts, OpenAIChat)
     if fast is not None:
         assert (as_listed(fast.decoded), fast.done) == decoded_one_by_one(parts)
+
+
+def test_one_read_in_sixteen_is_timed_up_to_the_end_of_its_response_and_stands_for_all():
+    reader = Reader()
+    connection = Connection(reader, 0)
+    connection.connection_made(Wire())
+    connection.send(Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b""))
+    head, *pieces = [b"HTTP/1.1 200 OK\r\ncontent-length: 32\r\n\r\n", *[b"x"] * 32]
+    for number, data in enumerate([head, *pieces]):
+        stamps = iter([1000 + number, 1000 + number + 5])
+        with mock.patch.object(load_connection, "monotonic_ns", lambda stamps=stamps: next(stamps)):
+            connection.data_received(data)
+    assert reader.spent_ns == 2 * 16 * 5
+    assert [exchange.body for exchange, _ in reader.done] == [[b"x"] * 32]

@@ -1,19 +1,24 @@
 """What load workers share and count: bodies, the board, cursors, tallies, health."""
 
+import asyncio
 import os
 import threading
 from array import array
 from contextlib import ExitStack
 from itertools import chain
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_bench.load import engine
+from pytest_bench.load import engine, pacing
 from pytest_bench.load.board import Board, Cell, anonymous_file
 from pytest_bench.load.bodies import Bodies, write
+from pytest_bench.load.driver import LoadWorker
 from pytest_bench.load.health import client_health
+from pytest_bench.load.legs import Leg
+from pytest_bench.load.pacing import ClosedLoop, OpenLoop
 from pytest_bench.load.tally import Tally, quantiles_ms
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
 from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder
@@ -121,14 +126,86 @@ def test_a_tally_loses_no_request(outcomes):
 
 def test_mean_concurrency_counts_from_full_load_to_the_last_issue():
     tally = Tally(0)
+    tally.enter(share=2)
     tally.issued(0, 1)
     tally.issued(10, 2)
-    tally.fully_loaded(10)
     tally.occupied(30, 2)
     tally.occupied(40, 1)
     tally.issued(40, 2)
     tally.occupied(1000, 2)
     assert tally.report.in_flight_ns == 2 * 20 + 1 * 10
+
+
+def test_full_load_waits_for_the_requests_of_the_phase_before_to_end():
+    tally = Tally(0)
+    tally.enter(share=2)
+    tally.issued(0, 2)  # beside one of the phase before
+    assert tally.report.full_load_ns is None
+    tally.issued(10, 2)
+    assert (tally.report.full_load_ns, tally.report.peak_in_flight) == (10, 2)
+
+
+class IssuingHost:
+    """A load worker whose every issue takes 30 µs, and which is never answered."""
+
+    def __init__(self, clock):
+        self.clock, self.in_flight, self.told = clock, 0, []
+
+    def issue(self, leg, index, scheduled_ns):
+        self.in_flight += 1
+        self.clock.now += 30_000
+
+    def spent(self, phase, callback_ns):
+        self.told.append((phase, callback_ns))
+
+    def pacer_over(self):
+        self.told.append("over")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=10**9)
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic_ns=lambda: clock.now))
+    return clock
+
+
+def test_a_closed_loop_tells_how_long_it_issued_before_it_tells_that_it_is_over(clock):
+    host, leg = IssuingHost(clock), Leg(phase=1, first_index=0, concurrency=4, requests=3)
+    with ExitStack() as stack:
+        fd, board = Board.create(legs=1, workers=1, phases=2)
+        stack.callback(os.close, fd)
+        stack.callback(board.close)
+        cursor = anonymous_file()
+        stack.callback(os.close, cursor)
+        pacer = ClosedLoop(host, leg, 0, loop=None, cursor=cursor, indices=None, board=board, worker=0)
+        pacer.begin(10**9)
+    assert host.told == [(1, 90_000), "over"]
+
+
+def test_an_open_loop_tells_how_long_it_issued(clock):
+    host = IssuingHost(clock)
+
+    async def run(arrivals):
+        leg = Leg(phase=1, first_index=0, arrivals=arrivals, requests=3)
+        pacer = OpenLoop(host, leg, loop=asyncio.get_running_loop(), worker=0, workers=1)
+        pacer._due()
+
+    arrivals = anonymous_file(lambda file: file.write(array("q", [0, 0, 0]).tobytes()))
+    asyncio.run(run(arrivals))
+    os.close(arrivals)
+    assert host.told == [(1, 90_000), "over"]
+
+
+def test_only_what_a_transport_raises_of_the_system_is_no_crash():
+    async def failure(**context):
+        worker = SimpleNamespace(_finished=asyncio.get_running_loop().create_future())
+        LoadWorker.crashed(worker, None, {"message": "it failed", **context})
+        return worker._finished.exception() if worker._finished.done() else None
+
+    lost, full = ConnectionResetError("reset"), OSError("no memory to map")
+    assert asyncio.run(failure(exception=lost, transport=object(), protocol=object())) is None
+    assert asyncio.run(failure(exception=full, handle=object())) is full
+    assert str(asyncio.run(failure())) == "it failed"
 
 
 def report(**fields):
@@ -233,6 +310,26 @@ def test_concurrency_that_ran_out_of_requests_before_it_was_full_is_no_shortfall
     full = {"full_load_ns": 0, "last_issue_ns": 100, "in_flight_ns": 400}
     found = health(CLOSED, report(**full), report(worker=1))
     assert (found.achieved, found.violations) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("load", "issued", "said"),
+    [
+        (CLOSED, 100, "never more than 4 requests were in flight, and 8 were asked for"),
+        (Load(pattern="concurrency", concurrency=8, duration_s=5.0), 100, "4 requests were in flight, and 8"),
+        (Load(pattern="concurrency", concurrency=8, requests=6), 6, "4 requests were in flight, and 6"),
+        (Load(pattern="concurrency", concurrency=8, requests=4), 4, None),
+        (Load(pattern="concurrency", concurrency=8, duration_s=5.0), 7, None),
+        (Load(pattern="concurrency", concurrency=8, requests=100, ramp_s=1.0), 100, None),
+        (Load(pattern="burst", concurrency=8, requests=100), 100, None),
+        (STAGES, 100, None),
+    ],
+)
+def test_a_concurrency_that_was_never_reached_is_client_bound(load, issued, said):
+    starved = report(peak_in_flight=4, issued=issued, over=True), report(worker=1, issued=0, over=True)
+    assert [said in text for text in health(load, *starved).violations] == [True] * (said is not None)
+    stopped = report(peak_in_flight=4, issued=issued), report(worker=1, issued=0)
+    assert health(load, *stopped).violations == ()
 
 
 def test_headers_do_not_show_where_a_run_is_shown():

@@ -99,15 +99,15 @@ def closed_leg(clock, account, share, answered_ms, gap_ms, until_ms):
     """Keep `share` requests in flight that take `answered_ms`, with `gap_ms` before the next of each."""
     account.enter(share=share)
     in_flight, begun_ms = 0, clock.wall
+    account.awaited = 0  # what came before is drained
     while clock.wall < until_ms:
         account.occupied(clock.wall * MS, in_flight)
         in_flight += 1
         account.issued(clock.wall * MS, in_flight)
         if in_flight == share:
-            account.fully_loaded(clock.wall * MS)
             beat_until(clock, account, clock.wall + answered_ms)
             account.occupied(clock.wall * MS, in_flight)
-            in_flight -= 1
+            in_flight = account.awaited = in_flight - 1
             beat_until(clock, account, clock.wall + gap_ms)
         else:
             beat_until(clock, account, clock.wall + 100)  # a ramp

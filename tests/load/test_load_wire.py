@@ -194,6 +194,15 @@ def status(line, *headers):
         pytest.param(
             in_pieces(STREAM.replace(b"text/event-stream", b"text/html")), "malformed", "", id="another type"
         ),
+        *(
+            pytest.param(
+                in_pieces(CHUNKED + chunk(DATA.replace(b'"stop"', b'"%b"' % reason)) + b"0\r\n\r\n"),
+                "stream_error",
+                f"the server's finish reason is '{reason.decode()}'",
+                id=f"finish reason {reason.decode()}",
+            )
+            for reason in (b"abort", b"error")
+        ),
     ],
 )
 def test_an_answer_that_is_not_what_was_asked_for_is_a_typed_failure(wire, drive, answer, error, detail):
@@ -203,6 +212,13 @@ def test_an_answer_that_is_not_what_was_asked_for_is_a_typed_failure(wire, drive
     assert (result.issued, result.succeeded, result.failed, result.complete) == (3, 0, 3, True)
     assert all(detail in record.error_detail for record in run.records())
     assert all(record.first_content_ns is None for record in run.records())
+
+
+def test_a_body_whose_finish_reason_is_that_the_server_gave_up_is_a_failure(wire, drive):
+    body = BODY.replace(b'"stop"', b'"abort"')
+    answer = in_pieces(WHOLE + b"content-length: %d\r\n\r\n" % len(body) + body)
+    run = drive(wire(answer).url, ONE_BY_ONE, streaming=False)
+    assert run.errors() == {"stream_error": 3}
 
 
 def test_a_server_that_is_not_there_fails_every_request_without_spinning(drive):
@@ -252,9 +268,9 @@ def test_open_loop_does_not_open_more_connections_than_it_has_requests(simulate,
 
 def test_the_connection_used_last_is_used_first(wire, drive):
     server = wire()
-    drive(server.url, Load(pattern="constant", rate=50.0, requests=8))
+    drive(server.url, Load(pattern="constant", rate=8.0, requests=5))
     assert {turn.connection for turn in server.turns} == {server.turns[0].connection}
-    assert [turn.position for turn in server.turns] == list(range(8))
+    assert [turn.position for turn in server.turns] == list(range(5))
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again(wire, drive):

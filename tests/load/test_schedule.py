@@ -41,9 +41,20 @@ def test_requests_and_duration_end_a_phase_at_the_earlier_or_at_the_later(rate, 
     by_count, by_time = times(requests=requests), times(duration_s=duration_s)
     assert np.all(by_time < duration_s * SECOND)
     both = {"requests": requests, "duration_s": duration_s}
-    shorter, longer = sorted((by_count, by_time), key=len)
-    assert np.array_equal(times(**both, stop="or"), shorter)
-    assert np.array_equal(times(**both, stop="and"), longer)
+    assert np.array_equal(times(**both, stop="or"), min(by_count, by_time, key=len))
+    lasting = times(duration_s=duration_s, stop="and")
+    assert np.array_equal(times(**both, stop="and"), max(by_count, lasting, key=len))
+
+
+@given(RATED, RATES, SEEDS, st.floats(0.01, 1), st.floats(0, 2))
+def test_an_enforced_duration_lies_between_the_first_arrival_and_the_first_that_makes_it(
+    pattern, rate, seed, duration_s, ramp_s
+):
+    load = Load(pattern=pattern, rate=rate, duration_s=duration_s, ramp_s=ramp_s, stop="and")
+    times = arrivals_ns(load, seed)
+    lasted = times - times[0]
+    assert lasted[-1] >= round(duration_s * SECOND) > lasted[-2]
+    assert phase_length_ns(load, times) == times[-1]
 
 
 def test_a_phase_lasts_for_its_duration_even_after_its_last_arrival():
@@ -54,6 +65,7 @@ def test_a_phase_lasts_for_its_duration_even_after_its_last_arrival():
     counted = Load(pattern="constant", rate=1.0, duration_s=9.0, requests=2)
     assert phase_length_ns(counted, arrivals_ns(counted, 0)) == SECOND
     enforced = Load(pattern="constant", rate=1.0, duration_s=9.0, requests=2, stop="and")
+    assert arrivals_ns(enforced, 0).tolist() == [second * SECOND for second in range(10)]
     assert phase_length_ns(enforced, arrivals_ns(enforced, 0)) == 9 * SECOND
 
 

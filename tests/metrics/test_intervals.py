@@ -75,24 +75,3 @@ def test_a_perfectly_steady_rate_has_a_narrow_interval():
     low, high = intervals.of_rate(np.arange(0, 10_000_000_000, 10_000_000), 0, 10_000_000_000, 0.95)
     assert low == pytest.approx(100.0)
     assert high == pytest.approx(100.0)
-
-
-def test_the_bootstrap_repeats_with_its_seed_and_keeps_rows_together():
-    tokens, seconds = np.arange(1.0, 101.0), 2 * np.arange(1.0, 101.0)
-
-    def ratio(numerator, denominator):
-        return numerator.sum() / denominator.sum()
-
-    first = intervals.bootstrap((tokens, seconds), ratio, 0.95, seed=7, resamples=200)
-    assert first == intervals.bootstrap((tokens, seconds), ratio, 0.95, seed=7, resamples=200)
-    assert first == (pytest.approx(0.5), pytest.approx(0.5))
-    assert intervals.bootstrap((tokens,), np.mean, 0.95, seed=1, resamples=200) != intervals.bootstrap(
-        (tokens,), np.mean, 0.95, seed=2, resamples=200
-    )
-
-
-def test_the_bootstrap_of_a_mean_agrees_with_students_t():
-    drawn = np.random.default_rng(3).normal(10, 2, 400)
-    assert intervals.bootstrap((drawn,), np.mean, 0.95, seed=1) == pytest.approx(
-        intervals.of_mean(drawn, 0.95), rel=0.01
-    )

@@ -27,6 +27,7 @@ perf:
   point:
     dataset: written
     load: {{pattern: concurrency, concurrency: 4, requests: 24}}
+    texts: {texts}
     budget: {{loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0, achieved_share: 0.01}}
     bounds: {{"request_latency.p50": "< 10s"}}
 """
@@ -54,7 +55,7 @@ from pytest_bench.tokens.worker import main
 
 class Troubled:
     def __init__(self, backend, trouble):
-        self.name, self.encode, self.decode = backend.name, backend.encode, backend.decode
+        self.name, self.encode = backend.name, backend.encode
         self.inner, self.trouble = backend, trouble
 
     def count(self, texts):
@@ -92,14 +93,16 @@ def folder(tmp_path_factory):
     (folder / "worker.py").write_text(WORKER)
     (folder / "conftest.py").write_text(CONFTEST.format(worker=str(folder / "worker.py")))
     (folder / "test_perf.py").write_text(TEST)
-    for name, tokenizer, timeout in (
-        ("late", "slow", 0.5),
-        ("wrong", "wrong", 0),
-        ("broken", "broken", 0),
-        ("stuck", "slow", 0),
+    for name, tokenizer, timeout, texts in (
+        ("late", "slow", 0.5, "keep"),
+        ("late-dropped", "slow", 0.5, "drop"),
+        ("wrong", "wrong", 0, "keep"),
+        ("broken", "broken", 0, "keep"),
+        ("stuck", "slow", 0, "keep"),
     ):
         path = folder / f"{name}.yaml"
-        path.write_text(SUITE.format(name=name, tokenizer=folder / f"{tokenizer}.json", timeout=timeout))
+        tokenizer_file = folder / f"{tokenizer}.json"
+        path.write_text(SUITE.format(name=name, tokenizer=tokenizer_file, timeout=timeout, texts=texts))
     return folder
 
 
@@ -135,6 +138,14 @@ def test_counting_that_is_late_is_an_error_with_null_tokens_and_every_other_metr
     assert metrics["request_latency"]["count"] == 24
     assert summary["tokenizer"]["outcome"] == "timeout"
     assert 0.5e9 <= summary["tokenizer"]["elapsed_ns"] < 1.5e9
+
+
+def test_texts_that_are_not_kept_are_gone_and_nobody_is_told_to_count_them_again(results):
+    summary = summary_of(results[0], "late-dropped")
+    (reason,) = [r for r in summary["judgement"]["reasons"] if r["code"] == "counting-timeout"]
+    assert "`texts: drop` leaves nothing to count again: measure again" in reason["sentence"]
+    assert "recount" not in reason["sentence"]
+    assert list(point_of(results[0], "late-dropped").glob("phases/*/texts.*")) == []
 
 
 def test_counts_that_the_authority_does_not_share_are_an_error_that_shows_the_text(results):

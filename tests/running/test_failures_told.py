@@ -9,13 +9,18 @@ import sys
 from xml.etree import ElementTree as ET
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_bench.bounds import Bound
 from pytest_bench.cli import main
 from pytest_bench.load.log import PhaseLog
+from pytest_bench.perf.point import assess
 from pytest_bench.records import ClientHealth, PhaseResult, RequestRecord
-from pytest_bench.running.measuring import with_failures
+from pytest_bench.running.counting import Counted
+from pytest_bench.running.measuring import unwarmed, with_failures
+from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
+from pytest_bench.workload import Load
 
 BOUND = Reason("bound-not-met", "failed_requests is 3 requests, required == 0")
 
@@ -24,8 +29,10 @@ BOUND = Reason("bound-not-met", "failed_requests is 3 requests, required == 0")
 def phase(tmp_path):
     """A phase whose log holds these failures, (type, detail) each, after one success where there is any."""
 
-    def make(*failures, succeeded=1):
-        log = PhaseLog(tmp_path, 0, {})
+    def make(*failures, succeeded=1, label="measured", **fields):
+        folder = tmp_path / label
+        folder.mkdir()
+        log = PhaseLog(folder, 0, {})
         outcomes = [(None, None)] * succeeded + list(failures)
         for seq, (error, detail) in enumerate(outcomes):
             record = RequestRecord(
@@ -54,8 +61,8 @@ def phase(tmp_path):
             achieved=1,
             achieved_share_p1=1,
         )
-        return PhaseResult(
-            label="measured",
+        result = PhaseResult(
+            label=label,
             issued=len(outcomes),
             succeeded=succeeded,
             failed=len(failures),
@@ -70,8 +77,9 @@ def phase(tmp_path):
             peak_in_flight=1,
             health=health,
             complete=True,
-            folder=str(tmp_path),
+            folder=str(folder),
         )
+        return replace(result, **fields)
 
     return make
 
@@ -109,6 +117,51 @@ def test_of_many_types_the_three_most_frequent_say_why(phase):
     assert told(phase(*((kind, "why") for kind in kinds))).endswith(
         '1 x connect ("why"), 1 x malformed ("why"), 1 x protocol ("why"), 1 x timeout'
     )
+
+
+def test_a_warm_up_without_a_success_says_how_many_failed_how_and_what_to_do(phase):
+    failed = phase(*[("server_error", "429: too many")] * 3, succeeded=0, label="warmup")
+    (reason,) = unwarmed([failed])
+    assert reason == Reason(
+        "unwarmed",
+        "phase 'warmup' had no success, so that what follows was measured cold: 3 of 3 requests failed: "
+        '3 x server_error ("429: too many"). Next: look into the failures in phases/warmup, or leave the warm-up out',
+    )
+    (nothing,) = unwarmed([phase(succeeded=0, label="idle")])
+    assert "was measured cold: it sent no request" in nothing.sentence
+
+
+def test_a_warm_up_with_some_success_is_one_unless_it_was_cut_off(phase):
+    failing = phase(("reset", None), succeeded=1, label="failing")
+    assert list(unwarmed([failing])) == []
+    cut = phase(succeeded=2, label="cut", issued=5, interrupted=3)
+    (reason,) = unwarmed([cut])
+    assert (reason.code, "3 of 5 requests were still in flight" in reason.sentence) == ("interrupted", True)
+    (reason,) = unwarmed([phase(succeeded=2, label="lost", complete=False)])
+    assert reason.code == "incomplete"
+
+
+def test_a_point_that_was_not_warmed_up_is_an_error_though_its_bounds_are_met(phase):
+    point = Point(
+        id="s/perf/p",
+        suite="s",
+        kind="perf",
+        name="p",
+        origin="s.yaml:7:3",
+        dataset="prompts",
+        load=Load(pattern="concurrency", concurrency=1, requests=4),
+        bounds=(Bound(metric="failed_requests", comparison="<=", limit=0.0, text="<= 0"),),
+    )
+    deployment = DeploymentPlan(suite="s", api="a", api_reference="a:A", model="m", endpoints=())
+    counted = Counted(tokens=None, absent="", evidence=None)
+    measured = phase(succeeded=4)
+
+    def judged(*warmups):
+        return assess(deployment, point, [*warmups, measured], counted, ())[1]
+
+    assert judged().outcome is Outcome.PASS
+    found = judged(phase(("reset", None), succeeded=0, label="warmup"))
+    assert (found.outcome, found.reasons[0].code) == (Outcome.ERROR, "unwarmed")
 
 
 def test_what_a_server_said_is_one_short_line_without_control_characters(phase):

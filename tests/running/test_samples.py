@@ -91,12 +91,15 @@ def test_points_that_are_not_marked_as_sharing_have_no_row_in_common(asked, rows
     assert len(alone) == len(set(alone))
 
 
-@pytest.mark.parametrize(
-    ("requests", "rows", "own", "shared"), [(None, 3, 1, True), (2, 3, 1, False), (3, 3, 1, True)]
-)
-def test_a_timed_warm_up_takes_one_of_a_few_rows(requests, rows, own, shared):
-    share = share_of(point(requests, own=True), rows)
-    assert (share.warmup, share.measured, share.shared) == (own, rows - own, shared)
+@pytest.mark.parametrize("requests", [None, 2, 3])
+def test_a_timed_warm_up_takes_one_of_a_few_rows(requests):
+    share = share_of(point(requests, own=True), 3)
+    assert (share.warmup, share.measured) == (1, 2)
+
+
+@given(requests=counts, warmup=counts, rows=st.integers(2, 60), index=st.none() | st.integers(0, 1))
+def test_a_point_alone_shares_with_nobody(requests, warmup, rows, index):
+    assert not share_of(point(requests, own=True, warmup=warmup, index=index), rows).shared
 
 
 def test_a_timed_warm_up_takes_a_fifth_of_what_counted_requests_leave():

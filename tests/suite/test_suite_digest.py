@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -76,3 +77,43 @@ def test_digests_change_with_the_endpoint(plan_in):
 def test_a_dataset_that_no_point_names_changes_no_digest(plan_in):
     text = SUITE % "rows.jsonl"
     assert plan_in("a", text).digest() == plan_in("b", text.replace("unused.jsonl", "more.jsonl")).digest()
+
+
+TRACED = """
+suite: s
+deployment: {api: openai-chat, model: m, endpoint: "http://h:1"}
+datasets: {monday: {synthetic: {trace: monday.jsonl}}}
+perf:
+  one: {dataset: monday, load: {pattern: trace, trace: monday.jsonl}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "old", "new"),
+    [
+        (SUITE % "rows.jsonl", "rows.jsonl", '{"prompt": "a"}\n', '{"prompt": "b"}\n'),
+        (
+            TRACED,
+            "monday.jsonl",
+            '{"timestamp": 0, "input_length": 9, "output_length": 2, "hash_ids": [1]}\n',
+            '{"timestamp": 0, "input_length": 9, "output_length": 2, "hash_ids": [2]}\n',
+        ),
+    ],
+    ids=["file", "trace"],
+)
+def test_digests_change_with_what_a_file_of_data_holds(plan_in, tmp_path, text, name, old, new):
+    digests = []
+    for place, content in (("a", old), ("b", old), ("c", new)):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / name).write_text(content, encoding="utf-8")
+        plan = plan_in(place, text, root=tmp_path / place)
+        digests.append((plan.digest(), plan.point_digest(plan.points[0])))
+    first, again, changed = digests
+    assert first == again
+    assert all(was != now for was, now in zip(first, changed, strict=True))
+
+
+def test_what_is_no_plain_file_is_never_waited_for(plan_in, tmp_path):
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / "rows.jsonl")
+    assert plan_in("a").datasets["s"]["rows"].contents is None

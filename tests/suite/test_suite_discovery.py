@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_bench.suite.discovery import discover
+from pytest_bench.files import open_plain
+from pytest_bench.suite.discovery import LARGEST_SUITE, discover
 
 
 @pytest.fixture
@@ -72,8 +73,9 @@ def test_a_suite_found_twice_is_listed_once(tree):
     assert found(tree, "other", "other/other.yaml", "./other") == ["other/other.yaml"]
 
 
-def test_what_does_not_exist_is_left_to_pytest(tree):
-    assert found(tree, "nowhere", "suites/nothing.py::test") == []
+@pytest.mark.parametrize("name", ["nowhere", "suites/nothing.py::test", "n" * 300])
+def test_what_does_not_exist_or_cannot_be_looked_at_is_left_to_pytest(tree, name):
+    assert found(tree, name) == []
 
 
 @pytest.mark.parametrize(
@@ -96,3 +98,35 @@ def test_beside_a_suite_every_yaml_must_be_one(tmp_path):
     (tmp_path / "right.yaml").write_text("suite: right\n", encoding="utf-8")
     (tmp_path / "wrong.yaml").write_text("siute: wrong\n", encoding="utf-8")
     assert found(tmp_path, ".") == ["right.yaml", "wrong.yaml"]
+
+
+def large(path, begins=""):
+    """A file that is a byte too large for a suite, nearly all of it a hole."""
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(begins)
+        stream.truncate(LARGEST_SUITE + 1)
+
+
+def test_a_large_yaml_of_another_tool_is_none_of_ours(tmp_path):
+    large(tmp_path / "cassette.yaml", "interactions:\n")
+    assert found(tmp_path, ".") == []
+
+
+def test_a_suite_that_is_too_large_is_found_for_its_reader_to_refuse(tmp_path):
+    large(tmp_path / "large.yaml", "suite: large\n")
+    assert found(tmp_path, ".") == ["large.yaml"]
+
+
+def test_a_yaml_that_cannot_be_read_counts_beside_a_suite_alone(tmp_path, monkeypatch):
+    barred = tmp_path / "barred.yaml"
+    barred.write_text("suite: barred\n", encoding="utf-8")
+
+    def open_unless_barred(path):  # file modes do not keep root out, which tests may run as
+        if path == barred:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_plain(path)
+
+    monkeypatch.setattr("pytest_bench.suite.discovery.open_plain", open_unless_barred)
+    assert found(tmp_path, ".") == []
+    (tmp_path / "right.yaml").write_text("suite: right\n", encoding="utf-8")
+    assert found(tmp_path, ".") == ["barred.yaml", "right.yaml"]

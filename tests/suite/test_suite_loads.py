@@ -85,6 +85,19 @@ def test_every_pattern_can_be_written(bench):
     [
         ("", "is empty"),
         ('{"timestamp_s": 1}\n{"timestamp_s": 0.5}\n', "t.jsonl:2: earlier than the line before"),
+        ('{"timestamp_s": NaN}\n', "t.jsonl:1: timestamp_s is nan; expected a time of at least 0"),
+        *(
+            (
+                f'{{"{column}": {time}}}\n',
+                f"t.jsonl:1: {column} is {time}, later than 30 days; times count from the start of the phase: subtract",
+            )
+            for column, time in [
+                ("timestamp_s", 1700000000),
+                ("timestamp", 1700000000000),
+                ("timestamp_ms", 2592000001),
+                ("timestamp_s", "1000000000000.0"),
+            ]
+        ),
         ('{"timestamp_s": -1}\n', "t.jsonl:1: timestamp_s is -1; expected a time of at least 0"),
         ('{"timestamp_s": "x"}\n', "t.jsonl:1: timestamp_s is 'x'"),
         ('{"timestamp_s": NaN}\n', "t.jsonl:1: timestamp_s is nan"),
@@ -158,6 +171,7 @@ def test_an_unknown_key_is_answered_with_those_of_its_own_pattern(bench, load, s
     [
         ("{pattern: poisson, rate: 5, requests: 10}", (10, 60, "and")),
         ("{pattern: concurrency, concurrency: 2, duration_s: 90}", (None, 90, "or")),
+        ("{pattern: poisson, rate: 5, duration_s: 60}", (None, 60, "and")),
         ("{pattern: constant, rate: 5, requests: 10, duration_s: 60, stop: and}", (10, 60, "and")),
         ("{pattern: burst, requests: 10}", (10, None, "or")),
     ],

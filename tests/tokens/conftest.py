@@ -126,8 +126,6 @@ class Wrapped:
         return self.inner.count(texts)
     def encode(self, texts):
         return self.inner.encode(texts)
-    def decode(self, ids):
-        return self.inner.decode(ids)
 
 def prepare_tokenizer(task):
     prepared = prepare(task)

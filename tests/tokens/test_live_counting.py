@@ -70,6 +70,20 @@ def test_what_the_lane_counts_is_not_counted_again_and_nothing_is_lost(
     ]
 
 
+def test_a_short_phase_that_the_lane_counted_whole_is_verified_on_as_many_texts_as_any(
+    idle, tokenizer, growing, tmp_path
+):
+    grow, end = growing
+    with LiveLane(idle, tmp_path) as lane:
+        for records in (30, 50):
+            grow(records - lane.requests)
+            wait_until(lambda records=records: lane.requests == records)
+    end()
+    result = count_phase(tokenizer, tmp_path, live=lane.finish())
+    assert (result.live, result.complete) == (50, True)
+    assert result.verified >= 20
+
+
 def test_a_lane_beside_a_pool_counts_with_the_back_end_that_was_proven_and_is_made_once(bpe_folder, tmp_path):
     with TokenizerPool(workers=1) as pool:
         ruled_out = pool.load(resolve(str(bpe_folder)), backend="tokenizers")

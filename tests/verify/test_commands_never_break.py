@@ -50,7 +50,7 @@ def an_endless_device(path):
 
 
 def a_huge_file(path):
-    with path.open("wb") as stream:
+    with path.open("ab") as stream:
         stream.truncate(1 << 36)
 
 
@@ -167,10 +167,7 @@ def test_what_is_no_plain_file_of_lmeval_is_red_and_nobody_waits_for_it(batch, v
 @pytest.mark.parametrize("where", ["suite", "included"])
 def test_a_suite_that_is_no_text_of_some_size_is_a_usage_error(tmp_path, capsys, where, thing):
     suite = tmp_path / "chat.yaml"
-    if where == "suite":
-        thing(suite)
-    else:
-        suite.write_text("suite: chat\ninclude: [shared.yml]\n")
-        thing(tmp_path / "shared.yml")
+    suite.write_text("suite: chat\ninclude: [shared.yml]\n")
+    thing(suite if where == "suite" else tmp_path / "shared.yml")
     assert main(["plan", str(tmp_path)]) == 2
     assert "bytes long; expected at most" in capsys.readouterr().err

@@ -257,6 +257,17 @@ def test_a_suffix_where_one_concurrency_was_asked_is_red(single, check):
     assert (status, "has a concurrency suffix" in said) == (1, True), said
 
 
+@pytest.mark.parametrize("model", ["acme__my_concise-7b", "acme__run_conc8", "acme_conc8.json"])
+@pytest.mark.parametrize("concs", [(4,), (1, 4)])
+def test_a_folder_called_as_its_model_is_claims_no_concurrency(tmp_path, check, model, concs):
+    folder = EvalFolder(tmp_path / "eval", *concs)
+    (folder.path / model).mkdir(parents=True)
+    for name in list(folder.results):
+        folder.rename(name, f"{model}/{name}")
+    status, said = check(folder, asked=" ".join(map(str, concs)))
+    assert status == 0, said
+
+
 @pytest.mark.parametrize("field", ["eval_concs", "completed_eval_concs", "failed_eval_concs"])
 @pytest.mark.parametrize(
     "value", [..., None, "1 4", [1, 1], [0], [-1], [True, 4], ["1", "4"], [1.0, 4.0], {}]

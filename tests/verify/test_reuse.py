@@ -80,6 +80,17 @@ def test_a_point_under_another_threshold_than_todays_is_not_reused(bench, finish
     assert (status, f"{ONE}: not reused: its digest is" in said) == (1, True), said
 
 
+def test_a_point_that_sent_other_prompts_is_not_reused(bench, finished, tmp_path, verify):
+    """The suite still names the same file, and the file holds something else."""
+    suites = shutil.copytree(bench / "bench", tmp_path / "bench")
+    prompts = suites / "data" / "prompts.jsonl"
+    prompts.write_text(prompts.read_text().replace("number 7.", "number seven."))
+    of_today = tmp_path / "of-today.json"
+    assert main(["plan", str(suites), "--endpoint=simulator", "--only", ONE, "-o", str(of_today)]) == 0
+    status, said = verify("--expect", of_today, "--reuse", finished)
+    assert (status, f"{ONE}: not reused: its digest is" in said) == (1, True), said
+
+
 def test_evidence_that_only_says_it_passed_is_not_reused(finished, expectation, tmp_path, verify):
     old = shutil.copytree(finished, tmp_path / "old")
     point = f"points/{ONE}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import shutil
 
@@ -57,6 +58,15 @@ def test_a_session_that_still_runs_is_not_taken_for_one_that_was_killed(killed, 
         fcntl.flock(held, fcntl.LOCK_EX)
         status, said = verify(killed)
     assert (status, "still running" in said, "did not end" in said) == (1, True, False)
+
+
+def test_a_file_system_without_locks_is_told_of_as_one_that_nobody_holds(killed, verify, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    status, said = verify(killed)
+    assert (status, "its session did not end" in said) == (1, True)
 
 
 def test_a_ledger_that_was_taken_away_is_no_session_that_was_killed(results, verify):

@@ -1,0 +1,76 @@
+"""Whether a point may find in its server's cache what other points, or it itself, sent before: by the plan alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from pytest_bench.endpoints.address import server
+from pytest_bench.running.deployment import SIMULATOR
+from pytest_bench.running.samples import Share, share_out
+from pytest_bench.suite.plan import DatasetPlan, Plan, Point
+
+
+def shares_beside(plan: Plan, point: Point, rows: int) -> dict[str, Share]:
+    """The samples set aside for each of the points that use this point's dataset of `rows` rows."""
+    return share_out([other for other in plan.points if _one_dataset(point, other)], rows)
+
+
+def share_of(plan: Plan, point: Point, rows: int) -> Share:
+    """The samples set aside for this point, marked as shared where others send them by another name, too, or where
+    prompts of other rows begin with the same blocks."""
+    beside = shares_beside(plan, point, rows)
+    elsewhere = (other for other in plan.points if not _one_dataset(point, other))
+    shared = (
+        beside[point.id].shared
+        or (_of_blocks(plan, point) is not None and len(beside) > 1)
+        or any(surely_shares(plan, point, other) for other in elsewhere)
+    )
+    return msgspec.structs.replace(beside[point.id], shared=shared)
+
+
+def sends_again(plan: Plan, point: Point, share: Share, issued: int) -> bool:
+    """Whether some of a point's `issued` measured requests may send what it sent before: a sample once more, or
+    the blocks that its warm-up sent. No reset before the point makes up for that."""
+    order = None if point.samples is None else point.samples.order
+    if issued > (1 if order in {"single", "with_replacement"} else share.measured):
+        return True
+    blocks = _of_blocks(plan, point)
+    return blocks is not None and share.warmup > 0 and share.warmup_first + share.warmup > blocks["ahead"]
+
+
+def surely_shares(plan: Plan, one: Point, other: Point) -> bool:
+    """Whether the plan alone shows that two points send the same samples to the same server."""
+    if one.dataset is None or other.dataset is None:
+        return False
+    if _one_dataset(one, other):
+        return True
+    together = one.suite == other.suite or not _servers(plan, one).isdisjoint(_servers(plan, other))
+    return together and _one_source(
+        plan.datasets[one.suite][one.dataset], plan.datasets[other.suite][other.dataset]
+    )
+
+
+def _servers(plan: Plan, point: Point) -> set[str]:
+    """What the point is sent to, by name: the simulator is another one for each suite."""
+    return {server(url) for url in plan.deployments[point.suite].endpoints if url != SIMULATOR}
+
+
+def _one_dataset(one: Point, other: Point) -> bool:
+    return (one.suite, one.dataset) == (other.suite, other.dataset)
+
+
+def _one_source(one: DatasetPlan, other: DatasetPlan) -> bool:
+    """Whether two datasets are read from the same bytes, or made up from the same random numbers."""
+    if one.synthetic is not None and other.synthetic is not None:
+        return (one.name, one.synthetic["seed"]) == (other.name, other.synthetic["seed"])
+    if one.path is None or other.path is None:
+        return False
+    return one.path == other.path or (one.contents is not None and one.contents == other.contents)
+
+
+def _of_blocks(plan: Plan, point: Point) -> Mapping[str, int] | None:
+    """What the point's dataset is made of, where its prompts begin with blocks that a trace's `hash_ids` name."""
+    synthetic = plan.datasets[point.suite][str(point.dataset)].synthetic or {}
+    return synthetic if synthetic.get("block_size") is not None else None
