@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType
+from types import FrameType, TracebackType
 
 import pytest
 
@@ -18,6 +18,22 @@ class SigtermAsInterrupt:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # winding down must not be cut short by a second one
         raise KeyboardInterrupt("SIGTERM")
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """An interrupt may hit an instruction that stands on no line: pytest fails to show that, and exits with 1."""
+        error = excinfo.value.with_traceback(_on_lines(excinfo.value.__traceback__))
+        excinfo.traceback = pytest.ExceptionInfo.from_exception(error).traceback
+
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         signal.signal(signal.SIGTERM, self._previous)
+
+
+def _on_lines(entry: TracebackType | None) -> TracebackType | None:
+    """The same traceback; what stands on no line is put on the first of its function."""
+    if entry is None:
+        return None
+    lineno: int | None = entry.tb_lineno
+    if lineno is None:
+        lineno = entry.tb_frame.f_code.co_firstlineno
+    return TracebackType(_on_lines(entry.tb_next), entry.tb_frame, entry.tb_lasti, lineno)

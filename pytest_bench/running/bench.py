@@ -10,10 +10,11 @@ from typing import cast
 
 from pytest_bench.api import Api
 from pytest_bench.datasets.rows import Dataset, load_dataset
-from pytest_bench.errors import UsageError
+from pytest_bench.errors import DatasetError, UsageError
+from pytest_bench.files import file_digest
 from pytest_bench.load.supervisor import Progress
 from pytest_bench.running.inputs import as_sent
-from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
+from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Plan, Point
 from pytest_bench.tokens.chat import ChatTemplate, load_chat_template
 from pytest_bench.tokens.live import LiveLane
 from pytest_bench.tokens.pool import TokenizerPool
@@ -96,4 +97,16 @@ class Bench:
                 # Only prompts that are made up need it.
                 tokenizer=None if dataset.synthetic is None else self.tokenizer(deployment),
             )
+            _require_as_planned(dataset)
         return self._datasets[key]
+
+
+def _require_as_planned(dataset: DatasetPlan) -> None:
+    """Raises `DatasetError` where the file of `dataset` is not the one whose digest stands in the plan."""
+    source = dataset.path or (dataset.synthetic or {}).get("trace")
+    if dataset.contents is None or source is None:
+        return
+    if file_digest(Path(source)) != dataset.contents:
+        raise DatasetError(
+            f"{source}: has changed since this session was planned, and other data make another point: run it again"
+        )

@@ -81,7 +81,8 @@ def unwarmed(results: Sequence[PhaseResult]) -> Iterator[Reason]:
     Raises `EvidenceError` for a damaged log.
     """
     for result in results:
-        yield from _cut_off(result)
+        if result.issued:
+            yield from _cut_off(result)
         if not result.succeeded and not result.interrupted:
             why = _failures(result) if result.failed else "it sent no request"
             yield Reason(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 
 import msgspec
 
@@ -21,13 +22,17 @@ def share_of(plan: Plan, point: Point, rows: int) -> Share:
     """The samples set aside for this point, marked as shared where others send them by another name, too, or where
     prompts of other rows begin with the same blocks."""
     beside = shares_beside(plan, point, rows)
+    mine = beside[point.id]
+    before = takewhile(lambda share: share is not mine, beside.values())
     elsewhere = (other for other in plan.points if not _one_dataset(point, other))
     shared = (
-        beside[point.id].shared
+        mine.shared
+        # One that found too few rows left has sent any, this point's among them.
+        or any(share.meets(mine.first, mine.first + mine.measured) for share in before)
         or (_of_blocks(plan, point) is not None and len(beside) > 1)
         or any(surely_shares(plan, point, other) for other in elsewhere)
     )
-    return msgspec.structs.replace(beside[point.id], shared=shared)
+    return msgspec.structs.replace(mine, shared=shared)
 
 
 def sends_again(plan: Plan, point: Point, share: Share, issued: int) -> bool:

@@ -249,8 +249,7 @@ class BudgetSection(Section):
     cpu_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.cpu_share
     """Most CPU time a load worker may use, of one core."""
     callback_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.callback_share
-    """Most of its time that a load worker may spend settling answers (decoding and writing down) and, in open
-    loop, issuing requests."""
+    """Most of its time that a load worker may spend issuing requests, reading and settling responses."""
     achieved_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.achieved_share
     """Least share of the asked concurrency or rate that must be achieved. In a second of open loop, of what the
     schedule asked for then: random arrivals, ramps and stages are no shortfall."""

@@ -77,6 +77,14 @@ def test_points_of_one_dataset_have_rows_of_their_own_and_share_only_where_they_
     assert shared(plan((ONE, text)), rows=7) == [False, True]
 
 
+def test_what_a_point_with_too_few_rows_has_sent_before_is_shared(plan):
+    big, small = LOAD.replace("requests: 4}", "requests: 18}, warmup: {requests: 5}"), LOAD
+    first = f"datasets: {{d: {{path: d.jsonl}}}}\nperf:\n  p: {{dataset: d, {big}}}\n  q: {{dataset: d, {small}}}\n"
+    last = f"datasets: {{d: {{path: d.jsonl}}}}\nperf:\n  q: {{dataset: d, {small}}}\n  p: {{dataset: d, {big}}}\n"
+    assert shared(plan((ONE, first))) == [True, True]
+    assert shared(plan((ONE, last))) == [False, True]
+
+
 def test_points_whose_prompts_begin_with_the_same_blocks_share(plan):
     one = f"  p: {{dataset: d, {LOAD}}}\n"
     assert shared(plan((ONE, BLOCKS + one))) == [False]
