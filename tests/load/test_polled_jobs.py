@@ -20,7 +20,8 @@ def test_a_job_is_asked_for_until_it_is_done(drive, simulate):
 def test_the_latency_of_a_job_counts_from_its_first_request(drive, simulate):
     load = Load(pattern="concurrency", concurrency=1, requests=3)
     driven = run(drive, simulate, load, video_ms=100)
-    assert all(record.last_content_ns - record.send_start_ns >= 100e6 for record in driven.records())
+    # The simulator's timers count whole milliseconds, and may be early by a part of one.
+    assert all(record.last_content_ns - record.send_start_ns >= 99e6 for record in driven.records())
 
 
 def test_a_job_that_runs_counts_as_in_flight(drive, simulate):
