@@ -103,7 +103,8 @@ ERROR_TYPES: dict[str, str] = {
     "short_body": "body shorter than announced",
     "truncated_stream": "stream ended with neither [DONE] nor a finish reason",
     "malformed": "an event or body that is not what the API promises",
-    "stream_error": "an error object inside the stream or body, or the finish reason `abort` or `error`",
+    "stream_error": "an answer of status 200 reports an error: an error object, an event of type `error`, a field "
+    "`error`, or the finish reason `abort` or `error`",
 }
 """Types a failed request may have, and what each means."""
 

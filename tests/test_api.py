@@ -424,7 +424,10 @@ def test_a_job_that_runs_yet_says_where_to_ask_again():
 
 
 def test_a_job_that_failed_is_an_error():
-    assert Videos.decode_body(b'{"id": "a", "status": "failed"}', JSON).error == "the job failed"
+    assert (
+        Videos.decode_body(b'{"id": "a", "status": "failed"}', JSON).error
+        == "the job has the status 'failed'"
+    )
     told = Videos.decode_body(b'{"id": "a", "status": "failed", "error": {"message": "no memory"}}', JSON)
     assert told.error == "no memory"
 

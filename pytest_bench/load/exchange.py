@@ -1,4 +1,4 @@
-"""One request in flight, and what becomes of it: the bytes that were read turned into a record.
+"""One request in flight, and how its response becomes a record.
 
 Everything here runs when the response is complete. Until then a read costs its stamp and the parser's work.
 """
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pytest_bench.api import Api, Decoded, Malformed
+from pytest_bench.api import MOST_TOKENS, Api, Decoded, Malformed, error_text, finish_reason
 from pytest_bench.load.arrivals import event_arrivals
 from pytest_bench.load.deltas import read_deltas
-from pytest_bench.load.framing import split_events
+from pytest_bench.load.framing import Events, is_event_stream, split_events
 from pytest_bench.records import RequestRecord, TextRecord
 from pytest_bench.workload import TextPolicy
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BROKEN_OFF = frozenset({"abort", "error"})
 """Finish reasons by which a server says that it gave up on the request."""
 _LONGEST_ERROR = 4_096
-"""How much of a refusal's body is looked at. What is shown is shorter: it is cut once secrets are out of it."""
+"""Most characters of an error detail that are kept. What is shown is shorter, and cut after secrets are removed."""
 
 
 class Exchange:
@@ -106,16 +106,24 @@ def settle(
 ) -> Settled:
     """The record of a request whose response is complete, and its text where texts are kept."""
     record = _record(exchange, seq, end_ns)
+    if exchange.status != 200:
+        return _failed(record, _bad_status(exchange))
+    streamed = _is_stream(exchange)
+    if streamed and not streaming:
+        return _failed(record, Failure("malformed", "asked for one answer, but a stream of events came"))
     stream: _Stream | None = None
     try:
-        if exchange.status != 200:
-            return _failed(record, _bad_status(exchange))
-        if exchange.content_type.startswith("text/event-stream"):
-            decoded, stream = _read_stream(exchange.body, api)
+        if streamed:
+            stream = _read_stream(exchange.body, api)
+            decoded = stream.decoded
         else:
             decoded = api.decode_body(b"".join(exchange.body), exchange.content_type)
+        _require_counts(decoded)
     except Malformed as error:
         return _failed(record, Failure("malformed", str(error)))
+    except _ReportedError as error:
+        return _failed(record, Failure("stream_error", str(error)))
+    decoded.finish_reason = finish_reason(decoded.finish_reason)
     _describe(record, decoded)
     if failure := _bad_content(decoded, stream, exchange.content_type, streaming=streaming):
         return _failed(record, failure)
@@ -160,30 +168,89 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
 
 def _failed(record: RequestRecord, failure: Failure) -> Settled:
     record.error = failure.error
-    record.error_detail = failure.detail
+    record.error_detail = failure.detail[:_LONGEST_ERROR]
     return Settled(record, None)
 
 
-class _Stream(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a stream's framing."""
+class _ReportedError(Exception):
+    """An error that the framing of a stream reports: an event of type `error`, or a field of that name."""
 
+
+class _Stream(msgspec.Struct, frozen=True, gc=False):
+    """A stream that was read."""
+
+    decoded: Decoded
     size: int
-    """Events, `[DONE]` left out."""
+    """Number of events, without `[DONE]`."""
     done: bool
     """Whether `[DONE]` ended it."""
     ends: list[int] | None
-    """Where each event ended in the body, `[DONE]` included; None where every event ends in two newlines and
+    """Where each event ended in the body, `[DONE]` included; None if every event ends in two newlines and
     nothing else does."""
     event_a_piece: bool = False
     """Whether each piece of the body is one event."""
 
 
-def _read_stream(parts: list[bytes], api: Api) -> tuple[Decoded, _Stream]:
+def _is_stream(exchange: Exchange) -> bool:
+    """Whether the response is a stream of events. How it begins decides, then its content type."""
+    begin = exchange.body[0][:64].lstrip() if exchange.body else b""
+    if exchange.content_type.startswith("text/event-stream"):
+        return not begin.startswith(b"{")
+    return not begin.startswith(b"{") and is_event_stream(b"".join(exchange.body))
+
+
+def _read_stream(parts: list[bytes], api: Api) -> _Stream:
+    """Decode a stream. Raises `Malformed`, and `_ReportedError` with the server's words."""
     fast = read_deltas(parts, api)
     if fast is not None:
-        return fast.decoded, _Stream(fast.decoded.event_count, fast.done, None, fast.event_a_piece)
+        return _Stream(fast.decoded, fast.decoded.event_count, fast.done, None, fast.event_a_piece)
     events = split_events(b"".join(parts))
-    return api.decode_stream(events.array), _Stream(events.size, events.done, events.ends)
+    if events.error is not None:
+        raise _ReportedError(_words(events.error))
+    try:
+        decoded = api.decode_stream(events.array)
+    except Malformed as error:
+        raise Malformed(f"{_separation(events)}{error}") from error
+    if decoded.error is None and decoded.finish_reason is None and not events.done and events.unseparated:
+        raise Malformed(f"{_separation(events)}only {events.size} events could be read")
+    return _Stream(decoded, events.size, events.done, events.ends)
+
+
+def _separation(events: Events) -> str:
+    """What to say first about a stream that cannot be read, if blank lines between its events are missing."""
+    if not events.unseparated:
+        return ""
+    return (
+        f"events lack the blank line that ends an event: {events.unseparated} `data:` lines begin another event "
+        "without one; "
+    )
+
+
+def _words(error: bytes) -> str:
+    """An error as the server put it."""
+    try:
+        return error_text(msgspec.json.decode(error)) if error else "an event of type error, without data"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return error.decode("utf-8", "replace")
+
+
+def _require_counts(decoded: Decoded) -> None:
+    """Raise `Malformed` for a token count that no answer can have: counts are used as sizes later."""
+    usage = decoded.usage
+    counts = list(decoded.content_event_tokens)
+    if usage is not None:
+        counts += [
+            count
+            for count in (
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cached_tokens,
+                usage.reasoning_tokens,
+            )
+            if count is not None
+        ]
+    if counts and not (min(counts) >= 0 and max(counts) <= MOST_TOKENS):
+        raise Malformed(f"token counts from {min(counts)} to {max(counts)}: expected 0 to {MOST_TOKENS}")
 
 
 def _bad_status(exchange: Exchange) -> Failure:
@@ -203,12 +270,13 @@ def _bad_content(
 ) -> Failure | None:
     if decoded.error is not None:
         return Failure("stream_error", decoded.error)
-    if decoded.finish_reason in _BROKEN_OFF:
+    if decoded.finish_reason is not None and decoded.finish_reason.lower() in _BROKEN_OFF:
         return Failure("stream_error", f"the server's finish reason is {decoded.finish_reason!r}")
     if stream is None:
         if streaming:
             return Failure(
-                "malformed", f"asked for a stream, answered with {content_type or 'no content type'}"
+                "malformed",
+                f"asked for a stream, answered with {content_type or 'no content type'}",
             )
         return None
     if decoded.event_count != stream.size:
@@ -227,7 +295,9 @@ def _describe(record: RequestRecord, decoded: Decoded) -> None:
     record.finish_reason = decoded.finish_reason
     record.usage = decoded.usage
     record.server_time_s = decoded.server_time_s
-    record.output_empty = not (decoded.content or decoded.reasoning or decoded.tool_calls)
+    record.output_empty = not (
+        decoded.content or decoded.reasoning or decoded.tool_calls or decoded.content_events
+    )
 
 
 def _stamp(record: RequestRecord, exchange: Exchange, stream: _Stream, decoded: Decoded) -> None:
