@@ -18,6 +18,10 @@ OPEN_LOOP: frozenset[str] = frozenset({"constant", "poisson", "gamma", "trace"})
 """Patterns whose arrivals are fixed before the phase: the server's speed does not slow them down."""
 
 
+MAX_RESPONSE_BYTES = 256 << 20
+"""Default limit on one response: more than any stream of tokens, less than what a load worker can hold of a few."""
+
+
 class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """How requests are issued. Fields that a pattern does not use are None."""
 
@@ -84,22 +88,35 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """How bad the client's own health may be before a phase is `client-bound`: of the worst load worker.
+    """How large the client's own part in a phase's numbers may be before the phase is `client-bound`.
 
-    Times on their p99. Shares over the whole phase, and on the p99 (the last on the p1) of its windows of a second,
-    so that a minute of saturation is not lost in an hour of calm; a phase that does not make two windows is judged
-    as a whole. Never a single worst moment, which any shared machine has.
+    Times are judged on their p99. Shares are judged over the whole phase, and on the p99 (the last on the p1) of its
+    windows of a second, so that a minute of saturation is not lost in an hour of calm; a phase that does not make two
+    windows is judged as a whole. Never a single worst moment, which any shared machine has.
     """
 
-    loop_lag_ms: float = 20.0
+    vacancy: float = 0.02
+    """Closed loop: most of the concurrency that may be missing while the client has not sent the next request."""
+    vacancy_p99: float = 0.05
+    """The same at p99 of windows of a second; never less than `vacancy`."""
     schedule_lateness_ms: float = 20.0
+    """Open loop: how late requests may leave."""
     cpu_share: float = 0.95
-    """Most CPU time, of one core."""
-    callback_share: float = 0.95
-    """Most of the time that may go into issuing requests, reading and settling responses."""
+    """Most CPU time, of one core, of any load worker."""
     achieved_share: float = 0.95
-    """Least of what was asked for (`records.ClientHealth.achieved_share_p1`): of the requests in flight in closed
-    loop, of the schedule's own pace in open loop."""
+    """Open loop: least of the schedule's own pace (`records.ClientHealth.achieved_share_p1`)."""
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether any limit is wider than the default."""
+        default = HealthBudget()
+        return (
+            any(
+                getattr(self, name) > getattr(default, name)
+                for name in ("vacancy", "vacancy_p99", "schedule_lateness_ms", "cpu_share")
+            )
+            or self.achieved_share < default.achieved_share
+        )
 
 
 class PhaseSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +153,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Values that no log may hold, though a server repeats them."""
     timeouts: Timeouts = Timeouts()
     budget: HealthBudget = HealthBudget()
+    max_response_bytes: int = MAX_RESPONSE_BYTES
+    """The longest response, headers included; a longer one is a failed request."""
     workers: int | None = None
     """Number of load workers; None lets the engine choose."""
     left_cpus: tuple[int, ...] = ()

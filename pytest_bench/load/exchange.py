@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from pytest_bench.api import MOST_TOKENS, Api, Decoded, Malformed, error_text, finish_reason
-from pytest_bench.load.arrivals import event_arrivals
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.framing import Events, is_event_stream, split_events
+from pytest_bench.load.moments import Moment, Reads
 from pytest_bench.records import RequestRecord, TextRecord
 from pytest_bench.workload import TextPolicy
 
@@ -36,11 +36,10 @@ class Exchange:
         "connection",
         "content_type",
         "endpoint",
-        "first_byte_ns",
         "index",
-        "last_read_ns",
         "phase",
         "polls",
+        "reads",
         "request",
         "request_id",
         "resent",
@@ -49,9 +48,9 @@ class Exchange:
         "scheduled_ns",
         "send_start_ns",
         "sent_ns",
-        "stamps",
         "started_ns",
         "status",
+        "vacant_since_ns",
     )
 
     def __init__(
@@ -66,6 +65,8 @@ class Exchange:
         self.scheduled_ns: int | None = None
         self.started_ns = 0
         """When it was issued, before any connection it had to wait for."""
+        self.vacant_since_ns: int | None = None
+        """Closed loop: when an answered request left the place that this one takes."""
         self.send_start_ns: int | None = None
         self.sent_ns: int | None = None
         self.connect_ns: int | None = None
@@ -76,15 +77,37 @@ class Exchange:
 
     def restart(self) -> None:
         """Forget what was read, so that the request can be sent again."""
-        self.first_byte_ns: int | None = None
-        self.last_read_ns: int | None = None
         self.response_bytes = 0
         self.body: list[bytes] = []
         """Pieces of the body, as the parser gave them."""
-        self.stamps: list[int] = []
-        """When each piece was read."""
+        self.reads: list[int] = []
+        """Four numbers a read, which `moments.Reads` explains: when the kernel had its last byte, when it was read (the
+        same number where the kernel did not say), a time at which the socket was empty before it, and how many pieces
+        of the body there were after it."""
         self.status: int | None = None
         self.content_type = ""
+
+    def void_stamps(self, since_ns: int) -> None:
+        """Put the load worker's own stamps in place of the kernel's, of everything read since then."""
+        reads = self.reads
+        for at in range(0, len(reads), 4):
+            if reads[at + 1] >= since_ns:
+                reads[at] = reads[at + 1]
+
+    @property
+    def lags_ns(self) -> list[int]:
+        """Of each read, how much later than the kernel's stamp it was made; 0 where there is no such stamp."""
+        return list(map(sub, self.reads[1::4], self.reads[::4]))
+
+    @property
+    def last_read_ns(self) -> int | None:
+        """When something was last read."""
+        return self.reads[-3] if self.reads else None
+
+    @property
+    def end_ns(self) -> int:
+        """When the last byte of a complete response arrived."""
+        return self.reads[-4]
 
 
 class Failure(NamedTuple):
@@ -101,11 +124,12 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     """Binary output (a video), where outputs are kept."""
 
 
-def settle(
-    exchange: Exchange, *, seq: int, end_ns: int, api: Api, streaming: bool, texts: TextPolicy
-) -> Settled:
+def settle(exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: TextPolicy) -> Settled:
     """The record of a request whose response is complete, and its text where texts are kept."""
-    record = _record(exchange, seq, end_ns)
+    reads = Reads(exchange.reads)
+    end = reads.end()
+    record = _record(exchange, seq, end.at_ns)
+    _note(record, first_byte=reads.first_byte(), end=end)
     if exchange.status != 200:
         return _failed(record, _bad_status(exchange))
     streamed = _is_stream(exchange)
@@ -128,9 +152,10 @@ def settle(
     if failure := _bad_content(decoded, stream, exchange.content_type, streaming=streaming):
         return _failed(record, failure)
     if stream is None:
-        record.last_content_ns = end_ns
+        record.last_content_ns = end.at_ns
+        _note(record, last_content=end)
     elif decoded.content_events:
-        _stamp(record, exchange, stream, decoded)
+        _stamp(record, exchange, reads, stream, decoded)
     record.outcome = "succeeded"
     return Settled(record, _text(record, decoded, texts), decoded.attachment if texts == "keep" else None)
 
@@ -138,6 +163,8 @@ def settle(
 def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | None) -> Settled:
     """The record of a request without a complete response: failed, or interrupted where `failure` is None."""
     record = _record(exchange, seq, end_ns)
+    if exchange.reads:
+        _note(record, first_byte=Reads(exchange.reads).first_byte())
     if failure is not None:
         return _failed(record, failure)
     record.outcome = "interrupted"
@@ -155,7 +182,7 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
         send_start_ns=exchange.send_start_ns or exchange.started_ns,
         connect_ns=exchange.connect_ns,
         request_sent_ns=exchange.sent_ns,
-        first_byte_ns=exchange.first_byte_ns,
+        first_byte_ns=exchange.reads[0] if exchange.reads else None,
         end_ns=end_ns,
         status=exchange.status,
         outcome="failed",
@@ -300,24 +327,33 @@ def _describe(record: RequestRecord, decoded: Decoded) -> None:
     )
 
 
-def _stamp(record: RequestRecord, exchange: Exchange, stream: _Stream, decoded: Decoded) -> None:
-    """Fill in when content arrived: an event arrives with the read that completes it."""
-    arrivals = exchange.stamps
-    if not stream.event_a_piece:
-        arrivals = event_arrivals(exchange.body, arrivals, stream.ends)
-    events = decoded.content_events
-    if isinstance(events, range):
-        content = arrivals[events.start : events.stop]
-    else:
-        content = list(map(arrivals.__getitem__, events))
-    record.first_content_ns = content[0]
-    record.last_content_ns = content[-1]
-    if content[0] == content[-1]:
-        record.content_gaps_ns = (0,) * (len(content) - 1)
-    else:
-        record.content_gaps_ns = tuple(map(sub, content[1:], content))
-    if decoded.first_output_event is not None:
-        record.first_output_ns = arrivals[decoded.first_output_event]
+def _stamp(
+    record: RequestRecord, exchange: Exchange, reads: Reads, stream: _Stream, decoded: Decoded
+) -> None:
+    """Fill in when content arrived."""
+    moments = reads.stream(
+        exchange.body,
+        decoded.content_events,
+        first_output=decoded.first_output_event,
+        events=stream.size + stream.done,
+        ends=stream.ends,
+        event_a_piece=stream.event_a_piece,
+    )
+    record.first_content_ns = moments.first.at_ns
+    record.last_content_ns = moments.last.at_ns
+    record.content_gaps_ns = moments.gaps_ns
+    _note(record, first_content=moments.first, last_content=moments.last)
+    if moments.first_output is not None:
+        record.first_output_ns = moments.first_output.at_ns
+        _note(record, first_output=moments.first_output)
+
+
+def _note(record: RequestRecord, **moments: Moment) -> None:
+    """Put down how much later the client saw each moment, and how sure its time is."""
+    for name, moment in moments.items():
+        setattr(record.seen_after_ns, name, moment.seen_after_ns)
+        if moment.uncertainty_ns:
+            setattr(record.uncertainty_ns, name, moment.uncertainty_ns)
 
 
 def _text(record: RequestRecord, decoded: Decoded, texts: TextPolicy) -> TextRecord | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_bench.api import Api
@@ -50,8 +51,8 @@ class Phase:
             request=b"%b%d\r\n%b" % (self._heads[endpoint], index, self._bodies[sample]),
         )
 
-    def write_down(self, settled: Settled) -> None:
-        """Put what became of a request into the log and the tally."""
+    def write_down(self, settled: Settled, lags_ns: Sequence[int] = ()) -> None:
+        """Put what became of a request into the log and the tally. `lags_ns`: see `Exchange.lags_ns`."""
         record = settled.record
         if record.error_detail is not None:
             for secret in self._secrets:
@@ -59,7 +60,7 @@ class Phase:
             record.error_detail = record.error_detail[:_LONGEST_DETAIL]
         self.seq += 1
         self.log.append(record, settled.text, settled.attachment)
-        self.tally.ended(record)
+        self.tally.ended(record, lags_ns)
 
     def poll(self, exchange: Exchange, path: str) -> bytes:
         """The request that asks what has become of a job; `path` is below the endpoint."""

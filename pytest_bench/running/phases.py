@@ -82,6 +82,7 @@ def drive(
             secrets=deployment.headers.secrets,
             timeouts=point.timeouts,
             budget=point.budget,
+            max_response_bytes=point.max_response_bytes,
             workers=point.workers,
             left_cpus=() if lane is None else lane.own_cpus,
             texts=point.texts,

@@ -10,7 +10,7 @@ import msgspec
 
 from pytest_bench.bounds import Bound
 from pytest_bench.files import digest
-from pytest_bench.workload import HealthBudget, Load, SampleOrder, TextPolicy, Timeouts
+from pytest_bench.workload import MAX_RESPONSE_BYTES, HealthBudget, Load, SampleOrder, TextPolicy, Timeouts
 
 PLAN_VERSION = 1
 
@@ -108,6 +108,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     warmup: Warmup | None = None
     timeouts: Timeouts = Timeouts()
     budget: HealthBudget = HealthBudget()
+    max_response_bytes: int = MAX_RESPONSE_BYTES
     bounds: tuple[Bound, ...] = ()
     slo: tuple[Bound, ...] = ()
     """Per-request limits that goodput uses."""

@@ -136,7 +136,14 @@ class PointPlanner:
             if point is None or point.load is None:
                 return None
             self._check_pattern((*path, "of"), point.load, words)
-            taken = ("timeouts", "budget", "workers", "arrival_seed", "minimum_duration_s")
+            taken = (
+                "timeouts",
+                "budget",
+                "max_response_bytes",
+                "workers",
+                "arrival_seed",
+                "minimum_duration_s",
+            )
             inherited = {key: getattr(point, key) for key in taken if key not in section.model_fields_set}
             return {"dataset": point.dataset, "load": point.load, "samples": point.samples, **inherited}
         if section.load is None:
@@ -221,6 +228,7 @@ class PointPlanner:
             origin=str(self._context.document.key_mark((kind, name))),
             timeouts=Timeouts(**as_json(section.timeouts)),
             budget=HealthBudget(**as_json(section.budget)),
+            max_response_bytes=section.max_response_bytes,
             workers=section.workers,
             arrival_seed=section.arrival_seed if seed is None else seed,
             minimum_duration_s=None if minimum is None else minimum * scale,

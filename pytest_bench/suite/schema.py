@@ -37,7 +37,7 @@ from pytest_bench.suite.section import (
     Texts,
     unique,
 )
-from pytest_bench.workload import HealthBudget, Order, Pattern, TextPolicy, Timeouts
+from pytest_bench.workload import MAX_RESPONSE_BYTES, HealthBudget, Order, Pattern, TextPolicy, Timeouts
 
 
 def _fixed_length(value: object) -> object:
@@ -239,20 +239,21 @@ class TimeoutsSection(Section):
 
 
 class BudgetSection(Section):
-    """How bad the client's own health may be before a phase counts as client-bound: of the worst load worker, times
-    on their p99, shares over the whole phase and at p99 of its seconds (the achieved share at p1)."""
+    """How large the client's own part in a phase's numbers may be before the phase is client-bound. Times are judged at
+    p99; shares over the whole phase, and at p99 of its seconds (the achieved share at p1). A wider limit than the default
+    labels the point `budget-relaxed`."""
 
-    loop_lag_ms: Positive = _BUDGET.loop_lag_ms
-    """How late the event loop wakes."""
+    vacancy: Annotated[float, Field(gt=0, le=1)] = _BUDGET.vacancy
+    """Closed loop: most of the concurrency that may be missing while the client has not sent the next request."""
+    vacancy_p99: Annotated[float, Field(gt=0, le=1)] = _BUDGET.vacancy_p99
+    """The same at p99 of the phase's seconds; never less than `vacancy`."""
     schedule_lateness_ms: Positive = _BUDGET.schedule_lateness_ms
     """Open loop: how late requests leave."""
     cpu_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.cpu_share
     """Most CPU time a load worker may use, of one core."""
-    callback_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.callback_share
-    """Most of its time that a load worker may spend issuing requests, reading and settling responses."""
     achieved_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.achieved_share
-    """Least share of the asked concurrency or rate that must be achieved. In a second of open loop, of what the
-    schedule asked for then: random arrivals, ramps and stages are no shortfall."""
+    """Open loop: least share of the asked rate that must be achieved. In a second, of what the schedule asked for then:
+    random arrivals, ramps and stages are no shortfall."""
 
 
 class LimitSection(Section):
@@ -296,6 +297,8 @@ class DrivenSection(Section):
 
     timeouts: TimeoutsSection = TimeoutsSection()
     budget: BudgetSection = BudgetSection()
+    max_response_bytes: Count = MAX_RESPONSE_BYTES
+    """The longest response; a request with a longer one fails as `too_long`."""
     workers: Count | None = None
     """Number of load workers; left out, the engine chooses."""
     arrival_seed: Seed = 0

@@ -96,7 +96,7 @@ perf:
   offline:
     dataset: prompts
     load: {{pattern: burst, requests: 24, concurrency: 4}}
-    budget: &patient {{loop_lag_ms: 2000, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
+    budget: &patient {{vacancy: 1, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
   single-stream:
     dataset: prompts
     load: {{pattern: concurrency, concurrency: 1, requests: 12}}

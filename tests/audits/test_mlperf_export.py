@@ -169,7 +169,7 @@ perf:
   single-stream:
     dataset: prompts
     load: {{pattern: concurrency, concurrency: 1, requests: 15}}
-    budget: {{loop_lag_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
+    budget: {{vacancy: 1, cpu_share: 1, achieved_share: 0.1}}
 """
 
 

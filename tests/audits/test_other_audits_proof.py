@@ -24,7 +24,7 @@ perf:
   busy:
     dataset: prompts
     load: {{pattern: concurrency, concurrency: 4, requests: 16}}
-    budget: {{loop_lag_ms: 2000, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
+    budget: {{vacancy: 1, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
 audit:
   a: {{of: busy, {audit}}}
 """

@@ -34,7 +34,7 @@ POINT = """
   %s:
     dataset: prompts
     load: {pattern: concurrency, concurrency: 1, requests: 2}
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
     timeouts: {request_s: 10}
     bounds: {request_latency.p99: "<= 60s"}
 """

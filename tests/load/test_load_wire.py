@@ -1,6 +1,5 @@
 """HTTP as servers really speak it, byte by byte, and what a request record makes of it."""
 
-import asyncio
 import shutil
 import socket
 import ssl
@@ -9,11 +8,13 @@ import time
 from itertools import pairwise
 
 import pytest
-import uvloop
 from driving import phase, truth_of
 from wire_server import BODY, CHUNKED, EVENTS, HEAD, STREAM, chunk
 
-from pytest_bench.load.connection import Connection
+from pytest_bench.endpoints.address import parse_url, resolve
+from pytest_bench.load.loop import Loop
+from pytest_bench.load.opening import Opening
+from pytest_bench.load.receive_clock import ReceiveClock
 from pytest_bench.simulator import read_truth
 from pytest_bench.workload import Load, SampleOrder, Timeouts
 
@@ -146,7 +147,7 @@ def status(line, *headers):
         pytest.param(
             in_pieces(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
             "protocol",
-            "",
+            "101 (Switching Protocols): the server changes the protocol",
             id="switching protocols",
         ),
         pytest.param(
@@ -450,15 +451,20 @@ def test_an_answer_that_came_before_the_body_had_left_costs_the_connection_and_n
 def test_small_writes_leave_at_once():
     """TCP_NODELAY: a request never waits for the acknowledgement of the one before."""
 
-    async def connect(port):
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(lambda: Connection(None, 0), "127.0.0.1", port)
-        value = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        transport.abort()
-        return value
+    loop = Loop(ReceiveClock())
+    made = []
+
+    def opened(outcome):
+        made.append(outcome)
+        loop.stop()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        assert uvloop.run(connect(listener.getsockname()[1])) == 1
+        target = resolve(parse_url(f"http://127.0.0.1:{listener.getsockname()[1]}"), "/")
+        Opening(None, loop, target, 0, tls=None, timeout_s=60.0, limit_bytes=1, opened=opened)
+        loop.run()
+    [connection] = made
+    assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    connection.discard()
 
 
 # TLS.

@@ -28,7 +28,7 @@ perf:
     dataset: written
     load: {{pattern: concurrency, concurrency: 4, requests: 24}}
     texts: {texts}
-    budget: {{loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0, achieved_share: 0.01}}
+    budget: {{vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0, achieved_share: 0.01}}
     bounds: {{"request_latency.p50": "< 10s"}}
 """
 

@@ -39,9 +39,7 @@ CAPACITY = Capacity(
 )
 
 
-ANY_HEALTH = HealthBudget(
-    loop_lag_ms=1e9, schedule_lateness_ms=1e9, cpu_share=1e9, callback_share=1e9, achieved_share=0.0
-)
+ANY_HEALTH = HealthBudget(vacancy=1.0, schedule_lateness_ms=1e9, cpu_share=1e9, achieved_share=0.0)
 """A busy machine stutters; these steps are about the simulator."""
 
 

@@ -202,7 +202,7 @@ perf:
   point:
     dataset: made
     load: {{pattern: constant, rate: 100, requests: 20}}
-    budget: {{achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}}
+    budget: {{achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}}
     bounds: {{{bounds}}}
 """
 

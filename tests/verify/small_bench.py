@@ -22,7 +22,7 @@ perf:
     dataset: prompts
     load: {pattern: concurrency, requests: 8}
     sweep: {concurrency: [1, 2]}
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
     bounds: {request_latency.p99: "<= 60s"}
 audit:
   caching:
@@ -30,7 +30,7 @@ audit:
     dataset: prompts
     load: {pattern: concurrency, concurrency: 2, requests: 6}
     threshold: 0.9
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
 """
 
 TEST = """
