@@ -83,9 +83,10 @@ def _frames(parts: Sequence[bytes]) -> Sequence[bytes] | None:
     body = b"".join(parts)
     if not body.startswith(_PREFIX) or not body.endswith(_BLANK_LINE) or b"\r" in body:
         return None
-    lines = body.split(b"\n")
-    frames = lines[:-2:2]
-    return frames if len(frames) >= _FEWEST and not any(lines[1::2]) else None
+    count = body.count(_BLANK_LINE + _PREFIX) + 1
+    if count < _FEWEST or body.count(b"\n") != 2 * count:
+        return None
+    return body[: -len(_BLANK_LINE)].split(_BLANK_LINE)
 
 
 def _first_text(frames: Sequence[bytes], key: bytes) -> int | None:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from pytest_bench.api import Malformed
+
 _BOM = b"\xef\xbb\xbf"
 _PREFIX = b"data: {"
 _SEPARATOR = b"\n\ndata: "
@@ -25,6 +27,8 @@ _KEEP_ALIVES = (b"", b"null")
 
 _LINE = re.compile(rb"([^\r\n]+)(\r\n?|\n)([\r\n]*)")
 """A line that is not blank, its end, and the ends of all blank lines that follow."""
+_MOST_LINES = 2_000_000
+"""More lines than any answer has; reading as many one by one takes about a second."""
 _FIRST_LINE = re.compile(rb"\s*(?:data|event|id|retry|error)?:")
 
 
@@ -52,12 +56,15 @@ def is_event_stream(body: bytes) -> bool:
 
 
 def split_events(body: bytes) -> Events:
-    """Split a whole body into its events. As the specification says, an event that no blank line ends is dropped."""
+    """Split a whole body into its events. As the specification says, an event that no blank line ends is dropped.
+
+    Raises `Malformed` for a stream of more than `_MOST_LINES` lines that are not blank.
+    """
     if body.startswith(_PREFIX) and body.endswith(b"\n\n") and b"\r" not in body:
         objects = body.count(_OBJECT) + 1
         done = body.endswith(_DONE_LAST)
         # No other line is left over, so every event is one line, and only the last may be [DONE].
-        if body.count(b"\n") == 2 * (objects + done):
+        if body.count(b"\n") == 2 * (objects + done) and objects < _MOST_LINES:
             end = len(body) - len(_DONE_LAST if done else b"\n\n")
             return Events(b"[%b]" % body[6:end].replace(_SEPARATOR, b","), objects, done, None)
     return _split_by_line(body)
@@ -73,7 +80,9 @@ def _split_by_line(body: bytes) -> Events:
     unseparated = 0
     start = len(_BOM) if body.startswith(_BOM) else 0
     whole_lines = max(body.rfind(b"\n"), body.rfind(b"\r")) + 1
-    for match in _LINE.finditer(body, start, whole_lines):
+    for number, match in enumerate(_LINE.finditer(body, start, whole_lines)):
+        if number == _MOST_LINES:
+            raise Malformed(f"a stream of more than {_MOST_LINES:,} lines")
         line, _, blank = match.groups()
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")

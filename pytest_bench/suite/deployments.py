@@ -18,6 +18,8 @@ SIMULATOR = "simulator"
 
 _OWN_BODY_FIELDS = frozenset({"model", "stream", "messages", "prompt", "text", "input_ids"})
 """Body fields that the API writes itself."""
+_MAPPINGS = frozenset({"stream_options", "sampling_params"})
+"""Body fields into which the API writes fields of its own."""
 _KEY_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key"})
 _OWN_HEADERS = frozenset({"host", "content-length", "content-type", "connection", "transfer-encoding"})
 
@@ -176,11 +178,13 @@ def _parameters(context: Context, generation: GenerationSection) -> dict[str, An
         if value is not None and name not in ("stream", "extra_body")
     }
     path = ("deployment", "generation", "extra_body")
-    for name in generation.extra_body:
+    for name, value in generation.extra_body.items():
         if name in _OWN_BODY_FIELDS:
             context.problem((*path, name), "is written by the API itself; leave it out")
         elif name in named:
             context.problem((*path, name), "is also given in generation; expected it once")
+        elif name in _MAPPINGS and not isinstance(value, Mapping | None):
+            context.problem((*path, name), f"is {value!r}; expected a mapping, or null to leave it out")
     return {**named, **generation.extra_body}
 
 

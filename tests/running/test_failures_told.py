@@ -255,8 +255,9 @@ def test_the_headline_of_a_point_says_how_its_requests_failed(session):
     ]
 
 
-def test_empty_answers_are_counted_in_the_table_and_in_junit(session):
+def test_empty_answers_fail_a_point_and_are_counted_in_the_table_and_in_junit(session):
     results, said = session
+    assert "hollow/perf/point: fail: empty_outputs is 20 requests, required == 0" in said
     (heading,) = [line for line in said.splitlines() if re.search(r"requests +failed +empty", line)]
     (row,) = [line for line in said.splitlines() if re.match(r"hollow/perf/point +\d", line)]
     assert row.split()[1:4] == ["20", "0", "20"], heading
