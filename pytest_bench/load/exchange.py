@@ -15,7 +15,7 @@ from pytest_bench.api import Api, Decoded, Malformed
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.framing import split_events
 from pytest_bench.load.moments import Moment, Reads
-from pytest_bench.records import Moments, RequestRecord, TextRecord
+from pytest_bench.records import RequestRecord, TextRecord
 from pytest_bench.workload import TextPolicy
 
 if TYPE_CHECKING:
