@@ -1,7 +1,8 @@
 """What a phase leaves behind: one record a request, and the client's account of itself.
 
 Times ending in `_ns` are CLOCK_MONOTONIC nanoseconds. Those of received bytes are the kernel's, when it had them; the
-others are taken in the load worker. None means that the event did not happen. Field names are the wire format of `requests.<w>.jsonl`, version `REQUESTS_VERSION`.
+others are taken in the load worker. None means that the event did not happen. Field names are the wire format of
+`requests.<w>.jsonl`, version `REQUESTS_VERSION`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-REQUESTS_VERSION = 1
-PHASE_VERSION = 1
+REQUESTS_VERSION = 2
+PHASE_VERSION = 2
 
 RequestOutcome = Literal["succeeded", "failed", "interrupted"]
 

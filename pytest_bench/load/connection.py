@@ -16,8 +16,8 @@ from pytest_bench.load.loop import Loop, Receive
 monotonic_ns = time.monotonic_ns
 
 _LONGEST_HEAD_BYTES = 1 << 20
-"""Most bytes in a row that hold nothing of a body: headers, chunk extensions, trailers. The parser gathers a value
-that spans reads by copying it, so a longer one would cost more than it took to send."""
+"""Most bytes of reads that hold nothing of a body: headers, chunk extensions, trailers. The parser gathers a value that
+spans reads by copying it, so an endless one would cost more and more."""
 
 
 class _MoreThanAsked(Exception):
@@ -59,7 +59,6 @@ class Connection:
         "drained_ns",
         "endpoint",
         "exchange",
-        "full",
         "idled",
         "on_body",
         "open",
@@ -85,7 +84,6 @@ class Connection:
         self.connect_ns: int | None = None
         self.open = True
         self.reusable = True
-        self.full = False
         self.drained_ns = monotonic_ns()
         self.receive: Receive = connected.recvmsg_into
         self._unsent = b""
@@ -99,15 +97,16 @@ class Connection:
 
     # What the loop calls
 
-    def received(self, data: memoryview | bytes, stamp_ns: int, now_ns: int, empty_ns: int) -> bool:
+    def received(
+        self, data: memoryview | bytes, size: int, stamp_ns: int, now_ns: int, empty_ns: int
+    ) -> bool:
         """See `loop.Receiver`."""
         exchange = self.exchange
         if exchange is None:
             self._owner.idle_lost(self)
             self.discard()
             return True
-        size = len(data)
-        exchange.response_bytes += size
+        total_bytes = exchange.response_bytes = exchange.response_bytes + size
         try:
             self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -115,23 +114,22 @@ class Connection:
                 self._fail(exchange, Failure("protocol", self._what_came(error)))
                 return True
             self.reusable = False  # bytes after the response: nothing that follows can be trusted
-        pieces = len(self._body)
+        before = self._pieces
+        pieces = self._pieces = len(self._body)
         exchange.reads += (stamp_ns, now_ns, empty_ns, pieces)
-        before, self._pieces = self._pieces, pieces
         if self._complete:
             self._finish(exchange)
-        elif exchange.response_bytes > self._limit_bytes:
+        elif total_bytes > self._limit_bytes:
             self._fail(exchange, Failure("too_long", f"longer than the limit of {self._limit_bytes:,} bytes"))
         elif pieces == before:
-            self._without_body_bytes += size
-            if self._without_body_bytes > _LONGEST_HEAD_BYTES:
-                self._fail(
-                    exchange,
-                    Failure("malformed", f"more than {_LONGEST_HEAD_BYTES:,} bytes of headers or trailers"),
-                )
-        else:
-            self._without_body_bytes = 0
+            self._read_without_body(exchange, size)
         return pieces <= before + 1
+
+    def _read_without_body(self, exchange: Exchange, size: int) -> None:
+        self._without_body_bytes += size
+        if self._without_body_bytes > _LONGEST_HEAD_BYTES:
+            detail = f"more than {_LONGEST_HEAD_BYTES:,} bytes of headers or trailers"
+            self._fail(exchange, Failure("malformed", detail))
 
     def ended(self, error: OSError | None, now_ns: int, empty_ns: int) -> None:
         """See `loop.Receiver`. The end of a connection carries no stamp of the kernel's."""

@@ -387,6 +387,7 @@ class LoadWorker:
     def _sweep(self, now_ns: int) -> None:
         """Give up on requests that exceed a limit. `_live` is in order of issue, oldest first."""
         timeouts = self._run.timeouts
+        self._pool.sweep(now_ns)
         for exchange in list(self._live):
             if now_ns - exchange.started_ns < timeouts.request_s * 1e9:
                 break

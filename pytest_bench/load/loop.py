@@ -33,12 +33,11 @@ class Receiver(Protocol):
 
     receive: Receive
     drained_ns: int
-    """When the socket was last known to be empty by reading it empty."""
-    full: bool
-    """Whether the last read filled the buffer, so that more may have been left."""
+    """When a read last left the socket empty; negative if a later one filled the buffer, so that more was left."""
 
-    def received(self, data: memoryview, stamp_ns: int, now_ns: int, empty_ns: int) -> bool:
-        """`data` was read at `now_ns`; it is valid during the call only. Returns whether it holds one event at most.
+    def received(self, data: memoryview, size: int, stamp_ns: int, now_ns: int, empty_ns: int) -> bool:
+        """`data`, `size` bytes, was read at `now_ns`; it is valid during the call only. Returns whether it holds one
+        event at most.
 
         `stamp_ns`: when the kernel had its last byte; `now_ns` if the kernel did not say. `empty_ns`: a time before
         which none of `data` was in the socket.
@@ -89,10 +88,6 @@ class Loop:
         self._alarm = TimerFd() if AVAILABLE else None
         self._alarm_fd = -1
         self._running = False
-        self._empty_ns = 0
-        """Sockets that the poll before did not list were empty then."""
-        self._unlisted_empty_ns = 0
-        """The same of the latest poll."""
         if self._alarm is not None:
             self._alarm_fd = self._alarm.fd
             self.on_readable(
@@ -145,65 +140,65 @@ class Loop:
         if self._alarm is not None:
             self._alarm.close()
 
-    def run(self) -> None:
+    def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 # the hot path: each call that it does not make counts
         """Turn until `stop`. Whatever a callback raises comes through."""
         self._running = True
-        buffers = [memoryview(bytearray(_BUFFER_BYTES))]
+        poll, receivers, clock = self._poller.poll, self._receivers, self.clock
+        buffer = memoryview(bytearray(_BUFFER_BYTES))
+        buffers = [buffer]
+        empty_since_ns = 0
+        """Sockets that the poll before did not list were empty then."""
         while self._running:
-            self._turn(buffers)
-
-    def _turn(self, buffers: list[memoryview]) -> None:
-        receivers, buffer, clock = self._receivers, buffers[0], self.clock
-        polled_ns = monotonic_ns()
-        ready = self._poller.poll(self._patience(polled_ns))
-        now_ns = monotonic_ns()
-        # A socket that this poll does not list was empty when the poll began. If the poll blocked, the socket was
-        # still empty when that came which ended it: a timer that expired, a read of a single event.
-        self._unlisted_empty_ns = polled_ns
-        if self._timers and self._timers[0][0] <= now_ns:
-            if len(ready) == 1 and ready[0][0] == self._alarm_fd:
-                self._unlisted_empty_ns = max(polled_ns, self._timers[0][0])
-            self._fire(now_ns)
+            polled_ns = monotonic_ns()
+            ready = poll(0 if self._soon else self._patience(polled_ns))
             now_ns = monotonic_ns()
-        for fd, mask in ready:
-            receiver = receivers.get(fd)
-            if receiver is None:
-                self._call(fd)
-                continue
-            if mask & WRITABLE:
-                receiver.writable()
-                if mask == WRITABLE or fd not in receivers:
+            # A socket that this poll does not list was empty when the poll began. If the poll blocked, the socket was
+            # still empty when that came which ended it: a timer that expired, a read of a single event.
+            if self._timers and self._timers[0][0] <= now_ns:
+                if len(ready) == 1 and ready[0][0] == self._alarm_fd:
+                    polled_ns = max(polled_ns, self._timers[0][0])
+                self._fire(now_ns)
+                now_ns = monotonic_ns()
+            for fd, mask in ready:
+                receiver = receivers.get(fd)
+                if receiver is None:
+                    self._call(fd)
                     continue
-            empty_ns = receiver.drained_ns
-            if empty_ns < self._empty_ns and not receiver.full:
-                empty_ns = self._empty_ns
-            drained_ns = now_ns
-            try:
-                size, ancillary, _, _ = receiver.receive(buffers, ANCILLARY_BYTES)
-            except (BlockingIOError, InterruptedError):
-                continue
-            except OSError as error:
-                receiver.ended(error, monotonic_ns(), empty_ns)
-                continue
-            now_ns = monotonic_ns()
-            if not size:
-                receiver.ended(None, now_ns, empty_ns)
-                continue
-            stamp_ns = now_ns
-            if ancillary:
-                seconds, nanoseconds = _unpack(ancillary[0][2])
-                # A stamp of the future says that the clock was set, which is about to be reported.
-                stamp_ns = min(now_ns, seconds * 1_000_000_000 + nanoseconds - clock.offset_ns)
-            receiver.full = size == _BUFFER_BYTES
-            if not receiver.full:
-                receiver.drained_ns = drained_ns
-            if receiver.received(buffer[:size], stamp_ns, now_ns, empty_ns) and stamp_ns > polled_ns:
-                polled_ns = self._unlisted_empty_ns = stamp_ns
-        self._empty_ns = self._unlisted_empty_ns
-        if self._soon:
-            soon, self._soon = self._soon, []
-            for callback in soon:
-                callback()
+                if mask & WRITABLE:
+                    receiver.writable()
+                    if mask == WRITABLE or fd not in receivers:
+                        continue
+                empty_ns = receiver.drained_ns
+                if empty_ns < empty_since_ns:
+                    empty_ns = empty_since_ns if empty_ns >= 0 else -empty_ns
+                drained_ns = now_ns
+                try:
+                    size, ancillary, _, _ = receiver.receive(buffers, ANCILLARY_BYTES)
+                except (BlockingIOError, InterruptedError):
+                    continue
+                except OSError as error:
+                    receiver.ended(error, monotonic_ns(), empty_ns)
+                    continue
+                now_ns = stamp_ns = monotonic_ns()
+                if not size:
+                    receiver.ended(None, now_ns, empty_ns)
+                    continue
+                if ancillary:
+                    seconds, nanoseconds = _unpack(ancillary[0][2])
+                    stamp_ns = seconds * 1_000_000_000 + nanoseconds - clock.offset_ns
+                    if stamp_ns > now_ns:  # noqa: PLR1730 # `min` costs a call; the clock was set, as is about to be told
+                        stamp_ns = now_ns
+                receiver.drained_ns = drained_ns if size < _BUFFER_BYTES else -empty_ns
+                if (
+                    receiver.received(buffer[:size], size, stamp_ns, now_ns, empty_ns)
+                    and stamp_ns > polled_ns
+                ):
+                    polled_ns = stamp_ns
+            empty_since_ns = polled_ns
+            if self._soon:
+                soon, self._soon = self._soon, []
+                for callback in soon:
+                    callback()
 
     def _call(self, fd: int) -> None:
         callback = self._callbacks.get(fd)
@@ -224,8 +219,6 @@ class Loop:
 
     def _patience(self, now_ns: int) -> float | None:
         """How long the next poll may block, in the poller's unit; None: until something happens."""
-        if self._soon:
-            return 0
         if self._alarm is not None or not self._timers:
             return None
         return max(0.0, (self._timers[0][0] - now_ns) / 1e6)  # milliseconds, as `select.poll` takes them

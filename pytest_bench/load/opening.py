@@ -1,4 +1,4 @@
-"""Making one connection: TCP, then TLS where the endpoint wants it, within a time limit."""
+"""Making one connection: TCP, then TLS where the endpoint wants it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class Opening:
     before."""
 
     __slots__ = (
-        "_begun_ns",
         "_endpoint",
         "_limit_bytes",
         "_loop",
@@ -41,8 +40,8 @@ class Opening:
         "_session",
         "_socket",
         "_target",
-        "_timer",
         "_tls",
+        "begun_ns",
     )
 
     def __init__(
@@ -53,7 +52,6 @@ class Opening:
         endpoint: int,
         *,
         tls: ssl.SSLContext | None,
-        timeout_s: float,
         limit_bytes: int,
         opened: Opened,
     ) -> None:
@@ -62,20 +60,26 @@ class Opening:
         self._owner, self._loop, self._opened = owner, loop, opened
         self._target, self._endpoint, self._tls = target, endpoint, tls
         self._session: TlsSession | None = None
-        self._begun_ns = time.monotonic_ns()
+        self.begun_ns = time.monotonic_ns()
         self._socket: socket.socket | None = None
-        late = Failure("connect_timeout", f"{target.url}: no connection within {timeout_s:g} s")
-        self._timer = loop.timer(lambda: self._end(late))
-        self._timer.arm(self._begun_ns + round(timeout_s * 1e9))
         try:
             self._connect()
         except OSError as error:
             outcome = self._why(error)
-            loop.soon(lambda: self._end(outcome))
+            loop.soon(lambda: self.end(outcome))
+
+    @property
+    def url(self) -> str:
+        return self._target.url
+
+    def end(self, outcome: Failure | OutOfDescriptors) -> None:
+        """Give up, and say so."""
+        opened = self._opened
+        self.abandon()
+        opened(outcome)
 
     def abandon(self) -> None:
         """Give up; nobody is told."""
-        self._timer.cancel()
         self._opened = _nobody
         if self._socket is not None:
             self._loop.remove(self._socket.fileno())
@@ -86,7 +90,7 @@ class Opening:
         address = self._target.address
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._socket = opening = socket.socket(family, socket.SOCK_STREAM)
-        opening.setblocking(False)
+        opening.settimeout(0)  # non-blocking
         opening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop.clock.enable(opening)
         status = opening.connect_ex((address, self._target.port))
@@ -100,7 +104,7 @@ class Opening:
             return
         status = opening.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if status:
-            self._end(self._why(OSError(status, os.strerror(status))))
+            self.end(self._why(OSError(status, os.strerror(status))))
             return
         self._loop.remove(opening.fileno())
         if self._tls is None:
@@ -119,12 +123,12 @@ class Opening:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._end(self._why(error))
+            self.end(self._why(error))
             return
         if data:
             self._continue_handshake(opening, session, data)
         else:
-            self._end(Failure("connect", f"{self._target.url}: closed during the TLS handshake"))
+            self.end(Failure("connect", f"{self._target.url}: closed during the TLS handshake"))
 
     def _continue_handshake(self, opening: socket.socket, session: TlsSession, data: bytes) -> None:
         try:
@@ -133,14 +137,17 @@ class Opening:
             if answer:
                 opening.sendall(answer)
         except OSError as error:  # `ssl.SSLError` is one
-            self._end(self._why(error))
+            self.end(self._why(error))
             return
         if over:
             self._loop.remove(opening.fileno())
             self._finish(opening)
 
     def _finish(self, connected: socket.socket) -> None:
-        self._timer.cancel()
+        opened, self._opened = (
+            self._opened,
+            _nobody,
+        )  # it may refer back, and nothing collects cycles during a phase
         self._socket = None
         arguments = (self._owner, self._loop, connected, self._endpoint)
         connection = (
@@ -148,13 +155,8 @@ class Opening:
             if self._session is None
             else TlsConnection(*arguments, limit_bytes=self._limit_bytes, session=self._session)
         )
-        connection.connect_ns = time.monotonic_ns() - self._begun_ns
-        self._opened(connection)
-
-    def _end(self, outcome: Failure | OutOfDescriptors) -> None:
-        opened = self._opened
-        self.abandon()
-        opened(outcome)
+        connection.connect_ns = time.monotonic_ns() - self.begun_ns
+        opened(connection)
 
     def _why(self, error: OSError) -> Failure | OutOfDescriptors:
         if error.errno in _EXHAUSTED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pytest_bench.load.connection import Connection, Owner
 from pytest_bench.load.exchange import Failure
@@ -73,7 +74,6 @@ class ConnectionPool:
             target,
             endpoint,
             tls=self._tls if target.tls else None,
-            timeout_s=self._timeout_s,
             limit_bytes=self._limit_bytes,
             opened=done,
         )
@@ -82,28 +82,26 @@ class ConnectionPool:
     def open_ahead(self, count: int, opened: Callable[[OutOfDescriptors | None], None]) -> None:
         """Open `count` connections, a few at a time, and no more to an endpoint where one fails: the request that
         needs it will say so. `opened` is called once, when that is over or the client has no more descriptors."""
-        numbers = iter(range(count))
+        endpoints = (number % len(self._targets) for number in range(count))
         failed: set[int] = set()
         busy = 0
 
         def next_one() -> bool:
-            for number in numbers:
-                endpoint = number % len(self._targets)
-                if endpoint not in failed:
-                    self.open(endpoint, lambda outcome: made(endpoint, outcome))
-                    return True
-            return False
+            endpoint = next((endpoint for endpoint in endpoints if endpoint not in failed), None)
+            if endpoint is not None:
+                self.open(endpoint, partial(made, endpoint))
+            return endpoint is not None
 
         def made(endpoint: int, outcome: Connection | Failure | OutOfDescriptors) -> None:
-            nonlocal busy, numbers
-            if isinstance(outcome, Connection):
-                self.give_back(outcome)
-            elif isinstance(outcome, Failure):
-                failed.add(endpoint)
-            else:
-                numbers = iter(())
+            nonlocal busy
+            if isinstance(outcome, OutOfDescriptors):
+                endpoints.close()
                 opened(outcome)
                 return
+            if isinstance(outcome, Connection):
+                self.give_back(outcome)
+            else:
+                failed.add(endpoint)
             if not next_one():
                 busy -= 1
                 if not busy:
@@ -113,6 +111,13 @@ class ConnectionPool:
             busy += 1
         if not busy:
             opened(None)
+
+    def sweep(self, now_ns: int) -> None:
+        """Give up on connections that take longer than the connect timeout."""
+        late = [opening for opening in self._openings if now_ns - opening.begun_ns > self._timeout_s * 1e9]
+        for opening in late:
+            what = f"{opening.url}: no connection within {self._timeout_s:g} s"
+            opening.end(Failure("connect_timeout", what))
 
     def close(self) -> None:
         for opening in self._openings:

@@ -69,8 +69,11 @@ class TlsConnection(Connection):
         self._session = session
         super().__init__(owner, loop, connected, endpoint, limit_bytes=limit_bytes)
 
-    def received(self, data: memoryview | bytes, stamp_ns: int, now_ns: int, empty_ns: int) -> bool:
+    def received(
+        self, data: memoryview | bytes, size: int, stamp_ns: int, now_ns: int, empty_ns: int
+    ) -> bool:
         """See `loop.Receiver`."""
+        del size  # of the ciphertext
         try:
             plain, closed, answer = self._session.decrypt(data)
         except ssl.SSLError as error:
@@ -78,7 +81,7 @@ class TlsConnection(Connection):
             return True
         if answer:
             self._push(answer)
-        single = not plain or super().received(plain, stamp_ns, now_ns, empty_ns)
+        single = not plain or super().received(plain, len(plain), stamp_ns, now_ns, empty_ns)
         if closed and self.open:
             self.ended(None, now_ns, empty_ns)
         return single

@@ -239,9 +239,9 @@ class TimeoutsSection(Section):
 
 
 class BudgetSection(Section):
-    """How large the client's own part in a phase's numbers may be before the phase is client-bound. Times are judged at
-    p99; shares over the whole phase, and at p99 of its seconds (the achieved share at p1). A wider limit than the default
-    labels the point `budget-relaxed`."""
+    """How large the client's own part in a phase's numbers may be before the phase is client-bound. Times are judged
+    at p99; shares over the whole phase, and at p99 of its seconds (the achieved share at p1). A wider limit than the
+    default labels the point `budget-relaxed`."""
 
     vacancy: Annotated[float, Field(gt=0, le=1)] = _BUDGET.vacancy
     """Closed loop: most of the concurrency that may be missing while the client has not sent the next request."""

@@ -188,7 +188,9 @@ def test_an_api_that_raises_fails_the_phase_with_its_traceback(simulator, drive)
 
 def test_an_api_whose_error_looks_like_a_connections_fails_the_phase_too(simulator, drive):
     spec, _ = drive.spec(simulator.url, ENDLESS, api=WithoutItsFile)
-    with pytest.raises(WorkerDied, match=r"(?s)the API's decoder raised FileNotFoundError: .*vocabulary"):
+    with pytest.raises(
+        WorkerDied, match=r"(?s)load worker 0 ended with status 1.*FileNotFoundError: .*vocabulary"
+    ):
         engine.run(spec)
     assert workers_of(os.getpid()) == []
 

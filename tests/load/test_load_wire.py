@@ -212,6 +212,68 @@ def test_an_answer_that_is_not_what_was_asked_for_is_a_typed_failure(wire, drive
     assert all(record.first_content_ns is None for record in run.records())
 
 
+def endless(head, piece):
+    def answer(turn):
+        turn.socket.sendall(head)
+        while True:
+            turn.socket.sendall(piece)  # until the client hangs up
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "detail"),
+    [
+        pytest.param(
+            endless(CHUNKED, chunk(b"data: {}\n\n" * 1000)),
+            "too_long",
+            "longer than the limit of 3,000,000 bytes",
+            id="an endless body",
+        ),
+        pytest.param(
+            endless(b"HTTP/1.1 200 OK\r\nx: ", b"v" * 65536),
+            "malformed",
+            "of headers or trailers",
+            id="header",
+        ),
+        pytest.param(
+            endless(CHUNKED + chunk(DATA) + b"0\r\nx: ", b"v" * 65536),
+            "malformed",
+            "of headers or trailers",
+            id="trailer",
+        ),
+        pytest.param(
+            endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+            "malformed",
+            "of headers or trailers",
+            id="interim answers",
+        ),
+    ],
+)
+def test_a_response_without_an_end_fails_at_a_limit(wire, drive, answer, error, detail):
+    run = drive(
+        wire(answer).url, Load(pattern="concurrency", concurrency=2, requests=2), max_response_bytes=3_000_000
+    )
+    assert run.errors() == {error: 2}
+    assert all(detail in record.error_detail for record in run.records())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"data: x\r\r" * 250_000, id="events that end in carriage returns"),
+        pytest.param(b"\r" * 10_000_000, id="empty lines"),
+        pytest.param(b"data: x\n" * 400_000, id="an event of many lines"),
+        pytest.param(b"data: x\r\r" * 2_000_000, id="more events than any answer has"),
+    ],
+)
+def test_a_long_stream_in_an_odd_framing_costs_the_load_worker_no_heartbeat(wire, drive, body):
+    answer = in_pieces(CHUNKED + chunk(body) + b"0\r\n\r\n")
+    run = drive(wire(answer).url, Load(pattern="concurrency", concurrency=1, requests=1))
+    [record] = run.records()
+    assert record.error in {"malformed", "truncated_stream"}
+
+
 def test_a_body_whose_finish_reason_is_that_the_server_gave_up_is_a_failure(wire, drive):
     body = BODY.replace(b'"stop"', b'"abort"')
     answer = in_pieces(WHOLE + b"content-length: %d\r\n\r\n" % len(body) + body)
@@ -460,7 +522,7 @@ def test_small_writes_leave_at_once():
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         target = resolve(parse_url(f"http://127.0.0.1:{listener.getsockname()[1]}"), "/")
-        Opening(None, loop, target, 0, tls=None, timeout_s=60.0, limit_bytes=1, opened=opened)
+        Opening(None, loop, target, 0, tls=None, limit_bytes=1, opened=opened)
         loop.run()
     [connection] = made
     assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
@@ -498,6 +560,31 @@ def test_tls_trusts_what_ssl_cert_file_names(wire, drive, certificate, monkeypat
     assert server.turns[0].header("host") == f"localhost:{server.port}"
     assert len({turn.connection for turn in server.turns}) == 3
     assert all(record.send_start_ns < record.first_content_ns <= record.end_ns for record in run.records())
+
+
+def test_reads_over_tls_have_the_kernels_stamps_too(wire, drive, certificate, monkeypatch):
+    context, authority = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    server = wire(in_pieces(CHUNKED, *map(chunk, EVENTS), b"0\r\n\r\n"), tls=context)
+    run = drive(by_name(server), ONE_BY_ONE)
+    assert run.errors() == {None: 3}
+    for record in run.records():
+        assert record.send_start_ns < record.first_byte_ns < record.first_content_ns < record.last_content_ns
+        assert record.seen_after_ns.first_content > 0
+        assert len(record.content_gaps_ns) == 2
+    assert run.result.health.user_stamped_reads == 0
+
+
+def test_a_response_that_ends_with_its_tls_connection_is_whole(wire, drive, certificate, monkeypatch):
+    context, authority = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+
+    def answer(turn):
+        turn.write(HEAD + b"\r\n" + DATA)
+        turn.socket.unwrap()
+
+    run = drive(by_name(wire(answer, tls=context)), ONE_BY_ONE)
+    assert run.errors() == {None: 3}
 
 
 def test_a_certificate_that_nobody_vouches_for_is_a_connect_failure_that_says_so(wire, drive, certificate):
