@@ -54,9 +54,12 @@ class Columns:
     steady_state: Window | None
     """The window that `steady_share` speaks of."""
     gaps: Spool
-    """Between successive content events of succeeded requests, pooled."""
+    """Between successive content events of succeeded requests, pooled; requests whose events all carry one stamp
+    are left out."""
     token_gaps: Spool | None
-    """Between tokens, where the server told the tokens of every event of every success."""
+    """Between tokens, if the server reports the tokens of every event of every success."""
+    token_gap_times: Spool
+    """How often each of `token_gaps` counts."""
     failures: Counter[str]
     """Failed requests by type."""
 
@@ -94,7 +97,7 @@ def read_columns(
     `OSError` where the spool cannot be written.
     """
     rows, shares = array("q"), array("d")
-    gaps, token_gaps = Spool(folder=scratch), Spool(folder=scratch)
+    gaps, token_gaps, token_gap_times = (Spool(folder=scratch) for _ in range(3))
     tokens_known = True
     failures: Counter[str] = Counter()
     for record in records:
@@ -102,11 +105,13 @@ def read_columns(
         shares.append(share_within(record, steady_state) if steady_state else 0.0)
         if record.outcome == "failed":
             failures[record.error or "unknown"] += 1
-        elif record.outcome == "succeeded" and record.content_gaps_ns:
+        elif record.outcome == "succeeded" and any(record.content_gaps_ns):
             gaps.extend(record.content_gaps_ns)
             tokens_known = tokens_known and len(record.content_event_tokens) == record.content_event_count
             if tokens_known:
-                token_gaps.extend(gaps_between_tokens(record.content_gaps_ns, record.content_event_tokens))
+                between, times = gaps_between_tokens(record.content_gaps_ns, record.content_event_tokens)
+                token_gaps.extend(between)
+                token_gap_times.extend(times)
     table = np.frombuffer(rows, dtype=np.int64).reshape(-1, _ROW)
     keys = np.sort(table[:, 0])
     if (keys[1:] == keys[:-1]).any():
@@ -121,6 +126,7 @@ def read_columns(
         steady_state=steady_state,
         gaps=gaps,
         token_gaps=token_gaps if tokens_known and token_gaps.count else None,
+        token_gap_times=token_gap_times,
         failures=failures,
     )
 
@@ -180,19 +186,22 @@ def share_within(record: RequestRecord, window: Window) -> float:
     return float(inside.mean())
 
 
-def gaps_between_tokens(gaps_ns: tuple[int, ...], tokens: tuple[int, ...]) -> list[int]:
-    """Gaps between the tokens of one stream, of which `tokens[i]` arrived in event i.
+def gaps_between_tokens(gaps_ns: tuple[int, ...], tokens: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """Gaps between the tokens of one stream, of which `tokens[i]` arrived in event i, and how often each counts.
 
-    The tokens of an event share the gap before it: k of them count k times a k-th of it, rounded down. An
-    event without tokens lengthens the gap of the next. Tokens of the first event have no gap before them.
+    The k tokens of an event share the gap before it: a k-th of it, rounded down, counts k times. An event without
+    tokens lengthens the gap of the next. Tokens of the first event have no gap before them. Counts are not written
+    out as values, because a server may report any.
     """
     between: list[int] = []
+    times: list[int] = []
     waited: int | None = None
     for position, count in enumerate(tokens):
         if waited is not None:
             waited += gaps_ns[position - 1]
         if count:
             if waited is not None:
-                between.extend([waited // count] * count)
+                between.append(waited // count)
+                times.append(count)
             waited = 0
-    return between
+    return between, times

@@ -113,8 +113,9 @@ _TABLE: tuple[Definition, ...] = (
         "time_per_output_token",
         "ns",
         "lower",
-        "(last content - first content) / (output tokens - tokens in the first content event). "
-        "Never includes the first token; requests without later tokens have none.",
+        "(last content - first content) / (output tokens - tokens in the first content event). LoadGen and vLLM "
+        "divide by (output tokens - 1), which is lower if the first event holds several tokens. Requests without "
+        "later tokens have none, nor have those whose content events all carry one stamp.",
     ),
     _per_request(
         "output_token_throughput_per_user",
@@ -126,7 +127,8 @@ _TABLE: tuple[Definition, ...] = (
         "inter_chunk_latency",
         "ns",
         "lower",
-        "Gaps between successive content events, pooled over all succeeded requests.",
+        "Gaps between successive content events, pooled over all succeeded requests but those whose content events "
+        "all carry one stamp.",
     ),
     _pooled(
         "inter_token_latency",

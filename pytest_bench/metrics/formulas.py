@@ -24,6 +24,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+MOST_BUFFERED = 0.01
+"""Highest share of streams without a time between events for which such times are still reported."""
+
+
 class NotDefined(Exception):
     """The metric is null for this phase, and the message says why: an answer, which never leaves this room."""
 
@@ -77,6 +81,29 @@ class Observed:
         if uncounted:
             raise NotDefined(f"{uncounted} of {self.succeeded.sum()} succeeded requests have no token count")
         return lengths
+
+    @cached_property
+    def buffered(self) -> NDArray[np.bool_]:
+        """Which successes delivered several content events at once: all of them carry one stamp."""
+        columns = self.columns
+        at_once = columns.first_content_ns == columns.last_content_ns
+        return np.asarray(self.succeeded & at_once & (columns.content_events > 1))
+
+    @cached_property
+    def buffered_note(self) -> str | None:
+        """How many streams have no gaps because all came at once; None if none.
+
+        Raises `NotDefined` if they are more than `MOST_BUFFERED` of all streams: what the others say is then no
+        longer true of the phase.
+        """
+        streams = int((self.succeeded & (self.columns.content_events > 1)).sum())
+        buffered = int(self.buffered.sum())
+        if not buffered:
+            return None
+        why = f"in {buffered} of {streams} streams all content events carry one stamp: they came at once"
+        if buffered > MOST_BUFFERED * streams:
+            raise NotDefined(f"{why}, as through a proxy that buffers responses")
+        return f"{why}; they are left out"
 
     @cached_property
     def good(self) -> NDArray[np.bool_]:
@@ -149,9 +176,15 @@ def scheduled_request_latency(seen: Observed) -> Floats:
 
 
 def time_per_output_token(seen: Observed) -> Floats:
-    """MLPerf Inference rules (TPOT), with the tokens of the first event in place of one first token."""
+    """Ours: all tokens after the first content event over the time that they took.
+
+    LoadGen and vLLM divide the same time by all tokens but one, so their value is lower if the first event holds
+    several tokens; with one token an event the two are equal.
+    """
     _require_stream(seen)
+    _ = seen.buffered_note
     duration = _elapsed(seen.columns.last_content_ns, seen.columns.first_content_ns)
+    duration[duration == 0] = np.nan
     lengths = seen.lengths
     counted = (lengths.output != ABSENT) & (lengths.first_event != ABSENT)
     later = np.where(counted, lengths.output - lengths.first_event, 0)

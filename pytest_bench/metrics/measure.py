@@ -136,7 +136,9 @@ def _metric(definition: Definition, seen: Observed) -> Metric:
             return Metric(unit=definition.unit, kind="scalar", value=value)
         if definition.name in _POOLED:
             return _POOLED[definition.name](definition, seen)
-        return _distribution(definition, _values(definition.name, seen))
+        values = _values(definition.name, seen)
+        note = seen.buffered_note if definition.name in _BETWEEN_EVENTS else None
+        return _distribution(definition, values, note)
     except NotDefined as why:
         return Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
 
@@ -156,7 +158,11 @@ def _values(name: str, seen: Observed) -> NDArray[np.float64]:
     return values
 
 
-def _distribution(definition: Definition, ascending: NDArray[np.float64]) -> Metric:
+_BETWEEN_EVENTS = frozenset({"time_per_output_token", "output_token_throughput_per_user"})
+"""Distributions that need a time between two content events."""
+
+
+def _distribution(definition: Definition, ascending: NDArray[np.float64], note: str | None = None) -> Metric:
     values = statistics.describe(ascending)
     if definition.early_stopping:
         values |= {name: early_stopping.estimate(ascending, share) for name, share in EARLY_STOPPING.items()}
@@ -166,6 +172,7 @@ def _distribution(definition: Definition, ascending: NDArray[np.float64]) -> Met
         statistics=values,
         count=ascending.size,
         reasons={name: _too_few(name, ascending.size) for name, value in values.items() if value is None},
+        note=note,
     )
 
 
@@ -176,10 +183,12 @@ def _too_few(statistic: str, count: int) -> str:
     return "a single value has no standard deviation"
 
 
-def _pool(definition: Definition, spool: Spool, note: str | None = None) -> Metric:
+def _pool(
+    definition: Definition, spool: Spool, note: str | None = None, *, times: selection.Chunks | None = None
+) -> Metric:
     if not spool.count:
         raise NotDefined("no succeeded request delivered content in more than one event")
-    count, values = selection.describe(spool.chunks)
+    count, values = selection.describe(spool.chunks, times)
     reasons = {name: _too_few(name, count) for name, value in values.items() if value is None}
     return Metric(
         unit=definition.unit, kind="distribution", statistics=values, count=count, reasons=reasons, note=note
@@ -187,13 +196,15 @@ def _pool(definition: Definition, spool: Spool, note: str | None = None) -> Metr
 
 
 def _inter_chunk_latency(definition: Definition, seen: Observed) -> Metric:
-    return _pool(definition, seen.columns.gaps)
+    return _pool(definition, seen.columns.gaps, seen.buffered_note)
 
 
 def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
+    _ = seen.buffered_note
     columns = seen.columns
     if columns.token_gaps is not None:
-        return _pool(definition, columns.token_gaps, "the server reports usage with every chunk")
+        note = "the server reports usage with every chunk"
+        return _pool(definition, columns.token_gaps, note, times=columns.token_gap_times.chunks)
     if not columns.gaps.count:
         return _pool(definition, columns.gaps)
     one_each = seen.lengths.output == columns.content_events

@@ -12,12 +12,13 @@ S = 1_000_000_000
 
 HEALTH = ClientHealth(
     workers=1,
-    loop_lag_ms=None,
+    client_lag_ms=None,
+    turnaround_ms=None,
     schedule_lateness_ms=None,
+    vacancy=None,
+    vacancy_p99=None,
     cpu_share=0.1,
     cpu_share_p99=0.1,
-    callback_share=0.1,
-    callback_share_p99=0.1,
     asked=None,
     achieved=None,
     achieved_share_p1=None,

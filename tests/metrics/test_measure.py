@@ -1,3 +1,5 @@
+import tracemalloc
+
 import msgspec
 import numpy as np
 import pytest
@@ -45,6 +47,68 @@ def test_a_stream_with_all_tokens_in_its_first_event_has_no_time_per_output_toke
     result = measured([record(0, send=0, first=5 * MS)], tokens=counts(r0=(1, 4, 4)))
     assert result.value("time_per_output_token.p50") is None
     assert "after its first content event" in result.reason("time_per_output_token.p50")
+
+
+def test_our_time_per_output_token_leaves_out_all_tokens_of_the_first_event(record, measured, counts):
+    stream = record(0, send=0, first=5 * MS, gaps=(30 * MS,) * 3)
+    result = measured([stream], tokens=counts(r0=(1, 12, 3)))
+    assert result.value("time_per_output_token.p50") == 10 * MS  # 90 ms / 9; LoadGen and vLLM have 90 ms / 11
+
+
+BETWEEN_EVENTS = [
+    "time_per_output_token.p50",
+    "output_token_throughput_per_user.p50",
+    "inter_chunk_latency.p50",
+    "inter_token_latency.p50",
+]
+
+
+def test_streams_that_came_at_once_have_no_time_between_events(record, measured, counts):
+    streams = [record(i, send=0, first=5 * MS, gaps=(0,) * 30) for i in range(3)]
+    limits = slo(time_per_output_token="<= 10ms")
+    tokens = counts(**{f"r{i}": (1, 31, 1) for i in range(3)})
+    result = measured(streams, tokens=tokens, slo=limits)
+    for name in [*BETWEEN_EVENTS, "goodput"]:
+        assert result.value(name) is None, name
+        assert result.reason(name) == (
+            "in 3 of 3 streams all content events carry one stamp: they came at once, as through a proxy that "
+            "buffers responses"
+        )
+    assert result.value("time_to_first_token.p50") == 5 * MS
+    assert result.value("output_token_throughput") > 0
+
+
+def test_a_few_streams_that_came_at_once_are_left_out_and_counted(record, measured, counts):
+    def run(buffered):
+        streams = [
+            record(i, send=0, first=5 * MS, gaps=(0, 0) if i < buffered else (9 * MS, 9 * MS))
+            for i in range(100)
+        ]
+        return measured(streams, tokens=counts(**{f"r{i}": (1, 3, 1) for i in range(100)}))
+
+    few = run(1)
+    for name in BETWEEN_EVENTS:
+        assert few.value(name) in (9 * MS, pytest.approx(1000 / 9)), name
+    assert few.metrics["time_per_output_token"].count == 99
+    for name in ("time_per_output_token", "inter_chunk_latency"):
+        assert few.metrics[name].note.startswith("in 1 of 100 streams all content events carry one stamp")
+    many = run(2)
+    assert all(many.value(name) is None for name in BETWEEN_EVENTS)
+
+
+def test_hidden_tokens_after_the_only_content_event_give_no_time_per_output_token(record, measured, counts):
+    result = measured([record(0, send=0, first=5 * MS)], tokens=counts(r0=(1, 8, 1)))
+    assert result.value("time_per_output_token.p50") is None
+
+
+def test_token_counts_of_a_server_take_no_memory_of_their_size(record, measured):
+    stream = record(0, send=0, first=MS, gaps=(MS,), content_event_tokens=(1, 1 << 24))
+    tracemalloc.start()
+    result = measured([stream])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result.metrics["inter_token_latency"].count == 1 << 24
+    assert peak < 16 << 20
 
 
 def test_latencies_count_successes_only(record, measured):
