@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError
-from pytest_bench.metrics import early_stopping, intervals, selection, statistics
+from pytest_bench.metrics import early_stopping, intervals, selection, statistics, uncertainties
 from pytest_bench.metrics.columns import Columns
 from pytest_bench.metrics.definitions import (
     DEFINITIONS,
@@ -19,7 +20,13 @@ from pytest_bench.metrics.definitions import (
     IntervalMethod,
     interval_method,
 )
-from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, NotDefined, Observed
+from pytest_bench.metrics.formulas import (
+    PER_ISSUE,
+    PER_REQUEST,
+    SCALARS,
+    NotDefined,
+    Observed,
+)
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
 from pytest_bench.metrics.spool import Spool
 from pytest_bench.metrics.token_counts import TokenCounts
@@ -28,10 +35,14 @@ from pytest_bench.workload import Load
 
 NO_TOKENIZER = "the suite names no tokenizer"
 
+_ONE_STAMP = (
+    "no succeeded request delivered a token later than its first content event: there was none, or all content of a "
+    "request came with one stamp, in one read"
+)
 _EMPTY = {
     "time_to_first_output_token": "no succeeded request delivered anything but reasoning",
-    "time_per_output_token": "no succeeded request delivered a token after its first content event",
-    "output_token_throughput_per_user": "no succeeded request delivered a token after its first content event",
+    "time_per_output_token": _ONE_STAMP,
+    "output_token_throughput_per_user": _ONE_STAMP,
     "connect_time": "no request opened a connection: all were open before the phase",
     "server_inference_time": "the server does not say how long inference took",
     "server_input_tokens": "the server reports no usage",
@@ -133,10 +144,11 @@ def _metric(definition: Definition, seen: Observed) -> Metric:
     try:
         if definition.name in SCALARS:
             value = SCALARS[definition.name](seen)
-            return Metric(unit=definition.unit, kind="scalar", value=value)
+            uncertainty = uncertainties.of_scalar(definition.name, value, seen)
+            return Metric(unit=definition.unit, kind="scalar", value=value, uncertainty=uncertainty or None)
         if definition.name in _POOLED:
             return _POOLED[definition.name](definition, seen)
-        return _distribution(definition, _values(definition.name, seen))
+        return _uncertain(_distribution(definition, _values(definition.name, seen)), definition, seen)
     except NotDefined as why:
         return Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
 
@@ -167,6 +179,32 @@ def _distribution(definition: Definition, ascending: NDArray[np.float64]) -> Met
         count=ascending.size,
         reasons={name: _too_few(name, ascending.size) for name, value in values.items() if value is None},
     )
+
+
+def _uncertain(metric: Metric, definition: Definition, seen: Observed) -> Metric:
+    """`metric` with the uncertainty of each statistic.
+
+    No statistic of values of which each lies within some interval is less than that of all lower ends, or more than
+    that of all upper ends. (The spread is no such statistic, and has none.)
+    """
+    if definition.name not in uncertainties.OF_REQUESTS:
+        return metric
+    values = PER_REQUEST[definition.name](seen)[seen.succeeded]
+    widths = uncertainties.OF_REQUESTS[definition.name](seen)[seen.succeeded]
+    known = ~np.isnan(values)
+    low, high = (
+        _distribution(definition, np.sort(ends)).statistics
+        for ends in (values[known] - widths[known], values[known] + widths[known])
+    )
+    found = {
+        name: max(value - below, above - value)
+        for name, value in metric.statistics.items()
+        if name != "stddev"
+        and value is not None
+        and (below := low[name]) is not None
+        and (above := high[name]) is not None
+    }
+    return msgspec.structs.replace(metric, uncertainties=found)
 
 
 def _too_few(statistic: str, count: int) -> str:
