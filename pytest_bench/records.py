@@ -60,12 +60,12 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     last_content_ns: int | None = None
     """Last such delta of a stream; the end of the body of a response that is not streamed."""
     end_ns: int
-    seen_after_ns: Moments = msgspec.field(default_factory=Moments)
-    """How much later than its stamp the load worker saw each of these moments, of those that are known. 0: the load
-    worker's own stamp."""
-    uncertainty_ns: Moments = msgspec.field(default_factory=Moments)
+    seen_after_ns: Moments | None = None
+    """How much later than its stamp the load worker saw each of these moments, of those that are known. 0: the stamp is
+    the load worker's own. None: nothing was read."""
+    uncertainty_ns: Moments | None = None
     """How much earlier than its stamp each moment may have been: it was read together with what came later, or the
-    stamp is the load worker's own. 0 where it is exact."""
+    stamp is the load worker's own. 0, and None, where it is exact."""
     event_count: int = 0
     content_event_count: int = 0
     content_gaps_ns: tuple[int, ...] = ()

@@ -31,7 +31,7 @@ from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.measuring import client_labels, conclude, with_errors
 from pytest_bench.running.sharing import shares_beside
 from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.suite.plan import Plan, Point
@@ -200,6 +200,7 @@ def _labels(
         yield "simulator"
     if late:
         yield SIMULATOR_BOUND
+    yield from client_labels(point, driven.results)
     if primed:
         yield "cache-shared"
     if bench.plan.duration_scale != 1.0:

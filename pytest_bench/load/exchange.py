@@ -15,7 +15,7 @@ from pytest_bench.api import MOST_TOKENS, Api, Decoded, Malformed, error_text, f
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.framing import Events, is_event_stream, split_events
 from pytest_bench.load.moments import Moment, Reads
-from pytest_bench.records import RequestRecord, TextRecord
+from pytest_bench.records import Moments, RequestRecord, TextRecord
 from pytest_bench.workload import TextPolicy
 
 if TYPE_CHECKING:
@@ -350,9 +350,13 @@ def _stamp(
 
 def _note(record: RequestRecord, **moments: Moment) -> None:
     """Put down how much later the client saw each moment, and how sure its time is."""
+    if record.seen_after_ns is None:
+        record.seen_after_ns = Moments()
     for name, moment in moments.items():
         setattr(record.seen_after_ns, name, moment.seen_after_ns)
         if moment.uncertainty_ns:
+            if record.uncertainty_ns is None:
+                record.uncertainty_ns = Moments()
             setattr(record.uncertainty_ns, name, moment.uncertainty_ns)
 
 

@@ -15,20 +15,21 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics.measurement import Window
 from pytest_bench.metrics.spool import Spool
 from pytest_bench.metrics.token_counts import ABSENT, request_key
-from pytest_bench.records import RequestRecord, Usage
+from pytest_bench.records import Moments, RequestRecord, Usage
 
 Ints = NDArray[np.int64]
 
 _SUCCEEDED, _FAILED, _RESENT, _EMPTY = 1, 2, 4, 8
-_ROW = 16
+_ROW = 19
 _NO_USAGE = Usage()
+_EXACT = Moments()
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """One row a request, integers, `ABSENT` where a record holds None. No text, no list of gaps.
 
-    136 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
+    160 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
     """
 
     key: Ints
@@ -48,6 +49,10 @@ class Columns:
     server_output_tokens: Ints
     server_cached_tokens: Ints
     server_time_ns: Ints
+    first_content_uncertainty_ns: Ints
+    """How much earlier the first content may have arrived; the next two alike."""
+    first_output_uncertainty_ns: Ints
+    last_content_uncertainty_ns: Ints
     flags: Ints
     steady_share: NDArray[np.float64]
     """Of each request's output, the share that arrived within `steady_state` (`share_within`)."""
@@ -133,6 +138,7 @@ def read_columns(
 
 def _row(record: RequestRecord) -> tuple[int, ...]:
     usage = record.usage or _NO_USAGE
+    uncertainty = record.uncertainty_ns or _EXACT
     flags = (
         (record.outcome == "succeeded") * _SUCCEEDED
         | (record.outcome == "failed") * _FAILED
@@ -155,6 +161,9 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         _number(usage.output_tokens),
         _number(usage.cached_tokens),
         ABSENT if record.server_time_s is None else round(record.server_time_s * 1e9),
+        uncertainty.first_content,
+        uncertainty.first_output,
+        uncertainty.last_content,
         flags,
     )
 

@@ -108,18 +108,20 @@ class Observed:
     @cached_property
     def good(self) -> NDArray[np.bool_]:
         """Which requests meet every limit of the slo."""
+        return self.meeting(lambda limit: PER_REQUEST[limit.metric](self))
+
+    def meeting(self, values_of: Callable[[Bound], Floats]) -> NDArray[np.bool_]:
+        """Which requests succeeded with values, as `values_of` gives them, that meet every limit of the slo."""
         if not self.slo:
             raise NotDefined("the suite declares no slo for this point")
         good = self.succeeded.copy()
         for limit in self.slo if good.any() else ():
-            values = PER_REQUEST[limit.metric](self)
-            good &= np.fromiter(
-                (limit.holds(value) for value in values.tolist()), dtype=bool, count=good.size
-            )
+            values = values_of(limit).tolist()
+            good &= np.fromiter((limit.holds(value) for value in values), dtype=bool, count=good.size)
         return good
 
 
-def _elapsed(later: Ints, earlier: Ints) -> Floats:
+def elapsed(later: Ints, earlier: Ints) -> Floats:
     known = (later != ABSENT) & (earlier != ABSENT)
     return np.where(known, later - earlier, np.nan)
 
@@ -128,7 +130,7 @@ def _present(values: Ints) -> Floats:
     return np.where(values != ABSENT, values, np.nan)
 
 
-def _ratio(above: Floats, below: Floats | Ints) -> Floats:
+def ratio(above: Floats, below: Floats | Ints) -> Floats:
     """NaN where `below` is not positive."""
     ratios = np.full(above.size, np.nan)
     np.divide(above, below, out=ratios, where=below > 0)
@@ -148,31 +150,31 @@ def _require_schedule(seen: Observed) -> None:
 def time_to_first_token(seen: Observed) -> Floats:
     """MLPerf Inference rules (TTFT), LoadGen's first-token latency; as vLLM's and SGLang's own benchmarks take it."""
     _require_stream(seen)
-    return _elapsed(seen.columns.first_content_ns, seen.columns.send_start_ns)
+    return elapsed(seen.columns.first_content_ns, seen.columns.send_start_ns)
 
 
 def time_to_first_output_token(seen: Observed) -> Floats:
     """AIPerf's time to first output token: reasoning left out."""
     _require_stream(seen)
-    return _elapsed(seen.columns.first_output_ns, seen.columns.send_start_ns)
+    return elapsed(seen.columns.first_output_ns, seen.columns.send_start_ns)
 
 
 def scheduled_time_to_first_token(seen: Observed) -> Floats:
     """Tene, How NOT to Measure Latency (2013): from when the request should have left; so LoadGen's Server scenario."""
     _require_stream(seen)
     _require_schedule(seen)
-    return _elapsed(seen.columns.first_content_ns, seen.columns.scheduled_ns)
+    return elapsed(seen.columns.first_content_ns, seen.columns.scheduled_ns)
 
 
 def request_latency(seen: Observed) -> Floats:
     """LoadGen's sample latency; what AIPerf calls request latency and others end-to-end latency."""
-    return _elapsed(seen.columns.last_content_ns, seen.columns.send_start_ns)
+    return elapsed(seen.columns.last_content_ns, seen.columns.send_start_ns)
 
 
 def scheduled_request_latency(seen: Observed) -> Floats:
     """As `scheduled_time_to_first_token`; wrk2 made it common."""
     _require_schedule(seen)
-    return _elapsed(seen.columns.last_content_ns, seen.columns.scheduled_ns)
+    return elapsed(seen.columns.last_content_ns, seen.columns.scheduled_ns)
 
 
 def time_per_output_token(seen: Observed) -> Floats:
@@ -183,18 +185,18 @@ def time_per_output_token(seen: Observed) -> Floats:
     """
     _require_stream(seen)
     _ = seen.buffered_note
-    duration = _elapsed(seen.columns.last_content_ns, seen.columns.first_content_ns)
-    duration[duration == 0] = np.nan
+    duration = elapsed(seen.columns.last_content_ns, seen.columns.first_content_ns)
     lengths = seen.lengths
     counted = (lengths.output != ABSENT) & (lengths.first_event != ABSENT)
-    later = np.where(counted, lengths.output - lengths.first_event, 0)
-    return _ratio(duration, later)
+    # Content that all came with one stamp took no time that anybody could measure.
+    later = np.where(counted & (duration > 0), lengths.output - lengths.first_event, 0)
+    return ratio(duration, later)
 
 
 def output_token_throughput_per_user(seen: Observed) -> Floats:
     """AIPerf's output token throughput per user."""
     nanoseconds = time_per_output_token(seen)
-    return _ratio(np.full(nanoseconds.size, 1e9), nanoseconds)
+    return ratio(np.full(nanoseconds.size, 1e9), nanoseconds)
 
 
 def server_inference_time(seen: Observed) -> Floats:
@@ -264,7 +266,7 @@ def schedule_lateness(seen: Observed) -> Floats:
     if seen.load.pattern == "burst":
         raise NotDefined("a burst wants everything at once: waiting for a connection is not lateness")
     _require_schedule(seen)
-    return _elapsed(seen.columns.send_start_ns, seen.columns.scheduled_ns)
+    return elapsed(seen.columns.send_start_ns, seen.columns.scheduled_ns)
 
 
 PER_ISSUE: dict[str, Callable[[Observed], Floats]] = {

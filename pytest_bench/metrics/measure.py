@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError
-from pytest_bench.metrics import early_stopping, intervals, selection, statistics
+from pytest_bench.metrics import early_stopping, intervals, selection, statistics, uncertainties
 from pytest_bench.metrics.columns import Columns
 from pytest_bench.metrics.definitions import (
     DEFINITIONS,
@@ -19,7 +20,13 @@ from pytest_bench.metrics.definitions import (
     IntervalMethod,
     interval_method,
 )
-from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, NotDefined, Observed
+from pytest_bench.metrics.formulas import (
+    PER_ISSUE,
+    PER_REQUEST,
+    SCALARS,
+    NotDefined,
+    Observed,
+)
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
 from pytest_bench.metrics.spool import Spool
 from pytest_bench.metrics.token_counts import TokenCounts
@@ -28,10 +35,11 @@ from pytest_bench.workload import Load
 
 NO_TOKENIZER = "the suite names no tokenizer"
 
+_NOTHING_LATER = "no succeeded request delivered a token after its first content event"
 _EMPTY = {
     "time_to_first_output_token": "no succeeded request delivered anything but reasoning",
-    "time_per_output_token": "no succeeded request delivered a token after its first content event",
-    "output_token_throughput_per_user": "no succeeded request delivered a token after its first content event",
+    "time_per_output_token": _NOTHING_LATER,
+    "output_token_throughput_per_user": _NOTHING_LATER,
     "connect_time": "no request opened a connection: all were open before the phase",
     "server_inference_time": "the server does not say how long inference took",
     "server_input_tokens": "the server reports no usage",
@@ -133,12 +141,13 @@ def _metric(definition: Definition, seen: Observed) -> Metric:
     try:
         if definition.name in SCALARS:
             value = SCALARS[definition.name](seen)
-            return Metric(unit=definition.unit, kind="scalar", value=value)
+            uncertainty = uncertainties.of_scalar(definition.name, value, seen)
+            return Metric(unit=definition.unit, kind="scalar", value=value, uncertainty=uncertainty or None)
         if definition.name in _POOLED:
             return _POOLED[definition.name](definition, seen)
         values = _values(definition.name, seen)
         note = seen.buffered_note if definition.name in _BETWEEN_EVENTS else None
-        return _distribution(definition, values, note)
+        return _uncertain(_distribution(definition, values, note), definition, seen)
     except NotDefined as why:
         return Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
 
@@ -174,6 +183,32 @@ def _distribution(definition: Definition, ascending: NDArray[np.float64], note: 
         reasons={name: _too_few(name, ascending.size) for name, value in values.items() if value is None},
         note=note,
     )
+
+
+def _uncertain(metric: Metric, definition: Definition, seen: Observed) -> Metric:
+    """`metric` with the uncertainty of each statistic.
+
+    No statistic of values of which each lies within some interval is less than that of all lower ends, or more than
+    that of all upper ends. (The spread is no such statistic, and has none.)
+    """
+    if definition.name not in uncertainties.OF_REQUESTS:
+        return metric
+    values = PER_REQUEST[definition.name](seen)[seen.succeeded]
+    widths = uncertainties.OF_REQUESTS[definition.name](seen)[seen.succeeded]
+    known = ~np.isnan(values)
+    low, high = (
+        _distribution(definition, np.sort(ends)).statistics
+        for ends in (values[known] - widths[known], values[known] + widths[known])
+    )
+    found = {
+        name: max(value - below, above - value)
+        for name, value in metric.statistics.items()
+        if name != "stddev"
+        and value is not None
+        and (below := low[name]) is not None
+        and (above := high[name]) is not None
+    }
+    return msgspec.structs.replace(metric, uncertainties=found)
 
 
 def _too_few(statistic: str, count: int) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics.definitions import Kind
 
-MEASUREMENT_VERSION = 1
+MEASUREMENT_VERSION = 2
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -21,6 +21,10 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of a scalar."""
     statistics: dict[str, float | None] = {}
     """Of a distribution, by name; None where there are too few values for it."""
+    uncertainty: float | None = None
+    """Of a scalar: by how much the measurement itself may be off, either way."""
+    uncertainties: dict[str, float] = {}
+    """The same of a distribution's statistics."""
     count: int | None = None
     """Of a distribution: how many values it holds."""
     reason: str | None = None
@@ -93,6 +97,13 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     def unit(self, name: str) -> str:
         """Base unit of `name`. Raises `UsageError` as `value` does."""
         return self._find(name)[0].unit
+
+    def uncertainty(self, name: str) -> float:
+        """By how much the measurement of `name` may be off, either way, in its unit; 0 where nothing of the client's
+        is in it. Raises `UsageError` as `value` does."""
+        metric, statistic = self._find(name)
+        found = metric.uncertainty if statistic is None else metric.uncertainties.get(statistic)
+        return found or 0.0
 
     def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
         """Confidence interval of `name`, where one was asked for and can be had; else None."""

@@ -20,6 +20,7 @@ from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import (
+    client_labels,
     conclude,
     measure_phase,
     untrustworthy,
@@ -61,7 +62,9 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
     counted = count_phase(bench, point, deployment.plan, measured, live=live)
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     late = simulator_bound(results[-1:]) if deployment.simulated else []
-    labels = labels_of(bench.plan, point, share, measurement, simulated=deployment.simulated, late=bool(late))
+    labels = labels_of(
+        bench.plan, point, share, measurement, measured, simulated=deployment.simulated, late=bool(late)
+    )
     # A job is found done up to one interval late: the bound on the error of its latency.
     detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
     return conclude(
@@ -150,15 +153,23 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
 
 
 def labels_of(
-    plan: Plan, point: Point, share: Share, measurement: Measurement, *, simulated: bool, late: bool
+    plan: Plan,
+    point: Point,
+    share: Share,
+    measurement: Measurement,
+    result: PhaseResult,
+    *,
+    simulated: bool,
+    late: bool,
 ) -> Iterator[str]:
-    """What must be known of the point's numbers, whatever they are. `late`: the simulator was
-    (`simulator_bound`)."""
+    """What must be known of the point's numbers, whatever they are. `result` is the phase that is measured. `late`: the
+    simulator was (`simulator_bound`)."""
     deployment = plan.deployments[point.suite]
     if simulated:
         yield "simulator"
     if late:
         yield SIMULATOR_BOUND
+    yield from client_labels(point, [result])
     shared = share.shared and deployment.cache_reset is None
     if shared or sends_again(plan, point, share, measurement.issued):
         yield "cache-shared"

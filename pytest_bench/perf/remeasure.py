@@ -52,7 +52,7 @@ def remeasure(
         )
     simulated = is_simulated(deployment, (identity.get("server") for identity in summary.identities))
     late = simulated and bool(simulator_bound(phases[-1:]))
-    labels = labels_of(plan, point, share, measurement, simulated=simulated, late=late)
+    labels = labels_of(plan, point, share, measurement, phases[-1], simulated=simulated, late=late)
     return measurement, with_errors(judgement, (), list(labels))
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.running.summary import Summary
+from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.verdict import PointVerdict
 
@@ -200,11 +201,17 @@ def _cell(row: Row, column: _Column) -> str:
     if measurement is None or _stem(column.metrics[0]) in _superseded(row.point):
         return NOTHING
     names = [name for name in column.metrics if _stem(name) in measurement.metrics]
-    return (
-        together([measurement.value(name) for name in names], measurement.unit(names[0]))
-        if names
-        else NOTHING
-    )
+    if not names:
+        return NOTHING
+    unit = measurement.unit(names[0])
+    text = together([measurement.value(name) for name in names], unit)
+    uncertain = [
+        uncertainty
+        for name in names
+        if (value := measurement.value(name)) is not None
+        and (uncertainty := measurement.uncertainty(name)) > SHOWN_UNCERTAINTY * abs(value)
+    ]
+    return f"{text} ±{together([max(uncertain)], unit)}" if uncertain else text
 
 
 def _superseded(point: PointVerdict) -> Iterator[str]:

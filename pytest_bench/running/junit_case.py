@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_bench.errors import BenchError
+from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.running.summary import read_summary
 from pytest_bench.verdict.judge import show
 from pytest_bench.verdict.outcome import Outcome
@@ -72,13 +73,17 @@ def properties(point: PointVerdict, folder: Path) -> Iterator[tuple[str, str]]:
         measurement = read_summary(folder).measurement
     except BenchError:
         return
-    if measurement is None:
-        return
+    if measurement is not None:
+        yield from _headlines(measurement)
+
+
+def _headlines(measurement: Measurement) -> Iterator[tuple[str, str]]:
     for name in HEADLINES:
-        if name.partition(".")[0] in measurement.metrics:
-            value = measurement.value(name)
-            if value is not None:
-                yield name, show(value, measurement.unit(name))
+        value = measurement.value(name) if name.partition(".")[0] in measurement.metrics else None
+        if value is not None:
+            yield name, show(value, measurement.unit(name))
+            if uncertainty := measurement.uncertainty(name):
+                yield f"{name} uncertainty", show(uncertainty, measurement.unit(name), 2)
 
 
 def clean(text: str) -> str:

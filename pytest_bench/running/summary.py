@@ -15,9 +15,9 @@ from pytest_bench.records import PhaseResult
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.outcome import Judgement
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 NAME = "summary.json"
-POINT_VERSION = 1
+POINT_VERSION = 2
 POINT = "point.json"
 
 

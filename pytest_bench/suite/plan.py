@@ -12,7 +12,7 @@ from pytest_bench.bounds import Bound
 from pytest_bench.files import digest
 from pytest_bench.workload import MAX_RESPONSE_BYTES, HealthBudget, Load, SampleOrder, TextPolicy, Timeouts
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 Kind = Literal["perf", "audit", "eval"]
 

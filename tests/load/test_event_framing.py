@@ -13,6 +13,7 @@ from pytest_bench.load.connection import Connection
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.exchange import Exchange, settle
 from pytest_bench.load.framing import split_events
+from pytest_bench.records import Moments
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=6),
@@ -238,9 +239,10 @@ def test_an_event_is_uncertain_if_anything_followed_it_in_its_read(response):
     record = settle(read_all(reads), seq=0, api=OpenAIChat, streaming=True, texts="drop").record
     assert record.seen_after_ns.first_content == record.seen_after_ns.last_content == 2
     edges = list(accumulate(map(len, reads)))
+    uncertainty = record.uncertainty_ns or Moments()
     for number, uncertainty_ns in (
-        (0, record.uncertainty_ns.first_content),
-        (len(texts) - 1, record.uncertainty_ns.last_content),
+        (0, uncertainty.first_content),
+        (len(texts) - 1, uncertainty.last_content),
     ):
         end = wire_ends[number]
         edge = next(edge for edge in edges if edge >= end)

@@ -46,7 +46,14 @@ def test_the_tokens_of_the_first_event_are_no_part_of_time_per_output_token(reco
 def test_a_stream_with_all_tokens_in_its_first_event_has_no_time_per_output_token(record, measured, counts):
     result = measured([record(0, send=0, first=5 * MS)], tokens=counts(r0=(1, 4, 4)))
     assert result.value("time_per_output_token.p50") is None
-    assert "after its first content event" in result.reason("time_per_output_token.p50")
+    assert "a token after its first content event" in result.reason("time_per_output_token.p50")
+
+
+def test_content_that_all_came_with_one_stamp_has_no_time_per_output_token(record, measured, counts):
+    """A proxy that buffers a whole answer: no bound on the time between tokens is met by a time of zero."""
+    result = measured([record(0, send=0, first=5 * MS, gaps=(0,) * 30)], tokens=counts(r0=(1, 31, 1)))
+    assert result.value("time_per_output_token.p50") is None
+    assert "one stamp" in result.reason("time_per_output_token.p50")
 
 
 def test_our_time_per_output_token_leaves_out_all_tokens_of_the_first_event(record, measured, counts):
@@ -411,7 +418,7 @@ def test_a_measurement_survives_its_own_wire_format(record, measured, counts):
         [record(0, send=0, first=MS, gaps=(MS,))], tokens=counts(r0=(1, 2, 1)), labels=("simulator",)
     )
     assert from_json(to_json(result)) == result
-    assert msgspec.json.decode(canonical_json(result))["version"] == 1
+    assert msgspec.json.decode(canonical_json(result))["version"] == 2
 
 
 def test_a_measurement_refuses_a_name_that_it_does_not_have(record, measured):

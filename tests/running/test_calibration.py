@@ -115,12 +115,13 @@ def test_too_few_too_late_too_slow_and_too_fast_are_shortfalls(change, told):
 def test_a_step_that_broke_a_budget_is_told_in_the_clients_own_words():
     health = ClientHealth(
         workers=1,
-        loop_lag_ms=None,
+        client_lag_ms=None,
+        turnaround_ms=None,
         schedule_lateness_ms=None,
         cpu_share=0.5,
         cpu_share_p99=0.5,
-        callback_share=0.1,
-        callback_share_p99=0.1,
+        vacancy=None,
+        vacancy_p99=None,
         asked=8.0,
         achieved=7.0,
         achieved_share_p1=0.875,

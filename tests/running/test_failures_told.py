@@ -51,12 +51,13 @@ def phase(tmp_path):
         kinds = [error for error, _ in failures]
         health = ClientHealth(
             workers=1,
-            loop_lag_ms=None,
+            client_lag_ms=None,
+            turnaround_ms=None,
             schedule_lateness_ms=None,
             cpu_share=0.1,
             cpu_share_p99=0.1,
-            callback_share=0.1,
-            callback_share_p99=0.1,
+            vacancy=None,
+            vacancy_p99=None,
             asked=1,
             achieved=1,
             achieved_share_p1=1,

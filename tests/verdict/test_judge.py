@@ -14,6 +14,7 @@ class Numbers(msgspec.Struct):
     values: dict[str, float | None]
     units: dict[str, str] = {}
     intervals: dict[tuple[str, float], tuple[float, float]] = {}
+    uncertainties: dict[str, float] = {}
 
     def value(self, name):
         if name not in self.values:
@@ -26,6 +27,9 @@ class Numbers(msgspec.Struct):
     def unit(self, name):
         self.value(name)
         return self.units.get(name, "requests/s")
+
+    def uncertainty(self, name):
+        return self.uncertainties.get(name, 0.0)
 
     def interval(self, name, confidence):
         return self.intervals.get((name, confidence))
