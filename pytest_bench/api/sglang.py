@@ -153,9 +153,7 @@ class SGLang:
             decoded.content = "".join(pieces)
         positions = [position for position, piece in enumerate(pieces) if piece]
         if not positions and decoded.token_ids:
-            positions = [
-                number for number, total in enumerate(totals) if total and total not in totals[:number]
-            ]
+            positions = _growth(totals)
         if positions:
             decoded.first_output_event = positions[0]
             decoded.first_event_text = pieces[positions[0]][: len(decoded.content)]
@@ -203,6 +201,17 @@ def _total(meta: _Meta | None) -> int | None:
     """Tokens generated so far."""
     total = None if meta is None else meta.completion_tokens
     return total if type(total) is int else token_count(total, _COMPLETION_TOKENS)
+
+
+def _growth(totals: list[int | None]) -> list[int]:
+    """Positions of the events at which the total grew."""
+    positions = []
+    highest = 0
+    for position, total in enumerate(totals):
+        if total is not None and total > highest:
+            positions.append(position)
+            highest = total
+    return positions
 
 
 def _hold_text_so_far(texts: list[tuple[str, int | None]]) -> bool:
