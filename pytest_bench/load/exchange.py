@@ -220,10 +220,10 @@ class _Stream(msgspec.Struct, frozen=True, gc=False):
 
 def _is_stream(exchange: Exchange) -> bool:
     """Whether the response is a stream of events. How it begins decides, then its content type."""
-    begin = exchange.body[0][:64].lstrip() if exchange.body else b""
-    if exchange.content_type.startswith("text/event-stream"):
-        return not begin.startswith(b"{")
-    return not begin.startswith(b"{") and is_event_stream(b"".join(exchange.body))
+    begin = next(filter(None, map(bytes.lstrip, exchange.body)), b"")
+    if begin.startswith(b"{"):
+        return False
+    return exchange.content_type.startswith("text/event-stream") or is_event_stream(b"".join(exchange.body))
 
 
 def _read_stream(parts: list[bytes], api: Api) -> _Stream:
