@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from pytest_bench.records import RequestRecord, Usage
 
 Ints = NDArray[np.int64]
 
-_SUCCEEDED, _FAILED, _RESENT, _EMPTY = 1, 2, 4, 8
-_ROW = 16
+_SUCCEEDED, _FAILED, _RESENT, _EMPTY, _ENDED_ITSELF = 1, 2, 4, 8, 16
+_ROW = 18
 _NO_USAGE = Usage()
 
 
@@ -28,7 +28,7 @@ _NO_USAGE = Usage()
 class Columns:
     """One row a request, integers, `ABSENT` where a record holds None. No text, no list of gaps.
 
-    136 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
+    152 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
     """
 
     key: Ints
@@ -44,6 +44,10 @@ class Columns:
     last_content_ns: Ints
     end_ns: Ints
     content_events: Ints
+    first_event_tokens: Ints
+    """Tokens of the first content event, where the server reports usage with every chunk."""
+    gap_count: Ints
+    """How many values of `gaps` are of this request; they are in the order of the rows."""
     server_input_tokens: Ints
     server_output_tokens: Ints
     server_cached_tokens: Ints
@@ -82,6 +86,11 @@ class Columns:
     def empty(self) -> NDArray[np.bool_]:
         """Ended without any output."""
         return self._flag(_EMPTY)
+
+    @property
+    def ended_itself(self) -> NDArray[np.bool_]:
+        """Finish reason `stop`: an end-of-sequence token may be part of the server's usage, and is not in the text."""
+        return self._flag(_ENDED_ITSELF)
 
 
 def read_columns(
@@ -132,7 +141,9 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         | (record.outcome == "failed") * _FAILED
         | record.resent * _RESENT
         | record.output_empty * _EMPTY
+        | (record.finish_reason == "stop") * _ENDED_ITSELF
     )
+    events = record.content_event_tokens
     return (
         request_key(record.request_id),
         record.index,
@@ -145,6 +156,8 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         _number(record.last_content_ns),
         record.end_ns,
         record.content_event_count,
+        events[0] if events and len(events) == record.content_event_count else ABSENT,
+        len(record.content_gaps_ns) if record.outcome == "succeeded" else 0,
         _number(usage.input_tokens),
         _number(usage.output_tokens),
         _number(usage.cached_tokens),
@@ -155,6 +168,16 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
 
 def _number(value: int | None) -> int:
     return ABSENT if value is None else value
+
+
+def gaps_of(columns: Columns, chosen: NDArray[np.bool_]) -> Iterator[Ints]:
+    """The values of `columns.gaps` that are of the `chosen` rows, a bounded part at a time."""
+    ends = np.cumsum(columns.gap_count)
+    start = 0
+    for chunk in columns.gaps.chunks():
+        rows = np.searchsorted(ends, np.arange(start, start + chunk.size), side="right")
+        yield chunk[chosen[rows]]
+        start += chunk.size
 
 
 def share_within(record: RequestRecord, window: Window) -> float:

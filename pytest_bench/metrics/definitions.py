@@ -140,8 +140,15 @@ _TABLE: tuple[Definition, ...] = (
     _per_request(
         "server_inference_time", "ns", "lower", "Time the server says it spent on inference (video APIs)."
     ),
-    _per_request("input_tokens", "tokens", "neither", "Input length, by the client's tokenizer."),
-    _per_request("output_tokens", "tokens", "neither", "Output length, by the client's tokenizer."),
+    _per_request(
+        "input_tokens", "tokens", "neither", "Input length, by the count that `tokens: {count: …}` asks for."
+    ),
+    _per_request(
+        "output_tokens",
+        "tokens",
+        "neither",
+        "Output length, by the count that `tokens: {count: …}` asks for.",
+    ),
     _per_request(
         "server_input_tokens", "tokens", "neither", "Input length as the server's usage reports it."
     ),
@@ -158,10 +165,11 @@ _TABLE: tuple[Definition, ...] = (
         "|output tokens by the client's tokenizer - output tokens by the server's usage|.",
     ),
     _scalar(
-        "token_count_difference_share",
+        "token_count_mean_difference",
         "fraction",
         "lower",
-        "Share of requests whose output length differs between client's tokenizer and server's usage.",
+        "|mean output tokens by the client's tokenizer - mean by the server's usage| / mean by usage, over "
+        "requests with both. Single requests may differ: tokenizing a text again is not always exact.",
     ),
     _scalar(
         "output_tokens_requested_share",
@@ -243,22 +251,22 @@ _TABLE: tuple[Definition, ...] = (
 DEFINITIONS: dict[str, Definition] = {definition.name: definition for definition in _TABLE}
 """Every metric of a perf point, by name, in the order in which people read them."""
 
-NEEDS_TOKENIZER = frozenset(
+COUNTS_TOKENS = frozenset(
     {
         "time_per_output_token",
         "output_token_throughput_per_user",
         "input_tokens",
         "output_tokens",
-        "token_count_difference",
-        "token_count_difference_share",
         "output_tokens_requested_share",
         "output_token_throughput",
         "steady_output_token_throughput",
         "total_token_throughput",
     }
 )
-"""Metrics that are null unless the client has counted tokens itself. `inter_token_latency` is none of them: a
-server may say how many tokens each chunk holds."""
+"""Metrics that are null unless somebody counts tokens: the client's tokenizer, or the server in its usage."""
+
+COMPARES_COUNTS = frozenset({"token_count_difference", "token_count_mean_difference"})
+"""Metrics that are null unless both count: the client's tokenizer and the server."""
 
 SHARES = frozenset({"error_rate", "good_request_fraction"})
 """Scalars that are a share of requests."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics import early_stopping, intervals, selection, statistics
-from pytest_bench.metrics.columns import Columns
+from pytest_bench.metrics.columns import Columns, gaps_of
 from pytest_bench.metrics.definitions import (
     DEFINITIONS,
     EARLY_STOPPING,
@@ -21,12 +22,13 @@ from pytest_bench.metrics.definitions import (
 )
 from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, NotDefined, Observed
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
-from pytest_bench.metrics.spool import Spool
 from pytest_bench.metrics.token_counts import TokenCounts
+from pytest_bench.metrics.token_source import CountRule, choose
 from pytest_bench.records import PhaseResult
 from pytest_bench.workload import Load
 
-NO_TOKENIZER = "the suite names no tokenizer"
+LEAST_PROVEN = 0.9
+"""Share of streams that must deliver one token an event, provably, for a latency between tokens."""
 
 _EMPTY = {
     "time_to_first_output_token": "no succeeded request delivered anything but reasoning",
@@ -38,7 +40,7 @@ _EMPTY = {
     "server_output_tokens": "the server reports no usage",
     "server_cached_tokens": "the server reports no cached tokens",
     "token_count_difference": "the server reports no usage",
-    "input_tokens": "input tokens were not counted",
+    "input_tokens": "nobody counted input tokens: no tokenizer, and no usage of every request",
 }
 """Why a distribution holds no value although requests succeeded, where that has a cause of its own."""
 
@@ -66,7 +68,9 @@ def measure(
     load: Load,
     *,
     tokens: TokenCounts | None,
-    no_tokens: str = NO_TOKENIZER,
+    count: CountRule = "auto",
+    ignore_eos: bool = False,
+    unfinished: str | None = None,
     slo: tuple[Bound, ...] = (),
     bounds: tuple[Bound, ...] = (),
     asked_output_tokens: int | Mapping[int, int] | None = None,
@@ -76,17 +80,18 @@ def measure(
     """Compute every metric of `definitions` for one phase; what is not defined is null and says why.
 
     `columns` must come from `phase`'s own log, read with the window that `steady_state_of` gives. `tokens` is
-    None where nothing was counted, for the reason `no_tokens`. `bounds` matter only for the confidence that
+    None where the client counted nothing; `unfinished` says why, where it should have. `count` and `ignore_eos` decide
+    whose counts the metrics use (`token_source.choose`). `bounds` matter only for the confidence that
     they declare. Raises `EvidenceError` where the log does not hold what the phase's counters say.
     """
     _require_agreement(columns, phase)
     steady_state = steady_state_of(phase, load)
+    chosen = choose(columns, tokens, rule=count, ignore_eos=ignore_eos, unfinished=unfinished)
     seen = Observed(
         columns=columns,
         phase=phase,
         load=load,
-        tokens=tokens,
-        no_tokens=no_tokens,
+        tokens=chosen,
         no_steady_state=steady_state
         if isinstance(steady_state, str)
         else "the log was read without its window",
@@ -108,6 +113,7 @@ def measure(
         steady_state=columns.steady_state,
         intervals=tuple(interval for interval in found if interval is not None),
         labels=labels,
+        token_source=None if chosen.source.output is None else chosen.source,
     )
 
 
@@ -176,10 +182,10 @@ def _too_few(statistic: str, count: int) -> str:
     return "a single value has no standard deviation"
 
 
-def _pool(definition: Definition, spool: Spool, note: str | None = None) -> Metric:
-    if not spool.count:
+def _pool(definition: Definition, gaps: selection.Chunks, note: str | None = None) -> Metric:
+    count, values = selection.describe(gaps)
+    if not count:
         raise NotDefined("no succeeded request delivered content in more than one event")
-    count, values = selection.describe(spool.chunks)
     reasons = {name: _too_few(name, count) for name, value in values.items() if value is None}
     return Metric(
         unit=definition.unit, kind="distribution", statistics=values, count=count, reasons=reasons, note=note
@@ -187,21 +193,26 @@ def _pool(definition: Definition, spool: Spool, note: str | None = None) -> Metr
 
 
 def _inter_chunk_latency(definition: Definition, seen: Observed) -> Metric:
-    return _pool(definition, seen.columns.gaps)
+    return _pool(definition, seen.columns.gaps.chunks)
 
 
 def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
     columns = seen.columns
     if columns.token_gaps is not None:
-        return _pool(definition, columns.token_gaps, "the server reports usage with every chunk")
+        return _pool(definition, columns.token_gaps.chunks, "the server reports usage with every chunk")
     if not columns.gaps.count:
-        return _pool(definition, columns.gaps)
-    one_each = seen.lengths.output == columns.content_events
-    if not one_each[seen.succeeded].all():
-        raise NotDefined("the tokens of single events are not known: chunks hold more or less than one token")
-    return _pool(
-        definition, columns.gaps, "every request delivered as many tokens as chunks: one token a chunk"
+        return _pool(definition, columns.gaps.chunks)
+    streams = columns.gap_count > 0
+    proven = streams & seen.one_token_an_event
+    if proven.sum() < LEAST_PROVEN * streams.sum():
+        raise NotDefined(
+            "the tokens of single events are not known: one token an event is proven for "
+            f"{proven.sum()} of {streams.sum()} streams, {LEAST_PROVEN:.0%} are needed"
+        )
+    note = (
+        f"one token an event, proven for {proven.sum()} of {streams.sum()} streams; the others are left out"
     )
+    return _pool(definition, partial(gaps_of, columns, proven), note)
 
 
 _POOLED = {"inter_chunk_latency": _inter_chunk_latency, "inter_token_latency": _inter_token_latency}
