@@ -108,6 +108,10 @@ class LineReader:
             self._stream.close()
             raise
 
+    def close(self) -> None:
+        """Close the file, if not all of it is read. Idempotent."""
+        self._stream.close()
+
     @property
     def complete(self) -> bool:
         """Whether the writer finished this log. False until the iteration is over."""

@@ -1,5 +1,6 @@
 """What suites may ask for: the shipped words, and those of third parties, which are looked at first."""
 
+import os
 import sys
 import types
 
@@ -7,7 +8,7 @@ import pytest
 
 from pytest_bench.api import Api
 from pytest_bench.api.openai_chat import OpenAIChat
-from pytest_bench.catalogue import all_apis, require_possible, vocabulary
+from pytest_bench.catalogue import all_apis, require_possible, require_tokenizers, vocabulary
 from pytest_bench.errors import SuiteError, UsageError
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
@@ -96,23 +97,62 @@ def plan_of(folder, tokens="", **overrides):
     )
 
 
-def test_a_limit_on_tokens_that_nothing_would_count_is_refused_where_it_stands(tmp_path):
+def test_a_limit_on_tokens_needs_no_tokenizer_because_the_servers_usage_can_count(tmp_path):
     plan = plan_of(tmp_path)
-    with pytest.raises(SuiteError) as caught:
-        require_possible(plan, plan.points)
-    bound, slo = caught.value.problems
-    assert bound.startswith("chat.yaml:11:32: 'output_token_throughput' takes a tokenizer")
-    assert slo.startswith("chat.yaml:13:34: 'time_per_output_token' takes a tokenizer")
-    assert "--tokenizer" in slo
+    require_possible(plan, plan.points)
+    require_tokenizers(plan, plan.points)
 
 
-def test_a_tokenizer_in_the_suite_or_on_the_command_line_makes_it_possible(tmp_path):
-    for plan in (
-        plan_of(tmp_path, ", tokens: {tokenizer: some/model}"),
-        plan_of(tmp_path, tokenizer="some/model"),
+def test_a_limit_on_tokens_of_videos_is_refused_where_it_stands(tmp_path):
+    (tmp_path / "clips.yaml").write_text(
+        "suite: clips\ndeployment: {api: videos, model: m}\ndatasets: {rows: {path: rows.jsonl}}\n"
+        "perf: {p: {dataset: rows, load: {pattern: burst, requests: 1}, bounds: {output_token_throughput: '>= 1'}}}\n"
+    )
+    plan = load_plan([tmp_path / "clips.yaml"], vocabulary(all_apis([])), Overrides(), {}, root=tmp_path)
+    with pytest.raises(
+        SuiteError, match="'output_token_throughput' counts tokens, and this API delivers videos"
     ):
         require_possible(plan, plan.points)
-    require_possible(plan_of(tmp_path), [])
+
+
+@pytest.mark.parametrize("name", ["../models/gone", "models/gone/tokenizer.json", "/models/gone"])
+def test_a_tokenizer_that_is_missing_is_refused_with_the_place_where_it_was_looked_for(tmp_path, name):
+    plan = plan_of(tmp_path, f", tokens: {{tokenizer: {name}}}")
+    with pytest.raises(SuiteError) as caught:
+        require_tokenizers(plan, plan.points)
+    (problem,) = caught.value.problems
+    assert problem.startswith("chat.yaml:3:1: tokenizer ")
+    assert os.path.normpath(tmp_path / name) in problem
+    require_tokenizers(plan, [])
+
+
+def test_a_tokenizer_that_looks_like_a_hub_id_is_looked_for_in_both_places(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    plan = plan_of(tmp_path, ", tokens: {tokenizer: models/gone}")
+    with pytest.raises(SuiteError) as caught:
+        require_tokenizers(plan, plan.points)
+    (problem,) = caught.value.problems
+    assert "neither cached on this machine nor reachable" in problem
+    assert f"looked for {tmp_path / 'models/gone'}" in problem
+
+
+def test_a_rule_or_a_limit_that_needs_a_tokenizer_is_refused_where_there_is_none(tmp_path):
+    plan = plan_of(tmp_path, ", tokens: {count: tokenizer}")
+    with pytest.raises(SuiteError, match="`count: tokenizer` has no tokenizer to count with"):
+        require_tokenizers(plan, plan.points)
+    (tmp_path / "chat.yaml").write_text(
+        (SUITE % "").replace("output_token_throughput:", "token_count_mean_difference:")
+    )
+    plan = load_plan([tmp_path / "chat.yaml"], vocabulary(all_apis([])), Overrides(), {}, root=tmp_path)
+    with pytest.raises(SuiteError, match=r"chat\.yaml:11:36: 'token_count_mean_difference' compares"):
+        require_tokenizers(plan, plan.points)
+
+
+def test_the_model_itself_may_be_the_tokenizer(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    plan = plan_of(tmp_path, ", tokens: {count: tokenizer}", served_model=str(tmp_path))
+    require_tokenizers(plan, plan.points)
 
 
 def refusals_of(folder, *, load, bounds="", slo="") -> str:

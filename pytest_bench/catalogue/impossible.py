@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pytest_bench.bounds import SCHEDULED, Bound
 from pytest_bench.errors import SuiteError
 from pytest_bench.metrics.definitions import (
-    NEEDS_TOKENIZER,
+    COUNTS_TOKENS,
     RATES,
     SHARES,
     interval_method,
@@ -35,11 +35,8 @@ def require_possible(plan: Plan, points: Iterable[Point]) -> None:
 
 def _reasons(plan: Plan, point: Point, limit: Bound) -> Iterator[str]:
     metric = limit.metric.partition(".")[0]
-    if metric in NEEDS_TOKENIZER and plan.deployments[point.suite].tokens.tokenizer is None:
-        yield (
-            "takes a tokenizer to count with, and the deployment names none; "
-            "expected `tokens: {tokenizer: …}` in the deployment, or --tokenizer, or no limit on this metric"
-        )
+    if metric in COUNTS_TOKENS and plan.deployments[point.suite].video_seconds is not None:
+        yield "counts tokens, and this API delivers videos; expected no limit on this metric"
     if metric in {"goodput", "good_request_fraction"} and not point.slo:
         yield (
             "counts requests that meet the `slo`, and the point declares none; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from pytest_bench.records import Moments, RequestRecord, Usage
 
 Ints = NDArray[np.int64]
 
-_SUCCEEDED, _FAILED, _RESENT, _EMPTY = 1, 2, 4, 8
-_ROW = 19
+_SUCCEEDED, _FAILED, _RESENT, _EMPTY, _ENDED_ITSELF = 1, 2, 4, 8, 16
+_ROW = 21
 _NO_USAGE = Usage()
 _EXACT = Moments()
 
@@ -29,7 +29,7 @@ _EXACT = Moments()
 class Columns:
     """One row a request, integers, `ABSENT` where a record holds None. No text, no list of gaps.
 
-    160 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
+    176 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
     """
 
     key: Ints
@@ -45,6 +45,10 @@ class Columns:
     last_content_ns: Ints
     end_ns: Ints
     content_events: Ints
+    first_event_tokens: Ints
+    """Tokens of the first content event, where the server reports usage with every chunk."""
+    gap_count: Ints
+    """How many values of `gaps` are of this request; they are in the order of the rows."""
     server_input_tokens: Ints
     server_output_tokens: Ints
     server_cached_tokens: Ints
@@ -61,8 +65,8 @@ class Columns:
     gaps: Spool
     """Between successive content events of succeeded requests, pooled; requests whose events all carry one stamp
     are left out."""
-    token_gaps: Spool | None
-    """Between tokens, if the server reports the tokens of every event of every success."""
+    token_gaps: Spool
+    """Between tokens, of the same requests if the server reports the tokens of every event (`first_event_tokens`)."""
     token_gap_times: Spool
     """How often each of `token_gaps` counts."""
     failures: Counter[str]
@@ -91,6 +95,11 @@ class Columns:
         """Ended without any output."""
         return self._flag(_EMPTY)
 
+    @property
+    def ended_itself(self) -> NDArray[np.bool_]:
+        """Finish reason `stop`: an end-of-sequence token may be part of the server's usage, and is not in the text."""
+        return self._flag(_ENDED_ITSELF)
+
 
 def read_columns(
     records: Iterable[RequestRecord], *, steady_state: Window | None = None, scratch: Path | None = None
@@ -103,17 +112,15 @@ def read_columns(
     """
     rows, shares = array("q"), array("d")
     gaps, token_gaps, token_gap_times = (Spool(folder=scratch) for _ in range(3))
-    tokens_known = True
     failures: Counter[str] = Counter()
     for record in records:
         rows.extend(_row(record))
         shares.append(share_within(record, steady_state) if steady_state else 0.0)
         if record.outcome == "failed":
             failures[record.error or "unknown"] += 1
-        elif record.outcome == "succeeded" and any(record.content_gaps_ns):
+        elif _gap_count(record):
             gaps.extend(record.content_gaps_ns)
-            tokens_known = tokens_known and len(record.content_event_tokens) == record.content_event_count
-            if tokens_known:
+            if len(record.content_event_tokens) == record.content_event_count:
                 between, times = gaps_between_tokens(record.content_gaps_ns, record.content_event_tokens)
                 token_gaps.extend(between)
                 token_gap_times.extend(times)
@@ -130,7 +137,7 @@ def read_columns(
         steady_share=np.frombuffer(shares, dtype=np.float64),
         steady_state=steady_state,
         gaps=gaps,
-        token_gaps=token_gaps if tokens_known and token_gaps.count else None,
+        token_gaps=token_gaps,
         token_gap_times=token_gap_times,
         failures=failures,
     )
@@ -144,7 +151,9 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         | (record.outcome == "failed") * _FAILED
         | record.resent * _RESENT
         | record.output_empty * _EMPTY
+        | (record.finish_reason == "stop") * _ENDED_ITSELF
     )
+    events = record.content_event_tokens
     return (
         request_key(record.request_id),
         record.index,
@@ -157,6 +166,8 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         _number(record.last_content_ns),
         record.end_ns,
         record.content_event_count,
+        events[0] if events and len(events) == record.content_event_count else ABSENT,
+        _gap_count(record),
         _number(usage.input_tokens),
         _number(usage.output_tokens),
         _number(usage.cached_tokens),
@@ -168,8 +179,24 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
     )
 
 
+def _gap_count(record: RequestRecord) -> int:
+    """Gaps between content events that count: none of a failure, nor of a stream that came at once."""
+    counts = record.outcome == "succeeded" and any(record.content_gaps_ns)
+    return len(record.content_gaps_ns) if counts else 0
+
+
 def _number(value: int | None) -> int:
     return ABSENT if value is None else value
+
+
+def gaps_of(columns: Columns, chosen: NDArray[np.bool_]) -> Iterator[Ints]:
+    """The values of `columns.gaps` that are of the `chosen` rows, a bounded part at a time."""
+    ends = np.cumsum(columns.gap_count)
+    start = 0
+    for chunk in columns.gaps.chunks():
+        rows = np.searchsorted(ends, np.arange(start, start + chunk.size), side="right")
+        yield chunk[chosen[rows]]
+        start += chunk.size
 
 
 def share_within(record: RequestRecord, window: Window) -> float:

@@ -134,16 +134,24 @@ _TABLE: tuple[Definition, ...] = (
         "inter_token_latency",
         "ns",
         "lower",
-        "Gaps between tokens, pooled; only where every event's token count is known. An event of k tokens "
-        "counts k times, each with a k-th of the gap before it.",
+        "Gaps between tokens, pooled over streams whose events have known token counts: the server reports running "
+        "usage, or one token an event is proven. Null if that is less than 90 % of streams. An event of k tokens counts "
+        "k times, each with a k-th of the gap before it.",
     ),
     _pooled("connect_time", "ns", "lower", "Connection set-up, over requests that opened a connection."),
     _pooled("schedule_lateness", "ns", "lower", "send_start - scheduled time, over every issued request."),
     _per_request(
         "server_inference_time", "ns", "lower", "Time the server says it spent on inference (video APIs)."
     ),
-    _per_request("input_tokens", "tokens", "neither", "Input length, by the client's tokenizer."),
-    _per_request("output_tokens", "tokens", "neither", "Output length, by the client's tokenizer."),
+    _per_request(
+        "input_tokens", "tokens", "neither", "Input length, by the count that `tokens: {count: …}` asks for."
+    ),
+    _per_request(
+        "output_tokens",
+        "tokens",
+        "neither",
+        "Output length, by the count that `tokens: {count: …}` asks for.",
+    ),
     _per_request(
         "server_input_tokens", "tokens", "neither", "Input length as the server's usage reports it."
     ),
@@ -160,10 +168,11 @@ _TABLE: tuple[Definition, ...] = (
         "|output tokens by the client's tokenizer - output tokens by the server's usage|.",
     ),
     _scalar(
-        "token_count_difference_share",
+        "token_count_mean_difference",
         "fraction",
         "lower",
-        "Share of requests whose output length differs between client's tokenizer and server's usage.",
+        "|mean output tokens by the client's tokenizer - mean by the server's usage| / mean by usage, over "
+        "requests with both. Single requests may differ: tokenizing a text again is not always exact.",
     ),
     _scalar(
         "output_tokens_requested_share",
@@ -245,22 +254,22 @@ _TABLE: tuple[Definition, ...] = (
 DEFINITIONS: dict[str, Definition] = {definition.name: definition for definition in _TABLE}
 """Every metric of a perf point, by name, in the order in which people read them."""
 
-NEEDS_TOKENIZER = frozenset(
+COUNTS_TOKENS = frozenset(
     {
         "time_per_output_token",
         "output_token_throughput_per_user",
         "input_tokens",
         "output_tokens",
-        "token_count_difference",
-        "token_count_difference_share",
         "output_tokens_requested_share",
         "output_token_throughput",
         "steady_output_token_throughput",
         "total_token_throughput",
     }
 )
-"""Metrics that are null unless the client has counted tokens itself. `inter_token_latency` is none of them: a
-server may say how many tokens each chunk holds."""
+"""Metrics that are null unless somebody counts tokens: the client's tokenizer, or the server in its usage."""
+
+COMPARES_COUNTS = frozenset({"token_count_difference", "token_count_mean_difference"})
+"""Metrics that are null unless both count: the client's tokenizer and the server."""
 
 SHARES = frozenset({"error_rate", "good_request_fraction"})
 """Scalars that are a share of requests."""

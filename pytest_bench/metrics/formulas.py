@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pytest_bench.bounds import Bound
 from pytest_bench.metrics.columns import Columns
 from pytest_bench.metrics.measurement import Window
-from pytest_bench.metrics.token_counts import ABSENT, Lengths, TokenCounts
+from pytest_bench.metrics.token_counts import ABSENT, Lengths
+from pytest_bench.metrics.token_source import Chosen
 from pytest_bench.records import PhaseResult
 from pytest_bench.workload import OPEN_LOOP, Load
 
@@ -39,9 +40,7 @@ class Observed:
     columns: Columns
     phase: PhaseResult
     load: Load
-    tokens: TokenCounts | None
-    no_tokens: str
-    """Why `tokens` is None."""
+    tokens: Chosen
     no_steady_state: str
     """Why `columns.steady_state` is None."""
     slo: tuple[Bound, ...]
@@ -73,10 +72,10 @@ class Observed:
 
     @cached_property
     def lengths(self) -> Lengths:
-        """Token counts of each row; every success has them."""
-        if self.tokens is None:
-            raise NotDefined(self.no_tokens)
-        lengths = self.tokens.of(self.columns.key)
+        """Token counts of each row, by whoever counts for the metrics; every success has them."""
+        lengths = self.tokens.lengths
+        if lengths is None:
+            raise NotDefined(self.tokens.source.reason)
         uncounted = int((self.succeeded & (lengths.output == ABSENT)).sum())
         if uncounted:
             raise NotDefined(f"{uncounted} of {self.succeeded.sum()} succeeded requests have no token count")
@@ -104,6 +103,30 @@ class Observed:
         if buffered > MOST_BUFFERED * streams:
             raise NotDefined(f"{why}, as through a proxy that buffers responses")
         return f"{why}; they are left out"
+
+    @cached_property
+    def one_token_an_event(self) -> NDArray[np.bool_]:
+        """Of which streams every content event is known to hold one token.
+
+        Usage proves it where it counts as many tokens as there were events; an end-of-sequence token, which has no
+        event, may come on top. Where there is no usage, the tokenizer's count must equal the events.
+        """
+        columns = self.columns
+        usage, events = columns.server_output_tokens, columns.content_events
+        proven = (usage == events) | (columns.ended_itself & (usage == events + 1))
+        if self.tokens.tokenized is not None:
+            proven = np.where(usage == ABSENT, self.tokens.tokenized.output == events, proven)
+        return np.asarray(proven & (events > 0))
+
+    @property
+    def uncounted(self) -> str | None:
+        """Why some output has no count at all; None if every output has one."""
+        if (
+            self.tokens.tokenized is not None
+            or (self.columns.server_output_tokens[self.succeeded] != ABSENT).all()
+        ):
+            return None
+        return self.tokens.source.reason or "neither a tokenizer nor usage counts every output"
 
     @cached_property
     def good(self) -> NDArray[np.bool_]:
@@ -205,12 +228,12 @@ def server_inference_time(seen: Observed) -> Floats:
 
 
 def input_tokens(seen: Observed) -> Floats:
-    """Counted by us."""
+    """By the count that the deployment asks for (`token_source.choose`)."""
     return _present(seen.lengths.input)
 
 
 def output_tokens(seen: Observed) -> Floats:
-    """Counted by us."""
+    """By the count that the deployment asks for (`token_source.choose`)."""
     return _present(seen.lengths.output)
 
 
@@ -230,8 +253,10 @@ def server_cached_tokens(seen: Observed) -> Floats:
 
 
 def token_count_difference(seen: Observed) -> Floats:
-    """Ours: what two counts of one output differ by."""
-    return np.abs(output_tokens(seen) - server_output_tokens(seen))
+    """Ours: by how much the two counts of one output differ."""
+    if seen.tokens.tokenized is None:
+        raise NotDefined("no tokenizer counted: there is nothing to compare with the server's usage")
+    return np.abs(_present(seen.tokens.tokenized.output) - server_output_tokens(seen))
 
 
 PER_REQUEST: dict[str, Callable[[Observed], Floats]] = {
@@ -275,14 +300,17 @@ PER_ISSUE: dict[str, Callable[[Observed], Floats]] = {
 """The client's own: statistics are taken over every issued request, however it ended."""
 
 
-def token_count_difference_share(seen: Observed) -> float:
-    """Ours: over successes that have both counts."""
+def token_count_mean_difference(seen: Observed) -> float:
+    """Ours: over successes that have both counts; single requests may differ where a text is tokenized again."""
     _require_success(seen)
-    differences = token_count_difference(seen)[seen.succeeded]
-    compared = differences[~np.isnan(differences)]
-    if not compared.size:
+    if seen.tokens.tokenized is None:
+        raise NotDefined("no tokenizer counted: there is nothing to compare with the server's usage")
+    source = seen.tokens.source
+    if source.difference is None or source.usage_mean is None:
         raise NotDefined("the server reports no usage")
-    return float(np.count_nonzero(compared) / compared.size)
+    if not source.usage_mean:
+        raise NotDefined("the server's usage counts no output token")
+    return abs(source.difference) / source.usage_mean
 
 
 def output_tokens_requested_share(seen: Observed) -> float:
@@ -407,7 +435,7 @@ def video_seconds_throughput(seen: Observed) -> float:
 SCALARS: dict[str, Callable[[Observed], float]] = {
     function.__name__: function
     for function in (
-        token_count_difference_share,
+        token_count_mean_difference,
         output_tokens_requested_share,
         request_throughput,
         steady_request_throughput,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics import early_stopping, intervals, selection, statistics, uncertainties
-from pytest_bench.metrics.columns import Columns
+from pytest_bench.metrics.columns import Columns, gaps_of
 from pytest_bench.metrics.definitions import (
     DEFINITIONS,
     EARLY_STOPPING,
@@ -24,16 +24,18 @@ from pytest_bench.metrics.formulas import (
     PER_ISSUE,
     PER_REQUEST,
     SCALARS,
+    Ints,
     NotDefined,
     Observed,
 )
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
-from pytest_bench.metrics.spool import Spool
-from pytest_bench.metrics.token_counts import TokenCounts
+from pytest_bench.metrics.token_counts import ABSENT, TokenCounts
+from pytest_bench.metrics.token_source import CountRule, choose
 from pytest_bench.records import PhaseResult
 from pytest_bench.workload import Load
 
-NO_TOKENIZER = "the suite names no tokenizer"
+LEAST_PROVEN = 0.9
+"""Share of streams that must deliver one token an event, provably, for a latency between tokens."""
 
 _NOTHING_LATER = "no succeeded request delivered a token after its first content event"
 _EMPTY = {
@@ -46,7 +48,7 @@ _EMPTY = {
     "server_output_tokens": "the server reports no usage",
     "server_cached_tokens": "the server reports no cached tokens",
     "token_count_difference": "the server reports no usage",
-    "input_tokens": "input tokens were not counted",
+    "input_tokens": "nobody counted input tokens: no tokenizer, and no usage of every request",
 }
 """Why a distribution holds no value although requests succeeded, where that has a cause of its own."""
 
@@ -74,7 +76,9 @@ def measure(
     load: Load,
     *,
     tokens: TokenCounts | None,
-    no_tokens: str = NO_TOKENIZER,
+    count: CountRule = "auto",
+    ignore_eos: bool = False,
+    unfinished: str | None = None,
     slo: tuple[Bound, ...] = (),
     bounds: tuple[Bound, ...] = (),
     asked_output_tokens: int | Mapping[int, int] | None = None,
@@ -84,17 +88,18 @@ def measure(
     """Compute every metric of `definitions` for one phase; what is not defined is null and says why.
 
     `columns` must come from `phase`'s own log, read with the window that `steady_state_of` gives. `tokens` is
-    None where nothing was counted, for the reason `no_tokens`. `bounds` matter only for the confidence that
+    None where the client counted nothing; `unfinished` says why, where it should have. `count` and `ignore_eos` decide
+    whose counts the metrics use (`token_source.choose`). `bounds` matter only for the confidence that
     they declare. Raises `EvidenceError` where the log does not hold what the phase's counters say.
     """
     _require_agreement(columns, phase)
     steady_state = steady_state_of(phase, load)
+    chosen = choose(columns, tokens, rule=count, ignore_eos=ignore_eos, unfinished=unfinished)
     seen = Observed(
         columns=columns,
         phase=phase,
         load=load,
-        tokens=tokens,
-        no_tokens=no_tokens,
+        tokens=chosen,
         no_steady_state=steady_state
         if isinstance(steady_state, str)
         else "the log was read without its window",
@@ -116,6 +121,7 @@ def measure(
         steady_state=columns.steady_state,
         intervals=tuple(interval for interval in found if interval is not None),
         labels=labels,
+        token_source=None if chosen.source.output is None else chosen.source,
     )
 
 
@@ -219,11 +225,15 @@ def _too_few(statistic: str, count: int) -> str:
 
 
 def _pool(
-    definition: Definition, spool: Spool, note: str | None = None, *, times: selection.Chunks | None = None
+    definition: Definition,
+    gaps: selection.Chunks,
+    note: str | None = None,
+    *,
+    times: selection.Chunks | None = None,
 ) -> Metric:
-    if not spool.count:
+    count, values = selection.describe(gaps, times)
+    if not count:
         raise NotDefined("no succeeded request delivered content in more than one event")
-    count, values = selection.describe(spool.chunks, times)
     reasons = {name: _too_few(name, count) for name, value in values.items() if value is None}
     return Metric(
         unit=definition.unit, kind="distribution", statistics=values, count=count, reasons=reasons, note=note
@@ -231,23 +241,40 @@ def _pool(
 
 
 def _inter_chunk_latency(definition: Definition, seen: Observed) -> Metric:
-    return _pool(definition, seen.columns.gaps, seen.buffered_note)
+    return _pool(definition, seen.columns.gaps.chunks, seen.buffered_note)
 
 
 def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
-    _ = seen.buffered_note
     columns = seen.columns
-    if columns.token_gaps is not None:
-        note = "the server reports usage with every chunk"
-        return _pool(definition, columns.token_gaps, note, times=columns.token_gap_times.chunks)
-    if not columns.gaps.count:
-        return _pool(definition, columns.gaps)
-    one_each = seen.lengths.output == columns.content_events
-    if not one_each[seen.succeeded].all():
-        raise NotDefined("the tokens of single events are not known: chunks hold more or less than one token")
-    return _pool(
-        definition, columns.gaps, "every request delivered as many tokens as chunks: one token a chunk"
-    )
+    left_out = seen.buffered_note
+    streams = columns.gap_count > 0
+    reported = streams & (columns.first_event_tokens != ABSENT)
+    single = streams & ~reported & seen.one_token_an_event
+    total, known = int(streams.sum()), int((reported | single).sum())
+    if known < LEAST_PROVEN * total:
+        if seen.uncounted is not None and not known:
+            raise NotDefined(seen.uncounted)
+        raise NotDefined(
+            f"the tokens of single events are known for {known} of {total} streams, {LEAST_PROVEN:.0%} are needed: "
+            "the server reports no running usage with every event, and one token an event is not proven"
+        )
+
+    def gaps() -> Iterator[Ints]:
+        yield from columns.token_gaps.chunks()
+        yield from gaps_of(columns, single)
+
+    def times() -> Iterator[Ints]:
+        yield from columns.token_gap_times.chunks()
+        yield from map(np.ones_like, gaps_of(columns, single))
+
+    rules = [
+        f"in {int(reported.sum())} of {total} streams the server reports the tokens of every event"
+        if reported.any()
+        else "",
+        f"in {int(single.sum())} of {total} streams one token an event is proven" if single.any() else "",
+        left_out or "",
+    ]
+    return _pool(definition, gaps, "; ".join(filter(None, rules)), times=times)
 
 
 _POOLED = {"inter_chunk_latency": _inter_chunk_latency, "inter_token_latency": _inter_token_latency}

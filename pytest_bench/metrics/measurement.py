@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import Literal
 
 import msgspec
 
@@ -10,6 +11,9 @@ from pytest_bench.errors import UsageError
 from pytest_bench.metrics.definitions import Kind
 
 MEASUREMENT_VERSION = 2
+
+OutputBy = Literal["tokenizer", "usage"]
+InputBy = Literal["tokenizer", "usage", "tokenize"]
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +61,58 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return (self.end_ns - self.start_ns) / 1e9
 
 
+class TokenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the token counts of a measurement come from, and whether the two counts of output agree."""
+
+    output: OutputBy | None = None
+    """Whose count of output tokens the metrics use; None: nobody counted."""
+    input: InputBy | None = None
+    """Whose count of input tokens the metrics use. `tokenize` is the server's `/tokenize`."""
+    reason: str = ""
+    """Why: the rule that applied."""
+    template: bool = True
+    """False if chat inputs were counted without the model's chat template."""
+    compared: int = 0
+    """Succeeded requests with both counts of output."""
+    difference: float | None = None
+    """Mean of (tokens by the tokenizer - tokens by usage) a request, over those compared."""
+    usage_mean: float | None = None
+    """Mean output tokens by usage, over those compared."""
+    tolerance: tuple[float, float] | None = None
+    """The interval of `difference` that tokenizing again and end-of-sequence tokens explain."""
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether the two counts agree within the tolerance; None if there is only one."""
+        if self.difference is None or self.tolerance is None:
+            return None
+        return self.tolerance[0] <= self.difference <= self.tolerance[1]
+
+    @property
+    def mismatch(self) -> bool:
+        """Whether the counts disagree in a way that the metrics cannot stand without a label.
+
+        Where usage decides, hidden special tokens explain a lower count by the tokenizer.
+        """
+        if self.agree is not False or self.difference is None:
+            return False
+        return self.output == "tokenizer" or self.difference > 0
+
+    @property
+    def shown(self) -> str:
+        """For a table: who counted. `both` if the two counts agree; else the other one's difference in percent."""
+        if self.output is None:
+            return "-"
+        if self.agree is None or self.difference is None or not self.usage_mean:
+            return self.output
+        if self.agree:
+            return "both"
+        ours = self.usage_mean + self.difference
+        if self.output == "usage":
+            return f"usage (tokenizer {self.difference / self.usage_mean:+.0%})"
+        return f"tokenizer (usage {-self.difference / ours:+.0%})" if ours else "tokenizer (usage differs)"
+
+
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """All metrics of one phase. What is null says why.
 
@@ -78,6 +134,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     intervals: tuple[Interval, ...] = ()
     """Confidence intervals that bounds asked for."""
     labels: tuple[str, ...] = ()
+    token_source: TokenSource | None = None
+    """Who counted tokens, and whether the tokenizer and the server agree; None if the metrics count none."""
 
     def value(self, name: str) -> float | None:
         """The number that `name` (`time_to_first_token.p99`) stands for; None where it is null.

@@ -30,6 +30,7 @@ from pytest_bench.running.measuring import (
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
 from pytest_bench.running.samples import Share
+from pytest_bench.running.server_counts import count_inputs_by_server
 from pytest_bench.running.sharing import sends_again, share_of
 from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
@@ -39,6 +40,8 @@ from pytest_bench.workload import OPEN_LOOP, SampleOrder
 
 MEASURED = "measured"
 WARMUP = "warmup"
+TOKEN_LABELS = frozenset({"server-counted", "no-template", "token-mismatch"})
+"""Labels that `token_labels` may give."""
 
 
 def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoint:
@@ -60,6 +63,8 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         live = None if lane is None else lane.finish()
     measured = results[-1]
     counted = count_phase(bench, point, deployment.plan, measured, live=live)
+    if counted == Counted():
+        counted = count_inputs_by_server(bench, point, deployment, measured)
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     late = simulator_bound(results[-1:]) if deployment.simulated else []
     labels = labels_of(
@@ -152,6 +157,19 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
     )
 
 
+def token_labels(measurement: Measurement) -> Iterator[str]:
+    """What must be known of the point's token counts."""
+    source = measurement.token_source
+    if source is None:
+        return
+    if source.output == "usage" and not source.agree:
+        yield "server-counted"
+    if not source.template:
+        yield "no-template"
+    if source.mismatch:
+        yield "token-mismatch"
+
+
 def labels_of(
     plan: Plan,
     point: Point,
@@ -173,6 +191,7 @@ def labels_of(
     shared = share.shared and deployment.cache_reset is None
     if shared or sends_again(plan, point, share, measurement.issued):
         yield "cache-shared"
+    yield from token_labels(measurement)
     if plan.duration_scale != 1.0:
         yield "shortened"
     minimum_s = point.minimum_duration_s

@@ -46,9 +46,10 @@ def remeasure(
     )
     measurement, judgement = assess(deployment, bare, phases, counted, (), scratch=scratch)
     share = share_of(plan, point, summary.dataset.rows)
-    if counted.tokens is None and deployment.tokens.tokenizer is not None:
+    wanted = deployment.tokens.tokenizer is not None or "backend" in (summary.tokenizer or {})
+    if counted.tokens is None and wanted:
         raise EvidenceError(
-            f"{phases[-1].folder}/tokens.jsonl: is missing or unfinished, and the plan counts tokens"
+            f"{phases[-1].folder}/tokens.jsonl: is missing or unfinished, and the session counted tokens"
         )
     simulated = is_simulated(deployment, (identity.get("server") for identity in summary.identities))
     late = simulated and bool(simulator_bound(phases[-1:]))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_bench import clock
-from pytest_bench.catalogue import all_apis, require_possible, vocabulary
+from pytest_bench.catalogue import all_apis, require_possible, require_tokenizers, vocabulary
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.plugin import folder, refusals
 from pytest_bench.plugin.options import SIMULATOR, is_informational
@@ -47,6 +47,7 @@ def open_session(config: pytest.Config, files: Sequence[Path], nonce: str) -> Se
             refusals.refuse_shadows(config, session)
             refusals.refuse_missing_endpoints(config, session)
             require_possible(session.plan, likely_selected(config, session.plan.points))
+            require_tokenizers(session.plan, likely_selected(config, session.plan.points))
             refusals.refuse_bad_datasets(config, session, words.apis)
             folder.claim(config, session)
     except BaseException as error:

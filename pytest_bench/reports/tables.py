@@ -146,7 +146,9 @@ def outcome_text(point: PointVerdict) -> Text:
 def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
     cells = {column: [_cell(row, column) for row in rows] for column in _PERF_COLUMNS}
     columns = [column for column in _PERF_COLUMNS if set(cells[column]) - {NOTHING, column.nothing}]
-    table = _table(kind, ["requests", "failed", *(column.heading for column in columns), "bounds\nmet"])
+    counted = [_counted_by(row) for row in rows]
+    by = ["tokens\nby"] if set(counted) - {NOTHING} else []
+    table = _table(kind, ["requests", "failed", *(column.heading for column in columns), *by, "bounds\nmet"])
     for number, row in enumerate(rows):
         measurement = row.summary.measurement if row.summary else None
         met = sum(judged.state == "met" for judged in row.point.bounds)
@@ -154,10 +156,17 @@ def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
             row.point.id,
             *((str(measurement.issued), str(measurement.failed)) if measurement else (NOTHING, NOTHING)),
             *(cells[column][number] for column in columns),
+            *(counted[number] for _ in by),
             f"{met}/{len(row.point.bounds)}" if row.point.bounds else NOTHING,
             outcome_text(row.point),
         )
     return table
+
+
+def _counted_by(row: Row) -> str:
+    measurement = row.summary.measurement if row.summary else None
+    source = measurement.token_source if measurement else None
+    return NOTHING if source is None else source.shown
 
 
 def _audit_table(rows: Sequence[Row]) -> Table:

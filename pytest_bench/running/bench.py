@@ -18,7 +18,7 @@ from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Plan, Point
 from pytest_bench.tokens.chat import ChatTemplate, load_chat_template
 from pytest_bench.tokens.live import LiveLane
 from pytest_bench.tokens.pool import TokenizerPool
-from pytest_bench.tokens.source import resolve
+from pytest_bench.tokens.source import find
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.workload import PhaseSpec
 
@@ -61,11 +61,11 @@ class Bench:
         return self.results / "points" / point.id
 
     def tokenizer(self, deployment: DeploymentPlan) -> Tokenizer | None:
-        """The tokenizer of a deployment, loaded and proven; None where it names none. Raises `TokensError`."""
+        """The tokenizer of a deployment, loaded and proven; None if there is none. Raises `TokensError`."""
         tokens = deployment.tokens
-        if tokens.tokenizer is None:
+        source = find(tokens.tokenizer, deployment.tokenizer_model, self.plan.folder(deployment.suite))
+        if source is None:
             return None
-        source = resolve(tokens.tokenizer)
         return self.tokenizer_pool.load(
             source,
             backend=tokens.backend,

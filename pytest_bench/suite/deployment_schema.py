@@ -49,7 +49,10 @@ class TokensSection(Section):
     """How texts are counted."""
 
     tokenizer: Text | None = None
-    """A folder, a `tokenizer.json`, or a hub id. Without one, token metrics are null."""
+    """A folder, a `tokenizer.json`, or a hub id. Left out: the one that `model` names on this machine, if any."""
+    count: Literal["auto", "tokenizer", "usage"] = "auto"
+    """Whose count the metrics use: the tokenizer's, or the server's `usage`. `auto`: the tokenizer's if there is one,
+    but usage for outputs under `ignore_eos`."""
     backend: Literal["auto", "tokenizers", "fastokens"] = "auto"
     """`auto` takes the fast one where it proves equal."""
     live_workers: Annotated[int, Field(ge=0)] = 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_bench.errors import UsageError
+from pytest_bench.hub_cache import is_hub_id
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection, SecretSection
@@ -192,10 +195,17 @@ def _tokens(context: Context, section: DeploymentSection) -> TokensPlan:
     values = as_json(section.tokens)
     asked = context.overrides.tokenizer
     if asked is not None:
-        beside_us = context.root / asked
-        values["tokenizer"] = str(beside_us) if beside_us.exists() else asked
+        asked = os.path.expanduser(asked)  # noqa: PTH111 # a text, which may be a hub id
+        values["tokenizer"] = _located(context.root / asked, asked)
     elif section.tokens.tokenizer is not None:
-        file = context.file(("deployment", "tokens", "tokenizer"), section.tokens.tokenizer)
-        # A hub id looks like a relative path: it is one where something is there.
-        values["tokenizer"] = str(file) if file.exists() else section.tokens.tokenizer
+        written = os.path.expanduser(section.tokens.tokenizer)  # noqa: PTH111 # as above
+        values["tokenizer"] = _located(context.file(("deployment", "tokens", "tokenizer"), written), written)
     return TokensPlan(**values)
+
+
+def _located(file: Path, written: str) -> str:
+    """The path of a tokenizer, absolute; or the text as written, if it is a hub id.
+
+    A hub id looks like a relative path. It is taken as a path if something is there.
+    """
+    return str(file) if file.exists() or not is_hub_id(written) else written

@@ -25,7 +25,9 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True, tag="from_env", tag_fiel
 
 class TokensPlan(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: str | None = None
-    """A folder, a `tokenizer.json`, or a hub id; None: token metrics are null, and say so."""
+    """A folder, a `tokenizer.json`, or a hub id; None: the one that `model` names on this machine, if any."""
+    count: Literal["auto", "tokenizer", "usage"] = "auto"
+    """Whose count the metrics use (`metrics.token_source`)."""
     backend: Literal["auto", "tokenizers", "fastokens"] = "auto"
     live_workers: int = 0
     counting_timeout_s: float = 0.0
@@ -66,6 +68,12 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     metrics_interval_s: float | None = None
     """How often they are read during a phase, too; None: not."""
     origin: str = ""
+
+    @property
+    def tokenizer_model(self) -> str | None:
+        """The model whose tokenizer is looked for, because none is named; None if none is wanted."""
+        wanted = self.tokens.tokenizer is None and self.tokens.count != "usage" and self.video_seconds is None
+        return self.model if wanted else None
 
 
 class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,6 +92,7 @@ def count_phase(
     timeout_s: float = 0.0,
     seed: int = 0,
     live: LiveCounts | None = None,
+    template: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> CountingResult:
     """Count the text logs of the phase in `folder`, and what their samples sent, into its counts log.
@@ -99,7 +100,8 @@ def count_phase(
     `inputs` is asked for each sample once, while its answers' counts are on disk already; None leaves inputs out.
     `texts` names the logs where they are not `texts.*.jsonl` in `folder`; `output` the counts log where it is not
     `tokens.jsonl` there. It must not exist. `timeout_s` limits counting and verification together; 0 is no limit.
-    `live` is what the live lane has counted already. `progress` is told, now and then, how many requests are
+    `live` is what the live lane has counted already. `template` is false if `inputs` renders chats without the model's
+    chat template; the log says so. `progress` is told, now and then, how many requests are
     counted and how many there are.
 
     A timeout, a dead worker, a text that cannot be counted: the result says so. Raises `TokensError` with the
@@ -111,7 +113,8 @@ def count_phase(
         raise EvidenceError(f"{folder}: holds no text log: there is nothing to count")
     result = CountingResult(backend=tokenizer.backend, tokenizer=tokenizer.source.digest, failures=[])
     path = output or folder / COUNTS_LOG
-    with CountsWriter(path, tokenizer.backend, tokenizer.source.digest, tokenizer.source.name) as writer:
+    source = tokenizer.source
+    with CountsWriter(path, tokenizer.backend, source.digest, source.name, template=template) as writer:
         counting = _Counting(tokenizer, result, writer, logs, inputs, seed=seed, timeout_s=timeout_s)
         try:
             if live is not None:

@@ -57,14 +57,14 @@ def test_a_phase_without_records_has_empty_columns():
     assert columns.end_ns.tolist() == []
 
 
-def test_token_gaps_exist_only_where_every_success_tells_the_tokens_of_every_event(record):
+def test_token_gaps_are_those_of_streams_whose_events_all_tell_their_tokens(record):
     told = record(0, first=1, gaps=(10, 20), content_event_tokens=(1, 2, 1))
     untold = record(1, first=1, gaps=(10,))
-    columns = read_columns([told])
+    columns = read_columns([untold, told])
     assert np.concatenate(list(columns.token_gaps.chunks())).tolist() == [5, 20]
     assert np.concatenate(list(columns.token_gap_times.chunks())).tolist() == [2, 1]
-    assert read_columns([told, untold]).token_gaps is None
-    assert read_columns([untold, told]).token_gaps is None
+    assert columns.first_event_tokens.tolist() == [ABSENT, 1]
+    assert columns.gap_count.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pytest_bench.bounds import parse_bound
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import canonical_json
 from pytest_bench.metrics.columns import read_columns
-from pytest_bench.metrics.definitions import DEFINITIONS, NEEDS_TOKENIZER, names, slo_unit_of, unit_of
+from pytest_bench.metrics.definitions import COUNTS_TOKENS, DEFINITIONS, names, slo_unit_of, unit_of
 from pytest_bench.metrics.measure import measure, steady_state_of
 from pytest_bench.metrics.measurement import Measurement, Window, from_json, to_json
 from pytest_bench.records import Usage
@@ -18,6 +18,7 @@ from pytest_bench.workload import Load
 
 MS = 1_000_000
 S = 1_000_000_000
+NOBODY = "no tokenizer was found, and the server reports no usage"
 BURST = Load(pattern="burst", requests=2)
 POISSON = Load(pattern="poisson", rate=10.0, requests=2)
 
@@ -228,18 +229,19 @@ def test_the_server_scenario_is_open_loop_only(record, measured):
     assert "open loop" in measured([record(0, last=S)]).reason("server_scenario_throughput")
 
 
-def test_without_a_tokenizer_token_metrics_are_null_and_say_so(record, measured):
+def test_where_nobody_counts_token_metrics_are_null_and_say_so(record, measured):
     records = [record(number, send=number * S, first=MS, gaps=(MS,)) for number in range(5)]
     phase = {"full_load_ns": S, "last_issue_ns": 3 * S}
     result = measured(records, phase=phase, tokens=None, asked_output_tokens=2)
     named = [f"{name}.p50" if one.kind == "distribution" else name for name, one in DEFINITIONS.items()]
-    null = {name for name in named if result.reason(name) == "the suite names no tokenizer"}
+    null = {name for name in named if result.reason(name) == NOBODY}
     assert all(result.value(name) is None for name in null)
-    assert {name.partition(".")[0] for name in null} == NEEDS_TOKENIZER | {"inter_token_latency"}
+    assert {name.partition(".")[0] for name in null} == COUNTS_TOKENS | {"inter_token_latency"}
+    assert result.token_source is None
 
 
 def test_why_tokens_were_not_counted_is_passed_on(record, measured):
-    result = measured([record(0, last=MS)], tokens=None, no_tokens="counting ended with 3 pending")
+    result = measured([record(0, last=MS)], tokens=None, unfinished="counting ended with 3 pending")
     assert result.reason("output_token_throughput") == "counting ended with 3 pending"
 
 
@@ -257,7 +259,7 @@ def test_the_servers_usage_stands_beside_the_clients_count(record, measured, cou
     assert result.value("server_output_tokens.mean") == 12
     assert result.value("server_cached_tokens.max") == 8
     assert result.value("token_count_difference.max") == 3
-    assert result.value("token_count_difference_share") == 0.5
+    assert result.value("token_count_mean_difference") == 0.125
 
 
 def test_the_share_of_tokens_asked_for(record, measured, counts):
@@ -310,18 +312,138 @@ def test_inter_token_latency_names_the_rule_it_used(record, measured, counts):
     told = record(0, first=1, gaps=(10, 20), content_event_tokens=(1, 2, 1))
     result = measured([told])
     assert result.value("inter_token_latency.max") == 20
-    assert "usage with every chunk" in result.metrics["inter_token_latency"].note
+    assert (
+        "in 1 of 1 streams the server reports the tokens of every event"
+        in result.metrics["inter_token_latency"].note
+    )
 
     plain = record(0, first=1, gaps=(10, 20))
     result = measured([plain], tokens=counts(r0=(1, 3, 1)))
     assert result.value("inter_token_latency.mean") == 15
-    assert "one token a chunk" in result.metrics["inter_token_latency"].note
+    assert "in 1 of 1 streams one token an event is proven" in result.metrics["inter_token_latency"].note
 
 
 def test_inter_token_latency_is_null_where_chunks_hold_several_tokens(record, measured, counts):
     result = measured([record(0, first=1, gaps=(10, 20))], tokens=counts(r0=(1, 6, 2)))
-    assert "not known" in result.reason("inter_token_latency.p50")
+    assert "are known for 0 of 1 streams" in result.reason("inter_token_latency.p50")
     assert result.value("inter_chunk_latency.p50") == 10
+
+
+def test_streams_with_reported_tokens_and_streams_with_one_token_an_event_are_pooled(record, measured):
+    told = [
+        record(i, first=1, gaps=(10, 20), content_event_tokens=(1, 2, 1), usage=Usage(output_tokens=4))
+        for i in range(2)
+    ]
+    single = record(2, first=1, gaps=(7, 7), usage=Usage(output_tokens=3))
+    metric = measured([*told, single]).metrics["inter_token_latency"]
+    assert metric.count == 2 * 3 + 2
+    assert metric.statistics["mean"] == pytest.approx((2 * (5 + 5 + 20) + 7 + 7) / 8)
+    assert metric.note == (
+        "in 2 of 3 streams the server reports the tokens of every event; "
+        "in 1 of 3 streams one token an event is proven"
+    )
+
+
+def test_one_request_that_proves_nothing_does_not_make_inter_token_latency_null(record, measured):
+    def stream(number, tokens, **fields):
+        return record(number, first=1, gaps=(10, 20), usage=Usage(output_tokens=tokens), **fields)
+
+    records = [stream(number, 3) for number in range(18)]
+    result = measured([*records, stream(18, 4, finish_reason="stop"), stream(19, 6)])
+    assert result.metrics["inter_token_latency"].count == 2 * 19
+    assert "in 19 of 20 streams one token an event is proven" in result.metrics["inter_token_latency"].note
+    few = measured([*records[:8], stream(8, 6), stream(9, 4, finish_reason="length")])
+    assert "known for 8 of 10 streams, 90% are needed" in few.reason("inter_token_latency.p50")
+
+
+def test_usage_counts_where_there_is_no_tokenizer_and_the_measurement_says_so(record, measured):
+    records = [
+        record(0, send=0, first=MS, gaps=(MS, MS), usage=Usage(input_tokens=5, output_tokens=3)),
+        record(1, send=0, first=MS, gaps=(3 * MS,), usage=Usage(input_tokens=7, output_tokens=8), end=S),
+    ]
+    result = measured(records)
+    assert (result.token_source.output, result.token_source.input) == ("usage", "usage")
+    assert result.token_source.shown == "usage"
+    assert result.value("output_token_throughput") == 11
+    assert result.value("input_tokens.max") == 7
+    # Three tokens in three events; eight in two, so that the first event holds four of them.
+    assert result.metrics["time_per_output_token"].statistics["min"] == 0.75 * MS
+    assert result.metrics["time_per_output_token"].statistics["max"] == MS
+
+
+def test_usage_that_some_requests_lack_counts_nothing(record, measured):
+    records = [record(0, last=MS, usage=Usage(output_tokens=3)), record(1, last=MS)]
+    for rule in ("auto", "usage"):
+        result = measured(records, count=rule)
+        assert "1 of 2 succeeded requests have no usage" in result.reason("output_token_throughput")
+
+
+def eight_made_of_which_six_and_a_half_show(record, counts):
+    """Answers of 8 tokens, of which 6.5 are in the text: special tokens are not shown."""
+    records = [record(n, send=0, last=S, usage=Usage(input_tokens=4, output_tokens=8)) for n in range(2)]
+    return records, counts(r0=(3, 7, 1), r1=(3, 6, 1))
+
+
+def test_under_ignore_eos_usage_decides_and_both_counts_are_named(record, measured, counts):
+    records, tokens = eight_made_of_which_six_and_a_half_show(record, counts)
+    result = measured(records, tokens=tokens, ignore_eos=True)
+    assert result.value("output_token_throughput") == 16
+    assert result.value("input_tokens.max") == 3
+    source = result.token_source
+    assert (source.output, source.input, source.agree, source.mismatch) == (
+        "usage",
+        "tokenizer",
+        False,
+        False,
+    )
+    assert source.shown == "usage (tokenizer -19%)"
+    assert "text does not show" in source.reason
+
+
+def test_a_count_beyond_what_tokenizing_again_explains_is_a_mismatch(record, measured, counts):
+    records, tokens = eight_made_of_which_six_and_a_half_show(record, counts)
+    result = measured(records, tokens=tokens)
+    assert result.value("output_token_throughput") == 13
+    assert result.value("token_count_mean_difference") == pytest.approx(1.5 / 8)
+    assert (result.token_source.agree, result.token_source.mismatch) == (False, True)
+    assert result.token_source.shown == "tokenizer (usage +23%)"
+
+
+def test_the_rule_of_the_suite_decides_whose_count_it_is(record, measured, counts):
+    records, tokens = eight_made_of_which_six_and_a_half_show(record, counts)
+    by_usage = measured(records, tokens=tokens, count="usage")
+    assert (by_usage.value("output_token_throughput"), by_usage.value("input_tokens.max")) == (16, 4)
+    by_tokenizer = measured(records, tokens=tokens, count="tokenizer", ignore_eos=True)
+    assert by_tokenizer.value("output_token_throughput") == 13
+    assert "no tokenizer to count with" in measured(records, count="tokenizer").reason("output_tokens.p50")
+
+
+@pytest.mark.parametrize(
+    ("usage", "finish_reason", "agree"),
+    [
+        ((20, 20, 20, 21), "length", True),  # a quarter of the answers differ by one token
+        ((21, 21, 21, 21), "stop", True),  # an end-of-sequence token each
+        ((21, 21, 21, 21), "length", False),
+        ((18, 18, 18, 18), "stop", False),  # the tokenizer of another model
+    ],
+)
+def test_counts_agree_within_what_tokenizing_again_and_ends_of_sequence_explain(
+    record, measured, counts, usage, finish_reason, agree
+):
+    records = [
+        record(number, last=MS, usage=Usage(output_tokens=tokens), finish_reason=finish_reason)
+        for number, tokens in enumerate(usage)
+    ]
+    tokens = counts(**{f"r{number}": (1, 20, None) for number in range(4)})
+    source = measured(records, tokens=tokens).token_source
+    assert (source.agree, source.shown == "both") == (agree, agree)
+
+
+def test_counting_that_did_not_finish_leaves_auto_without_counts_though_usage_is_there(record, measured):
+    records = [record(0, send=0, last=S, usage=Usage(output_tokens=3))]
+    result = measured(records, unfinished="counting did not finish")
+    assert result.reason("output_token_throughput") == "counting did not finish"
+    assert measured(records, unfinished="late", count="usage").value("output_token_throughput") == 3
 
 
 def test_rows_may_ask_for_videos_of_their_own_length(record, measured):

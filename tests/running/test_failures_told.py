@@ -154,7 +154,7 @@ def test_a_point_that_was_not_warmed_up_is_an_error_though_its_bounds_are_met(ph
         bounds=(Bound(metric="failed_requests", comparison="<=", limit=0.0, text="<= 0"),),
     )
     deployment = DeploymentPlan(suite="s", api="a", api_reference="a:A", model="m", endpoints=())
-    counted = Counted(tokens=None, absent="", evidence=None)
+    counted = Counted()
     measured = phase(succeeded=4)
 
     def judged(*warmups):
