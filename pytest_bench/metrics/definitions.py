@@ -135,8 +135,8 @@ _TABLE: tuple[Definition, ...] = (
         "ns",
         "lower",
         "Gaps between tokens, pooled over streams whose events have known token counts: the server reports running "
-        "usage, or one token an event is proven. Null if that is less than 90 % of streams. An event of k tokens counts "
-        "k times, each with a k-th of the gap before it.",
+        "usage, or one token an event is proven. Null if these are less than 90 % of all streams. An event of k tokens "
+        "counts k times, each with a k-th of the gap before it.",
     ),
     _pooled("connect_time", "ns", "lower", "Connection set-up, over requests that opened a connection."),
     _pooled("schedule_lateness", "ns", "lower", "send_start - scheduled time, over every issued request."),
