@@ -24,6 +24,9 @@ FAULTS: dict[str, str] = {
     "truncated": "the stream ends cleanly with neither a finish reason nor [DONE]; a body is cut in half",
     "malformed": "one event, or the body, is not JSON",
     "stream_error": "an error object inside a response with status 200",
+    "error_event": "an event of type `error` inside a stream, or an object with `detail`, with status 200",
+    "error_field": "a line `error: {...}` inside a stream, or an error object, with status 200",
+    "unseparated": "events without blank lines between them; a body is cut in half",
     "http_429": "429 with Retry-After",
     "http_500": "500 with Retry-After",
     "http_503": "503 with Retry-After",
@@ -38,6 +41,8 @@ FRAMINGS: dict[str, str] = {
     "comments": "comments and event, id and retry fields between and inside events",
     "multiline": "an event's JSON spread over two data lines",
     "compact": "no space after `data:`",
+    "keep_alives": "events with empty or null data before every event",
+    "untyped": "a stream without Content-Type",
     "split": "every write is torn into two packets, 1 ms apart",
     "drip": "bytes come one by one, `drip_ms` apart",
 }

@@ -67,15 +67,17 @@ def _spoil_stream(stream: Stream, fault: str, after: int) -> Stream:
             payloads = stream.payloads.copy()
             payloads[cut] = payloads[cut][:-3]
             return msgspec.structs.replace(stream, payloads=payloads)
-        case "stream_error":
+        case "stream_error" | "error_event" | "error_field":
             short = _cut(stream, cut)
-            closing = [error(500, "injected fault: stream_error", "server_error").data, b"[DONE]"]
             return msgspec.structs.replace(
                 short,
-                payloads=short.payloads + closing,
+                payloads=[*short.payloads, _reported(fault).data, b"[DONE]"],
                 due_ns=[*short.due_ns, due, due],
                 tokens=[*short.tokens, 0, 0],
+                style="" if fault == "stream_error" else fault,
             )
+        case "unseparated":
+            return msgspec.structs.replace(stream, style=fault)
     return stream
 
 
@@ -89,17 +91,25 @@ def spoil_body(body: Body, fault: str) -> Body:
             return msgspec.structs.replace(
                 body, data=half, announced=length, tokens=0, ending=ending, ending_due_ns=due
             )
-        case "truncated" | "malformed":
+        case "truncated" | "malformed" | "unseparated":
             return msgspec.structs.replace(body, data=half, tokens=0)
         case "content_length":
             return msgspec.structs.replace(
                 body, announced=length + 64, ending="close", ending_due_ns=body.due_ns
             )
-        case "stream_error":
-            reply = error(200, "injected fault: stream_error", "server_error")
+        case "stream_error" | "error_event" | "error_field":
+            reply = _reported(fault)
             reply.due_ns = body.due_ns
             return reply
     return body
+
+
+def _reported(fault: str) -> Body:
+    """The error of a response with status 200: as OpenAI's API has it, or as FastAPI does."""
+    message = f"injected fault: {fault}"
+    if fault == "error_event":
+        return Body(data=msgspec.json.encode({"detail": message}))
+    return error(200, message, "server_error")
 
 
 def _cut(stream: Stream, position: int) -> Stream:

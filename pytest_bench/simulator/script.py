@@ -34,6 +34,8 @@ class Stream(msgspec.Struct, kw_only=True):
     ending_due_ns: int = 0
     lying: bool = False
     """Announce more bytes than come."""
+    style: Literal["", "error_event", "error_field", "unseparated"] = ""
+    """The fault that changes how events are written. For an error, it is the last event but `[DONE]`."""
 
 
 class Body(msgspec.Struct, kw_only=True):
@@ -110,17 +112,17 @@ def _whole(body: Body, extra: tuple[tuple[str, str], ...]) -> Script:
 def _streamed(
     stream: Stream, behaviour: Behaviour, framings: frozenset[str], extra: tuple[tuple[str, str], ...]
 ) -> Script:
-    events = _frame(stream.payloads, framings)
+    events = _frame(stream.payloads, framings, stream.style)
     writes, times, counts = _group(events, stream, behaviour.coalesce)
     if behaviour.keepalive_ms:
         _keep_alive(writes, times, counts, round(behaviour.keepalive_ms * MILLISECOND))
 
-    content_type = ("content-type", "text/event-stream; charset=utf-8")
+    content_type = () if "untyped" in framings else (("content-type", "text/event-stream; charset=utf-8"),)
     if stream.lying:
         announced = sum(map(len, writes)) + 64
-        head = _head(200, (content_type, ("content-length", str(announced)), *extra))
+        head = _head(200, (*content_type, ("content-length", str(announced)), *extra))
     else:
-        head = _head(200, (content_type, ("transfer-encoding", "chunked"), *extra))
+        head = _head(200, (*content_type, ("transfer-encoding", "chunked"), *extra))
         writes = [b"%x\r\n%b\r\n" % (len(data), data) for data in writes]
     if not writes:
         writes, times, counts = [b""], [stream.ending_due_ns], [0]
@@ -132,21 +134,29 @@ def _streamed(
     )
 
 
-def _frame(payloads: list[bytes], framings: frozenset[str]) -> list[bytes]:
+def _frame(payloads: list[bytes], framings: frozenset[str], style: str) -> list[bytes]:
     """Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
     opening, newline = (b"data:" if "compact" in framings else b"data: "), b"\n"
     if "crlf" in framings:
         newline = b"\r\n"
+    closing = newline + newline
+    texts = payloads
     if "multiline" in framings:
         # A newline between two JSON tokens changes nothing, so an object may break behind its brace.
-        payloads = [
-            b"{" + newline + opening + data[1:] if data.startswith(b"{") else data for data in payloads
-        ]
+        texts = [b"{" + newline + opening + data[1:] if data.startswith(b"{") else data for data in payloads]
+    if style == "unseparated":
+        return [opening + data + newline for data in texts]
+    before = b""
+    if "keep_alives" in framings:
+        before = b"data:" + closing + b"data: null" + closing
     if "comments" in framings:
-        noise = newline.join((b": ping", b"", b"event: message", b"id: 1", b"retry: 1000", b":", b""))
-        opening = noise + opening
-    closing = newline + newline
-    return [b"%b%b%b" % (opening, data, closing) for data in payloads]
+        before += newline.join((b": ping", b"", b"event: message", b"id: 1", b"retry: 1000", b":", b""))
+    events = [before + opening + data + closing for data in texts]
+    if style == "error_event":
+        events[-2] = b"event: error" + newline + b"data: " + payloads[-2] + closing
+    elif style == "error_field":
+        events[-2] = b"error: " + payloads[-2] + closing
+    return events
 
 
 def _group(events: list[bytes], stream: Stream, size: int) -> tuple[list[bytes], list[int], list[int]]:
