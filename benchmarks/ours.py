@@ -24,14 +24,10 @@ from pytest_bench.tokens.counting import count_phase
 from pytest_bench.tokens.live import lane_beside
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
-from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder, Target
+from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder, Target
 
 PROMPTS = 256
 """Distinct requests, each about twenty words long."""
-
-UNLIMITED = HealthBudget(vacancy=1.0, schedule_lateness_ms=1e9, cpu_share=1e9, achieved_share=0.0)
-"""The client is what is being measured here, so it may be the bottleneck."""
-
 
 COUNTING = "counting.json"
 
@@ -87,7 +83,6 @@ def main() -> None:
         targets=(target,),
         bodies=str(body_file),
         phases=(phase,),
-        budget=UNLIMITED,
         workers=int(workers),
     )
     if counting:
