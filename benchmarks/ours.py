@@ -26,6 +26,7 @@ from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
 from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder, Target
 
+MODEL = "mock"
 PROMPTS = 256
 """Distinct requests, each about twenty words long."""
 
@@ -57,7 +58,7 @@ def closed_loop(url: str, connections: int, requests: int, folder: Path) -> list
 def main() -> None:
     folder, url, workers, seed, load, *counting = sys.argv[1:]
     parts = urlsplit(url)
-    generation = Generation(model="mock", parameters={"max_tokens": EVENTS})
+    generation = Generation(model=MODEL, parameters={"max_tokens": EVENTS})
     prompts = (f"prompt {number}:" + " word" * 20 for number in range(PROMPTS))
     body_file = Path(folder) / "bodies.bin"
     bodies.write(body_file, (OpenAIChat.encode({"prompt": prompt}, generation) for prompt in prompts))

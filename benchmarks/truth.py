@@ -102,7 +102,7 @@ def loaded(table: Table, requests: int) -> None:
     work = "simulator at 100 ms a request, concurrency 8, one busy process beside"
     load = Load(pattern="concurrency", concurrency=8, requests=requests)
     with (
-        simulator.start(simulator.Behaviour(ttft_ms=100.0, itl_ms=0.0)) as server,
+        simulator.start(simulator.Behaviour(model=ours.MODEL, ttft_ms=100.0, itl_ms=0.0)) as server,
         fresh_folder() as folder,
         beside(_BUSY),
     ):

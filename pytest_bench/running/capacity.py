@@ -91,7 +91,7 @@ def crowding(workers: int | None) -> str | None:
         return None
     return (
         f"{workers} load workers share {cpus:g} CPUs: more than there are CPUs issue no more load, and delay each "
-        f"other's stamps; leave `workers` out, or set at most {max(int(cpus), 1)}"
+        f"other; leave `workers` out, or set at most {max(int(cpus), 1)}"
     )
 
 
