@@ -35,7 +35,7 @@ KEEPERS = {
     "xdist": {"plugin/xdist.py"},
     "httpx": {"endpoints"},
     "docker": set(),
-    "uvloop": {"load", "simulator"},
+    "uvloop": {"simulator"},
     "httptools": {"load", "simulator"},
     "tokenizers": {"tokens"},
     "fastokens": {"tokens"},
