@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_bench.load.connection import Connection
 
 _BROKEN_OFF = frozenset({"abort", "error"})
-"""Finish reasons by which a server says that it gave up on the request."""
+"""Finish reasons of requests that the server gave up."""
 _LONGEST_ERROR = 4_096
 """Most characters of an error detail that are kept. What is shown is shorter, and cut after secrets are removed."""
 
@@ -88,7 +88,7 @@ class Exchange:
         self.content_type = ""
 
     def void_stamps(self, since_ns: int) -> None:
-        """Put the load worker's own stamps in place of the kernel's, of everything read since then."""
+        """Replace the kernel's stamps of everything read since `since_ns` by the load worker's own."""
         reads = self.reads
         for at in range(0, len(reads), 4):
             if reads[at + 1] >= since_ns:
@@ -96,7 +96,7 @@ class Exchange:
 
     @property
     def lags_ns(self) -> list[int]:
-        """Of each read, how much later than the kernel's stamp it was made; 0 where there is no such stamp."""
+        """How much later than the kernel's stamp each read was made; 0 if there is no such stamp."""
         return list(map(sub, self.reads[1::4], self.reads[::4]))
 
     @property
@@ -121,11 +121,11 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     record: RequestRecord
     text: TextRecord | None
     attachment: bytes | None = None
-    """Binary output (a video), where outputs are kept."""
+    """Binary output (a video), if outputs are kept."""
 
 
 def settle(exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: TextPolicy) -> Settled:
-    """The record of a request whose response is complete, and its text where texts are kept."""
+    """Return the record of a request whose response is complete, and its text."""
     reads = Reads(exchange.reads)
     end = reads.end()
     record = _record(exchange, seq, end.at_ns)
@@ -161,7 +161,7 @@ def settle(exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: Te
 
 
 def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | None) -> Settled:
-    """The record of a request without a complete response: failed, or interrupted where `failure` is None."""
+    """Return the record of a request without a complete response: failed, or interrupted if `failure` is None."""
     record = _record(exchange, seq, end_ns)
     if exchange.reads:
         _note(record, first_byte=Reads(exchange.reads).first_byte())
@@ -330,7 +330,7 @@ def _describe(record: RequestRecord, decoded: Decoded) -> None:
 def _stamp(
     record: RequestRecord, exchange: Exchange, reads: Reads, stream: _Stream, decoded: Decoded
 ) -> None:
-    """Fill in when content arrived."""
+    """Record when content arrived."""
     moments = reads.stream(
         exchange.body,
         decoded.content_events,
@@ -349,7 +349,7 @@ def _stamp(
 
 
 def _note(record: RequestRecord, **moments: Moment) -> None:
-    """Put down how much later the client saw each moment, and how sure its time is."""
+    """Record how much later the client saw each moment, and the uncertainty of its time."""
     if record.seen_after_ns is None:
         record.seen_after_ns = Moments()
     for name, moment in moments.items():
@@ -364,7 +364,7 @@ def _text(record: RequestRecord, decoded: Decoded, texts: TextPolicy) -> TextRec
     if texts == "hash":
         joined = f"{decoded.content}\0{decoded.reasoning}\0{decoded.tool_calls}"
         record.text_sha256 = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
-    # Texts are needed for counting even where they are not kept afterwards.
+    # Texts are needed for counting even if they are not kept afterwards.
     return TextRecord(
         request_id=record.request_id,
         sample_index=record.sample_index,

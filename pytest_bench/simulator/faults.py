@@ -1,4 +1,4 @@
-"""Which faults strike a request, and what they make of its reply."""
+"""Chooses the faults of a request and applies them to its reply."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pytest_bench.simulator.script import MILLISECOND, Body, Reply, Stream
 _STATUS = {"http_429": 429, "http_500": 500, "http_503": 503}
 
 AT_ONCE = frozenset({"refuse", "redirect", *_STATUS})
-"""Faults that answer before any work is done."""
+"""Faults that answer a request before it is served."""
 
 
 def pick(behaviour: Behaviour, number: int) -> tuple[str | None, frozenset[str]]:
-    """The fault, if any, and the framings of the request of this number: the same in every run."""
+    """Return the fault, if any, and the framings of request `number`: the same in every run."""
     if not behaviour.fault:
         return None, frozenset()
     framings = frozenset(
@@ -28,7 +28,7 @@ def pick(behaviour: Behaviour, number: int) -> tuple[str | None, frozenset[str]]
 
 
 def instead(fault: str, behaviour: Behaviour, path: str) -> Body:
-    """The whole reply under a fault of `AT_ONCE`."""
+    """Return the whole reply under a fault of `AT_ONCE`."""
     if fault == "refuse":
         return Body(data=b"", status=0, ending="close")
     if fault == "redirect":
@@ -40,7 +40,7 @@ def instead(fault: str, behaviour: Behaviour, path: str) -> Body:
 
 
 def spoil(reply: Reply, fault: str, behaviour: Behaviour) -> Reply:
-    """A reply under a fault in the middle of it."""
+    """Return `reply` with a fault in the middle of it."""
     return (
         _spoil_stream(reply, fault, behaviour.fault_after)
         if isinstance(reply, Stream)
@@ -82,7 +82,7 @@ def _spoil_stream(stream: Stream, fault: str, after: int) -> Stream:
 
 
 def spoil_body(body: Body, fault: str) -> Body:
-    """As `spoil`, of a reply in one piece."""
+    """Return a reply in one piece with a fault in the middle of it."""
     half, length = body.data[: len(body.data) // 2], len(body.data)
     match fault:
         case "reset" | "stall":
@@ -105,7 +105,7 @@ def spoil_body(body: Body, fault: str) -> Body:
 
 
 def _reported(fault: str) -> Body:
-    """The error of a response with status 200: as OpenAI's API has it, or as FastAPI does."""
+    """The error of a response with status 200, in the form of OpenAI's API or of FastAPI."""
     message = f"injected fault: {fault}"
     if fault == "error_event":
         return Body(data=msgspec.json.encode({"detail": message}))
@@ -123,7 +123,7 @@ def _cut(stream: Stream, position: int) -> Stream:
 
 
 def _position(stream: Stream, after: int) -> int:
-    """The event behind so many content events; the first closing one where there are fewer."""
+    """Position of the event after `after` content events; of the first closing event if there are fewer."""
     seen = 0
     for position, tokens in enumerate(stream.tokens[: stream.tail]):
         if tokens:
@@ -148,6 +148,6 @@ def _known(names: Iterable[str]) -> list[str]:
 
 
 def _chance(seed: int, number: int, purpose: str) -> float:
-    """Uniform in [0, 1): a hash, so that neither order nor concurrency changes what a request draws."""
+    """Uniform in [0, 1), from a hash: order and concurrency do not change what a request draws."""
     word = blake2b(f"{seed}/{number}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(word, "big") / 2**64
