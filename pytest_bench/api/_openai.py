@@ -16,7 +16,6 @@ from pytest_bench.api._wire import (
     foreign,
     mapping,
     max_tokens,
-    may_report_error,
     token_count,
     tokens_of_events,
 )
@@ -90,14 +89,13 @@ def read_stream(  # noqa: C901, PLR0912, PLR0915 # one pass over every event: th
     last_total: Count = None
     usage: WireUsage | None = None
     unknown: int | None = None
-    errors = may_report_error(events)
     for position, chunk in enumerate(chunks):
         total = None
         if chunk.usage is not None:
             total = chunk.usage.completion_tokens
             if total is not None or chunk.usage.prompt_tokens is not None:
                 usage = chunk.usage
-        if errors:
+        if chunk.error is not None or chunk.error_code or chunk.message or chunk.detail:
             decoded.error = chunk.error_line() or decoded.error
         choices = chunk.choices
         if not choices:

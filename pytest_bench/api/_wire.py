@@ -99,11 +99,6 @@ def tokens_of_events(totals: Sequence[Count], *, last: Count, final: int | None,
     return tokens
 
 
-def may_report_error(events: bytes) -> bool:
-    """Whether some event may have a field of `Answer`, in any spelling that JSON allows."""
-    return b'"error' in events or b'"message"' in events or b'"detail"' in events or b"\\u00" in events
-
-
 def max_tokens(row: Mapping[str, Any]) -> int | None:
     """The row's own limit, None if it has none. Raises `UsageError` unless it is a positive integer."""
     limit = row.get("max_tokens")

@@ -19,7 +19,6 @@ from pytest_bench.api._wire import (
     foreign,
     mapping,
     max_tokens,
-    may_report_error,
     token_count,
     tokens_of_events,
 )
@@ -138,7 +137,7 @@ class SGLang:
         """
         answers = decode(_STREAM, events, _EVENT)
         decoded = Decoded(event_count=len(answers))
-        _conclude(decoded, answers, events)
+        _conclude(decoded, answers)
         if decoded.error is None and decoded.finish_reason is None:
             for position, answer in enumerate(answers):
                 if not answer.known:
@@ -171,7 +170,7 @@ class SGLang:
         """Read an answer that was not streamed. Raises `Malformed`."""
         answer = decode(_BODY, body, _ANSWER)
         decoded = Decoded(content=answer.text or "")
-        _conclude(decoded, [answer], body)
+        _conclude(decoded, [answer])
         if decoded.error is None and answer.text is None and not bytes(answer.output_ids):
             raise Malformed(f"{_ANSWER}: has neither text, output_ids nor an error")
         return decoded
@@ -271,14 +270,15 @@ def _new_parts(texts: list[str]) -> list[str]:
     return parts
 
 
-def _conclude(decoded: Decoded, answers: list[_Answer], data: bytes) -> None:
-    """Read errors, usage, finish reason and token ids of `answers`, which were decoded from `data`."""
+def _conclude(decoded: Decoded, answers: list[_Answer]) -> None:
+    """Read errors, usage, finish reason and token ids."""
     usage: _Meta | None = None
-    errors = may_report_error(data)
     for answer in answers:
-        if errors and (reported := answer.error_line()) is not None:
-            decoded.error = reported
-            answer.text = None  # it is not part of the output
+        if answer.error is not None or answer.error_code or answer.message or answer.detail:
+            reported = answer.error_line()
+            if reported is not None:
+                decoded.error = reported
+                answer.text = None  # it is not part of the output
         meta = answer.meta_info
         if meta is None:
             continue

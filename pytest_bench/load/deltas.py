@@ -24,6 +24,8 @@ _PROBE = b"X"
 
 _FEWEST = 12
 """Number of events below which the short cut is not worth it."""
+_LARGEST = 1 << 24
+"""Bytes of a body above which it is not split in memory."""
 _HEAD, _TAIL = 4, 6
 """Most events before and after the run."""
 
@@ -85,12 +87,16 @@ def _frames(parts: Sequence[bytes]) -> Sequence[bytes] | None:
     if len(parts) >= _FEWEST and parts[0].startswith(_PREFIX) and parts[-1].endswith(_BLANK_LINE):
         return parts
     body = b"".join(parts)
-    if not body.startswith(_PREFIX) or not body.endswith(_BLANK_LINE) or b"\r" in body:
+    if (
+        len(body) > _LARGEST
+        or not body.startswith(_PREFIX)
+        or not body.endswith(_BLANK_LINE)
+        or b"\r" in body
+    ):
         return None
-    count = body.count(_BLANK_LINE + _PREFIX) + 1
-    if count < _FEWEST or body.count(b"\n") != 2 * count:
-        return None
-    return body[: -len(_BLANK_LINE)].split(_BLANK_LINE)
+    lines = body.split(b"\n")
+    frames = lines[:-2:2]
+    return frames if len(frames) >= _FEWEST and not any(lines[1::2]) else None
 
 
 def _first_text(frames: Sequence[bytes], key: bytes) -> int | None:
