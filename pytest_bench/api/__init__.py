@@ -138,10 +138,21 @@ def finish_reason(value: str | None) -> str | None:
 
 def error_text(error: object) -> str:
     """An error object of a server as one line: its message, after its type or code if it has one."""
-    if isinstance(error, str):
-        return error
-    message = error.get("message") if isinstance(error, Mapping) else None
-    if not isinstance(error, Mapping) or message is None:
-        return msgspec.json.encode(error).decode()
+    while isinstance(error, Mapping) and isinstance(error.get("error"), Mapping | str) and error["error"]:
+        error = error["error"]
+    if not isinstance(error, Mapping):
+        return _as_text(error)
+    message = error.get("message")
+    if message is None and isinstance(error.get("detail"), str):
+        message = error["detail"]
+    if message is None:
+        return _as_text(error)
     label = error.get("type") or error.get("code")
-    return f"{label}: {error_text(message)}" if label else error_text(message)
+    return f"{_as_text(label)}: {_as_text(message)}" if label else _as_text(message)
+
+
+def _as_text(value: object) -> str:
+    try:
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    except RecursionError:
+        return "(an error that is nested too deeply to show)"

@@ -159,7 +159,10 @@ def _tool_text(function: _Function | None) -> str:
     if arguments is None:
         arguments = ""
     elif not isinstance(arguments, str):
-        arguments = msgspec.json.encode(arguments).decode()
+        try:
+            arguments = msgspec.json.encode(arguments).decode()
+        except RecursionError as error:
+            raise Malformed("arguments of a tool call are nested too deeply") from error
     return (function.name or "") + arguments
 
 

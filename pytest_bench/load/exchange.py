@@ -145,6 +145,8 @@ def settle(exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: Te
         _require_counts(decoded)
     except Malformed as error:
         return _failed(record, Failure("malformed", str(error)))
+    except RecursionError:
+        return _failed(record, Failure("malformed", "JSON that is nested too deeply"))
     except _ReportedError as error:
         return _failed(record, Failure("stream_error", str(error)))
     decoded.finish_reason = finish_reason(decoded.finish_reason)

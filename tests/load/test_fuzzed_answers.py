@@ -189,6 +189,35 @@ def test_a_stream_that_begins_with_a_comment_is_split_like_one_without(body):
     )
 
 
+@pytest.mark.parametrize("opening", [b"[", b'{"error":', b'{"message":', b'{"x":'])
+@pytest.mark.parametrize("dialect", ALL, ids=lambda dialect: dialect.name)
+def test_no_depth_of_an_error_is_too_much(dialect, opening):
+    closing = b"]" if opening == b"[" else b"}"
+    for depth in range(1, 1100, 3):
+        error = opening * depth + b"1" + closing * depth
+        for body in (b'data: {"error":' + error + b"}\n\n", b"error: " + error + b"\n\n"):
+            assert decoded([body], dialect.api).record.outcome == "failed"
+        decoded([b'{"error":' + error + b"}"], dialect.api, content_type="", streaming=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "opening", "closing", "after"),
+    [
+        (b'{"tool_calls":[{"function":{"arguments":', b"[", b"]", b"}}]}"),
+        (b'{"content":[', b'{"type":"thinking","thinking":[', b"]}", b"]}"),
+    ],
+)
+def test_no_depth_of_a_chat_message_is_too_much(before, opening, closing, after):
+    for depth in range(1, 1100, 3):
+        message = before + opening * depth + closing * depth + after
+        for read in (
+            lambda m=message: CHAT.api.decode_stream(b'[{"choices":[{"delta":' + m + b"}]}]"),
+            lambda m=message: CHAT.api.decode_body(b'{"choices":[{"message":' + m + b"}]}", ""),
+        ):
+            with contextlib.suppress(Malformed):
+                read()
+
+
 MEBIBYTE = 1 << 20
 ATTACKS = {
     "carriage returns": b"\r" * MEBIBYTE,
