@@ -32,7 +32,10 @@ _OK = 200
 _ACCEPTED = frozenset({200, 201, 202})
 _OPEN_LOOP_CONNECTIONS = 64
 _CLOSING_NS = 60_000_000_000
-"""How long writing the logs to the disk may take: nothing beats meanwhile."""
+"""How long writing the logs to the disk, or decoding one long response, may take: nothing beats meanwhile."""
+
+
+_LONG_BYTES = 4 << 20
 
 
 class LoadWorker:
@@ -246,6 +249,9 @@ class LoadWorker:
     def _settle(self, exchange: Exchange) -> None:
         if not self._clock.agrees():
             self._sample_clock()  # before anything that a step of it has moved is written down
+        if exchange.response_bytes > _LONG_BYTES:
+            # A response of this size may take longer than a load worker may be silent.
+            self._board.beat(self._setup.worker, time.monotonic_ns() + _CLOSING_NS)
         phase = self._phases[exchange.phase]
         settled = settle(
             exchange,

@@ -356,10 +356,12 @@ def _note(record: RequestRecord, **moments: Moment) -> None:
         record.seen_after_ns = Moments()
     for name, moment in moments.items():
         setattr(record.seen_after_ns, name, moment.seen_after_ns)
-        if moment.uncertainty_ns:
+        # Whatever the reads leave open, nothing arrives before the request leaves.
+        uncertainty_ns = min(moment.uncertainty_ns, moment.at_ns - record.send_start_ns)
+        if uncertainty_ns > 0:
             if record.uncertainty_ns is None:
                 record.uncertainty_ns = Moments()
-            setattr(record.uncertainty_ns, name, moment.uncertainty_ns)
+            setattr(record.uncertainty_ns, name, uncertainty_ns)
 
 
 def _text(record: RequestRecord, decoded: Decoded, texts: TextPolicy) -> TextRecord | None:

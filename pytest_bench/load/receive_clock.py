@@ -25,6 +25,7 @@ _SAMPLES = 8
 _STEP_NS = 20_000
 """Two samples of one offset differ by less: each is good to a few hundred nanoseconds."""
 _FAR_NS = 1 << 61
+_ATTEMPTS = 200
 
 
 class ReceiveClock:
@@ -43,17 +44,14 @@ class ReceiveClock:
         """When `offset_ns` was last known to be right."""
         self.steps = 0
         self._timer = _cancelled_when_set()
+        self._stamped = None if self._timer is None else _stamped_socket()
         self.fd = None if self._timer is None else self._timer.fd
         self._measure()
 
     def enable(self, receiver: socket.socket) -> None:
         """Ask for a stamp with every read of a socket. Where the kernel has none, reads come without."""
-        if self._timer is None:
-            return
-        try:
+        if self._stamped is not None:
             receiver.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        except OSError:
-            return
 
     def sample(self) -> int | None:
         """Measure the offset again. Returns, if the clock was set since, when it was last known to be right."""
@@ -82,6 +80,8 @@ class ReceiveClock:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.close()
+        if self._stamped is not None:
+            self._stamped.close()
 
     def _measure(self) -> None:
         best_ns = _FAR_NS
@@ -110,3 +110,29 @@ def _cancelled_when_set() -> TimerFd | None:
         timer.close()
         return None
     return timer
+
+
+def _stamped_socket() -> socket.socket | None:
+    """A connected socket whose reads have stamps; None where they have not within a second.
+
+    The kernel begins to stamp a moment after the first socket has asked for it, and ends when the last is closed. So
+    what is measured must not be the first to ask.
+    """
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as peer,
+    ):
+        stamped, _ = listener.accept()
+        try:
+            stamped.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            stamped.settimeout(1.0)
+            for _ in range(_ATTEMPTS):
+                peer.send(b"?")
+                _, ancillary, _, _ = stamped.recvmsg(1, ANCILLARY_BYTES)
+                if ancillary:
+                    return stamped
+                time.sleep(1.0 / _ATTEMPTS)
+        except OSError:
+            pass
+        stamped.close()
+        return None

@@ -107,7 +107,7 @@ def test_the_warm_up_of_the_point_it_audits_is_no_part_of_it(auditor, caching_su
 @pytest.mark.parametrize(
     ("audit", "behaviour", "code"),
     [
-        ("of: offline, budget: {vacancy: 1}", "seed: 0", "client-bound"),
+        ("of: offline, budget: {cpu_share: 1.0e-6}", "seed: 0", "client-bound"),
         ("of: single-stream, samples: 1, timeouts: {drain_s: 0.01}", "video_ms: 700", "interrupted"),
         ("of: offline", "fault: {http_500: 1.0}", "zero-throughput"),
     ],
@@ -215,7 +215,7 @@ def test_errors_make_an_honest_server_fail_by_the_guard(auditor, caching_suite):
 
 def test_a_phase_cut_off_by_its_own_longest_duration_is_judged_by_the_guard(auditor, caching_suite):
     load = "load: {pattern: concurrency, concurrency: 1, requests: 40, duration_s: 0.2}"
-    measured = auditor.audit(caching_suite(f"dataset: prompts, {load}"))
+    measured = auditor.audit(caching_suite(f"dataset: prompts, {load}, budget: {PATIENT}"))
 
     assert measured.outcome == "fail"
     assert measured.summary.phases[0].issued < 40

@@ -151,6 +151,7 @@ def read_all(reads: list[bytes]) -> Exchange:
     reader = Reader()
     connection = Connection(reader, reader, Wire(), 0, limit_bytes=10**9)
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    exchange.send_start_ns = 1
     connection.send(exchange)
     for number, data in enumerate(reads, 1):
         at = STEP * number
@@ -254,7 +255,7 @@ def test_an_event_is_uncertain_if_anything_followed_it_in_its_read(response):
 
 def test_a_read_without_a_stamp_of_the_kernel_is_uncertain_since_the_socket_was_empty():
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
-    exchange.send_start_ns = 0
+    exchange.send_start_ns = 1
     exchange.status, exchange.content_type = 200, "text/event-stream"
     exchange.body = [b"data: " + delta("x") + b"\n\n", b"data: " + FINISH + b"\n\n"]
     exchange.reads = [100, 100, 40, 1, 200, 205, 150, 2, 300, 305, 250, 2]
@@ -262,6 +263,16 @@ def test_a_read_without_a_stamp_of_the_kernel_is_uncertain_since_the_socket_was_
     assert (record.first_content_ns, record.seen_after_ns.first_content) == (100, 0)
     assert record.uncertainty_ns.first_content == 60
     assert (record.end_ns, record.seen_after_ns.end, record.uncertainty_ns.end) == (300, 5, 0)
+
+
+def test_nothing_arrives_before_the_request_leaves():
+    exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    exchange.send_start_ns = 90
+    exchange.status, exchange.content_type = 200, "text/event-stream"
+    exchange.body = [b"data: " + delta("x") + b"\n\n", b"data: " + FINISH + b"\n\n"]
+    exchange.reads = [100, 105, 40, 2]
+    record = settle(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    assert record.uncertainty_ns == Moments(first_byte=10, first_content=10, first_output=10, last_content=10)
 
 
 def test_a_step_of_the_clock_puts_the_clients_own_stamps_in_place_of_the_kernels():

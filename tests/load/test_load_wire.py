@@ -1,9 +1,6 @@
 """HTTP as servers really speak it, byte by byte, and what a request record makes of it."""
 
-import shutil
 import socket
-import ssl
-import subprocess
 import time
 from itertools import pairwise
 
@@ -286,7 +283,9 @@ def test_a_server_that_is_not_there_fails_every_request_without_spinning(drive):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     run = drive(url, Load(pattern="concurrency", concurrency=2, duration_s=0.3))
     assert set(run.result.failures) == {"connect"}
-    assert 2 <= run.result.issued < 30
+    # Each place waits 50 ms after a refusal.
+    lasted_ns = run.result.last_completion_ns - run.result.start_ns
+    assert 2 <= run.result.issued <= 2 * (1 + lasted_ns / 50e6)
     assert all("refused" in record.error_detail.lower() for record in run.records())
 
 
@@ -530,21 +529,6 @@ def test_small_writes_leave_at_once():
 
 
 # TLS.
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    if shutil.which("openssl") is None:
-        pytest.skip("making a certificate needs openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-        " -addext subjectAltName=DNS:localhost -keyout key.pem -out certificate.pem"
-    )
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    return context, folder / "certificate.pem"
 
 
 def by_name(server):
