@@ -160,6 +160,7 @@ _RESPONSES = {
     "chat content parts of type `thinking`, `reasoning`": "reasoning",
     "chat content parts of another type": "`malformed`",
     "tool-call arguments that are not text": "counted as JSON",
+    "half of a surrogate pair (`\\ud83d`) in a text": "read as U+FFFD",
     "`/generate` events with the text so far, or with new text": "told apart by the growth of `completion_tokens`",
     "`/generate` events that fit neither": "`malformed`",
     "no output": "an empty output: a point fails unless it bounds `empty_outputs`",

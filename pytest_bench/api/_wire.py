@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -30,11 +31,28 @@ class Answer(msgspec.Struct, gc=False):
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes, what: str) -> T:
-    """Decode `data`. Raises `Malformed`, naming `what`."""
+    """Decode `data`. Raises `Malformed`, naming `what`.
+
+    Half of a surrogate pair, which some servers write where an event ends within a character, is read as U+FFFD.
+    """
     try:
-        return decoder.decode(data)
+        try:
+            return decoder.decode(data)
+        except msgspec.DecodeError:
+            repaired = _ESCAPE.sub(_repair, data)
+            if repaired == data:
+                raise
+            return decoder.decode(repaired)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"{what}: {error}") from error
+
+
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
+"""A JSON escape; the group is half of a surrogate pair."""
+
+
+def _repair(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape[1] else escape[0]
 
 
 def error_of(answer: Answer, *, known: bool, text: object = None) -> str | None:

@@ -76,6 +76,8 @@ class _Answer(Answer, gc=False):
 _STREAM = msgspec.json.Decoder(list[_Answer])
 _BODY = msgspec.json.Decoder(_Answer)
 _IDS: msgspec.json.Decoder[list[int] | None] = msgspec.json.Decoder(TokenIds | None)
+_HALF = "\ufffd"
+"""What a text so far ends with while a character is incomplete."""
 _COMPLETION_TOKENS = "meta_info.completion_tokens"
 _EVENT = "event of a /generate stream"
 _ANSWER = "body of a /generate answer"
@@ -225,14 +227,15 @@ def _hold_text_so_far(texts: list[tuple[str, int | None]]) -> bool:
     longer = broken = 0
     pairs = list(pairwise(text for text, _ in texts))
     for before, after in pairs:
-        if after.startswith(before):
+        if after.startswith(before.rstrip(_HALF)):
             longer += len(after) > len(before)
         else:
             broken += 1
-    if broken == 1 and longer and pairs[-1][0].startswith(pairs[-1][1]):
-        broken = 0
+    if broken == 1 and longer:
+        before, after = pairs[-1]
+        broken = 0 if len(after) < len(before) and before.startswith(after) else 1
     if broken:
-        if 2 * longer > len(pairs):
+        if longer > broken:
             raise Malformed(
                 f"{_EVENT}: {longer} of {len(pairs)} texts continue the text before them and {broken} do not: they are "
                 "neither the text so far nor only what is new"

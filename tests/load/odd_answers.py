@@ -547,6 +547,43 @@ CONTENT = [
     ),
 ]
 
+HALVES = [
+    Case(
+        "halves of a surrogate pair in two events",
+        lambda d: [
+            *(piece.replace(b" w6", b"\\ud83d").replace(b" w7", b"\\uDE00") for piece in d.answer()),
+            END,
+        ],
+        expected={
+            "content": TEXT.replace(" w6", "\ufffd").replace(" w7", "\ufffd"),
+            "content_event_count": 14,
+        },
+        dialects=OPENAI,
+    ),
+    Case(
+        "a text so far that ends within a character",
+        generated(("a", 1), ("a\ufffd", 2), ("a\ufffd", 3), ("a\u00e9", 4), ("a\u00e9b", 5)),
+        expected={"content": "a\u00e9b", "content_event_count": 3},
+        dialects=[GENERATE],
+    ),
+    Case(
+        "a surrogate pair, and an escaped backslash before what looks like half of one",
+        lambda d: [
+            *(
+                piece.replace(b" w6", b"\\ud83d\\ude00")
+                .replace(b" w7", b"\\\\ud83d")
+                .replace(b" w8", b"\\udc00")
+                for piece in d.answer()
+            ),
+            END,
+        ],
+        expected={
+            "content": TEXT.replace(" w6", "\U0001f600").replace(" w7", "\\ud83d").replace(" w8", "\ufffd"),
+            "content_event_count": 14,
+        },
+    ),
+]
+
 FRAMING = [
     Case("CRLF", reframed(b"\n", b"\r\n"), expected=GOOD, wire=True),
     Case("CR", reframed(b"\n", b"\r"), expected=GOOD),
@@ -651,6 +688,13 @@ TEXT_SO_FAR = [
         dialects=[GENERATE],
     ),
     Case(
+        "the text so far, corrected in the middle",
+        generated(("The", 1), ("The cat", 2), ("The hat", 3), ("The hat is", 4), ("The hat is", 4)),
+        "malformed",
+        "neither the text so far nor only what is new",
+        dialects=[GENERATE],
+    ),
+    Case(
         "new text only",
         generated(("The", 1), (" cat", 2), (" sat", 3), ("", 4)),
         expected={"content": "The cat sat", "content_event_tokens": (1, 1, 1)},
@@ -690,6 +734,7 @@ STREAMS = [
     *EMPTY_FIELDS,
     *USAGE,
     *CONTENT,
+    *HALVES,
     *FRAMING,
     *TEXT_SO_FAR,
 ]
@@ -764,6 +809,11 @@ BODIES = [
         )
     ),
     whole("the body of another API", lambda d: to_json({"output": "a"}), "malformed", wire=True),
+    whole(
+        "half of a surrogate pair",
+        lambda d: to_json(d.body("half")).replace(b"half", b"a\\ud83d"),
+        expected={"content": "a\ufffd"},
+    ),
     whole("an answer that is cut", lambda d: to_json(d.body(TEXT))[:-1], "malformed"),
     whole(
         "an answer without content",
