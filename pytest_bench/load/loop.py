@@ -137,6 +137,8 @@ class Loop:
         self._running = False
 
     def close(self) -> None:
+        """Let go of the clock and the timer. Sockets are their owners' to close."""
+        self.clock.close()
         if self._alarm is not None:
             self._alarm.close()
 

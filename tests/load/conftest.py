@@ -2,13 +2,15 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from driving import Driver
 from wire_server import WireServer
 
+from pytest_bench.load.loop import Loop
+from pytest_bench.load.receive_clock import ReceiveClock
 from pytest_bench.simulator import Behaviour, Simulator, start
 
 FAST = {"ttft_ms": 0.0, "itl_ms": 0.0}
@@ -65,3 +67,10 @@ def trusted_tls(certificate, monkeypatch):
     context, authority = certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     return context
+
+
+@pytest.fixture
+def loop():
+    """A receive loop in this process."""
+    with closing(Loop(ReceiveClock())) as running:
+        yield running

@@ -3,23 +3,14 @@
 import time
 from types import SimpleNamespace
 
-import pytest
-
 from pytest_bench.load import backlog as load_backlog
 from pytest_bench.load.backlog import Backlog
-from pytest_bench.load.loop import Loop
-from pytest_bench.load.receive_clock import ReceiveClock
 
 BUSY_TURNS = 5
 
 
 def response(name, end_ns=None):
     return SimpleNamespace(name=name, end_ns=time.monotonic_ns() if end_ns is None else end_ns)
-
-
-@pytest.fixture
-def loop():
-    return Loop(ReceiveClock())
 
 
 def test_responses_are_settled_in_the_order_in_which_they_came(loop, monkeypatch):

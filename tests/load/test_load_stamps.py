@@ -18,7 +18,6 @@ from wire_server import BODY, CHUNKED, EVENTS, HEAD, chunk
 
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.load.exchange import Exchange
-from pytest_bench.load.loop import Loop
 from pytest_bench.load.opening import Opening
 from pytest_bench.load.receive_clock import ReceiveClock
 from pytest_bench.records import Moments
@@ -141,8 +140,9 @@ class WithoutStamps(ReceiveClock):
 
 
 @pytest.mark.parametrize("clock", [ReceiveClock, WithoutStamps])
-def test_a_read_without_a_stamp_is_stamped_by_the_client(clock):
-    loop = Loop(clock())
+def test_a_read_without_a_stamp_is_stamped_by_the_client(loop, clock):
+    loop.clock.close()
+    loop.clock = clock()
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"GET\r\n")
     ended = []
 
@@ -166,8 +166,8 @@ def test_a_read_without_a_stamp_is_stamped_by_the_client(clock):
     assert [lag > 0 for lag in exchange.lags_ns] == [clock is ReceiveClock] * len(exchange.lags_ns)
 
 
-def test_a_step_of_the_clock_is_noticed_and_says_since_when_stamps_are_void():
-    clock = ReceiveClock()
+def test_a_step_of_the_clock_is_noticed_and_says_since_when_stamps_are_void(loop):
+    clock = loop.clock
     assert clock.sample() is None
     until(clock.agrees)  # two readings that are torn apart by the machine do not
     known_ns, offset_ns = clock.sampled_ns, clock.offset_ns

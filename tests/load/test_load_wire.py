@@ -9,9 +9,7 @@ from driving import phase, truth_of
 from wire_server import BODY, CHUNKED, EVENTS, HEAD, STREAM, chunk
 
 from pytest_bench.endpoints.address import parse_url, resolve
-from pytest_bench.load.loop import Loop
 from pytest_bench.load.opening import Opening
-from pytest_bench.load.receive_clock import ReceiveClock
 from pytest_bench.simulator import read_truth
 from pytest_bench.workload import Load, SampleOrder, Timeouts
 
@@ -509,10 +507,9 @@ def test_an_answer_that_came_before_the_body_had_left_costs_the_connection_and_n
     assert [(turn.position, turn.head[:4]) for turn in server.turns] == [(0, b"POST")] * 3
 
 
-def test_small_writes_leave_at_once():
+def test_small_writes_leave_at_once(loop):
     """TCP_NODELAY: a request never waits for the acknowledgement of the one before."""
 
-    loop = Loop(ReceiveClock())
     made = []
 
     def opened(outcome):
