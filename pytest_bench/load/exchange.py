@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BROKEN_OFF = frozenset({"abort", "error"})
 """Finish reasons of requests that the server gave up."""
+_LONGEST_SERVER_TIME_S = 1e9
 _LONGEST_ERROR = 4_096
 """Most characters of an error detail that are kept. What is shown is shorter, and cut after secrets are removed."""
 
@@ -142,7 +143,7 @@ def settle(exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: Te
             decoded = stream.decoded
         else:
             decoded = api.decode_body(b"".join(exchange.body), exchange.content_type)
-        _require_counts(decoded)
+        _require_numbers(decoded)
     except Malformed as error:
         return _failed(record, Failure("malformed", str(error)))
     except RecursionError:
@@ -263,8 +264,8 @@ def _words(error: bytes) -> str:
         return error.decode("utf-8", "replace")
 
 
-def _require_counts(decoded: Decoded) -> None:
-    """Raise `Malformed` for a token count that no answer can have: counts are used as sizes later."""
+def _require_numbers(decoded: Decoded) -> None:
+    """Raise `Malformed` for a token count or a time that no answer can have: no later use of them may overflow."""
     usage = decoded.usage
     counts = list(decoded.content_event_tokens)
     if usage is not None:
@@ -280,6 +281,10 @@ def _require_counts(decoded: Decoded) -> None:
         ]
     if counts and not (min(counts) >= 0 and max(counts) <= MOST_TOKENS):
         raise Malformed(f"token counts from {min(counts)} to {max(counts)}: expected 0 to {MOST_TOKENS}")
+    if decoded.server_time_s is not None and not 0 <= decoded.server_time_s <= _LONGEST_SERVER_TIME_S:
+        raise Malformed(
+            f"a server time of {decoded.server_time_s:g} s: expected 0 to {_LONGEST_SERVER_TIME_S:g}"
+        )
 
 
 def _bad_status(exchange: Exchange) -> Failure:

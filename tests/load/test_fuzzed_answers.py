@@ -263,6 +263,18 @@ def test_a_stream_of_more_lines_than_any_answer_has_is_malformed():
     )
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 1e300, float("inf"), float("nan")])
+def test_a_server_time_of_a_third_party_s_decoder_is_checked_too(seconds):
+    class Careless(CHAT.api):
+        @staticmethod
+        def decode_stream(events):
+            read = CHAT.api.decode_stream(events)
+            read.server_time_s = seconds
+            return read
+
+    assert decoded([*CHAT.answer()], plain(Careless)).record.error == "malformed"
+
+
 @pytest.mark.parametrize("count", [400_000_000, 1 << 62, 1 << 63, -5])
 def test_a_token_count_of_a_third_party_s_decoder_is_checked_too(count):
     class Careless(CHAT.api):
