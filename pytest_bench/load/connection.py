@@ -123,7 +123,8 @@ class Connection:
             self._fail(exchange, Failure("too_long", f"longer than the limit of {self._limit_bytes:,} bytes"))
         elif pieces == before:
             self._read_without_body(exchange, size)
-        return pieces <= before + 1
+        # The first piece may have come with headers, which are an event of their own.
+        return 0 < before == pieces - 1
 
     def _read_without_body(self, exchange: Exchange, size: int) -> None:
         self._without_body_bytes += size

@@ -44,6 +44,8 @@ class LoadWorker:
     def __init__(self, setup: WorkerSetup, loop: Loop, tell: Callable[[Notice], None]) -> None:
         run = setup.run
         self.in_flight = 0
+        self._sent = 0
+        """Of these, the ones that do not wait for a connection."""
         self._setup = setup
         self._tell = tell
         self._run = run
@@ -146,7 +148,7 @@ class LoadWorker:
             tally.begin()
         if leg.closed:
             share = self._connections_for(leg)
-            tally.enter(share=share, in_flight=self.in_flight)
+            tally.enter(share=share, sent=self._sent)
             while len(self._vacant) > max(0, share - self.in_flight):
                 self._vacant.popleft()
             self._pacer = ClosedLoop(
@@ -192,7 +194,7 @@ class LoadWorker:
             exchange.vacant_since_ns = since_ns if answered else None
         self.in_flight += 1
         self._live[exchange] = None
-        phase.tally.issued(now_ns, self.in_flight)
+        phase.tally.issued(now_ns, self.in_flight, self._sent)
         self._transmit(exchange)
         if not leg.closed and scheduled_ns is not None:
             phase.tally.lateness_ns.append(now_ns - scheduled_ns)
@@ -287,6 +289,7 @@ class LoadWorker:
         again = exchange.send_start_ns is not None
         connection.send(exchange)
         if not again and exchange.send_start_ns is not None:
+            self._sent += 1
             self._current_tally.sent(exchange.send_start_ns, exchange.vacant_since_ns)
 
     def _opened(self, exchange: Exchange, outcome: Connection | Failure | OutOfDescriptors) -> None:
@@ -316,6 +319,7 @@ class LoadWorker:
         del self._live[exchange]
         self.in_flight -= 1
         if exchange.send_start_ns is not None:
+            self._sent -= 1
             self._current_tally.vacated(end_ns)
             if answered:
                 self._phases[exchange.phase].tally.report.busy_ns += end_ns - exchange.send_start_ns

@@ -23,6 +23,8 @@ READABLE = 1
 WRITABLE = 4
 _BUFFER_BYTES = 1 << 18
 _NEVER_NS = 1 << 61
+_MOST_READY = 1023
+"""As many sockets does `epoll.poll` list at most."""
 
 Receive = Callable[[Iterable[memoryview], int], tuple[int, list[tuple[int, int, bytes]], int, Any]]
 """`socket.recvmsg_into`."""
@@ -92,7 +94,7 @@ class Loop:
             self._alarm_fd = self._alarm.fd
             self.on_readable(
                 self._alarm_fd, _pass
-            )  # arming it again, as every turn does that finds it, clears it
+            )  # every turn that finds it expired arms it again, which clears it
 
     # What to wait for
 
@@ -145,22 +147,25 @@ class Loop:
     def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 # the hot path: each call that it does not make counts
         """Turn until `stop`. Whatever a callback raises comes through."""
         self._running = True
-        poll, receivers, clock = self._poller.poll, self._receivers, self.clock
+        # Everything that a turn or a read looks at has a local name.
+        poll, receivers, clock, now = self._poller.poll, self._receivers, self.clock, monotonic_ns
+        timers, soon = self._timers, self._soon
+        patience = None if self._alarm is not None else self._patience
         buffer = memoryview(bytearray(_BUFFER_BYTES))
         buffers = [buffer]
         empty_since_ns = 0
         """Sockets that the poll before did not list were empty then."""
         while self._running:
-            polled_ns = monotonic_ns()
-            ready = poll(0 if self._soon else self._patience(polled_ns))
-            now_ns = monotonic_ns()
+            polled_ns = now()
+            ready = poll(0 if soon else patience(polled_ns) if patience else None)
+            now_ns = now()
             # A socket that this poll does not list was empty when the poll began. If the poll blocked, the socket was
             # still empty when that came which ended it: a timer that expired, a read of a single event.
-            if self._timers and self._timers[0][0] <= now_ns:
+            if timers and timers[0][0] <= now_ns:
                 if len(ready) == 1 and ready[0][0] == self._alarm_fd:
-                    polled_ns = max(polled_ns, self._timers[0][0])
+                    polled_ns = max(polled_ns, timers[0][0])
                 self._fire(now_ns)
-                now_ns = monotonic_ns()
+                now_ns = now()
             for fd, mask in ready:
                 receiver = receivers.get(fd)
                 if receiver is None:
@@ -179,9 +184,9 @@ class Loop:
                 except (BlockingIOError, InterruptedError):
                     continue
                 except OSError as error:
-                    receiver.ended(error, monotonic_ns(), empty_ns)
+                    receiver.ended(error, now(), empty_ns)
                     continue
-                now_ns = stamp_ns = monotonic_ns()
+                now_ns = stamp_ns = now()
                 if not size:
                     receiver.ended(None, now_ns, empty_ns)
                     continue
@@ -196,10 +201,12 @@ class Loop:
                     and stamp_ns > polled_ns
                 ):
                     polled_ns = stamp_ns
-            empty_since_ns = polled_ns
-            if self._soon:
-                soon, self._soon = self._soon, []
-                for callback in soon:
+            if len(ready) < _MOST_READY:  # otherwise the poll may have left some out
+                empty_since_ns = polled_ns
+            if soon:
+                callbacks = soon[:]
+                soon.clear()
+                for callback in callbacks:
                     callback()
 
     def _call(self, fd: int) -> None:
@@ -221,7 +228,7 @@ class Loop:
 
     def _patience(self, now_ns: int) -> float | None:
         """How long the next poll may block, in the poller's unit; None: until something happens."""
-        if self._alarm is not None or not self._timers:
+        if not self._timers:
             return None
         return max(0.0, (self._timers[0][0] - now_ns) / 1e6)  # milliseconds, as `select.poll` takes them
 

@@ -15,7 +15,6 @@ BEAT_NS = 10_000_000
 
 _LAG_BITS = 10
 """Client lags are counted in steps of 2**10 ns: a phase may have a hundred million."""
-_lag_step = _LAG_BITS.__rrshift__
 
 
 class Tally:
@@ -51,18 +50,19 @@ class Tally:
         self._begun_ns = time.monotonic_ns()
         self._begun_cpu_ns = time.process_time_ns()
 
-    def enter(self, *, share: int = 0, start_ns: int | None = None, in_flight: int = 0) -> None:
+    def enter(self, *, share: int = 0, start_ns: int | None = None, sent: int = 0) -> None:
         """A leg begins: of `share` requests in flight once they are, or of arrivals that count from `start_ns`.
-        `in_flight` requests of this load worker still are."""
+        `sent`: requests of this load worker, of whatever phase, that were sent and have not ended."""
         self._earlier_vacancy_ns, self._earlier_rate_ns = self._vacancy_ns(), self._rate_ns()
         self._share, self._loaded_from_ns = share, start_ns
         if not share and start_ns is None:  # fewer requests in flight than load workers
-            self._fully_loaded(time.monotonic_ns(), in_flight)
+            self._fully_loaded(time.monotonic_ns(), sent)
 
     # The life of a request
 
-    def issued(self, now_ns: int, in_flight: int) -> None:
-        """A request is being issued; `in_flight` counts it, and those of other phases, too."""
+    def issued(self, now_ns: int, in_flight: int, sent: int) -> None:
+        """A request is being issued; `in_flight` counts it, and those of other phases, too. `sent` does not count it,
+        nor others that still wait for a connection."""
         report = self.report
         report.issued += 1
         self.in_flight += 1
@@ -73,7 +73,7 @@ class Tally:
         report.peak_in_flight = max(report.peak_in_flight, in_flight)
         report.in_flight_ns = self._area_sum + self._area_count * now_ns
         if self.awaited == self._share and self._loaded_from_ns is None:
-            self._fully_loaded(now_ns, in_flight - 1)
+            self._fully_loaded(now_ns, sent)
 
     def sent(self, send_start_ns: int, vacant_since_ns: int | None) -> None:
         """The request was sent on a place that stood empty since then; None where that is nobody's fault."""
@@ -102,7 +102,7 @@ class Tally:
         report = self.report
         self.in_flight -= 1
         self.events += record.content_event_count
-        self._lags.update(map(_lag_step, lags_ns))
+        self._lags.update([lag_ns >> _LAG_BITS for lag_ns in lags_ns])
         report.reads += len(lags_ns)
         report.user_stamped_reads += lags_ns.count(0)
         match record.outcome:
@@ -120,12 +120,12 @@ class Tally:
 
     # Load achieved
 
-    def _fully_loaded(self, now_ns: int, in_flight: int) -> None:
+    def _fully_loaded(self, now_ns: int, sent: int) -> None:
         """The whole share of concurrency is in flight from now on, and none of it is another phase's: requests
         of a warm-up that end meanwhile are nobody's throughput."""
         if self.report.full_load_ns is None:
             self.report.full_load_ns = now_ns
-            self._area_count, self._area_sum = in_flight, -in_flight * now_ns
+            self._area_count, self._area_sum = sent, -sent * now_ns
         self._loaded_from_ns, self._vacant_before_ns = now_ns, self.report.vacant_ns
 
     def _vacancy_ns(self) -> tuple[int, int]:

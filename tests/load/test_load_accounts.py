@@ -96,7 +96,7 @@ OUTCOMES = st.sampled_from(
 def test_a_tally_loses_no_request(outcomes):
     tally = Tally(0)
     for number, _ in enumerate(outcomes):
-        tally.issued(number, number + 1)
+        tally.issued(number, number + 1, 0)
     for number, (outcome, error) in enumerate(outcomes):
         tally.ended(
             RequestRecord(
@@ -123,10 +123,10 @@ def test_mean_concurrency_counts_from_full_load_to_the_last_issue_between_the_st
     tally = Tally(0)
     tally.enter(share=2)
     for now_ns, in_flight in ((0, 1), (10, 2)):
-        tally.issued(now_ns, in_flight)
+        tally.issued(now_ns, in_flight, in_flight - 1)
         tally.sent(now_ns, None)
     tally.vacated(30)
-    tally.issued(40, 2)
+    tally.issued(40, 2, 1)
     tally.sent(40, 30)
     assert tally.report.in_flight_ns == 2 * 20 + 1 * 10
     tally.vacated(35)  # of another place: it had ended before the last issue, and is read only now
@@ -139,9 +139,9 @@ def test_mean_concurrency_counts_from_full_load_to_the_last_issue_between_the_st
 def test_full_load_waits_for_the_requests_of_the_phase_before_to_end():
     tally = Tally(0)
     tally.enter(share=2)
-    tally.issued(0, 2)  # beside one of the phase before
+    tally.issued(0, 2, 1)  # beside one of the phase before
     assert tally.report.full_load_ns is None
-    tally.issued(10, 2)
+    tally.issued(10, 2, 1)
     assert (tally.report.full_load_ns, tally.report.peak_in_flight) == (10, 2)
 
 

@@ -87,7 +87,7 @@ def closed_leg(clock, account, share, answered_ms, gap_ms, until_ms):
     account.awaited = 0  # what came before is drained
     while clock.wall < until_ms:
         in_flight += 1
-        account.issued(clock.wall * MS, in_flight)
+        account.issued(clock.wall * MS, in_flight, in_flight - 1)
         account.sent(clock.wall * MS, vacant_since_ns)
         if in_flight == share:
             beat_until(clock, account, clock.wall + answered_ms)
@@ -107,7 +107,7 @@ def open_leg(clock, account, gaps_ms, late_ms):
     for gap_ms, late in zip(gaps_ms, late_ms, strict=True):
         due_ms += gap_ms
         beat_until(clock, account, due_ms + late)
-        account.issued((due_ms + late) * MS, 1)
+        account.issued((due_ms + late) * MS, 1, 0)
         account.lateness_ns.append(late * MS)
 
 

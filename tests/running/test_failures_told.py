@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -17,10 +18,10 @@ from pytest_bench.load.log import PhaseLog
 from pytest_bench.perf.point import assess
 from pytest_bench.records import ClientHealth, PhaseResult, RequestRecord
 from pytest_bench.running.counting import Counted
-from pytest_bench.running.measuring import unwarmed, with_failures
+from pytest_bench.running.measuring import client_labels, unwarmed, with_failures
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
-from pytest_bench.workload import Load
+from pytest_bench.workload import HealthBudget, Load
 
 BOUND = Reason("bound-not-met", "failed_requests is 3 requests, required == 0")
 
@@ -93,6 +94,25 @@ def judgement(state="not-met", outcome=Outcome.FAIL):
         sentence="",
     )
     return Judgement(outcome=outcome, reasons=(BOUND,), bounds=(limit,))
+
+
+@pytest.mark.parametrize(
+    ("budget", "user_stamped_reads", "labels"),
+    [
+        (HealthBudget(), 0, []),
+        (HealthBudget(vacancy=0.01), 0, []),
+        (HealthBudget(vacancy=0.03), 0, ["budget-relaxed"]),
+        (HealthBudget(achieved_share=0.9), 0, ["budget-relaxed"]),
+        (HealthBudget(), 1, ["user-stamped"]),
+    ],
+)
+def test_a_relaxed_budget_and_stamps_of_the_clients_own_are_labelled(
+    phase, budget, user_stamped_reads, labels
+):
+    result = phase()
+    health = replace(result.health, user_stamped_reads=user_stamped_reads)
+    point = SimpleNamespace(budget=budget)
+    assert list(client_labels(point, [replace(result, health=health)])) == labels
 
 
 def told(phase):
