@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_it_says_measured_required_where_and_evidence_on_the_terminal_and_in_jun
     folder.edit("bench/tiny.yaml", '"<= 60s"', HARD)
     ran = folder.run(workers, "-k", "one")
     ran.require(1, "fail", one="fail")
-    for text in (ran.output, ran.junit_text.replace("&lt;", "<")):
+    for text in (ran.output, unescape(ran.junit_text)):
         assert re.search(
             r"request_latency\.p99 is [\d.]+ [mu]?s( ± \S+ \w+)?, required >= 1h \(bench/tiny\.yaml:\d+:\d+\)",
             text,
