@@ -155,12 +155,14 @@ class Loop:
         buffers = [buffer]
         empty_since_ns = 0
         """Sockets that the poll before did not list were empty then."""
+        now_ns = now()
         while self._running:
-            polled_ns = now()
-            ready = poll(0 if soon else patience(polled_ns) if patience else None)
+            # A socket that this poll does not list was empty when the poll began, and when anything was last read. If
+            # the poll blocked, the socket was still empty when that came which ended it: a timer that expired, a read
+            # of a single event.
+            polled_ns = now_ns
+            ready = poll(0 if soon else patience(now()) if patience else None)
             now_ns = now()
-            # A socket that this poll does not list was empty when the poll began. If the poll blocked, the socket was
-            # still empty when that came which ended it: a timer that expired, a read of a single event.
             if timers and timers[0][0] <= now_ns:
                 if len(ready) == 1 and ready[0][0] == self._alarm_fd:
                     polled_ns = max(polled_ns, timers[0][0])
@@ -208,6 +210,7 @@ class Loop:
                 soon.clear()
                 for callback in callbacks:
                     callback()
+                now_ns = now()
 
     def _call(self, fd: int) -> None:
         callback = self._callbacks.get(fd)

@@ -37,13 +37,12 @@ class StreamMoments(NamedTuple):
 class Reads:
     """The reads of one response; at least one."""
 
-    __slots__ = ("_empty_ns", "_pieces", "_seen_ns", "_stamps_ns")
+    __slots__ = ("_pieces", "_reads", "_stamps_ns")
 
     def __init__(self, reads: Sequence[int]) -> None:
         """`reads` as `Exchange.reads` gathers them: four numbers a read."""
+        self._reads = reads
         self._stamps_ns = reads[::4]
-        self._seen_ns = reads[1::4]
-        self._empty_ns = reads[2::4]
         self._pieces = reads[3::4]
 
     def first_byte(self) -> Moment:
@@ -52,7 +51,7 @@ class Reads:
 
     def end(self) -> Moment:
         """The last byte of the response."""
-        return self._moment(-1, alone=True)
+        return self._moment(len(self._stamps_ns) - 1, alone=True)
 
     def stream(
         self,
@@ -107,9 +106,9 @@ class Reads:
 
     def _moment(self, read: int, *, alone: bool) -> Moment:
         """What a read brought. `alone`: nothing that the read holds came after it."""
-        at_ns, seen_ns = self._stamps_ns[read], self._seen_ns[read]
+        at_ns, seen_ns, empty_ns = self._reads[4 * read : 4 * read + 3]
         exact = alone and at_ns != seen_ns
-        return Moment(at_ns, seen_ns - at_ns, 0 if exact else max(0, at_ns - self._empty_ns[read]))
+        return Moment(at_ns, seen_ns - at_ns, 0 if exact else max(0, at_ns - empty_ns))
 
     def _gaps_ns(self, reads: Sequence[int], content: Sequence[int]) -> tuple[int, ...]:
         stamps = self._stamps_ns
