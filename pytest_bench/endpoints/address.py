@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pytest_bench.errors import EndpointError, UsageError
-from pytest_bench.workload import Target
+from pytest_bench.workload import Target, with_query
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -65,7 +65,7 @@ def parse_url(text: str) -> Address:
         if found:
             raise UsageError(
                 f"an endpoint URL has no {part}: write {bare!r} without the {sign!r} and what follows it; "
-                "a key is given as api_key: {from_env: NAME}, other values under `headers`"
+                "a query is given as deployment.query, a key as api_key: {from_env: NAME}"
             )
     match = _URL.fullmatch(text)
     if match is None:
@@ -82,7 +82,7 @@ def parse_url(text: str) -> Address:
     )
 
 
-def resolve(address: Address, api_path: str, *, connect_timeout_s: float = 10.0) -> Target:
+def resolve(address: Address, api_path: str, *, query: str = "", connect_timeout_s: float = 10.0) -> Target:
     """Look the host up, once, and return where load goes: `api_path` below the endpoint's prefix.
 
     Where a name has several addresses, the first that accepts a connection is taken: a server that
@@ -97,7 +97,9 @@ def resolve(address: Address, api_path: str, *, connect_timeout_s: float = 10.0)
         tls=address.scheme == "https",
         host=address.authority,
         server_name=address.host,
-        path=address.prefix + api_path,
+        path=with_query(address.prefix + api_path, query),
+        prefix=address.prefix,
+        query=query,
     )
 
 

@@ -21,15 +21,17 @@ import msgspec
 
 from pytest_bench import clock
 from pytest_bench.endpoints.address import parse_url
-from pytest_bench.endpoints.client import NoAnswer, connect, excerpt, exchange
+from pytest_bench.endpoints.client import Client, NoAnswer, excerpt
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.errors import EndpointError
 from pytest_bench.lines import encode_line, end_line, header_line
+from pytest_bench.redaction import redact_bytes
 
 METRICS_LOG = "metrics"
 METRICS_VERSION = 1
 
-_LIMIT_BYTES = 16 << 20
+LIMIT_BYTES = 16 << 20
+"""Most bytes of a reading that are held."""
 
 # Possessive, so that a hostile line costs linear time.
 _LINE = re.compile(
@@ -73,9 +75,8 @@ class MetricsLog:
         address = parse_url(url)
         self._path = path
         self._stem = folder / f"{METRICS_LOG}.{endpoint}"
-        self._headers = headers
         self._timeout_s = timeout_s
-        self._client = connect(address, headers)
+        self._client = Client(address, headers)
         self._lines = 0
         self._log = Path(f"{self._stem}.jsonl").open("xb")  # noqa: SIM115 # closed by leaving this object
         self._log.write(header_line(METRICS_LOG, METRICS_VERSION, url=address.url, path=path))
@@ -86,7 +87,6 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
         with self._log:
             self._log.write(end_line(self._lines))
             self._log.flush()
@@ -95,20 +95,19 @@ class MetricsLog:
     def read(self, label: str | None = None) -> Reading:
         """Read the metrics now. With a label, the text is kept as `metrics.<e>.<label>.prom`."""
         asked_ns = clock.monotonic_ns()
-        answer = exchange(
-            self._client, "GET", self._path, timeout_s=self._timeout_s, limit_bytes=_LIMIT_BYTES
-        )
+        answer = self._client.exchange("GET", self._path, timeout_s=self._timeout_s, limit_bytes=LIMIT_BYTES)
         answered_ns = clock.monotonic_ns()
         samples, missing = None, None
         if isinstance(answer, NoAnswer):
             missing = f"GET {self._path}: {answer.reason}"
         elif not answer.ok:
-            missing = f"GET {self._path}: {answer.status} {excerpt(answer.body, self._headers)}".rstrip()
+            missing = f"GET {self._path}: {answer.status} {excerpt(answer.body)}".rstrip()
         else:
+            body = redact_bytes(answer.body)
             if label is not None:
-                Path(f"{self._stem}.{label}.prom").write_bytes(answer.body)
+                Path(f"{self._stem}.{label}.prom").write_bytes(body)
             try:
-                samples = parse_metrics(answer.body)
+                samples = parse_metrics(body)
             except EndpointError as error:
                 missing = f"GET {self._path}: {error}"
         reading = Reading(

@@ -11,7 +11,7 @@ from pytest_bench import simulator
 from pytest_bench.api import Api, Generation
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.endpoints.headers import Headers, read_headers
-from pytest_bench.endpoints.ready import Identity, OneToken, wait_ready
+from pytest_bench.endpoints.ready import MODELS_PATH, Identity, OneToken, wait_ready
 from pytest_bench.errors import UsageError
 from pytest_bench.running.bench import load_api
 from pytest_bench.running.waiting import Waiting, told_while_waiting
@@ -76,9 +76,10 @@ def bring_up(
             folder.mkdir(parents=True, exist_ok=True)
             log = folder / "simulator.jsonl"
             urls = (stack.enter_context(simulator.start(behaviour, log=log)).url,)
-        headers = read_headers(plan.headers, plan.api_key, environ)
+        headers = read_headers(plan.headers, plan.api_key, environ, query=plan.query)
         identities = tuple(_ready(url, plan, api, headers, on_wait) for url in urls)
-        targets = tuple(resolve(parse_url(url), api.path) for url in urls)
+        path = plan.path or api.path
+        targets = tuple(resolve(parse_url(url), path, query=headers.query) for url in urls)
         yield Deployment(plan=plan, api=api, targets=targets, headers=headers, identities=identities)
 
 
@@ -92,15 +93,37 @@ def _ready(
             headers=headers,
             probe=plan.probe,
             one_token=_one_token(plan, api),
+            models_path=_models_path(plan, api),
+            check_model=plan.check_model,
             timeout_s=plan.ready_timeout_s,
             not_yet=not_yet,
         )
 
 
+def _models_path(plan: DeploymentPlan, api: Api) -> str:
+    """Where the server lists its models: beside a declared path that ends as the API's own does."""
+    version, last = api.path[: api.path.find("/", 1)], api.path[api.path.find("/", 1) :]
+    if plan.path is not None and version == "/v1" and plan.path.endswith(last):
+        return plan.path.removesuffix(last) + "/models"
+    return MODELS_PATH
+
+
+_LIMITS = ("max_tokens", "max_completion_tokens")
+"""Names by which servers know the limit on output tokens."""
+
+
 def _one_token(plan: DeploymentPlan, api: Api) -> OneToken | None:
-    """The cheapest request that proves the API's path; None for an API whose every request is dear."""
+    """The cheapest request that proves the API's path; None for an API whose every request is expensive.
+
+    It limits the output by the name that the suite uses; a suite without a limit does not say which names the
+    server knows, so each is tried.
+    """
     if not api.streaming:
         return None
-    generation = Generation(model=plan.model, stream=False, parameters={"max_tokens": 1})
     column = next(name for name in api.columns if name in api.required)
-    return OneToken(path=api.path, body=api.encode({column: "Hello"}, generation))
+    named = [name for name in _LIMITS if name in plan.parameters] or _LIMITS
+    bodies = (
+        api.encode({column: "Hello"}, Generation(model=plan.model, stream=False, parameters={name: 1}))
+        for name in named
+    )
+    return OneToken(path=plan.path or api.path, bodies=tuple(bodies))

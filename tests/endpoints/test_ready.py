@@ -13,7 +13,7 @@ from pytest_bench.suite.plan import Secret
 
 OK = Reply()
 CHAT = "/v1/chat/completions"
-ONE_TOKEN = OneToken(path=CHAT, body=b'{"model":"m","max_tokens":1}')
+ONE_TOKEN = OneToken(path=CHAT, bodies=(b'{"model":"m","max_tokens":1}',))
 ANSWER = as_json({"choices": [{"message": {"content": "a"}}]})
 
 
@@ -76,6 +76,57 @@ def test_an_ok_that_a_framework_calls_html_is_an_answer(serve):
     assert ready(server.url).ready_by == "GET /health"
 
 
+# Servers whose /health fails and that serve all the same
+
+
+def test_repeated_5xx_of_health_leave_the_decision_to_the_api(serve):
+    server = serve({"GET /health": Reply(500), f"POST {CHAT}": ANSWER})
+    identity = ready(server.url, one_token=ONE_TOKEN)
+    assert identity.ready_by == f"POST {CHAT}"
+    assert next(attempt for attempt in identity.tried if attempt.request == "GET /health").times == 3
+
+
+def test_repeated_5xx_of_health_leave_the_decision_to_the_model_list_of_an_api_without_a_cheap_request(serve):
+    server = serve({"GET /health": Reply(500), "GET /v1/models": models("m")})
+    assert ready(server.url).ready_by == "GET /v1/models"
+
+
+def test_a_model_list_beside_a_503_of_health_is_a_server_that_is_loading(serve):
+    server = serve({"GET /health": [*[Reply(503)] * 5, OK], "GET /v1/models": models("m")})
+    assert ready(server.url).ready_by == "GET /health"
+
+
+def test_an_api_that_fails_as_health_does_is_waited_for(serve):
+    server = serve({"GET /health": Reply(500), f"POST {CHAT}": [Reply(500), Reply(503), ANSWER]})
+    assert ready(server.url, one_token=ONE_TOKEN).ready_by == f"POST {CHAT}"
+
+
+def test_a_server_that_fails_everywhere_is_named_with_all_that_was_tried(serve):
+    said = refusal(serve(fallback=Reply(500)).url, one_token=ONE_TOKEN, timeout_s=0.4)
+    assert "GET /health: 500" in said
+    assert "GET /v1/models: 500" in said
+    assert f"POST {CHAT}: 500" in said
+
+
+# The limit on output tokens
+
+
+BY_EITHER_NAME = OneToken(path=CHAT, bodies=(b'{"max_tokens":1}', b'{"max_completion_tokens":1}'))
+UNKNOWN_FIELD = as_json({"error": {"message": "max_tokens is not supported"}}, 400)
+
+
+def test_a_server_that_refuses_one_name_of_the_limit_is_asked_by_the_other(serve):
+    server = serve({"GET /health": OK, f"POST {CHAT}": [UNKNOWN_FIELD, ANSWER]})
+    assert ready(server.url, one_token=BY_EITHER_NAME).api_path == CHAT
+    assert server.requests[-2][2] == b'{"max_completion_tokens":1}'
+
+
+def test_a_server_that_refuses_both_names_is_shown_with_its_first_reason(serve):
+    other = as_json({"error": {"message": "max_completion_tokens is unknown"}}, 400)
+    server = serve({"GET /health": OK, f"POST {CHAT}": [UNKNOWN_FIELD, other]})
+    assert "max_tokens is not supported" in refusal(server.url, one_token=BY_EITHER_NAME, timeout_s=20)
+
+
 # Who answers
 
 
@@ -121,6 +172,38 @@ def test_an_api_that_does_not_know_the_model_says_so_with_404(serve):
     unknown = as_json({"error": {"message": "The model `m` does not exist."}}, 404)
     said = refusal(serve({"GET /health": OK, f"POST {CHAT}": unknown}).url, one_token=ONE_TOKEN)
     assert "does not serve 'm'" in said
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"model not found",
+        b'{"detail":"m2 is not here"}',
+        b"no route /v1/m",
+        b"The model gem-m does not exist",
+        b"m-lora is unknown",
+        b"m.bin",
+    ],
+)
+def test_a_404_that_merely_contains_the_letters_of_the_model_is_a_missing_path(serve, body):
+    server = serve({"GET /health": OK, f"POST {CHAT}": Reply(404, body)})
+    assert "the API's path does not exist" in refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
+
+
+@pytest.mark.parametrize("body", ["unknown model m.", 'no "m"', "`m`", "model=m", "models: m, n"])
+def test_a_404_that_names_the_model_is_a_model_that_is_not_served(serve, body):
+    server = serve({"GET /health": OK, f"POST {CHAT}": Reply(404, body.encode())})
+    assert "does not serve 'm'" in refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
+
+
+def test_a_name_that_the_server_does_not_list_is_accepted_where_the_check_is_off(serve):
+    server = serve({"GET /health": OK, "GET /v1/models": models("alias")})
+    assert ready(server.url, check_model=False).served_models == ("alias",)
+
+
+def test_models_are_listed_at_the_path_that_is_given(serve):
+    server = serve({"GET /v1beta/openai/models": models("m")})
+    assert ready(server.url, models_path="/v1beta/openai/models").ready_by == "GET /v1beta/openai/models"
 
 
 # Waiting
@@ -257,14 +340,14 @@ def test_a_server_that_is_no_model_ends_the_wait(serve, fallback):
 
 def test_a_web_page_on_the_apis_path_is_no_answer(serve):
     said = refusal(serve(fallback=page()).url, one_token=ONE_TOKEN, timeout_s=20)
-    assert "no API's response" in said
+    assert "not a response of the API" in said
 
 
 @pytest.mark.parametrize("status", [404, 405])
 def test_an_api_path_that_is_not_there_is_named(serve, status):
     server = serve({"GET /health": OK, f"POST {CHAT}": Reply(status)})
     said = refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
-    assert f"the API's path is not there: POST {CHAT} answered {status}" in said
+    assert f"the API's path does not exist: POST {CHAT} answered {status}" in said
 
 
 def test_a_doubled_prefix_is_pointed_out(serve):
