@@ -23,6 +23,10 @@ from pytest_bench.workload import Target
 SIMULATOR = "simulator"
 
 
+def _always() -> None:
+    """For servers that we did not start."""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A system under test that answers."""
@@ -33,6 +37,8 @@ class Deployment:
     headers: Headers
     identities: tuple[Identity, ...]
     """Who answered, endpoint by endpoint."""
+    require_running: Callable[[], None] = _always
+    """Raises `EndpointError` if a server that we started has ended."""
 
     @property
     def simulated(self) -> bool:
@@ -70,17 +76,25 @@ def bring_up(
         raise UsageError(problem)
     api = load_api(plan)
     with ExitStack() as stack:
-        urls = plan.endpoints
+        urls, require_running = plan.endpoints, _always
         if urls == (SIMULATOR,):
             behaviour = simulator.Behaviour.from_mapping({"model": plan.model, **plan.simulator})
             folder.mkdir(parents=True, exist_ok=True)
             log = folder / "simulator.jsonl"
-            urls = (stack.enter_context(simulator.start(behaviour, log=log)).url,)
+            running = stack.enter_context(simulator.start(behaviour, log=log))
+            urls, require_running = (running.url,), running.require_running
         headers = read_headers(plan.headers, plan.api_key, environ, query=plan.query)
         identities = tuple(_ready(url, plan, api, headers, on_wait) for url in urls)
         path = plan.path or api.path
         targets = tuple(resolve(parse_url(url), path, query=headers.query) for url in urls)
-        yield Deployment(plan=plan, api=api, targets=targets, headers=headers, identities=identities)
+        yield Deployment(
+            plan=plan,
+            api=api,
+            targets=targets,
+            headers=headers,
+            identities=identities,
+            require_running=require_running,
+        )
 
 
 def _ready(

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from pytest_bench.errors import UsageError
+from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, Behaviour, parse_faults
 
 _EXAMPLE = "python -m pytest_bench.simulator --port 8000 --ttft-ms 50 --itl-ms 10 --fault reset=0.1"
@@ -66,7 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the simulator until it is told to end. Exit status 0, or 2 for a mistake in the arguments."""
+    """Run the simulator until it is told to end.
+
+    Exit status 0, 2 for a mistake in the arguments, 1 if it could not go on.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m pytest_bench.simulator",
         description="A server that behaves like a served model without being one.",
@@ -75,9 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     try:
         return run(parser.parse_args(argv))
-    except UsageError as error:
+    except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, UsageError) else 1
 
 
 def _behaviour(given: argparse.Namespace) -> Behaviour:

@@ -6,6 +6,7 @@ JSON lines: a header, one record a request, a closing line. All times are CLOCK_
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +103,28 @@ class Truth(msgspec.Struct, kw_only=True):
 
 
 class TruthLog:
-    """Appends to a log; buffers, so that writing it costs the requests nothing."""
+    """Appends to a log, buffered, so that writing it does not delay requests.
 
-    def __init__(self, path: Path, behaviour: dict[str, Any]) -> None:
-        """Open `path`, which must not exist, and write the header. Raises `OSError`."""
+    After a write has failed, `fault` says why and nothing more is written: a log with gaps would be no truth.
+    """
+
+    def __init__(
+        self, path: Path, behaviour: dict[str, Any], on_fault: Callable[[], None] = lambda: None
+    ) -> None:
+        """Open `path`, which must not exist, and write the header. Raises `OSError`.
+
+        `on_fault` is called once, when a later write fails.
+        """
+        self.fault: str | None = None
+        self._path = path
+        self._on_fault = on_fault
         self._file = path.open("xb", buffering=0)
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
         self._add(
             _Header(version=TRUTH_VERSION, clock="CLOCK_MONOTONIC", pid=os.getpid(), behaviour=behaviour)
         )
-        self.flush()
+        self._write()
 
     def add(self, record: TruthRecord) -> None:
         self._add(record)
@@ -120,11 +132,20 @@ class TruthLog:
             self.flush()
 
     def flush(self) -> None:
-        if self._buffer:
-            self._file.write(self._buffer)
-            self._buffer.clear()
+        """Write what has gathered."""
+        if self.fault is None:
+            try:
+                self._write()
+            except OSError as error:
+                self.fault = (
+                    f"{self._path}: the simulator cannot write its log: {error.strerror or error}; free some space, "
+                    "raise the limit on file sizes, or give the log another folder"
+                )
+                self._on_fault()
+        self._buffer.clear()
 
     def close(self, *, requests: int, connections: int, peak_in_flight: int) -> None:
+        """Write the closing line."""
         self._add(_End(requests=requests, connections=connections, peak_in_flight=peak_in_flight))
         self.flush()
         self._file.close()
@@ -132,6 +153,11 @@ class TruthLog:
     def _add(self, line: msgspec.Struct) -> None:
         self._buffer += self._encoder.encode(line)
         self._buffer += b"\n"
+
+    def _write(self) -> None:
+        # A disk or a limit may take a part of what it is given.
+        while self._buffer:
+            del self._buffer[: self._file.write(self._buffer)]
 
 
 def read_truth(path: Path) -> Truth:

@@ -1,10 +1,14 @@
 """A deployment is brought up with the suite's own path, query and limit, on whatever server it names."""
 
+import contextlib
 import json
+import resource
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from pytest_bench.errors import EndpointError
@@ -93,3 +97,20 @@ def test_the_limit_that_the_suite_names_is_the_only_one_tried(gateway, tmp_path)
 def test_a_model_that_is_not_listed_is_refused_with_the_switch(gateway, tmp_path):
     with pytest.raises(EndpointError, match=r"set deployment\.check_model: false"):
         brought_up(plan(gateway.url), tmp_path)
+
+
+def test_a_simulator_that_has_stopped_is_told_of_with_its_own_words(tmp_path):
+    deployment = msgspec.structs.replace(plan("simulator"), path=None, query={}, ready_timeout_s=20)
+    with (
+        pytest.raises(EndpointError, match="the simulator cannot write its log: File too large"),
+        bring_up(deployment, tmp_path, {}) as up,
+    ):
+        log = tmp_path / "simulator.jsonl"
+        pid = json.loads(log.read_bytes().splitlines()[0])["pid"]
+        size = log.stat().st_size
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
+        with contextlib.suppress(OSError):
+            request = urllib.request.Request(up.urls[0] + CHAT.replace("v1beta/openai", "v1"), b"{}")
+            urllib.request.urlopen(request)
+        while True:
+            up.require_running()
