@@ -20,7 +20,7 @@ from pytest_bench.records import RequestRecord, Usage
 Ints = NDArray[np.int64]
 
 _SUCCEEDED, _FAILED, _RESENT, _EMPTY = 1, 2, 4, 8
-_ROW = 16
+_ROW = 17
 _NO_USAGE = Usage()
 
 
@@ -28,7 +28,7 @@ _NO_USAGE = Usage()
 class Columns:
     """One row a request, integers, `ABSENT` where a record holds None. No text, no list of gaps.
 
-    136 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
+    144 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
     """
 
     key: Ints
@@ -48,6 +48,8 @@ class Columns:
     server_output_tokens: Ints
     server_cached_tokens: Ints
     server_time_ns: Ints
+    endpoint: Ints
+    """Position of its endpoint in the deployment."""
     flags: Ints
     steady_share: NDArray[np.float64]
     """Of each request's output, the share that arrived within `steady_state` (`share_within`)."""
@@ -149,6 +151,7 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         _number(usage.output_tokens),
         _number(usage.cached_tokens),
         ABSENT if record.server_time_s is None else round(record.server_time_s * 1e9),
+        record.endpoint,
         flags,
     )
 

@@ -53,6 +53,18 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return (self.end_ns - self.start_ns) / 1e9
 
 
+class EndpointMeasurement(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of several endpoints contributed to a phase."""
+
+    endpoint: int
+    """Position in the deployment's list."""
+    issued: int
+    succeeded: int
+    failed: int
+    metrics: dict[str, Metric]
+    """Latencies of its succeeded requests."""
+
+
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """All metrics of one phase. What is null says why.
 
@@ -73,6 +85,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     steady_state: Window | None = None
     intervals: tuple[Interval, ...] = ()
     """Confidence intervals that bounds asked for."""
+    endpoints: tuple[EndpointMeasurement, ...] = ()
+    """Endpoint by endpoint; empty if there is only one."""
     labels: tuple[str, ...] = ()
 
     def value(self, name: str) -> float | None:

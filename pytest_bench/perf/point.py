@@ -28,6 +28,7 @@ from pytest_bench.running.measuring import (
     with_failures,
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
+from pytest_bench.running.replicas import REPLICAS_DIFFER, differences
 from pytest_bench.running.samples import Share
 from pytest_bench.running.sharing import sends_again, share_of
 from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
@@ -37,6 +38,9 @@ from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.workload import OPEN_LOOP, SampleOrder
 
 MEASURED = "measured"
+SERVER_CACHED = "server-cached"
+CACHED_SHARE = 0.1
+"""Of the input tokens: a server that takes more than this from its cache makes a point `server-cached`."""
 WARMUP = "warmup"
 
 
@@ -61,7 +65,16 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
     counted = count_phase(bench, point, deployment.plan, measured, live=live)
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     late = simulator_bound(results[-1:]) if deployment.simulated else []
-    labels = labels_of(bench.plan, point, share, measurement, simulated=deployment.simulated, late=bool(late))
+    differ = differences([msgspec.to_builtins(identity) for identity in deployment.identities])
+    labels = labels_of(
+        bench.plan,
+        point,
+        share,
+        measurement,
+        simulated=deployment.simulated,
+        late=bool(late),
+        differ=bool(differ),
+    )
     # A job is found done up to one interval late: the bound on the error of its latency.
     detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
     return conclude(
@@ -72,7 +85,7 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
-        detail=detail | ({"explanation": " ".join(late)} if late else {}),
+        detail=detail | ({"explanation": " ".join([*late, *differ])} if late or differ else {}),
     )
 
 
@@ -150,10 +163,17 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
 
 
 def labels_of(
-    plan: Plan, point: Point, share: Share, measurement: Measurement, *, simulated: bool, late: bool
+    plan: Plan,
+    point: Point,
+    share: Share,
+    measurement: Measurement,
+    *,
+    simulated: bool,
+    late: bool,
+    differ: bool,
 ) -> Iterator[str]:
-    """What must be known of the point's numbers, whatever they are. `late`: the simulator was
-    (`simulator_bound`)."""
+    """What readers of the point's numbers must know. `late`: the simulator was (`simulator_bound`); `differ`: the
+    endpoints are not alike (`replicas.differences`)."""
     deployment = plan.deployments[point.suite]
     if simulated:
         yield "simulator"
@@ -162,6 +182,11 @@ def labels_of(
     shared = share.shared and deployment.cache_reset is None
     if shared or sends_again(plan, point, share, measurement.issued):
         yield "cache-shared"
+    cached = measurement.metrics["server_cached_token_share"].value
+    if cached is not None and cached > CACHED_SHARE:
+        yield SERVER_CACHED
+    if differ:
+        yield REPLICAS_DIFFER
     if plan.duration_scale != 1.0:
         yield "shortened"
     minimum_s = point.minimum_duration_s

@@ -65,7 +65,10 @@ def call(command, *words, cwd):
     ran = subprocess.run(
         [Path(sys.executable).with_name(command), *words],
         cwd=cwd,
-        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
+            "PYTEST_BENCH_LEASES": str(cwd),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -90,10 +90,12 @@ def test_a_log_that_exists_is_not_written_over(tmp_path):
 
 def fill(simulator):
     """Send requests until the simulator is gone."""
-    with httpx.Client(base_url=simulator.url, trust_env=False, timeout=10) as client:
-        with pytest.raises(httpx.TransportError):
-            while True:
-                client.post("/generate", json={"text": "x", "sampling_params": {"max_new_tokens": 1}})
+    with (
+        httpx.Client(base_url=simulator.url, trust_env=False, timeout=10) as client,
+        pytest.raises(httpx.TransportError),
+    ):
+        while True:
+            client.post("/generate", json={"text": "x", "sampling_params": {"max_new_tokens": 1}})
 
 
 def test_a_log_that_reaches_a_size_limit_stops_the_simulator_which_says_so(tmp_path):
