@@ -160,9 +160,22 @@ def session(tmp_path):
             capture_output=True,
             check=False,
         )
-        return SimpleNamespace(status=ran.returncode, output=ran.stdout + ran.stderr, folder=bench)
+        return SimpleNamespace(
+            status=ran.returncode,
+            output=ran.stdout + ran.stderr,
+            folder=bench,
+            verdict=json.loads((bench / "results" / "verdict.json").read_text()),
+        )
 
     return run
+
+
+def verified(folder):
+    """The verdict that `verify` comes to, if it finds nothing wrong with the files."""
+    command = [Path(sys.executable).with_name("pytest-bench"), "verify", "results", "--output=verified.json"]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert [line for line in (ran.stdout + ran.stderr).splitlines() if line.startswith("results")] == []
+    return json.loads((folder / "verified.json").read_text())["status"]
 
 
 def leaks(session):
@@ -185,6 +198,7 @@ def test_a_key_that_a_server_repeats_is_written_nowhere(echo, session, options, 
     assert list(ran.folder.rglob("metrics.0.after.prom"))
     assert leaks(ran) == []
     assert b"***" in ran.output
+    assert verified(ran.folder) == ran.verdict["status"]
 
 
 def test_a_key_in_the_answers_of_a_server_that_is_not_ready_is_written_nowhere(echo, session):
