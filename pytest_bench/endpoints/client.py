@@ -147,10 +147,10 @@ def excerpt(body: bytes) -> str:
 def printable(text: str) -> str:
     """A server's text without secrets, made harmless for terminals and XML, and short."""
     line = " ".join(redact_foreign(text).split())
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
+    shown = line if len(line) <= _EXCERPT_LENGTH else line[:_EXCERPT_LENGTH] + "…"
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown
     )
-    return shown if len(shown) <= _EXCERPT_LENGTH else shown[:_EXCERPT_LENGTH] + "…"
 
 
 _FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, OSError)

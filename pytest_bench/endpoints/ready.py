@@ -22,7 +22,7 @@ import msgspec
 
 from pytest_bench.endpoints.address import Address, parse_url
 from pytest_bench.endpoints.advice import CHECK_ADDRESS, NO_MODEL, about_silence, about_status
-from pytest_bench.endpoints.client import Answer, Client, NoAnswer, excerpt, printable
+from pytest_bench.endpoints.client import BODY_LIMIT_BYTES, Answer, Client, NoAnswer, excerpt, printable
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.errors import EndpointError
 
@@ -35,6 +35,8 @@ _SHORTEST_TIMEOUT_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _HEALTH_FAILURES = 3
 _NAMES_SHOWN = 8
+_MODELS_LIMIT_BYTES = 16 << 20
+"""Gateways list thousands of models."""
 
 _NOT_THERE = frozenset({404, 405, 410, 501})
 _NOT_YET = frozenset({408, 425, 429})
@@ -231,7 +233,7 @@ class _Prober:
     def _models(self) -> tuple[tuple[str, ...] | None, _NotYet | None]:
         """Names that the server lists, or why it may list them later."""
         name = f"GET {self._models_path}"
-        answer = self._request("GET", self._models_path)
+        answer = self._request("GET", self._models_path, limit_bytes=_MODELS_LIMIT_BYTES)
         if isinstance(answer, NoAnswer) or _may_change(answer):
             return None, self._unready(name, answer)
         if not answer.ok:
@@ -281,13 +283,15 @@ class _Prober:
         reported = _decode(answer.body, _Version) if isinstance(answer, Answer) and answer.ok else None
         return printable(reported.version) if reported else None
 
-    def _request(self, method: str, path: str, body: bytes | None = None) -> Answer | NoAnswer:
+    def _request(
+        self, method: str, path: str, body: bytes | None = None, *, limit_bytes: int = BODY_LIMIT_BYTES
+    ) -> Answer | NoAnswer:
         """Send a request and note the answer. Raises `EndpointError` for answers that mean the same on every path."""
         timeout_s = max(_SHORTEST_TIMEOUT_S, self._deadline - time.monotonic())
         if body is None:
             # A server's first real request may compile kernels; a probe has nothing to wait for.
             timeout_s = min(timeout_s, _PROBE_TIMEOUT_S)
-        answer = self._client.exchange(method, path, body=body, timeout_s=timeout_s)
+        answer = self._client.exchange(method, path, body=body, timeout_s=timeout_s, limit_bytes=limit_bytes)
         self._note(f"{method} {path}", answer)
         if isinstance(answer, NoAnswer):
             if answer.final:
