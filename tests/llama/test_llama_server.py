@@ -161,6 +161,16 @@ def test_the_servers_own_metrics_stand_beside_the_phase_and_agree_with_its_reque
     assert made == sum(record.usage.output_tokens for record in point.records)
 
 
+def test_cached_tokens_that_the_server_reports_make_the_label(point):
+    usages = [record.usage for record in point.records]
+    share = sum(usage.cached_tokens for usage in usages) / sum(usage.input_tokens for usage in usages)
+    metric = point.summary["measurement"]["metrics"]["server_cached_token_share"]
+    assert metric["value"] == pytest.approx(share)
+    assert ("server-cached" in point.summary["judgement"]["labels"]) == (share > 0.1)
+    if point.suite == "chat-whole":  # it sends again what chat-streamed has sent
+        assert share > 0.5
+
+
 def test_the_identity_is_the_servers(point):
     (identity,) = point.summary["identities"]
     assert (identity["served_models"], identity["server"]) == (["smollm2"], "llama.cpp")
