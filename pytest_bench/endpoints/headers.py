@@ -24,7 +24,7 @@ _OURS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "expect", "host", "te"}
     | {"trailer", "transfer-encoding", "upgrade"}
 )
-"""Headers that describe the message itself: who writes the message writes them."""
+"""Headers that describe the message itself: the HTTP client writes them."""
 
 
 class Headers(msgspec.Struct, frozen=True):
@@ -103,7 +103,7 @@ def hide_secrets(plan: Plan, environ: Mapping[str, str]) -> None:
         for secret in named:
             value = environ.get(secret.from_env) if isinstance(secret, Secret) else None
             if not isinstance(secret, Secret) or not value:
-                continue  # whoever sends it says that it is missing
+                continue  # `read_headers` reports a missing one
             if len(value) >= SHORTEST and value in written:
                 raise UsageError(
                     f"{deployment.origin}: the value of the environment variable {secret.from_env} is also a word "

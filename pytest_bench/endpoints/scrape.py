@@ -1,9 +1,9 @@
-"""The server's own metrics, read before and after a phase and, on request, during it.
+"""Reads the server's own metrics before and after a phase and, on request, during it.
 
-Each reading is one line of `metrics.<e>.jsonl` in the phase's folder, `<e>` being the endpoint's position
-in the deployment (format: `pytest_bench.lines`); the text as served stands beside it where the reading has
-a label. A server without metrics is on record as one.
-Everything here runs in the process that supervises load, never in a load worker.
+Each reading is one line of `metrics.<e>.jsonl` in the phase's folder, where `<e>` is the endpoint's position
+in the deployment (format: `pytest_bench.lines`). The served text of a reading with a label is stored beside it.
+If the server has no metrics, the log says so.
+This runs in the process that supervises load, never in a load worker.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LINE = re.compile(
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What one look at a server's metrics found. One line of the log."""
+    """One reading of a server's metrics: one line of the log."""
 
     label: str | None
     """`before`, `after`, …; None for a reading at an interval."""
@@ -51,15 +51,15 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     answered_ns: int
     samples: dict[str, float] | None
     """Value by series, spelled as the server spells it (`name{label="value"}`). NaN and infinities are null
-    in the log. None where the server told nothing."""
+    in the log. None if the server gave none."""
     missing: str | None
     """Why there are no samples."""
 
 
 class MetricsLog:
-    """Readings of one server during one phase. A context manager: leaving it ends the log.
+    """Readings of one server during one phase. A context manager: leaving it closes the log.
 
-    Raises `OSError` where the log cannot be written. What the server does is never an exception.
+    Raises `OSError` if the log cannot be written. Failures of the server are recorded, not raised.
     """
 
     def __init__(
@@ -119,10 +119,9 @@ class MetricsLog:
         return reading
 
     def follow(self, over: threading.Event, interval_s: float | None, begun: Callable[[], None]) -> None:
-        """Read before a phase, then call `begun`; read at an interval, where there is one, until the phase is
-        `over`; read after it.
+        """Read before a phase, call `begun`, read every `interval_s` (None: not) until `over` is set, and read again.
 
-        A reading that takes longer than the interval makes the next ones late, never concurrent.
+        A reading that takes longer than the interval delays the next ones; readings never overlap.
         """
         self.read("before")
         begun()

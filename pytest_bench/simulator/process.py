@@ -1,4 +1,4 @@
-"""The simulator as a child process, for whoever measures against it."""
+"""The simulator as a child process."""
 
 from __future__ import annotations
 

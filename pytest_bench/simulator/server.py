@@ -22,11 +22,11 @@ from pytest_bench.simulator.service import Service
 from pytest_bench.simulator.truth import TruthLog
 
 BACKLOG = 4096
-"""Connections that may wait to be accepted: a burst opens them all at once."""
+"""Connections that may wait to be accepted: a burst opens all of them at once."""
 
 
 def serve(behaviour: Behaviour, *, host: str, port: int, log: Path | None, exit_on_eof: bool) -> None:
-    """Serve until SIGTERM, SIGINT, or with `exit_on_eof` the end of standard input.
+    """Serve until SIGTERM, SIGINT or, with `exit_on_eof`, the end of standard input.
 
     Prints one line of JSON, `{"url", "pid"}`, once it listens. Raises `UsageError` for a port that is
     taken, a key that is not in the environment, or files that cannot be read or written, and

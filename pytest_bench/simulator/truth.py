@@ -1,4 +1,4 @@
-"""The ground-truth log: what really happened on the wire, as the server saw it.
+"""The ground-truth log: what happened on the wire, as the server saw it.
 
 JSON lines: a header, one record a request, a closing line. All times are CLOCK_MONOTONIC nanoseconds.
 """
@@ -27,7 +27,7 @@ class TruthRecord(
     number: int
     """Position in the order of arrival, from 0; faults and draws follow from it."""
     request_id: str = ""
-    """The client's X-Request-Id."""
+    """X-Request-Id of the client."""
     path: str
     connection: int
     """Position of its connection in the order of accepting, from 0."""
@@ -38,7 +38,7 @@ class TruthRecord(
     last_request_byte_ns: int
     """When the packet that completed it was read."""
     start_ns: int | None = None
-    """When it left the queue; None where it never did."""
+    """When it left the queue; None if it never did."""
     first_byte_ns: int | None = None
     """Just before the first write of the response."""
     write_gaps_ns: list[int] = []
@@ -53,7 +53,7 @@ class TruthRecord(
     framings: list[str] = []
     cached: bool = False
     aborted: bool = False
-    """The client went away before the response was complete."""
+    """The client closed the connection before the response was complete."""
     tokens: int = 0
     """Output tokens written."""
 
@@ -92,14 +92,14 @@ class _End(msgspec.Struct, kw_only=True, tag="end", tag_field="kind"):
 
 
 class Truth(msgspec.Struct, kw_only=True):
-    """A whole log."""
+    """A complete log."""
 
     behaviour: dict[str, Any]
     records: list[TruthRecord]
     """In the order in which the requests ended."""
     connections: int | None = None
     peak_in_flight: int | None = None
-    """None where the log has no closing line: the simulator runs yet, or was killed."""
+    """None if the log has no closing line: the simulator is still running, or was killed."""
 
 
 class TruthLog:
@@ -161,9 +161,9 @@ class TruthLog:
 
 
 def read_truth(path: Path) -> Truth:
-    """Read a log; a last line without its newline, of a simulator that runs yet, is left out.
+    """Read a log. A last line without its newline, which is still being written, is left out.
 
-    Raises `EvidenceError` for a file that is no such log, or of another version.
+    Raises `EvidenceError` for a file that is not such a log, or is of another version.
     """
     try:
         *lines, _ = path.read_bytes().split(b"\n")
@@ -175,7 +175,7 @@ def read_truth(path: Path) -> Truth:
         try:
             entry = decoder.decode(line)
         except msgspec.DecodeError as error:
-            raise EvidenceError(f"{path}:{number}: is no line of a ground-truth log: {error}") from error
+            raise EvidenceError(f"{path}:{number}: is not a line of a ground-truth log: {error}") from error
         if truth is None:
             if not isinstance(entry, _Header) or entry.version != TRUTH_VERSION:
                 raise EvidenceError(

@@ -71,7 +71,9 @@ def test_a_server_that_never_stops_sending_is_cut_off_when_the_time_is_up(raw_se
 
 
 def test_a_header_without_end_is_cut_off(raw_server):
-    found = exchange(raw_server(itertools.chain([HEAD + b"X: "], itertools.repeat(b"x" * 65536))), timeout_s=10)
+    found = exchange(
+        raw_server(itertools.chain([HEAD + b"X: "], itertools.repeat(b"x" * 65536))), timeout_s=10
+    )
     assert isinstance(found, NoAnswer)
     assert (found.cause, found.reason[:19]) == ("no-http", "not valid HTTP/1.1:")
 

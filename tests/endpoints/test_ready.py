@@ -286,18 +286,18 @@ def test_plain_http_to_a_server_with_tls_is_advised_to_try_https(tls_server):
 def test_tls_to_a_server_without_it_is_advised_to_try_http(serve):
     server = serve({"GET /health": OK})
     said = refusal(f"https://127.0.0.1:{server.port}", timeout_s=20)
-    assert said.endswith("Next: does the server speak TLS on that port? If not, the URL begins with http://")
+    assert said.endswith("Next: if the server does not speak TLS on that port, the URL begins with http://")
 
 
-def test_a_server_that_accepts_and_says_nothing_is_no_server_that_was_not_started(silent_port):
+def test_a_server_that_accepts_and_does_not_answer_is_not_reported_as_one_that_was_not_started(silent_port):
     advice = refusal(f"http://127.0.0.1:{silent_port}").partition("Next: ")[2]
-    assert "something listens there and says nothing" in advice
+    assert "something accepts connections there and does not answer" in advice
 
 
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (500, "the server is there and fails: look into its log"),
+        (500, "the server fails: read its log"),
         (502, "a proxy answers, and the server behind it does not"),
         (503, "says that it is not ready"),
         (429, "busy"),

@@ -99,7 +99,7 @@ def test_a_model_that_is_not_listed_is_refused_with_the_switch(gateway, tmp_path
         brought_up(plan(gateway.url), tmp_path)
 
 
-def test_a_simulator_that_has_stopped_is_told_of_with_its_own_words(tmp_path):
+def test_a_simulator_that_has_stopped_is_reported_with_its_own_message(tmp_path):
     deployment = msgspec.structs.replace(plan("simulator"), path=None, query={}, ready_timeout_s=20)
     with (
         pytest.raises(EndpointError, match="the simulator cannot write its log: File too large"),

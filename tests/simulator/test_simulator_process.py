@@ -21,7 +21,7 @@ PROGRAM = [sys.executable, "-m", "pytest_bench.simulator"]
 
 @pytest.fixture
 def program():
-    """Run the program as a shell would; what a test leaves running is killed."""
+    """Runs the program as a shell would; kills what a test leaves running."""
     running = []
 
     def run(*arguments, **options):
@@ -110,7 +110,7 @@ def test_a_log_that_reaches_a_size_limit_stops_the_simulator_which_says_so(tmp_p
     simulator.close()
 
 
-def test_a_log_whose_last_lines_do_not_fit_is_told_when_the_simulator_is_closed(tmp_path):
+def test_a_log_whose_last_lines_do_not_fit_is_reported_when_the_simulator_is_closed(tmp_path):
     simulator = start(Behaviour(), log=tmp_path / "log")
     size = (tmp_path / "log").stat().st_size
     resource.prlimit(simulator.pid, resource.RLIMIT_FSIZE, (size + 5, size + 5))
@@ -118,10 +118,10 @@ def test_a_log_whose_last_lines_do_not_fit_is_told_when_the_simulator_is_closed(
         simulator.close()
 
 
-def test_a_simulator_that_was_killed_is_found_to_be_gone():
+def test_a_simulator_that_was_killed_is_reported():
     with start(Behaviour()) as simulator:
         os.kill(simulator.pid, signal.SIGKILL)
-        until(lambda: not listens(simulator.url))
+        os.waitid(os.P_PID, simulator.pid, os.WEXITED | os.WNOWAIT)
         with pytest.raises(EndpointError, match=r"the simulator stopped \(exit status -9\)"):
             simulator.require_running()
 
@@ -172,7 +172,7 @@ def test_it_does_not_outlive_a_parent_that_was_killed():
     until(lambda: not listens(url))
 
 
-def test_requests_in_flight_do_not_hold_it_up():
+def test_requests_in_flight_do_not_delay_its_end():
     with start(Behaviour(ttft_ms=60_000.0)) as simulator:
         client = Client(simulator)
         with client.connect() as connection:
