@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
-SHORTEST = 8
+SHORTEST = 6
 """Characters of the shortest value that is hidden everywhere. A shorter one (`EMPTY`, `none`) is a placeholder:
 replacing it everywhere would strike ordinary words, so only text that a server wrote is cleared of it."""
 
