@@ -127,10 +127,10 @@ def test_a_server_that_refuses_both_names_is_shown_with_its_first_reason(serve):
     assert "max_tokens is not supported" in refusal(server.url, one_token=BY_EITHER_NAME, timeout_s=20)
 
 
-# Who answers
+# Identity
 
 
-def test_the_identity_tells_models_version_and_server(serve):
+def test_the_identity_holds_models_version_and_server(serve):
     server = serve(
         {
             "GET /health": OK,
@@ -146,7 +146,7 @@ def test_the_identity_tells_models_version_and_server(serve):
     )
 
 
-def test_a_server_that_tells_neither_models_nor_version_leaves_them_unknown(serve):
+def test_models_and_version_that_a_server_does_not_report_are_unknown(serve):
     identity = ready(serve({"GET /health": OK, "GET /version": Reply(200, b"v1")}).url)
     assert (identity.served_models, identity.version) == (None, None)
 
@@ -168,7 +168,7 @@ def test_a_router_without_workers_yet_is_waited_for(serve):
     assert ready(server.url).served_models == ("m",)
 
 
-def test_an_api_that_does_not_know_the_model_says_so_with_404(serve):
+def test_a_404_of_the_api_that_names_the_model_is_an_unknown_model(serve):
     unknown = as_json({"error": {"message": "The model `m` does not exist."}}, 404)
     said = refusal(serve({"GET /health": OK, f"POST {CHAT}": unknown}).url, one_token=ONE_TOKEN)
     assert "does not serve 'm'" in said
@@ -252,30 +252,30 @@ def test_the_caller_can_end_the_wait(closed_port):
         ready(f"http://127.0.0.1:{closed_port}", not_yet=not_yet)
 
 
-def test_the_caller_is_told_what_each_attempt_came_to(serve):
+def test_the_caller_gets_the_result_of_each_attempt(serve):
     server = serve({"GET /health": [Reply(503), Reply(503), OK], "GET /v1/models": models("m")})
-    told = []
-    ready(server.url, not_yet=told.append)
-    assert told == ["GET /health: 503", "GET /health: 503 (2 times)"]
+    results = []
+    ready(server.url, not_yet=results.append)
+    assert results == ["GET /health: 503", "GET /health: 503 (2 times)"]
 
 
 # Advice
 
 
-def test_a_refused_connection_is_told_once_with_what_to_do(closed_port):
+def test_a_refused_connection_is_reported_once_with_advice(closed_port):
     said = refusal(f"http://127.0.0.1:{closed_port}")
     assert said.count("connection refused") == 1
     assert "Next: nothing listens there: start the server, or correct host and port" in said
 
 
-def test_a_name_that_does_not_exist_is_told_once_with_what_to_do():
+def test_a_name_that_does_not_exist_is_reported_once_with_advice():
     said = refusal("http://nowhere.invalid:8000")
     assert said.count("cannot be looked up") == 1
     assert "correct the host in the endpoint's URL" in said
     assert "SSL_CERT_FILE" not in said
 
 
-def test_advice_about_certificates_is_for_certificates_alone(tls_server):
+def test_advice_about_certificates_is_given_for_certificates_only(tls_server):
     assert "SSL_CERT_FILE" in refusal(tls_server, timeout_s=20)
 
 
@@ -303,14 +303,14 @@ def test_a_server_that_accepts_and_does_not_answer_is_not_reported_as_one_that_w
         (429, "busy"),
     ],
 )
-def test_a_status_is_told_once_with_what_to_do_about_it(serve, status, advice):
+def test_a_status_is_reported_once_with_advice(serve, status, advice):
     said = refusal(serve({"GET /health": Reply(status, b"oh no")}).url)
     assert said.count(f"{status} oh no") == 1
     assert advice in said.partition("Next: ")[2]
     assert "host and port" not in said
 
 
-def test_what_else_was_tried_is_told_beside_what_failed(serve):
+def test_other_attempts_are_listed_beside_the_one_that_failed(serve):
     said = refusal(serve({"GET /health": OK, f"POST {CHAT}": Reply(500)}).url, one_token=ONE_TOKEN)
     assert f"POST {CHAT}: 500" in said
     assert "Tried too: GET /health: 200" in said
@@ -324,27 +324,27 @@ def test_a_question_ends_its_sentence(serve):
 # What waiting cannot change
 
 
-def test_a_declared_probe_that_is_not_there_ends_the_wait(serve):
+def test_a_declared_probe_that_does_not_exist_ends_the_wait(serve):
     server = serve({"GET /health": OK})
     said = refusal(server.url, probe="/healthz", timeout_s=20)
     assert "the declared probe /healthz answered 404" in said
 
 
 @pytest.mark.parametrize("fallback", [None, page(404), page(200), page(501)])
-def test_a_server_that_is_no_model_ends_the_wait(serve, fallback):
+def test_a_server_that_is_not_a_model_server_ends_the_wait(serve, fallback):
     said = refusal(serve(fallback=fallback).url, timeout_s=20)
     assert "no model server answers here" in said
     assert "GET /health" in said
     assert "GET /v1/models" in said
 
 
-def test_a_web_page_on_the_apis_path_is_no_answer(serve):
+def test_a_web_page_at_the_apis_path_is_not_an_answer(serve):
     said = refusal(serve(fallback=page()).url, one_token=ONE_TOKEN, timeout_s=20)
     assert "not a response of the API" in said
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_an_api_path_that_is_not_there_is_named(serve, status):
+def test_an_api_path_that_does_not_exist_is_named(serve, status):
     server = serve({"GET /health": OK, f"POST {CHAT}": Reply(status)})
     said = refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
     assert f"the API's path does not exist: POST {CHAT} answered {status}" in said
@@ -407,7 +407,7 @@ def test_proxies_of_the_environment_are_not_used(serve, closed_port, monkeypatch
     assert ready(serve({"GET /health": OK}).url)
 
 
-def test_a_url_that_is_none_is_a_usage_error():
+def test_an_invalid_url_is_a_usage_error():
     with pytest.raises(UsageError):
         ready("h:8000")
 
@@ -424,7 +424,7 @@ def test_control_characters_of_a_server_never_reach_the_message(serve):
 @pytest.mark.parametrize(
     "body", [b"\xff\xfe", b"[" * 100_000, b'{"data": [{"id": "\xff"}]}', b'{"data": [{"id": 4}]}', b"null"]
 )
-def test_a_model_list_that_is_none_leaves_the_models_unknown(serve, body):
+def test_an_invalid_model_list_leaves_the_models_unknown(serve, body):
     server = serve({"GET /health": OK, "GET /v1/models": Reply(200, body)})
     assert ready(server.url).served_models is None
 
