@@ -5,9 +5,9 @@ request: real servers lack one or the other. A server that is still starting (co
 waited for. What waiting cannot change (a missing path, a refused key, another model, a redirect) ends the wait
 at once.
 
-A gateway may answer `/health` with 5xx and serve all the same: after `_HEALTH_FAILURES` of them in a row the
-API decides, where it has a cheap request; otherwise the model list does, except against a 503, with which a
-server that is loading says so.
+A gateway may serve although its `/health` answers with 5xx, or calls other servers and times out: after
+`_HEALTH_FAILURES` of these in a row the API decides, if it has a cheap request; otherwise the model list does,
+except against a 503, by which a server says that it is loading.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class _Prober:
         self._tried: dict[str, Attempt] = {}
         self._server: str | None = None
         self._health_failures = 0
-        """5xx in a row from /health."""
+        """Consecutive 5xx and time-outs of /health."""
 
     def probe(self, probe: str | None, one_token: OneToken | None) -> Identity:
         """Make one round. Raises `_NotYet` if another may succeed, `EndpointError` if none can."""
@@ -216,16 +216,15 @@ class _Prober:
         return f"GET {path}"
 
     def _health(self) -> tuple[str | None, _Unwell | None]:
-        """The request that showed readiness, or why /health is left aside after repeated 5xx."""
+        """The request that showed readiness, or why /health is left aside after repeated failures."""
         answer = self._request("GET", "/health")
         if isinstance(answer, NoAnswer) or _may_change(answer):
             reason = self._unready("GET /health", answer)
-            if isinstance(answer, NoAnswer) or answer.status < 500:
-                raise reason
-            self._health_failures += 1
+            broken = answer.cause == "silent" if isinstance(answer, NoAnswer) else answer.status >= 500
+            self._health_failures = self._health_failures + 1 if broken else 0
             if self._health_failures < _HEALTH_FAILURES:
                 raise reason
-            return None, _Unwell(answer.status, reason)
+            return None, _Unwell(answer.status if isinstance(answer, Answer) else None, reason)
         self._health_failures = 0
         # Some web servers answer every path with a page.
         return ("GET /health" if answer.ok and not answer.is_page else None), None
@@ -358,7 +357,8 @@ _MODEL_REMEDY = (
 class _Unwell(msgspec.Struct, frozen=True):
     """/health keeps failing."""
 
-    status: int
+    status: int | None
+    """None if it does not answer."""
     reason: _NotYet
 
 

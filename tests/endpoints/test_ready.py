@@ -2,10 +2,12 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 from scripted_server import Reply, as_json, models, page
 
+from pytest_bench.endpoints import ready as ready_module
 from pytest_bench.endpoints.headers import NO_HEADERS, read_headers
 from pytest_bench.endpoints.ready import OneToken, wait_ready
 from pytest_bench.errors import EndpointError, UsageError
@@ -89,6 +91,17 @@ def test_repeated_5xx_of_health_leave_the_decision_to_the_api(serve):
 def test_repeated_5xx_of_health_leave_the_decision_to_the_model_list_of_an_api_without_a_cheap_request(serve):
     server = serve({"GET /health": Reply(500), "GET /v1/models": models("m")})
     assert ready(server.url).ready_by == "GET /v1/models"
+
+
+def test_repeated_time_outs_of_health_leave_the_decision_to_the_api(serve, monkeypatch):
+    monkeypatch.setattr(ready_module, "_PROBE_TIMEOUT_S", 0.1)
+    over = threading.Event()
+    server = serve({"GET /health": OK, "GET /v1/models": models("m"), f"POST {CHAT}": ANSWER})
+    server.on_request = lambda: over.wait() if server.asked()[-1] == "GET /health" else None
+    try:
+        assert ready(server.url, one_token=ONE_TOKEN).ready_by == f"POST {CHAT}"
+    finally:
+        over.set()
 
 
 def test_a_model_list_beside_a_503_of_health_is_a_server_that_is_loading(serve):
