@@ -357,7 +357,7 @@ def server_cached_token_share(seen: Observed) -> float:
     known = seen.succeeded & (cached != ABSENT) & (tokens > 0)
     if not known.any():
         raise NotDefined("the server reports no cached tokens")
-    return float(cached[known].sum() / tokens[known].sum())
+    return float(cached[known].sum(dtype=np.float64) / tokens[known].sum(dtype=np.float64))
 
 
 def video_throughput(seen: Observed) -> float:

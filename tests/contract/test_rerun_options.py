@@ -15,12 +15,12 @@ def rerun(*invocation):
     point = Point(
         id="s/perf/p", suite="s", kind="perf", name="p", origin="bench/s.yaml:9:3", dataset=None, load=None
     )
-    plan = Plan(deployments={"s": deployment}, datasets={}, points=(point,), root="/work")
+    plan = Plan(deployments={"s": deployment}, datasets={}, points=(point,), root="/root-of-suites")
     session = Session(
         plan=plan,
         nonce="",
-        results_path="/work/r",
-        root_path="/work",
+        results_path="/root-of-suites/r",
+        root_path="/root-of-suites",
         invocation=("bench", *invocation),
         started="",
     )
