@@ -1,4 +1,4 @@
-"""The system under test, made ready: a served endpoint, or the simulator where it was asked for."""
+"""Brings up the system under test: a served endpoint, or the simulator if it was asked for."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def _always() -> None:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A system under test that answers."""
+    """A system under test that is ready."""
 
     plan: DeploymentPlan
     api: Api
     targets: tuple[Target, ...]
     headers: Headers
     identities: tuple[Identity, ...]
-    """Who answered, endpoint by endpoint."""
+    """What each endpoint reports about itself."""
     require_running: Callable[[], None] = _always
     """Raises `EndpointError` if a server that we started has ended."""
 
     @property
     def simulated(self) -> bool:
-        """Whether this is the simulator, asked for or reached by its URL: nothing measured on it is a model's."""
+        """Whether this is the simulator, by name or by URL: results from it are not a model's."""
         return is_simulated(self.plan, [identity.server for identity in self.identities])
 
     @property
@@ -66,11 +66,11 @@ def bring_up(
     environ: Mapping[str, str],
     on_wait: Callable[[Waiting], None] = lambda _: None,
 ) -> Iterator[Deployment]:
-    """Make the deployment ready and say who it is; take it down again where we started it.
+    """Wait until the deployment is ready; on leaving, end what was started for it.
 
-    `on_wait` is told every second, by a thread of its own, while an endpoint is waited for. `folder` receives the
-    simulator's ground-truth log. Raises `UsageError` where no endpoint is known and `EndpointError` where one does
-    not answer as the suite says it should.
+    `on_wait` is called every second, in another thread, while waiting for an endpoint. `folder` receives the
+    simulator's ground-truth log. Raises `UsageError` if no endpoint is known, and `EndpointError` if one does not
+    answer as the suite says it should, or if the simulator fails.
     """
     if problem := endpoint_problem(plan):
         raise UsageError(problem)
