@@ -21,7 +21,7 @@ replacing it everywhere would strike ordinary words, so only text that a server 
 MASK = "***"
 
 _ESCAPE = re.compile(
-    r"\\+(?:u\{?0*([0-9a-fA-F]{2})\}?|u00([0-9a-fA-F]{2})|x([0-9a-fA-F]{2})|([^\w\s\\]))"
+    r"\\+(?:u\{0*([0-9a-fA-F]{2})\}|u00([0-9a-fA-F]{2})|x([0-9a-fA-F]{2})|([^\w\s\\]))"
     r"|\\{2,}"
     r"|%[0-9a-fA-F]{2}"
     r"|&\#?\w+;?"
