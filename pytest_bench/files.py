@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from pytest_bench.errors import EvidenceError
+from pytest_bench.redaction import redact_bytes
 
 LARGEST_JSON = 256 << 20
 """Bytes of a JSON file that is read whole."""
@@ -50,14 +51,16 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes) -> bytes:
     """Write, fsync, rename, fsync of the folder: after a crash the old bytes or the new ones, never a mix.
 
-    Raises `OSError` as the system gave it; the temporary file is then gone. It is raised, too, for a path that
-    leads to no plain file: a device or a pipe would be replaced by the rename.
+    Returns what was written: `data` without secrets (`redaction`). Raises `OSError` as the system gave it; the
+    temporary file is then gone. A path that leads to a device or a pipe raises it too: the rename would replace
+    that by a file.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "is no plain file", str(path))
+    data = redact_bytes(data)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as stream:
@@ -70,6 +73,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink()
         raise
     fsync_folder(path.parent)
+    return data
 
 
 def write_json(path: Path, value: object) -> None:

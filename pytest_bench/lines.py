@@ -23,6 +23,7 @@ import msgspec
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import canonical_json, open_plain
+from pytest_bench.redaction import redact_bytes
 
 _CRC = b',"crc":'
 _MARK = b'{"kind":'
@@ -32,7 +33,8 @@ _LONGEST = 256 << 20
 
 
 def encode_line(payload: bytes) -> bytes:
-    """One log line of `payload`, a compact JSON object with at least one field."""
+    """One log line of `payload`, a compact JSON object with at least one field, without secrets (`redaction`)."""
+    payload = redact_bytes(payload)
     return b'%b,"crc":%d}\n' % (payload[:-1], crc32(payload))
 
 

@@ -1,6 +1,6 @@
 """What a phase is asked to do: its load, its order of samples, its limits.
 
-Plain structs without behaviour, so that a load worker can import them and nothing else. The suite's
+Plain structs, so that a load worker can import them and nothing else. The suite's
 schema produces them; the engine carries them out.
 """
 
@@ -84,7 +84,18 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     server_name: str = ""
     """TLS: the name that the certificate must be for."""
     path: str = "/"
-    """The path of the API's request, the endpoint's own prefix included."""
+    """Path of the API's request, with the endpoint's prefix and query."""
+    prefix: str = ""
+    """The endpoint's prefix, below which the paths of other requests lie."""
+    query: str = ""
+    """Query of every request, encoded, without `?`; may hold a key."""
+
+
+def with_query(path: str, query: str) -> str:
+    """`path`, which may have a query of its own, with the parameters of `query` (encoded, without `?`)."""
+    if not query:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}{query}"
 
 
 class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):

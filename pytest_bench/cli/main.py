@@ -11,6 +11,7 @@ from importlib.metadata import version
 from types import ModuleType
 
 from pytest_bench.errors import BenchError, UsageError
+from pytest_bench.redaction import redact
 
 COMMANDS = {
     "init": "pytest_bench.cli.init",
@@ -89,5 +90,5 @@ def printable(text: str) -> str:
     """`text` without control characters but for newlines: what a file says never steers a terminal."""
     return "".join(
         character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
-        for character in text
+        for character in redact(text)
     )

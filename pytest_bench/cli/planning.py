@@ -29,6 +29,8 @@ def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key-env", metavar="NAME", help="as given to pytest")
     parser.add_argument("--tokenizer", metavar="PATH_OR_ID", help="as given to pytest")
     parser.add_argument("--load-seed", type=int, metavar="N", help="as given to pytest")
+    parser.add_argument("--data-seed", type=int, metavar="N", help="as given to pytest")
+    parser.add_argument("--ready-timeout", type=float, metavar="SECONDS", help="as given to pytest")
     parser.add_argument("--duration-scale", type=float, default=1.0, metavar="X", help="as given to pytest")
 
 
@@ -50,6 +52,8 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
             api_key_env=arguments.api_key_env,
             tokenizer=arguments.tokenizer,
             load_seed=arguments.load_seed,
+            data_seed=arguments.data_seed,
+            ready_timeout_s=arguments.ready_timeout,
             duration_scale=arguments.duration_scale,
         ),
         os.environ,

@@ -1,20 +1,29 @@
-"""One bounded HTTP exchange: what came back, or why nothing did, as values and never as exceptions."""
+"""One bounded HTTP exchange: what came back, or why nothing did, as values and never as exceptions.
+
+`httpcore` and not `httpx`: its network back end is where one deadline can bound every read and write.
+"""
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import time
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
-import httpx
+import httpcore
 import msgspec
 
 from pytest_bench.endpoints.address import Address
 from pytest_bench.endpoints.headers import Headers
+from pytest_bench.redaction import redact, redact_foreign
+from pytest_bench.workload import with_query
 
 BODY_LIMIT_BYTES = 1 << 20
+"""Most bytes of a response body that are held, unless the caller says otherwise."""
 _EXCERPT_LENGTH = 300
+_WRITE_BYTES = 1 << 16
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +31,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     status: int
     content_type: str
-    """In lower case, parameters included; empty where the server names none."""
+    """In lower case, parameters included; empty if the server names none."""
     server: str | None
     location: str | None
     body: bytes
@@ -33,7 +42,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_page(self) -> bool:
-        """A web page. Not any text/html: some frameworks call a plain "OK" that."""
+        """Whether this is a web page. The type alone does not tell: some frameworks send "OK" as text/html."""
         return self.content_type.startswith("text/html") and self.body.lstrip().startswith(b"<")
 
 
@@ -50,7 +59,7 @@ Cause = Literal[
     "endless",
     "other",
 ]
-"""What kept a response from coming, as far as advice differs."""
+"""Why there is no response, as far as the advice differs."""
 
 
 class NoAnswer(msgspec.Struct, frozen=True):
@@ -59,79 +68,177 @@ class NoAnswer(msgspec.Struct, frozen=True):
     reason: str
     cause: Cause
     final: bool = False
-    """Waiting does not change it: a name that does not exist, a certificate that is not trusted."""
+    """Waiting does not help: the name does not exist, the certificate is not trusted."""
 
 
-def connect(address: Address, headers: Headers) -> httpx.Client:
-    """A client for one endpoint: no proxies, no redirects, no compression, nothing from the environment."""
-    return httpx.Client(
-        base_url=address.url,
-        headers=[*headers.pairs, ("Accept-Encoding", "identity")],
-        # The system's trust store, which is what load trusts too.
-        verify=ssl.create_default_context(),
-        trust_env=False,
-        follow_redirects=False,
-        # An idle connection would be the server's to time out, and one more than the load's during a phase.
-        limits=httpx.Limits(max_keepalive_connections=0),
-    )
+class Client:
+    """Sends requests to one endpoint, each on a connection of its own.
 
-
-def exchange(
-    client: httpx.Client,
-    method: str,
-    path: str,
-    *,
-    timeout_s: float,
-    body: bytes | None = None,
-    limit_bytes: int = BODY_LIMIT_BYTES,
-) -> Answer | NoAnswer:
-    """Send one request to `path` below the endpoint and read the response to its end.
-
-    A silence of `timeout_s`, a body not complete after `timeout_s`, and one over `limit_bytes` are no answer.
+    A connection kept open would be one more than the load's during a phase. Proxies, redirects, cookies,
+    compression and the environment are not used.
     """
-    content_type = {"Content-Type": "application/json"} if body else {}
-    deadline = time.monotonic() + timeout_s
-    received = bytearray()
-    try:
-        with client.stream(method, path, content=body, headers=content_type, timeout=timeout_s) as response:
-            for piece in response.iter_raw():
-                received += piece
-                if len(received) > limit_bytes:
-                    return NoAnswer(
-                        f"answered {response.status_code} with over {limit_bytes} bytes",
-                        "endless",
-                        final=True,
-                    )
-                if time.monotonic() > deadline:
-                    return NoAnswer(
-                        f"answered {response.status_code}, not complete within {timeout_s:.3g} s", "silent"
-                    )
-    except httpx.TransportError as error:
-        return _no_answer(error, timeout_s)
-    return Answer(
-        status=response.status_code,
-        content_type=response.headers.get("content-type", "").strip().lower(),
-        server=response.headers.get("server"),
-        location=response.headers.get("location"),
-        body=bytes(received),
-    )
+
+    def __init__(self, address: Address, headers: Headers) -> None:
+        self.address = address
+        self._headers = [("Host", address.authority), *headers.pairs, ("Accept-Encoding", "identity")]
+        self._query = headers.query
+        # The system's trust store, as load uses it.
+        self._trust = ssl.create_default_context() if address.scheme == "https" else None
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        body: bytes | None = None,
+        limit_bytes: int = BODY_LIMIT_BYTES,
+    ) -> Answer | NoAnswer:
+        """Send one request to `path` below the endpoint and read the response to its end.
+
+        Everything from connecting to the last byte must be done within `timeout_s`, and the body must not
+        exceed `limit_bytes`; otherwise there is no answer.
+        """
+        deadline = _Deadline(timeout_s)
+        content = [("Content-Type", "application/json")] if body else []
+        url = httpcore.URL(
+            scheme=self.address.scheme,
+            host=self.address.host,
+            port=self.address.port,
+            target=with_query(self.address.prefix + path, self._query),
+        )
+        received = bytearray()
+        status = None
+        try:
+            with (
+                httpcore.HTTPConnection(
+                    url.origin, ssl_context=self._trust, network_backend=deadline
+                ) as link,
+                link.stream(method, url, headers=[*self._headers, *content], content=body) as response,
+            ):
+                status = response.status
+                for piece in response.iter_stream():
+                    received += piece
+                    if len(received) > limit_bytes:
+                        return NoAnswer(
+                            f"answered {status} with over {limit_bytes} bytes", "endless", final=True
+                        )
+        except httpcore.TimeoutException as error:
+            if status is None:
+                return _no_answer(error, timeout_s)
+            return NoAnswer(f"answered {status}, not complete within {timeout_s:.3g} s", "silent")
+        except _FAILURES as error:
+            return _no_answer(error, timeout_s)
+        headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+        return Answer(
+            status=response.status,
+            content_type=headers.get(b"content-type", "").strip().lower(),
+            server=headers.get(b"server"),
+            location=headers.get(b"location"),
+            body=bytes(received),
+        )
 
 
-def excerpt(body: bytes, headers: Headers) -> str:
+def excerpt(body: bytes) -> str:
     """The beginning of a body for a message: one line, no control characters, no secrets."""
-    return printable(headers.redact(body[: 8 * _EXCERPT_LENGTH].decode("utf-8", "replace")))
+    return printable(body.decode("utf-8", "replace"))
 
 
 def printable(text: str) -> str:
-    """A server's text made harmless for terminals and XML, and short."""
-    line = " ".join(text.split())
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
+    """A server's text without secrets, made harmless for terminals and XML, and short."""
+    line = " ".join(redact_foreign(text).split())
+    shown = line if len(line) <= _EXCERPT_LENGTH else line[:_EXCERPT_LENGTH] + "…"
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown
     )
-    return shown if len(shown) <= _EXCERPT_LENGTH else shown[:_EXCERPT_LENGTH] + "…"
 
 
-def _no_answer(error: httpx.TransportError, timeout_s: float) -> NoAnswer:
+_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, OSError)
+"""What an exchange may raise besides time-outs."""
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """Clear a log record, which may show what a server sent, of secrets."""
+    record.msg, record.args = redact(record.getMessage()), ()
+    return True
+
+
+for _name in ("httpcore.connection", "httpcore.http11"):
+    logging.getLogger(_name).addFilter(_without_secrets)
+
+
+class _Deadline(httpcore.NetworkBackend):
+    """Connections whose every read and write ends when `timeout_s` have passed since this was made.
+
+    A time-out for each read alone never ends with a server that sends one byte at a time, or one
+    `100 Continue` after another. Looking a name up is bounded by the system's resolver.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._ends = time.monotonic() + timeout_s
+        self._backend = httpcore.SyncBackend()
+
+    def left_s(self) -> float:
+        """Raises `httpcore.ReadTimeout` once the time is up."""
+        left_s = self._ends - time.monotonic()
+        if left_s <= 0:
+            raise httpcore.ReadTimeout
+        return left_s
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002 # the deadline stands in for it
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address of `host` that accepts."""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for place, entry in enumerate(found):
+            try:
+                stream = self._backend.connect_tcp(
+                    str(entry[4][0]), port, self.left_s(), local_address, socket_options
+                )
+            except httpcore.ConnectError:
+                if place == len(found) - 1:
+                    raise
+            else:
+                return _BoundedStream(stream, self)
+        raise httpcore.ConnectError(f"{host} has no address")
+
+
+class _BoundedStream(httpcore.NetworkStream):
+    """A stream that keeps to a deadline."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 # as above
+        return self._stream.read(max_bytes, self._deadline.left_s())
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 # as above
+        for start in range(0, len(buffer), _WRITE_BYTES):
+            self._stream.write(buffer[start : start + _WRITE_BYTES], self._deadline.left_s())
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002 # as above
+    ) -> httpcore.NetworkStream:
+        stream = self._stream.start_tls(ssl_context, server_hostname, self._deadline.left_s())
+        return _BoundedStream(stream, self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _no_answer(error: Exception, timeout_s: float) -> NoAnswer:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
@@ -157,15 +264,15 @@ def _no_answer(error: httpx.TransportError, timeout_s: float) -> NoAnswer:
     return _unfinished(error, timeout_s)
 
 
-def _unfinished(error: httpx.TransportError, timeout_s: float) -> NoAnswer:
+def _unfinished(error: Exception, timeout_s: float) -> NoAnswer:
     """Where the system reported no error of its own."""
     match error:
-        case httpx.ConnectTimeout():
+        case httpcore.ConnectTimeout():
             return NoAnswer(f"no connection within {timeout_s:.3g} s", "unreachable")
-        case httpx.TimeoutException():
+        case httpcore.TimeoutException():
             return NoAnswer(f"no answer within {timeout_s:.3g} s", "silent")
-        case httpx.ProtocolError():
+        case httpcore.ProtocolError():
             return NoAnswer(f"not valid HTTP/1.1: {printable(str(error))}", "no-http")
-        case httpx.ConnectError():
+        case httpcore.ConnectError():
             return NoAnswer(printable(str(error)) or type(error).__name__, "unreachable")
     return NoAnswer(printable(str(error)) or type(error).__name__, "other")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import msgspec
 
-from pytest_bench.endpoints.client import NoAnswer, excerpt, exchange
-from pytest_bench.endpoints.headers import Headers
+from pytest_bench.endpoints.client import Client, NoAnswer, excerpt
 from pytest_bench.errors import EndpointError
 
 PATH = "/tokenize"
@@ -21,20 +19,18 @@ class _Tokenized(msgspec.Struct):
     count: int
 
 
-def count_tokens(
-    client: httpx.Client, body: Mapping[str, Any], *, headers: Headers, timeout_s: float = 30.0
-) -> int:
+def count_tokens(client: Client, body: Mapping[str, Any], *, timeout_s: float = 30.0) -> int:
     """Tokens of one input. `body` holds `model`, and `prompt` or `messages`, as vLLM's `/tokenize` takes them.
 
     Raises `EndpointError` if the server does not answer with a count.
     """
-    answer = exchange(
-        client, "POST", PATH, body=msgspec.json.encode(body), timeout_s=timeout_s, limit_bytes=_LIMIT_BYTES
+    answer = client.exchange(
+        "POST", PATH, body=msgspec.json.encode(body), timeout_s=timeout_s, limit_bytes=_LIMIT_BYTES
     )
     if isinstance(answer, NoAnswer):
         raise EndpointError(f"POST {PATH}: {answer.reason}")
     if not answer.ok:
-        raise EndpointError(f"POST {PATH}: {answer.status} {excerpt(answer.body, headers)}".rstrip())
+        raise EndpointError(f"POST {PATH}: {answer.status} {excerpt(answer.body)}".rstrip())
     try:
         count = msgspec.json.decode(answer.body, type=_Tokenized).count
     except msgspec.MsgspecError as error:

@@ -54,9 +54,7 @@ class LoadWorker:
         module, _, attribute = run.api.partition(":")
         self._api: Api = getattr(importlib.import_module(module), attribute)
         bodies = Bodies(setup.bodies)
-        self._phases = [
-            Phase(run, number, setup.worker, self._api, bodies) for number in range(len(run.phases))
-        ]
+        self._phases = [Phase(run, number, setup.worker, bodies) for number in range(len(run.phases))]
         self._board = Board(setup.board, legs=len(setup.legs), workers=setup.workers, phases=len(run.phases))
         self._pool = ConnectionPool(
             self,

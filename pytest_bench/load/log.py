@@ -18,6 +18,7 @@ import msgspec
 from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader, encode_line, end_line, header_line
 from pytest_bench.records import REQUESTS_VERSION, RequestRecord, TextRecord
+from pytest_bench.redaction import redact_bytes
 
 _BATCH_BYTES = 1 << 18
 _MOST_BATCHES_WAITING = 256
@@ -130,7 +131,7 @@ class PhaseLog:
         # Written at once: what has attachments takes seconds, and there are few.
         try:
             self._attachments.mkdir(exist_ok=True)
-            (self._attachments / f"{record.index}.mp4").write_bytes(data)
+            (self._attachments / f"{record.index}.mp4").write_bytes(redact_bytes(data))
         except OSError as error:
             self._attachment_fault = f"{self._attachments.name}: cannot be written: {error.strerror}"
 

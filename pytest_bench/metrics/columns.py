@@ -20,7 +20,7 @@ from pytest_bench.records import Moments, RequestRecord, Usage
 Ints = NDArray[np.int64]
 
 _SUCCEEDED, _FAILED, _RESENT, _EMPTY, _ENDED_ITSELF = 1, 2, 4, 8, 16
-_ROW = 21
+_ROW = 22
 _NO_USAGE = Usage()
 _EXACT = Moments()
 
@@ -29,7 +29,7 @@ _EXACT = Moments()
 class Columns:
     """One row a request, integers, `ABSENT` where a record holds None. No text, no list of gaps.
 
-    176 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
+    184 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
     """
 
     key: Ints
@@ -57,6 +57,8 @@ class Columns:
     """How much earlier the first content may have arrived; the next two alike."""
     first_output_uncertainty_ns: Ints
     last_content_uncertainty_ns: Ints
+    endpoint: Ints
+    """Position of its endpoint in the deployment."""
     flags: Ints
     steady_share: NDArray[np.float64]
     """Of each request's output, the share that arrived within `steady_state` (`share_within`)."""
@@ -175,6 +177,7 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         uncertainty.first_content,
         uncertainty.first_output,
         uncertainty.last_content,
+        record.endpoint,
         flags,
     )
 

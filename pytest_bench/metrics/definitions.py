@@ -168,6 +168,12 @@ _TABLE: tuple[Definition, ...] = (
         "|output tokens by the client's tokenizer - output tokens by the server's usage|.",
     ),
     _scalar(
+        "server_cached_token_share",
+        "fraction",
+        "neither",
+        "Share of input tokens that the server says came from its cache, over succeeded requests.",
+    ),
+    _scalar(
         "token_count_mean_difference",
         "fraction",
         "lower",

@@ -414,6 +414,15 @@ def empty_outputs(seen: Observed) -> float:
     return int((seen.succeeded & seen.columns.empty).sum())
 
 
+def server_cached_token_share(seen: Observed) -> float:
+    """Ours: `server_cached_tokens` as a share of `server_input_tokens`."""
+    cached, tokens = seen.columns.server_cached_tokens, seen.columns.server_input_tokens
+    known = seen.succeeded & (cached != ABSENT) & (tokens > 0)
+    if not known.any():
+        raise NotDefined("the server reports no cached tokens")
+    return float(cached[known].sum(dtype=np.float64) / tokens[known].sum(dtype=np.float64))
+
+
 def video_throughput(seen: Observed) -> float:
     """As `request_throughput`, for APIs that deliver videos."""
     if seen.video_seconds is None:
@@ -435,6 +444,7 @@ def video_seconds_throughput(seen: Observed) -> float:
 SCALARS: dict[str, Callable[[Observed], float]] = {
     function.__name__: function
     for function in (
+        server_cached_token_share,
         token_count_mean_difference,
         output_tokens_requested_share,
         request_throughput,

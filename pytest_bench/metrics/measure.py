@@ -28,7 +28,7 @@ from pytest_bench.metrics.formulas import (
     NotDefined,
     Observed,
 )
-from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
+from pytest_bench.metrics.measurement import EndpointMeasurement, Interval, Measurement, Metric, Window
 from pytest_bench.metrics.token_counts import ABSENT, TokenCounts
 from pytest_bench.metrics.token_source import CountRule, choose
 from pytest_bench.records import PhaseResult
@@ -36,6 +36,9 @@ from pytest_bench.workload import Load
 
 LEAST_PROVEN = 0.9
 """Share of streams that must deliver one token an event, provably, for a latency between tokens."""
+
+_BY_ENDPOINT = ("time_to_first_token", "time_per_output_token", "request_latency")
+"""Metrics that are also given endpoint by endpoint."""
 
 _NOTHING_LATER = "no succeeded request delivered a token after its first content event"
 _EMPTY = {
@@ -120,6 +123,7 @@ def measure(
         phase=_or_none(seen),
         steady_state=columns.steady_state,
         intervals=tuple(interval for interval in found if interval is not None),
+        endpoints=_by_endpoint(seen),
         labels=labels,
         token_source=None if chosen.source.output is None else chosen.source,
     )
@@ -158,14 +162,43 @@ def _metric(definition: Definition, seen: Observed) -> Metric:
         return Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
 
 
-def _values(name: str, seen: Observed) -> NDArray[np.float64]:
-    """All values of a distribution, ascending; at least one."""
+def _by_endpoint(seen: Observed) -> tuple[EndpointMeasurement, ...]:
+    """The phase split by the endpoint that each request went to."""
+    columns = seen.columns
+    endpoints = np.unique(columns.endpoint).tolist()
+    if len(endpoints) < 2:
+        return ()
+    split = []
+    for endpoint in endpoints:
+        mine = columns.endpoint == endpoint
+        metrics = {}
+        for name in _BY_ENDPOINT:
+            definition = DEFINITIONS[name]
+            try:
+                metrics[name] = _distribution(definition, _values(name, seen, mine))
+            except NotDefined as why:
+                metrics[name] = Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
+        split.append(
+            EndpointMeasurement(
+                endpoint=endpoint,
+                issued=int(mine.sum()),
+                succeeded=int((mine & seen.succeeded).sum()),
+                failed=int((mine & columns.failed).sum()),
+                metrics=metrics,
+            )
+        )
+    return tuple(split)
+
+
+def _values(name: str, seen: Observed, among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """All values of a distribution, ascending; at least one. With `among`, of these requests only."""
+    chosen = seen.succeeded if among is None else seen.succeeded & among
     if name in PER_ISSUE:
         values = PER_ISSUE[name](seen)
-    elif not seen.succeeded.any():
+    elif not chosen.any():
         raise NotDefined("no request succeeded")
     else:
-        values = PER_REQUEST[name](seen)[seen.succeeded]
+        values = PER_REQUEST[name](seen)[chosen]
     values = values[~np.isnan(values)]
     if not values.size:
         raise NotDefined(_EMPTY.get(name, "no request has a value for it"))

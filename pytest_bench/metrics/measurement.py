@@ -113,6 +113,18 @@ class TokenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return f"tokenizer (usage {-self.difference / ours:+.0%})" if ours else "tokenizer (usage differs)"
 
 
+class EndpointMeasurement(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of several endpoints contributed to a phase."""
+
+    endpoint: int
+    """Position in the deployment's list."""
+    issued: int
+    succeeded: int
+    failed: int
+    metrics: dict[str, Metric]
+    """Latencies of its succeeded requests."""
+
+
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """All metrics of one phase. What is null says why.
 
@@ -133,6 +145,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     steady_state: Window | None = None
     intervals: tuple[Interval, ...] = ()
     """Confidence intervals that bounds asked for."""
+    endpoints: tuple[EndpointMeasurement, ...] = ()
+    """Endpoint by endpoint; empty if there is only one."""
     labels: tuple[str, ...] = ()
     token_source: TokenSource | None = None
     """Who counted tokens, and whether the tokenizer and the server agree; None if the metrics count none."""

@@ -29,6 +29,7 @@ from pytest_bench.running.measuring import (
     with_failures,
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
+from pytest_bench.running.replicas import REPLICAS_DIFFER, differences
 from pytest_bench.running.samples import Share
 from pytest_bench.running.server_counts import count_inputs_by_server
 from pytest_bench.running.sharing import sends_again, share_of
@@ -39,6 +40,9 @@ from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.workload import OPEN_LOOP, SampleOrder
 
 MEASURED = "measured"
+SERVER_CACHED = "server-cached"
+CACHED_SHARE = 0.1
+"""Of the input tokens: a server that takes more than this from its cache makes a point `server-cached`."""
 WARMUP = "warmup"
 TOKEN_LABELS = frozenset({"server-counted", "no-template", "token-mismatch"})
 """Labels that `token_labels` may give."""
@@ -67,8 +71,16 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         counted = count_inputs_by_server(bench, point, deployment, measured)
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     late = simulator_bound(results[-1:]) if deployment.simulated else []
+    differ = differences([msgspec.to_builtins(identity) for identity in deployment.identities])
     labels = labels_of(
-        bench.plan, point, share, measurement, measured, simulated=deployment.simulated, late=bool(late)
+        bench.plan,
+        point,
+        share,
+        measurement,
+        measured,
+        simulated=deployment.simulated,
+        late=bool(late),
+        differ=bool(differ),
     )
     # A job is found done up to one interval late: the bound on the error of its latency.
     detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
@@ -80,7 +92,7 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
-        detail=detail | ({"explanation": " ".join(late)} if late else {}),
+        detail=detail | ({"explanation": " ".join([*late, *differ])} if late or differ else {}),
     )
 
 
@@ -179,9 +191,10 @@ def labels_of(
     *,
     simulated: bool,
     late: bool,
+    differ: bool,
 ) -> Iterator[str]:
-    """What must be known of the point's numbers, whatever they are. `result` is the phase that is measured. `late`: the
-    simulator was (`simulator_bound`)."""
+    """What readers of the point's numbers must know. `result` is the measured phase. `late`: the simulator was the
+    bottleneck (`simulator_bound`); `differ`: the endpoints are not alike (`replicas.differences`)."""
     deployment = plan.deployments[point.suite]
     if simulated:
         yield "simulator"
@@ -192,6 +205,11 @@ def labels_of(
     if shared or sends_again(plan, point, share, measurement.issued):
         yield "cache-shared"
     yield from token_labels(measurement)
+    cached = measurement.metrics["server_cached_token_share"].value
+    if cached is not None and cached > CACHED_SHARE:
+        yield SERVER_CACHED
+    if differ:
+        yield REPLICAS_DIFFER
     if plan.duration_scale != 1.0:
         yield "shortened"
     minimum_s = point.minimum_duration_s

@@ -15,6 +15,7 @@ from pytest_bench.running.counting import read_counted
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
 from pytest_bench.running.phases import samples_sent
+from pytest_bench.running.replicas import differences
 from pytest_bench.running.samples import request_count
 from pytest_bench.running.sharing import share_of
 from pytest_bench.running.simulator_bound import simulator_bound
@@ -53,7 +54,10 @@ def remeasure(
         )
     simulated = is_simulated(deployment, (identity.get("server") for identity in summary.identities))
     late = simulated and bool(simulator_bound(phases[-1:]))
-    labels = labels_of(plan, point, share, measurement, phases[-1], simulated=simulated, late=late)
+    differ = bool(differences(summary.identities))
+    labels = labels_of(
+        plan, point, share, measurement, phases[-1], simulated=simulated, late=late, differ=differ
+    )
     return measurement, with_errors(judgement, (), list(labels))
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_bench import clock
 from pytest_bench.catalogue import all_apis, require_possible, require_tokenizers, vocabulary
+from pytest_bench.endpoints.headers import hide_secrets
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.plugin import folder, refusals
 from pytest_bench.plugin.options import SIMULATOR, is_informational
@@ -41,6 +42,7 @@ def open_session(config: pytest.Config, files: Sequence[Path], nonce: str) -> Se
             all_apis(hook.pytest_bench_apis()), list(chain.from_iterable(hook.pytest_bench_audits()))
         )
         session = _plan(config, files, words, nonce)
+        hide_secrets(session.plan, os.environ)
         refusals.refuse_malformed_expressions(config)
         if not informational:
             refusals.refuse_dangerous_calls(config)
@@ -87,6 +89,8 @@ def _overrides(config: pytest.Config) -> Overrides:
         api_key_env=option.api_key_env,
         tokenizer=option.tokenizer,
         load_seed=option.load_seed,
+        data_seed=option.data_seed,
+        ready_timeout_s=option.ready_timeout,
         duration_scale=option.duration_scale,
     )
 

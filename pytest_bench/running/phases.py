@@ -88,7 +88,9 @@ def drive(
             texts=point.texts,
             poll_interval_s=deployment.plan.poll_interval_s,
         )
-        return engine.run(run, progress, entered)
+        results = engine.run(run, progress, entered)
+    deployment.require_running()
+    return results
 
 
 def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:

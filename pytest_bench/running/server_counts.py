@@ -12,7 +12,7 @@ import msgspec
 from pytest_bench import clock
 from pytest_bench.api import Chat
 from pytest_bench.endpoints.address import parse_url
-from pytest_bench.endpoints.client import connect
+from pytest_bench.endpoints.client import Client
 from pytest_bench.endpoints.tokenize import PATH, count_tokens
 from pytest_bench.errors import EndpointError
 from pytest_bench.lines import encode_line
@@ -77,15 +77,12 @@ def _asked(
     """Each sample and its tokens. Raises `EndpointError` for the first that is not counted in time."""
     limit_s = deployment.plan.tokens.counting_timeout_s
     stop_ns = clock.monotonic_ns() + int(limit_s * 1e9) if limit_s else None
-    with connect(parse_url(deployment.urls[0]), deployment.headers) as client:
-        for sample in samples:
-            if stop_ns is not None and clock.monotonic_ns() > stop_ns:
-                raise EndpointError(f"POST {PATH}: not finished within {limit_s:g} s")
-            asked = _question(deployment, rows[sample])
-            yield (
-                sample,
-                asked if isinstance(asked, int) else count_tokens(client, asked, headers=deployment.headers),
-            )
+    client = Client(parse_url(deployment.urls[0]), deployment.headers)
+    for sample in samples:
+        if stop_ns is not None and clock.monotonic_ns() > stop_ns:
+            raise EndpointError(f"POST {PATH}: not finished within {limit_s:g} s")
+        asked = _question(deployment, rows[sample])
+        yield sample, asked if isinstance(asked, int) else count_tokens(client, asked)
 
 
 def _told_by_usage(folder: Path) -> bool:

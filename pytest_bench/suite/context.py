@@ -35,6 +35,10 @@ class Overrides:
     tokenizer: str | None = None
     load_seed: int | None = None
     """Stands in for every seed of arrivals and of sample order."""
+    data_seed: int | None = None
+    """Stands in for the seed of every synthetic dataset."""
+    ready_timeout_s: float | None = None
+    """How long to wait for every deployment; 0 makes one round of attempts."""
     duration_scale: float = 1.0
     """Multiplies every duration, for a shortened smoke run."""
 

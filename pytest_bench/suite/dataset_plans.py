@@ -67,6 +67,8 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
     elif synthetic is not None:
         for of_traces in ("trace", "hash_ids", "block_size"):
             del synthetic[of_traces]
+    if synthetic is not None and context.overrides.data_seed is not None:
+        synthetic["seed"] = context.overrides.data_seed
     return DatasetPlan(
         name=name,
         path=None if file is None else str(file),

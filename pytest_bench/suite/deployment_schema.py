@@ -100,6 +100,13 @@ class DeploymentSection(Section):
         AfterValidator(unique),
     ] = Field(default_factory=lambda: [""], min_length=1)
     """A URL, a list of URLs (replicas), or `simulator`. Empty text is none: `--endpoint` must name one."""
+    path: UrlPath | None = None
+    """Path of the requests below the endpoint, for servers that have their own. Left out: the API's."""
+    query: dict[Text, Header] = Field(default_factory=dict)
+    """Parameters that every URL carries, such as `api-version`; one that holds a key is given as
+    `{from_env: NAME}`."""
+    check_model: bool = True
+    """Compare `model` with the names that the server lists; false for servers that accept others, too."""
     tokens: TokensSection = TokensSection()
     generation: GenerationSection = GenerationSection()
     simulator: dict[str, Any] = Field(default_factory=dict)

@@ -24,6 +24,7 @@ _OWN_BODY_FIELDS = frozenset({"model", "stream", "messages", "prompt", "text", "
 _MAPPINGS = frozenset({"stream_options", "sampling_params"})
 """Body fields into which the API writes fields of its own."""
 _KEY_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key"})
+_KEY_PARAMETERS = frozenset({"key", "api-key", "api_key", "apikey", "access_token", "token", "sig"})
 _OWN_HEADERS = frozenset({"host", "content-length", "content-type", "connection", "transfer-encoding"})
 
 
@@ -44,6 +45,7 @@ def plan_deployment(
     if section.metrics_interval_s is not None and section.metrics_path is None:
         context.problem((*path, "metrics_interval_s"), "needs a 'metrics_path' to read, which is null")
     headers = _headers(context, section)
+    _check_query(context, section)
     written = _written_endpoints(context, section)
     if words is None:
         return None
@@ -56,8 +58,16 @@ def plan_deployment(
         endpoints=tuple(url.rstrip("/") for url in overrides.endpoints) or written,
         simulator=section.simulator,
         simulator_from_command_line=overrides.endpoints == (SIMULATOR,),
+        path=section.path,
+        query={
+            name: value if isinstance(value, str) else Secret(from_env=value.from_env)
+            for name, value in section.query.items()
+        },
+        check_model=section.check_model,
         probe=section.probe,
-        ready_timeout_s=section.ready_timeout_s,
+        ready_timeout_s=section.ready_timeout_s
+        if overrides.ready_timeout_s is None
+        else overrides.ready_timeout_s,
         headers=headers,
         api_key=Secret(from_env=key_env) if key_env else _secret(section.api_key),
         stream=_stream(context, section, words),
@@ -112,7 +122,8 @@ def _url_complaint(url: str) -> str | None:
             f"is {url!r}, no endpoint; expected a URL such as http://host:8000, or {SIMULATOR!r}{_meant(url)}"
         )
     if parts.query or parts.fragment:
-        return f"is {url!r}; expected a URL without query and fragment"
+        bare = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        return f"has a query or a fragment after {bare!r}; expected neither: a query is given as deployment.query"
     return None
 
 
@@ -158,6 +169,15 @@ def _headers(context: Context, section: DeploymentSection) -> dict[str, str | Se
             context.problem(path, "has a value that no header can have; expected printable ASCII")
         headers[name] = value if isinstance(value, str) else Secret(from_env=value.from_env)
     return headers
+
+
+def _check_query(context: Context, section: DeploymentSection) -> None:
+    for name, value in section.query.items():
+        if isinstance(value, str) and name.lower() in _KEY_PARAMETERS:
+            context.problem(
+                ("deployment", "query", name),
+                "holds a key, which a suite never does; expected {from_env: NAME}",
+            )
 
 
 def _secret(section: SecretSection | None) -> Secret | None:

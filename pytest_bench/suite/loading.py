@@ -60,6 +60,13 @@ def load_plan(
                 )
             named.setdefault(name, mark)
         _plan_suite(context, section, deployments, datasets, points)
+    if overrides.data_seed is not None and not any(
+        dataset.synthetic is not None for suite in datasets.values() for dataset in suite.values()
+    ):
+        problems.add(
+            None,
+            f"--data-seed is {overrides.data_seed}, but no dataset of these suites is synthetic; leave it out",
+        )
     if problems:
         raise problems.error()
     return Plan(
@@ -123,11 +130,14 @@ def _plan_suite(
 
 def _check_overrides(overrides: Overrides, problems: Problems) -> None:
     check_endpoints(overrides.endpoints, None, "--endpoint", problems)
-    scale, seed = overrides.duration_scale, overrides.load_seed
+    scale, ready_s = overrides.duration_scale, overrides.ready_timeout_s
     if not (math.isfinite(scale) and scale > 0):
         problems.add(None, f"--duration-scale is {scale}; expected a finite number greater than 0")
-    if seed is not None and not 0 <= seed < 2**63:
-        problems.add(None, f"--load-seed is {seed}; expected a whole number from 0 to 2^63 - 1")
+    for option, seed in (("--load-seed", overrides.load_seed), ("--data-seed", overrides.data_seed)):
+        if seed is not None and not 0 <= seed < 2**63:
+            problems.add(None, f"{option} is {seed}; expected a whole number from 0 to 2^63 - 1")
+    if ready_s is not None and not 0 <= ready_s < math.inf:
+        problems.add(None, f"--ready-timeout is {ready_s}; expected a number of seconds, 0 or more")
     for option, value in (
         ("--served-model", overrides.served_model),
         ("--api-key-env", overrides.api_key_env),

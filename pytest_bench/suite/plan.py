@@ -49,6 +49,12 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     simulator: dict[str, Any] = {}
     """Behaviour of the simulator, where it is the endpoint."""
     simulator_from_command_line: bool = False
+    path: str | None = None
+    """Path of the API's requests below the endpoint, instead of the API's own."""
+    query: dict[str, str | Secret] = {}
+    """Parameters that every URL of the endpoint carries."""
+    check_model: bool = True
+    """Whether `model` must be one that the server lists."""
     probe: str | None = None
     """Path of the readiness probe, where the suite declares one."""
     ready_timeout_s: float = 60.0
@@ -162,7 +168,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.replace(
                 point, origin="", bounds=_without_origins(point.bounds), slo=_without_origins(point.slo)
             ),
-            msgspec.structs.replace(deployment, origin="", simulator_from_command_line=False),
+            msgspec.structs.replace(
+                deployment, origin="", simulator_from_command_line=False, ready_timeout_s=0.0
+            ),
             [msgspec.structs.replace(dataset, origin="") for dataset in self.datasets_of(point)],
             self.duration_scale,
         ]

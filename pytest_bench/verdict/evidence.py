@@ -76,8 +76,7 @@ def write_evidence(
     data = readable_json(
         Evidence(point=point, point_digest=point_digest, nonce=nonce, outcome=outcome, files=files)
     )
-    write_atomic(folder / NAME, data)
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(write_atomic(folder / NAME, data)).hexdigest()
 
 
 def check_evidence(folder: Path, *, path: str, point: str) -> EvidenceCheck:

@@ -262,6 +262,37 @@ def test_the_servers_usage_stands_beside_the_clients_count(record, measured, cou
     assert result.value("token_count_mean_difference") == 0.125
 
 
+def test_the_share_of_input_tokens_that_the_server_took_from_its_cache(record, measured):
+    records = [
+        record(0, last=MS, usage=Usage(input_tokens=10, cached_tokens=9)),
+        record(1, last=MS, usage=Usage(input_tokens=30, cached_tokens=0)),
+        record(2, last=MS, usage=Usage(input_tokens=70)),
+        record(3, outcome="failed", usage=Usage(input_tokens=10, cached_tokens=10)),
+    ]
+    assert measured(records).value("server_cached_token_share") == pytest.approx(9 / 40)
+    assert measured(records[2:]).reason("server_cached_token_share") == "the server reports no cached tokens"
+
+
+def test_latencies_of_several_endpoints_are_given_for_each(record, measured):
+    records = [
+        record(0, endpoint=0, last=2 * MS),
+        record(1, endpoint=1, last=5 * MS),
+        record(2, endpoint=0, last=4 * MS),
+        record(3, endpoint=1, outcome="failed"),
+        record(4, endpoint=2, outcome="failed"),
+    ]
+    first, second, third = measured(records).endpoints
+    assert [(part.endpoint, part.issued, part.succeeded, part.failed) for part in (first, second, third)] == [
+        (0, 2, 2, 0),
+        (1, 2, 1, 1),
+        (2, 1, 0, 1),
+    ]
+    assert first.metrics["request_latency"].statistics["mean"] == 3 * MS
+    assert second.metrics["request_latency"].statistics["p99"] == 5 * MS
+    assert third.metrics["request_latency"].reason == "no request succeeded"
+    assert measured(records[:1]).endpoints == ()
+
+
 def test_the_share_of_tokens_asked_for(record, measured, counts):
     records = [record(0, sample_index=4, last=MS), record(1, sample_index=9, last=MS)]
     tokens = counts(r0=(1, 64, None), r1=(1, 32, None))

@@ -78,7 +78,7 @@ def test_a_time_that_is_none_is_told_its_unit(bench):
         ("'http://a:99999'", "no endpoint"),
         ("'http://[::1'", "no endpoint"),
         ("'http://a b'", "no endpoint"),
-        ("http://a?x=1", "expected a URL without query and fragment"),
+        ("http://a?x=1", "a query is given as deployment.query"),
         ("simulater", "or 'simulator'; did you mean 'simulator'?"),
         ("127.0.0.1:8000", "; did you mean 'http://127.0.0.1:8000'?"),
         ("[]", "is empty"),
@@ -169,12 +169,38 @@ def test_secrets_are_names_and_their_values_never_reach_the_plan(bench):
         "  api_key: {from_env: hunter 2}\n",
         "  headers: {Authorization: Bearer hunter2}\n",
         "  headers: {x-api-key: hunter2}\n",
+        "  query: {key: hunter2}\n",
+        "  query: {API-Key: hunter2}\n",
         "  headers: {x-team: 'hunter2\\nx'}\n".replace("'", '"'),
     ],
 )
 def test_a_written_secret_is_refused_and_not_shown(bench, fields):
     (problem,) = bench.problems(suite(fields))
     assert "hunter" not in problem
+
+
+def test_path_query_and_the_model_check_reach_the_plan(bench):
+    plan = bench.plan(
+        suite("  path: /a/b\n  query: {api-version: '1', key: {from_env: KEY}}\n  check_model: false\n")
+    )
+    deployment = plan.deployments["s"]
+    assert (deployment.path, deployment.check_model) == ("/a/b", False)
+    assert deployment.query == {"api-version": "1", "key": Secret(from_env="KEY")}
+
+
+def test_the_command_line_says_how_long_to_wait(bench):
+    assert deployment(bench, "  ready_timeout_s: 30\n", ready_timeout_s=0.0).ready_timeout_s == 0.0
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_a_wait_that_is_no_length_of_time_is_refused(bench, seconds):
+    (problem,) = bench.problems(suite(), ready_timeout_s=seconds)
+    assert "--ready-timeout is" in problem
+
+
+def test_how_long_to_wait_does_not_make_another_point(bench):
+    patient, impatient = (bench.plan(suite(f"  ready_timeout_s: {seconds}\n")) for seconds in (1, 2))
+    assert patient.digest() == impatient.digest()
 
 
 @pytest.mark.parametrize("header", ["Host: a", "content-length: '1'", "'a b': c", "'': c"])

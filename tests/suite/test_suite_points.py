@@ -75,6 +75,31 @@ def test_sweep_values_are_padded_decimals(value, text):
     assert padded(value, 4) == text
 
 
+def test_the_data_seed_of_the_command_line_makes_other_prompts_and_so_another_point(bench):
+    text = "perf: {p: {dataset: made, load: {pattern: burst, requests: 2}}}\n"
+    plan, reseeded = bench.body(text), bench.body(text, data_seed=7)
+    assert (plan.datasets["chat"]["made"].synthetic["seed"], plan.digest()) != (7, reseeded.digest())
+    assert reseeded.datasets["chat"]["made"].synthetic["seed"] == 7
+    assert reseeded.digest() != plan.digest()
+
+
+def test_a_data_seed_that_changes_nothing_is_refused(bench):
+    text = (
+        "suite: s\ndeployment: {api: openai-chat, model: m}\ndatasets: {d: {path: prompts.jsonl}}\n"
+        "perf: {p: {dataset: d, load: {pattern: burst, requests: 2}}}\n"
+    )
+    (problem,) = bench.problems(text, data_seed=7)
+    assert "--data-seed is 7, but no dataset of these suites is synthetic" in problem
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_data_seed_out_of_range_is_refused(bench, seed):
+    (problem,) = bench.body_problems(
+        "perf: {p: {dataset: made, load: {pattern: burst, requests: 2}}}\n", data_seed=seed
+    )
+    assert "--data-seed is" in problem
+
+
 def test_lengths_of_a_sweep_make_synthetic_datasets_of_their_own(bench):
     plan = bench.body(
         "perf:\n  p:\n    dataset: made\n    load: {pattern: burst, requests: 5}\n    sweep: {isl: [64], osl: [32]}\n"
