@@ -14,6 +14,7 @@ import math
 import operator
 import re
 from collections.abc import Callable
+from decimal import Context, Decimal
 from typing import Literal
 
 import msgspec
@@ -30,7 +31,14 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
 }
 
-TIME_UNITS: dict[str, float] = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9, "min": 60e9, "h": 3600e9}
+TIME_UNITS: dict[str, int] = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "min": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 """Nanoseconds in one of each."""
 
 SCHEDULED: dict[str, str] = {
@@ -38,6 +46,10 @@ SCHEDULED: dict[str, str] = {
     "request_latency": "scheduled_request_latency",
 }
 """In open loop a bound on the former means the latter, which no slow server can hide from."""
+
+_PERCENT = Decimal("0.01")
+_EXACT = Context(prec=400, Emin=-(10**6), Emax=10**6)
+"""Digits enough that multiplying by a unit rounds nothing: only the conversion to a float rounds."""
 
 _BOUND = re.compile(
     r"\s*(?P<comparison><=|>=|==|<|>)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[a-z]*)\s*"
@@ -77,13 +89,13 @@ def parse_bound(
         raise UsageError(
             f"{text!r} is no bound: expected a comparison (<=, <, >=, >, ==) and a number, as in {_example(unit)!r}"
         )
-    number, suffix = float(match["number"]), match["unit"]
-    if not math.isfinite(number):
+    limit = _in_base_unit(match["number"], _scale(text, match["unit"], unit))
+    if not math.isfinite(limit):
         raise UsageError(f"{text!r}: the limit must be a finite number")
     return Bound(
         metric=metric,
         comparison=match["comparison"],  # type: ignore[arg-type] # the pattern admits these only
-        limit=number * _scale(text, suffix, unit),
+        limit=limit,
         text=" ".join(text.split()),
         origin=origin,
         confidence=confidence,
@@ -98,20 +110,27 @@ def split_inline(text: str) -> tuple[str, str]:
     return match["name"], match["rest"]
 
 
-def _scale(text: str, suffix: str, unit: str) -> float:
+def _in_base_unit(number: str, scale: Decimal) -> float:
+    """The float nearest to `number` times `scale`: 95 % is 0.95, as a count of 95 in 100 gives it."""
+    if not math.isfinite(float(number)) or not float(number):
+        return float(number)
+    return float(_EXACT.multiply(Decimal(number), scale))
+
+
+def _scale(text: str, suffix: str, unit: str) -> Decimal:
     if unit == "ns":
         if suffix not in TIME_UNITS:
             raise UsageError(
                 f"{text!r}: a time needs one of the units {', '.join(TIME_UNITS)}, as in '<= 200ms'"
             )
-        return TIME_UNITS[suffix]
+        return Decimal(TIME_UNITS[suffix])
     if suffix == "%" and unit == "fraction":
-        return 0.01
+        return _PERCENT
     if suffix:
         raise UsageError(
             f"{text!r}: this metric is in {unit}; write the number alone, as in {_example(unit)!r}"
         )
-    return 1.0
+    return Decimal(1)
 
 
 def _example(unit: str) -> str:

@@ -1,11 +1,14 @@
 """What a phase is asked to do: its load, its order of samples, its limits.
 
-Plain structs without behaviour, so that a load worker can import them and nothing else. The suite's
-schema produces them; the engine carries them out.
+Plain structs, so that a load worker can import them and nothing else. The suite's schema produces them; the
+engine carries them out. What follows from a load's fields (how many requests, how many in flight) is worked out
+here and nowhere else.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -43,6 +46,74 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     """`stages`: loads run one after the other."""
     handover: Literal["drain", "overlap"] = "drain"
     """`stages`: wait for requests in flight between stages, or let them overlap."""
+
+    @property
+    def parts(self) -> tuple[Load, ...]:
+        """The stages, or the load itself if it has none."""
+        return self.stages or (self,)
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether every part is open loop."""
+        return all(part.pattern in OPEN_LOOP for part in self.parts)
+
+    @property
+    def exact_requests(self) -> int | None:
+        """Number of requests that the load issues; None if time may decide it."""
+        if self.stages:
+            return _sum(stage.exact_requests for stage in self.stages)
+        if self.pattern == "trace":
+            return self._arrivals_issued
+        return self.requests if self.duration_s is None else None
+
+    @property
+    def most_requests(self) -> int | None:
+        """Upper bound on the number of requests; None if only time ends the load."""
+        if self.stages:
+            return _sum(stage.most_requests for stage in self.stages)
+        if self.pattern == "trace":
+            return self._arrivals_issued
+        return self.requests if self.duration_s is None or self.stop == "or" else None
+
+    @property
+    def peak_in_flight(self) -> int | None:
+        """Upper bound on the requests in flight, which a closed loop without a ramp reaches; None if some part is
+        open loop."""
+        if self.stages:
+            peaks = [stage.peak_in_flight for stage in self.stages]
+            return _sum(peaks) if self.handover == "overlap" else _max(peaks)
+        if self.concurrency is None or self.most_requests is None:
+            return self.concurrency
+        return min(self.concurrency, self.most_requests)
+
+    @property
+    def least_duration_s(self) -> float | None:
+        """Seconds for which the load issues requests at least; None if a count may end it earlier."""
+        if self.stages:
+            return None
+        return self.duration_s if self.requests is None or self.stop == "and" else None
+
+    @property
+    def _arrivals_issued(self) -> int:
+        """Arrivals of the trace that neither limit cuts off."""
+        count = len(self.trace_ns) if self.requests is None else min(self.requests, len(self.trace_ns))
+        if self.duration_s is None:
+            return count
+        return min(count, bisect_left(self.trace_ns, round(self.duration_s * 1e9)))
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
+
+
+def _max(values: Iterable[int | None]) -> int | None:
+    known = list(values)
+    return None if None in known else max(value for value in known if value is not None)
 
 
 class SampleOrder(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ def _reasons(plan: Plan, point: Point, limit: Bound) -> Iterator[str]:
 
 def _of_load(metric: str, load: Load) -> Iterator[str]:
     """What the load lacks for `metric`."""
-    closed = all(part.pattern == "concurrency" for part in load.stages or (load,))
+    closed = all(part.pattern == "concurrency" for part in load.parts)
     plain = next((name for name, scheduled in SCHEDULED.items() if scheduled == metric), None)
     if plain is not None and closed:
         yield f"counts from the scheduled time, which a closed loop has not; expected {plain!r}, or {_OPEN_LOOP}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -17,7 +16,6 @@ BURST_CONNECTIONS = 1024
 """Cap on the connections of a burst that declares none."""
 
 _ENDED_BY_LIMITS = frozenset({"concurrency", "constant", "poisson", "gamma"})
-_NS_PER_SECOND = 10**9
 
 Complaint = tuple[tuple[str | int, ...], str]
 """Path of a field inside the load, and what is wrong with it."""
@@ -89,23 +87,15 @@ def lasting(load: Load, minimum_s: float) -> Load | None:
         return load
     if load.duration_s is None:
         return msgspec.structs.replace(load, duration_s=minimum_s, stop="and")
-    if load.duration_s < minimum_s or (load.requests is not None and load.stop == "or"):
+    if load.least_duration_s is None or load.least_duration_s < minimum_s:
         return None
     return msgspec.structs.replace(load, stop="and") if load.pattern in OPEN_LOOP else load
 
 
 def warmup_load(warmup: WarmupSection, load: Load) -> Load:
-    """The point's own load with the warm-up's limits, and no more in flight than it issues."""
-    concurrency = load.concurrency
-    if concurrency is not None and warmup.requests is not None:
-        concurrency = min(concurrency, warmup.requests)
+    """The point's own load with the warm-up's limits, without a ramp."""
     return msgspec.structs.replace(
-        load,
-        requests=warmup.requests,
-        duration_s=warmup.duration_s,
-        stop="or",
-        concurrency=concurrency,
-        ramp_s=0.0,
+        load, requests=warmup.requests, duration_s=warmup.duration_s, stop="or", ramp_s=0.0
     )
 
 
@@ -117,11 +107,3 @@ def scaled(load: Load, scale: float) -> Load:
         ramp_s=load.ramp_s * scale,
         stages=tuple(scaled(stage, scale) for stage in load.stages),
     )
-
-
-def trace_requests(load: Load) -> int:
-    """How many arrivals of its trace a load issues."""
-    by_count = len(load.trace_ns) if load.requests is None else load.requests
-    if load.duration_s is None:
-        return min(by_count, len(load.trace_ns))
-    return min(by_count, bisect_left(load.trace_ns, round(load.duration_s * _NS_PER_SECOND)))

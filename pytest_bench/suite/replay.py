@@ -6,7 +6,6 @@ import msgspec
 
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path
-from pytest_bench.suite.loads import trace_requests
 from pytest_bench.suite.plan import DatasetPlan, Point
 from pytest_bench.suite.schema import LoadSection, PerfSection
 
@@ -44,11 +43,11 @@ def with_trace_lengths(
         )
         return point
     warmup = point.warmup
-    ahead = 0 if warmup is None or warmup.samples == "salted" else trace_requests(warmup.load)
+    ahead = 0 if warmup is None or warmup.samples == "salted" else warmup.load.most_requests or 0
     own = msgspec.structs.replace(
         dataset,
         name=f"{dataset.name}-{point.name.replace('/', '-')}",
-        synthetic={**synthetic, "rows": ahead + trace_requests(point.load), "ahead": ahead},
+        synthetic={**synthetic, "rows": ahead + (point.load.most_requests or 0), "ahead": ahead},
     )
     if own.name in datasets:
         context.problem((*path, "dataset"), f"makes a dataset {own.name!r}, which there is; use another name")

@@ -318,7 +318,7 @@ def test_a_warmup_is_the_points_own_load_with_other_limits(bench):
         "perf:\n  p:\n    dataset: made\n    load: {pattern: concurrency, requests: 64, ramp_s: 2}\n"
         "    sweep: {concurrency: [2, 32]}\n    warmup: {requests: 8, samples: salted, handover: drain}\n"
     )
-    assert [point.warmup.load.concurrency for point in plan.points] == [2, 8]
+    assert [point.warmup.load.peak_in_flight for point in plan.points] == [2, 8]
     warmup = plan.points[1].warmup
     assert (warmup.load.requests, warmup.load.ramp_s, warmup.samples, warmup.handover) == (
         8,
