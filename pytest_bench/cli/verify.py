@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.cli.contributions import add_plugin_argument, contributions
-from pytest_bench.cli.main import printable
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import write_json
 from pytest_bench.lmeval import Request, Thresholds, parse_concurrencies, read_thresholds, verify_folder
@@ -20,6 +19,7 @@ from pytest_bench.verdict.events import Expectation
 from pytest_bench.verdict.expectation import read_expectation
 from pytest_bench.verdict.verdict import Verdict
 from pytest_bench.verify import parse_age, reuse, too_old, verify_session
+from pytest_bench.wording import printable
 
 SUMMARY = "judge a results folder again, from its files and what was asked for"
 EXAMPLE = "pytest-bench verify results/latest --expect expectation.json"
@@ -265,8 +265,8 @@ def _refuse(arguments: argparse.Namespace, meant_for: str, *names: str) -> None:
 
 def _complain(problems: Iterable[object]) -> None:
     for problem in problems:
-        print(printable(str(problem)), file=sys.stderr)
+        print(printable(str(problem), keep="\n"), file=sys.stderr)
 
 
 def _say(text: str) -> None:
-    print(printable(text))
+    print(printable(text, keep="\n"))

@@ -6,13 +6,13 @@ themselves are in `formulas.py`.
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal
 
 import msgspec
 
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.errors import UsageError
+from pytest_bench.wording import did_you_mean
 
 Kind = Literal["distribution", "scalar"]
 Better = Literal["lower", "higher", "neither"]
@@ -348,5 +348,4 @@ _ABBREVIATIONS: dict[str, str] = {
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
     meant = _ABBREVIATIONS.get(name.lower())
-    matches = [meant] if meant in known else difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    return f"; did you mean {meant!r}?" if meant in known else did_you_mean(name, known)

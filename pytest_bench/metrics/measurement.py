@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-
 import msgspec
 
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics.definitions import Kind
+from pytest_bench.wording import did_you_mean
 
 MEASUREMENT_VERSION = 1
 
@@ -107,9 +106,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         stem, _, statistic = name.partition(".")
         metric = self.metrics.get(stem)
         if metric is None:
-            near = difflib.get_close_matches(stem, self.metrics, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"this measurement has no metric {stem!r}{hint}")
+            raise UsageError(f"this measurement has no metric {stem!r}{did_you_mean(stem, self.metrics)}")
         if metric.kind == "scalar":
             raise UsageError(f"{stem} is a single number: write it without {'.' + statistic!r}")
         if not statistic or (metric.statistics and statistic not in metric.statistics):

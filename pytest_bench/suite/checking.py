@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pytest_bench.suite.document import REFUSED, Document, Path
-from pytest_bench.suite.problems import Problems, did_you_mean, one_of
+from pytest_bench.suite.problems import Problems
 from pytest_bench.suite.section import PATTERNS, Section
+from pytest_bench.wording import did_you_mean, one_of
 
 S = TypeVar("S", bound=Section)
 

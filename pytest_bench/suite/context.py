@@ -14,10 +14,11 @@ from pytest_bench.suite import checking
 from pytest_bench.suite.document import Document
 from pytest_bench.suite.document import Path as Where
 from pytest_bench.suite.include import beside
-from pytest_bench.suite.problems import Mark, Problems, did_you_mean, one_of
+from pytest_bench.suite.problems import Mark, Problems
 from pytest_bench.suite.section import Section
 from pytest_bench.suite.traces import Trace, read_trace
 from pytest_bench.suite.vocabulary import Vocabulary
+from pytest_bench.wording import did_you_mean, one_of
 
 S = TypeVar("S", bound=Section)
 T = TypeVar("T")

@@ -14,11 +14,11 @@ from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.names import name_complaint
 from pytest_bench.suite.plan import DatasetPlan
-from pytest_bench.suite.problems import did_you_mean, one_of
 from pytest_bench.suite.schema import DatasetSection, SyntheticSection
 from pytest_bench.suite.sweep import Value, segment
 from pytest_bench.suite.traces import read_hash_ids
 from pytest_bench.suite.vocabulary import ApiWords
+from pytest_bench.wording import did_you_mean, one_of
 
 Format = Literal["jsonl", "json", "csv", "sharegpt", "parquet"]
 
@@ -72,6 +72,7 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
         path=None if file is None else str(file),
         format=chosen,
         columns=section.columns or {},
+        skip_bad=section.skip_bad,
         synthetic=synthetic,
         contents=None if read is None else context.contents(read),
         origin=str(context.document.key_mark(path)),

@@ -11,8 +11,9 @@ from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection, SecretSection
 from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
-from pytest_bench.suite.problems import Mark, Problems, did_you_mean
+from pytest_bench.suite.problems import Mark, Problems
 from pytest_bench.suite.vocabulary import ApiWords
+from pytest_bench.wording import did_you_mean
 
 SIMULATOR = "simulator"
 

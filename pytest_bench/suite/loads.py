@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from pytest_bench.suite.load_patterns import NEEDS, TAKES
-from pytest_bench.suite.problems import one_of
 from pytest_bench.suite.schema import LoadSection, WarmupSection
+from pytest_bench.wording import one_of
 from pytest_bench.workload import OPEN_LOOP, Load
 
 BURST_CONNECTIONS = 1024

@@ -77,6 +77,8 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
     format: Literal["jsonl", "json", "csv", "sharegpt", "parquet"] | None = None
     columns: dict[str, str] = {}
     """API column -> column of the file."""
+    skip_bad: bool = False
+    """Leave out rows that cannot be used, and count them."""
     synthetic: dict[str, Any] | None = None
     contents: str | None = None
     """sha256 of the file at `path`, or of the trace in `synthetic`; None: it names neither, or one that was not

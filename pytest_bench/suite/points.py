@@ -16,7 +16,6 @@ from pytest_bench.suite.limits import NamedBounds, check_metrics, plan_bounds, p
 from pytest_bench.suite.loads import build_load, lasting, load_complaints, scaled, warmup_load
 from pytest_bench.suite.names import name_complaint
 from pytest_bench.suite.plan import DatasetPlan, Kind, Point, Warmup
-from pytest_bench.suite.problems import one_of
 from pytest_bench.suite.replay import refuse_trace_lengths, with_trace_lengths
 from pytest_bench.suite.schema import (
     AuditSection,
@@ -30,6 +29,7 @@ from pytest_bench.suite.schema import (
 from pytest_bench.suite.section import Section
 from pytest_bench.suite.sweep import Value, combinations, segment
 from pytest_bench.suite.vocabulary import ApiWords, AuditWords
+from pytest_bench.wording import one_of
 from pytest_bench.workload import HealthBudget, Load, SampleOrder, Timeouts
 
 _LOAD_DIMENSIONS = ("concurrency", "rate", "requests")

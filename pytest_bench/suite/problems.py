@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from pytest_bench.errors import SuiteError
+from pytest_bench.wording import did_you_mean
 
 
 class Mark(NamedTuple):
@@ -62,14 +61,3 @@ def nearest_file(path: Path) -> str:
     if not path.parent.is_dir():
         return f"; there is no folder {path.parent}"
     return did_you_mean(path.name, [other.name for other in path.parent.iterdir() if other.is_file()])
-
-
-def one_of(words: Iterable[str]) -> str:
-    """`words` as a list for a message; "nothing" where there are none."""
-    return ", ".join(words) or "nothing"
-
-
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """`; did you mean 'x'?` with the nearest of `words`, or nothing where none is near."""
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -155,14 +155,20 @@ class DatasetSection(Section):
     """Left out: by the file's suffix."""
     columns: Annotated[dict[str, Text], Field(min_length=1)] | None = None
     """Column of the API -> column of the file. Left out: the file's columns are the API's."""
+    skip_bad: bool = False
+    """Leave out rows that cannot be used, and count them in the evidence. False: a bad row is an error."""
     synthetic: SyntheticSection | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.path is None) == (self.synthetic is None):
             raise PydanticCustomError("source", "expected exactly one of 'path' and 'synthetic'")
-        if self.synthetic is not None and (self.format is not None or self.columns is not None):
-            raise PydanticCustomError("source", "'format' and 'columns' belong to 'path', not to 'synthetic'")
+        if self.synthetic is not None and (
+            self.format is not None or self.columns is not None or self.skip_bad
+        ):
+            raise PydanticCustomError(
+                "source", "'format', 'columns' and 'skip_bad' belong to 'path', not to 'synthetic'"
+            )
         return self
 
 

@@ -37,7 +37,7 @@ def problems(bench, load: str):
             "ramp_s is 10, not shorter than 'duration_s'",
         ),
         ("{pattern: trace, requests: 3}", "has no 'trace', which pattern 'trace' needs"),
-        ("{pattern: trace, trace: nowhere.jsonl}", "nowhere.jsonl is not there"),
+        ("{pattern: trace, trace: nowhere.jsonl}", "nowhere.jsonl: there is no such file"),
         ("{pattern: stages}", "has no 'stages', which pattern 'stages' needs"),
         ("{pattern: stages, stages: []}", "is empty; expected at least one"),
         ("{pattern: stages, stages: [{pattern: burst}]}", "perf.p.load.stages[0] has no 'requests'"),
@@ -102,7 +102,7 @@ def test_every_pattern_can_be_written(bench):
         ('{"timestamp_s": "x"}\n', "t.jsonl:1: timestamp_s is 'x'"),
         ('{"timestamp_s": NaN}\n', "t.jsonl:1: timestamp_s is nan"),
         ('{"time": 1}\n', "t.jsonl:1: expected a row with one of 'timestamp', 'timestamp_ms', 'timestamp_s'"),
-        ("[1]\n", "t.jsonl:1: is no JSON object"),
+        ("[1]\n", "t.jsonl:1: is not a JSON object"),
         ("{\n", "t.jsonl:1: not valid JSON: Expecting property name enclosed in double quotes at column 2"),
     ],
 )

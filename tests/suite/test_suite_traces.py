@@ -1,6 +1,7 @@
 """Traces that tell lengths: in the field's own terms, with a dataset made of them, and nothing left to guess."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_bench.errors import UsageError
 from pytest_bench.load.schedule import arrivals_ns
-from pytest_bench.suite.traces import read_hash_ids, read_trace
+from pytest_bench.suite.traces import LARGEST_TRACE, read_hash_ids, read_trace
 from pytest_bench.workload import Load
 
 MOONCAKE = """\
@@ -276,3 +277,42 @@ def test_any_bytes_are_a_trace_or_refused(tmp_path_factory, data, suffix):
 def test_as_many_arrivals_are_counted_as_are_issued(times, requests, duration_s):
     load = Load(pattern="trace", trace_ns=tuple(times), requests=requests, duration_s=duration_s)
     assert load.exact_requests == len(arrivals_ns(load, 0))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            '{"timestamp": 1, "session_id": "a", "delay": 5}',
+            "t.jsonl:2: columns 'delay', 'session_id' link requests",
+        ),
+        (
+            '{"timestamp": 1, "parent_chat_id": -1}',
+            "t.jsonl:2: column 'parent_chat_id' links requests to sessions",
+        ),
+    ],
+)
+def test_a_trace_of_sessions_is_refused_by_the_names_of_its_columns(tmp_path, row, said):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"timestamp": 0, "kind": "text"}\n' + row, encoding="utf-8")
+    with pytest.raises(UsageError, match="sessions cannot be replayed") as caught:
+        read_trace(path)
+    assert said in str(caught.value)
+
+
+def test_only_regular_trace_files_of_a_bounded_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with (tmp_path / "large.jsonl").open("wb") as stream:
+        stream.truncate(LARGEST_TRACE + 1)
+    for path in (tmp_path / "pipe.jsonl", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match="is not a regular file"):
+            read_trace(path)
+    with pytest.raises(UsageError, match="expected at most"):
+        read_trace(tmp_path / "large.jsonl")
+
+
+def test_a_line_with_more_cells_than_the_header_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("timestamp\n0\n1,2\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"t\.csv:3: has more cells than the header"):
+        read_trace(path)
