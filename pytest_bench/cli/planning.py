@@ -12,7 +12,7 @@ from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.contributions import add_plugin_argument, contributions
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.discovery import discover
+from pytest_bench.suite.discovery import discover, require_all_found
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.plan import Plan
 from pytest_bench.suite.vocabulary import Vocabulary
@@ -35,11 +35,14 @@ def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
 def read_plan(arguments: argparse.Namespace) -> Plan:
     """The plan that pytest would make of the same paths and options. Raises `UsageError`."""
     here = Path.cwd()
+    if missing := [path for path in arguments.suites if not (here / path.partition("::")[0]).exists()]:
+        raise UsageError(f"{', '.join(missing)}: no such file or folder; expected folders of suites")
     files = discover(arguments.suites, here, [], cwd=here)
+    require_all_found(files, arguments.suites, here, [], cwd=here)
     if not files:
         raise UsageError(
             f"no suite found in {', '.join(arguments.suites)}: "
-            "expected folders that hold a *.yaml with a top-level key `suite`"
+            "expected folders that hold a YAML file with a top-level key `suite`"
         )
     return load_plan(
         files,
