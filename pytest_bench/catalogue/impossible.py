@@ -10,8 +10,8 @@ from pytest_bench.metrics.definitions import (
     NEEDS_TOKENIZER,
     RATES,
     SHARES,
-    interval_method,
 )
+from pytest_bench.metrics.intervals import requests_needed
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.workload import OPEN_LOOP, Load
 
@@ -47,8 +47,20 @@ def _reasons(plan: Plan, point: Point, limit: Bound) -> Iterator[str]:
         )
     if point.load is not None:
         yield from _of_load(metric, point.load)
-    if limit.confidence is not None and interval_method(limit.metric) is None:
+    if limit.confidence is not None:
+        yield from _of_interval(limit.metric, limit.confidence, point.load)
+
+
+def _of_interval(metric: str, confidence: float, load: Load | None) -> Iterator[str]:
+    """Why there could be no interval of `metric`, or none of so few requests."""
+    needed = requests_needed(metric, confidence)
+    if needed is None:
         yield f"has no confidence interval; expected no `confidence` here, or a bound on {_INTERVALS}"
+    elif load is not None and load.most_requests is not None and load.most_requests < needed:
+        yield (
+            f"needs {needed:,} requests for an interval of confidence {confidence:g}, and the point issues at most "
+            f"{load.most_requests:,}; expected `requests` of at least {needed:,}, or a bound without `confidence`"
+        )
 
 
 def _of_load(metric: str, load: Load) -> Iterator[str]:
