@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Always 0: suites that cannot be planned are a usage error."""
     plan = read_plan(arguments)
     points = _chosen(plan, arguments.only)
+    for point in points:
+        if note := plan.unscaled(point):
+            print(f"note: {point.id}: {note}", file=sys.stderr)
     if arguments.full:
         data = readable_json({"digest": plan.digest(), "plan": plan})
     else:

@@ -30,6 +30,7 @@ def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", metavar="PATH_OR_ID", help="as given to pytest")
     parser.add_argument("--load-seed", type=int, metavar="N", help="as given to pytest")
     parser.add_argument("--duration-scale", type=float, default=1.0, metavar="X", help="as given to pytest")
+    parser.add_argument("--requests", type=int, metavar="N", help="as given to pytest")
 
 
 def read_plan(arguments: argparse.Namespace) -> Plan:
@@ -54,6 +55,7 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
             tokenizer=arguments.tokenizer,
             load_seed=arguments.load_seed,
             duration_scale=arguments.duration_scale,
+            requests=arguments.requests,
         ),
         os.environ,
         root=here,

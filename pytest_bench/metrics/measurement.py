@@ -115,12 +115,3 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
                 f"{stem} is a distribution: expected one of {known} after a dot, got {statistic!r}"
             )
         return metric, statistic
-
-
-def to_json(measurement: Measurement) -> bytes:
-    return msgspec.json.encode(measurement)
-
-
-def from_json(data: bytes | str) -> Measurement:
-    """Read what `to_json` wrote. Raises `msgspec.ValidationError` for anything else."""
-    return msgspec.json.decode(data, type=Measurement)

@@ -161,8 +161,7 @@ def labels_of(
     shared = share.shared and deployment.cache_reset is None
     if shared or sends_again(plan, point, share, measurement.issued):
         yield "cache-shared"
-    if plan.duration_scale != 1.0:
-        yield "shortened"
+    yield from point.labels
     minimum_s = point.minimum_duration_s
     phase = measurement.phase
     if minimum_s is not None and (phase is None or phase.seconds < minimum_s):

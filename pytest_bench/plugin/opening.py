@@ -98,6 +98,7 @@ def _overrides(config: pytest.Config) -> Overrides:
         tokenizer=option.tokenizer,
         load_seed=option.load_seed,
         duration_scale=option.duration_scale,
+        requests=option.requests,
     )
 
 

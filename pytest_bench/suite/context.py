@@ -38,6 +38,8 @@ class Overrides:
     """Stands in for every seed of arrivals and of sample order."""
     duration_scale: float = 1.0
     """Multiplies every duration, for a shortened smoke run."""
+    requests: int | None = None
+    """Replaces every number of requests that a load declares, for a shortened smoke run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,9 +123,11 @@ def _plan_suite(
 
 def _check_overrides(overrides: Overrides, problems: Problems) -> None:
     check_endpoints(overrides.endpoints, None, "--endpoint", problems)
-    scale, seed = overrides.duration_scale, overrides.load_seed
+    scale, seed, requests = overrides.duration_scale, overrides.load_seed, overrides.requests
     if not (math.isfinite(scale) and scale > 0):
         problems.add(None, f"--duration-scale is {scale}; expected a finite number greater than 0")
+    if requests is not None and not 1 <= requests <= 2**53:
+        problems.add(None, f"--requests is {requests}; expected a whole number greater than 0")
     if seed is not None and not 0 <= seed < 2**63:
         problems.add(None, f"--load-seed is {seed}; expected a whole number from 0 to 2^63 - 1")
     for option, value in (

@@ -97,13 +97,3 @@ def warmup_load(warmup: WarmupSection, load: Load) -> Load:
     return msgspec.structs.replace(
         load, requests=warmup.requests, duration_s=warmup.duration_s, stop="or", ramp_s=0.0
     )
-
-
-def scaled(load: Load, scale: float) -> Load:
-    """`load` with every duration multiplied by `scale`; counts stay."""
-    return msgspec.structs.replace(
-        load,
-        duration_s=None if load.duration_s is None else load.duration_s * scale,
-        ramp_s=load.ramp_s * scale,
-        stages=tuple(scaled(stage, scale) for stage in load.stages),
-    )

@@ -16,6 +16,9 @@ PLAN_VERSION = 1
 
 Kind = Literal["perf", "audit", "eval"]
 
+SHORTENED = "shortened"
+OVERRIDDEN = "requests-overridden"
+
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True, tag="from_env", tag_field="kind"):
     """A value that is read from the environment where it is used, and never written anywhere."""
@@ -118,6 +121,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     arrival_seed: int = 0
     minimum_duration_s: float | None = None
     """A shorter result is labelled. `load` has been made to last as long, unless its count is fixed."""
+    labels: tuple[str, ...] = ()
+    """`shortened`: `--duration-scale` changed a duration of this point. `requests-overridden`: `--requests` changed a
+    count."""
     sweep: dict[str, int | float | str] = {}
     """Values this point takes from its sweep."""
     options: dict[str, Any] = {}
@@ -182,20 +188,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                 return os.path.relpath(value, folder)
         return value
 
+    def unscaled(self, point: Point) -> str:
+        """A note that `--duration-scale` changed nothing in `point`; empty if it did, or was not given."""
+        if self.duration_scale == 1.0 or SHORTENED in point.labels:
+            return ""
+        return (
+            f"--duration-scale {self.duration_scale:g} changed nothing: the point declares no duration; "
+            "--requests overrides its count"
+        )
+
     def point(self, point_id: str) -> Point:
         """The point of this id. Raises `KeyError`."""
         for point in self.points:
             if point.id == point_id:
                 return point
         raise KeyError(point_id)
-
-
-def to_json(plan: Plan) -> bytes:
-    return msgspec.json.encode(plan)
-
-
-def from_json(data: bytes | str) -> Plan:
-    return msgspec.json.decode(data, type=Plan)
 
 
 def _without_origins(bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:

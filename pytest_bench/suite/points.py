@@ -13,9 +13,14 @@ from pytest_bench.suite.context import Context
 from pytest_bench.suite.dataset_plans import check_columns, with_lengths
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.limits import NamedBounds, check_metrics, plan_bounds, plan_limits
-from pytest_bench.suite.loads import build_load, lasting, load_complaints, scaled, warmup_load
+from pytest_bench.suite.loads import (
+    build_load,
+    lasting,
+    load_complaints,
+    warmup_load,
+)
 from pytest_bench.suite.names import name_complaint
-from pytest_bench.suite.plan import DatasetPlan, Kind, Point, Warmup
+from pytest_bench.suite.plan import SHORTENED, DatasetPlan, Kind, Point, Warmup
 from pytest_bench.suite.replay import refuse_trace_lengths, with_trace_lengths
 from pytest_bench.suite.schema import (
     AuditSection,
@@ -27,6 +32,7 @@ from pytest_bench.suite.schema import (
     WarmupSection,
 )
 from pytest_bench.suite.section import Section
+from pytest_bench.suite.shortening import labelled, shortened
 from pytest_bench.suite.sweep import Value, combinations, segment
 from pytest_bench.suite.vocabulary import ApiWords, AuditWords
 from pytest_bench.wording import one_of
@@ -83,20 +89,20 @@ class PointPlanner:
         points: list[Point] = []
         for values in combinations(section.sweep):
             load = self._lasting(path, section, self._load(path, section.load, values))
-            warmup = (
-                None if section.warmup is None or load is None else self._warmup(path, section.warmup, load)
-            )
             chosen = None if dataset is None else self._with_lengths(path, dataset, values)
             if load is None or chosen is None:
                 continue
-            point = self._point("perf", name, section, values)(
-                dataset=chosen.name,
-                load=self._scaled(load),
-                samples=order,
-                warmup=warmup,
-                bounds=bounds,
-                slo=slo,
-                texts=section.texts,
+            point = shortened(
+                self._context.overrides,
+                self._point("perf", name, section, values)(
+                    dataset=chosen.name,
+                    load=load,
+                    samples=order,
+                    warmup=None if section.warmup is None else self._warmup(path, section.warmup, load),
+                    bounds=bounds,
+                    slo=slo,
+                    texts=section.texts,
+                ),
             )
             points.append(with_trace_lengths(context, path, section, point, chosen, self.datasets))
         return points
@@ -123,7 +129,11 @@ class PointPlanner:
         if settings is None or len(context.problems) > before:
             return []
         options = {"test": test, "of": section.of, **_own_fields(section, words.fields)}
-        return [self._point("audit", name, section, {})(**settings, options=options)]
+        point = self._point("audit", name, section, {})(**settings, options=options)
+        if section.of is None:
+            return [shortened(self._context.overrides, point)]
+        # The load is the perf point's, already shortened.
+        return [labelled(point, self._perf[section.of].labels)]
 
     def _audit_settings(self, path: Path, section: AuditSection, words: AuditWords) -> dict[str, Any] | None:
         """What an audit's phases are driven with: its own, or those of the perf point it is `of`."""
@@ -163,7 +173,7 @@ class PointPlanner:
         self._check_pattern((*path, "load", "pattern"), load, words)
         return {
             "dataset": dataset.name,
-            "load": self._scaled(load),
+            "load": load,
             "samples": self._order(path, OrderSection()),
         }
 
@@ -210,7 +220,7 @@ class PointPlanner:
     ) -> functools.partial[Point]:
         """A point that lacks only what its kind adds."""
         full = f"{name}/{segment(values)}" if values else name
-        scale, seed = self._context.overrides.duration_scale, self._context.overrides.load_seed
+        seed, scale = self._context.overrides.load_seed, self._context.overrides.duration_scale
         minimum = section.minimum_duration_s
         return functools.partial(
             Point,
@@ -224,6 +234,7 @@ class PointPlanner:
             workers=section.workers,
             arrival_seed=section.arrival_seed if seed is None else seed,
             minimum_duration_s=None if minimum is None else minimum * scale,
+            labels=() if minimum is None or scale == 1.0 else (SHORTENED,),
             sweep=dict(values),
         )
 
@@ -342,12 +353,7 @@ class PointPlanner:
                 (*path, "warmup"), "cannot follow stages; make the first stage the warm-up's load"
             )
             return None
-        return Warmup(
-            load=self._scaled(warmup_load(section, load)), samples=section.samples, handover=section.handover
-        )
-
-    def _scaled(self, load: Load) -> Load:
-        return scaled(load, self._context.overrides.duration_scale)
+        return Warmup(load=warmup_load(section, load), samples=section.samples, handover=section.handover)
 
     def _check_pattern(self, path: Path, load: Load, words: AuditWords) -> None:
         if load.pattern not in words.patterns:

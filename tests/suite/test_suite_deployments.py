@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from pytest_bench.errors import SuiteError
 from pytest_bench.suite.deployments import endpoint_problem
-from pytest_bench.suite.plan import Secret, to_json
+from pytest_bench.suite.plan import Secret
 
 TAIL = "datasets: {d: {path: x.jsonl}}\nperf: {p: {dataset: d, load: {pattern: burst, requests: 1}}}\n"
 
@@ -156,7 +157,7 @@ def test_secrets_are_names_and_their_values_never_reach_the_plan(bench):
         suite("  api_key: {from_env: KEY}\n  headers: {x-team: a, X-Api-Key: {from_env: KEY}}\n")
     )
     assert plan.deployments["s"].headers == {"x-team": "a", "X-Api-Key": Secret(from_env="KEY")}
-    assert b"hunter2" not in to_json(plan)
+    assert b"hunter2" not in msgspec.json.encode(plan)
 
 
 @pytest.mark.parametrize(

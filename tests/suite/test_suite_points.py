@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
-from pytest_bench.suite.plan import from_json, to_json
+from pytest_bench.errors import SuiteError
+from pytest_bench.suite.plan import Plan
 from pytest_bench.suite.sweep import padded
 
 
@@ -39,8 +41,9 @@ def test_the_plan_survives_its_own_json(bench):
         "audit: {a: {test: output-caching, of: p/c0001-isl00064}}\n"
         "eval: {e: {dataset: prompts, task: gsm8k, concurrency: 4}}\n"
     )
-    assert from_json(to_json(plan)) == plan
-    assert from_json(to_json(plan)).digest() == plan.digest()
+    read = msgspec.json.decode(msgspec.json.encode(plan), type=Plan)
+    assert read == plan
+    assert read.digest() == plan.digest()
 
 
 def test_a_sweep_makes_one_point_a_combination(bench):
@@ -311,6 +314,80 @@ def test_a_duration_scale_shortens_durations_and_is_recorded(bench):
     assert (point.load.duration_s, point.load.ramp_s, point.load.requests) == (10, 0.4, 50)
     assert (point.minimum_duration_s, point.warmup.load.duration_s) == (9, 1)
     assert bench.body(body).duration_scale == 1
+
+
+COUNTED = "perf:\n  p:\n    dataset: made\n    load: {pattern: concurrency, concurrency: 4, requests: 50}\n"
+
+
+def test_a_duration_scale_labels_the_points_that_it_shortens_and_no_others(bench):
+    body = COUNTED + "  q: {dataset: made, load: {pattern: concurrency, concurrency: 4, duration_s: 50}}\n"
+    plan = bench.body(body, duration_scale=0.1)
+    counted, timed = plan.points
+    assert (counted.load.requests, counted.labels) == (50, ())
+    assert (timed.load.duration_s, timed.labels) == (5, ("shortened",))
+    assert plan.unscaled(timed) == ""
+    assert plan.unscaled(counted) == (
+        "--duration-scale 0.1 changed nothing: the point declares no duration; --requests overrides its count"
+    )
+    unscaled = bench.body(body)
+    assert [unscaled.unscaled(point) for point in unscaled.points] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    "more", ["    warmup: {duration_s: 10}\n", "    minimum_duration_s: 9\n", "    slo: {}\n"]
+)
+def test_every_duration_of_a_point_counts_as_shortened(bench, more):
+    (point,) = bench.body(COUNTED + more, duration_scale=0.5).points
+    assert point.labels == (() if "slo" in more else ("shortened",))
+
+
+def test_a_count_given_on_the_command_line_replaces_those_of_the_loads_and_is_labelled(bench):
+    stages = "stages: [{pattern: burst, requests: 9}, {pattern: constant, rate: 1, duration_s: 3}]"
+    plan = bench.body(
+        COUNTED + "    warmup: {requests: 20}\n"
+        f"  s: {{dataset: made, load: {{pattern: stages, {stages}}}}}\n"
+        "  t: {dataset: made, load: {pattern: concurrency, concurrency: 4, duration_s: 50}}\n",
+        requests=3,
+    )
+    counted, staged, timed = plan.points
+    assert (counted.load.requests, counted.warmup.load.requests, counted.load.peak_in_flight) == (3, 3, 3)
+    assert counted.labels == ("requests-overridden",)
+    assert [stage.requests for stage in staged.load.stages] == [3, None]
+    assert (timed.load.requests, timed.labels) == (None, ())
+
+
+def test_a_count_equal_to_the_declared_one_overrides_nothing(bench):
+    (point,) = bench.body(COUNTED, requests=50).points
+    assert point.labels == ()
+
+
+def test_a_count_that_a_sweep_gives_stays_because_the_id_states_it(bench):
+    (point,) = bench.body(
+        COUNTED.replace(", requests: 50", "") + "    sweep: {requests: [8]}\n", requests=3
+    ).points
+    assert (point.id, point.load.requests, point.labels) == ("chat/perf/p/n00008", 8, ())
+
+
+def test_a_replayed_trace_issues_as_many_arrivals_as_the_command_line_allows(bench):
+    (bench.folder / "t.csv").write_text("timestamp_s\n0\n1\n2\n", encoding="utf-8")
+    body = "perf: {p: {dataset: made, load: {pattern: trace, trace: t.csv}}}\n"
+    for requests, issued, labels in [(2, 2, ("requests-overridden",)), (3, 3, ()), (9, 3, ())]:
+        (point,) = bench.body(body, requests=requests).points
+        assert (point.load.exact_requests, point.labels) == (issued, labels)
+
+
+def test_an_audit_of_a_shortened_point_is_labelled_like_it(bench):
+    body = COUNTED + "audit:\n  a: {test: output-caching, of: p}\n  b: {test: output-caching, dataset: made, "
+    body += "load: {pattern: concurrency, concurrency: 4, requests: 50}}\n"
+    points = bench.body(body, requests=3).points
+    assert [point.labels for point in points] == [("requests-overridden",)] * 3
+    assert [point.load.requests for point in points] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("requests", [0, -1])
+def test_a_count_on_the_command_line_must_be_positive(bench, requests):
+    with pytest.raises(SuiteError, match=f"--requests is {requests}; expected a whole number greater than 0"):
+        bench.body(COUNTED, requests=requests)
 
 
 def test_a_warmup_is_the_points_own_load_with_other_limits(bench):
