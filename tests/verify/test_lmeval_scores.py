@@ -18,7 +18,7 @@ NAME = "results_2026-01-02T03-04-05"
 def test_a_result_of_another_model_is_red(batch, check, arguments):
     batch.first["config"]["model_args"] = arguments
     status, said = check(batch)
-    assert (status, "'org/small' was asked for" in said) == (1, True), said
+    assert (status, "'org/small' was requested" in said) == (1, True), said
 
 
 def test_another_model_is_red_where_only_its_pretrained_name_says_so(batch, check):
@@ -85,7 +85,7 @@ def test_a_limit_that_was_declared_is_good_where_it_left_as_many_items_as_it_say
     assert check(batch, "--limit", "6")[0] == 1
     batch.first["n-samples"]["gsm8k"]["effective"] = 4
     status, said = check(batch, "--limit", "5")
-    assert (status, "4 of 10 items were evaluated, and a limit of 5 was declared" in said) == (1, True), said
+    assert (status, "4 of 10 items were evaluated, but a limit of 5 was declared" in said) == (1, True), said
 
 
 def test_a_limit_that_was_declared_and_cut_nothing_is_good(batch, check):
@@ -269,7 +269,7 @@ def test_samples_behind_a_link_are_red(tmp_path, batch, check):
     (tmp_path / "samples").write_text("")
     (batch.path / "samples_gsm8k_2026-01-02T03-04-05_conc4.jsonl").symlink_to(tmp_path / "samples")
     status, said = check(batch)
-    assert (status, "is a link, which evidence never holds" in said) == (1, True), said
+    assert (status, "is not a regular file; evidence must hold regular files" in said) == (1, True), said
 
 
 def test_everything_wrong_is_on_standard_error_a_line_each_with_file_and_field(tmp_path, batch, capsys):
