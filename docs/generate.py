@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 from msgspec import Meta
 
-from pytest_bench.api import Api
+from pytest_bench.api import import_api
 from pytest_bench.bounds import SCHEDULED, TIME_UNITS
 from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.main import COMMANDS
@@ -116,7 +116,7 @@ def apis_page() -> str:
         "",
     ]
     for name, reference in all_apis([]).items():
-        api = _attribute(reference)
+        api = import_api(name, reference)
         answer = "as a stream or in one piece" if api.streaming else "in one piece"
         lines += [
             f"## {name}",
@@ -252,12 +252,6 @@ def _arguments(parser: argparse.ArgumentParser, *, left_out: Iterable[str]) -> I
 
 def _worth_saying(action: argparse.Action) -> bool:
     return action.default not in (None, [], ()) and "default" not in (action.help or "")
-
-
-def _attribute(reference: str) -> Api:
-    module, _, attribute = reference.partition(":")
-    api: Api = getattr(importlib.import_module(module), attribute)
-    return api
 
 
 def _value(value: object) -> str:

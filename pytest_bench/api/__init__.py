@@ -7,12 +7,13 @@ worker imports the one module it needs, so an API module imports msgspec and the
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import msgspec
 
-from pytest_bench.errors import BenchError
+from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.records import Usage
 
 BUILTIN: dict[str, str] = {
@@ -123,3 +124,12 @@ class Api(Protocol):
 
         Only asked of an API that `polls`. Raises `Malformed`.
         """
+
+
+def import_api(name: str, reference: str) -> Api:
+    """Import the API called `name` from `module:attribute`. Raises `UsageError` if that fails."""
+    module, _, attribute = reference.partition(":")
+    try:
+        return cast("Api", getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
+        raise UsageError(f"the API {name!r} cannot be imported from {reference!r}: {error}") from error

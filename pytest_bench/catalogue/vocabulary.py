@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
-from typing import cast
 
-from pytest_bench.api import BUILTIN, Api
+from pytest_bench.api import BUILTIN, Api, import_api
 from pytest_bench.audits import AuditTest, registry
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics import definitions
@@ -59,11 +57,7 @@ def _check_behaviour(behaviour: Mapping[str, object]) -> None:
 
 
 def _api_words(name: str, reference: str) -> ApiWords:
-    module, _, attribute = reference.partition(":")
-    try:
-        api = cast("Api", getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
-        raise UsageError(f"the API {name!r} cannot be imported from {reference!r}: {error}") from error
+    api = import_api(name, reference)
     _require_shape(name, reference, api)
     return ApiWords(
         reference=reference,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from pytest_bench.api import Api, Malformed
+from pytest_bench.api import Malformed, import_api
 from pytest_bench.load.backlog import Backlog
 from pytest_bench.load.board import Board, Cell
 from pytest_bench.load.bodies import Bodies
@@ -43,8 +42,7 @@ class LoadWorker:
         self._tell = tell
         self._run = run
         self._loop = loop
-        module, _, attribute = run.api.partition(":")
-        self._api: Api = getattr(importlib.import_module(module), attribute)
+        self._api = import_api(run.api, run.api)
         bodies = Bodies(setup.bodies)
         self._phases = [
             Phase(run, number, setup.worker, self._api, bodies) for number in range(len(run.phases))
