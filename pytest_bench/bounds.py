@@ -4,8 +4,8 @@
     request_throughput: ">= 0.05"
     error_rate: "<= 1%"
 
-A name is a metric, and for a distribution a statistic after a dot. A value is a comparison, a finite
-number, and the unit where the metric has one.
+A name is a metric, followed by a dot and a statistic if the metric is a distribution. A value is a comparison, a
+finite number, and a unit if the metric has one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SCHEDULED: dict[str, str] = {
     "time_to_first_token": "scheduled_time_to_first_token",
     "request_latency": "scheduled_request_latency",
 }
-"""In open loop a bound on the former means the latter, which no slow server can hide from."""
+"""In open loop, a bound on the former applies to the latter, which includes the time that a request waited."""
 
 _PERCENT = Decimal("0.01")
 _EXACT = Context(prec=400, Emin=-(10**6), Emax=10**6)
@@ -67,12 +67,12 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """The limit as the user wrote it."""
     origin: str = ""
-    """`file:line:column` of the requirement; empty for one that is implied or made in code."""
+    """`file:line:column` of the declaration; empty for a bound that is implied or made in code."""
     confidence: float | None = None
-    """Confidence of the interval that must clear the limit; only such a bound can be inconclusive."""
+    """Confidence of the interval that must be within the limit; the bound is inconclusive if the interval spans it."""
 
     def holds(self, value: float) -> bool:
-        """Whether `value` (base unit) is within the limit. NaN never is."""
+        """Whether `value` (in the base unit) is within the limit. False for NaN."""
         return not math.isnan(value) and _COMPARE[self.comparison](value, self.limit)
 
 
@@ -81,13 +81,13 @@ def parse_bound(
 ) -> Bound:
     """Read `text` ("<= 200ms") as a bound on `metric`, whose base unit is `unit` ("ns", "fraction", …).
 
-    Raises `UsageError` for a text that is no bound, for a time without a unit, and for a unit that the
-    metric does not have.
+    Raises `UsageError` for a malformed bound, for a time without a unit, and for a unit that the metric does not
+    have.
     """
     match = _BOUND.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"{text!r} is no bound: expected a comparison (<=, <, >=, >, ==) and a number, as in {_example(unit)!r}"
+            f"{text!r} is not a bound: expected a comparison (<=, <, >=, >, ==) and a number, as in {_example(unit)!r}"
         )
     limit = _in_base_unit(match["number"], _scale(text, match["unit"], unit))
     if not math.isfinite(limit):
@@ -106,7 +106,9 @@ def split_inline(text: str) -> tuple[str, str]:
     """Split "time_to_first_token.p99 <= 200ms" into the metric and the rest. Raises `UsageError`."""
     match = _INLINE.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is no requirement: expected one like 'time_to_first_token.p99 <= 200ms'")
+        raise UsageError(
+            f"{text!r} is not a requirement: expected one like 'time_to_first_token.p99 <= 200ms'"
+        )
     return match["name"], match["rest"]
 
 

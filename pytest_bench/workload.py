@@ -1,4 +1,4 @@
-"""What a phase is asked to do: its load, its order of samples, its limits.
+"""The specification of a phase: its load, its order of samples, its limits.
 
 Plain structs, so that a load worker can import them and nothing else. The suite's schema produces them; the
 engine carries them out. What follows from a load's fields (how many requests, how many in flight) is worked out
@@ -18,20 +18,20 @@ Order = Literal["without_replacement", "with_replacement", "single", "sequential
 TextPolicy = Literal["keep", "hash", "drop"]
 
 OPEN_LOOP: frozenset[str] = frozenset({"constant", "poisson", "gamma", "trace"})
-"""Patterns whose arrivals are fixed before the phase: the server's speed does not slow them down."""
+"""Patterns whose arrival times are fixed before the phase: a slow server does not delay them."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """How requests are issued. Fields that a pattern does not use are None."""
+    """How requests are issued. A field that the pattern does not use is None."""
 
     pattern: Pattern
     requests: int | None = None
     """Stop after this many."""
     duration_s: float | None = None
-    """Stop issuing after this long; with `stop: and` a minimum that is enforced (open loop: from the first arrival
-    to the last)."""
+    """Stop issuing after this long. With `stop: and` it is an enforced minimum (in open loop, from the first arrival to
+    the last)."""
     stop: Literal["and", "or"] = "or"
-    """With both limits: stop when both are reached, or when either is."""
+    """With both limits: stop when both are reached (`and`), or when one is (`or`)."""
     concurrency: int | None = None
     """`concurrency`: requests in flight, exactly. `burst`: the cap on connections."""
     rate: float | None = None
@@ -117,13 +117,13 @@ def _max(values: Iterable[int | None]) -> int | None:
 
 
 class SampleOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sample the i-th request of a phase takes, out of the samples `first … first + count - 1`."""
+    """Which of the samples `first … first + count - 1` the i-th request of a phase uses."""
 
     order: Order = "without_replacement"
     count: int
     first: int = 0
     index: int | None = None
-    """`single`: the one sample."""
+    """`single`: the index of the sample."""
     seed: int = 0
 
 
@@ -142,54 +142,54 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint, resolved: names are looked up once, before the phase."""
 
     url: str
-    """The endpoint's URL in its one spelling, prefix included: what evidence shows."""
+    """The endpoint's normalised URL with its prefix, as evidence shows it."""
     address: str
     port: int
     tls: bool = False
     host: str = ""
-    """The Host header: with the port, unless it is the scheme's own."""
+    """The Host header: with the port, unless it is the scheme's default."""
     server_name: str = ""
     """TLS: the name that the certificate must be for."""
     path: str = "/"
-    """The path of the API's request, the endpoint's own prefix included."""
+    """The path of the API's request, with the endpoint's prefix."""
 
 
 class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """How bad the client's own health may be before a phase is `client-bound`: of the worst load worker.
+    """Limits of the client's own health, beyond which a phase is `client-bound`. They apply to the worst load worker.
 
-    Times on their p99. Shares over the whole phase, and on the p99 (the last on the p1) of its windows of a second,
-    so that a minute of saturation is not lost in an hour of calm; a phase that does not make two windows is judged
-    as a whole. Never a single worst moment, which any shared machine has.
+    Times are judged at p99. Shares are judged over the whole phase and at p99 (the last one at p1) of its windows of
+    one second, so that a minute of saturation is noticed in an hour; a phase shorter than two windows is judged as a
+    whole. A single worst moment never decides, because every shared machine has one.
     """
 
     loop_lag_ms: float = 20.0
     schedule_lateness_ms: float = 20.0
     cpu_share: float = 0.95
-    """Most CPU time, of one core."""
+    """Largest share of one core."""
     callback_share: float = 0.95
-    """Most of the time that may go into issuing requests, reading and settling responses."""
+    """Largest share of time for issuing requests and reading and processing responses."""
     achieved_share: float = 0.95
-    """Least of what was asked for (`records.ClientHealth.achieved_share_p1`): of the requests in flight in closed
+    """Smallest share of the request (`records.ClientHealth.achieved_share_p1`): of the requests in flight in closed
     loop, of the schedule's own pace in open loop."""
 
 
 class PhaseSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One uninterrupted stretch of load, and where its logs land."""
+    """One uninterrupted stretch of load, and the folder of its logs."""
 
     label: str
     load: Load
     samples: SampleOrder
     folder: str
-    """Must exist and hold no logs yet."""
+    """Must exist and must not contain logs."""
     arrival_seed: int = 0
     handover: Literal["drain", "overlap"] = "drain"
-    """What happens before the next phase of the run: wait for requests in flight, or let them overlap."""
+    """Before the next phase of the run: wait for requests in flight, or let them overlap."""
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Phases driven one after the other by the same load workers.
 
-    Travels to the load workers through a pipe, never through a file: `headers` may hold a key.
+    It is sent to the load workers through a pipe, never through a file, because `headers` may hold a key.
     """
 
     point: str
@@ -197,25 +197,25 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     api: str
     """Import reference `module:attribute` of the API that decodes responses."""
     streaming: bool
-    """Whether the requests ask for a stream, so that an answer without one is a failure."""
+    """Whether the requests ask for a stream, so that an answer that is not a stream is a failure."""
     targets: tuple[Target, ...]
     bodies: str
     """Path of the encoded request bodies (see `load.bodies`), which the engine opens."""
     phases: tuple[PhaseSpec, ...]
     headers: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()
-    """Values that no log may hold, though a server repeats them."""
+    """Values that no log may contain, even if a server repeats them."""
     timeouts: Timeouts = Timeouts()
     budget: HealthBudget = HealthBudget()
     workers: int | None = None
     """Number of load workers; None lets the engine choose."""
     left_cpus: tuple[int, ...] = ()
-    """CPUs that load workers leave to others."""
+    """CPUs that load workers do not use."""
     texts: TextPolicy = "keep"
     poll_interval_s: float = 1.0
-    """How long to wait before asking again for a job that an API answers with."""
+    """Interval between polls, for an API that answers with a job."""
 
     def __repr__(self) -> str:
-        """Names of the headers, never their values: one of them may be a key."""
+        """Shows the names of headers without their values, one of which may be a key."""
         names = ", ".join(name for name, _ in self.headers)
         return f"RunSpec(point={self.point!r}, nonce={self.nonce!r}, headers=<{names}>)"

@@ -1,4 +1,4 @@
-"""The suite language as a JSON Schema, so that editors complete and check suites while they are written."""
+"""The suite language as a JSON Schema, for editors that complete and check suites."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
-    """The JSON Schema of a suite file under `vocabulary`: its APIs, audits and evals included.
+    """The JSON Schema of a suite file, with the APIs, audits and evals of `vocabulary`.
 
-    It describes shapes; references, metrics and what a load pattern takes are judged when a plan is made.
+    It describes shapes. References, metrics and the fields of load patterns are checked when a plan is made.
     """
     parts: dict[str, Any] = {
         "deployment": (_deployment(vocabulary), ...),
@@ -51,7 +51,7 @@ def _deployment(vocabulary: Vocabulary) -> type[DeploymentSection]:
 
 
 def _audits(vocabulary: Vocabulary) -> Any:  # a type made at run time
-    """Mappings of audit points, each with the fields of the audit that it names."""
+    """A mapping of audit points, each with the fields of the audit that it names."""
     points = [
         create_model(
             f"Audit_{test}",

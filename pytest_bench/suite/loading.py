@@ -1,4 +1,4 @@
-"""Suite files to one plan, or to one error that holds every problem of every file."""
+"""Load suite files into one plan, or raise one error with every problem of every file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ def load_plan(
     *,
     root: Path | None = None,
 ) -> Plan:
-    """Read the suites in `files`, in that order, and plan every point they declare.
+    """Read the suites in `files`, in that order, and plan every point that they declare.
 
-    `environ` is what `${VAR}` in values is read from. `root` is the folder that positions and file names are
-    shown relative to, the working folder unless given. Reads the suites, what they include, and the traces
-    they name, and takes the digests of dataset files, each once; it reads no rows. Raises `SuiteError` with all
-    problems of all files at once.
+    `${VAR}` in values is expanded from `environ`. Positions and file names are shown relative to `root`, by default
+    the working folder. Reads the suites, the files that they include and the traces that they name, and computes the
+    digest of each dataset file; it reads no rows. Raises `SuiteError` with all problems of all files.
     """
     root = Path(os.path.normpath((root or Path()).absolute()))
     problems = Problems()
@@ -73,7 +72,7 @@ def load_plan(
 
 
 def _salvaged(value: object) -> SuiteSection:
-    """What is well-formed of a suite that is not, so that the problems of its parts are reported too."""
+    """The well-formed parts of a malformed suite, so that their problems are reported too."""
     found = value if isinstance(value, dict) else {}
     sections: dict[str, Any] = {
         name: {key: part for key, part in found[name].items() if isinstance(part, dict)}
@@ -92,7 +91,7 @@ def _plan_suite(
     datasets: dict[str, dict[str, DatasetPlan]],
     points: list[Point],
 ) -> None:
-    """Add what a suite declares; what has problems is recorded and left out."""
+    """Add what a suite declares. Parts with problems are recorded and left out."""
     deployment = plan_deployment(context, section.suite, section.deployment) if section.deployment else None
     planner = PointPlanner(
         context,
@@ -102,7 +101,7 @@ def _plan_suite(
         check_named(context, section.named_bounds),
     )
     makers = {"perf": planner.perf, "audit": planner.audit, "eval": planner.eval}
-    # Perf comes first whatever is run first: audits refer to perf points.
+    # Perf points are planned first, whatever the order of execution, because audits refer to them.
     made: dict[str, list[Point]] = {
         kind: [point for name, value in getattr(section, kind).items() for point in make(name, value)]
         for kind, make in makers.items()

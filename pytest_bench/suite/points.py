@@ -1,4 +1,4 @@
-"""Declarations of points to points: sweeps spread out, references resolved, defaults filled in."""
+"""Plan the points that a suite declares: expand sweeps, resolve references, fill in defaults."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ S = TypeVar("S", bound=Section)
 
 
 class PointPlanner:
-    """Makes the points of one suite. Problems go to the context; what has problems makes no points."""
+    """Makes the points of one suite. A declaration with problems makes none; its problems go to the context."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class PointPlanner:
         named_bounds: NamedBounds,
     ) -> None:
         self.datasets = {name: plan for name, plan in datasets.items() if plan is not None}
-        """Datasets of the suite, and those that sweeps over lengths derive from them."""
+        """Datasets of the suite, and those derived from them by sweeps over lengths."""
         self._context = context
         self._suite = suite
         self._api = api
@@ -66,7 +66,7 @@ class PointPlanner:
         self._broken_perf: set[str] = set()
 
     def perf(self, name: str, value: Mapping[str, Any]) -> list[Point]:
-        """The performance points that the declaration `name` makes."""
+        """The performance points of the declaration `name`."""
         before = len(self._context.problems)
         points = self._perf_points(name, value)
         if len(self._context.problems) > before:
@@ -108,7 +108,7 @@ class PointPlanner:
         return points
 
     def audit(self, name: str, value: Mapping[str, Any]) -> list[Point]:
-        """The audit point that the declaration `name` makes; perf points must have been made before."""
+        """The audit point of the declaration `name`. Perf points must have been made before."""
         context, path = self._context, ("audit", name)
         self._check_name(path)
         test = value.get("test")
@@ -136,7 +136,7 @@ class PointPlanner:
         return [labelled(point, self._perf[section.of].labels)]
 
     def _audit_settings(self, path: Path, section: AuditSection, words: AuditWords) -> dict[str, Any] | None:
-        """What an audit's phases are driven with: its own, or those of the perf point it is `of`."""
+        """Dataset, load and limits of an audit: its own, or those of the perf point that it is `of`."""
         context = self._context
         if section.of is not None:
             for key in ("load", "dataset"):
@@ -178,13 +178,14 @@ class PointPlanner:
         }
 
     def eval(self, name: str, value: Mapping[str, Any]) -> list[Point]:
-        """The eval points, one a concurrency, that the declaration `name` makes."""
+        """The eval points of the declaration `name`, one for each concurrency."""
         context, path = self._context, ("eval", name)
         self._check_name(path)
         fields = context.vocabulary.eval_fields
         if fields is None:
             context.problems.add(
-                context.document.key_mark(("eval",)), "this installation runs no evals; leave them out"
+                context.document.key_mark(("eval",)),
+                "this installation does not run evals; remove the section",
             )
             return []
         section = context.check(with_fields(EvalSection, fields), path, value)
@@ -218,7 +219,7 @@ class PointPlanner:
     def _point(
         self, kind: Kind, name: str, section: DrivenSection, values: Mapping[str, Value]
     ) -> functools.partial[Point]:
-        """A point that lacks only what its kind adds."""
+        """A point without the fields that its kind adds."""
         full = f"{name}/{segment(values)}" if values else name
         seed, scale = self._context.overrides.load_seed, self._context.overrides.duration_scale
         minimum = section.minimum_duration_s
@@ -239,7 +240,7 @@ class PointPlanner:
         )
 
     def _check_parts(self, kind: Kind, path: Path, value: Mapping[str, Any]) -> None:
-        """Record what is wrong with the well-formed parts of a declaration that is not well-formed."""
+        """Record the problems in the well-formed parts of a malformed declaration."""
         context = self._context
         dataset, of = value.get("dataset"), value.get("of")
         if isinstance(dataset, str):
@@ -263,7 +264,7 @@ class PointPlanner:
             self._context.problems.add(self._context.document.key_mark(path), complaint)
 
     def _dataset(self, path: Path, name: str) -> DatasetPlan | None:
-        """The dataset of this name, its columns judged by the API that will read them."""
+        """The dataset of this name, its columns checked against the API."""
         if name not in self._declared:
             self._context.known(path, "dataset of this suite", name, self._declared)
             return None
@@ -307,7 +308,7 @@ class PointPlanner:
         )
 
     def _load(self, path: Path, section: LoadSection, values: Mapping[str, Value]) -> Load | None:
-        """The load with the sweep's values in place; None where it makes no sense."""
+        """The load with the sweep's values filled in; None if it has problems."""
         context = self._context
         swept = {name: values[name] for name in _LOAD_DIMENSIONS if name in values}
         before = len(context.problems)
@@ -364,7 +365,7 @@ class PointPlanner:
             )
 
     def _perf_point(self, path: Path, name: str) -> Point | None:
-        """The perf point called `name`; nothing more is said of one whose declaration has problems."""
+        """The perf point called `name`. No problem is added for one whose declaration already has problems."""
         declared = name.partition("/")[0]
         if declared in self._broken_perf:
             return None
@@ -380,7 +381,7 @@ class PointPlanner:
 
 @functools.cache
 def with_fields(base: type[S], fields: type[Section]) -> type[S]:
-    """`base` with the fields of an audit or eval beside its own."""
+    """`base` with the fields of an audit or eval in addition to its own."""
     bases: tuple[type[Any], ...] = (fields, base)
     combined: type[S] = create_model(fields.__name__, __base__=bases, __doc__=fields.__doc__)
     return combined

@@ -1,4 +1,4 @@
-"""What is wrong with the suites: collected, so that all of it is reported at once."""
+"""Problems of suites, collected so that all are reported at once."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Problems:
         return len(self._found)
 
     def add(self, mark: Mark | None, what: str) -> None:
-        """Record one problem; `mark` is None for what stands in no file: no files at all, or an option, with which
-        `what` then begins."""
+        """Record one problem. `mark` is None for a problem without a position in a file; if it is about an option of
+        the command line, `what` begins with the option."""
         if mark is not None:
             self._files.setdefault(mark.file, len(self._files))
         self._found.setdefault((mark, what))
@@ -57,7 +57,7 @@ class Problems:
 
 
 def nearest_file(path: Path) -> str:
-    """What may be wrong with the name of a file that is not there, as the end of a sentence."""
+    """A hint about the name of a missing file, as the end of a sentence."""
     if not path.parent.is_dir():
         return f"; there is no folder {path.parent}"
     return did_you_mean(path.name, [other.name for other in path.parent.iterdir() if other.is_file()])

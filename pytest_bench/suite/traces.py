@@ -1,8 +1,8 @@
-"""Traces: when requests arrived somewhere, and how long they were.
+"""Read traces: recorded arrival times of requests, and their lengths.
 
-The columns are those of the Mooncake traces and of the tools that replay them: `timestamp` (milliseconds),
-`input_length` and `output_length` (tokens), and `hash_ids`, what prompts were made of: an id stands for a block of so
-many tokens, and prompts with the same first ids begin the same. Times may be named `timestamp_s` or `timestamp_ms`.
+The columns are those of the Mooncake traces: `timestamp` (milliseconds), `input_length` and `output_length` (tokens),
+and `hash_ids`. Each id denotes a block of tokens, so prompts with the same first ids begin with the same tokens. The
+time may also be named `timestamp_s` or `timestamp_ms`.
 """
 
 from __future__ import annotations

@@ -73,17 +73,17 @@ def test_a_time_that_is_none_is_told_its_unit(bench):
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
-        ("localhost:8000", "is 'localhost:8000', no endpoint; expected a URL such as http://host:8000"),
-        ("ftp://a", "no endpoint"),
-        ("'http://'", "no endpoint"),
-        ("'http://a:99999'", "no endpoint"),
-        ("'http://[::1'", "no endpoint"),
-        ("'http://a b'", "no endpoint"),
+        ("localhost:8000", "is 'localhost:8000', not an endpoint; expected a URL such as http://host:8000"),
+        ("ftp://a", "not an endpoint"),
+        ("'http://'", "not an endpoint"),
+        ("'http://a:99999'", "not an endpoint"),
+        ("'http://[::1'", "not an endpoint"),
+        ("'http://a b'", "not an endpoint"),
         ("http://a?x=1", "expected a URL without query and fragment"),
         ("simulater", "or 'simulator'; did you mean 'simulator'?"),
         ("127.0.0.1:8000", "; did you mean 'http://127.0.0.1:8000'?"),
         ("[]", "is empty"),
-        ("[http://a, '']", "no endpoint"),
+        ("[http://a, '']", "not an endpoint"),
         ("3", "expected a URL, a list of URLs, or 'simulator'"),
         ("[http://a, http://a]", "repeats 'http://a'"),
         ("[http://a, http://a/]", "repeats 'http://a/'"),
@@ -140,7 +140,7 @@ def test_an_api_without_streams_streams_nothing_and_may_not_be_asked_to(bench):
     ("generation", "said"),
     [
         ("{max_tokens: 1, extra_body: {max_tokens: 2}}", "is also given in generation"),
-        ("{extra_body: {model: x}}", "is written by the API itself"),
+        ("{extra_body: {model: x}}", "is written by the API"),
         ("{extra_body: {x: .nan}}", "is not a finite number"),
         ("{top_p: 2}", "expected a number of at most 1"),
         ("{max_token: 2}", "did you mean 'max_tokens'?"),
@@ -185,13 +185,13 @@ def test_an_authorization_header_beside_an_api_key_is_refused(bench):
     (problem,) = bench.problems(
         suite("  api_key: {from_env: K}\n  headers: {Authorization: {from_env: L}}\n")
     )
-    assert "is given beside an API key" in problem
+    assert "is given together with an API key" in problem
 
 
 def test_the_behaviour_of_the_simulator_is_checked_by_the_simulator(bench):
     assert deployment(bench, "  simulator: {ttft_ms: 5}\n").simulator == {"ttft_ms": 5}
     (problem,) = bench.problems(suite("  simulator: {tftt_ms: 5}\n"))
-    assert problem.endswith("is no behaviour of the simulator: there is no 'tftt_ms'; expected ttft_ms")
+    assert problem.endswith("is not a behaviour of the simulator: there is no 'tftt_ms'; expected ttft_ms")
 
 
 def test_a_tokenizer_that_lies_beside_the_suite_is_found_there(bench):
@@ -204,6 +204,6 @@ def test_a_tokenizer_that_lies_beside_the_suite_is_found_there(bench):
 def test_an_unknown_api_is_refused_with_the_nearest(bench):
     (problem,) = bench.problems(suite(api="openai_chat"))
     assert problem == (
-        "chat.yaml:3:8: deployment.api is 'openai_chat', no API; "
+        "chat.yaml:3:8: deployment.api is 'openai_chat', not a known API; "
         "expected openai-chat, videos; did you mean 'openai-chat'?"
     )

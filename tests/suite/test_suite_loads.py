@@ -11,7 +11,7 @@ def problems(bench, load: str):
     ("load", "said"),
     [
         ("{pattern: burst}", "has no 'requests', which pattern 'burst' needs"),
-        ("{pattern: burst, requests: 3, rate: 2}", "rate is not for pattern 'burst'"),
+        ("{pattern: burst, requests: 3, rate: 2}", "rate does not apply to pattern 'burst'"),
         ("{pattern: concurrency, requests: 3}", "has no 'concurrency', which pattern 'concurrency' needs"),
         ("{pattern: concurrency, concurrency: 3}", "never ends: expected 'requests', 'duration_s', or both"),
         (
@@ -25,11 +25,11 @@ def problems(bench, load: str):
         ("{pattern: poisson, requests: 3}", "has no 'rate', which pattern 'poisson' needs"),
         (
             "{pattern: poisson, rate: 3, requests: 3, burstiness: 2}",
-            "burstiness is not for pattern 'poisson'",
+            "burstiness does not apply to pattern 'poisson'",
         ),
         (
             "{pattern: poisson, rate: 3, requests: 3, concurrency: 2}",
-            "concurrency is not for pattern 'poisson'",
+            "concurrency does not apply to pattern 'poisson'",
         ),
         ("{pattern: poisson, rate: 0, requests: 3}", "expected a number of at least"),
         (

@@ -109,13 +109,13 @@ def test_a_sweep_over_a_field_that_the_pattern_lacks_points_at_the_sweep(bench):
     (problem,) = bench.body_problems(
         "perf:\n  p:\n    dataset: made\n    load: {pattern: burst, requests: 64}\n    sweep: {rate: [1, 2]}\n"
     )
-    assert problem.startswith("chat.yaml:10:19: perf.p.sweep.rate is not for pattern 'burst'")
+    assert problem.startswith("chat.yaml:10:19: perf.p.sweep.rate does not apply to pattern 'burst'")
 
 
 def test_an_unknown_dataset_is_refused_with_the_nearest(bench):
     (problem,) = bench.body_problems("perf: {p: {dataset: prompt, load: {pattern: burst, requests: 1}}}\n")
     assert problem == (
-        "chat.yaml:6:21: perf.p.dataset is 'prompt', no dataset of this suite; "
+        "chat.yaml:6:21: perf.p.dataset is 'prompt', not a known dataset of this suite; "
         "expected made, prompts; did you mean 'prompts'?"
     )
 
@@ -127,7 +127,7 @@ def test_an_unknown_dataset_is_refused_with_the_nearest(bench):
         ("time_to_first_token: '<= 1s'", "is a distribution: a statistic must follow"),
         ("time_to_first_token.p98: '<= 1s'", "has no statistic 'p98'"),
         ("time_to_first_token.p99: '<= 1'", "a time needs one of the units"),
-        ("error_rate: '= 1%'", "is no bound"),
+        ("error_rate: '= 1%'", "is not a bound"),
         ("error_rate: 0.01", "expected a limit in quotes"),
         ("error_rate: {bound: '<= 1%', confidence: 95}", "expected a number less than 1"),
     ],
@@ -219,7 +219,7 @@ def test_an_eval_needs_concurrency_or_a_sweep(bench):
 def test_evals_are_refused_where_the_installation_has_none(bench):
     bench.vocabulary = replace(bench.vocabulary, eval_fields=None)
     (problem,) = bench.body_problems("eval: {e: {dataset: prompts, concurrency: 1}}\n")
-    assert problem == "chat.yaml:6:1: this installation runs no evals; leave them out"
+    assert problem == "chat.yaml:6:1: this installation does not run evals; remove the section"
 
 
 EVERYTHING = """\
@@ -272,13 +272,13 @@ def test_a_dataset_of_an_eval_has_the_columns_of_the_eval(bench):
             "{path: x.jsonl, synthetic: {rows: 1, input_tokens: 1}}",
             "expected exactly one of 'path' and 'synthetic'",
         ),
-        ("{path: x.txt}", "whose suffix names no format; add `format:`"),
+        ("{path: x.txt}", "whose suffix is not known; add `format:`"),
         (
             "{synthetic: {rows: 1, input_tokens: {distribution: uniform, min: 9, max: 3}}}",
             "'min' is more than 'max'",
         ),
         ("{synthetic: {rows: 1, input_tokens: {distribution: normal, mean: 9}}}", "normal needs 'stddev'"),
-        ("{synthetic: {rows: 1, input_tokens: {mean: 9, max: 10}}}", "fixed takes no 'max'"),
+        ("{synthetic: {rows: 1, input_tokens: {mean: 9, max: 10}}}", "fixed does not accept 'max'"),
         (
             "{synthetic: {rows: 1, input_tokens: many}}",
             "expected a whole number, or a mapping with a distribution",

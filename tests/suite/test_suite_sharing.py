@@ -63,7 +63,7 @@ def test_a_doubled_dollar_is_a_dollar(bench):
 @pytest.mark.parametrize("text", ["${1X}", "${}", "${A", "${A-b}", "${A:b}"])
 def test_a_reference_that_names_no_variable_is_refused(bench, text):
     (problem,) = bench.problems(f"suite: s\ndeployment: {{api: videos, model: '{text}'}}\n" + DATA + PERF)
-    assert "names no variable" in problem
+    assert "is not a reference to a variable" in problem
 
 
 def test_anchors_and_merge_keys_work_and_own_keys_win(bench):
@@ -130,8 +130,8 @@ def test_a_path_is_relative_to_the_file_it_stands_in(bench):
     ("fragment", "said"),
     [
         (None, "shared.yaml cannot be read: No such file or directory"),
-        ("- a\n", "a fragment is a mapping, as a suite is"),
-        ("include: [other.yaml]\n", "a fragment includes nothing; include it in the suite"),
+        ("- a\n", "a fragment must be a mapping, as a suite is"),
+        ("include: [other.yaml]\n", "a fragment cannot include other files; include them in the suite"),
         ("", "the file is empty"),
         ("suite: t\n", "the key 'suite' is also given at shared.yaml:1:1"),
     ],
@@ -165,7 +165,7 @@ def test_named_bounds_are_taken_in_where_they_are_used(bench):
     [
         (
             "{use: [okay]}",
-            "perf.p.bounds.use[0] is 'okay', no set of named_bounds; expected ok; did you mean 'ok'?",
+            "perf.p.bounds.use[0] is 'okay', not a known set of named_bounds; expected ok; did you mean 'ok'?",
         ),
         ("{use: [ok], error_rate: '<= 2%'}", "expected one bound a metric"),
         ("{use: []}", "is empty"),

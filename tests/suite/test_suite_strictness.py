@@ -88,7 +88,7 @@ def test_only_true_and_false_are_booleans(bench, word):
 def test_a_number_where_text_is_meant_is_told_to_be_quoted(bench):
     problem = only(bench.problems("suite: s\ndeployment: {api: videos, model: 7}\n" + MADE))
     assert (
-        problem == "chat.yaml:2:34: deployment.model is 7, which is no text; expected text: put it in quotes"
+        problem == "chat.yaml:2:34: deployment.model is 7, which is not text; expected text: put it in quotes"
     )
 
 
@@ -221,4 +221,4 @@ def test_names_are_safe_as_paths_and_for_selection(bench, name):
     problem = only(
         bench.body_problems(f"perf:\n  {name!r}: {{dataset: made, load: {{pattern: burst, requests: 1}}}}\n")
     )
-    assert "is no name; expected lower-case letters" in problem
+    assert "is not a valid name; expected lower-case letters" in problem

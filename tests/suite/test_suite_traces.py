@@ -106,19 +106,19 @@ def test_any_other_load_takes_the_lengths_of_a_trace_as_they_come(monday):
     [
         (
             f"{{dataset: prompts, {REPLAY}}}",
-            "perf.p.load.trace tells lengths ({file}:1), and dataset 'prompts' is a file; expected a dataset with",
+            "perf.p.load.trace has lengths ({file}:1), and dataset 'prompts' is a file; expected a dataset with",
         ),
         (
             f"{{dataset: drawn, {REPLAY}}}",
-            "perf.p.load.trace tells lengths ({file}:1), and dataset 'drawn' is not made of this trace",
+            "perf.p.load.trace has lengths ({file}:1), and dataset 'drawn' is not made of this trace",
         ),
         (
             f"{{dataset: monday, {REPLAY}, order: {{order: with_replacement}}}}",
-            "perf.p.order.order is 'with_replacement', and tells lengths ({file}:1); expected 'sequential'",
+            "perf.p.order.order is 'with_replacement', and the trace has lengths ({file}:1); expected 'sequential'",
         ),
         (
             "{dataset: monday, load: {pattern: stages, stages: [{pattern: trace, trace: monday.jsonl}]}}",
-            "perf.p.load.stages[0].trace tells lengths ({file}:1), which a stage cannot replay",
+            "perf.p.load.stages[0].trace has lengths ({file}:1), which a stage cannot replay",
         ),
         (
             "{dataset: monday, load: {pattern: concurrency, concurrency: 1, requests: 1}, sweep: {isl: [8]}}",
@@ -135,7 +135,7 @@ def test_lengths_that_cannot_be_replayed_are_refused_with_both_places(monday, te
 def test_a_dataset_of_a_trace_without_lengths_is_refused(monday):
     suite = SUITE.replace("monday.jsonl", "tuesday.csv")
     (problem,) = monday.problems(f"{suite}  p: {{dataset: monday, load: {{pattern: burst, requests: 1}}}}\n")
-    assert "datasets.monday.synthetic.trace gives no lengths" in problem
+    assert "datasets.monday.synthetic.trace has no lengths" in problem
     assert "tuesday.csv:2 has no 'input_length' and 'output_length'" in problem
 
 
