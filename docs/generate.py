@@ -9,6 +9,7 @@ import argparse
 import importlib
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -70,7 +71,8 @@ def metrics_page() -> str:
 
 def suites_page() -> str:
     """The suite language: each mapping with its keys, types, defaults and meanings."""
-    schema = json_schema(vocabulary(all_apis([])))
+    # Without metrics, which have a page of their own.
+    schema = json_schema(replace(vocabulary(all_apis([])), metrics={}))
     lines = [
         "# Suites",
         NOTE,

@@ -48,6 +48,11 @@ def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Voc
             "slo": definitions.slo_unit_of,
         },
         check_simulator=_check_behaviour,
+        metrics={
+            "perf": {name: definitions.unit_of(name) for name in definitions.names()},
+            "eval": {name: definitions.unit_of(name) for name in definitions.names()},
+            "slo": {name: definitions.slo_unit_of(name) for name in definitions.slo_names()},
+        },
         audits=registry(audits).words(),
     )
 

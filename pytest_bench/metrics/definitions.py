@@ -319,12 +319,17 @@ def open_loop_name(name: str) -> str:
     return f"{SCHEDULED.get(metric, metric)}{dot}{statistic}"
 
 
+def slo_names() -> tuple[str, ...]:
+    """Metrics with one value for each request, which an `slo` may limit."""
+    return tuple(item.name for item in _TABLE if item.per_request)
+
+
 def slo_unit_of(name: str) -> str:
     """Base unit of a metric that an `slo` may limit: one with a value for each request.
 
     Raises `UsageError`, naming those that exist, for any other.
     """
-    allowed = tuple(item.name for item in _TABLE if item.per_request)
+    allowed = slo_names()
     if name not in allowed:
         raise UsageError(
             f"{name!r} cannot limit a single request{_nearest(name, allowed)}; "
