@@ -1,4 +1,4 @@
-"""What commands that read suites have in common: finding them, and the overrides of the command line."""
+"""Find and plan suites, for commands that read them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_plan(arguments: argparse.Namespace) -> Plan:
-    """The plan that pytest would make of the same paths and options. Raises `UsageError`."""
+    """The plan that pytest makes for the same paths and options. Raises `UsageError`."""
     here = Path.cwd()
     if missing := [path for path in arguments.suites if not (here / path.partition("::")[0]).exists()]:
         raise UsageError(f"{', '.join(missing)}: no such file or folder; expected folders of suites")
@@ -63,7 +63,7 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
 
 
 def words(plugins: Sequence[str], apis: Mapping[str, str] = MappingProxyType({})) -> Vocabulary:
-    """Everything a suite may ask for, here: shipped, of installed plugins, of `plugins`, and `apis`.
+    """The names that a suite may use: those shipped, those of installed plugins and of `plugins`, and `apis`.
 
     Raises `UsageError`.
     """

@@ -52,8 +52,8 @@ class Vocabulary:
     check_simulator: Callable[[Mapping[str, Any]], object]
     """Raises `UsageError` for a behaviour that the simulator does not support."""
     metrics: Mapping[BoundKind, Mapping[str, str]] = field(default_factory=dict)
-    """Base unit of every metric that may be limited, by the full name that `unit_of` accepts. Used by the JSON Schema only,
-    which accepts any name if this is empty."""
+    """Base unit of every metric that may be limited, by the full name that `unit_of` accepts. Only the JSON Schema uses
+    it; if it is empty, the schema accepts any name."""
     audits: Mapping[str, AuditWords] = field(default_factory=dict)
     eval_fields: type[Section] | None = None
     """The own fields of an eval; None if this installation runs no evals."""

@@ -63,7 +63,7 @@ def test_digests_of_data_that_is_not_there_are_refused_and_names_alone_are_not(c
     (suites / "rows.jsonl").unlink()
     status, out, err = ends(capsys, "plan", "suites")
     assert (status, out) == (2, "")
-    assert f"suites/chat.yaml:4:12: dataset 'rows': {suites}/rows.jsonl: there is no such plain file" in err
+    assert f"suites/chat.yaml:4:12: dataset 'rows': {suites}/rows.jsonl: there is no such regular file" in err
     assert "run this where the data is, or add --no-digests" in err
     assert list(expectation(capsys, "suites", "--no-digests")["points"]) == POINTS
 
