@@ -100,7 +100,7 @@ def test_messages_are_whole_conversations(write):
     assert load(write("d.jsonl", json.dumps({"messages": messages}))).rows[0]["messages"] == messages
 
 
-def test_columns_are_mapped_by_name_and_the_others_left_aside(write):
+def test_columns_are_mapped_by_name_and_the_others_ignored(write):
     path = write("d.jsonl", '{"question": "a", "answer": "b"}\n')
     assert load(path, prompt="question").rows == ({"prompt": "a"},)
 
@@ -110,7 +110,7 @@ def test_nulls_are_left_out(write):
     assert load(path).rows == ({"prompt": "a"},)
 
 
-def test_without_a_list_of_columns_any_column_is_taken(write):
+def test_without_a_list_of_columns_any_column_is_accepted(write):
     path = write("d.jsonl", '{"question": "a", "answer": 3}\n')
     dataset = load(path, columns=None, required=frozenset())
     assert dataset.rows == ({"question": "a", "answer": 3},)
@@ -314,7 +314,7 @@ def test_an_empty_dataset_is_refused(write, name, content):
     assert "is empty" in complaint(write(name, content))
 
 
-def test_a_file_that_is_not_there_is_told_with_the_nearest_that_is(tmp_path):
+def test_a_missing_file_is_reported_with_the_nearest_existing_name(tmp_path):
     (tmp_path / "prompts.jsonl").touch()
     (tmp_path / "promptz.jsonl").mkdir()
     said = complaint(tmp_path / "promts.jsonl")
@@ -322,7 +322,7 @@ def test_a_file_that_is_not_there_is_told_with_the_nearest_that_is(tmp_path):
     assert "correct `path`, which is relative to the file that declares it" in said
 
 
-def test_a_folder_that_is_not_there_is_what_is_told(tmp_path):
+def test_a_missing_folder_is_reported_instead_of_the_file(tmp_path):
     assert f"; there is no folder {tmp_path / 'date'}; " in complaint(tmp_path / "date" / "prompts.jsonl")
 
 
@@ -374,7 +374,7 @@ def test_parquet_without_its_library_says_what_to_install(write, monkeypatch):
     assert "pip install 'pytest-inference-bench[parquet]'" in complaint(write("d.parquet", b"PAR1"))
 
 
-def test_parquet_rows_are_read_where_the_library_is_there(tmp_path):
+def test_parquet_rows_are_read_if_the_library_is_installed(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     arrow = pytest.importorskip("pyarrow")
     path = tmp_path / "d.parquet"

@@ -46,7 +46,7 @@ def test_the_simulator_is_an_endpoint_and_the_plan_knows_who_asked_for_it(bench)
     assert (plan.endpoints, plan.simulator_from_command_line) == (("simulator",), True)
 
 
-def test_a_deployment_without_endpoint_is_planned_and_says_the_ways_out(bench):
+def test_a_deployment_without_endpoint_is_planned_and_names_the_remedies(bench):
     plan = deployment(bench)
     assert plan.endpoints == ()
     message = endpoint_problem(plan)
@@ -65,7 +65,7 @@ def test_a_problem_of_the_command_line_is_not_called_one_of_the_suites(bench):
     assert str(caught.value).startswith("2 problems on the command line and in the suites:\n")
 
 
-def test_a_time_that_is_none_is_told_its_unit(bench):
+def test_a_value_that_is_not_a_time_is_refused_with_the_unit(bench):
     (problem,) = bench.problems(suite("  metrics_interval_s: soon\n"))
     assert 'metrics_interval_s is "soon", which is text; expected a number of seconds' in problem
 

@@ -77,7 +77,7 @@ def test_a_suite_found_twice_is_listed_once(tree):
 
 
 @pytest.mark.parametrize("name", ["nowhere", "suites/nothing.py::test", "n" * 300])
-def test_what_does_not_exist_or_cannot_be_looked_at_is_left_to_pytest(tree, name):
+def test_a_path_that_does_not_exist_is_left_to_pytest(tree, name):
     assert found(tree, name) == []
 
 
@@ -102,7 +102,7 @@ def test_a_top_level_suite_key_makes_a_folder_one_of_suites(tmp_path, text):
 @pytest.mark.parametrize(
     "text", ["", "services: {suite: a}\n", "jobs:\n  suite: a\n", "suites: []\n", "# suite: a\n"]
 )
-def test_yaml_of_other_tools_is_none_of_ours(tmp_path, text):
+def test_yaml_of_other_tools_is_not_a_suite(tmp_path, text):
     (tmp_path / "docker-compose.yaml").write_text(text, encoding="utf-8")
     assert found(tmp_path, ".") == []
 
@@ -120,7 +120,7 @@ def large(path, begins=""):
         stream.truncate(LARGEST_SUITE + 1)
 
 
-def test_a_large_yaml_of_another_tool_is_none_of_ours(tmp_path):
+def test_a_large_yaml_of_another_tool_is_not_a_suite(tmp_path):
     large(tmp_path / "cassette.yaml", "interactions:\n")
     assert found(tmp_path, ".") == []
 

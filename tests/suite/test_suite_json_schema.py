@@ -59,12 +59,12 @@ def test_the_schema_holds_the_fields_of_audits_and_evals(vocabulary):
         {"unknown": 1},
     ],
 )
-def test_what_the_loader_refuses_for_its_shape_the_schema_refuses(validator, broken):
+def test_the_schema_refuses_shapes_that_the_loader_refuses(validator, broken):
     suite = {"suite": "s", "deployment": {"api": "videos", "model": "m"}, **broken}
     assert not validator.is_valid(suite)
 
 
-def test_the_forms_that_the_loader_takes_the_schema_takes(validator):
+def test_the_schema_accepts_forms_that_the_loader_accepts(validator):
     validator.validate(
         {
             "suite": "s",

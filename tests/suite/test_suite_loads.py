@@ -114,7 +114,7 @@ def test_a_trace_with_a_bad_line_is_refused_with_its_number(bench, lines, said):
     assert "line 1" not in problem
 
 
-def test_a_bad_trace_is_told_once_however_often_it_is_named(bench):
+def test_a_bad_trace_is_reported_once_however_often_it_is_named(bench):
     (bench.folder / "t.jsonl").write_text("{\n", encoding="utf-8")
     found = bench.body_problems(
         "perf:\n"
@@ -176,7 +176,7 @@ def test_an_unknown_key_is_answered_with_those_of_its_own_pattern(bench, load, s
         ("{pattern: burst, requests: 10}", (10, None, "or")),
     ],
 )
-def test_a_minimum_duration_is_enforced_wherever_the_count_is_not_fixed(bench, load, ends):
+def test_a_minimum_duration_is_enforced_unless_the_count_is_fixed(bench, load, ends):
     plan = bench.body(f"perf: {{p: {{dataset: made, minimum_duration_s: 60, load: {load}}}}}\n")
     found = plan.points[0].load
     assert (found.requests, found.duration_s, found.stop) == ends

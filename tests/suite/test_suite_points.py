@@ -216,7 +216,7 @@ def test_an_eval_needs_concurrency_or_a_sweep(bench):
     assert "needs exactly one of 'concurrency' and 'sweep" in problem
 
 
-def test_evals_are_refused_where_the_installation_has_none(bench):
+def test_evals_are_refused_if_the_installation_does_not_run_them(bench):
     bench.vocabulary = replace(bench.vocabulary, eval_fields=None)
     (problem,) = bench.body_problems("eval: {e: {dataset: prompts, concurrency: 1}}\n")
     assert problem == "chat.yaml:6:1: this installation does not run evals; remove the section"
@@ -293,7 +293,7 @@ def test_a_dataset_that_cannot_be_read_is_refused(bench, dataset, said):
     assert said in problem
 
 
-def test_the_seed_of_the_command_line_stands_in_for_every_seed(bench):
+def test_the_seed_of_the_command_line_replaces_every_seed(bench):
     body = (
         "perf:\n  p:\n    dataset: made\n    load: {pattern: poisson, rate: 1, requests: 5}\n"
         "    arrival_seed: 3\n    order: {seed: 4}\n"
@@ -412,7 +412,7 @@ def test_a_warmup_without_an_end_is_refused(bench):
     assert "expected 'requests', 'duration_s', or both" in problem
 
 
-def test_the_digest_of_a_plan_depends_on_what_it_says_alone(bench):
+def test_the_digest_of_a_plan_depends_on_its_declarations_only(bench):
     body = "perf: {p: {dataset: made, load: {pattern: burst, requests: %d}}}\n"
     first = bench.body(body % 1).digest()
     assert bench.body(body % 1).digest() == first

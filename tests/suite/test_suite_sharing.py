@@ -20,7 +20,7 @@ def test_a_variable_expands_in_a_value(bench):
     assert deployment(bench, "endpoint: ${URL}", URL="http://a:1").endpoints == ("http://a:1",)
 
 
-def test_a_default_stands_in_for_a_variable_that_is_unset_or_empty(bench):
+def test_a_default_replaces_a_variable_that_is_unset_or_empty(bench):
     assert deployment(bench, "endpoint: ${URL:-http://b:2}").endpoints == ("http://b:2",)
     assert deployment(bench, "endpoint: ${URL:-http://b:2}", URL="").endpoints == ("http://b:2",)
 
@@ -116,7 +116,7 @@ def test_a_problem_in_a_fragment_is_placed_in_the_fragment(bench):
     assert problem.startswith("shared.yaml:2:8: deployment.api is 'vdeos'")
 
 
-def test_a_path_is_relative_to_the_file_it_stands_in(bench):
+def test_a_path_is_relative_to_the_file_that_contains_it(bench):
     bench.write("datasets: {d: {path: data/x.jsonl}}\n", "configs/shared.yaml")
     bench.write(
         "suite: s\ninclude: [../configs/shared.yaml]\ndeployment: {api: videos, model: m}\n" + PERF,
@@ -146,7 +146,7 @@ def test_a_fragment_that_cannot_be_merged_is_refused(bench, fragment, said):
     assert said in problems[0]
 
 
-def test_named_bounds_are_taken_in_where_they_are_used(bench):
+def test_named_bounds_are_added_where_they_are_used(bench):
     plan = bench.plan(
         "suite: s\ndeployment: {api: videos, model: m}\n"
         + DATA

@@ -1,4 +1,4 @@
-"""Traces that tell lengths: in the field's own terms, with a dataset made of them, and nothing left to guess."""
+"""Traces with lengths: the columns of the field, and datasets made of them."""
 
 import contextlib
 import os
@@ -87,7 +87,7 @@ def test_a_warm_up_has_rows_before_those_of_the_arrivals(monday, more, rows, ahe
 
 
 @pytest.mark.parametrize(("limit", "rows"), [("requests: 2", 2), ("duration_s: 0.0205", 1)])
-def test_a_trace_that_is_cut_short_needs_rows_for_what_is_left(monday, limit, rows):
+def test_a_shortened_trace_needs_rows_for_the_remaining_arrivals_only(monday, limit, rows):
     _, dataset = point(monday, f"{{dataset: monday, load: {{pattern: trace, trace: monday.jsonl, {limit}}}}}")
     assert dataset.synthetic["rows"] == rows
 
@@ -178,13 +178,13 @@ def test_lengths_that_begin_late_are_refused(tmp_path):
 # What prompts had in common.
 
 
-def test_ids_of_blocks_are_replayed_where_the_trace_has_them_and_the_plan_says_so(monday):
+def test_ids_of_blocks_are_replayed_if_the_trace_has_them_and_the_plan_shows_it(monday):
     _, dataset = point(monday, f"{{dataset: monday, {REPLAY}}}")
     assert dataset.synthetic["block_size"] == 16
     assert read_hash_ids(monday.folder / "monday.jsonl", 16) == ((46, 47), (46,), (7,))
 
 
-def test_ids_of_blocks_are_left_aside_where_the_suite_says_so(monday):
+def test_ids_of_blocks_are_ignored_if_the_suite_says_so(monday):
     # With the block size that is wrong for them: what is not replayed need not agree.
     suite = SUITE.replace("block_size: 16", "hash_ids: false")
     plan = monday.plan(f"{suite}  p: {{dataset: monday, {REPLAY}}}\n")

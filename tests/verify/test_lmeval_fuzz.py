@@ -76,7 +76,7 @@ def test_other_bytes_are_red(good, name, data):
 
 @FAST
 @given(name=st.sampled_from(FILES[:-1]), place=st.floats(0, 1, exclude_max=True), choose=st.data())
-def test_a_byte_that_json_does_not_allow_is_red_wherever_it_stands(good, name, place, choose):
+def test_a_byte_that_json_does_not_allow_is_red_at_any_position(good, name, place, choose):
     before = (good / name).read_bytes()
     at = int(place * len(before))
     data = before[:at] + choose.draw(st.sampled_from([b"\0", b"\xff", b"\x1b"])) + before[at:]

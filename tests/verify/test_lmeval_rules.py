@@ -1,4 +1,4 @@
-"""Every row of the evidence rules on what was asked, thresholds, metadata and concurrencies, on a folder in order."""
+"""Every evidence rule on the request, thresholds, metadata and concurrencies, each applied to a good folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_without_an_expectation_nothing_is_good(tmp_path, check, concs):
     assert (status, "an expectation is required" in said) == (1, True), said
 
 
-def test_expected_concurrencies_may_stand_in_any_order_and_be_large(tmp_path, check):
+def test_expected_concurrencies_may_be_large_and_in_any_order(tmp_path, check):
     assert check(EvalFolder(tmp_path / "eval", 4, 1, 1234567890), asked="1  1234567890\n4")[0] == 0
 
 
@@ -244,7 +244,7 @@ def test_a_bad_exit_status_is_red_even_if_a_missing_one_would_be_accepted(batch,
     "artifacts",
     [["server.log"], ["../secret"], ["/etc/hostname"], "server.log", [1], [""], ["a\0b"], ["n" * 5000], {}],
 )
-def test_a_declared_artifact_that_is_not_there_is_an_error(batch, check, artifacts):
+def test_a_missing_declared_artifact_is_an_error(batch, check, artifacts):
     batch.metadata["artifacts"] = artifacts
     status, said = check(batch)
     assert (status, "error: meta_env.json: artifacts" in said) == (1, True), said
@@ -293,7 +293,7 @@ def test_two_results_of_one_concurrency_asked_are_red(single, check):
     assert (status, "2 result files" in said) == (1, True), said
 
 
-def test_a_suffix_where_one_concurrency_was_asked_is_red(single, check):
+def test_a_suffix_is_red_if_one_concurrency_was_requested(single, check):
     single.rename(single.first_name, f"{NAME}_conc4.json")
     status, said = check(single, asked="4")
     assert (status, "has a concurrency suffix" in said) == (1, True), said
@@ -334,7 +334,7 @@ def test_bad_lists_of_concurrencies_are_red(batch, check, field, value):
         ({"failed_eval_concs": [4]}, "4 both completed and failed"),
     ],
 )
-def test_lists_that_differ_from_what_was_asked_are_red_by_value(batch, check, changes, named):
+def test_lists_that_differ_from_the_request_are_red_and_name_the_values(batch, check, changes, named):
     batch.metadata |= changes
     status, said = check(batch)
     assert (status, named in said) == (1, True), said
@@ -381,7 +381,7 @@ def test_a_further_result_of_a_concurrency_is_red_and_counted(batch, check, numb
     assert "malformed" not in said
 
 
-def test_a_further_result_does_not_stand_for_the_first(batch, check):
+def test_a_further_result_does_not_replace_the_first(batch, check):
     batch.rename(f"{NAME}_conc4.json", f"{NAME}_conc4_2.json")
     status, said = check(batch)
     assert (status, "no result file of concurrency 4" in said) == (1, True), said
