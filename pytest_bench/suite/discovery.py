@@ -39,7 +39,7 @@ def discover(
     cwd = cwd or Path.cwd()
     found: set[Path] = set()
     for path in _wanted(args, rootdir, testpaths, cwd):
-        for folder in _folders(path):
+        for folder in _folders(path, everywhere=False):
             if folder.collected:
                 found.update(_suites(folder.path))
     return sorted(found)
@@ -70,7 +70,7 @@ def require_all_found(
     ]
     known = set(files)
     for path in _wanted(args, rootdir, testpaths, cwd):
-        for folder in _folders(path):
+        for folder in _folders(path, everywhere=True):
             if not folder.collected:
                 problems += (
                     f"{_shown(file, cwd)}: is a suite that would not run: {folder.reason}"
@@ -108,31 +108,37 @@ def _matches(rootdir: Path, pattern: str) -> list[Path]:
     return sorted(rootdir.glob(relative))
 
 
-def _folders(path: Path) -> Iterable[_Folder]:
-    """The folders to search for suites; none if `path` does not exist or cannot be accessed."""
+def _folders(path: Path, *, everywhere: bool) -> Iterable[_Folder]:
+    """The folders to search for suites; none if `path` does not exist or cannot be accessed.
+
+    `everywhere`: also those below folders that pytest does not collect from.
+    """
     try:
         if path.is_dir():
-            return _below(path)
+            return _below(path, everywhere=everywhere)
         return [_Folder(path.parent)] if path.is_file() else []
     except OSError:
         return []
 
 
-def _below(top: Path) -> Iterator[_Folder]:
+def _below(top: Path, *, everywhere: bool) -> Iterator[_Folder]:
     """The folder itself and everything below it. Links to folders are followed, as pytest does."""
     yield _Folder(top)
-    skipped: dict[Path, str] = {top: ""}
+    reasons: dict[Path, str] = {top: ""}
     seen = {top.resolve()}
     for current, folders, files in os.walk(top, followlinks=True):
         here = Path(current)
-        inherited = skipped[here]
         if here != top:
             has_tests = any(name.startswith("test_") and name.endswith(".py") for name in files)
-            yield _Folder(here, inherited or ("" if has_tests else _NO_TESTS))
-        folders[:] = [name for name in sorted(folders) if _is_searched(here / name, seen)]
-        for name in folders:
-            hidden = name.startswith(".") or name in _NOT_COLLECTED
-            skipped[here / name] = inherited or (_HIDDEN.format(name) if hidden else "")
+            yield _Folder(here, reasons[here] or ("" if has_tests else _NO_TESTS))
+        folders[:] = [name for name in sorted(folders) if _is_searched(here / name, top, seen)]
+        for name in list(folders):
+            if name.startswith(".") or name in _NOT_COLLECTED:
+                reasons[here / name] = reasons[here] or _HIDDEN.format(name)
+                if not everywhere:
+                    folders.remove(name)
+            else:
+                reasons[here / name] = reasons[here]
 
 
 _NO_TESTS = (
@@ -142,14 +148,15 @@ _NO_TESTS = (
 _HIDDEN = "pytest does not collect from folders named {!r}; move the file, or delete it"
 
 
-def _is_searched(folder: Path, seen: set[Path]) -> bool:
-    """Whether a folder may hold suites: not one of version control or packages, and not searched before."""
+def _is_searched(folder: Path, top: Path, seen: set[Path]) -> bool:
+    """Whether a folder may hold suites: not one of version control or packages, nor a link to one that is searched."""
     if folder.name in _NEVER_SEARCHED or (folder / "pyvenv.cfg").exists():
         return False
-    real = folder.resolve()
-    if real in seen:
-        return False
-    seen.add(real)
+    if folder.is_symlink():
+        real = folder.resolve()
+        if real in seen or real.is_relative_to(top.resolve()):
+            return False
+        seen.add(real)
     return True
 
 
