@@ -153,7 +153,10 @@ def test_a_limit_from_the_scheduled_time_is_refused_in_a_closed_loop_alone(tmp_p
     bound, slo = "scheduled_request_latency.p99: '<= 1s'", "scheduled_time_to_first_token: '<= 1s'"
     for load in (CLOSED, CLOSED_STAGES):
         latency, first = refusals_of(tmp_path, load=load, bounds=bound, slo=slo).splitlines()
-        assert "a closed loop has not; expected 'request_latency', or an open-loop load (constant," in latency
+        assert (
+            "a closed loop does not have; expected 'request_latency', or an open-loop load (constant,"
+            in latency
+        )
         assert "expected 'time_to_first_token'" in first
     for load in (OPEN, BURST, MIXED):
         assert not refusals_of(tmp_path, load=load, bounds=bound, slo=slo)

@@ -1,4 +1,4 @@
-"""The words that suites may use, as this installation knows them."""
+"""The names that suites may use in this installation."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ _METHODS = ("encode", "prompt", "decode_stream", "decode_body")
 def all_apis(contributed: Iterable[object]) -> dict[str, str]:
     """The shipped APIs and `contributed` ones: import references `module:attribute` by name.
 
-    Raises `UsageError` for what is no mapping of names to references, and where two mean different things by one
-    name.
+    Raises `UsageError` for anything but a mapping of names to references, and for a name with two meanings.
     """
     known = dict(BUILTIN)
     for offered in contributed:
@@ -36,9 +35,9 @@ def all_apis(contributed: Iterable[object]) -> dict[str, str]:
 
 
 def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Vocabulary:
-    """All words: those of `apis` (from `all_apis`), of the shipped audits and of `audits`.
+    """All names: those of `apis` (from `all_apis`), of the shipped audits and of `audits`.
 
-    Raises `UsageError` for an API that cannot be imported, and for two audits of one name.
+    Raises `UsageError` for an API that cannot be imported, and for two audits with the same name.
     """
     return Vocabulary(
         apis={name: _api_words(name, reference) for name, reference in apis.items()},
@@ -74,7 +73,7 @@ def _api_words(name: str, reference: str) -> ApiWords:
 
 
 def _require_shape(name: str, reference: str, api: Api) -> None:
-    """Raises `UsageError` for an object that lacks something of an `Api`, before a load worker finds out."""
+    """Raises `UsageError` for an object that lacks a member of `Api`, before a load worker needs it."""
     attributes = tuple(Api.__annotations__)
     lacking = [member for member in attributes if not hasattr(api, member)]
     methods = (*_METHODS, "pending") if getattr(api, "polls", False) else _METHODS
