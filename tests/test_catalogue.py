@@ -101,8 +101,8 @@ def test_a_limit_on_tokens_that_nothing_would_count_is_refused_where_it_stands(t
     with pytest.raises(SuiteError) as caught:
         require_possible(plan, plan.points)
     bound, slo = caught.value.problems
-    assert bound.startswith("chat.yaml:11:32: 'output_token_throughput' takes a tokenizer")
-    assert slo.startswith("chat.yaml:13:34: 'time_per_output_token' takes a tokenizer")
+    assert bound.startswith("chat.yaml:11:32: 'output_token_throughput' needs a tokenizer")
+    assert slo.startswith("chat.yaml:13:34: 'time_per_output_token' needs a tokenizer")
     assert "--tokenizer" in slo
 
 
