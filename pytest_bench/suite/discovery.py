@@ -22,9 +22,7 @@ _ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": 
 _SUITE_KEY = re.compile(r"""(?:^|[\r\n])(?:---[ ]+)?(?:\{\s*)?["']?suite["']?\s*:""")
 
 
-def discover(
-    args: Sequence[str], rootdir: Path, testpaths: Sequence[str], *, cwd: Path | None = None
-) -> list[Path]:
+def discover(args: Sequence[str], rootdir: Path, testpaths: Sequence[str], *, cwd: Path) -> list[Path]:
     """The suite files that a pytest call asks for, sorted, each once.
 
     These are the `*.yaml` and `*.yml` files in each folder of `args`, and in those of its subfolders that hold a
@@ -36,7 +34,6 @@ def discover(
     tools. If one has, every entry with such a suffix is returned, whatever it is, so that the reader refuses a
     misspelt key, a dangling link, a pipe or a folder instead of passing it over.
     """
-    cwd = cwd or Path.cwd()
     found: set[Path] = set()
     for path in _wanted(args, rootdir, testpaths, cwd):
         for folder in _folders(path, everywhere=False):
@@ -51,7 +48,7 @@ def require_all_found(
     rootdir: Path,
     testpaths: Sequence[str],
     *,
-    cwd: Path | None = None,
+    cwd: Path,
 ) -> None:
     """Raise `SuiteError` if a call that found `files` would pass over other suites.
 
@@ -62,7 +59,6 @@ def require_all_found(
     """
     if not files:
         return
-    cwd = cwd or Path.cwd()
     problems = [
         f"testpaths: {pattern!r} matches nothing below {rootdir}: its suites would not run; correct or remove it"
         for pattern in testpaths

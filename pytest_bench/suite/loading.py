@@ -26,15 +26,15 @@ def load_plan(
     overrides: Overrides,
     environ: Mapping[str, str],
     *,
-    root: Path | None = None,
+    root: Path,
 ) -> Plan:
     """Read the suites in `files`, in that order, and plan every point that they declare.
 
-    `${VAR}` in values is expanded from `environ`. Positions and file names are shown relative to `root`, by default
-    the working folder. Reads the suites, the files that they include and the traces that they name, and computes the
+    `${VAR}` in values is expanded from `environ`. Positions and file names are shown relative to `root`.
+    Reads the suites, the files that they include and the traces that they name, and computes the
     digest of each dataset file; it reads no rows. Raises `SuiteError` with all problems of all files.
     """
-    root = Path(os.path.normpath((root or Path()).absolute()))
+    root = Path(os.path.normpath(root.absolute()))
     problems = Problems()
     _check_overrides(overrides, problems)
     reader = Reader(root, environ, problems)
