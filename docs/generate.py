@@ -9,12 +9,13 @@ import argparse
 import importlib
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from msgspec import Meta
 
-from pytest_bench.api import MOST_TOKENS, Api
+from pytest_bench.api import MOST_TOKENS, import_api
 from pytest_bench.bounds import SCHEDULED, TIME_UNITS
 from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.main import COMMANDS
@@ -76,7 +77,8 @@ def metrics_page() -> str:
 
 def suites_page() -> str:
     """The suite language: each mapping with its keys, types, defaults and meanings."""
-    schema = json_schema(vocabulary(all_apis([])))
+    # Without metrics, which have a page of their own.
+    schema = json_schema(replace(vocabulary(all_apis([])), metrics={}))
     lines = [
         "# Suites",
         NOTE,
@@ -122,7 +124,7 @@ def apis_page() -> str:
         "",
     ]
     for name, reference in all_apis([]).items():
-        api = _attribute(reference)
+        api = import_api(name, reference)
         answer = "as a stream or in one piece" if api.streaming else "in one piece"
         lines += [
             f"## {name}",
@@ -299,12 +301,6 @@ def _arguments(parser: argparse.ArgumentParser, *, left_out: Iterable[str]) -> I
 
 def _worth_saying(action: argparse.Action) -> bool:
     return action.default not in (None, [], ()) and "default" not in (action.help or "")
-
-
-def _attribute(reference: str) -> Api:
-    module, _, attribute = reference.partition(":")
-    api: Api = getattr(importlib.import_module(module), attribute)
-    return api
 
 
 def _value(value: object) -> str:

@@ -193,7 +193,10 @@ def test_a_limit_from_the_scheduled_time_is_refused_in_a_closed_loop_alone(tmp_p
     bound, slo = "scheduled_request_latency.p99: '<= 1s'", "scheduled_time_to_first_token: '<= 1s'"
     for load in (CLOSED, CLOSED_STAGES):
         latency, first = refusals_of(tmp_path, load=load, bounds=bound, slo=slo).splitlines()
-        assert "a closed loop has not; expected 'request_latency', or an open-loop load (constant," in latency
+        assert (
+            "a closed loop does not have; expected 'request_latency', or an open-loop load (constant,"
+            in latency
+        )
         assert "expected 'time_to_first_token'" in first
     for load in (OPEN, BURST, MIXED):
         assert not refusals_of(tmp_path, load=load, bounds=bound, slo=slo)
@@ -238,4 +241,37 @@ def test_a_confidence_on_what_has_no_interval_is_refused(tmp_path, metric, limit
 )
 def test_a_confidence_on_what_has_an_interval_is_taken(tmp_path, metric):
     limit = ">= 1s" if "." in metric else ">= 0.5"
-    assert not refusals_of(tmp_path, load=CLOSED, bounds=f"{metric}: {{bound: '{limit}', confidence: 0.95}}")
+    enough = CLOSED.replace("requests: 9", "requests: 400")
+    assert not refusals_of(tmp_path, load=enough, bounds=f"{metric}: {{bound: '{limit}', confidence: 0.95}}")
+
+
+@pytest.mark.parametrize(
+    ("load", "issued"),
+    [
+        (CLOSED.replace("requests: 9", "requests: 298"), "298"),
+        (CLOSED.replace("requests: 9", "requests: 16, duration_s: 60"), "16"),
+        (OPEN, "9"),
+        (BURST, "9"),
+        (CLOSED_STAGES, "9"),
+    ],
+)
+def test_a_confidence_is_refused_for_fewer_requests_than_an_interval_needs(tmp_path, load, issued):
+    said = refusals_of(tmp_path, load=load, bounds="request_latency.p99: {bound: '<= 1s', confidence: 0.9}")
+    assert said.startswith("one.yaml:4:")
+    assert (
+        "needs 299 requests for an interval of confidence 0.9, and the point issues at most "
+        f"{issued}; expected `requests` of at least 299, or a bound without `confidence`"
+    ) in said
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        CLOSED.replace("requests: 9", "requests: 299"),
+        CLOSED.replace("requests: 9", "duration_s: 5"),
+        CLOSED.replace("requests: 9", "requests: 9, duration_s: 60, stop: and"),
+    ],
+)
+def test_a_confidence_is_accepted_if_there_may_be_enough_requests(tmp_path, load):
+    bound = "request_latency.p99: {bound: '<= 1s', confidence: 0.9}"
+    assert not refusals_of(tmp_path, load=load, bounds=bound)

@@ -7,12 +7,13 @@ one module that it needs, so a module of an API imports only msgspec and the sta
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import msgspec
 
-from pytest_bench.errors import BenchError
+from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.records import Usage
 
 BUILTIN: dict[str, str] = {
@@ -156,3 +157,12 @@ def _as_text(value: object) -> str:
         return value if isinstance(value, str) else msgspec.json.encode(value).decode()
     except RecursionError:
         return "(an error that is nested too deeply to show)"
+
+
+def import_api(name: str, reference: str) -> Api:
+    """Import the API called `name` from `module:attribute`. Raises `UsageError` if that fails."""
+    module, _, attribute = reference.partition(":")
+    try:
+        return cast("Api", getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
+        raise UsageError(f"the API {name!r} cannot be imported from {reference!r}: {error}") from error

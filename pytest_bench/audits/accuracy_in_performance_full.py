@@ -26,8 +26,8 @@ from pytest_bench.audits.contract import (
 )
 from pytest_bench.metrics.intervals import wilson
 from pytest_bench.metrics.measurement import Interval, Metric
-from pytest_bench.suite.problems import did_you_mean, one_of
 from pytest_bench.suite.section import Name, Text
+from pytest_bench.wording import did_you_mean, one_of
 from pytest_bench.workload import SampleOrder
 
 PERFORMANCE = "performance"

@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from pytest_bench.audits.contract import AuditPhase, AuditPlan, AuditTest, Setting
-from pytest_bench.suite.problems import one_of
+from pytest_bench.wording import one_of
 from pytest_bench.workload import Load
 
 _LABEL = re.compile(r"[a-z][a-z0-9_]*")

@@ -72,7 +72,7 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
             driven.problems,
             [
                 *_ORDER_LABELS.get(order, ()),
-                *_labels(bench, point, deployment, driven, primed=bool(primed), late=bool(late)),
+                *_labels(point, deployment, driven, primed=bool(primed), late=bool(late)),
             ],
         ),
         measurement=None if result is None else measurement_of(result, driven.results),
@@ -194,7 +194,7 @@ def _caution(primed: Sequence[str]) -> Iterator[str]:
 
 
 def _labels(
-    bench: Bench, point: Point, deployment: Deployment, driven: Driven, *, primed: bool, late: bool
+    point: Point, deployment: Deployment, driven: Driven, *, primed: bool, late: bool
 ) -> Iterator[str]:
     if deployment.simulated:
         yield "simulator"
@@ -203,8 +203,7 @@ def _labels(
     yield from client_labels(point, driven.results)
     if primed:
         yield "cache-shared"
-    if bench.plan.duration_scale != 1.0:
-        yield "shortened"
+    yield from point.labels
     minimum_s = point.minimum_duration_s
     if minimum_s is None and point.load is not None and point.load.stop == "and":
         minimum_s = point.load.duration_s

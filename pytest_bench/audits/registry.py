@@ -13,8 +13,8 @@ from pytest_bench.audits.output_consistency import OutputConsistency
 from pytest_bench.audits.output_length import OutputLength
 from pytest_bench.audits.vbench import VBench
 from pytest_bench.errors import UsageError
-from pytest_bench.suite.problems import did_you_mean, one_of
 from pytest_bench.suite.vocabulary import AuditWords
+from pytest_bench.wording import did_you_mean, one_of
 
 SHIPPED: tuple[AuditTest, ...] = (
     OutputCaching(),

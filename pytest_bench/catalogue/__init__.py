@@ -1,8 +1,8 @@
-"""Everything a suite may ask for, gathered from the rooms that know it and from third parties.
+"""The names that suites may use, collected from the rooms that define them and from third parties.
 
-The plugin and the commands both read suites through `vocabulary`, so both plan the same points, and both refuse
-by `require_possible` what could never be had. `require_tokenizers` looks for files, so only a session that runs
-calls it.
+The plugin and the commands read suites with the same `vocabulary`, so they plan the same points. Both use
+`require_possible` to refuse limits that could never be judged. `require_tokenizers` looks for files, so only a
+session that runs calls it.
 """
 
 from pytest_bench.catalogue.impossible import require_possible

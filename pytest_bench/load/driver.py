@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from pytest_bench.api import Api, Malformed
+from pytest_bench.api import Malformed, import_api
 from pytest_bench.load.backlog import Backlog
 from pytest_bench.load.board import Board, Cell
 from pytest_bench.load.bodies import Bodies
@@ -51,8 +50,7 @@ class LoadWorker:
         self._run = run
         self._loop = loop
         self._clock = loop.clock
-        module, _, attribute = run.api.partition(":")
-        self._api: Api = getattr(importlib.import_module(module), attribute)
+        self._api = import_api(run.api, run.api)
         bodies = Bodies(setup.bodies)
         self._phases = [Phase(run, number, setup.worker, bodies) for number in range(len(run.phases))]
         self._board = Board(setup.board, legs=len(setup.legs), workers=setup.workers, phases=len(run.phases))

@@ -6,13 +6,13 @@ themselves are in `formulas.py`.
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal
 
 import msgspec
 
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.errors import UsageError
+from pytest_bench.wording import did_you_mean
 
 Kind = Literal["distribution", "scalar"]
 Better = Literal["lower", "higher", "neither"]
@@ -336,12 +336,17 @@ def open_loop_name(name: str) -> str:
     return f"{SCHEDULED.get(metric, metric)}{dot}{statistic}"
 
 
+def slo_names() -> tuple[str, ...]:
+    """Metrics with one value for each request, which an `slo` may limit."""
+    return tuple(item.name for item in _TABLE if item.per_request)
+
+
 def slo_unit_of(name: str) -> str:
     """Base unit of a metric that an `slo` may limit: one with a value for each request.
 
     Raises `UsageError`, naming those that exist, for any other.
     """
-    allowed = tuple(item.name for item in _TABLE if item.per_request)
+    allowed = slo_names()
     if name not in allowed:
         raise UsageError(
             f"{name!r} cannot limit a single request{_nearest(name, allowed)}; "
@@ -365,5 +370,4 @@ _ABBREVIATIONS: dict[str, str] = {
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
     meant = _ABBREVIATIONS.get(name.lower())
-    matches = [meant] if meant in known else difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    return f"; did you mean {meant!r}?" if meant in known else did_you_mean(name, known)

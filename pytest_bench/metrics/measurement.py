@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal
 
 import msgspec
 
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics.definitions import Kind
+from pytest_bench.wording import did_you_mean
 
 MEASUREMENT_VERSION = 2
 
@@ -190,9 +190,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         stem, _, statistic = name.partition(".")
         metric = self.metrics.get(stem)
         if metric is None:
-            near = difflib.get_close_matches(stem, self.metrics, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"this measurement has no metric {stem!r}{hint}")
+            raise UsageError(f"this measurement has no metric {stem!r}{did_you_mean(stem, self.metrics)}")
         if metric.kind == "scalar":
             raise UsageError(f"{stem} is a single number: write it without {'.' + statistic!r}")
         if not statistic or (metric.statistics and statistic not in metric.statistics):
@@ -201,12 +199,3 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
                 f"{stem} is a distribution: expected one of {known} after a dot, got {statistic!r}"
             )
         return metric, statistic
-
-
-def to_json(measurement: Measurement) -> bytes:
-    return msgspec.json.encode(measurement)
-
-
-def from_json(data: bytes | str) -> Measurement:
-    """Read what `to_json` wrote. Raises `msgspec.ValidationError` for anything else."""
-    return msgspec.json.decode(data, type=Measurement)

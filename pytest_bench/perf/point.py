@@ -37,7 +37,7 @@ from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_boun
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.verdict.judge import judge
 from pytest_bench.verdict.outcome import Judgement
-from pytest_bench.workload import OPEN_LOOP, SampleOrder
+from pytest_bench.workload import SampleOrder
 
 MEASURED = "measured"
 SERVER_CACHED = "server-cached"
@@ -131,8 +131,7 @@ def bounds_of(point: Point) -> Iterator[Bound]:
     """The point's bounds; under a load that is open loop throughout, latencies count from the scheduled time, so
     that a server that falls behind cannot hide it (coordinated omission). Stages that mix loops are judged as
     written: requests of a closed loop have no scheduled time."""
-    load = point.load
-    open_loop = load is not None and {part.pattern for part in load.stages or (load,)} <= OPEN_LOOP
+    open_loop = point.load is not None and point.load.open_loop
     for bound in point.bounds:
         yield msgspec.structs.replace(bound, metric=open_loop_name(bound.metric)) if open_loop else bound
 
@@ -210,8 +209,7 @@ def labels_of(
         yield SERVER_CACHED
     if differ:
         yield REPLICAS_DIFFER
-    if plan.duration_scale != 1.0:
-        yield "shortened"
+    yield from point.labels
     minimum_s = point.minimum_duration_s
     phase = measurement.phase
     if minimum_s is not None and (phase is None or phase.seconds < minimum_s):

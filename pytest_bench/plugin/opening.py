@@ -23,6 +23,7 @@ from pytest_bench.plugin.outermost import told
 from pytest_bench.plugin.selection import likely_selected
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.context import Overrides
+from pytest_bench.suite.discovery import require_all_found
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.vocabulary import Vocabulary
 from pytest_bench.verdict.expectation import read_expectation
@@ -41,6 +42,7 @@ def open_session(config: pytest.Config, files: Sequence[Path], nonce: str) -> Se
         words = vocabulary(
             all_apis(hook.pytest_bench_apis()), list(chain.from_iterable(hook.pytest_bench_audits()))
         )
+        _require_all_found(config, files)
         session = _plan(config, files, words, nonce)
         hide_secrets(session.plan, os.environ)
         refusals.refuse_malformed_expressions(config)
@@ -62,6 +64,15 @@ def open_session(config: pytest.Config, files: Sequence[Path], nonce: str) -> Se
             ) from error
         raise
     return session
+
+
+def _require_all_found(config: pytest.Config, files: Sequence[Path]) -> None:
+    """Raises `SuiteError` for suites that this call would pass over."""
+    here = config.invocation_params.dir
+    # As pytest itself decides whether `testpaths` apply.
+    applies = config.args_source is not pytest.Config.ArgsSource.ARGS and here == config.rootpath
+    testpaths = config.getini("testpaths") if applies else []
+    require_all_found(files, config.args, config.rootpath, testpaths, cwd=here)
 
 
 def _plan(config: pytest.Config, files: Sequence[Path], words: Vocabulary, nonce: str) -> Session:
@@ -92,6 +103,7 @@ def _overrides(config: pytest.Config) -> Overrides:
         data_seed=option.data_seed,
         ready_timeout_s=option.ready_timeout,
         duration_scale=option.duration_scale,
+        requests=option.requests,
     )
 
 

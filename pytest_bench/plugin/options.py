@@ -63,7 +63,13 @@ def add_options(parser: pytest.Parser) -> None:
         type=float,
         default=1.0,
         metavar="X",
-        help="multiply every duration, for a shortened smoke run; marked as such in the verdict",
+        help="multiply every duration, for a smoke run; points that it shortens are labelled",
+    )
+    group.addoption(
+        "--requests",
+        type=int,
+        metavar="N",
+        help="replace every number of requests that a load declares, for a smoke run; such points are labelled",
     )
 
 

@@ -56,6 +56,8 @@ def drive(
     specs = tuple(_spec(phase, point, folder, len(rows)) for phase in phases)
     for spec in specs:
         Path(spec.folder).mkdir(parents=True)
+    if bench.say is not None and (note := bench.plan.unscaled(point)):
+        bench.say(f"{point.id}: {note}")
     _warn(bench, point, phases)
 
     def progress(seen: Progress) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from pytest_bench.clock import monotonic_ns
-from pytest_bench.errors import BenchError, EvidenceError, Interrupted
+from pytest_bench.errors import BenchError, EvidenceError
 from pytest_bench.lines import encode_line
 from pytest_bench.tokens.counts import COUNTS_LOG, CountsWriter, InputTokens, Outcome
 from pytest_bench.tokens.live import LiveCounts
@@ -223,7 +223,7 @@ class _Counting:
 
     def give_up(self, error: BaseException) -> None:
         """Say in the result why it ends here."""
-        self._result.interrupted = isinstance(error, Interrupted) or not isinstance(error, Exception)
+        self._result.interrupted = not isinstance(error, Exception)
         self._fail([str(error) or type(error).__name__])
         self._result.elapsed_ns = self._result.elapsed_ns or monotonic_ns() - self._start_ns
 

@@ -481,7 +481,6 @@ def test_a_signal_in_the_middle_leaves_a_log_that_says_interrupted_and_no_proces
 SESSION = """
 import signal, sys
 from pathlib import Path
-from pytest_bench.errors import Interrupted
 from pytest_bench.tokens.counting import count_phase
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
@@ -489,7 +488,7 @@ from pytest_bench.tokens.verification import Verification
 from pytest_bench.tokens.tokenizer import Tokenizer
 
 def on_sigterm(number, frame):
-    raise Interrupted("SIGTERM")
+    raise KeyboardInterrupt("SIGTERM")
 
 signal.signal(signal.SIGTERM, on_sigterm)
 Tokenizer.chunk_characters = 4000
@@ -500,7 +499,7 @@ try:
         count_phase(
             tokenizer, Path({folder!r}), inputs=lambda _: "hangs", progress=lambda *told: print(*told, flush=True)
         )
-except (KeyboardInterrupt, Interrupted):
+except KeyboardInterrupt:
     sys.exit(130)
 """
 
