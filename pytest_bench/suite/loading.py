@@ -126,8 +126,8 @@ def _check_overrides(overrides: Overrides, problems: Problems) -> None:
     scale, seed = overrides.duration_scale, overrides.load_seed
     if not (math.isfinite(scale) and scale > 0):
         problems.add(None, f"--duration-scale is {scale}; expected a finite number greater than 0")
-    if seed is not None and not 0 <= seed < 2**63:
-        problems.add(None, f"--load-seed is {seed}; expected a whole number from 0 to 2^63 - 1")
+    if seed is not None and not 0 <= seed < 2**64:
+        problems.add(None, f"--load-seed is {seed}; expected a whole number from 0 to 2^64 - 1")
     for option, value in (
         ("--served-model", overrides.served_model),
         ("--api-key-env", overrides.api_key_env),

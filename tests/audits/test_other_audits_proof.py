@@ -68,7 +68,6 @@ def test_an_honest_server_passes(auditor, suite, audit, behaviour):
         (ACCURACY, f"cheat: [different_output], {ONLY_UNDER_LOAD}", "Accuracy check pass: False"),
         (ACCURACY, f"cheat: [short_output], {ONLY_UNDER_LOAD}", "Accuracy check pass: False"),
         (CONSISTENCY, "cheat: [trailing_eos]", "EOS check pass: False"),
-        (CONSISTENCY, "cheat: [first_eos]", "EOS check pass: False"),
         (CONSISTENCY, f"cheat: [different_output], {ONLY_UNDER_LOAD}", "First token check pass: False"),
         (LENGTH, "cheat: [short_output]", "Min check pass: False"),
         (LENGTH, "cheat: [empty_output]", "Mean output tokens: 0.00"),
@@ -138,13 +137,26 @@ def test_a_server_that_miscounts_its_tokens_fails(auditor, suite, counting, toke
     assert f"Sample length check pass: {outcome == 'pass'}" in words
 
 
-@pytest.mark.parametrize("audit", [ACCURACY, CONSISTENCY, LENGTH, FULL])
-def test_errors_never_help_to_pass(auditor, suite, audit):
-    measured = auditor.audit(suite(audit, "answers: answers.jsonl, fault: {http_503: 0.3}"))
+def test_a_server_whose_outputs_begin_with_an_end_of_sequence_token_fails_although_mlperfs_lines_pass(
+    auditor, suite
+):
+    measured = auditor.audit(suite(CONSISTENCY, "cheat: [first_eos]"))
 
     assert measured.outcome == "fail", measured.report()
-    (record,) = measured.folder.glob("audit_*.json")
-    assert json.loads(record.read_text())["passed"] is False
+    assert "audit-finding" in {reason.code for reason in measured.summary.judgement.reasons}
+    words = (measured.folder / "verify_CONSISTENCY_OUTPUT_TEST.txt").read_text().splitlines()
+    assert "EOS check pass: True" in words
+
+
+@pytest.mark.parametrize(
+    ("audit", "outcome"), [(ACCURACY, "error"), (CONSISTENCY, "fail"), (LENGTH, "fail"), (FULL, "fail")]
+)
+def test_failed_requests_never_help_to_pass(auditor, suite, audit, outcome):
+    measured = auditor.audit(suite(audit, "answers: answers.jsonl, fault: {http_503: 0.3}"))
+
+    assert measured.outcome == outcome, measured.report()
+    records = list(measured.folder.glob("audit_*.json"))
+    assert [json.loads(record.read_text())["passed"] for record in records] == [False] * (outcome == "fail")
 
 
 def test_outputs_without_token_ids_make_the_audit_an_error(auditor, suite):

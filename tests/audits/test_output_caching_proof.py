@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import pytest
@@ -13,14 +12,11 @@ from pytest_bench.audits.output_caching import judge
 from pytest_bench.audits.outputs import read_run
 from pytest_bench.errors import UsageError
 from pytest_bench.load.log import read_records
-from pytest_bench.simulator import Behaviour
-from pytest_bench.simulator.faults import pick
 from pytest_bench.workload import SampleOrder
 
 # Wider than MLPerf's thresholds: other work on this machine must not look like a cache, which is ten times faster.
 OFFLINE = "of: offline, threshold: 0.5"
 SINGLE_STREAM = "of: single-stream, threshold: 0.5"
-PATIENT = "{loop_lag_ms: 2000, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}"
 RECORD, WORDS = "audit_output_caching_test.json", "verify_OUTPUT_CACHING_TEST.txt"
 
 
@@ -125,92 +121,45 @@ def test_a_phase_that_cannot_be_trusted_is_an_error_and_certifies_nothing(
     assert measured.summary.detail["result"] is None
 
 
-def test_errors_do_not_help_a_caching_server_to_pass(auditor, caching_suite):
-    measured = auditor.audit(caching_suite(OFFLINE, "cache_after: 2, fault: {http_500: 0.3}"))
-
-    assert measured.outcome == "fail"
-    assert codes(measured) == {"audit-failed"}
-    assert measured.measurement.failures["server_error"] > 0
-
-
-def slow_failures(requests, *, most):
-    """A seed and a fault that let `most` requests fail, all of them early in the second phase."""
-    fault = {"stall": 0.1}
-    for seed in itertools.count():
-        behaviour = Behaviour(seed=seed, fault=fault)
-        struck = [number for number in range(2 * requests) if pick(behaviour, number)[0]]
-        if len(struck) == most and requests <= struck[0] and struck[-1] < requests * 4 / 3:
-            return f"seed: {seed}, fault: {{stall: 0.1}}"
-    raise AssertionError
-
-
-SINGLE = "of: single-stream", 12
-FOUR = "of: offline", 24
-ALL = "dataset: prompts, load: {pattern: burst, requests: 24}", 24
-CACHE = "cache_after: 2"
-
-
-@pytest.fixture
-def with_slow_failures(auditor, caching_suite):
-    """Audits a server on which two requests of the second phase hang until they time out: its literal rate is low."""
-
-    def audit(scenario, behaviour):
-        load, requests = scenario
-        slow = f"{load}, threshold: 0.5, timeouts: {{request_s: 0.8}}, budget: {PATIENT}"
-        return auditor.audit(
-            caching_suite(slow, f"max_concurrency: 4, {behaviour}, {slow_failures(requests, most=2)}")
-        )
-
-    return audit
-
-
-@pytest.mark.parametrize(
-    ("scenario", "cache", "outcome"),
-    [
-        (SINGLE, CACHE, "fail"),
-        (FOUR, CACHE, "fail"),
-        (ALL, CACHE, "fail"),
-        (SINGLE, "cache_after: 0", "pass"),
-    ],
-    ids=["single-stream", "burst of four", "burst of all", "single-stream without a cache"],
-)
-def test_slow_failures_within_the_guard_do_not_hide_a_cache(with_slow_failures, scenario, cache, outcome):
-    measured = with_slow_failures(scenario, cache)
-
-    assert measured.outcome == outcome, measured.report()
-    record = json.loads((measured.folder / RECORD).read_text())
-    requests = scenario[1]
-    assert record["audit_completed"] == requests - 2 >= requests * (1 - 0.5)
-    assert record["ref_completed"] == requests
-    assert record["literal_audit_qps"] < record["ref_qps"], "by the literal rate it would pass"
-    assert (record["audit_qps"] < 1.5 * record["ref_qps"]) is (outcome == "pass")
-    assert (
-        "Failures among the repeated requests: 2. The time they took is left out"
-        in measured.summary.detail["explanation"]
-    )
-
-
-@pytest.mark.parametrize(
-    ("scenario", "behaviour"),
-    [(ALL, "cache_after: 2, cached_speedup: 1.6"), (ALL, "cache_after: 0"), (FOUR, "cache_after: 0")],
-    ids=["burst of all", "burst of all without a cache", "burst of four without a cache"],
-)
-def test_slow_failures_that_may_hide_a_weak_cache_certify_nothing(with_slow_failures, scenario, behaviour):
-    """A server that could hide one, and a server that has none: from here they look the same."""
-    measured = with_slow_failures(scenario, behaviour)
+@pytest.mark.parametrize("scenario", [OFFLINE, SINGLE_STREAM])
+@pytest.mark.parametrize("behaviour", ["cache_after: 2", "cache_after: 0"])
+def test_failed_requests_are_an_error_whether_or_not_the_server_has_a_cache(
+    auditor, caching_suite, scenario, behaviour
+):
+    measured = auditor.audit(caching_suite(scenario, f"{behaviour}, fault: {{http_500: 0.3}}"))
 
     assert measured.outcome == "error", measured.report()
-    assert codes(measured) == {"undecided"}
-    assert "2 of 24 requests failed, and how long the server worked on them" in measured.report()
+    assert codes(measured) == {"failed-requests"}
+    assert "`tolerate_failures: true`" in measured.report()
     assert not (measured.folder / RECORD).exists()
     assert not (measured.folder / WORDS).exists()
 
 
-def test_errors_make_an_honest_server_fail_by_the_guard(auditor, caching_suite):
-    measured = auditor.audit(caching_suite("of: offline", "fault: {http_500: 0.3}"))
+@pytest.mark.parametrize(
+    ("threshold", "behaviour", "outcome"),
+    [
+        ("0.8", "cache_after: 0", "pass"),
+        ("0.8", "cache_after: 2", "fail"),
+        ("0.01", "cache_after: 0", "fail"),
+    ],
+    ids=["no cache", "cache", "too few successes"],
+)
+def test_tolerated_failures_are_judged_by_mlperfs_arithmetic_and_labelled(
+    auditor, caching_suite, threshold, behaviour, outcome
+):
+    audit = f"of: single-stream, threshold: {threshold}, tolerate_failures: true"
+    measured = auditor.audit(caching_suite(audit, f"{behaviour}, fault: {{http_500: 0.15}}"))
 
-    assert measured.outcome == "fail"
-    assert "Phase incomplete" in json.loads((measured.folder / RECORD).read_text())["reason"]
+    assert measured.outcome == outcome, measured.report()
+    assert "failures-tolerated" in labels(measured)
+    record = json.loads((measured.folder / RECORD).read_text())
+    assert record["passed"] is (outcome == "pass")
+    phases = measured.summary.phases
+    assert sum(phase.failed for phase in phases) > 0
+    for phase, name in zip(phases, ("ref", "audit"), strict=True):
+        window_s = (phase.last_completion_ns - phase.first_issue_ns) / 1e9
+        assert record[f"{name}_qps"] == phase.succeeded / window_s
+        assert (record[f"{name}_completed"], record[f"{name}_requested"]) == (phase.succeeded, 12)
 
 
 def test_a_phase_cut_off_by_its_own_longest_duration_is_judged_by_the_guard(auditor, caching_suite):
