@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format bench clean
+.PHONY: help demo test checker lint types format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,8 @@ demo: $(READY) ## run the shipped suites on the built-in simulator
 
 test: $(READY) ## run every test
 	$(RUN)/pytest -n 2 $(PYTEST_ARGS)
+
+checker: .checker/.ready ## install MLPerf's submission checker, which tests/audits run if it is there
 
 lint: $(READY) ## ruff: rules and format
 	$(RUN)/ruff check .
@@ -31,7 +33,7 @@ bench: $(READY) ## measure the harness itself, beside its peers (long)
 	$(RUN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) .bench results .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bench .checker results .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Debian splits ensurepip into a package of its own: name it rather than fail with a traceback.
 $(READY): pyproject.toml
@@ -42,4 +44,11 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(RUN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+# An environment of its own: the checker is no dependency of the project, and does not decide its versions.
+.checker/.ready: tests/audits/checker-requirements.txt | $(READY)
+	rm -rf .checker
+	$(RUN)/python -m venv .checker
+	.checker/bin/python -m pip install --quiet --requirement tests/audits/checker-requirements.txt
 	@touch $@
