@@ -210,5 +210,5 @@ def _labels(
     minimum_s = point.minimum_duration_s
     if minimum_s is None and point.load is not None and point.load.stop == "and":
         minimum_s = point.load.duration_s
-    if minimum_s is not None and driven.shorter_than(minimum_s):
+    if point.unofficial or (minimum_s is not None and driven.shorter_than(minimum_s)):
         yield "unofficial"

@@ -115,7 +115,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     workers: int | None = None
     arrival_seed: int = 0
     minimum_duration_s: float | None = None
-    """A shorter result is labelled. `load` has been made to last as long, unless its count is fixed."""
+    """A shorter result is labelled `unofficial`. `load` lasts at least this long, unless its count is fixed."""
+    unofficial: bool = False
+    """Label the result `unofficial`, whatever its duration."""
     sweep: dict[str, int | float | str] = {}
     """Values this point takes from its sweep."""
     options: dict[str, Any] = {}

@@ -136,7 +136,7 @@ class PointPlanner:
             if point is None or point.load is None:
                 return None
             self._check_pattern((*path, "of"), point.load, words)
-            taken = ("timeouts", "budget", "workers", "arrival_seed", "minimum_duration_s")
+            taken = ("timeouts", "budget", "workers", "arrival_seed", "minimum_duration_s", "unofficial")
             inherited = {key: getattr(point, key) for key in taken if key not in section.model_fields_set}
             return {"dataset": point.dataset, "load": point.load, "samples": point.samples, **inherited}
         if section.load is None:
@@ -224,6 +224,7 @@ class PointPlanner:
             workers=section.workers,
             arrival_seed=section.arrival_seed if seed is None else seed,
             minimum_duration_s=None if minimum is None else minimum * scale,
+            unofficial=section.unofficial,
             sweep=dict(values),
         )
 

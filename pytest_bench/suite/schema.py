@@ -301,8 +301,10 @@ class DrivenSection(Section):
     arrival_seed: Seed = 0
     """Seed of arrival times; the order of samples has its own."""
     minimum_duration_s: Seconds | None = None
-    """Issuing goes on for at least so long. Where the count is fixed (a burst, a trace, stages, an audit) it does
-    not, and a shorter result is labelled unofficial."""
+    """Issuing goes on for at least this long. If the count is fixed (a burst, a trace, stages, an audit) it does
+    not, and a shorter result is labelled `unofficial`."""
+    unofficial: bool = False
+    """Label the result `unofficial`: the load is not the one that the benchmark's rules ask for."""
 
 
 class PerfSection(DrivenSection):

@@ -12,6 +12,7 @@ import pytest_bench
 from pytest_bench.api import BUILTIN
 from pytest_bench.catalogue import vocabulary
 from pytest_bench.errors import DatasetError, SuiteError
+from pytest_bench.reports.mlperf_rules import SAMPLE_INDEX_SEED, SCHEDULE_SEED
 from pytest_bench.running.samples import share_out
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
@@ -31,7 +32,7 @@ def shipped():
     )
 
 
-def test_both_scenarios_are_audited_before_they_are_measured_with_mlperfs_numbers(shipped):
+def test_both_scenarios_are_audited_before_they_are_measured_and_labelled_unofficial(shipped):
     assert [
         (
             point.name,
@@ -48,6 +49,57 @@ def test_both_scenarios_are_audited_before_they_are_measured_with_mlperfs_number
         ("offline", "burst", 144, None, None, None),
         ("single-stream", "concurrency", 20, None, None, None),
     ]
+    assert all(point.unofficial for point in shipped.points)
+
+
+@pytest.fixture
+def official(auditor):
+    """The shared configuration in a suite with 248 prompts."""
+    auditor.dataset(rows=248)
+    shared = (ROOT / "configs" / "mlperf-wan22.yaml").read_text()
+    (auditor.folder / "mlperf-wan22.yaml").write_text(shared)
+    return auditor.plan(
+        "suite: wan22-official\n"
+        "include: [mlperf-wan22.yaml]\n"
+        "deployment: {api: videos, model: wan-2.2-t2v-a14b, endpoint: simulator, cache_reset: /reset}\n"
+        "datasets: {prompts: {path: prompts.jsonl}}\n"
+    )
+
+
+def test_the_official_configuration_has_mlperfs_counts_seeds_and_durations(official):
+    """`loadgen/mlperf.conf` and "min-queries" of v6.1: 248 in Offline; 50 in SingleStream, where an early-stopped p90
+    takes 64."""
+    assert {
+        (
+            point.name,
+            point.load.pattern,
+            point.load.requests,
+            point.options.get("threshold"),
+            point.minimum_duration_s,
+            point.arrival_seed,
+            point.samples.seed,
+            point.unofficial,
+        )
+        for point in official.points
+    } == {
+        (name, pattern, requests, threshold, 600, SCHEDULE_SEED, SAMPLE_INDEX_SEED, False)
+        for name, pattern, requests, threshold in (
+            ("offline", "burst", 248, None),
+            ("single-stream", "concurrency", 64, None),
+            ("output-caching-offline", "burst", 248, 0.10),
+            ("output-caching-single-stream", "concurrency", 64, 0.20),
+        )
+    }
+
+
+def test_a_point_that_is_declared_unofficial_is_labelled_and_so_is_its_audit(auditor, caching_suite):
+    text = caching_suite("of: single-stream, samples: 4").replace(
+        "requests: 12}", "requests: 12}\n    unofficial: true"
+    )
+    with auditor.session(text) as run:
+        judgements = [run("a").summary.judgement, auditor.perf("single-stream").summary.judgement]
+
+    assert all("unofficial" in judgement.labels for judgement in judgements)
 
 
 def test_there_are_enough_prompts_for_every_point_to_have_its_own_and_some_to_warm_up(shipped):
