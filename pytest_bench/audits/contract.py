@@ -30,7 +30,7 @@ class Undecided(BenchError):
 class FailedRequests(Undecided):
     """Requests failed in a phase whose rate is compared, so the rate is not that of the server at this load."""
 
-    code = "failed-requests"
+    code = "failures-in-rate"
 
 
 class AuditFields(Section):

@@ -129,7 +129,7 @@ def test_failed_requests_are_an_error_whether_or_not_the_server_has_a_cache(
     measured = auditor.audit(caching_suite(scenario, f"{behaviour}, fault: {{http_500: 0.3}}"))
 
     assert measured.outcome == "error", measured.report()
-    assert codes(measured) == {"failed-requests"}
+    assert codes(measured) == {"failures-in-rate"}
     assert "`tolerate_failures: true`" in measured.report()
     assert not (measured.folder / RECORD).exists()
     assert not (measured.folder / WORDS).exists()

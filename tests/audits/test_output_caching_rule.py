@@ -111,7 +111,7 @@ def test_a_failed_request_is_an_error_that_says_what_to_do_whatever_the_rates(ph
     with pytest.raises(FailedRequests) as raised:
         verdict(*phases)
 
-    assert raised.value.code == "failed-requests"
+    assert raised.value.code == "failures-in-rate"
     message = str(raised.value)
     assert f"{100 - completed} of 100 in phase '{phases[phase].label}'" in message
     assert f"phases/{phases[phase].label}" in message
