@@ -1,4 +1,4 @@
-"""MLPerf's LoadGen and our export, on the same requests: LoadGen's own times, from its trace, are exported as ours."""
+"""MLPerf's LoadGen and our export agree on the same requests, whose times are taken from LoadGen's trace."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def events(pattern, trace):
 
 
 class Judged:
-    """One run: what LoadGen says of it, and what we do."""
+    """The results of one run, by LoadGen and by us."""
 
     def __init__(self, folder: Path, scenario: str):
         self.loadgen = {}

@@ -108,7 +108,7 @@ def told_otherwise(results, **changes):
     write_verdict(path, msgspec.structs.replace(read_verdict(path), **changes))
 
 
-def test_a_passed_session_is_laid_out_as_the_checker_reads_it(session, tmp_path):
+def test_a_passed_session_is_written_in_the_layout_of_the_checker(session, tmp_path):
     results = session("a", "v", "single-stream")
 
     (folder,) = export(results, tmp_path / "out")
@@ -174,7 +174,7 @@ perf:
 """
 
 
-def test_percentiles_as_loadgen_takes_them_stand_beside_ours_of_every_time(auditor, tmp_path):
+def test_every_series_has_our_percentiles_and_loadgens(auditor, tmp_path):
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = sorted(byte_level.alphabet())
     tokenizer = Tokenizer(models.BPE({letter: place for place, letter in enumerate(alphabet)}, []))
@@ -295,7 +295,7 @@ def test_only_what_passed_can_be_submitted(session, auditor, tmp_path):
         export(results, tmp_path / "out", without_audits=True)
 
 
-def test_an_audit_that_is_red_keeps_its_point_from_being_submitted(session, tmp_path):
+def test_a_point_whose_audit_did_not_pass_is_refused(session, tmp_path):
     results = session("a", "v", "single-stream")
     points = read_verdict(results / "verdict.json").points
     red = (
@@ -309,7 +309,7 @@ def test_an_audit_that_is_red_keeps_its_point_from_being_submitted(session, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_an_audit_that_did_not_run_is_missed_unless_that_is_said(session, tmp_path):
+def test_an_audit_that_did_not_run_is_refused_unless_it_is_waived(session, tmp_path):
     results = session("v", "single-stream")
 
     with pytest.raises(UsageError, match=r"s/audit/a were left out.*--without-audits"):
@@ -319,7 +319,7 @@ def test_an_audit_that_did_not_run_is_missed_unless_that_is_said(session, tmp_pa
     assert [path.name for path in (folder / "audit").glob("*.json")] == ["audit_vbench_accuracy.json"]
 
 
-def test_evidence_that_the_verdict_was_not_given_of_is_refused(session, tmp_path):
+def test_evidence_that_is_not_that_of_the_verdict_is_refused(session, tmp_path):
     results = session("single-stream")
     folder = results / "points" / "s" / "perf" / "single-stream"
     judge_anew(folder, lambda judgement: judgement["labels"].append("unbounded"))
@@ -341,14 +341,14 @@ def test_a_session_with_a_fault_or_without_a_verdict_of_its_own_cannot_be_submit
         export(results, tmp_path / "out", without_audits=True)
 
 
-def test_the_simulator_is_no_system_to_submit(session, tmp_path):
+def test_results_of_the_simulator_are_refused(session, tmp_path):
     results = session("single-stream", endpoint="simulator")
 
     with pytest.raises(UsageError, match="simulator"):
         export(results, tmp_path / "out", without_audits=True)
 
 
-def test_a_folder_is_never_exported_into_twice(session, tmp_path):
+def test_an_existing_folder_is_refused(session, tmp_path):
     results = session("single-stream")
     export(results, tmp_path / "out", without_audits=True)
 
@@ -389,5 +389,5 @@ def test_results_without_a_plan_or_a_scenario_are_refused(session, tmp_path):
         (Load(pattern="constant", rate=1, requests=1), None),
     ],
 )
-def test_scenarios_are_told_by_the_way_load_arrives(load, scenario):
+def test_the_load_determines_the_scenario(load, scenario):
     assert scenario_of(load) == scenario

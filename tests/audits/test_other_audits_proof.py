@@ -1,4 +1,4 @@
-"""The other audits against a server that cheats in just the way each looks for, and one that does not."""
+"""The other audits against a server that cheats in the way that each detects, and against an honest one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_honest_server_passes(auditor, suite, audit, behaviour):
         (FULL, f"answers: answers.jsonl, cheat: [different_output], {ONLY_UNDER_LOAD}", "TEST FAIL"),
     ],
 )
-def test_a_server_that_cheats_in_this_way_fails(auditor, suite, audit, behaviour, word):
+def test_a_server_that_cheats_fails(auditor, suite, audit, behaviour, word):
     measured = auditor.audit(suite(audit, behaviour))
 
     assert measured.outcome == "fail", measured.report()

@@ -169,7 +169,7 @@ def with_tokens(token_ids):
     return output(text="words" if token_ids else "", token_ids=token_ids, server_tokens=len(token_ids))
 
 
-def test_consistent_outputs_pass_and_say_so_in_the_words_of_the_checker():
+def test_consistent_outputs_pass_in_the_words_of_the_checker():
     result = consistency(
         output(0, "ab", (5, 2), first_event="a", server_tokens=2), whole=[output(0, "ab", (5, 2))]
     )
@@ -231,7 +231,7 @@ def test_a_suite_may_accept_empty_outputs_as_mlperf_does_and_the_point_is_labell
     assert consistency(with_tokens((5,)), allow_empty_outputs=True).labels == ()
 
 
-def test_a_first_token_that_the_whole_answer_does_not_begin_with_fails():
+def test_a_first_token_that_differs_from_the_whole_answer_fails():
     result = consistency(output(0, "The cat", first_event="The", server_tokens=3), whole=[output(0, "A cat")])
 
     assert not result.passed
@@ -239,7 +239,7 @@ def test_a_first_token_that_the_whole_answer_does_not_begin_with_fails():
 
 
 @pytest.mark.parametrize("missing", [{"token_ids": ()}, {"server_tokens": None}])
-def test_outputs_without_ids_or_counts_decide_nothing(missing):
+def test_outputs_without_ids_or_counts_are_undecided(missing):
     with pytest.raises(Undecided):
         consistency(output(**{"server_tokens": 3, **missing}))
 
@@ -267,7 +267,7 @@ def test_the_mean_length_must_lie_within_the_bounds_both_included(numbers, passe
     assert result.lines[-1] == ("TEST PASS" if passed else "TEST FAIL")
 
 
-def test_the_clients_count_is_taken_before_the_servers_ids():
+def test_the_clients_count_takes_precedence_over_token_ids():
     assert output_length.length(output(token_ids=(1, 2, 3), counted_tokens=2)) == 2
     assert output_length.length(output(token_ids=(1, 2, 3))) == 3
     assert output_length.length(output(text="", token_ids=())) == 0
@@ -275,7 +275,7 @@ def test_the_clients_count_is_taken_before_the_servers_ids():
         output_length.length(output(token_ids=(), server_tokens=3))
 
 
-def test_failed_requests_cannot_lift_the_mean():
+def test_failed_requests_fail_the_output_length():
     assert not lengths(3, 3, requested=3).passed
 
 
@@ -434,6 +434,6 @@ def test_a_single_low_dimension_does_not_change_the_scale():
         vbench_file(score="70"),
     ],
 )
-def test_any_other_file_decides_nothing(data):
+def test_any_other_file_is_undecided(data):
     with pytest.raises(Undecided):
         vbench.read_result(data)

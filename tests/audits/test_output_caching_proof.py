@@ -87,7 +87,7 @@ def test_distinct_samples_come_first_and_then_one_sample_alone(auditor, caching_
     assert samples(measured, "output_caching") == [5] * 8
 
 
-def test_the_warm_up_of_the_point_it_audits_is_no_part_of_it(auditor, caching_suite):
+def test_the_warm_up_of_the_audited_point_is_not_part_of_the_audit(auditor, caching_suite):
     text = caching_suite().replace("concurrency: 4}\n", "concurrency: 4}\n    warmup: {requests: 4}\n")
     assert "warmup" in text
 
@@ -97,7 +97,7 @@ def test_the_warm_up_of_the_point_it_audits_is_no_part_of_it(auditor, caching_su
     assert len(auditor.requests()) == 48
 
 
-# What certifies nothing.
+# Phases that cannot be judged.
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_warm_up_of_the_point_it_audits_is_no_part_of_it(auditor, caching_su
         ("of: offline", "fault: {http_500: 1.0}", "zero-throughput"),
     ],
 )
-def test_a_phase_that_cannot_be_trusted_is_an_error_and_certifies_nothing(
+def test_a_phase_that_cannot_be_trusted_is_an_error_without_files(
     auditor, caching_suite, audit, behaviour, code
 ):
     text = caching_suite(audit, behaviour)
@@ -162,7 +162,7 @@ def test_tolerated_failures_are_judged_by_mlperfs_arithmetic_and_labelled(
         assert (record[f"{name}_completed"], record[f"{name}_requested"]) == (phase.succeeded, 12)
 
 
-def test_a_phase_cut_off_by_its_own_longest_duration_is_judged_by_the_guard(auditor, caching_suite):
+def test_a_phase_cut_off_by_its_maximum_duration_is_judged_by_the_guard(auditor, caching_suite):
     load = "load: {pattern: concurrency, concurrency: 1, requests: 40, duration_s: 0.2}"
     measured = auditor.audit(caching_suite(f"dataset: prompts, {load}"))
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_audited_is_refused_before_the_first_request(auditor, cac
 TWO_AUDITS = "of: offline}\n  b: {test: output-caching, of: offline, reset_cache: "
 
 
-def test_a_cache_that_an_earlier_point_primed_is_reset_where_the_suite_says_so(auditor, caching_suite):
+def test_a_primed_cache_is_reset_if_the_suite_declares_it(auditor, caching_suite):
     auditor.dataset(rows=24)
     text = caching_suite(TWO_AUDITS + "true", "cache_after: 2").replace(
         "  model: m", "  model: m\n  cache_reset: /reset_cache"
@@ -253,7 +253,7 @@ def test_an_audit_leaves_evidence_that_lists_its_files(auditor, caching_suite):
     }
 
 
-def test_an_audit_against_a_simulator_at_its_own_limit_says_so_and_stays_what_it_is(
+def test_an_audit_of_a_simulator_at_its_own_limit_is_labelled_and_keeps_its_outcome(
     auditor, caching_suite, monkeypatch
 ):
     seen = []

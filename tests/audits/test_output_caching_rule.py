@@ -58,7 +58,7 @@ def test_a_ratio_whose_interval_contains_the_limit_is_reported_as_uncertain(rate
     assert "Nothing indicates" not in result.explanation
 
 
-def test_slower_passes_however_slow():
+def test_any_slower_audit_phase_passes():
     assert verdict(run(rate=100), run("output_caching", rate=1)).passed
 
 
@@ -198,7 +198,7 @@ def test_answers_that_come_in_one_wave_have_no_interval():
 
 
 @given(st.lists(st.integers(2 * 10**8, 10**9), min_size=20, max_size=80), st.integers(2, 50))
-def test_the_interval_holds_the_ratio_of_mean_gaps_and_turns_over_with_it(gaps, factor):
+def test_the_interval_contains_the_ratio_of_mean_gaps_and_inverts_with_it(gaps, factor):
     times = [sum(gaps[: place + 1]) for place in range(len(gaps))]
     fast = [time // factor + place + 1 for place, time in enumerate(times)]
 

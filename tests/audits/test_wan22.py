@@ -1,4 +1,4 @@
-"""WAN2.2: the shipped suite, what it asks of a server, and the ways in which servers answer."""
+"""WAN2.2: the shipped suite, MLPerf's configuration, and the ways in which servers answer."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_stream_of_videos_is_refused(auditor, caching_suite):
         auditor.plan(caching_suite().replace("  model: m", "  model: m\n  generation: {stream: true}"))
 
 
-def test_a_server_is_not_restarted_between_phases(auditor, caching_suite):
+def test_a_restart_as_cache_reset_is_refused(auditor, caching_suite):
     for asked in ("restart", "{container: restart}"):
         with pytest.raises(SuiteError, match=r"6:16: .*'/', for a POST; a server cannot be restarted"):
             auditor.plan(caching_suite().replace("  model: m", f"  model: m\n  cache_reset: {asked}"))
