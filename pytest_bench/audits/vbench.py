@@ -110,7 +110,7 @@ def read_result(data: bytes) -> VBenchResult:
         return _with_dimensions(result["dimensions"], _videos(result.get("videos")), result.get("score"))
     if "accuracy_scores" in result:
         entry = _accuracy_entry(result["accuracy_scores"])
-        videos = _videos(entry.get("total_samples"))
+        videos = _scored_videos(entry)
         breakdown = entry.get("breakdown")
         if breakdown is None:
             score = 100 * _number("the score", entry.get("score"), 1)
@@ -198,6 +198,14 @@ def _accuracy_entry(entries: object) -> Mapping[str, Any]:
     if not isinstance(listed, list) or len(listed) != 1 or not isinstance(listed[0], dict):
         raise _unknown_format()
     return listed[0]
+
+
+def _scored_videos(entry: Mapping[str, Any]) -> int:
+    """The number of videos in the score. `total_samples` counts those that failed, too, which VBench never sees."""
+    if entry.get("complete") is False:
+        raise Undecided("the VBench result says that it is not complete")
+    counts = entry.get("response_counts")
+    return _videos(counts.get("scored") if isinstance(counts, dict) else entry.get("total_samples"))
 
 
 def _unknown_format() -> Undecided:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pytest_bench import simulator
 from pytest_bench.audits.vbench import DIMENSIONS
+from pytest_bench.cli import main
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.load.log import read_records
 from pytest_bench.reports.mlperf import export, scenario_of
@@ -273,6 +274,19 @@ def test_rules_of_mlperf_that_a_result_does_not_meet_are_named(session, tmp_path
     ):
         assert any(sentence in note for note in notes), sentence
     assert not any("accuracy" in note for note in notes)
+
+
+def test_the_command_prints_them_to_standard_error_and_the_folders_to_standard_output(
+    session, tmp_path, capsys
+):
+    out = tmp_path / "out"
+
+    status = main(["export", str(session("single-stream")), str(out), "--without-audits"])
+
+    printed = capsys.readouterr()
+    assert status == 0
+    assert printed.out.splitlines() == [str(out / "wan2.2-t2v-a14b" / "SingleStream")]
+    assert "MLPerf: benchmark 'wan2.2-t2v-a14b' is not one of wan-2.2-t2v-a14b, " in printed.err
 
 
 def test_the_minimum_duration_is_the_duration_of_a_run_that_declares_none(session, tmp_path):

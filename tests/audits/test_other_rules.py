@@ -359,6 +359,14 @@ def test_the_record_of_mlcommons_endpoints_has_one_score_from_0_to_1_and_is_labe
     assert not vbench_verdict(endpoints_file(score=0.69)).passed
 
 
+def test_videos_that_failed_are_not_counted_as_scored():
+    """mlcommons/endpoints drops them before scoring, and leaves `total_samples` as it was."""
+    counts = {"issued": 248, "scored": 240, "empty": 8, "missing": 0}
+
+    assert not vbench_verdict(endpoints_file(response_counts=counts)).passed
+    assert vbench_verdict(endpoints_file(response_counts={**counts, "scored": 248})).passed
+
+
 def test_a_record_of_mlcommons_endpoints_with_a_breakdown_is_in_percent():
     breakdown = {"subset_scores": dimensions(), "total_samples": 248}
 
@@ -410,6 +418,8 @@ def test_a_single_low_dimension_does_not_change_the_scale():
         endpoints_file(score=None),
         endpoints_file(score=True),
         endpoints_file(total_samples=None),
+        endpoints_file(complete=False),
+        endpoints_file(response_counts={"issued": 248}),
         endpoints_file(breakdown={}),
         endpoints_file(breakdown=[]),
         b'{"accuracy_scores": [{"score": 0.7}]}',
