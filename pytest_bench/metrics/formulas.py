@@ -149,10 +149,7 @@ def scheduled_request_latency(seen: Observed) -> Floats:
 
 
 def time_per_output_token(seen: Observed) -> Floats:
-    """mlcommons/endpoints (`metrics_table.py`): time after the first chunk / tokens after it.
-
-    LoadGen and vLLM's benchmark divide the same time by all tokens but one, whatever the first chunk held.
-    """
+    """MLPerf Inference rules (TPOT), with the tokens of the first event in place of one first token."""
     _require_stream(seen)
     duration = _elapsed(seen.columns.last_content_ns, seen.columns.first_content_ns)
     lengths = seen.lengths
