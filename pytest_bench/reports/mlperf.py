@@ -25,6 +25,7 @@ from pytest_bench import __version__
 from pytest_bench.errors import EvidenceError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_atomic, write_json
 from pytest_bench.load.log import read_records
+from pytest_bench.metrics.columns import read_columns
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.reports.mlperf_rules import run_type, shortcomings
 from pytest_bench.reports.result_summary import result_summary
@@ -238,6 +239,8 @@ def _submission(
     session: _Session, found: _Passed, folder: Path, benchmark: str, scenario: str
 ) -> _Submission:
     measured = _folder(session.results, found.point) / found.summary.phases[-1].folder
+    columns = read_columns(read_records(measured))
+    tokens = read_counted(measured).tokens
     records: dict[str, dict[str, Any]] = {}
     texts: list[Path] = []
     accuracy = None
@@ -257,8 +260,8 @@ def _submission(
         summary=result_summary(
             found.measurement,
             found.load,
-            read_records(measured),
-            read_counted(measured).tokens,
+            columns,
+            None if tokens is None else tokens.of(columns.key),
             labels=_restricting(found.summary),
         ),
         audits=records,

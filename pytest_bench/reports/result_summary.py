@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,13 +12,14 @@ from pytest_bench import __version__
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics import early_stopping
+from pytest_bench.metrics.columns import Columns
 from pytest_bench.metrics.definitions import EARLY_STOPPING, PERCENTILES
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.metrics.statistics import describe, loadgen_percentile
-from pytest_bench.metrics.token_counts import ABSENT, TokenCounts, request_key
-from pytest_bench.records import RequestRecord
+from pytest_bench.metrics.token_counts import ABSENT, Lengths
 from pytest_bench.workload import OPEN_LOOP, Load
 
+Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Series = dict[str, Any]
 
@@ -27,46 +27,40 @@ Series = dict[str, Any]
 def result_summary(
     measurement: Measurement,
     load: Load,
-    records: Iterable[RequestRecord],
-    tokens: TokenCounts | None,
+    columns: Columns,
+    lengths: Lengths | None,
     labels: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The content of `result_summary.json`. Times are in nanoseconds, rates per second.
 
-    `tokens` are the counts of the records, or None if none were counted. Each series holds percentiles by our rule
-    (the lower neighbour), `loadgen_percentiles` by LoadGen's (`sorted[int(n * p)]`) and early-stopping estimates.
-    `tpot` divides by the tokens after the first chunk, as mlcommons/endpoints does; `tpot_loadgen` divides by all
-    tokens but one, as LoadGen (`logging.cc`) and vLLM's benchmark do. In open loop, `qps` and `tps` are those of
-    LoadGen's Server scenario, over one window: from the first issue to the completion of the last issued request.
+    `columns` are the records of the measured phase, `lengths` their token counts, as `measurement` used them, or None.
+    Each series holds percentiles by our rule (the lower neighbour), `loadgen_percentiles` by LoadGen's
+    (`sorted[int(n * p)]`) and early-stopping estimates. `tpot` divides by the tokens after the first chunk, as
+    mlcommons/endpoints does; `tpot_loadgen` divides the same time by all tokens but one, as LoadGen (`logging.cc`) and
+    vLLM's benchmark do. In open loop, `qps` and `tps` are those of LoadGen's Server scenario, over one window: from the
+    first issue to the completion of the last issued request.
 
-    Raises `EvidenceError` if the records and the measurement disagree.
+    Raises `EvidenceError` if the records or token counts are not those of the measurement.
     """
     server = load.pattern in OPEN_LOOP
-    seen = _Collected(records, server=server)
+    done = columns.succeeded
+    first_ns, last_ns = columns.first_content_ns[done], columns.last_content_ns[done]
+    start_ns = (columns.scheduled_ns if server else columns.send_start_ns)[done]
+    streamed, answered = first_ns != ABSENT, last_ns != ABSENT
     window = measurement.phase
-    lengths = None if tokens is None else tokens.of(np.asarray(seen.keys, dtype=np.int64))
-    output = None if lengths is None else lengths.output[lengths.output != ABSENT]
 
-    def series(name: str, values: Floats | None) -> Series:
+    def series(name: str, values: Ints | Floats) -> Series:
         metric = measurement.metrics[SCHEDULED.get(name, name) if server else name]
-        if metric.reason is not None or not metric.statistics or values is None or not values.size:
+        if metric.reason is not None or not metric.statistics:
             return {}
-        if metric.count is not None and metric.count != values.size:
+        found = _series(np.sort(values.astype(np.float64)))
+        if (values.size, found["avg"]) != (metric.count, metric.statistics["mean"]):
             raise EvidenceError(
-                f"{name}: the measurement holds {metric.count} values, the request log {values.size}; "
-                "the evidence is inconsistent"
+                f"{name}: {values.size} values with a mean of {found['avg']} in the request log, {metric.count} with "
+                f"{metric.statistics['mean']} in the measurement; verify the results folder"
             )
-        return _series(values)
+        return found
 
-    tpot: Series = {}
-    tpot_loadgen: Series = {}
-    if lengths is not None:
-        counted = (lengths.output != ABSENT) & (lengths.first_event != ABSENT)
-        after_chunk = np.where(counted, lengths.output - lengths.first_event, 0)
-        tpot = series("time_per_output_token", _per_token(seen.streaming, after_chunk))
-        if tpot:
-            after_token = np.where(counted, lengths.output - 1, 0)
-            tpot_loadgen = _series(_per_token(seen.streaming, after_token))
     summary: dict[str, Any] = {
         "version": __version__,
         "labels": list(labels),
@@ -78,57 +72,40 @@ def result_summary(
         "complete": True,
         "qps": measurement.value("server_scenario_throughput" if server else "request_throughput"),
         "tps": measurement.value("output_token_throughput"),
-        "latency": series("request_latency", _floats(seen.latencies)),
-        "ttft": series("time_to_first_token", _floats(seen.firsts)),
-        "tpot": tpot,
-        "tpot_loadgen": tpot_loadgen,
-        "output_sequence_lengths": series("output_tokens", None if output is None else _floats(output)),
+        "latency": series("request_latency", (last_ns - start_ns)[answered]),
+        "ttft": series("time_to_first_token", (first_ns - start_ns)[streamed]),
+        "tpot": {},
+        "tpot_loadgen": {},
+        "output_sequence_lengths": {},
     }
+    if lengths is not None:
+        output, first_event = lengths.output[done], lengths.first_event[done]
+        # Content that arrived all at once has no measurable time per token.
+        timed = streamed & (last_ns > first_ns) & (output != ABSENT) & (first_event != ABSENT)
+        summary["output_sequence_lengths"] = series("output_tokens", output)
+        summary["tpot"] = series(
+            "time_per_output_token", _per(last_ns - first_ns, output - first_event, timed)
+        )
+        if summary["tpot"]:
+            summary["tpot_loadgen"] = _series(np.sort(_per(last_ns - first_ns, output - 1, timed)))
     if server:
-        summary["legacy_loadgen_window_duration_ns"] = seen.window_ns
-        if summary["tps"] is not None and output is not None:
-            summary["tps"] = int(output.sum()) / (seen.window_ns / 1e9)
+        window_ns = _loadgen_window_ns(columns)
+        summary["legacy_loadgen_window_duration_ns"] = window_ns
+        if summary["tps"] is not None:
+            summary["tps"] = summary["output_sequence_lengths"]["total"] / (window_ns / 1e9)
     return summary
 
 
-class _Collected:
-    """What the summary needs of the records, in columns."""
-
-    def __init__(self, records: Iterable[RequestRecord], *, server: bool) -> None:
-        self.latencies = array("q")
-        self.firsts = array("q")
-        self.keys = array("q")
-        """Of requests that succeeded."""
-        self.streaming = array("q")
-        """Time from first to last content of the same requests, `ABSENT` without a stream."""
-        starts: list[int] = []
-        last: tuple[int, int, int] = (0, -1, 0)
-        for record in records:
-            starts.append(record.send_start_ns)
-            last = max(last, (record.send_start_ns, record.index, record.end_ns))
-            if record.outcome != "succeeded":
-                continue
-            scheduled = record.scheduled_ns if server else None
-            start_ns = record.send_start_ns if scheduled is None else scheduled
-            first_ns, last_ns = record.first_content_ns, record.last_content_ns or record.end_ns
-            self.latencies.append(last_ns - start_ns)
-            self.keys.append(request_key(record.request_id))
-            self.streaming.append(ABSENT if first_ns is None else last_ns - first_ns)
-            if first_ns is not None:
-                self.firsts.append(first_ns - start_ns)
-        self.window_ns = last[2] - min(starts, default=0)
-        """From the first issue to the completion of the last issued request."""
+def _loadgen_window_ns(columns: Columns) -> int:
+    """From the first issue to the completion of the last issued request (LoadGen, `results.cc`)."""
+    last_issued = np.lexsort((columns.index, columns.send_start_ns))[-1]
+    return int(columns.end_ns[last_issued] - columns.send_start_ns.min())
 
 
-def _floats(values: array[int] | NDArray[np.int64]) -> Floats:
-    return np.asarray(values, dtype=np.float64)
-
-
-def _per_token(streaming: array[int], later: NDArray[np.int64]) -> Floats:
-    """Time per token of the streams that have `later` tokens."""
-    durations = np.asarray(streaming, dtype=np.int64)
-    counted = (durations != ABSENT) & (later > 0)
-    per_token: Floats = durations[counted] / later[counted]
+def _per(durations: Ints, tokens: Ints, timed: NDArray[np.bool_]) -> Floats:
+    """Durations per token, where there is a token."""
+    counted = timed & (tokens > 0)
+    per_token: Floats = durations[counted] / tokens[counted]
     return per_token
 
 
@@ -137,9 +114,8 @@ def _key(name: str) -> str:
     return str(float(name[1:]))
 
 
-def _series(values: Floats) -> Series:
+def _series(ascending: Floats) -> Series:
     """The distribution of at least one value."""
-    ascending = np.sort(values)
     found = describe(ascending)
     return {
         "total": float(np.sum(ascending)),

@@ -16,10 +16,10 @@ from pytest_bench.reports.result_summary import result_summary
 PHASE = Path(__file__).parents[1] / "goldens" / "phase.json"
 
 
-def exported_summary(records, load, counts=None):
+def exported_summary(records, load, counts=None, *, other_counts=None):
     """The summary of a phase of these records, all of which succeeded.
 
-    `counts`: output tokens, and those in the first event, by request id.
+    `counts`: output tokens, and those in the first event, by request id. `other_counts` are exported in their place.
     """
     starts, ends = ([getattr(record, name) for record in records] for name in ("send_start_ns", "end_ns"))
     account = json.loads(PHASE.read_bytes()) | {
@@ -32,12 +32,17 @@ def exported_summary(records, load, counts=None):
         "last_completion_ns": max(ends),
         "folder": "phases/measured",
     }
-    tokens = None
-    if counts is not None:
-        tokens = TokenCounts(
-            TokenCount(request_id=name, input_tokens=1, output_tokens=total, first_event_tokens=first)
-            for name, (total, first) in counts.items()
-        )
     phase = msgspec.convert(account, PhaseResult)
-    measurement = measure(read_columns(records), phase, load, tokens=tokens)
-    return result_summary(measurement, load, records, tokens)
+    columns = read_columns(records)
+    measurement = measure(columns, phase, load, tokens=_counted(counts))
+    tokens = _counted(other_counts or counts)
+    return result_summary(measurement, load, columns, None if tokens is None else tokens.of(columns.key))
+
+
+def _counted(counts):
+    if counts is None:
+        return None
+    return TokenCounts(
+        TokenCount(request_id=name, input_tokens=1, output_tokens=total, first_event_tokens=first)
+        for name, (total, first) in counts.items()
+    )

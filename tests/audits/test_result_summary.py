@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from exported import exported_summary
 
+from pytest_bench.errors import EvidenceError
 from pytest_bench.records import RequestRecord
 from pytest_bench.workload import Load
 
@@ -79,6 +81,28 @@ def test_without_token_counts_there_is_neither_a_token_rate_nor_a_time_per_token
     assert (summary["tps"], summary["tpot"], summary["tpot_loadgen"]) == (None, {}, {})
     assert summary["output_sequence_lengths"] == {}
     assert summary["ttft"]["avg"] == 10 * MS
+
+
+def test_an_empty_answer_has_no_latency_and_is_completed():
+    records = [request(index, index * SECOND, (30 * MS,)) for index in range(3)]
+    empty = msgspec.structs.replace(
+        records[1], first_content_ns=None, last_content_ns=None, output_empty=True
+    )
+
+    summary = exported_summary([records[0], empty, records[2]], STEADY)
+
+    assert (summary["latency"]["total"], summary["n_samples_completed"]) == (80 * MS, 3)
+
+
+def test_counts_that_are_not_those_of_the_measurement_are_refused():
+    records = [request(index, index * SECOND, (30 * MS,)) for index in range(3)]
+
+    with pytest.raises(
+        EvidenceError, match=r"output_tokens: 3 values with a mean of 9\.0.*4\.0 in the measurement"
+    ):
+        exported_summary(
+            records, STEADY, dict.fromkeys("012", (4, 1)), other_counts=dict.fromkeys("012", (9, 1))
+        )
 
 
 def test_a_request_of_one_token_has_no_time_per_output_token():
