@@ -8,6 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pytest_bench.audits.point import judgement_of
+from pytest_bench.audits.reverify import reverify
+
 SUITE = """
 suite: s
 deployment:
@@ -16,7 +19,7 @@ deployment:
   endpoint: simulator
   metrics_path: null
   generation: {{max_tokens: 6, temperature: 0}}
-  simulator: {{ttft_ms: 4, itl_ms: 1, {behaviour}}}
+  simulator: {{ttft_ms: 20, itl_ms: 1, {behaviour}}}
 datasets:
   prompts: {{path: prompts.jsonl}}
   answers: {{path: answers.jsonl}}
@@ -128,7 +131,7 @@ def test_a_server_that_miscounts_its_tokens_fails(auditor, suite, counting, toke
     said, url = counting
     said["tokens"] = tokens
     text = suite(CONSISTENCY).replace("endpoint: simulator", f"endpoint: {url}")
-    text = text.replace("  simulator: {ttft_ms: 4, itl_ms: 1, seed: 0}\n", "")
+    text = text.replace("  simulator: {ttft_ms: 20, itl_ms: 1, seed: 0}\n", "")
 
     measured = auditor.audit(text.replace("temperature: 0}", "temperature: 0, stream: false}"))
 
@@ -146,6 +149,24 @@ def test_a_server_whose_outputs_begin_with_an_end_of_sequence_token_fails_althou
     assert "audit-finding" in {reason.code for reason in measured.summary.judgement.reasons}
     words = (measured.folder / "verify_CONSISTENCY_OUTPUT_TEST.txt").read_text().splitlines()
     assert "EOS check pass: True" in words
+    judged_again(auditor, measured)
+
+
+def judged_again(auditor, measured):
+    """Judging the logs again gives the same outcome, reasons and labels."""
+    result, _ = reverify(auditor.planned, measured.point, measured.folder, measured.summary, auditor.audits)
+    first, again = measured.summary.judgement, judgement_of(result)
+    assert (again.outcome, again.reasons) == (first.outcome, first.reasons)
+    assert set(again.labels) <= set(first.labels)
+
+
+def test_empty_outputs_that_the_suite_allows_are_labelled_and_judged_alike_by_verify(auditor, suite):
+    audit = f"{CONSISTENCY}, allow_empty_outputs: true"
+    measured = auditor.audit(suite(audit, "cheat: [first_eos]"))
+
+    assert measured.outcome == "pass", measured.report()
+    assert "empty-outputs-allowed" in measured.summary.judgement.labels
+    judged_again(auditor, measured)
 
 
 @pytest.mark.parametrize(
