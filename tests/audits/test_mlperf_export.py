@@ -27,7 +27,7 @@ from pytest_bench.workload import Load
 @pytest.fixture(scope="module")
 def served():
     """Stands in for a system to submit."""
-    with simulator.start(simulator.Behaviour(model="wan2.2-t2v-a14b", video_ms=15)) as running:
+    with simulator.start(simulator.Behaviour(model="wan2.2-t2v-a14b", video_ms=60)) as running:
         yield running.url
 
 

@@ -19,7 +19,7 @@ deployment:
   endpoint: simulator
   metrics_path: null
   generation: {{max_tokens: 6, temperature: 0}}
-  simulator: {{ttft_ms: 20, itl_ms: 1, {behaviour}}}
+  simulator: {{ttft_ms: 60, itl_ms: 1, {behaviour}}}
 datasets:
   prompts: {{path: prompts.jsonl}}
   answers: {{path: answers.jsonl}}
@@ -131,7 +131,7 @@ def test_a_server_that_miscounts_its_tokens_fails(auditor, suite, counting, toke
     said, url = counting
     said["tokens"] = tokens
     text = suite(CONSISTENCY).replace("endpoint: simulator", f"endpoint: {url}")
-    text = text.replace("  simulator: {ttft_ms: 20, itl_ms: 1, seed: 0}\n", "")
+    text = text.replace("  simulator: {ttft_ms: 60, itl_ms: 1, seed: 0}\n", "")
 
     measured = auditor.audit(text.replace("temperature: 0}", "temperature: 0, stream: false}"))
 

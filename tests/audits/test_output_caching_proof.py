@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from audit_runs import DECISIVE_MS
 from msgspec.structs import replace
 
 from pytest_bench.audits import AuditPhase, point
@@ -36,7 +37,7 @@ def samples(measured, phase):
 @pytest.mark.parametrize("first_cached", [2, 5])
 def test_a_server_that_answers_from_a_cache_fails(auditor, caching_suite, scenario, first_cached):
     """From the second identical request on, or a later one."""
-    measured = auditor.audit(caching_suite(scenario, f"cache_after: {first_cached}"))
+    measured = auditor.audit(caching_suite(scenario, f"cache_after: {first_cached}", DECISIVE_MS))
 
     assert measured.outcome == "fail", measured.report()
     assert (measured.folder / WORDS).read_text() == "Performance check pass: False\n"
@@ -46,7 +47,7 @@ def test_a_server_that_answers_from_a_cache_fails(auditor, caching_suite, scenar
 
 @pytest.mark.parametrize("scenario", [OFFLINE, SINGLE_STREAM])
 def test_a_server_that_computes_every_answer_passes(auditor, caching_suite, scenario):
-    measured = auditor.audit(caching_suite(scenario))
+    measured = auditor.audit(caching_suite(scenario, video_ms=DECISIVE_MS))
 
     assert measured.outcome == "pass", measured.report()
     assert (measured.folder / WORDS).read_text() == "Performance check pass: True\n"
@@ -59,7 +60,9 @@ def test_thresholds_just_above_and_just_below_what_was_measured_decide(
     auditor, caching_suite, scenario, single_stream
 ):
     """A cache that answers half as fast again, judged from its logs with one threshold and with the next."""
-    text = caching_suite(f"of: {scenario}, threshold: 0.05", "cache_after: 2, cached_speedup: 1.5")
+    text = caching_suite(
+        f"of: {scenario}, threshold: 0.05", "cache_after: 2, cached_speedup: 1.5", DECISIVE_MS
+    )
     measured = auditor.audit(text)
     folders = [
         replace(phase, folder=str(measured.folder / phase.folder)) for phase in measured.summary.phases
@@ -148,7 +151,7 @@ def test_tolerated_failures_are_judged_by_mlperfs_arithmetic_and_labelled(
     auditor, caching_suite, threshold, behaviour, outcome
 ):
     audit = f"of: single-stream, threshold: {threshold}, tolerate_failures: true"
-    measured = auditor.audit(caching_suite(audit, f"{behaviour}, fault: {{http_500: 0.15}}"))
+    measured = auditor.audit(caching_suite(audit, f"{behaviour}, fault: {{http_500: 0.15}}", DECISIVE_MS))
 
     assert measured.outcome == outcome, measured.report()
     assert "failures-tolerated" in labels(measured)
@@ -172,7 +175,7 @@ def test_a_phase_cut_off_by_its_maximum_duration_is_judged_by_the_guard(auditor,
 
 
 def test_a_phase_shorter_than_the_declared_minimum_is_unofficial_and_not_extended(auditor, caching_suite):
-    measured = auditor.audit(caching_suite(f"{SINGLE_STREAM}, minimum_duration_s: 600"))
+    measured = auditor.audit(caching_suite("of: single-stream, threshold: 0.9, minimum_duration_s: 600"))
 
     assert measured.outcome == "pass"
     assert "unofficial" in labels(measured)
@@ -200,12 +203,12 @@ def test_what_cannot_be_audited_is_refused_before_the_first_request(auditor, cac
 
 # Order, and the cache between phases.
 
-TWO_AUDITS = "of: offline}\n  b: {test: output-caching, of: offline, reset_cache: "
+TWO_AUDITS = "of: offline, threshold: 0.5}\n  b: {test: output-caching, of: offline, reset_cache: "
 
 
 def test_a_primed_cache_is_reset_if_the_suite_declares_it(auditor, caching_suite):
     auditor.dataset(rows=24)
-    text = caching_suite(TWO_AUDITS + "true", "cache_after: 2").replace(
+    text = caching_suite(TWO_AUDITS + "true", "cache_after: 2", DECISIVE_MS).replace(
         "  model: m", "  model: m\n  cache_reset: /reset_cache"
     )
 
@@ -263,7 +266,7 @@ def test_an_audit_of_a_simulator_at_its_own_limit_is_labelled_and_keeps_its_outc
         return ["In phase 'reference' the simulator was late."]
 
     monkeypatch.setattr(point, "simulator_bound", late)
-    measured = auditor.audit(caching_suite())
+    measured = auditor.audit(caching_suite("of: offline, threshold: 0.9"))
 
     assert measured.outcome == "pass", measured.report()
     assert {"simulator", "simulator-bound"} <= labels(measured)

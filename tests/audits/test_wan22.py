@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from audit_runs import DECISIVE_MS
 
 import pytest_bench
 from pytest_bench.api import BUILTIN
@@ -178,7 +179,9 @@ def test_a_cache_is_found_however_the_server_answers(
     auditor, caching_suite, reply, generation, cache, outcome
 ):
     """Of jobs, the time between two looks bounds the error of their latencies, and is told."""
-    text = caching_suite("of: single-stream, threshold: 0.6", f"{cache}, video_reply: {reply}").replace(
+    text = caching_suite(
+        "of: single-stream, threshold: 0.6", f"{cache}, video_reply: {reply}", DECISIVE_MS
+    ).replace(
         "  model: m",
         "  model: m\n  poll_interval_s: 0.002\n"
         f"  generation: {{extra_body: {{response_format: {generation}}}}}",
