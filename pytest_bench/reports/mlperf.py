@@ -194,9 +194,9 @@ def _folder(results: Path, point: Point) -> Path:
 
 def _submittable(session: _Session, point: Point) -> Summary:
     planned = session.planned
-    said = {item.id: item for item in session.verdict.points}.get(point.id)
-    if said is None or said.outcome is not Outcome.PASS:
-        outcome = "missing" if said is None else said.outcome
+    judged = {item.id: item for item in session.verdict.points}.get(point.id)
+    if judged is None or judged.outcome is not Outcome.PASS:
+        outcome = "missing" if judged is None else judged.outcome
         raise UsageError(f"{point.id} is {outcome} by the verdict: only points that passed can be submitted")
     folder = _folder(session.results, point)
     check = check_evidence(folder, path=f"points/{point.id}", point=point.id)
@@ -209,7 +209,7 @@ def _submittable(session: _Session, point: Point) -> Summary:
         check, point=point.id, point_digest=digest, nonce=planned.nonce, outcome=judgement.outcome
     ):
         raise EvidenceError(sentence)
-    if check.digest != said.evidence_digest or judgement.outcome is not said.outcome:
+    if check.digest != judged.evidence_digest or judgement.outcome is not judged.outcome:
         raise EvidenceError(f"{folder}: the evidence is not that of the verdict")
     if "simulator" in judgement.labels:
         raise UsageError(f"{point.id} was measured on the simulator, which cannot be submitted")

@@ -17,6 +17,7 @@ audit:
     load: {pattern: concurrency, concurrency: 1, requests: 30}
     budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
     sample_index: 3
+    threshold: 0.9
 """
 TEST_AUDIT = """
 import pytest
