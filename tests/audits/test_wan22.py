@@ -93,6 +93,30 @@ def test_the_official_configuration_has_mlperfs_counts_seeds_and_durations(offic
     }
 
 
+def with_seed(text, seed):
+    return text.replace(
+        "requests: 12}", f"requests: 12}}\n    arrival_seed: {seed}\n    order: {{seed: {seed}}}"
+    )
+
+
+@pytest.mark.parametrize("seed", [SAMPLE_INDEX_SEED, SCHEDULE_SEED, 2**64 - 1])
+def test_seeds_of_64_bits_drive_a_phase(auditor, caching_suite, seed):
+    with auditor.session(with_seed(caching_suite(), seed)):
+        measured = auditor.perf("single-stream")
+
+    assert measured.measurement.succeeded == 12
+    assert (measured.point.arrival_seed, measured.point.samples.seed) == (seed, seed)
+
+
+def test_a_larger_seed_is_refused_in_the_suite_and_on_the_command_line(auditor, caching_suite):
+    with pytest.raises(SuiteError, match="arrival_seed"):
+        auditor.plan(with_seed(caching_suite(), 2**64))
+    suite = auditor.folder / "seeded.yaml"
+    suite.write_text(caching_suite())
+    with pytest.raises(SuiteError, match=r"--load-seed is 18446744073709551616; expected .* 2\^64 - 1"):
+        load_plan([suite], vocabulary(BUILTIN), Overrides(load_seed=2**64), {}, root=auditor.folder)
+
+
 def test_a_point_that_is_declared_unofficial_is_labelled_and_so_is_its_audit(auditor, caching_suite):
     text = caching_suite("of: single-stream, samples: 4").replace(
         "requests: 12}", "requests: 12}\n    unofficial: true"
