@@ -46,7 +46,7 @@ $(READY): pyproject.toml
 	$(RUN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
-# An environment of its own: the checker is no dependency of the project, and does not decide its versions.
+# An environment of its own: the checker is not a dependency of the project and must not affect its versions.
 .checker/.ready: tests/audits/checker-requirements.txt | $(READY)
 	rm -rf .checker
 	$(RUN)/python -m venv .checker
