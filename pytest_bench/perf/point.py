@@ -212,5 +212,5 @@ def labels_of(
     yield from point.labels
     minimum_s = point.minimum_duration_s
     phase = measurement.phase
-    if minimum_s is not None and (phase is None or phase.seconds < minimum_s):
+    if point.unofficial or (minimum_s is not None and (phase is None or phase.seconds < minimum_s)):
         yield "unofficial"

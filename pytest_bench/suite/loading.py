@@ -135,8 +135,8 @@ def _check_overrides(overrides: Overrides, problems: Problems) -> None:
     if requests is not None and not 1 <= requests <= 2**53:
         problems.add(None, f"--requests is {requests}; expected a whole number greater than 0")
     for option, seed in (("--load-seed", overrides.load_seed), ("--data-seed", overrides.data_seed)):
-        if seed is not None and not 0 <= seed < 2**63:
-            problems.add(None, f"{option} is {seed}; expected a whole number from 0 to 2^63 - 1")
+        if seed is not None and not 0 <= seed < 2**64:
+            problems.add(None, f"{option} is {seed}; expected a whole number from 0 to 2^64 - 1")
     if ready_s is not None and not 0 <= ready_s < math.inf:
         problems.add(None, f"--ready-timeout is {ready_s}; expected a number of seconds, 0 or more")
     for option, value in (

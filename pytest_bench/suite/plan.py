@@ -135,7 +135,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     workers: int | None = None
     arrival_seed: int = 0
     minimum_duration_s: float | None = None
-    """A shorter result is labelled. `load` lasts at least as long unless its count is fixed."""
+    """A shorter result is labelled `unofficial`. `load` lasts at least this long, unless its count is fixed."""
+    unofficial: bool = False
+    """Label the result `unofficial`, whatever its duration."""
     labels: tuple[str, ...] = ()
     """`shortened`: `--duration-scale` changed a duration of this point. `requests-overridden`: `--requests` changed a
     count."""

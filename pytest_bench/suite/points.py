@@ -153,6 +153,7 @@ class PointPlanner:
                 "workers",
                 "arrival_seed",
                 "minimum_duration_s",
+                "unofficial",
             )
             inherited = {key: getattr(point, key) for key in taken if key not in section.model_fields_set}
             return {"dataset": point.dataset, "load": point.load, "samples": point.samples, **inherited}
@@ -244,6 +245,7 @@ class PointPlanner:
             arrival_seed=section.arrival_seed if seed is None else seed,
             minimum_duration_s=None if minimum is None else minimum * scale,
             labels=() if minimum is None or scale == 1.0 else (SHORTENED,),
+            unofficial=section.unofficial,
             sweep=dict(values),
         )
 

@@ -315,6 +315,8 @@ class DrivenSection(Section):
     minimum_duration_s: Seconds | None = None
     """Issue requests for at least this long. If the count is fixed (a burst, a trace, stages, an audit), it is only
     checked, and a shorter result is labelled `unofficial`."""
+    unofficial: bool = False
+    """Label the result `unofficial`: the load is not the one that the benchmark's rules ask for."""
 
 
 class PerfSection(DrivenSection):

@@ -61,7 +61,7 @@ SuiteName = Annotated[str, StringConstraints(pattern=_SUITE_NAME, max_length=80)
 UrlPath = Annotated[str, StringConstraints(pattern=_URL_PATH)]
 VariableName = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 Count = Annotated[int, Field(gt=0, le=2**53)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
 Seconds = Annotated[float, Field(gt=0, le=10**9)]
 SecondsOrNone = Annotated[float, Field(ge=0, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]

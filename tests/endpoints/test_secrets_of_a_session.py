@@ -30,7 +30,7 @@ perf:
     dataset: prompts
     load: {{pattern: concurrency, concurrency: 2, requests: 120}}
     texts: keep
-    budget: {{loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1, achieved_share: 0.01}}
+    budget: {{vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1, achieved_share: 0.01}}
 """
 
 TEST_POINTS = """

@@ -27,7 +27,7 @@ perf:
   p:
     dataset: prompts
     load: {pattern: concurrency, concurrency: 1, requests: %d}
-    budget: {loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1, achieved_share: 0.01}
+    budget: {vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1, achieved_share: 0.01}
 """
 
 
