@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -41,11 +42,8 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
 
     def covers(self, unscored: int, total: int) -> bool:
         if self.share is not None:
-            return unscored <= self.share * total
+            return unscored <= Decimal(repr(self.share)) * total
         return unscored <= (self.count or 0)
-
-    def __bool__(self) -> bool:
-        return bool(self.count or self.share)
 
 
 class ScoringMetrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -156,16 +156,26 @@ def metadata(
     asked: Sequence[int],
     completed: Sequence[int],
     exit_code: int,
+    *,
+    batched: bool = True,
 ) -> dict[str, Any]:
-    """Content of `meta_env.json`. Labels that were not given are left out: none has a default."""
-    return {
+    """Content of `meta_env.json`. Labels that were not given are left out: none has a default.
+
+    `batched` as in `write_results`: without it, one concurrency was asked for, and the lists are left out.
+    """
+    content = {
         **{name: labels[name] for name in LABELS if name in labels},
         "model": model,
         "conc": asked[0],
+        "eval_exit_code": exit_code,
+    }
+    if not batched:
+        return content
+    return {
+        **content,
         "eval_concs": list(asked),
         "completed_eval_concs": [one for one in asked if one in completed],
         "failed_eval_concs": [one for one in asked if one not in completed],
-        "eval_exit_code": exit_code,
     }
 
 

@@ -2,7 +2,7 @@ import fcntl
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_bench.checkpoints import open_checkpoint, read_checkpoint
@@ -54,6 +54,7 @@ def test_a_changed_byte_before_the_last_line_is_refused_with_its_offset_and_noth
         assert log.path.read_bytes() == damaged
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_checkpoint_a_fresh_file_or_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("any") / "checkpoint.jsonl"

@@ -1,6 +1,6 @@
 import pytest
 from checkpoint_log import Log
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from writer_process import generation, keys_of
 
@@ -108,6 +108,7 @@ def test_a_key_twice_is_refused():
         decide(Contents(), "p", generation(1), SCORING, [*keys, keys[0]])
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 19)), st.sets(st.integers(0, 19)))
 def test_kept_and_pending_are_all_keys_each_once(tmp_path_factory, done, failed):
     log = Log(tmp_path_factory.mktemp("keys") / "checkpoint.jsonl")
