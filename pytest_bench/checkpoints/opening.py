@@ -5,24 +5,47 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 from pytest_bench.checkpoints.contents import Contents, read_stream
+from pytest_bench.checkpoints.writer import CheckpointWriter, Sync
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import fsync_folder
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+class WriterOptions(TypedDict, total=False):
+    """Options of `CheckpointWriter`."""
+
+    sync: Sync
+    on_written: Callable[[int], None] | None
+    on_durable: Callable[[int], None] | None
+
+
 class OpenCheckpoint:
     """A locked, repaired checkpoint. The lock belongs to the open file: a child process that inherits
-    `descriptor` holds it, too, and it is released when the last of them ends."""
+    `descriptor` holds it, too, and it is released when the last of them has closed it or ended."""
 
     def __init__(self, path: Path, descriptor: int, contents: Contents) -> None:
         self.path = path
         self.descriptor = descriptor
         self.contents = contents
+        """What the file held when it was last read."""
+
+    def reread(self) -> Contents:
+        """Read and repair the file again, after a child process wrote to it and ended."""
+        self.contents = _read(self.descriptor, self.path)
+        return self.contents
+
+    def writer(self, **options: Unpack[WriterOptions]) -> CheckpointWriter:
+        """A writer that continues the file. There must be one at a time, closed before the next `reread`."""
+        contents = self.contents
+        return CheckpointWriter(
+            self.path, self.descriptor, lines=contents.lines, good_bytes=contents.good_bytes, **options
+        )
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -48,14 +71,19 @@ def open_checkpoint(path: Path) -> OpenCheckpoint:
         raise EvidenceError(f"{path}: the checkpoint cannot be opened: {error.strerror}") from error
     try:
         _lock(descriptor, path)
-        with os.fdopen(os.dup(descriptor), "rb") as stream:
-            stream.seek(0)
-            contents = read_stream(stream, path)
-        _repair(descriptor, path, contents)
+        contents = _read(descriptor, path)
     except BaseException:
         os.close(descriptor)
         raise
     return OpenCheckpoint(path, descriptor, contents)
+
+
+def _read(descriptor: int, path: Path) -> Contents:
+    with os.fdopen(os.dup(descriptor), "rb") as stream:
+        stream.seek(0)
+        contents = read_stream(stream, path)
+    _repair(descriptor, path, contents)
+    return contents
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -1,6 +1,6 @@
 from writer_process import generation, keys_of
 
-from pytest_bench.checkpoints import CheckpointWriter, open_checkpoint
+from pytest_bench.checkpoints import open_checkpoint
 
 SESSION = {"nonce": "n", "repeats": 1, "scoring": {"s": "1"}, "started_ns": 1}
 
@@ -16,13 +16,7 @@ class Log:
         """Append lines `(kind, payload, key)` in a session of their own; returns the closed writer."""
         with open_checkpoint(self.path) as checkpoint:
             contents = checkpoint.contents
-            writer = CheckpointWriter(
-                self.path,
-                checkpoint.descriptor,
-                lines=contents.lines,
-                good_bytes=contents.good_bytes,
-                **options,
-            )
+            writer = checkpoint.writer(**options)
             if contents.header is None:
                 writer.append("header", {"log": "checkpoint", "point": "p", "generation": generation(2)})
             if session is not None:

@@ -1,9 +1,13 @@
 import fcntl
 import os
+import subprocess
+import sys
 
 import pytest
+from checkpoint_log import SESSION
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from writer_process import generation
 
 from pytest_bench.checkpoints import open_checkpoint, read_checkpoint
 from pytest_bench.errors import EvidenceError, UsageError
@@ -157,3 +161,29 @@ def test_a_failure_and_a_later_success_are_one_result_of_two_attempts(log):
     assert list(contents.results) == [log.keys[0]]
     assert contents.errors == {log.keys[1]: 1}
     assert contents.attempts == {log.keys[0]: 2, log.keys[1]: 1}
+
+
+def test_what_a_child_wrote_and_tore_is_read_and_repaired_by_the_parent_that_holds_the_lock(log):
+    with open_checkpoint(log.path) as checkpoint:
+        writer = checkpoint.writer()
+        writer.append("header", {"log": "checkpoint", "point": "p", "generation": generation(2)})
+        writer.append("session", SESSION)
+        writer.close()
+        child = (
+            "import sys; from pathlib import Path; from pytest_bench.checkpoints import *; "
+            "import os; fd = int(sys.argv[2]); "
+            "writer = CheckpointWriter(Path(sys.argv[1]), fd, lines=2, good_bytes=int(sys.argv[3])); "
+            "writer.append('result', {'answer': 1}, Key('0', 'hash-0', 0, 2)); writer.close(); "
+            "os.write(fd, b'torn'); os.kill(os.getpid(), 9)"
+        )
+        size = log.path.stat().st_size
+        command = [sys.executable, "-c", child, str(log.path), str(checkpoint.descriptor), str(size)]
+        done = subprocess.run(command, pass_fds=[checkpoint.descriptor], check=False)
+        assert done.returncode == -9
+        assert checkpoint.contents.results == {}
+        assert list(checkpoint.reread().results) == [log.keys[0]]
+        assert not log.path.read_bytes().endswith(b"torn")
+        writer = checkpoint.writer()
+        writer.append("end", {"results": 1})
+        writer.close()
+        assert checkpoint.reread().ended

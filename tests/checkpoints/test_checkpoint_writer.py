@@ -49,14 +49,8 @@ def test_at_most_a_group_of_lines_is_written_and_not_durable(log, monkeypatch, s
     with open_checkpoint(log.path) as checkpoint:
         monkeypatch.setattr(os, "fsync", counting)
         durable = []
-        writer = CheckpointWriter(
-            log.path,
-            checkpoint.descriptor,
-            lines=0,
-            good_bytes=0,
-            sync=sync,
-            on_written=lambda count: state.update(written=count),
-            on_durable=durable.append,
+        writer = checkpoint.writer(
+            sync=sync, on_written=lambda count: state.update(written=count), on_durable=durable.append
         )
         for key in keys_of(300, 2):
             writer.append("result", {}, key)
@@ -68,9 +62,7 @@ def test_at_most_a_group_of_lines_is_written_and_not_durable(log, monkeypatch, s
 def test_a_lone_line_becomes_durable_without_more_lines_or_closing(log):
     reached = threading.Event()
     with open_checkpoint(log.path) as checkpoint:
-        writer = CheckpointWriter(
-            log.path, checkpoint.descriptor, lines=0, good_bytes=0, on_durable=lambda _count: reached.set()
-        )
+        writer = checkpoint.writer(on_durable=lambda _count: reached.set())
         writer.append("result", {}, keys_of(1, 1)[0])
         assert reached.wait(60)
         writer.close()
@@ -109,10 +101,7 @@ def test_a_failed_sync_is_final_and_unsynced_lines_are_not_kept(log, monkeypatch
     log.write(*log.results(0))
     size = log.path.stat().st_size
     with open_checkpoint(log.path) as checkpoint:
-        contents = checkpoint.contents
-        writer = CheckpointWriter(
-            log.path, checkpoint.descriptor, lines=contents.lines, good_bytes=contents.good_bytes, sync="each"
-        )
+        writer = checkpoint.writer(sync="each")
         calls = []
 
         def failing(fd):

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from pytest_bench.checkpoints import CheckpointWriter, Generation, Key, decide, open_checkpoint
+from pytest_bench.checkpoints import Generation, Key, decide, open_checkpoint
 
 
 def generation(concurrency, **changes):
@@ -51,14 +51,7 @@ def main():
         asked = generation(concurrency)
         decision = decide(checkpoint.contents, "p", asked, {"s": "1"}, keys_of(items, concurrency))
         tell("open", decision.kept)
-        writer = CheckpointWriter(
-            path,
-            checkpoint.descriptor,
-            lines=checkpoint.contents.lines,
-            good_bytes=checkpoint.contents.good_bytes,
-            on_written=written.put,
-            on_durable=lambda count: tell("durable", count),
-        )
+        writer = checkpoint.writer(on_written=written.put, on_durable=lambda count: tell("durable", count))
         if decision.fresh:
             writer.append("header", {"log": "checkpoint", "point": "p", "generation": asked})
         session = {"nonce": str(seed), "repeats": 1, "scoring": {"s": "1"}, "started_ns": time.time_ns()}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from pytest_bench.checkpoints import CheckpointWriter, open_checkpoint
+from pytest_bench.checkpoints import open_checkpoint
 from pytest_bench.evals.answers import ResultPayload, account, score_answers
 from pytest_bench.evals.measure import measure_eval
 from pytest_bench.evals.results import Run
@@ -71,9 +71,7 @@ class EvalLog:
         by_item = {key.item: key for key in self.keys if key.repeat == repeat}
         with open_checkpoint(self.path) as checkpoint:
             contents = checkpoint.contents
-            writer = CheckpointWriter(
-                self.path, checkpoint.descriptor, lines=contents.lines, good_bytes=contents.good_bytes
-            )
+            writer = checkpoint.writer()
             if contents.header is None:
                 writer.append("header", {"log": "checkpoint", "point": "p", "generation": self.generation})
             scoring = scoring_of(self.task)
