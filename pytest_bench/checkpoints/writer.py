@@ -96,6 +96,12 @@ class CheckpointWriter:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._drain()
+        except Exception as error:  # noqa: BLE001 # a callback's, say: without its thread, a log must not look sound
+            self.fault = f"{self.path}: the writing thread failed: {type(error).__name__}: {error}"
+
+    def _drain(self) -> None:
         while True:
             line = self._next_line()
             if line == b"":

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from pytest_bench.errors import EvidenceError
 from pytest_bench.evals.estimates import Statistic
 from pytest_bench.metrics.distributions import binomial_cdf, normal_quantile, student_quantile
 from pytest_bench.metrics.formulas import NotDefined
@@ -36,6 +37,26 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
     """Two-sided exact p-value of no difference (McNemar 1947, binomial); None if scores are not binary."""
     flips: tuple[Flip, ...]
     """Every item whose mean score differs, in the order of the items."""
+
+
+def require_same_items(baseline: Mapping[str, str], candidate: Mapping[str, str]) -> None:
+    """Raises `EvidenceError` unless both evals have the same items: ids with the same content hashes."""
+    if baseline == candidate:
+        return
+    missing, added = baseline.keys() - candidate.keys(), candidate.keys() - baseline.keys()
+    changed = {item for item in baseline.keys() & candidate.keys() if baseline[item] != candidate[item]}
+    differences = [
+        f"{len(items)} {what}, such as {min(items)!r}"
+        for items, what in (
+            (missing, "only in the baseline"),
+            (added, "not in the baseline"),
+            (changed, "changed since the baseline"),
+        )
+        if items
+    ]
+    raise EvidenceError(
+        f"the baseline has other items ({'; '.join(differences)}): run the baseline again on this dataset"
+    )
 
 
 def compare(baseline: Mapping[str, Sequence[float]], candidate: Mapping[str, Sequence[float]]) -> Paired:

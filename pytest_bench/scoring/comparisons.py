@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import signal
 import threading
@@ -108,6 +109,14 @@ class Rouge(msgspec.Struct, frozen=True, kw_only=True, tag="rouge", tag_field="n
 
 
 Comparison = ExactMatch | NumericMatch | MathVerify | Rouge
+
+
+def library_version(comparison: Comparison) -> str | None:
+    """Name and version of the library that a comparison calls, because its results depend on them; None without."""
+    if comparison.requires is None:
+        return None
+    name = comparison.requires[0].replace("_", "-")
+    return f"{name} {importlib.metadata.version(name)}"
 
 
 def missing_library(comparison: Comparison) -> str | None:

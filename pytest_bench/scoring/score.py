@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pytest_bench.files import digest
-from pytest_bench.scoring.comparisons import Comparison
+from pytest_bench.scoring.comparisons import Comparison, library_version
 from pytest_bench.scoring.extractors import Extractor
 from pytest_bench.scoring.normaliser import Normaliser
 from pytest_bench.scoring.responses import (
@@ -59,8 +59,9 @@ class Scoring(msgspec.Struct, frozen=True, kw_only=True):
         return self.comparison.binary
 
     def digest(self, prompt: str) -> str:
-        """sha256 (hex) of the whole configuration, with the prompt template that the answers belong to."""
-        return digest({"prompt": prompt, "scoring": self})
+        """sha256 (hex) of the whole configuration: this, the prompt's template, and the version of the library that
+        compares, if there is one."""
+        return digest({"prompt": prompt, "scoring": self, "library": library_version(self.comparison)})
 
     def score(self, response: Response, target: str, choices: Sequence[str] = ()) -> Score:
         """Score one response. An answer that cannot be extracted is wrong; a scorer that fails gives None."""

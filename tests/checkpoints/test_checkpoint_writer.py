@@ -8,6 +8,7 @@ import pytest
 from writer_process import keys_of
 
 from pytest_bench.checkpoints import CheckpointWriter, open_checkpoint
+from pytest_bench.checkpoints import writer as writer_module
 from pytest_bench.checkpoints.contents import read_payloads
 
 
@@ -115,3 +116,23 @@ def test_a_failed_sync_is_final_and_unsynced_lines_are_not_kept(log, monkeypatch
     assert "cannot be synced: Input/output error" in writer.fault
     assert len(calls) == 1
     assert log.path.stat().st_size == size
+
+
+def test_a_callback_that_fails_is_a_fault(log):
+    def fails(_count):
+        raise RuntimeError("Event loop is closed")
+
+    writer = log.write(*log.results(0, 1), on_written=fails)
+    assert "the writing thread failed: RuntimeError: Event loop is closed" in writer.fault
+
+
+def test_lines_that_wait_for_a_slow_disk_are_bounded(log, monkeypatch):
+    monkeypatch.setattr(writer_module, "_MOST_WAITING", 10)
+    blocked = threading.Event()
+    with open_checkpoint(log.path) as checkpoint:
+        writer = checkpoint.writer(on_written=lambda _count: blocked.wait(60))
+        for key in keys_of(50, 1):
+            writer.append("result", {}, key)
+        blocked.set()
+        writer.close()
+    assert "the disk cannot keep up: 10 lines wait" in writer.fault

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_bench.errors import EvidenceError
 from pytest_bench.evals.estimates import estimate
 from pytest_bench.evals.gates import Gate, correct_sweep, holm, judge_estimate, judge_paired
-from pytest_bench.evals.paired import Flip, bounds, compare, exact_mcnemar, statistic
+from pytest_bench.evals.paired import Flip, bounds, compare, exact_mcnemar, require_same_items, statistic
 from pytest_bench.metrics.formulas import NotDefined
 from pytest_bench.verdict.outcome import Outcome
 
@@ -129,6 +130,20 @@ def test_a_comparison_lists_what_flipped():
     paired = compare(*pairs(2, 1, 1, 1))
     assert (paired.items, paired.won, paired.lost, paired.difference) == (5, 1, 1, 0)
     assert paired.flips == (Flip("2", 0.0, 1.0), Flip("3", 1.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "what"),
+    [
+        ({"a": "1"}, "1 only in the baseline, such as 'b'"),
+        ({"a": "1", "b": "2", "c": "3"}, "1 not in the baseline, such as 'c'"),
+        ({"a": "1", "b": "9"}, "1 changed since the baseline, such as 'b'"),
+    ],
+)
+def test_a_baseline_of_other_items_is_refused_naming_them(candidate, what):
+    require_same_items({"a": "1", "b": "2"}, {"b": "2", "a": "1"})
+    with pytest.raises(EvidenceError, match=what):
+        require_same_items({"a": "1", "b": "2"}, candidate)
 
 
 def test_different_items_cannot_be_compared():

@@ -212,6 +212,13 @@ def test_the_digest_covers_every_part_of_the_configuration(change, options):
     assert plain.digest("p") == build_scoring("numeric").digest("p")
 
 
+def test_the_digest_covers_the_version_of_the_library_that_compares(monkeypatch):
+    scoring = build_scoring("boxed-math")
+    before = scoring.digest("p")
+    monkeypatch.setattr(comparisons_module.importlib.metadata, "version", lambda _name: "99")
+    assert scoring.digest("p") != before
+
+
 def test_no_two_scorings_have_one_digest():
     assert len({SCORINGS[name].digest("p") for name in SCORINGS}) == len(SCORINGS)
 
