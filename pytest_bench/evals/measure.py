@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from pytest_bench.evals.estimates import Estimate, Spread, estimate
+from pytest_bench.evals.estimates import Estimate, Spread, estimate, pass_at_k
 from pytest_bench.metrics.formulas import NotDefined
 from pytest_bench.scoring import CONDITIONS, Condition, Score, Scoring
 
@@ -61,6 +61,8 @@ class ScoringMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """Over all requests, unscored ones counted as wrong within the allowance; None with `undefined`."""
     without_retried: Estimate | None
     """Over requests that succeeded at the first attempt: retries shift the distribution. None if there are none."""
+    pass_at: dict[int, Estimate | str] = {}
+    """Mean pass@k of the items by k, or why it is not defined."""
     undefined: str | None = None
     """Why there is no estimate."""
 
@@ -94,13 +96,14 @@ def measure_eval(
     confidence: float = 0.95,
     spread: Spread = "t",
     seed: int = 0,
+    pass_at: Sequence[int] = (),
 ) -> EvalMetrics:
     """Metrics of all requests of a point, each given once. The order of `answers` does not matter."""
     statuses = Counter(answer.status for answer in answers)
     ordered = sorted(answers, key=lambda answer: (answer.item, answer.repeat))
 
     def of(scoring: Scoring) -> ScoringMetrics:
-        return _measure(scoring, ordered, allowance or Allowance(), confidence, spread, seed)
+        return _measure(scoring, ordered, allowance or Allowance(), confidence, spread, seed, pass_at)
 
     return EvalMetrics(
         total=len(answers),
@@ -132,6 +135,7 @@ def _measure(
     confidence: float,
     spread: Spread,
     seed: int,
+    pass_at: Sequence[int],
 ) -> ScoringMetrics:
     completed = [answer for answer in answers if answer.status == "completed"]
     scores = [score for answer in completed if (score := answer.scores.get(scoring.key)) is not None]
@@ -139,26 +143,32 @@ def _measure(
     unscored = len(answers) - len(scored)
     counted = Counter(condition for score in scores for condition in score.conditions)
 
-    def estimated(among: Iterable[Answered], wrong: float | None) -> Estimate:
-        return estimate(
-            values_by_item(scoring.key, among, unscored=wrong),
-            binary=scoring.is_binary,
-            confidence=confidence,
-            spread=spread,
-            seed=seed,
-        )
+    def estimated(values: Mapping[str, Sequence[float]], *, binary: bool = scoring.is_binary) -> Estimate:
+        return estimate(values, binary=binary, confidence=confidence, spread=spread, seed=seed)
 
+    def passing(k: int) -> Estimate | str:
+        if not scoring.is_binary:
+            return f"pass@{k} needs scores that are right or wrong"
+        try:
+            return estimated(
+                {item: [pass_at_k(round(sum(right)), len(right), k)] for item, right in values.items()},
+                binary=False,
+            )
+        except NotDefined as error:
+            return str(error)
+
+    values = values_by_item(scoring.key, answers, unscored=0.0)
     overall = undefined = without_retried = None
     if not allowance.covers(unscored, len(answers)):
         undefined = f"{unscored} of {len(answers)} requests are unscored; {_allowed(allowance)}"
     else:
         try:
-            overall = estimated(answers, 0.0)
+            overall = estimated(values)
         except NotDefined as error:
             undefined = str(error)
     first_attempts = [answer for answer in completed if answer.attempts == 1]
     try:
-        without_retried = estimated(first_attempts, None)
+        without_retried = estimated(values_by_item(scoring.key, first_attempts))
     except NotDefined:
         without_retried = None
     return ScoringMetrics(
@@ -172,6 +182,7 @@ def _measure(
         sources=dict(Counter(score.source for score in scored)),
         estimate=overall,
         without_retried=without_retried,
+        pass_at={k: undefined or passing(k) for k in pass_at},
         undefined=undefined,
     )
 

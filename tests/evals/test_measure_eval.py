@@ -163,3 +163,14 @@ def test_values_by_item_keep_repeats_together(tmp_path):
     assert values_by_item(STRICT, answers) == {item: [1, float(item == "q0")] for item in RIGHT}
     estimate = log.metrics().scorings[STRICT].estimate
     assert (estimate.n, estimate.items, estimate.value, estimate.method) == (12, 6, 7 / 12, "t")
+
+
+def test_pass_at_k_is_the_mean_over_items_and_undefined_beyond_the_repeats(tmp_path):
+    log = EvalLog(tmp_path / "checkpoint.jsonl", make_task(repeats=2))
+    log.session(RIGHT)
+    log.session(dict.fromkeys(RIGHT, "#### 0"), repeat=1)
+    found = log.metrics(pass_at=(1, 2, 3)).scorings[STRICT].pass_at
+    assert (found[1].value, found[2].value) == (7 / 12, 1)
+    assert found[3] == "pass@3 needs 3 repeats of each item; there are 2"
+    log.session({}, failed=[])
+    assert log.metrics().scorings[STRICT].pass_at == {}
