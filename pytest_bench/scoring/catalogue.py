@@ -20,7 +20,7 @@ _GSM8K_FLEXIBLE = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"
 _GSM8K_NORMALISER = Normaliser(
     regexes_to_ignore=(",", r"\$", r"(?s).*#### ", r"\.$"), ignore_case=True, ignore_punctuation=False
 )
-_STRIPPED = Normaliser(regexes_to_ignore=(r"\A\s+|\s+\Z",))
+_STRIPPED = Normaliser(strip=True)
 _LETTERS = Normaliser(ignore_case=True, ignore_punctuation=True)
 
 

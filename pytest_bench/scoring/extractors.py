@@ -84,20 +84,30 @@ class ChoiceRegex(msgspec.Struct, frozen=True, kw_only=True, tag="choice_regex",
 
 
 class Boxed(msgspec.Struct, frozen=True, tag="boxed", tag_field="name"):
-    r"""Content of the last `\\boxed{…}` whose braces are balanced."""
+    r"""Content of the last `\boxed{…}` whose braces are balanced."""
 
     version: int = 1
 
     def extract(self, text: str, choices: Sequence[str]) -> str | None:  # noqa: ARG002 # the extractors' interface
-        found = [content for start in _boxes(text) if (content := _balanced(text, start)) is not None]
-        return found[-1].strip() or None if found else None
+        last = ""
+        open_braces: list[int | None] = []  # where the content of each begins, if it is a box's
+        for match in _BRACES.finditer(text):
+            if match[0].startswith(("\\boxed", "\\fbox")):
+                open_braces.append(match.end())
+            elif match[0] == "{":
+                open_braces.append(None)
+            elif match[0] == "}" and open_braces:
+                start = open_braces.pop()
+                if start is not None:
+                    last = text[start : match.start()].strip()
+        return last or None
 
 
 class AnchoredNumber(msgspec.Struct, frozen=True, kw_only=True, tag="anchored_number", tag_field="name"):
     r"""The number that follows the last anchor, as a plain decimal: `1,250.50` and `$1250.5` give `1250.50` and
     `1250.5`.
 
-    Between anchor and number only space, `:`, `=`, `*`, `(`, `$`, `€`, `£` and an opening `\\boxed{` may stand. The
+    Between anchor and number only space, `:`, `=`, `*`, `(`, `$`, `€`, `£` and an opening `\boxed{` may stand. The
     case of an anchor does not matter. None if no anchor is followed by a number.
     """
 
@@ -116,13 +126,14 @@ class AnchoredNumber(msgspec.Struct, frozen=True, kw_only=True, tag="anchored_nu
 
 Extractor = WholeText | Regex | Letter | ChoiceRegex | Boxed | AnchoredNumber
 
-_BETWEEN = r"(?:[\s:=*($€£]|\\boxed\{)*"
+_BETWEEN = r"[\s:=*($€£]*(?:\\boxed\{[\s$€£]*)?"
 _NUMBER = (
     r"[+\-\u2212]?[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,3}(?![0-9]))?"
     r"|[+\-\u2212]?[$€£]?\.[0-9]+"
 )
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _LETTER_PATTERNS = (
-    re.compile(r"(?i:answer(?:\s+is)?)\s*:?\s*\**\(?([A-Z])\b"),
+    re.compile(r"(?i:answer(?:\s+is)?)\s*(?::\s*)?\**\(?([A-Z])\b"),
     re.compile(r"\(([A-Z])\)"),
     re.compile(r"\A\s*\**([A-Za-z])\**[.):]?\s*\Z"),
 )
@@ -159,17 +170,3 @@ def _punctuation() -> dict[int, None]:
 def _bare(text: str) -> str:
     """`text` in lower case, without any Unicode punctuation."""
     return text.lower().translate(_punctuation())
-
-
-def _boxes(text: str) -> Iterator[int]:
-    return (match.end() for match in re.finditer(r"\\(?:boxed|fbox)\s*\{", text))
-
-
-def _balanced(text: str, start: int) -> str | None:
-    """Text from `start` to the brace that closes the one before it; None if it is never closed."""
-    depth = 1
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if depth == 0:
-            return text[start : match.start()]
-    return None

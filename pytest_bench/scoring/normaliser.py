@@ -7,6 +7,8 @@ import string
 
 import msgspec
 
+_UP_TO = "(?s).*"
+_SPECIAL = frozenset(r".^$*+?{}[]\|()")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _DIGITS = str.maketrans("", "", string.digits)
 
@@ -25,6 +27,8 @@ class Normaliser(msgspec.Struct, frozen=True, kw_only=True):
     """ASCII punctuation only, as in lm-eval."""
     ignore_numbers: bool = False
     """ASCII digits."""
+    strip: bool = False
+    """Surrounding white space; not a rule of lm-eval's."""
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -34,11 +38,20 @@ class Normaliser(msgspec.Struct, frozen=True, kw_only=True):
     def __call__(self, text: str) -> str:
         text = text.rstrip("\0")
         for pattern in self.regexes_to_ignore:
-            text = re.sub(pattern, "", text).rstrip("\0")
+            text = _removed(pattern, text).rstrip("\0")
         if self.ignore_case:
             text = text.lower()[: max(1, len(text))].rstrip("\0")
         if self.ignore_punctuation:
             text = text.translate(_PUNCTUATION)
         if self.ignore_numbers:
             text = text.translate(_DIGITS)
-        return text
+        return text.strip() if self.strip else text
+
+
+def _removed(pattern: str, text: str) -> str:
+    """`text` without any match of `pattern`."""
+    literal = pattern.removeprefix(_UP_TO)
+    if literal != pattern and literal and not _SPECIAL.intersection(literal):
+        # all up to the last literal: `re` needs quadratic time to find that there is none
+        return text.rpartition(literal)[2]
+    return re.sub(pattern, "", text)

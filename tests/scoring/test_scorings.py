@@ -1,3 +1,7 @@
+import re
+import string
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -5,6 +9,7 @@ from hypothesis import strategies as st
 from pytest_bench.errors import UsageError
 from pytest_bench.scoring import SCORINGS, Response, build_scoring, shuffled_choices
 from pytest_bench.scoring import comparisons as comparisons_module
+from pytest_bench.scoring.normaliser import Normaliser
 
 READY = sorted(SCORINGS.keys() - {"regex"})
 
@@ -241,3 +246,68 @@ def test_a_shuffle_keeps_every_choice_and_the_right_one(seed, item, choices, dat
     shuffled, place = shuffled_choices(seed, item, choices, answer)
     assert sorted(shuffled) == sorted(choices)
     assert shuffled[place] == choices[answer]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" + " " * 300_000 + "x",
+        "answer" + "\n" * 300_000 + "x",
+        "answer:" * 100_000,
+        "#" * 300_000,
+        "#### " * 100_000,
+        "\\boxed{" * 100_000,
+        "{" * 300_000,
+        "(" * 300_000,
+        "<think>" * 100_000,
+        "1," * 200_000,
+        ": " * 200_000,
+        "-" * 300_000,
+    ],
+    ids=lambda text: repr(text[:8]),
+)
+@pytest.mark.parametrize("name", sorted({*READY} - {"rouge1", "rouge2", "rougel"}))
+def test_a_degenerate_answer_is_scored_in_linear_time(name, text):
+    # a quadratic extractor would not come back
+    assert score(name, text, "7", ["red", "blue"]).error is None
+
+
+@pytest.mark.parametrize(
+    ("text", "extracted"),
+    [
+        (r"\boxed{a{b}c}", "a{b}c"),
+        (r"\boxed{\boxed{7}}", r"\boxed{7}"),
+        (r"\boxed{5} and \boxed{7", "5"),
+        (r"} \boxed{7}", "7"),
+        (r"\boxed{\{7\}}", r"\{7\}"),
+        (r"\fbox {7}", "7"),
+        (r"\boxed{7} then \boxed{}", None),
+    ],
+)
+def test_boxes_are_read_with_balanced_braces(text, extracted):
+    assert score("boxed-math", text, "7").extracted == extracted
+
+
+@settings(deadline=None)
+@given(st.text("# \n7\0", max_size=40))
+def test_text_up_to_the_last_mark_is_removed_as_by_a_regular_expression(text):
+    expected = re.sub(r"(?s).*#### ", "", text.rstrip("\0")).rstrip("\0")
+    assert Normaliser(regexes_to_ignore=(r"(?s).*#### ",))(text) == expected
+
+
+@settings(deadline=None)
+@given(st.text(), st.booleans(), st.booleans(), st.booleans())
+def test_normalising_is_what_numpy_arrays_of_text_make_of_it(
+    text, ignore_case, ignore_punctuation, ignore_numbers
+):
+    array = np.array([text])
+    if ignore_case:
+        array = np.char.lower(array)
+    if ignore_punctuation:
+        array = np.char.translate(array, table=str.maketrans("", "", string.punctuation))
+    if ignore_numbers:
+        array = np.char.translate(array, table=str.maketrans("", "", string.digits))
+    normaliser = Normaliser(
+        ignore_case=ignore_case, ignore_punctuation=ignore_punctuation, ignore_numbers=ignore_numbers
+    )
+    assert normaliser(text) == array[0]
