@@ -95,7 +95,7 @@ def test_a_data_seed_that_changes_nothing_is_refused(bench):
     assert "--data-seed is 7, but no dataset of these suites is synthetic" in problem
 
 
-@pytest.mark.parametrize("seed", [-1, 2**63])
+@pytest.mark.parametrize("seed", [-1, 2**64])
 def test_a_data_seed_out_of_range_is_refused(bench, seed):
     (problem,) = bench.body_problems(
         "perf: {p: {dataset: made, load: {pattern: burst, requests: 2}}}\n", data_seed=seed
