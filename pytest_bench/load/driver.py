@@ -121,6 +121,7 @@ class LoadWorker:
             self._stop()
         elif order.leg is not None and order.start_ns is not None:
             self._begin_at_ns = order.start_ns
+            self._places.keep(0)  # whatever was left empty meanwhile, nothing was to be sent there
             self._enter(order.leg)
             if isinstance(self._pacer, OpenLoop):
                 self._begin()  # it times its arrivals from the start by itself
@@ -161,7 +162,6 @@ class LoadWorker:
             )
         else:
             tally.enter(start_ns=self._begin_at_ns)
-            self._places.keep(0)
             self._pacer = OpenLoop(
                 self, leg, loop=self._loop, worker=self._setup.worker, workers=self._setup.workers
             )
