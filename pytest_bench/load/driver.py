@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import gc
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
 from pytest_bench.api import Malformed, import_api
 from pytest_bench.load.backlog import Backlog
-from pytest_bench.load.board import Board, Cell
+from pytest_bench.load.board import Board
 from pytest_bench.load.bodies import Bodies
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.exchange import Exchange, Failure, Settled, abandoned, settle
 from pytest_bench.load.legs import Leg, Notice, Order, WorkerSetup
+from pytest_bench.load.limits import overdue
 from pytest_bench.load.loop import Loop
 from pytest_bench.load.opening import OutOfDescriptors
 from pytest_bench.load.pacing import ClosedLoop, OpenLoop, Pacer
 from pytest_bench.load.phase import Phase
+from pytest_bench.load.places import Places
 from pytest_bench.load.pool import ConnectionPool
 from pytest_bench.load.tally import BEAT_NS, Tally
 
@@ -63,8 +64,7 @@ class LoadWorker:
         )
         self._live: dict[Exchange, None] = {}
         self._backlog = Backlog(loop, self._settle)
-        self._vacant: deque[tuple[int, bool]] = deque()
-        """Places that wait for a request: since when, and whether an answered request left it."""
+        self._places = Places()
         self._leg = -1
         self._pacer: Pacer | None = None
         self._issuing_over_ns: int | None = None
@@ -117,6 +117,7 @@ class LoadWorker:
             self._stop()
         elif order.leg is not None and order.start_ns is not None:
             self._begin_at_ns = order.start_ns
+            self._places.keep(0)  # whatever was left empty meanwhile, nothing was to be sent there
             self._enter(order.leg)
             if isinstance(self._pacer, OpenLoop):
                 self._begin()  # it times its arrivals from the start by itself
@@ -145,8 +146,7 @@ class LoadWorker:
         if leg.closed:
             share = self._connections_for(leg)
             tally.enter(share=share, sent=self._sent)
-            while len(self._vacant) > max(0, share - self.in_flight):
-                self._vacant.popleft()
+            self._places.keep(share - self.in_flight)
             self._pacer = ClosedLoop(
                 self,
                 leg,
@@ -158,7 +158,6 @@ class LoadWorker:
             )
         else:
             tally.enter(start_ns=self._begin_at_ns)
-            self._vacant.clear()
             self._pacer = OpenLoop(
                 self, leg, loop=self._loop, worker=self._setup.worker, workers=self._setup.workers
             )
@@ -185,9 +184,8 @@ class LoadWorker:
         exchange = phase.exchange(index)
         exchange.started_ns = now_ns
         exchange.scheduled_ns = scheduled_ns
-        if leg.closed and self._vacant:
-            since_ns, answered = self._vacant.popleft()
-            exchange.vacant_since_ns = since_ns if answered else None
+        if leg.closed:
+            exchange.vacant_since_ns = self._places.take()
         self.in_flight += 1
         self._live[exchange] = None
         phase.tally.issued(now_ns, self.in_flight, self._sent)
@@ -321,7 +319,7 @@ class LoadWorker:
                 self._phases[exchange.phase].tally.report.busy_ns += end_ns - exchange.send_start_ns
         self._phases[exchange.phase].tally.awaited -= 1
         if self._pacer is not None:
-            self._vacant.append((end_ns, answered))
+            self._places.left(end_ns, answered=answered)
             self._pacer.freed()
 
     @property
@@ -391,20 +389,12 @@ class LoadWorker:
         self._beat_timer.arm(self._beat_due_ns)
 
     def _sweep(self, now_ns: int) -> None:
-        """Give up on requests that exceed a limit. `_live` is in order of issue, oldest first."""
+        """Give up on what exceeds a time limit."""
         timeouts = self._run.timeouts
         self._pool.sweep(now_ns)
-        for exchange in list(self._live):
-            if now_ns - exchange.started_ns < timeouts.request_s * 1e9:
-                break
-            self._abandon(exchange, Failure("timeout", f"not complete after {timeouts.request_s:g} s"))
-        if timeouts.no_progress_s is not None and self._run.streaming:
-            limit_ns = timeouts.no_progress_s * 1e9
-            for exchange in list(self._live):
-                last_ns = exchange.last_read_ns or exchange.sent_ns
-                if last_ns is not None and now_ns - last_ns > limit_ns:
-                    detail = f"silent for {timeouts.no_progress_s:g} s after {exchange.response_bytes} bytes"
-                    self._abandon(exchange, Failure("no_progress", detail))
+        late = overdue(list(self._live), timeouts, now_ns, streaming=self._run.streaming)
+        for exchange, failure in late:
+            self._abandon(exchange, failure)
         over_ns = self._issuing_over_ns
         if timeouts.drain_s is not None and over_ns is not None and now_ns - over_ns > timeouts.drain_s * 1e9:
             self._stop()
@@ -419,9 +409,4 @@ class LoadWorker:
         board, worker = self._board, self._setup.worker
         board.beat(worker, time.monotonic_ns())
         for number, phase in enumerate(self._phases):
-            tally = phase.tally
-            board.set(worker, number, Cell.ISSUED, tally.report.issued)
-            board.set(worker, number, Cell.SUCCEEDED, tally.report.succeeded)
-            board.set(worker, number, Cell.FAILED, tally.report.failed)
-            board.set(worker, number, Cell.IN_FLIGHT, tally.in_flight)
-            board.set(worker, number, Cell.EVENTS, tally.events)
+            phase.tally.publish(board, number)

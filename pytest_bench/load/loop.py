@@ -17,7 +17,6 @@ from pytest_bench.load.receive_clock import ANCILLARY_BYTES, STAMP, ReceiveClock
 from pytest_bench.load.timerfd import AVAILABLE, TimerFd
 
 monotonic_ns = time.monotonic_ns
-_unpack = STAMP.unpack_from
 
 READABLE = 1
 WRITABLE = 4
@@ -149,7 +148,8 @@ class Loop:
         self._running = True
         # Everything that a turn or a read looks at has a local name.
         poll, receivers, clock, now = self._poller.poll, self._receivers, self.clock, monotonic_ns
-        timers, soon = self._timers, self._soon
+        timers, soon, unpack = self._timers, self._soon, STAMP.unpack_from
+        readable, full_bytes, ancillary_bytes = READABLE, _BUFFER_BYTES, ANCILLARY_BYTES
         patience = None if self._alarm is not None else self._patience
         buffer = memoryview(bytearray(_BUFFER_BYTES))
         buffers = [buffer]
@@ -169,11 +169,12 @@ class Loop:
                 self._fire(now_ns)
                 now_ns = now()
             for fd, mask in ready:
-                receiver = receivers.get(fd)
-                if receiver is None:
+                try:
+                    receiver = receivers[fd]
+                except KeyError:
                     self._call(fd)
                     continue
-                if mask & WRITABLE:
+                if mask != readable and mask & WRITABLE:
                     receiver.writable()
                     if mask == WRITABLE or fd not in receivers:
                         continue
@@ -182,7 +183,7 @@ class Loop:
                     empty_ns = empty_since_ns if empty_ns >= 0 else -empty_ns
                 drained_ns = now_ns
                 try:
-                    size, ancillary, _, _ = receiver.receive(buffers, ANCILLARY_BYTES)
+                    size, ancillary, _, _ = receiver.receive(buffers, ancillary_bytes)
                 except (BlockingIOError, InterruptedError):
                     continue
                 except OSError as error:
@@ -193,11 +194,11 @@ class Loop:
                     receiver.ended(None, now_ns, empty_ns)
                     continue
                 if ancillary:
-                    seconds, nanoseconds = _unpack(ancillary[0][2])
+                    seconds, nanoseconds = unpack(ancillary[0][2])
                     stamp_ns = seconds * 1_000_000_000 + nanoseconds - clock.offset_ns
                     if stamp_ns > now_ns:  # noqa: PLR1730 # `min` costs a call; the clock was set, as is about to be told
                         stamp_ns = now_ns
-                receiver.drained_ns = drained_ns if size < _BUFFER_BYTES else -empty_ns
+                receiver.drained_ns = drained_ns if size < full_bytes else -empty_ns
                 if (
                     receiver.received(buffer[:size], size, stamp_ns, now_ns, empty_ns)
                     and stamp_ns > polled_ns

@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from pytest_bench.load.board import Board, Cell
 from pytest_bench.load.windows import Windows, high, low
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
 
@@ -158,6 +159,18 @@ class Tally:
         ):
             if windows.due(most_ns):
                 windows.mark(most_ns, total_ns)
+
+    def publish(self, board: Board, phase: int) -> None:
+        """Show the progress of this phase, whose position in the run is `phase`."""
+        report = self.report
+        for cell, value in (
+            (Cell.ISSUED, report.issued),
+            (Cell.SUCCEEDED, report.succeeded),
+            (Cell.FAILED, report.failed),
+            (Cell.IN_FLIGHT, self.in_flight),
+            (Cell.EVENTS, self.events),
+        ):
+            board.set(report.worker, phase, cell, value)
 
     # The end
 

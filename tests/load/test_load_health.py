@@ -78,6 +78,20 @@ def test_a_phase_within_its_vacancy_has_98_percent_of_its_concurrency_in_flight(
     assert in_flight / 4 == pytest.approx(1 - health.vacancy, abs=0.005)
 
 
+@pytest.mark.parametrize("handover", ["drain", "overlap"])
+def test_places_that_a_phase_leaves_empty_at_its_end_are_no_turnaround_of_the_next(
+    simulator, drive, handover
+):
+    first = phase(Load(pattern="concurrency", concurrency=8, requests=8), "first", handover=handover)
+    second = Load(pattern="concurrency", concurrency=8, requests=8)
+    run = drive(simulator.url, first, second, workers=1, knobs={"ttft_ms": 100})
+    assert run.errors() == {None: 8}
+    before, after = (result.health for result in run.results)
+    assert before.vacancy is None
+    # Only where phases overlap is a place handed from one to the next.
+    assert (after.vacancy is None) == (handover == "drain")
+
+
 @pytest.mark.parametrize("count", [8, 200])
 def test_fast_failures_alone_give_no_advice_about_the_client(wire, drive, count):
     def refuse(turn):
