@@ -50,7 +50,7 @@ def repository(tmp_path):
 def test_the_description_is_what_this_machine_is(tmp_path):
     described = host.describe(tmp_path)
     assert described.python == platform.python_version()
-    assert described.packages["httpcore"] == version("httpcore")
+    assert described.packages["httpx"] == version("httpx")
     assert described.cpu.count == os.cpu_count()
     assert described.kernel == os.uname().release
     assert described.clock == "CLOCK_MONOTONIC"

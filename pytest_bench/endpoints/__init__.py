@@ -1,4 +1,4 @@
-"""Every request to a server apart from load: the only room that imports httpcore.
+"""Every request to a server apart from load: the only room that imports httpx.
 
     address   endpoint URLs, and their names looked up once
     headers   headers and query of every request, with keys read from the environment

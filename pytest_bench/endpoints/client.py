@@ -1,18 +1,20 @@
-"""One bounded HTTP exchange: what came back, or why nothing did, as values and never as exceptions.
+"""One bounded HTTP exchange. Returns the response, or the reason why there is none, instead of raising.
 
-`httpcore` and not `httpx`: its network back end is where one deadline can bound every read and write.
+The exchange runs in an event loop of its own, because cancelling a task is the only way to bound every read and write
+of it by one deadline: a time-out for each read never ends with a server that sends one byte at a time, or one
+`100 Continue` after another.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
-import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import httpcore
+import httpx
 import msgspec
 
 from pytest_bench.endpoints.address import Address
@@ -99,42 +101,61 @@ class Client:
         Everything from connecting to the last byte must be done within `timeout_s`, and the body must not
         exceed `limit_bytes`; otherwise there is no answer.
         """
-        deadline = _Deadline(timeout_s)
+        return asyncio.run(self._exchange(method, path, timeout_s, body, limit_bytes))
+
+    async def _exchange(
+        self, method: str, path: str, timeout_s: float, body: bytes | None, limit_bytes: int
+    ) -> Answer | NoAnswer:
+        connected = False
+
+        async def trace(event: str, _: Mapping[str, Any]) -> None:
+            nonlocal connected
+            connected = connected or event == "connection.connect_tcp.complete"
+
         content = [("Content-Type", "application/json")] if body else []
-        url = httpcore.URL(
-            scheme=self.address.scheme,
-            host=self.address.host,
-            port=self.address.port,
-            target=with_query(self.address.prefix + path, self._query),
+        request = httpx.Request(
+            method,
+            httpx.URL(
+                scheme=self.address.scheme,
+                host=self.address.host,
+                port=self.address.port,
+                raw_path=with_query(self.address.prefix + path, self._query).encode(),
+            ),
+            headers=[*self._headers, *content],
+            content=body,
+            extensions={"trace": trace},
         )
         received = bytearray()
         status = None
         try:
-            with (
-                httpcore.HTTPConnection(
-                    url.origin, ssl_context=self._trust, network_backend=deadline
-                ) as link,
-                link.stream(method, url, headers=[*self._headers, *content], content=body) as response,
+            async with (
+                asyncio.timeout(timeout_s),
+                httpx.AsyncHTTPTransport(verify=self._trust or False, trust_env=False) as transport,
             ):
-                status = response.status
-                for piece in response.iter_stream():
-                    received += piece
-                    if len(received) > limit_bytes:
-                        return NoAnswer(
-                            f"answered {status} with over {limit_bytes} bytes", "endless", final=True
-                        )
-        except httpcore.TimeoutException as error:
-            if status is None:
-                return _no_answer(error, timeout_s)
-            return NoAnswer(f"answered {status}, not complete within {timeout_s:.3g} s", "silent")
-        except _FAILURES as error:
-            return _no_answer(error, timeout_s)
-        headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+                response = await transport.handle_async_request(request)
+                status = response.status_code
+                try:
+                    async for piece in response.aiter_raw():
+                        received += piece
+                        if len(received) > limit_bytes:
+                            return NoAnswer(
+                                f"answered {status} with over {limit_bytes} bytes", "endless", final=True
+                            )
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            if status is not None:
+                return NoAnswer(f"answered {status}, not complete within {timeout_s:.3g} s", "silent")
+            if connected:
+                return NoAnswer(f"no answer within {timeout_s:.3g} s", "silent")
+            return NoAnswer(f"no connection within {timeout_s:.3g} s", "unreachable")
+        except (httpx.TransportError, OSError) as error:
+            return _no_answer(error)
         return Answer(
-            status=response.status,
-            content_type=headers.get(b"content-type", "").strip().lower(),
-            server=headers.get(b"server"),
-            location=headers.get(b"location"),
+            status=status,
+            content_type=response.headers.get("content-type", "").strip().lower(),
+            server=response.headers.get("server"),
+            location=response.headers.get("location"),
             body=bytes(received),
         )
 
@@ -153,10 +174,6 @@ def printable(text: str) -> str:
     )
 
 
-_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, OSError)
-"""What an exchange may raise besides time-outs."""
-
-
 def _without_secrets(record: logging.LogRecord) -> bool:
     """Clear a log record, which may show what a server sent, of secrets."""
     record.msg, record.args = redact(record.getMessage()), ()
@@ -167,81 +184,8 @@ for _name in ("httpcore.connection", "httpcore.http11"):
     logging.getLogger(_name).addFilter(_without_secrets)
 
 
-class _Deadline(httpcore.NetworkBackend):
-    """Connections whose every read and write ends when `timeout_s` have passed since this was made.
-
-    A time-out for each read alone never ends with a server that sends one byte at a time, or one
-    `100 Continue` after another. Looking a name up is bounded by the system's resolver.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        self._ends = time.monotonic() + timeout_s
-        self._backend = httpcore.SyncBackend()
-
-    def left_s(self) -> float:
-        """Raises `httpcore.ReadTimeout` once the time is up."""
-        left_s = self._ends - time.monotonic()
-        if left_s <= 0:
-            raise httpcore.ReadTimeout
-        return left_s
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002 # the deadline stands in for it
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Connect to the first address of `host` that accepts."""
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for place, entry in enumerate(found):
-            try:
-                stream = self._backend.connect_tcp(
-                    str(entry[4][0]), port, self.left_s(), local_address, socket_options
-                )
-            except httpcore.ConnectError:
-                if place == len(found) - 1:
-                    raise
-            else:
-                return _BoundedStream(stream, self)
-        raise httpcore.ConnectError(f"{host} has no address")
-
-
-class _BoundedStream(httpcore.NetworkStream):
-    """A stream that keeps to a deadline."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 # as above
-        return self._stream.read(max_bytes, self._deadline.left_s())
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 # as above
-        for start in range(0, len(buffer), _WRITE_BYTES):
-            self._stream.write(buffer[start : start + _WRITE_BYTES], self._deadline.left_s())
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002 # as above
-    ) -> httpcore.NetworkStream:
-        stream = self._stream.start_tls(ssl_context, server_hostname, self._deadline.left_s())
-        return _BoundedStream(stream, self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-def _no_answer(error: Exception, timeout_s: float) -> NoAnswer:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__ or cause.__context__
+def _no_answer(error: Exception) -> NoAnswer:
+    cause = next(_system_errors(error), None)
     match cause:
         case ssl.SSLCertVerificationError():
             return NoAnswer(
@@ -261,18 +205,22 @@ def _no_answer(error: Exception, timeout_s: float) -> NoAnswer:
             return NoAnswer("connection refused", "refused")
         case ConnectionResetError() | BrokenPipeError():
             return NoAnswer("the connection was reset", "reset")
-    return _unfinished(error, timeout_s)
-
-
-def _unfinished(error: Exception, timeout_s: float) -> NoAnswer:
-    """Where the system reported no error of its own."""
+    reason = printable(str(error)) or type(error).__name__
     match error:
-        case httpcore.ConnectTimeout():
-            return NoAnswer(f"no connection within {timeout_s:.3g} s", "unreachable")
-        case httpcore.TimeoutException():
-            return NoAnswer(f"no answer within {timeout_s:.3g} s", "silent")
-        case httpcore.ProtocolError():
-            return NoAnswer(f"not valid HTTP/1.1: {printable(str(error))}", "no-http")
-        case httpcore.ConnectError():
-            return NoAnswer(printable(str(error)) or type(error).__name__, "unreachable")
-    return NoAnswer(printable(str(error)) or type(error).__name__, "other")
+        case httpx.ProtocolError():
+            return NoAnswer(f"not valid HTTP/1.1: {reason}", "no-http")
+        case httpx.ConnectError():
+            return NoAnswer(printable(str(cause)) if cause else reason, "unreachable")
+    return NoAnswer(reason, "other")
+
+
+def _system_errors(error: BaseException | None) -> Iterator[OSError]:
+    """The system's own errors that led to `error`. Those that only sum up others have no number, and are left out."""
+    if error is None:
+        return
+    if isinstance(error, OSError) and (error.errno is not None or isinstance(error, ssl.SSLError)):
+        yield error
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _system_errors(each)
+    yield from _system_errors(error.__cause__ or error.__context__)
