@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pytest_bench.load.board import Board, Cell
 from pytest_bench.load.windows import Windows, high, low
@@ -14,8 +13,25 @@ from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
 BEAT_NS = 10_000_000
 """How often a load worker shows that it is alive."""
 
-_LAG_BITS = 10
-"""Client lags are counted in steps of 2**10 ns: a phase may have a hundred million."""
+_MOST_LAGS = 1 << 18
+
+
+class Thinned:
+    """Of a stream of numbers, evenly chosen ones: all of them while they are few, then every second, every fourth, …"""
+
+    def __init__(self, most: int = _MOST_LAGS) -> None:
+        self.values = array("q")
+        self._most = most
+        self._step = 1
+        self._seen = 0
+
+    def extend(self, values: Sequence[int]) -> None:
+        chosen = values[-self._seen % self._step :: self._step]
+        self._seen += len(values)
+        self.values.extend(array("q", chosen))
+        while len(self.values) > self._most:
+            self.values = self.values[::2]
+            self._step *= 2
 
 
 class Tally:
@@ -30,7 +46,7 @@ class Tally:
         self.events = 0
         self.lateness_ns = array("q")
         self._turnarounds_ns = array("q")
-        self._lags: Counter[int] = Counter()
+        self._lags_ns = Thinned()
         self._begun_ns: int | None = None
         self._begun_cpu_ns = 0
         # Requests in flight over the full-load window, of whatever phase: at T, their integral is sum + count * T.
@@ -103,9 +119,10 @@ class Tally:
         report = self.report
         self.in_flight -= 1
         self.events += record.content_event_count
-        self._lags.update([lag_ns >> _LAG_BITS for lag_ns in lags_ns])
         report.reads += len(lags_ns)
-        report.user_stamped_reads += lags_ns.count(0)
+        user_stamped = lags_ns.count(0)
+        report.user_stamped_reads += user_stamped
+        self._lags_ns.extend([lag_ns for lag_ns in lags_ns if lag_ns] if user_stamped else lags_ns)
         match record.outcome:
             case "succeeded":
                 report.succeeded += 1
@@ -189,25 +206,17 @@ class Tally:
     def close(self) -> None:
         """The last request has ended: say what is known of the phase's health."""
         self.settle()
-        self.report.client_lag_ms = quantiles_ms(
-            (step << _LAG_BITS, count) for step, count in sorted(self._lags.items())
-        )
-        self.report.turnaround_ms = quantiles_ms((value, 1) for value in sorted(self._turnarounds_ns))
-        self.report.schedule_lateness_ms = quantiles_ms((value, 1) for value in sorted(self.lateness_ns))
+        self.report.client_lag_ms = quantiles_ms(self._lags_ns.values)
+        self.report.turnaround_ms = quantiles_ms(self._turnarounds_ns)
+        self.report.schedule_lateness_ms = quantiles_ms(self.lateness_ns)
 
 
-def quantiles_ms(ascending: Iterable[tuple[int, int]]) -> Quantiles | None:
-    """p50, p99 and maximum, in milliseconds, of values in nanoseconds, each with how often it occurred; None of
-    nothing."""
-    pairs = list(ascending)
-    last = sum(count for _, count in pairs) - 1
-    if last < 0:
+def quantiles_ms(values_ns: array[int]) -> Quantiles | None:
+    """p50, p99 and maximum in milliseconds, each a value that occurred; None of nothing."""
+    if not values_ns:
         return None
-    ranks = [last * 50 // 100, last * 99 // 100, last]
-    found: list[float] = []
-    below = 0
-    for value, count in pairs:
-        below += count
-        while len(found) < len(ranks) and below > ranks[len(found)]:
-            found.append(value / 1e6)
-    return Quantiles(p50=found[0], p99=found[1], max=found[2])
+    ordered = sorted(values_ns)
+    last = len(ordered) - 1
+    return Quantiles(
+        p50=ordered[last * 50 // 100] / 1e6, p99=ordered[last * 99 // 100] / 1e6, max=ordered[last] / 1e6
+    )

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from array import array
 from contextlib import ExitStack
 from itertools import chain
 
@@ -13,7 +14,7 @@ from pytest_bench.load import engine
 from pytest_bench.load.board import Board, Cell, anonymous_file
 from pytest_bench.load.bodies import Bodies, write
 from pytest_bench.load.health import client_health
-from pytest_bench.load.tally import Tally, quantiles_ms
+from pytest_bench.load.tally import Tally, Thinned, quantiles_ms
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
 from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder
 
@@ -75,7 +76,7 @@ def test_a_cursor_hands_out_every_ticket_once_to_whoever_asks():
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=300))
 def test_quantiles_are_values_that_occurred(values):
-    quantiles = quantiles_ms((value, values.count(value)) for value in sorted(set(values)))
+    quantiles = quantiles_ms(array("q", values))
     ordered = sorted(values)
     assert quantiles.max == ordered[-1] / 1e6
     assert quantiles.p50 == ordered[(len(values) - 1) // 2] / 1e6
@@ -83,8 +84,19 @@ def test_quantiles_are_values_that_occurred(values):
     assert quantiles.p50 <= quantiles.p99 <= quantiles.max
 
 
+@given(st.lists(st.lists(st.integers(0, 9), max_size=20), max_size=60))
+def test_of_many_numbers_every_so_manieth_is_kept(batches):
+    kept = Thinned(most=16)
+    for batch in batches:
+        kept.extend(batch)
+    every = [value for batch in batches for value in batch]
+    assert len(kept.values) <= 16
+    step = next(step for step in (2**power for power in range(12)) if len(every[::step]) <= 16)
+    assert kept.values.tolist() in (every[::step], every[:: 2 * step])
+
+
 def test_nothing_has_no_quantiles():
-    assert quantiles_ms([]) is None
+    assert quantiles_ms(array("q")) is None
 
 
 OUTCOMES = st.sampled_from(
