@@ -147,8 +147,6 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     """Of windows (`load.windows`), as the next two; None where there were none."""
     callback_share_p99: float | None = None
     achieved_share_p1: float | None = None
-    digests: dict[str, str] = {}
-    """sha256 of each log it wrote, by file name."""
     over: bool = False
     """Issued all that it had to: nothing stopped it before."""
 
