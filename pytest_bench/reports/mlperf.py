@@ -201,10 +201,18 @@ def _write(session: _Session, good: _Good, folder: Path) -> None:
     measured = _folder(session.results, good.point) / good.summary.phases[-1].folder
     write_json(
         folder / "performance" / "result_summary.json",
-        result_summary(good.measurement, good.load, read_records(measured), read_counted(measured).tokens),
+        result_summary(
+            good.measurement, good.load, read_records(measured), _tokens(good.measurement, measured)
+        ),
     )
     for audit in good.audits:
         _copy_audit(_folder(session.results, audit), folder)
+
+
+def _tokens(measurement: Measurement, folder: Path) -> TokenCounts | None:
+    """The tokenizer's counts of a phase, if its metrics use them; LoadGen's percentiles are left out otherwise."""
+    source = measurement.token_source
+    return read_counted(folder).tokens if source is not None and source.output == "tokenizer" else None
 
 
 def _audits_of(plan: Plan, point: Point) -> Iterator[Point]:
