@@ -176,8 +176,6 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     achieved_share_p1: float | None = None
     cpu_s: float = 0.0
     wall_s: float = 0.0
-    digests: dict[str, str] = {}
-    """sha256 of each log it wrote, by file name."""
     over: bool = False
     """Issued all that it had to: nothing stopped it before."""
 

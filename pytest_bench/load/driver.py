@@ -92,7 +92,7 @@ class LoadWorker:
             self._pool.close()
             self._board.beat(self._setup.worker, time.monotonic_ns() + _CLOSING_NS)
             for phase in self._phases:
-                phase.tally.report.digests = phase.log.close()
+                phase.log.close()
         for phase in self._phases:
             if phase.log.fault is not None:
                 self._tell(Notice(fault=phase.log.fault))

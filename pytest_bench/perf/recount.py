@@ -31,9 +31,9 @@ from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.suite.plan_file import NAME as PLAN
 from pytest_bench.suite.plan_file import read_plan
 from pytest_bench.tokens.counts import COUNTS_LOG
+from pytest_bench.tokens.messages import BackendChoice
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import find, resolve
-from pytest_bench.tokens.wire import BackendChoice
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 from pytest_bench.wording import did_you_mean, one_of
 

@@ -27,6 +27,7 @@ from pytest_bench.files import read_json, write_atomic, write_json
 from pytest_bench.load.log import read_records
 from pytest_bench.metrics.columns import read_columns
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.metrics.token_source import choose
 from pytest_bench.reports.mlperf_rules import run_type, shortcomings
 from pytest_bench.reports.result_summary import result_summary
 from pytest_bench.running.counting import read_counted
@@ -240,7 +241,13 @@ def _submission(
 ) -> _Submission:
     measured = _folder(session.results, found.point) / found.summary.phases[-1].folder
     columns = read_columns(read_records(measured))
-    tokens = read_counted(measured).tokens
+    deployment = session.planned.plan.deployments[found.point.suite]
+    lengths = choose(
+        columns,
+        read_counted(measured).tokens,
+        rule=deployment.tokens.count,
+        ignore_eos=deployment.parameters.get("ignore_eos") is True,
+    ).lengths
     records: dict[str, dict[str, Any]] = {}
     texts: list[Path] = []
     accuracy = None
@@ -261,7 +268,7 @@ def _submission(
             found.measurement,
             found.load,
             columns,
-            None if tokens is None else tokens.of(columns.key),
+            lengths,
             labels=_restricting(found.summary),
         ),
         audits=records,

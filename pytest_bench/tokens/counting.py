@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -20,11 +20,10 @@ from pytest_bench.errors import BenchError, EvidenceError
 from pytest_bench.lines import encode_line
 from pytest_bench.tokens.counts import COUNTS_LOG, CountsWriter, InputTokens, Outcome
 from pytest_bench.tokens.live import LiveCounts
-from pytest_bench.tokens.reading import repeated_texts
-from pytest_bench.tokens.segments import cut, left_over, records_in
+from pytest_bench.tokens.messages import Answer, CountRange, Counts, CountTexts, Failed, RangeCounts, Task
+from pytest_bench.tokens.text_log import cut, left_over, records_in
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.tokens.verification import Verification
-from pytest_bench.tokens.wire import Answer, CountRange, Counts, CountTexts, Failed, RangeCounts, Task
 
 Input = str | Sequence[int]
 """What a sample sends: text (a chat rendered through its template), or token ids as they are."""
@@ -135,22 +134,6 @@ def count_phase(
     return result
 
 
-class _InputChunk(NamedTuple):
-    """Samples whose inputs go to a worker together, identical texts once."""
-
-    samples: list[int]
-    texts: dict[str, int]
-    """Place of each distinct text."""
-    places: list[int | None]
-    """For each sample, the place of its text; for token ids, minus one less their number; None where it has none."""
-
-    def counts(self, by_place: Sequence[int | None]) -> list[int | None]:
-        """Tokens of each sample."""
-        return [
-            None if place is None else by_place[place] if place >= 0 else -1 - place for place in self.places
-        ]
-
-
 class _Counting:
     """One phase being counted."""
 
@@ -190,7 +173,7 @@ class _Counting:
     def count(self, progress: Callable[[int, int], None] | None) -> None:
         """Count what is left, until it is done or time is up."""
         result = self._result
-        for log, answer in self._answers(self._ranges(self._repeated())):
+        for log, answer in self._answers(self._ranges()):
             if isinstance(answer, RangeCounts):
                 self._record(log, answer)
             else:
@@ -202,8 +185,8 @@ class _Counting:
                 if isinstance(counts, Counts):
                     self._record_inputs(chunk, counts)
                 else:
-                    what = f"inputs of {len(chunk.samples)} samples from {chunk.samples[0]}"
-                    self._fail([_complaint(what, counts)])
+                    samples = [sample for same in chunk.values() for sample in same]
+                    self._fail([_complaint(f"inputs of {len(samples)} samples from {samples[0]}", counts)])
         result.timed_out = self._cut_short
         result.elapsed_ns = monotonic_ns() - self._start_ns
         if result.pending and not result.timed_out and not result.failures:
@@ -243,21 +226,7 @@ class _Counting:
             yield answer
         self._cut_short = waiting > 0 or not ended
 
-    def _repeated(self) -> dict[str, int]:
-        """Texts that repeat, with their tokens: counted before the ranges are, none of which then counts them again."""
-        if not (texts := repeated_texts(list(self._done))):
-            return {}
-        task = CountTexts(key=self._tokenizer.key, texts=texts)
-        for _, answer in self._tokenizer.pool.run([(None, task)], give_up=self._is_late):
-            if isinstance(answer, Counts):
-                return {
-                    text: tokens
-                    for text, tokens in zip(texts, answer.counts, strict=True)
-                    if tokens is not None
-                }
-        return {}
-
-    def _ranges(self, counted: dict[str, int]) -> Iterator[tuple[Path, CountRange]]:
+    def _ranges(self) -> Iterator[tuple[Path, CountRange]]:
         key, size = self._tokenizer.key, self._tokenizer.chunk_characters
         share = Verification.share(self._total)
         for log, done in self._done.items():
@@ -272,34 +241,32 @@ class _Counting:
                             stop=last,
                             sample_share=share,
                             seed=self._seed,
-                            counted=counted,
                         ),
                     )
 
-    def _input_chunks(self, inputs: Inputs) -> Iterator[tuple[_InputChunk, CountTexts]]:
-        size = self._tokenizer.chunk_characters
-        chunk, characters = _InputChunk([], {}, []), 0
+    def _input_chunks(self, inputs: Inputs) -> Iterator[tuple[dict[str, list[int]], CountTexts]]:
+        """Samples by what they send, for a worker at a time. Token ids need none and are recorded here."""
+        known: dict[int, int | None] = {}
+        chunk: dict[str, list[int]] = {}
+        characters = 0
         for sample in self._samples:
-            chunk.samples.append(sample)
             try:
                 sent = inputs(sample)
             except BenchError as error:
                 self._fail([f"input of sample {sample}: {error}"])
-                chunk.places.append(None)
+                known[sample] = None
                 continue
-            if isinstance(sent, str):
-                characters += len(sent) if sent not in chunk.texts else 0
-                chunk.places.append(chunk.texts.setdefault(sent, len(chunk.texts)))
-            else:
-                chunk.places.append(-1 - len(sent))
-            if characters >= size:
-                yield chunk, self._count_texts(chunk)
-                chunk, characters = _InputChunk([], {}, []), 0
-        if chunk.samples:
-            yield chunk, self._count_texts(chunk)
-
-    def _count_texts(self, chunk: _InputChunk) -> CountTexts:
-        return CountTexts(key=self._tokenizer.key, texts=list(chunk.texts))
+            if not isinstance(sent, str):
+                known[sample] = len(sent)
+                continue
+            characters += 0 if sent in chunk else len(sent)
+            chunk.setdefault(sent, []).append(sample)
+            if characters >= self._tokenizer.chunk_characters:
+                yield chunk, CountTexts(key=self._tokenizer.key, texts=list(chunk))
+                chunk, characters = {}, 0
+        if chunk:
+            yield chunk, CountTexts(key=self._tokenizer.key, texts=list(chunk))
+        self._write_inputs(known)
 
     def _record(self, log: Path, answer: RangeCounts, sampled: int | None = None) -> None:
         result = self._result
@@ -313,28 +280,25 @@ class _Counting:
         self._fail(answer.failures)
         self._verification.add_lines(log, answer.samples, sampled)
 
-    def _record_inputs(self, chunk: _InputChunk, answer: Counts) -> None:
+    def _record_inputs(self, chunk: dict[str, list[int]], answer: Counts) -> None:
+        pairs = zip(chunk.values(), answer.counts, strict=True)
+        counts = {sample: count for samples, count in pairs for sample in samples}
+        self._write_inputs(counts)
+        self._fail(answer.failures)
+        known = [(sample, count) for sample, count in counts.items() if count is not None]
+        self._verification.add_inputs(known, of=len(self._samples))
+
+    def _write_inputs(self, counts: dict[int, int | None]) -> None:
         result = self._result
         encode = msgspec.json.Encoder().encode
-        counted = list(zip(chunk.samples, chunk.counts(answer.counts), strict=True))
         lines = [
-            encode_line(encode(InputTokens(sample_index=sample, input=count))) for sample, count in counted
+            encode_line(encode(InputTokens(sample_index=sample, input=n))) for sample, n in counts.items()
         ]
         self._writer.add(b"".join(lines), len(lines))
-        known = {sample: count for sample, count in counted if count is not None}
+        known = [count for count in counts.values() if count is not None]
         result.inputs_counted += len(known)
         result.inputs_pending -= len(known)
-        result.input_tokens += sum(known.values())
-        self._fail(answer.failures)
-        texts = zip(chunk.samples, chunk.places, strict=True)
-        self._verification.add_inputs(
-            [
-                (sample, known[sample])
-                for sample, place in texts
-                if sample in known and place is not None and place >= 0
-            ],
-            of=len(self._samples),
-        )
+        result.input_tokens += sum(known)
 
     def _fail(self, failures: Iterable[str]) -> None:
         kept = self._result.failures
