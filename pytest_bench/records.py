@@ -121,7 +121,8 @@ ERROR_TYPES: dict[str, str] = {
     "short_body": "body shorter than announced",
     "truncated_stream": "stream ended with neither [DONE] nor a finish reason",
     "malformed": "an event or body that is not what the API promises",
-    "stream_error": "an error object inside the stream or body, or the finish reason `abort` or `error`",
+    "stream_error": "an answer of status 200 reports an error: an error object, an event of type `error`, a field "
+    "`error`, or the finish reason `abort` or `error`",
 }
 """Types a failed request may have, and what each means."""
 
@@ -175,8 +176,6 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     achieved_share_p1: float | None = None
     cpu_s: float = 0.0
     wall_s: float = 0.0
-    digests: dict[str, str] = {}
-    """sha256 of each log it wrote, by file name."""
     over: bool = False
     """Issued all that it had to: nothing stopped it before."""
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from types import ModuleType
 
 from pytest_bench.errors import BenchError, UsageError
+from pytest_bench.wording import printable
 
 COMMANDS = {
     "init": "pytest_bench.cli.init",
@@ -81,13 +82,6 @@ def _overview() -> argparse.ArgumentParser:
 
 
 def _complain(error: object, status: int) -> int:
-    print(f"error: {printable(str(error))}", file=sys.stderr)
+    said = printable(str(error), keep="\n")
+    print(f"error: {said}", file=sys.stderr)
     return status
-
-
-def printable(text: str) -> str:
-    """`text` without control characters but for newlines: what a file says never steers a terminal."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from pytest_bench.api import Api, Malformed
+from pytest_bench.api import Malformed, import_api
 from pytest_bench.load.backlog import Backlog
 from pytest_bench.load.board import Board
 from pytest_bench.load.bodies import Bodies
@@ -52,12 +51,9 @@ class LoadWorker:
         self._run = run
         self._loop = loop
         self._clock = loop.clock
-        module, _, attribute = run.api.partition(":")
-        self._api: Api = getattr(importlib.import_module(module), attribute)
+        self._api = import_api(run.api, run.api)
         bodies = Bodies(setup.bodies)
-        self._phases = [
-            Phase(run, number, setup.worker, self._api, bodies) for number in range(len(run.phases))
-        ]
+        self._phases = [Phase(run, number, setup.worker, bodies) for number in range(len(run.phases))]
         self._board = Board(setup.board, legs=len(setup.legs), workers=setup.workers, phases=len(run.phases))
         self._pool = ConnectionPool(
             self,
@@ -96,7 +92,7 @@ class LoadWorker:
             self._pool.close()
             self._board.beat(self._setup.worker, time.monotonic_ns() + _CLOSING_NS)
             for phase in self._phases:
-                phase.tally.report.digests = phase.log.close()
+                phase.log.close()
         for phase in self._phases:
             if phase.log.fault is not None:
                 self._tell(Notice(fault=phase.log.fault))

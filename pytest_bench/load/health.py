@@ -61,7 +61,7 @@ def client_health(
 
 def _violations(load: Load, health: ClientHealth, budget: HealthBudget) -> Iterator[str]:
     lower = "rate" if load.pattern in OPEN_LOOP else "load" if load.stages else "concurrency"
-    if load.pattern in _CLOSED_LOOP and (load.concurrency or 0) <= health.workers:
+    if load.pattern in _CLOSED_LOOP and (load.peak_in_flight or 0) <= health.workers:
         # One request in flight for each load worker: neither more workers nor less load would help.
         remedy = "give the client a machine, or cores, that nothing else uses"
     else:
@@ -123,9 +123,7 @@ def _never_reached(load: Load, reports: Sequence[WorkerReport]) -> Iterator[str]
     requests may run out before; a run that was stopped had no time for it."""
     if load.pattern != "concurrency" or load.ramp_s > 0 or not all(report.over for report in reports):
         return
-    asked = load.concurrency or 0
-    if load.requests is not None and load.stop == "or":
-        asked = min(asked, load.requests)
+    asked = load.peak_in_flight or 0
     peak = sum(report.peak_in_flight for report in reports)
     if peak < asked <= sum(report.issued for report in reports):
         yield (
@@ -152,7 +150,7 @@ def _worst(values: Iterable[Quantiles | None]) -> Quantiles | None:
 def _concurrency(load: Load, reports: Sequence[WorkerReport]) -> tuple[float, float | None]:
     """Asked concurrency, and the mean in flight from full load to the last issue; None where some load
     worker never had its share in flight because the requests ran out first."""
-    asked, achieved = float(load.concurrency or 0), 0.0
+    asked, achieved = float(load.peak_in_flight or 0), 0.0
     for report in reports:
         full_ns, last_ns = report.full_load_ns, report.last_issue_ns
         if full_ns is None or last_ns is None or last_ns <= full_ns:

@@ -18,6 +18,7 @@ from pytest_bench.load.driver import LoadWorker
 from pytest_bench.load.legs import Notice, Order, WorkerSetup
 from pytest_bench.load.loop import Loop
 from pytest_bench.load.receive_clock import ReceiveClock
+from pytest_bench.redaction import hide
 
 _PR_SET_PDEATHSIG = 1
 
@@ -37,6 +38,7 @@ def main() -> None:
     while (byte := os.read(0, 1)) not in {b"\n", b""}:
         line += byte
     setup = msgspec.json.decode(line, type=WorkerSetup)
+    hide(setup.run.secrets)
     if setup.run.left_cpus:
         os.sched_setaffinity(0, os.sched_getaffinity(0).difference(setup.run.left_cpus))
     sys.path[:] = setup.import_path

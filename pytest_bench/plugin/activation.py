@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from pytest_bench.endpoints.headers import hide_secrets
 from pytest_bench.plugin import fixtures
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.options import is_informational
 from pytest_bench.plugin.outermost import CONTROLLER, ITEMS, OUTERMOST
+from pytest_bench.plugin.redacting import Redacting
 from pytest_bench.plugin.reports import Reports
 from pytest_bench.plugin.session import Session, adopt_session
 
@@ -19,6 +22,7 @@ def take_part(config: pytest.Config) -> bool:
     """Join the controller's session, as an xdist worker; False where there is none."""
     session = adopt_session(config)
     if session is not None:
+        hide_secrets(session.plan, os.environ)
         _register(config, session)
     return session is not None
 
@@ -53,6 +57,7 @@ def _register(config: pytest.Config, session: Session) -> None:
         raise _taken_away(OUTERMOST)
     _load(manager, Items(config, session), ITEMS)
     _load(manager, Reports(session), "inference-bench-reports")
+    _load(manager, Redacting(), "inference-bench-redacting")
     fixtures.set_up(config, session)
     _load(manager, fixtures, "inference-bench-fixtures")
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pytest_bench import clock
-from pytest_bench.catalogue import all_apis, require_possible, vocabulary
+from pytest_bench.catalogue import all_apis, require_possible, require_tokenizers, vocabulary
+from pytest_bench.endpoints.headers import hide_secrets
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.plugin import folder, refusals
 from pytest_bench.plugin.options import SIMULATOR, is_informational
@@ -22,6 +23,7 @@ from pytest_bench.plugin.outermost import told
 from pytest_bench.plugin.selection import likely_selected
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.context import Overrides
+from pytest_bench.suite.discovery import require_all_found
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.vocabulary import Vocabulary
 from pytest_bench.verdict.expectation import read_expectation
@@ -40,13 +42,16 @@ def open_session(config: pytest.Config, files: Sequence[Path], nonce: str) -> Se
         words = vocabulary(
             all_apis(hook.pytest_bench_apis()), list(chain.from_iterable(hook.pytest_bench_audits()))
         )
+        _require_all_found(config, files)
         session = _plan(config, files, words, nonce)
+        hide_secrets(session.plan, os.environ)
         refusals.refuse_malformed_expressions(config)
         if not informational:
             refusals.refuse_dangerous_calls(config)
             refusals.refuse_shadows(config, session)
             refusals.refuse_missing_endpoints(config, session)
             require_possible(session.plan, likely_selected(config, session.plan.points))
+            require_tokenizers(session.plan, likely_selected(config, session.plan.points))
             refusals.refuse_bad_datasets(config, session, words.apis)
             folder.claim(config, session)
     except BaseException as error:
@@ -59,6 +64,15 @@ def open_session(config: pytest.Config, files: Sequence[Path], nonce: str) -> Se
             ) from error
         raise
     return session
+
+
+def _require_all_found(config: pytest.Config, files: Sequence[Path]) -> None:
+    """Raises `SuiteError` for suites that this call would pass over."""
+    here = config.invocation_params.dir
+    # As pytest itself decides whether `testpaths` apply.
+    applies = config.args_source is not pytest.Config.ArgsSource.ARGS and here == config.rootpath
+    testpaths = config.getini("testpaths") if applies else []
+    require_all_found(files, config.args, config.rootpath, testpaths, cwd=here)
 
 
 def _plan(config: pytest.Config, files: Sequence[Path], words: Vocabulary, nonce: str) -> Session:
@@ -86,7 +100,10 @@ def _overrides(config: pytest.Config) -> Overrides:
         api_key_env=option.api_key_env,
         tokenizer=option.tokenizer,
         load_seed=option.load_seed,
+        data_seed=option.data_seed,
+        ready_timeout_s=option.ready_timeout,
         duration_scale=option.duration_scale,
+        requests=option.requests,
     )
 
 

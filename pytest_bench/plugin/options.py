@@ -47,11 +47,29 @@ def add_options(parser: pytest.Parser) -> None:
         "--load-seed", type=int, metavar="N", help="stands in for every seed of arrivals and sample order"
     )
     group.addoption(
+        "--data-seed",
+        type=int,
+        metavar="N",
+        help="replaces the seed of every synthetic dataset: other prompts, which no cache of the server holds",
+    )
+    group.addoption(
+        "--ready-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="how long to wait for an endpoint to become ready; 0 tries once",
+    )
+    group.addoption(
         "--duration-scale",
         type=float,
         default=1.0,
         metavar="X",
-        help="multiply every duration, for a shortened smoke run; marked as such in the verdict",
+        help="multiply every duration, for a smoke run; points that it shortens are labelled",
+    )
+    group.addoption(
+        "--requests",
+        type=int,
+        metavar="N",
+        help="replace every number of requests that a load declares, for a smoke run; such points are labelled",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from pytest_bench.plugin.printable import printable
+from pytest_bench.wording import printable
 
 CONTROLLER = "inference-bench-controller"
 OUTERMOST = "inference-bench-outermost"

@@ -17,6 +17,7 @@ from pytest_bench.plugin.selection import likely_selected
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.plan import Point
 from pytest_bench.suite.vocabulary import ApiWords
+from pytest_bench.tokens.source import find
 
 if TYPE_CHECKING:
     from pytest_bench.plugin.session import Session
@@ -108,7 +109,8 @@ def refuse_bad_datasets(config: pytest.Config, session: Session, apis: Mapping[s
             if dataset.synthetic is None:
                 load_dataset(dataset, columns=columns, required=required, tokenizer=None)
             else:
-                in_tokens = deployment.tokens.tokenizer is not None
+                named, model = deployment.tokens.tokenizer, deployment.tokenizer_model
+                in_tokens = find(named, model, plan.folder(suite)) is not None
                 check_declared(name, dataset.synthetic, columns, in_tokens=in_tokens)
         except DatasetError as error:
             # A file's complaint names its line; made-up rows have only the point that asks for them.

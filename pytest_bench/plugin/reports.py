@@ -11,11 +11,11 @@ import pytest
 from pytest_bench.errors import BenchError, NotMet
 from pytest_bench.plugin import items, withholding
 from pytest_bench.plugin.outermost import told
-from pytest_bench.plugin.printable import printable
 from pytest_bench.plugin.session import Session
 from pytest_bench.verdict.events import Lease
 from pytest_bench.verdict.judge import Violations
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
+from pytest_bench.wording import printable
 
 REPORT_KEY = "inference_bench"
 """Attribute of a test report that carries a `PointReport` as JSON primitives: all that crosses xdist."""

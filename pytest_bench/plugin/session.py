@@ -24,6 +24,8 @@ _KEPT = (
     "--api-key-env",
     "--tokenizer",
     "--load-seed",
+    "--data-seed",
+    "--ready-timeout",
     "--duration-scale",
 )
 """Options that a point depends on, so the command that runs it again gives them too."""

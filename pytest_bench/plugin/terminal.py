@@ -11,12 +11,12 @@ import pytest
 from pytest_bench.errors import BenchError
 from pytest_bench.plugin.folder import VERDICT
 from pytest_bench.plugin.options import junit_path
-from pytest_bench.plugin.printable import printable
 from pytest_bench.plugin.session import Session
 from pytest_bench.reports.tables import Row, render, tables
 from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.verdict import PointVerdict, Verdict
+from pytest_bench.wording import printable
 
 _SENTENCES = {
     "pass": "every selected point passed",

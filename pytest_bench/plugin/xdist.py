@@ -19,10 +19,10 @@ from pytest_bench.plugin.items import EVENTS_KEY
 from pytest_bench.plugin.markers import JUDGES
 from pytest_bench.plugin.options import SIMULATOR
 from pytest_bench.plugin.outermost import FAREWELL_KEY
-from pytest_bench.plugin.printable import printable
 from pytest_bench.plugin.progress import RELAY_KEY
 from pytest_bench.plugin.session import HANDOVER_KEY, Session, hand_over
 from pytest_bench.suite.plan import Plan
+from pytest_bench.wording import printable
 
 if TYPE_CHECKING:
     from xdist.remote import Producer

@@ -142,7 +142,7 @@ def read_capacity(path: Path, machine: Machine) -> Capacity | None:
 
 def excess(load: Load, capacity: Capacity) -> Iterator[str]:
     """One sentence for each part of `load` that asks for more than `capacity`."""
-    for stage in load.stages or (load,):
+    for stage in load.parts:
         if stage.pattern in OPEN_LOOP:
             rate = mean_rate(stage)
             if rate > capacity.rate:
@@ -150,7 +150,7 @@ def excess(load: Load, capacity: Capacity) -> Iterator[str]:
                     f"{rate:,.0f} requests a second", f"{capacity.rate:,}", capacity.rate_limit, capacity
                 )
         else:
-            streams = min(stage.concurrency or 0, stage.requests or stage.concurrency or 0)
+            streams = stage.peak_in_flight or 0
             if streams > capacity.streams:
                 carried = f"{capacity.streams:,} streams of {STREAM_EVENTS_PER_S} events a second"
                 yield _sentence(f"{streams:,} requests in flight", carried, capacity.streams_limit, capacity)

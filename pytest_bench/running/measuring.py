@@ -59,7 +59,9 @@ def measure_phase(
         result,
         load,
         tokens=counted.tokens,
-        no_tokens=counted.absent,
+        count=deployment.tokens.count,
+        ignore_eos=deployment.parameters.get("ignore_eos") is True,
+        unfinished=counted.unfinished,
         slo=slo,
         bounds=bounds,
         asked_output_tokens=_asked_output_tokens(deployment, rows),
@@ -194,7 +196,9 @@ def conclude(
         phases=tuple(_relative(phase, folder) for phase in phases),
         dataset=None
         if dataset is None or point.dataset is None
-        else DatasetUsed(name=point.dataset, digest=dataset.digest, rows=len(dataset.rows)),
+        else DatasetUsed(
+            name=point.dataset, digest=dataset.digest, rows=len(dataset.rows), skipped=dataset.skipped
+        ),
         served=deployment.urls,
         identities=tuple(msgspec.to_builtins(identity) for identity in deployment.identities),
         tokenizer=None if tokenizer is None else dict(tokenizer),

@@ -56,6 +56,8 @@ def drive(
     specs = tuple(_spec(phase, point, folder, len(rows)) for phase in phases)
     for spec in specs:
         Path(spec.folder).mkdir(parents=True)
+    if bench.say is not None and (note := bench.plan.unscaled(point)):
+        bench.say(f"{point.id}: {note}")
     _warn(bench, point, phases)
 
     def progress(seen: Progress) -> None:
@@ -88,7 +90,9 @@ def drive(
             texts=point.texts,
             poll_interval_s=deployment.plan.poll_interval_s,
         )
-        return engine.run(run, progress, entered)
+        results = engine.run(run, progress, entered)
+    deployment.require_running()
+    return results
 
 
 def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:

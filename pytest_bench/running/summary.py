@@ -31,6 +31,8 @@ class DatasetUsed(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """sha256 over all rows in order."""
     rows: int
+    skipped: int = 0
+    """Bad rows of the file that `skip_bad` left out."""
 
 
 class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

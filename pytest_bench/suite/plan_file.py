@@ -1,4 +1,4 @@
-"""`plan.json`: the plan as a session wrote it down before anything was started."""
+"""`plan.json`: the plan that a session writes before it starts anything."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_plan(results: Path) -> PlanFile:
         found = msgspec.convert(raw, PlanFile)
         problem = next(_problems(found), None)
     except (msgspec.ValidationError, KeyError, ValueError, OverflowError, RecursionError) as error:
-        raise EvidenceError(f"{path}: is no plan of a session: {error}") from error
+        raise EvidenceError(f"{path}: is not the plan of a session: {error}") from error
     if problem:
         raise EvidenceError(f"{path}: {problem}")
     return found

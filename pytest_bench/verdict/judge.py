@@ -9,7 +9,10 @@ from pytest_bench.bounds import SCHEDULED, Bound, parse_bound, split_inline
 from pytest_bench.verdict.outcome import BoundState, JudgedBound, Judgement, Outcome, Reason, worst
 
 NO_FAILED_REQUESTS = Bound(metric="failed_requests", comparison="==", limit=0.0, text="== 0")
-"""Implied wherever none of `FAILURES` is bounded."""
+"""Implied unless one of `FAILURES` is bounded."""
+
+NO_EMPTY_OUTPUTS = Bound(metric="empty_outputs", comparison="==", limit=0.0, text="== 0")
+"""Implied unless `empty_outputs` is bounded: an answer without output has no latency, but counts for throughput."""
 
 FAILURES = frozenset({"failed_requests", "error_rate"})
 """Metrics by which a point says how many failures it tolerates."""
@@ -54,18 +57,21 @@ def judge(
     bounds: Sequence[Bound],
     measured: Measured,
     *,
-    implied: Sequence[Bound] = (NO_FAILED_REQUESTS,),
+    implied: Sequence[Bound] = (NO_FAILED_REQUESTS, NO_EMPTY_OUTPUTS),
     labels: Sequence[str] = (),
 ) -> Judgement:
-    """Judge every bound of a point, and the `implied` ones where the point says nothing of failures.
+    """Judge every bound of a point, and those of `implied` whose subject the point does not bound itself.
 
     A bound on a null metric is an `error`; a bound is met or not only where everything is that the value may be,
     within the uncertainty of its measurement and the confidence that the bound declares, else the point is
     `inconclusive`; a point without bounds of its own is labelled `unbounded`.
     Raises `UsageError` for a metric that the measurement does not know.
     """
-    says_failures = FAILURES & {bound.metric for bound in bounds}
-    judged = tuple(judge_bound(bound, measured) for bound in (*bounds, *(() if says_failures else implied)))
+    bounded = {bound.metric for bound in bounds}
+    if bounded & FAILURES:
+        bounded |= FAILURES
+    all_bounds = (*bounds, *(bound for bound in implied if bound.metric not in bounded))
+    judged = tuple(judge_bound(bound, measured) for bound in all_bounds)
     return Judgement(
         outcome=worst(_OUTCOMES[item.state] for item in judged),
         reasons=tuple(Reason(f"bound-{item.state}", item.sentence) for item in judged if item.state != "met"),

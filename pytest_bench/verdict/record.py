@@ -45,8 +45,7 @@ class WithheldFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def write_record(results: Path, record: SessionRecord) -> str:
     """Write the record into a results folder, atomically; returns the sha256 of the file. Raises `OSError`."""
     data = readable_json(record)
-    write_atomic(results / NAME, data)
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(write_atomic(results / NAME, data)).hexdigest()
 
 
 def read_record(results: Path) -> SessionRecord:

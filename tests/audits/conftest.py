@@ -90,7 +90,7 @@ deployment:
   model: m
   endpoint: simulator
   metrics_path: null
-  simulator: {{video_ms: 12, {behaviour}}}
+  simulator: {{video_ms: {video_ms}, {behaviour}}}
 datasets: {{prompts: {{path: prompts.jsonl}}}}
 perf:
   offline:
@@ -108,9 +108,13 @@ audit:
 
 @pytest.fixture
 def caching_suite():
-    """A suite with one output-caching audit, as text."""
+    """A suite with one output-caching audit, as text.
 
-    def text(audit="of: offline", behaviour="seed: 0"):
-        return VIDEOS.format(audit=audit, behaviour=behaviour)
+    `video_ms` is the time that the simulator takes for a video. If the outcome of the audit depends on it, choose it
+    long compared with the delays of a busy machine (`DECISIVE_MS`).
+    """
+
+    def text(audit="of: offline", behaviour="seed: 0", video_ms=12):
+        return VIDEOS.format(audit=audit, behaviour=behaviour, video_ms=video_ms)
 
     return text

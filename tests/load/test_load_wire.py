@@ -187,9 +187,6 @@ def status(line, *headers):
             "asked for a stream, answered with application/json",
             id="no stream",
         ),
-        pytest.param(
-            in_pieces(STREAM.replace(b"text/event-stream", b"text/html")), "malformed", "", id="another type"
-        ),
         *(
             pytest.param(
                 in_pieces(CHUNKED + chunk(DATA.replace(b'"stop"', b'"%b"' % reason)) + b"0\r\n\r\n"),

@@ -229,6 +229,11 @@ def closed(concurrency, **fields):
         (closed(101), "asks for 101 requests in flight, but this machine carries 100 streams"),
         (Load(pattern="burst", concurrency=1024, requests=90), None),
         (Load(pattern="burst", concurrency=1024, requests=900), "asks for 900 requests in flight"),
+        (Load(pattern="concurrency", concurrency=1000, requests=90), None),
+        (
+            Load(pattern="concurrency", concurrency=1000, requests=90, duration_s=60, stop="and"),
+            "asks for 1,000 requests in flight",
+        ),
         (Load(pattern="poisson", rate=1000.0, requests=5), None),
         (Load(pattern="poisson", rate=1500.0, requests=5), "asks for 1,500 requests a second"),
         (Load(pattern="trace", trace_ns=tuple(range(0, 10**9, 500_000))), "asks for 2,001 requests a second"),

@@ -174,7 +174,7 @@ def test_a_point_that_was_not_warmed_up_is_an_error_though_its_bounds_are_met(ph
         bounds=(Bound(metric="failed_requests", comparison="<=", limit=0.0, text="<= 0"),),
     )
     deployment = DeploymentPlan(suite="s", api="a", api_reference="a:A", model="m", endpoints=())
-    counted = Counted(tokens=None, absent="", evidence=None)
+    counted = Counted()
     measured = phase(succeeded=4)
 
     def judged(*warmups):
@@ -276,8 +276,9 @@ def test_the_headline_of_a_point_says_how_its_requests_failed(session):
     ]
 
 
-def test_empty_answers_are_counted_in_the_table_and_in_junit(session):
+def test_empty_answers_fail_a_point_and_are_counted_in_the_table_and_in_junit(session):
     results, said = session
+    assert "hollow/perf/point: fail: empty_outputs is 20 requests, required == 0" in said
     (heading,) = [line for line in said.splitlines() if re.search(r"requests +failed +empty", line)]
     (row,) = [line for line in said.splitlines() if re.match(r"hollow/perf/point +\d", line)]
     assert row.split()[1:4] == ["20", "0", "20"], heading

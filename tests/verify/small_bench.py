@@ -29,7 +29,7 @@ audit:
     test: output-caching
     dataset: prompts
     load: {pattern: concurrency, concurrency: 2, requests: 6}
-    threshold: 0.9
+    threshold: 0.99
     budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
 """
 
