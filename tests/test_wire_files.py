@@ -21,9 +21,9 @@ from pytest_bench.files import readable_json
 from pytest_bench.host import Cpu, Environment, Git, Memory
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
 from pytest_bench.records import ClientHealth, PhaseFile, PhaseResult, Quantiles
-from pytest_bench.running.summary import DatasetUsed, PointFile, Summary
+from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
 from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Plan, Point, Secret, TokensPlan
-from pytest_bench.suite.plan_file import PlanFile
+from pytest_bench.results.plan_file import PlanFile
 from pytest_bench.verdict.events import (
     Collected,
     Deselected,
@@ -37,7 +37,7 @@ from pytest_bench.verdict.events import (
     Withheld,
     WorkerCrashed,
 )
-from pytest_bench.verdict.evidence import Evidence, EvidenceFile
+from pytest_bench.results.evidence import Evidence, EvidenceFile
 from pytest_bench.verdict.expectation import expectation_json
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
 from pytest_bench.verdict.record import SessionRecord, WithheldFile

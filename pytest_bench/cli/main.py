@@ -11,10 +11,12 @@ from importlib.metadata import version
 from types import ModuleType
 
 from pytest_bench.errors import BenchError, UsageError
+from pytest_bench.text import printable
 
 COMMANDS = {
     "init": "pytest_bench.cli.init",
     "plan": "pytest_bench.cli.plan",
+    "run": "pytest_bench.cli.run",
     "schema": "pytest_bench.cli.schema",
     "serve": "pytest_bench.cli.serve",
     "calibrate": "pytest_bench.cli.calibrate",
@@ -36,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _overview().parse_args(words or ["--help"])
         return USAGE
     command = importlib.import_module(COMMANDS[name])
-    arguments = _parser(name, command).parse_args(words[1:])
     try:
-        status = int(command.run(arguments))
+        status = _status(name, command, words[1:])
         sys.stdout.flush()
     except UsageError as error:
         return _complain(error, USAGE)
@@ -53,6 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
+
+
+def _status(name: str, command: ModuleType, words: list[str]) -> int:
+    if hasattr(command, "run_words") and words[:1] not in (["-h"], ["--help"]):
+        return int(command.run_words(words))  # all of them are another program's
+    for word in words:
+        option, equals, value = word.partition("=")
+        if not word.strip() or (word.startswith("-") and equals and not value.strip()):
+            raise UsageError(
+                f"{option + ': its' if option.strip() else 'a'} value is empty, as a variable that is not set leaves "
+                "it; give a value, or leave the option out"
+            )
+    return int(command.run(_parser(name, command).parse_args(words)))
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
@@ -81,13 +95,5 @@ def _overview() -> argparse.ArgumentParser:
 
 
 def _complain(error: object, status: int) -> int:
-    print(f"error: {printable(str(error))}", file=sys.stderr)
+    print("error:", printable(str(error), keep="\n"), file=sys.stderr)
     return status
-
-
-def printable(text: str) -> str:
-    """`text` without control characters but for newlines: what a file says never steers a terminal."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )

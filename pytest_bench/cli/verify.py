@@ -11,11 +11,12 @@ from pathlib import Path
 
 from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.cli.contributions import add_plugin_argument, contributions
-from pytest_bench.cli.main import printable
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import write_json
 from pytest_bench.lmeval import Request, Thresholds, parse_concurrencies, read_thresholds, verify_folder
-from pytest_bench.suite.plan_file import read_plan
+from pytest_bench.results.layout import EVENTS, PLAN, POINTS, VERDICT
+from pytest_bench.results.plan_file import read_plan
+from pytest_bench.text import printable
 from pytest_bench.verdict.events import Expectation
 from pytest_bench.verdict.expectation import read_expectation
 from pytest_bench.verdict.verdict import Verdict
@@ -27,7 +28,7 @@ EXAMPLE = "pytest-bench verify results/latest --expect expectation.json"
 _REUSABLE = "7d"
 _OPTIONS = {"plugins": "-p"}
 _NOT_GIVEN: tuple[object, ...] = (None, [])
-_OURS = ("plan.json", "verdict.json", "ledger.json", "points")
+_OURS = (PLAN, VERDICT, EVENTS, POINTS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +119,7 @@ def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
         problems += (f"{folder}: {problem}" for problem in verified.problems)
         for note in verified.notes:
             _say(f"note: {folder}: {note}")
-        if verdict is not None and arguments.max_age is not None:
+        if arguments.max_age is not None:
             problems += too_old(verdict, folder, parse_age(arguments.max_age), datetime.now(UTC))
     if arguments.reuse is not None:
         verdict = _reuse(verdict, expectation, arguments, problems)
@@ -265,8 +266,8 @@ def _refuse(arguments: argparse.Namespace, meant_for: str, *names: str) -> None:
 
 def _complain(problems: Iterable[object]) -> None:
     for problem in problems:
-        print(printable(str(problem)), file=sys.stderr)
+        print(printable(str(problem), keep="\n"), file=sys.stderr)
 
 
 def _say(text: str) -> None:
-    print(printable(text))
+    print(printable(text, keep="\n"))

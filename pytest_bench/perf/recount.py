@@ -20,14 +20,14 @@ from pytest_bench.errors import EvidenceError, TokensError, UsageError, makes_se
 from pytest_bench.files import read_json, write_json
 from pytest_bench.perf.point import MEASURED, assess
 from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
-from pytest_bench.running import summary as summaries
+from pytest_bench.results import summary as summaries
+from pytest_bench.results.plan_file import NAME as PLAN
+from pytest_bench.results.plan_file import read_plan
+from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
-from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.plan import Plan, Point
-from pytest_bench.suite.plan_file import NAME as PLAN
-from pytest_bench.suite.plan_file import read_plan
 from pytest_bench.suite.problems import did_you_mean, one_of
 from pytest_bench.tokens.counts import COUNTS_LOG
 from pytest_bench.tokens.pool import TokenizerPool

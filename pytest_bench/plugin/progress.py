@@ -21,8 +21,8 @@ from pytest_bench.running.waiting import Waiting
 from pytest_bench.suite.plan import Point
 from pytest_bench.workload import PhaseSpec
 
-RELAY_KEY = "inference_bench_progress"
-"""Where `workerinput` holds what takes a worker's lines to the controller's terminal, by `send`."""
+RELAY_KEY = "inference_bench_relay"
+"""Where `workerinput` holds the channel that takes text to the controller's terminal and bytes to its event logs."""
 
 _LOG_EVERY_S = 30.0
 _LOG_WAITS_EVERY_S = 10.0

@@ -33,13 +33,15 @@ from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.metrics.statistics import loadgen_percentile
 from pytest_bench.metrics.token_counts import ABSENT, Lengths, TokenCounts, request_key
 from pytest_bench.records import RequestRecord
+from pytest_bench.results.claim import read_verdict
+from pytest_bench.results.evidence import check_evidence
+from pytest_bench.results.plan_file import PlanFile, read_plan
+from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.running.counting import read_counted
-from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.suite.plan import Plan, Point
-from pytest_bench.suite.plan_file import PlanFile, read_plan
-from pytest_bench.verdict.evidence import check_evidence, contradictions
 from pytest_bench.verdict.outcome import Outcome
-from pytest_bench.verdict.verdict import Verdict, read_verdict
+from pytest_bench.verdict.points import contradictions
+from pytest_bench.verdict.verdict import Verdict
 from pytest_bench.workload import OPEN_LOOP, Load
 
 VERDICT = "verdict.json"
@@ -112,7 +114,7 @@ def export(
 
 
 def _read_session(results: Path) -> _Session:
-    planned, verdict = read_plan(results), read_verdict(results / VERDICT)
+    planned, verdict = read_plan(results), read_verdict(results)
     if verdict.nonce != planned.nonce or verdict.plan_digest != planned.digest:
         raise EvidenceError(f"{results / VERDICT}: is of another session than the plan beside it")
     for fault in verdict.faults:

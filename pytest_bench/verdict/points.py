@@ -12,7 +12,6 @@ from typing import get_args
 import msgspec
 
 from pytest_bench.verdict.events import EvidenceCheck, ExpectedPoint, Report, SessionFacts, Stage
-from pytest_bench.verdict.evidence import contradictions
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 MEASURED = frozenset({Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE})
@@ -22,6 +21,15 @@ RED_UNDER_COMPLETE: dict[str, str] = {
     "unbounded": "under --complete every point must have something to meet: declare a bound for it",
 }
 """Labels that make a passing point red under `--complete`, each with the reason."""
+
+RED_UNLESS_ASKED: dict[str, str] = {
+    "simulator": "what answered is the built-in simulator, whatever its URL, and no model: give the URL of a "
+    "model's server, or say --endpoint=simulator on the command line if the simulator is meant",
+    "shortened": "its durations were scaled by --duration-scale, which the command line itself does not give: "
+    "remove it from PYTEST_ADDOPTS and the configuration file, or give it on the command line if it is meant",
+}
+"""Labels that make a passing point red under `--complete` and `--expect` unless the command line itself (not
+PYTEST_ADDOPTS or a configuration file) asks for them, each with the reason."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -144,13 +152,30 @@ def findings_of_labels(labels: Sequence[str], session: SessionFacts) -> Iterator
         for label in labels:
             if label in RED_UNDER_COMPLETE:
                 yield error(label, RED_UNDER_COMPLETE[label])
-    strict = session.complete or session.expectation is not None
-    if "simulator" in labels and strict and not session.simulator_asked_for:
-        yield error(
-            "simulator",
-            "what answered is the built-in simulator, whatever its URL, and no model: give the URL of a model's "
-            "server, or say --endpoint=simulator on the command line if the simulator is meant",
-        )
+    if session.complete or session.expectation is not None:
+        for label in labels:
+            if label in RED_UNLESS_ASKED and label not in session.accepted_labels:
+                yield error(label, RED_UNLESS_ASKED[label])
+
+
+def contradictions(
+    check: EvidenceCheck, *, point: str, point_digest: str, nonce: str, outcome: Outcome
+) -> Iterator[str]:
+    """In what whole evidence differs from what it should be evidence of, a sentence each."""
+    comparisons: tuple[tuple[str, str | None, str], ...] = (
+        ("point", check.point, point),
+        ("point digest", check.point_digest, point_digest),
+        ("nonce", check.nonce, nonce),
+        ("outcome", check.outcome, outcome),
+    )
+    for what, found, wanted in comparisons:
+        if found != wanted:
+            yield (
+                f"{check.path}/evidence.json: its {what} is {found}, expected {wanted}: "
+                "it is the evidence of something else"
+            )
+    if check.digest is None:
+        yield f"{check.path}/evidence.json: was never read"
 
 
 def _because(report: Report) -> str:

@@ -15,19 +15,12 @@ from pytest_bench.audits.registry import Registry
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.plan import Plan
 from pytest_bench.verdict.events import Expectation
-from pytest_bench.verdict.outcome import Outcome, worst
-from pytest_bench.verdict.verdict import Coverage, PointVerdict, Status, Verdict
+from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict, status_of
 from pytest_bench.verify.session import VerifiedSession, verify_session
 
 _AGE = re.compile(r"([1-9][0-9]{0,5})(min|h|d)", re.ASCII)
 _SECONDS = {"min": 60, "h": 3600, "d": 86400}
-_STATUS: dict[Outcome, Status] = {
-    Outcome.PASS: "pass",
-    Outcome.INCONCLUSIVE: "inconclusive",
-    Outcome.FAIL: "fail",
-    Outcome.MISSING: "incomplete",
-    Outcome.ERROR: "error",
-}
 
 
 class Reuse(NamedTuple):
@@ -72,7 +65,7 @@ def reuse(
     )
     refused = list(_unfit(earlier, old, max_age_s, now))
     taken: dict[str, PointVerdict] = {}
-    if not refused and earlier.verdict is not None and earlier.plan is not None:
+    if not refused and earlier.plan is not None:
         points = {point.id: point for point in earlier.verdict.points}
         whole = _whole_sweeps(earlier.plan, points)
         for name, digest in known.items():
@@ -87,8 +80,6 @@ def reuse(
 def _unfit(earlier: VerifiedSession, old: Path, max_age_s: float, now: datetime) -> Iterator[str]:
     yield from (f"{old}: {problem}" for problem in earlier.problems)
     verdict = earlier.verdict
-    if verdict is None:
-        return
     for fault in verdict.faults:
         yield f"{old}: its session had a fault: {fault.sentence}"
     yield from too_old(verdict, old, max_age_s, now)
@@ -153,7 +144,7 @@ def _with(
     left_out = tuple(name for name in verdict.coverage.left_out if name not in taken)
     return msgspec.structs.replace(
         verdict,
-        status="error" if verdict.faults else _STATUS[worst(point.outcome for point in points)],
+        status=status_of(points, verdict.faults),
         points=points,
         counts=dict(Counter(point.outcome.value for point in points)),
         coverage=Coverage(complete=not left_out, left_out=left_out),

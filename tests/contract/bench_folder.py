@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from pytest_bench.leases import Lease
+from pytest_bench.results.event_log import nonce_of, read_logs
+from pytest_bench.verdict.leases import latest
+
 INI = """
 [pytest]
 required_plugins = pytest-inference-bench
@@ -204,3 +208,9 @@ def read_junit(path: Path) -> dict[str, str]:
     assert [int(suite.get(name)) for name in ("failures", "errors", "skipped")] == counted
     assert int(suite.get("tests")) == len(outcomes)
     return outcomes
+
+
+def leases_in(results: Path) -> list[Lease]:
+    """Every lease that a session took."""
+    logs = read_logs(results, nonce_of(results))
+    return latest(event for log in logs.values() for event in log if isinstance(event, Lease))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_bench.verdict.record import read_record
+from bench_folder import leases_in
 
 DIES_IN_ITEM = """
     import os
@@ -77,4 +77,4 @@ def test_our_scheduler_stands_in_for_other_ways_to_distribute(folder):
     """Under xdist's own `loadgroup` alone, points of one deployment would run side by side."""
     ran = folder.run("-n2", "--dist", "loadgroup")
     ran.require(0, "pass", one="pass", two="pass")
-    assert len({lease.worker for lease in read_record(ran.results).leases}) == 1
+    assert len({lease.worker for lease in leases_in(ran.results)}) == 1

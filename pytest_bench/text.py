@@ -1,10 +1,11 @@
-"""Text from elsewhere, as a terminal may be given it: what a server or a model wrote never steers one."""
+"""Text for people."""
 
 from __future__ import annotations
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """`text` without control characters, those in `keep` excepted."""
+    """`text` without control characters, except those in `keep`: what a server or a file says never steers a
+    terminal."""
     return "".join(
         character if character.isprintable() or character in keep else "\N{REPLACEMENT CHARACTER}"
         for character in text
