@@ -82,39 +82,6 @@ def test_a_worker_whose_session_does_not_end_well_makes_the_session_red(folder, 
     assert "worker-crashed" in ran.faults
 
 
-LATE = """
-    import os
-    import time
-    import pytest
-    from pathlib import Path
-    from pytest_bench.plugin import xdist
-
-    DONE = Path(__file__).with_name("done")
-    xdist._FAREWELL_S = 0.5
-
-    def pytest_unconfigure():
-        while "PYTEST_XDIST_WORKER" in os.environ and not DONE.exists():
-            time.sleep(0.01)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish():
-        if "PYTEST_XDIST_WORKER" not in os.environ:
-            DONE.touch()
-"""
-
-
-def test_workers_that_do_not_end_are_waited_for_together_and_said_to_be_late(folder):
-    folder.points = ("one", "two")
-    folder.__post_init__()
-    folder.write("conftest.py", LATE)
-    ran = folder.run("-n2")
-    ran.require(1, "error", one="pass", two="pass")
-    assert sorted(fault["sentence"] for fault in ran.verdict["faults"]) == [
-        f"process {worker} had not ended 0.5 s after its last test: how it ends is not known"
-        for worker in ("gw0", "gw1")
-    ], ran.output
-
-
 @pytest.mark.parametrize(
     ("hook", "args"),
     [
