@@ -103,9 +103,10 @@ def acquire(
 ) -> Iterator[Lease]:
     """Hold `resource` alone while the block runs. Not re-entrant, not even within one process.
 
-    `record` is called when the lease is taken and again when it is given back. There is one lease for each
-    `resource` of an endpoint or a file, and a single one for `host` whatever it is called. While another holds it, `on_wait` gets a sentence naming the holder, once for each holder; with
-    `wait=False` that sentence is raised as `Busy` instead. `folder` defaults to `lease_folder()`.
+    `record` is called when the lease is taken and when it is given back. There is one lease for each
+    `resource` of an endpoint or a file, and a single one for `host` whatever it is called. While another
+    holds it, `on_wait` gets a sentence naming the holder, once for each holder; with `wait=False` that
+    sentence is raised as `Busy` instead. `folder` defaults to `lease_folder()`.
     """
     # A folder that was asked for is a machine of its own; the usual one differs from user to user.
     realm = str(folder) if folder else os.environ.get(ELSEWHERE, "")

@@ -113,6 +113,10 @@ class LineReader:
         """Whether the writer finished this log. False until the iteration is over."""
         return self.end is not None
 
+    def close(self) -> None:
+        """Close the file; iterating to the end does so too."""
+        self._stream.close()
+
     def require_complete(self) -> None:
         """Raises `EvidenceError` for a log that was read to its last byte and has no end."""
         if not self.complete:

@@ -23,10 +23,11 @@ from pytest_bench.leases import Lease
 from pytest_bench.lines import encode_line
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
 from pytest_bench.records import ClientHealth, PhaseFile, PhaseResult, Quantiles
-from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
-from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Plan, Point, Secret, TokensPlan
+from pytest_bench.results.evidence import Evidence, EvidenceFile
 from pytest_bench.results.plan_file import PlanFile
+from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
 from pytest_bench.results.withheld import WithheldFile
+from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Plan, Point, Secret, TokensPlan
 from pytest_bench.verdict.events import (
     Called,
     Collected,
@@ -46,7 +47,6 @@ from pytest_bench.verdict.events import (
     WorkerBegan,
     WorkerCrashed,
 )
-from pytest_bench.results.evidence import Evidence, EvidenceFile
 from pytest_bench.verdict.expectation import expectation_json
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
 from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict

@@ -123,6 +123,13 @@ class Call:
         # None, which a wrapper that forgets to return leaves, is status 0 to pytest.
         return status if self.log is None else self._close(status or 0)
 
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        from pytest_bench.verdict.events import Fault  # noqa: PLC0415 # as above
+
+        if self.log is not None:
+            said = " ".join(excinfo.exconly(tryshort=True).split())
+            self.log.append(Fault(code="internal-error", sentence=f"pytest itself failed: {said[:300]}"))
+
     def _refuse_gates(self, known: argparse.Namespace) -> None:
         """A call that only shows something leaves no verdict; an earlier one must not be taken for its own."""
         if self.given is not None and (gates := self.given.gates()):

@@ -51,10 +51,6 @@ class Controller:
         elif isinstance(excinfo.value, KeyboardInterrupt):  # pytest.exit() is none: its exit status counts
             self._append(Interrupted())
 
-    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        said = " ".join(excinfo.exconly(tryshort=True).split())
-        self._append(Fault(code="internal-error", sentence=f"pytest itself failed: {said[:300]}"))
-
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """Xdist ends at -x or --maxfail as an interrupt: pytest itself would say that tests failed."""

@@ -141,7 +141,7 @@ class Claim:
 
     def _is_unused(self) -> bool:
         """Whether the folder holds nothing, or only what a refused call left, which is no evidence."""
-        names = set(os.listdir(self.results)) - {layout.LOCK}
+        names = {path.name for path in self.results.iterdir()} - {layout.LOCK}
         left = {layout.VERDICT, layout.JUNIT, layout.EVENTS, layout.PLAN, layout.ENVIRONMENT, layout.RESERVE}
         if self._given is not None:
             left.add(self._given.name)
@@ -155,7 +155,7 @@ class Claim:
 
     def _remove_refused(self) -> None:
         """Remove what a refused call left."""
-        for name in set(os.listdir(self.results)) - {layout.LOCK}:
+        for name in {path.name for path in self.results.iterdir()} - {layout.LOCK}:
             path = self.results / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -199,7 +199,7 @@ class Claim:
     def _refuse_misplaced(self, target: Path | None) -> None:
         """Raises `UsageError` if the JUnit file would replace another file of the results folder."""
         relative = "" if target is None else self._relative(target)
-        if not os.path.isabs(relative) and relative.partition("/")[0] in layout.NAMES:
+        if not Path(relative).is_absolute() and relative.partition("/")[0] in layout.NAMES:
             raise UsageError(
                 f"--junitxml: {self._given} is a name that the results folder itself uses; name {layout.JUNIT}"
             )

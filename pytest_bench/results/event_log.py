@@ -107,7 +107,7 @@ def read_logs(results: Path, nonce: str | None) -> dict[str, list[Event]]:
     if folder.is_symlink():
         raise EvidenceError(f"{folder}: is a link, which a session never writes")
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise EvidenceError(f"{folder}: cannot be listed: {error.strerror or error}") from error
     processes = [name.removesuffix(".jsonl") for name in names]
@@ -122,6 +122,7 @@ def read_log(results: Path, process: str, nonce: str | None) -> Iterator[Event]:
     reader = LineReader(path, LOG, EVENTS_VERSION)
     found = (reader.header.get("process"), reader.header.get("nonce"))
     if found != (process, nonce if nonce is not None else found[1]):
+        reader.close()
         raise EvidenceError(f"{path}: is the log of process {found[0]} of session {found[1]}, not of {nonce}")
     decode = msgspec.json.Decoder(Event).decode
     for number, payload in enumerate(reader, start=2):
@@ -137,7 +138,9 @@ def nonce_of(results: Path) -> str:
     Raises `EvidenceError`.
     """
     path = log_path(results, RUN if log_path(results, RUN).exists() else MAIN)
-    nonce = LineReader(path, LOG, EVENTS_VERSION).header.get("nonce")
+    reader = LineReader(path, LOG, EVENTS_VERSION)
+    reader.close()
+    nonce = reader.header.get("nonce")
     if not isinstance(nonce, str):
         raise EvidenceError(f"{path}:1: its header names no session")
     return nonce

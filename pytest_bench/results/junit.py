@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree as ET
 
-from pytest_bench.errors import BenchError
+from pytest_bench.errors import BenchError, makes_sense
 from pytest_bench.results.layout import point_path
 from pytest_bench.results.summary import read_summary
 from pytest_bench.verdict.events import Called, Event, JUnitCase, Report, SuiteProperty
@@ -133,19 +133,21 @@ def _properties(point: PointVerdict, folder: Path | None) -> Iterator[tuple[str,
         yield "evidence_sha256", point.evidence_digest
     for judged in point.bounds:
         yield f"bound {judged.bound.metric}", f"{judged.state}: {judged.sentence}"
-    if folder is None or point.evidence is None:
-        return
+    if folder is not None and point.evidence is not None:
+        yield from _headlines(folder)
+
+
+def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
     try:
-        measurement = read_summary(folder).measurement
+        with makes_sense(folder):
+            measurement = read_summary(folder).measurement
+            for name in HEADLINES if measurement is not None else ():
+                if measurement is not None and name.partition(".")[0] in measurement.metrics:
+                    value = measurement.value(name)
+                    if value is not None:
+                        yield name, show(value, measurement.unit(name))
     except BenchError:
-        return
-    if measurement is None:
-        return
-    for name in HEADLINES:
-        if name.partition(".")[0] in measurement.metrics:
-            value = measurement.value(name)
-            if value is not None:
-                yield name, show(value, measurement.unit(name))
+        return  # the verdict's own reasons say what is wrong with the evidence
 
 
 def _footer(point: PointVerdict, called: Called | None, rerun: Mapping[str, str]) -> Iterator[str]:

@@ -37,7 +37,6 @@ from pytest_bench.verdict.events import (
 from pytest_bench.verdict.ledger import decide
 from pytest_bench.verdict.verdict import Verdict
 
-
 _LARGEST_FILE = 8 << 30
 """Bytes of a file of the folder, the points' own aside, that is hashed."""
 
@@ -128,7 +127,7 @@ def _digest(path: Path) -> str | None:
 
 
 def is_folder(results: Path, path: str) -> bool:
-    """Whether `path` below `results` is a folder that is reached without a link; a point's id is only text until then."""
+    """Whether `path` below `results` is a folder that is reached without a link."""
     here = results
     for part in path.split("/"):
         here = here / part
@@ -158,7 +157,9 @@ def _plan(results: Path, nonce: str, problems: list[str]) -> tuple[Plan | None, 
         problems.append(str(error))
         return None, None
     if nonce and found.nonce != nonce:
-        problems.append(f"{results / layout.PLAN}: is of session {found.nonce}, its events of session {nonce}")
+        problems.append(
+            f"{results / layout.PLAN}: is of session {found.nonce}, its events of session {nonce}"
+        )
     return found.plan, found.digest
 
 
@@ -212,7 +213,9 @@ def _missing_ends(logs: Mapping[str, Sequence[Event]]) -> Iterator[Event]:
     if own is None:
         yield Fault(code="cut-off", sentence=f"pytest {how} before its session had ended")
     elif end.status not in (own.status, own.status % 256):
-        yield Fault(code="pytest-exit", sentence=f"pytest {how}; its session had ended with status {own.status}")
+        yield Fault(
+            code="pytest-exit", sentence=f"pytest {how}; its session had ended with status {own.status}"
+        )
 
 
 def _last_end(log: Sequence[Event]) -> Ended | None:

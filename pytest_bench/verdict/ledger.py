@@ -163,7 +163,10 @@ class _Ledger:
         judgement = judgement_of(reports)
         for event in events:
             if isinstance(event, WorkerCrashed):
-                yield error("worker-crashed", f"process {event.worker} died while running it: {event.detail}")
+                yield error(
+                    "worker-crashed",
+                    f"was begun by {event.worker}, which died, and not started again: {event.detail}",
+                )
             elif isinstance(event, Fault):
                 yield error(event.code, event.sentence)
         yield from self._selection(events)

@@ -14,9 +14,9 @@ from pytest_bench.audits.vbench import DIMENSIONS
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.load.log import read_records
 from pytest_bench.reports.mlperf import export, scenario_of
+from pytest_bench.results.evidence import check_evidence, write_evidence
 from pytest_bench.results.plan_file import write_plan
 from pytest_bench.tokens.counts import read_outputs
-from pytest_bench.results.evidence import check_evidence, write_evidence
 from pytest_bench.verdict.outcome import Outcome, Reason
 from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict, read_verdict, write_verdict
 from pytest_bench.workload import Load

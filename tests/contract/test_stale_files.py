@@ -119,7 +119,18 @@ def test_a_junit_file_behind_a_link_is_written_where_the_link_leads(folder):
     ran.require(0, "pass", one="pass")
     assert (folder.root / "ci.xml").is_symlink()
     assert (folder.root / "artifacts/real.xml").read_text() == ran.junit_text
-    assert main(["verify", str(ran.results), "--allow-partial", "--junit", str(folder.root / "artifacts/real.xml")]) == 0
+    assert (
+        main(
+            [
+                "verify",
+                str(ran.results),
+                "--allow-partial",
+                "--junit",
+                str(folder.root / "artifacts/real.xml"),
+            ]
+        )
+        == 0
+    )
 
 
 @pytest.mark.parametrize("target", ["/dev/stdout", "/dev/null", "/proc/self/fd/1"])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import file_digest
 from pytest_bench.results.evidence import NAME, check_evidence, write_evidence
-from pytest_bench.verdict.points import contradictions
 from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.verdict.points import contradictions
 
 POINT = "s/perf/a"
 RIGHT = {"point": POINT, "point_digest": "d0", "nonce": "n0", "outcome": Outcome.PASS}

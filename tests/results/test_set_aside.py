@@ -11,7 +11,7 @@ def test_the_way_back_is_a_command_that_moves_the_files_whatever_the_nonce_in_th
     results, nonce = tmp_path / "my results", "$(touch spoilt) b"
     results.mkdir()
     for aside in kept_names(nonce):
-        (results / aside).write_text(f"{aside.partition('.')[0]}{aside[aside.rindex('.'):]}")
+        (results / aside).write_text(f"{aside.partition('.')[0]}{aside[aside.rindex('.') :]}")
     told = way_back(results, nonce)
     assert told is not None
     command = told.partition("to have it back: ")[2]

@@ -13,7 +13,7 @@ deployment:
   api: openai-chat
   model: simulated
   endpoint: ${ENDPOINT:-}
-  simulator: {ttft_ms: 1, itl_ms: 0.1, output_tokens: 4}
+  simulator: {ttft_ms: 20, itl_ms: 0.1, output_tokens: 4}
   metrics_path: null
 datasets:
   prompts: {path: data/prompts.jsonl}
@@ -29,7 +29,7 @@ audit:
     test: output-caching
     dataset: prompts
     load: {pattern: concurrency, concurrency: 2, requests: 6}
-    threshold: 0.9
+    threshold: 0.99
     budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
 """
 

@@ -14,7 +14,7 @@ from pytest_bench.cli import main
 PHASE = f"{STEADY}/phases/measured"
 FILES = [
     "plan.json",
-    "ledger.json",
+    "events/main.jsonl",
     "environment.json",
     "junit.xml",
     f"{STEADY}/point.json",
