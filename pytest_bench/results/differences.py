@@ -24,14 +24,14 @@ def plain(value: object) -> Any:
     return msgspec.json.decode(canonical_json(value))
 
 
-def unlike(path: Path, value: object) -> Iterator[str]:
-    """How the file at `path` differs from `value` written as the product writes it: field by field, then in bytes.
+def unlike(path: Path, value: object, *, bytewise: bool = False) -> Iterator[str]:
+    """Fields of the file at `path` that differ from `value`; with `bytewise` other bytes of the same meaning, too.
 
     Raises `EvidenceError`.
     """
     found = list(differences(read_json(path), plain(value)))
     try:
-        if not found and read_plain(path, LARGEST_JSON) != readable_json(value):
+        if bytewise and not found and read_plain(path, LARGEST_JSON) != readable_json(value):
             found = ["its fields are right, its bytes are not those that a session writes: it was rewritten"]
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error

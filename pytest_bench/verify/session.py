@@ -66,7 +66,7 @@ def verify_session(
     except EvidenceError as error:
         said = None
         problems.append(str(error))
-    if settled.events == () and said is not None and said.refused:
+    if said is not None and said.refused and not os.path.lexists(results / layout.EVENTS):
         problems = list(refused(said))
     elif any(fault.code == NOT_ENDED for fault in settled.verdict.faults):
         problems += why_not_ended(results, settled)
@@ -93,7 +93,7 @@ def _differences(
         yield f"{layout.VERDICT}: is of a later call, which was refused: {back}"
     elif said is not None:
         try:
-            yield from unlike(results / layout.VERDICT, settled.verdict)
+            yield from unlike(results / layout.VERDICT, settled.verdict, bytewise=True)
         except EvidenceError as error:
             yield str(error)
     junit = settled.called.junit
@@ -103,7 +103,7 @@ def _differences(
         )
     elif back is None:  # its JUnit file was set aside together with the verdict
         yield from _junit(junit_file or results / junit, settled.junit)
-    yield from _strays(results, settled, notes)
+    yield from _strays(results, settled, said or settled.verdict, notes)
     yield from _withheld(results, settled)
 
 
@@ -138,10 +138,10 @@ def _excerpt(line: bytes) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
-def _strays(results: Path, settled: Settled, notes: list[str]) -> Iterator[str]:
+def _strays(results: Path, settled: Settled, said: Verdict, notes: list[str]) -> Iterator[str]:
     """Files of the folder that nothing lists."""
     problems: list[str] = []
-    known = {layout.VERDICT, layout.LOCK, settled.called.junit, *settled.verdict.files}
+    known = {layout.VERDICT, layout.LOCK, settled.called.junit, *said.files}
     known |= kept_names(settled.verdict.nonce)
     points = tuple(
         f"{layout.point_path(point.id)}/" for point in (settled.plan.points if settled.plan else ())

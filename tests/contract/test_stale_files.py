@@ -140,7 +140,7 @@ def test_a_junit_file_that_leads_to_a_device_is_refused(folder, target, by_link)
     if by_link:
         named = "ci.xml"
         (folder.root / named).symlink_to(target)
-    ran = folder.run("-n0", f"--junitxml={named}")
+    ran = folder.run("-n0", "--junitxml", named)
     assert ran.status == 4, ran.output
     assert "is a device" in ran.output
     assert not by_link or (folder.root / named).is_symlink()
