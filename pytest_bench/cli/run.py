@@ -53,10 +53,12 @@ def run_words(words: Sequence[str]) -> int:
     claim = _claim(call.option, call.here, nonce)
     try:
         if options.shows_only(call.option) or options.collects_only(call.option):
-            raise UsageError("this call only shows something and runs nothing: call pytest itself")
+            raise UsageError(  # noqa: TRY301 # refused as the functions called here refuse
+                "this call only shows something and runs nothing: call pytest itself"
+            )
         suites = find_suites(call.option, call.here, call.rootpath, call.testpaths)
         if not suites:
-            raise UsageError(
+            raise UsageError(  # noqa: TRY301 # as above
                 f"{' '.join(call.option.file_or_dir) or 'the folder'} holds no suite: name a folder that holds a "
                 "*.yaml with a top-level key `suite`"
             )

@@ -74,7 +74,7 @@ class Call:
             elif self.suites:
                 self._take(known)
             elif ours := self.given.for_this_call():
-                raise UsageError(
+                raise UsageError(  # noqa: TRY301 # refused as the functions called here refuse
                     f"{', '.join(ours)}: given, but {' '.join(known.file_or_dir) or 'the folder'} holds no suite: name "
                     "a folder that holds a *.yaml with a top-level key `suite`, or leave the option out"
                 )

@@ -13,9 +13,10 @@ import difflib
 import os.path
 import re
 from argparse import Namespace
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import combinations as combinations_of
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pytest_bench.errors import UsageError
 from pytest_bench.suite.plan import Point
 
 _NAMES_SHOWN = 4
+_WORDS_TRIED = 10
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,9 +141,8 @@ class Matcher:
     def misspelt(self, points: Sequence[Point], items: Sequence[pytest.Item]) -> Iterator[str]:
         """A sentence for each word of `-k` or `-m` that asks for something and matches no name.
 
-        A word asks for something if it would change whether some test is selected, were it a name of that test. Names
-        are those of points, collected or not, and of other tests; for `-m` registered markers too. Options that keep
-        tests from being collected may hide the test that `-k` names.
+        Names are those of points, collected or not, and of other tests; for `-m` registered markers too. Options
+        that keep tests from being collected may hide the test that `-k` names.
         """
         option = self._selection
         mark = self._plugin("mark")
@@ -152,15 +153,14 @@ class Matcher:
                 for point in points
                 for name in (f"test_{point.kind}.py", f"test_{point.kind}[{point.id}]")
             }
-            for word in _asked(_compile(self._config, option.keyword), matchers):
+            for word in _asked(_compile(self._config, option.keyword)):
                 known = any(word.lower() in name.lower() for name in names)
                 if not known and not any(matcher(word) for matcher in matchers):
                     yield f"-k {option.keyword!r}: no test is called {word!r}: {_nearest(word, points, names)}"
         if option.markexpr:
             markers = {re.split(r"\W", line, maxsplit=1)[0] for line in self._config.getini("markers")}
             markers |= {carried.name for item in items for carried in item.iter_markers()}
-            matchers = [mark.MarkMatcher.from_markers(item.iter_markers()) for item in items]
-            for word in _asked(_compile(self._config, option.markexpr), matchers):
+            for word in _asked(_compile(self._config, option.markexpr)):
                 if word not in markers:
                     near = difflib.get_close_matches(word, sorted(markers), n=3)
                     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see pytest --markers"
@@ -205,20 +205,29 @@ def _compile(config: pytest.Config, text: str) -> Any:
     return mark.Expression.compile(text)
 
 
-def _asked(expression: Any, matchers: Sequence[Callable[..., bool]]) -> list[str]:
-    """The words of an expression that would change whether one of `matchers` matches."""
+def _asked(expression: Any) -> list[str]:
+    """The words of an expression that ask for something: those that no `not` turns round.
 
-    def holds(word: str, matcher: Callable[..., bool], *, known: bool) -> bool:
-        def match(name: str, /, **arguments: Any) -> bool:
-            return known if name == word else matcher(name, **arguments)
+    Such a word, were it a name of a test, would select the test for some combination of its other names.
+    """
+    words = sorted(expression.idents())
+    if len(words) > _WORDS_TRIED:
+        return words
+
+    def holds(names: Collection[str]) -> bool:
+        def match(name: str, /, **_: object) -> bool:
+            return name in names
 
         return bool(expression.evaluate(match))
 
-    return [
-        word
-        for word in sorted(expression.idents())
-        if any(holds(word, item, known=True) and not holds(word, item, known=False) for item in matchers)
-    ]
+    def is_asked(word: str) -> bool:
+        others = [other for other in words if other != word]
+        combinations = (
+            set(chosen) for count in range(len(others) + 1) for chosen in combinations_of(others, count)
+        )
+        return any(holds(names | {word}) and not holds(names) for names in combinations)
+
+    return [word for word in words if is_asked(word)]
 
 
 def _covers(arg: str, point: Point, file: Path, function: str) -> bool:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 from bench_folder import read_junit
@@ -216,8 +217,8 @@ def test_the_descendants_of_a_killed_child_are_ended_before_the_verdict(folder, 
     )
     running = tmp_path / "killed/points/tiny/perf/one/phases/measured/requests.0.jsonl"
     wait_for(lambda: running.exists() and running.stat().st_size > 0, process)
-    children = f"/proc/{process.pid}/task/{process.pid}/children"
-    (child,) = map(int, open(children).read().split())
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    (child,) = map(int, children.split())
     os.kill(child, signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     assert not marked(mark)

@@ -39,7 +39,7 @@ def options_of_commands():
             yield name, action.option_strings[-1] if action.option_strings else ""
 
 
-@pytest.mark.parametrize(("command", "option"), options_of_commands())
+@pytest.mark.parametrize(("command", "option"), list(options_of_commands()))
 def test_an_option_or_argument_of_a_command_with_an_empty_value_is_refused(capsys, command, option):
     for words in ([option, ""], [f"{option}="]) if option else ([""], [" "]):
         assert main([command, *words]) == 2

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import json
+import os
+import subprocess
+import sys
 from xml.etree import ElementTree as ET
 
 import pytest
-
-from pytest_bench.plugin.junit import JUnitCases
-from pytest_bench.verdict.events import JUnitCase, SuiteProperty
 
 TESTS = """
 import pytest
@@ -31,17 +31,25 @@ def test_twice(broken): assert False
 def test_suite(record_testsuite_property):
     record_testsuite_property("build", "7")
 """
+TAKES = """
+import json
+from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
+import pytest
+from pytest_bench.plugin.junit import JUnitCases
 
-class Takes:
-    def __init__(self, results):
-        self.events = []
-        self.results = results
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_configure(self, config):
-        call = SimpleNamespace(log=SimpleNamespace(append=self.events.append), results=self.results)
-        config.pluginmanager.register(JUnitCases(config, call))
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        return
+    def append(event):
+        with Path("events.jsonl").open("a") as stream:
+            stream.write(json.dumps(msgspec.to_builtins(event)) + chr(10))
+    call = SimpleNamespace(log=SimpleNamespace(append=append), results=Path.cwd())
+    config.pluginmanager.register(JUnitCases(config, call))
+"""
 
 
 def comparable(case):
@@ -51,20 +59,22 @@ def comparable(case):
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 @pytest.mark.parametrize("broken", [False, True], ids=["tests", "collection"])
-def test_the_cases_are_the_elements_that_pytest_would_have_written(tmp_path, monkeypatch, workers, broken):
+def test_the_cases_are_the_elements_that_pytest_would_have_written(tmp_path, workers, broken):
     (tmp_path / "test_it.py").write_text(TESTS)
+    (tmp_path / "takes.py").write_text(TAKES)
     if broken:
         (tmp_path / "test_broken.py").write_text("import no_such_module")
-    (tmp_path / "pytest.ini").write_text("[pytest]\njunit_logging = all\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    args = ["-q", "-p", "no:inference_bench", "-p", "no:randomly", workers]
-    pytest.main([*args, "--junitxml=own.xml"])
-    taken = Takes(tmp_path)
-    pytest.main([*args, "--junitxml=named.xml"], plugins=[taken])
-    own = ET.parse("own.xml").getroot().find("testsuite")
-    cases = [ET.fromstring(event.xml) for event in taken.events if isinstance(event, JUnitCase)]
+    (tmp_path / "pytest.ini").write_text("[pytest]\njunit_logging = all\npythonpath = .\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    for args in (["--junitxml=own.xml"], ["--junitxml=named.xml", "-p", "takes"]):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:inference_bench", workers, *args]
+        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    own = ET.parse(tmp_path / "own.xml").getroot().find("testsuite")
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    cases = [ET.fromstring(event["xml"]) for event in events if event["type"] == "case"]
+    assert cases
     assert sorted(map(comparable, cases)) == sorted(map(comparable, own.findall("testcase")))
     assert not (tmp_path / "named.xml").exists(), "pytest's own file goes nowhere"
-    if not broken:
-        assert SuiteProperty(name="build", value="7") in taken.events
+    properties = [(event["name"], event["value"]) for event in events if event["type"] == "suite-property"]
+    written = [(item.get("name"), item.get("value")) for item in own.iterfind("properties/property")]
+    assert properties == written
