@@ -41,7 +41,7 @@ def count_missing(reporter: pytest.TerminalReporter, settled: Settled) -> None:
         if point.outcome is not Outcome.PASS and point.id not in reported
     ]
     if missing:
-        reporter.stats.setdefault("missing", []).extend(missing)
+        reporter._add_stats("missing", missing)  # noqa: SLF001 # no public way makes it count a new category
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: Settled) -> None:
