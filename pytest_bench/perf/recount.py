@@ -21,6 +21,7 @@ from pytest_bench.files import read_json, write_json
 from pytest_bench.perf.point import MEASURED, assess
 from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
+from pytest_bench.results.layout import RECOUNTS, point_path
 from pytest_bench.results.plan_file import NAME as PLAN
 from pytest_bench.results.plan_file import read_plan
 from pytest_bench.results.summary import Summary, read_summary
@@ -35,7 +36,6 @@ from pytest_bench.tokens.source import resolve
 from pytest_bench.tokens.wire import BackendChoice
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
-RECOUNTS = "recounts"
 _UNFINISHED = ".recount-"
 
 
@@ -101,7 +101,7 @@ def recount(
 def has_measured(results: Path, point: Point) -> bool:
     """Whether this is a performance point with all its requests behind it, be it that its session ended before they
     were counted."""
-    folder = results / "points" / point.id
+    folder = results / point_path(point.id)
     return point.kind == "perf" and ((folder / summaries.NAME).is_file() or _was_driven(folder))
 
 

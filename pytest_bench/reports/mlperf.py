@@ -35,6 +35,7 @@ from pytest_bench.metrics.token_counts import ABSENT, Lengths, TokenCounts, requ
 from pytest_bench.records import RequestRecord
 from pytest_bench.results.claim import read_verdict
 from pytest_bench.results.evidence import check_evidence
+from pytest_bench.results.layout import VERDICT, point_path
 from pytest_bench.results.plan_file import PlanFile, read_plan
 from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.running.counting import read_counted
@@ -43,8 +44,6 @@ from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.points import contradictions
 from pytest_bench.verdict.verdict import Verdict
 from pytest_bench.workload import OPEN_LOOP, Load
-
-VERDICT = "verdict.json"
 
 _ACCURACY = "audit_vbench_accuracy.json"
 
@@ -150,7 +149,7 @@ def _scenario(point: Point) -> str | None:
 
 
 def _folder(results: Path, point: Point) -> Path:
-    return results / "points" / point.id
+    return results / point_path(point.id)
 
 
 def _submittable(session: _Session, point: Point) -> Summary:
@@ -160,7 +159,7 @@ def _submittable(session: _Session, point: Point) -> Summary:
         outcome = "missing" if said is None else said.outcome
         raise UsageError(f"{point.id} is {outcome} by the verdict: only what passed can be submitted")
     folder = _folder(session.results, point)
-    check = check_evidence(folder, path=f"points/{point.id}", point=point.id)
+    check = check_evidence(folder, path=point_path(point.id), point=point.id)
     if check.errors:
         raise EvidenceError("\n".join(check.errors))
     summary = read_summary(folder)

@@ -18,7 +18,7 @@ import msgspec
 
 from pytest_bench.errors import BenchError, EvidenceError, UsageError
 from pytest_bench.files import write_atomic, write_json
-from pytest_bench.leases import Busy, acquire
+from pytest_bench.leases import acquire
 from pytest_bench.results import junit, layout
 from pytest_bench.results.event_log import EventLog
 from pytest_bench.results.publish import publish, release_space
@@ -192,7 +192,7 @@ class Claim:
             self._held.enter_context(
                 acquire("file", os.path.realpath(target), nonce=self.nonce, point="the session", wait=False)
             )
-        except Busy as error:
+        except BenchError as error:
             raise UsageError(f"--junitxml: {error}; or name another file") from error
         self._has_junit = True
 

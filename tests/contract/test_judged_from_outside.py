@@ -126,7 +126,6 @@ def test_a_plugin_that_is_not_loaded_at_all_is_red(folder):
         (["-k", "tniy"], 1),
         (["-k", "one", "--complete", "--endpoint=simulator"], 1),
     ],
-    ids=" ".join,
 )
 def test_a_call_that_cannot_be_good_is_red_and_no_earlier_file_stays_green(folder, args, status):
     folder.write("ci.xml", '<testsuites><testsuite tests="1"><testcase name="x"/></testsuite></testsuites>')
