@@ -113,7 +113,7 @@ def export(
 
 
 def _read_session(results: Path) -> _Session:
-    planned, verdict = read_plan(results), read_verdict(results)
+    planned, verdict = read_plan(results), read_verdict(results / VERDICT)
     if verdict.nonce != planned.nonce or verdict.plan_digest != planned.digest:
         raise EvidenceError(f"{results / VERDICT}: is of another session than the plan beside it")
     for fault in verdict.faults:

@@ -34,9 +34,9 @@ _RESERVED_BYTES_A_POINT = 32 << 10
 _MOST_LINKS = 40
 
 
-def read_verdict(results: Path) -> Verdict:
-    """The verdict in a results folder. Raises `EvidenceError`."""
-    return read_versioned(results / layout.VERDICT, Verdict, VERDICT_VERSION)
+def read_verdict(path: Path) -> Verdict:
+    """The verdict in a file. Raises `EvidenceError`."""
+    return read_versioned(path, Verdict, VERDICT_VERSION)
 
 
 class Claim:
@@ -149,7 +149,7 @@ class Claim:
 
     def _is_refusal(self) -> bool:
         try:
-            return read_verdict(self.results).refused
+            return read_verdict(self.results / layout.VERDICT).refused
         except EvidenceError:
             return False
 
@@ -229,7 +229,7 @@ class Claim:
         if self._is_refusal():  # a refusal says nothing that is worth keeping
             return ""
         try:
-            old = read_verdict(self.results).nonce
+            old = read_verdict(self.results / layout.VERDICT).nonce
         except EvidenceError:
             old = f"unreadable-{self.nonce}"
         if old == self.nonce:

@@ -62,7 +62,7 @@ def verify_session(
     problems: list[str] = []
     notes: list[str] = []
     try:
-        said = read_verdict(results)
+        said = read_verdict(results / layout.VERDICT)
     except EvidenceError as error:
         said = None
         problems.append(str(error))
@@ -103,7 +103,8 @@ def _differences(
         )
     elif back is None:  # its JUnit file was set aside together with the verdict
         yield from _junit(junit_file or results / junit, settled.junit)
-    yield from _strays(results, settled, said or settled.verdict, notes)
+    lists = said if said is not None and not said.refused else settled.verdict
+    yield from _strays(results, settled, lists, notes)
     yield from _withheld(results, settled)
 
 

@@ -82,7 +82,7 @@ def test_the_wire_format_of_version_2_stays_as_it_is(green):
 def test_a_verdict_written_is_the_verdict_read(green, tmp_path):
     verdict = green("s/perf/a", "s/perf/b").settle()
     write_json(tmp_path / "verdict.json", verdict)
-    assert read_verdict(tmp_path) == verdict
+    assert read_verdict(tmp_path / "verdict.json") == verdict
 
 
 def test_a_session_that_has_not_ended_is_incomplete(green):
@@ -99,7 +99,7 @@ def test_a_session_refused_at_configure_is_red_and_exits_4(tmp_path):
     assert verdict.status == "error"
     assert exit_status(verdict) == 4
     write_json(tmp_path / "verdict.json", verdict)
-    assert read_verdict(tmp_path) == verdict
+    assert read_verdict(tmp_path / "verdict.json") == verdict
 
 
 @pytest.mark.parametrize("status", ["fail", "inconclusive", "error", "incomplete"])
@@ -126,7 +126,7 @@ def test_only_a_pass_exits_0(green, status):
 def test_a_file_that_is_no_verdict_is_refused_by_name(tmp_path, content):
     (tmp_path / "verdict.json").write_bytes(content)
     with pytest.raises(EvidenceError, match=r"verdict\.json"):
-        read_verdict(tmp_path)
+        read_verdict(tmp_path / "verdict.json")
 
 
 def test_a_verdict_with_a_word_of_its_own_is_refused(tmp_path):
@@ -134,7 +134,7 @@ def test_a_verdict_with_a_word_of_its_own_is_refused(tmp_path):
     content["extra"] = 1
     (tmp_path / "verdict.json").write_text(json.dumps(content))
     with pytest.raises(EvidenceError, match="extra"):
-        read_verdict(tmp_path)
+        read_verdict(tmp_path / "verdict.json")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -142,7 +142,7 @@ def test_a_verdict_with_a_word_of_its_own_is_refused(tmp_path):
 def test_no_bytes_give_a_traceback(tmp_path, content):
     (tmp_path / "verdict.json").write_bytes(content)
     with pytest.raises(EvidenceError):
-        read_verdict(tmp_path)
+        read_verdict(tmp_path / "verdict.json")
 
 
 def test_the_schema_describes_every_field_of_the_file():
