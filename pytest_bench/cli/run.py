@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from pytest_bench import clock
 from pytest_bench.cli.planning import words as vocabulary_of
 from pytest_bench.cli.process import end_descendants, start, wait
@@ -27,7 +29,7 @@ from pytest_bench.results.event_log import RUN, EventLog
 from pytest_bench.results.publish import conclude
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.text import printable
-from pytest_bench.verdict.events import Ended, Invocation
+from pytest_bench.verdict.events import Ended, Invocation, Refused
 from pytest_bench.verdict.verdict import NOT_ENDED, exit_status
 
 SUMMARY = "run pytest in a process of its own, and exit by the verdict"
@@ -62,8 +64,9 @@ def run_words(words: Sequence[str]) -> int:
                 f"{' '.join(call.option.file_or_dir) or 'the folder'} holds no suite: name a folder that holds a "
                 "*.yaml with a top-level key `suite`"
             )
-        called = called_now(claim.results, call.given.invocation)
-        log = claim.take(RUN, called, is_default=not call.option.results)
+        words_given = msgspec.structs.replace(call.given.invocation, command_line=tuple(args))
+        called = called_now(claim.results, words_given)
+        log = claim.take(RUN, called)
     except UsageError as error:
         told = claim.refuse(str(error), call.given.invocation)
         claim.close()
@@ -71,13 +74,17 @@ def run_words(words: Sequence[str]) -> int:
     try:
         _plan(call, suites, claim, log, nonce)
         return _run(args, claim, log, nonce)
+    except UsageError as error:
+        log.append(Refused(sentence=str(error)))
+        conclude(claim.results, log, Ended(status=4, at=clock.utc_now()))
+        raise
     finally:
         claim.close()
 
 
 def _claim(option: argparse.Namespace, here: Path, nonce: str) -> Claim:
     results = options.results_path(option, here, clock.utc_now(), nonce)
-    return Claim(results, options.junit_path(option, here), nonce)
+    return Claim(results, options.junit_path(option, here), nonce, is_named=bool(option.results))
 
 
 def _refuse_named(option: argparse.Namespace, nonce: str, error: UsageError) -> None:
@@ -89,7 +96,8 @@ def _refuse_named(option: argparse.Namespace, nonce: str, error: UsageError) -> 
 
 def _plan(call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: EventLog, nonce: str) -> None:
     """Plan independently of pytest. Suites that need a conftest's APIs or audits are planned by pytest alone."""
-    plugins = [name for name in call.option.plugins or () if not name.startswith("no:")]
+    named = call.option.plugins or ()
+    plugins = [name for name in named if not name.startswith("no:") and name != handover.PLUGIN]
     try:
         plan = load_plan(
             suites, vocabulary_of(plugins), options.overrides(call.option), os.environ, root=call.here

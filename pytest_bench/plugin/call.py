@@ -144,7 +144,8 @@ class Call:
         from pytest_bench.results.claim import Claim  # noqa: PLC0415 # as above
 
         self.results = options.results_path(known, self._here, clock.utc_now(), self.nonce)
-        return Claim(self.results, options.junit_path(known, self._here), self.nonce)
+        junit = options.junit_path(known, self._here)
+        return Claim(self.results, junit, self.nonce, is_named=bool(known.results))
 
     def _take(self, known: argparse.Namespace) -> None:
         from pytest_bench.results.event_log import MAIN, EventLog  # noqa: PLC0415 # as above
@@ -153,7 +154,7 @@ class Call:
         if given is None:
             self.claim = self._make_claim(known)
             called = called_now(self.results, self._invocation())
-            self.log = self.claim.take(MAIN, called, is_default=not known.results)
+            self.log = self.claim.take(MAIN, called)
             return
         self.results, self.nonce = Path(given.results), given.nonce
         try:

@@ -19,7 +19,8 @@ from pytest_bench.errors import UsageError
 from pytest_bench.plugin import options
 
 _VARIABLE = "PYTEST_BENCH_RUN"
-_PLUGIN = "pytest_bench.plugin"
+PLUGIN = "pytest_bench.plugin"
+"""The plugin by its module, for a call that switches its entry point off."""
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,7 @@ class _Reader:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config, parser: pytest.Parser) -> NoReturn:
-        if not any(early_config.pluginmanager.hasplugin(name) for name in ("inference_bench", _PLUGIN)):
+        if not any(early_config.pluginmanager.hasplugin(name) for name in ("inference_bench", PLUGIN)):
             raise _Read(None)
         raise _Read(
             ReadCall(
@@ -93,7 +94,7 @@ def read_call(args: list[str]) -> ReadCall:
     """What a call of pytest asks for. Raises `UsageError` if pytest itself refuses it."""
     for added in (
         [],
-        ["-p", _PLUGIN],
+        ["-p", PLUGIN],
     ):  # the second if the plugin is switched off, which the child will notice
         try:
             status = pytest.main([*args, *added], plugins=[_Reader()])

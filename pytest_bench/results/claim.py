@@ -42,17 +42,18 @@ def read_verdict(path: Path) -> Verdict:
 class Claim:
     """A results folder and a JUnit file that belong to this session alone until `close`."""
 
-    def __init__(self, results: Path, junit_file: Path | None, nonce: str) -> None:
-        """`results` is absolute; `junit_file` is None for `junit.xml` in the results folder."""
+    def __init__(self, results: Path, junit_file: Path | None, nonce: str, *, is_named: bool) -> None:
+        """`results` is absolute, and `is_named` if the call names it; `junit_file` is None for `junit.xml` in it."""
         self.results = results
         self.nonce = nonce
         self._given = junit_file
+        self._is_named = is_named
         self.junit = layout.JUNIT
         """The JUnit file as events name it: relative to the results folder if it is inside."""
         self._held = ExitStack()
         self._is_locked = self._has_junit = False
 
-    def take(self, process: str, called: Called, *, is_default: bool) -> EventLog:
+    def take(self, process: str, called: Called) -> EventLog:
         """Claim both, turn them red and start the event log of `process`.
 
         A link at `results/latest` points to a folder with a default name. Raises `UsageError` for a used folder, for
@@ -84,7 +85,7 @@ class Claim:
             self.junit = self._relative(target)
             log.append(msgspec.structs.replace(called, junit=self.junit))
             publish(self.results, settle(self.results))
-            if is_default:
+            if not self._is_named:
                 point_latest(self.results)
         except OSError as error:
             raise _unwritable("--junitxml", error, target) from error
@@ -120,7 +121,8 @@ class Claim:
         told = ""
         with contextlib.suppress(OSError, BenchError):
             stale = any(os.path.lexists(self.results / name) for name in (layout.VERDICT, layout.JUNIT))
-            if stale or self._is_locked:
+            if stale or self._is_locked or (self._is_named and not os.path.lexists(self.results)):
+                self.results.mkdir(parents=True, exist_ok=True)
                 self._lock()
                 told = self._set_aside()
                 write_json(self.results / layout.VERDICT, red)
