@@ -20,12 +20,6 @@ from pytest_bench.results.layout import JUNIT
 from pytest_bench.verdict.events import JUnitCase, SuiteProperty
 
 
-def silence(config: pytest.Config) -> None:
-    """Keep pytest from writing a JUnit file of a call that runs nothing: it would be green."""
-    if (writer := _writer(config)) is not None:
-        writer.logfile = os.devnull
-
-
 class JUnitCases:
     """Appends the cases to the event log of the process that was called."""
 

@@ -132,7 +132,8 @@ class Claim:
 
     def close(self) -> None:
         """Let other sessions have the folder and the JUnit file."""
-        release_space(self.results)
+        if self._is_locked:
+            release_space(self.results)
         self._held.close()
 
     def _require_unused(self) -> None:
