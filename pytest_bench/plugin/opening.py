@@ -40,7 +40,7 @@ def join_session(config: pytest.Config, call: Call) -> None:
         if session is not None:
             from pytest_bench.plugin.xdist import worker_log  # noqa: PLC0415 # xdist is there: this is its worker
 
-            call.log = worker_log(config, session)
+            call.log = worker_log(config, session) if session.runs else None
             _register(config, call, session)
         return
     try:
@@ -50,6 +50,7 @@ def join_session(config: pytest.Config, call: Call) -> None:
             selection.refuse_malformed(config)
             config.option.xmlpath = None  # what pytest would write of a call that runs nothing is green
             _register(config, call, session)
+            _register_workers(config, call, session, words)
             return
         session = _open(config, call, words)
     except (BenchError, pytest.UsageError) as error:
@@ -76,10 +77,14 @@ def _register_controller(config: pytest.Config, call: Call, session: Session, wo
     config.pluginmanager.register(SigtermAsInterrupt())
     config.pluginmanager.register(Controller(config, call, session, requires))
     config.pluginmanager.register(JUnitCases(config, call))
+    _register_workers(config, call, session, words)
+
+
+def _register_workers(config: pytest.Config, call: Call, session: Session, words: Vocabulary) -> None:
     if config.pluginmanager.hasplugin("xdist"):
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # `-p no:xdist` is a way to run
 
-        config.pluginmanager.register(Workers(call, session, requires))
+        config.pluginmanager.register(Workers(call, session, requirements.Requirements(session, words.apis)))
 
 
 def _open(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
@@ -147,6 +152,7 @@ def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
         results_path=str(call.results),
         root_path=os.path.normpath(here),
         selection=Selection.of(config),
+        runs=not options.collects_only(config.option),
         rerun_options=call.given.kept_for_rerun() if call.given else (),
     )
 

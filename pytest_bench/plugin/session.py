@@ -24,6 +24,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     root_path: str
     """What origins of points are relative to; absolute."""
     selection: Selection
+    runs: bool = True
+    """False for a call that collects and shows only: no process of it writes anything."""
     rerun_options: tuple[str, ...] = ()
     """Options that the command that runs a point again needs."""
 

@@ -96,7 +96,8 @@ class Workers:
 
     def pytest_xdist_node_collection_finished(self, node: WorkerController) -> None:
         """The points that are left must be possible before the first of them runs."""
-        check_collection(self._call, self._requires, node.gateway.id)
+        if self._call.log is not None:
+            check_collection(self._call, self._requires, node.gateway.id)
 
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """The process that ran a point has died: the case that xdist makes of it is the point's."""
