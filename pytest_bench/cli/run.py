@@ -21,7 +21,7 @@ from pytest_bench.cli.process import end_descendants, start, wait
 from pytest_bench.errors import SuiteError, UsageError
 from pytest_bench.plugin import handover, options
 from pytest_bench.plugin.call import called_now, find_suites
-from pytest_bench.plugin.opening import open_folder
+from pytest_bench.plugin.opening import open_folder, overrides
 from pytest_bench.plugin.selection import Selection
 from pytest_bench.plugin.session import Session
 from pytest_bench.results.claim import Claim
@@ -99,9 +99,7 @@ def _plan(call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: Ev
     named = call.option.plugins or ()
     plugins = [name for name in named if not name.startswith("no:") and name != handover.PLUGIN]
     try:
-        plan = load_plan(
-            suites, vocabulary_of(plugins), options.overrides(call.option), os.environ, root=call.here
-        )
+        plan = load_plan(suites, vocabulary_of(plugins), overrides(call.option), os.environ, root=call.here)
     except SuiteError:
         return  # pytest finds the same problems, and says so, or knows better
     session = Session(

@@ -24,12 +24,13 @@ from pytest_bench.errors import UsageError
 from pytest_bench.plugin import handover, options
 from pytest_bench.suite.discovery import discover
 from pytest_bench.text import printable
+from pytest_bench.verdict.events import Called, Ended, Fault, Invocation, Refused
+from pytest_bench.verdict.verdict import exit_status
 
 if TYPE_CHECKING:
     from pytest_bench.results.claim import Claim
     from pytest_bench.results.event_log import EventLog
     from pytest_bench.results.settle import Settled
-    from pytest_bench.verdict.events import Called, Invocation
 
 _SUITE_SUFFIXES = frozenset({".yaml", ".yml"})
 _DISTRIBUTIONS = ("pytest-inference-bench", "pytest", "pytest-xdist", "tokenizers", "fastokens")
@@ -85,8 +86,6 @@ class Call:
 
     def refuse(self, sentence: str) -> pytest.UsageError:
         """Record that the call is refused; returns what to raise."""
-        from pytest_bench.verdict.events import Refused  # noqa: PLC0415 # heavy, and not needed beside others' tests
-
         if self.log is not None and not self.refused:
             self.log.append(Refused(sentence=sentence))
         self.refused = True
@@ -94,10 +93,9 @@ class Call:
 
     def show(self, status: int) -> Settled:
         """The verdict that will be written if pytest ends with `status` and nothing else happens."""
-        from pytest_bench.results.event_log import MAIN  # noqa: PLC0415 # as above
+        from pytest_bench.results.event_log import MAIN  # noqa: PLC0415 # heavy, and not needed beside others' tests
         from pytest_bench.results.publish import release_space  # noqa: PLC0415 # as above
         from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
-        from pytest_bench.verdict.events import Ended  # noqa: PLC0415 # as above
 
         release_space(self.results)
         if self.log is not None:
@@ -124,8 +122,6 @@ class Call:
         return status if self.log is None else self._close(status or 0)
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        from pytest_bench.verdict.events import Fault  # noqa: PLC0415 # as above
-
         if self.log is not None:
             said = " ".join(excinfo.exconly(tryshort=True).split())
             self.log.append(Fault(code="internal-error", sentence=f"pytest itself failed: {said[:300]}"))
@@ -164,8 +160,6 @@ class Call:
         self.log.append(called_now(self.results, self._invocation(), given.junit))
 
     def _invocation(self) -> Invocation:
-        from pytest_bench.verdict.events import Invocation  # noqa: PLC0415 # as above
-
         return Invocation() if self.given is None else self.given.invocation
 
     def _refuse_files(self, known: argparse.Namespace, sentence: str) -> pytest.UsageError:
@@ -181,8 +175,6 @@ class Call:
         return pytest.UsageError(f"{sentence}\n{told}" if told else sentence)
 
     def _record(self, error: BaseException) -> None:
-        from pytest_bench.verdict.events import Fault  # noqa: PLC0415 # as above
-
         if isinstance(error, pytest.UsageError):
             self.refuse("\n".join(map(str, error.args)))
         elif self.log is not None:
@@ -191,8 +183,6 @@ class Call:
     def _close(self, status: int) -> int:
         """Append the last event and decide; returns the exit status."""
         from pytest_bench.results.publish import conclude  # noqa: PLC0415 # as above
-        from pytest_bench.verdict.events import Ended  # noqa: PLC0415 # as above
-        from pytest_bench.verdict.verdict import exit_status  # noqa: PLC0415 # as above
 
         log, self.log = self.log, None
         if log is None:
@@ -217,7 +207,7 @@ class Call:
         return [*added, *map(str, self._config.invocation_params.args)]
 
     def _ends_early(self) -> None:
-        """Pytest is done with the call before its main part began, with whatever ended it still being handled."""
+        """Leave red files if pytest ends before its main part began. What ended it is still being handled."""
         if not self._is_watched:
             return
         self._is_watched = False
@@ -252,8 +242,6 @@ def find_suites(
 
 def called_now(results: Path, invocation: Invocation, junit: str = "") -> Called:
     """The first event of a session."""
-    from pytest_bench.verdict.events import Called  # noqa: PLC0415 # as above
-
     return Called(
         invocation=invocation,
         started=clock.utc_now(),

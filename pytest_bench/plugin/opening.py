@@ -7,6 +7,7 @@ import os
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from pytest_bench.results.event_log import EventLog
 from pytest_bench.results.plan_file import write_plan
 from pytest_bench.results.publish import publish
 from pytest_bench.results.settle import settle
+from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.vocabulary import Vocabulary
 from pytest_bench.verdict.events import Planned
@@ -147,7 +149,7 @@ def _words(config: pytest.Config) -> Vocabulary:
 def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
     here = config.invocation_params.dir
     return Session(
-        plan=load_plan(call.suites, words, options.overrides(config.option), os.environ, root=here),
+        plan=load_plan(call.suites, words, overrides(config.option), os.environ, root=here),
         nonce=call.nonce,
         results_path=str(call.results),
         root_path=os.path.normpath(here),
@@ -155,6 +157,30 @@ def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
         runs=not options.collects_only(config.option),
         rerun_options=call.given.kept_for_rerun() if call.given else (),
     )
+
+
+def overrides(option: argparse.Namespace) -> Overrides:
+    """What the options say over the suites. Raises `UsageError`."""
+    endpoints = tuple(option.endpoint)
+    if options.SIMULATOR in endpoints and len(endpoints) > 1:
+        raise UsageError("--endpoint=simulator stands alone: it cannot be a replica of anything")
+    return Overrides(
+        endpoints=endpoints,
+        served_model=option.served_model,
+        api_key_env=option.api_key_env,
+        tokenizer=option.tokenizer,
+        load_seed=_number("--load-seed", option.load_seed, int, "a whole number"),
+        duration_scale=1.0
+        if option.duration_scale is None
+        else _number("--duration-scale", option.duration_scale, float, "a number") or 0.0,
+    )
+
+
+def _number(option: str, text: str | None, kind: type[Any], expected: str) -> Any:
+    try:
+        return None if text is None else kind(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: expected {expected}") from error
 
 
 def _refuse_namesake() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from pytest_bench.errors import UsageError
-from pytest_bench.suite.context import Overrides
 from pytest_bench.verdict.events import Invocation
 
 SIMULATOR = "simulator"
@@ -133,30 +132,6 @@ def _refuse_empty(option: argparse.Namespace) -> None:
                     f"{word}: its value is empty, as a variable that is not set leaves it; give a value, or leave "
                     "the option out"
                 )
-
-
-def overrides(option: argparse.Namespace) -> Overrides:
-    """What the options say over the suites. Raises `UsageError`."""
-    endpoints = tuple(option.endpoint)
-    if SIMULATOR in endpoints and len(endpoints) > 1:
-        raise UsageError("--endpoint=simulator stands alone: it cannot be a replica of anything")
-    return Overrides(
-        endpoints=endpoints,
-        served_model=option.served_model,
-        api_key_env=option.api_key_env,
-        tokenizer=option.tokenizer,
-        load_seed=_number("--load-seed", option.load_seed, int, "a whole number"),
-        duration_scale=1.0
-        if option.duration_scale is None
-        else _number("--duration-scale", option.duration_scale, float, "a number") or 0.0,
-    )
-
-
-def _number(option: str, text: str | None, kind: type[Any], expected: str) -> Any:
-    try:
-        return None if text is None else kind(text)
-    except ValueError as error:
-        raise UsageError(f"{option} {text!r}: expected {expected}") from error
 
 
 def results_path(option: argparse.Namespace, here: Path, started: str, nonce: str) -> Path:
