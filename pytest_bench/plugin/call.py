@@ -113,6 +113,8 @@ class Call:
             if self.log is None:
                 raise
             self._record(error)
+            if self.is_worker:  # without an end it counts as crashed
+                raise
             if not isinstance(error, SystemExit):
                 self._close(4 if isinstance(error, pytest.UsageError) else 1)
                 raise

@@ -20,7 +20,7 @@ class SigtermAsInterrupt:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """An interrupt may hit an instruction without a line number, which pytest fails to show: it would exit with 1."""
+        """An interrupt may hit an instruction without a line number; pytest fails to show that, and exits with 1."""
         error = excinfo.value.with_traceback(_on_lines(excinfo.value.__traceback__))
         excinfo.traceback = pytest.ExceptionInfo.from_exception(error).traceback
 
