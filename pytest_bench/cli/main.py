@@ -66,7 +66,8 @@ def _status(name: str, command: ModuleType, words: list[str]) -> int:
                 f"{option + ': its' if option.strip() else 'a'} value is empty, as a variable that is not set leaves "
                 "it; give a value, or leave the option out"
             )
-    return int(command.run(_parser(name, command).parse_args(words)))
+    arguments = _parser(name, command).parse_args(words)
+    return int(command.run(arguments))
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
