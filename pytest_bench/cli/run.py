@@ -40,7 +40,9 @@ _EXITS = {0: 0, 1: 1, 2: 130, 4: 2}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pytest", nargs="*", metavar="ARGUMENT", help="everything that pytest takes; may begin after `--`")
+    parser.add_argument(
+        "pytest", nargs="*", metavar="ARGUMENT", help="everything that pytest takes; may begin after `--`"
+    )
 
 
 def run_words(words: Sequence[str]) -> int:

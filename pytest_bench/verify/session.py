@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.errors import EvidenceError
@@ -92,8 +94,10 @@ def _differences(
     if back is not None and not settled.verdict.refused:
         yield f"{layout.VERDICT}: is of a later call, which was refused: {back}"
     elif said is not None:
+        yield from _altered(said.files, settled.verdict.files)
+        wanted = msgspec.structs.replace(settled.verdict, files=said.files)
         try:
-            yield from unlike(results / layout.VERDICT, settled.verdict, bytewise=True)
+            yield from unlike(results / layout.VERDICT, wanted, bytewise=True)
         except EvidenceError as error:
             yield str(error)
     junit = settled.called.junit
@@ -106,6 +110,15 @@ def _differences(
     lists = said if said is not None and not said.refused else settled.verdict
     yield from _strays(results, settled, lists, notes)
     yield from _withheld(results, settled)
+
+
+def _altered(said: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
+    """Files that the verdict lists and that are not what they were."""
+    for name, digest in sorted(said.items()):
+        if name not in found:
+            yield f"{name}: is listed, and is missing or not a plain file"
+        elif found[name] != digest:
+            yield f"{name}: was altered after the session had ended"
 
 
 def _junit(path: Path, rendered: bytes) -> Iterator[str]:
