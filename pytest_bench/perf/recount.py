@@ -17,13 +17,14 @@ import msgspec
 
 from pytest_bench import clock
 from pytest_bench.errors import EvidenceError, TokensError, UsageError, makes_sense
-from pytest_bench.files import read_json, write_json
+from pytest_bench.files import write_json
 from pytest_bench.perf.point import MEASURED, assess
-from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
+from pytest_bench.records import PHASE_VERSION, PhaseAccount, PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.layout import RECOUNTS, point_path
 from pytest_bench.results.plan_file import NAME as PLAN
 from pytest_bench.results.plan_file import read_plan
+from pytest_bench.results.reading import read_versioned
 from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
@@ -111,10 +112,7 @@ def _was_driven(folder: Path) -> bool:
 
 
 def _read_phase(path: Path) -> PhaseResult:
-    try:
-        account = msgspec.convert(read_json(path), PhaseFile)
-    except msgspec.ValidationError as error:
-        raise EvidenceError(f"{path}: is no account of a phase: {error}") from error
+    account = read_versioned(path, PhaseFile, PHASE_VERSION)
     fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
     return PhaseResult(folder=str(path.parent), **fields)
 
