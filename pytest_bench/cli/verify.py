@@ -1,4 +1,4 @@
-"""`pytest-bench verify`: results judged again, later and elsewhere, from files and an expectation alone."""
+"""`pytest-bench verify`: judge results again, from their files and an independent expectation."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where everything that was asked for is there and good, else 1, with all that is wrong on standard error."""
+    """0 if everything that was asked for is there and good, else 1, with every problem on standard error."""
     folder: Path | None = arguments.folder
     if folder is None:
         if arguments.reuse is None:
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a session left this folder, going by what lies in it; a folder of nothing known is nobody's."""
+    """Whether the folder holds a session's results. Raises `UsageError` for an unrecognised folder."""
     names = {path.name for path in folder.iterdir()}
     if names & set(_OURS):
         return True
@@ -164,7 +164,7 @@ def _reuse(
 
 
 def _audits(arguments: argparse.Namespace, folder: Path) -> Registry:
-    """The audits that can be judged here; others' code is loaded only where it is named, or needed."""
+    """The audits that can be judged here. Code of plugins is loaded only if it is named or needed."""
     known = registry()
     try:
         points = read_plan(folder).plan.points
@@ -177,7 +177,7 @@ def _audits(arguments: argparse.Namespace, folder: Path) -> Registry:
 
 
 def _shortcomings(verdict: Verdict, expectation: Expectation | None, *, allow_partial: bool) -> Iterable[str]:
-    """Why a verdict is not good enough, whatever its folder holds."""
+    """Why the verdict is not good enough."""
     for fault in verdict.faults:
         yield fault.sentence
     for point in verdict.points:
@@ -237,7 +237,7 @@ def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
 
 
 def _concurrencies(arguments: argparse.Namespace) -> tuple[int, ...] | None:
-    """What was asked for: said outright, or by the points of one eval in an expectation."""
+    """The concurrencies that were asked for: given directly, or by the points of one eval in an expectation."""
     said = None if arguments.expected_concs is None else parse_concurrencies(arguments.expected_concs)
     if arguments.expect is None:
         return said

@@ -1,4 +1,4 @@
-"""Whether points that must not disturb each other overlapped."""
+"""Whether the leases of different points overlapped."""
 
 from __future__ import annotations
 

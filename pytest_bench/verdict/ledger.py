@@ -75,7 +75,7 @@ def decide(
 
 
 class _Ledger:
-    """The events of a session, sorted by point."""
+    """The events of a session, grouped by point."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class _Ledger:
         return {event.point for event in self.events if isinstance(event, kind)}
 
     def points(self) -> Iterator[PointVerdict]:
-        """One for each point of the plan that was asked for, here or by the expectation."""
+        """A verdict for each point of the plan that was asked for, here or by the expectation."""
         must_run = self._must_run()
         for point in self.expected:
             if point.id not in self.left_out:
@@ -157,7 +157,7 @@ class _Ledger:
         return [event for event in self.by_point[name] if isinstance(event, Report)]
 
     def _findings(self, point: ExpectedPoint) -> Iterator[Finding]:
-        """Why a point that was not left out does not pass; nothing for one that does."""
+        """Why a point that was not left out does not pass; yields nothing if it does."""
         events = self.by_point[point.id]
         reports = self._reports(point.id)
         judgement = judgement_of(reports)
@@ -223,7 +223,7 @@ class _Ledger:
                 )
 
     def faults(self, points: Sequence[PointVerdict]) -> Iterator[Reason]:
-        """What is wrong with the session, whatever its points say."""
+        """What is wrong with the session as a whole."""
         for event in self.events:
             if isinstance(event, Refused):
                 yield Reason("refused", event.sentence)

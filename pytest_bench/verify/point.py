@@ -31,7 +31,7 @@ from pytest_bench.workload import SampleOrder
 
 @dataclass(frozen=True, kw_only=True)
 class SessionContext:
-    """What the points of a session have in common."""
+    """What is common to all points of a session."""
 
     plan: Plan
     nonce: str
@@ -43,8 +43,7 @@ class SessionContext:
 def verify_point(
     session: SessionContext, point: Point, folder: Path, said: Judgement | None
 ) -> Iterator[str]:
-    """Everything in a point's evidence that its own logs, its `session`, or `said` (its report to the session)
-    contradict.
+    """Contradictions between a point's evidence and its own logs, its `session`, or `said` (its report to the session).
 
     `folder` is whole evidence: every listed file is there, with the bytes it was written with.
     """

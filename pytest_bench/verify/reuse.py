@@ -1,4 +1,4 @@
-"""Evidence of an earlier session, admitted by today's rules in place of points that did not run again."""
+"""Evidence of an earlier session replaces points that did not run again, if it is good by today's rules."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SECONDS = {"min": 60, "h": 3600, "d": 86400}
 
 
 class Reuse(NamedTuple):
-    """What came of it."""
+    """The result of reusing evidence."""
 
     verdict: Verdict
-    """With points that were reused, each naming the folder it was taken from."""
+    """Points that were reused name the folder they were taken from."""
     refused: tuple[str, ...]
-    """Why evidence of the earlier session stands in for nothing, or not for some point."""
+    """Why evidence of the earlier session was not used, for all points or for one."""
 
 
 def parse_age(text: str) -> int:
@@ -86,7 +86,7 @@ def _unfit(earlier: VerifiedSession, old: Path, max_age_s: float, now: datetime)
 
 
 def too_old(verdict: Verdict, folder: Path, max_age_s: float, now: datetime) -> Iterator[str]:
-    """Why a session is too old, or of no known age; nothing for one that is young enough."""
+    """Why a session is too old or of unknown age; yields nothing if it is recent enough."""
     try:
         started = datetime.strptime(verdict.started or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
@@ -100,7 +100,7 @@ def too_old(verdict: Verdict, folder: Path, max_age_s: float, now: datetime) -> 
 
 
 def _whole_sweeps(plan: Plan, points: dict[str, PointVerdict]) -> set[str]:
-    """Points whose declaration passed as a whole: a part of a sweep is no sweep."""
+    """Points whose whole declaration passed: one point of a sweep never qualifies alone."""
     declared: dict[tuple[str, str], list[str]] = defaultdict(list)
     for point in plan.points:
         declared[point.kind, point.origin].append(point.id)
