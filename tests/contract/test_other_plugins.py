@@ -160,3 +160,26 @@ def test_whatever_keeps_a_session_from_opening_leaves_earlier_files_red(folder, 
     assert ran.status != 0
     assert ran.verdict["status"] == "error"
     assert ran.junit == {"session::integrity": "error"}
+
+
+NEVER_ENDS = """
+    import os
+    import time
+    from xdist.workermanage import NodeManager
+
+    NodeManager.EXIT_TIMEOUT = 0.5
+
+    def pytest_unconfigure():
+        while "PYTEST_XDIST_WORKER" in os.environ:
+            time.sleep(0.01)
+"""
+
+
+def test_workers_that_do_not_end_are_red(folder):
+    """xdist kills them in the end; pytest alone would not say so."""
+    folder.points = ("one", "two")
+    folder.__post_init__()
+    folder.write("conftest.py", NEVER_ENDS)
+    ran = folder.run("-n2")
+    ran.require(1, "error", one="pass", two="pass")
+    assert ran.faults == ["worker-crashed", "worker-crashed"]
