@@ -193,7 +193,7 @@ class Claim:
             return
         try:
             self._held.enter_context(
-                acquire("file", os.path.realpath(target), nonce=self.nonce, point="the session", wait=False)
+                acquire("file", os.path.realpath(target), nonce=self.nonce, point="pytest", wait=False)
             )
         except BenchError as error:
             raise UsageError(f"--junitxml: {error}; or name another file") from error

@@ -153,7 +153,7 @@ def test_of_two_sessions_with_one_junit_file_the_second_is_refused_and_touches_i
         before = (folder.root / "ci.xml").read_bytes()
         ran = folder.run("-n0", "--junitxml=ci.xml", results="second")
         assert ran.status == 4, ran.output
-        assert "is in use by the session of session" in ran.output
+        assert "is in use by pytest of session" in ran.output
         assert ran.verdict["refused"]
         assert (folder.root / "ci.xml").read_bytes() == before
     output, _ = running.communicate(timeout=60)
