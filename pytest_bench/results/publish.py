@@ -37,7 +37,7 @@ def conclude(
     settled = settle(results, pending={log.process: ended}, evidence=evidence)
     path = results / settled.called.junit
     try:
-        write_atomic(path, settled.junit)
+        _require_room(path, settled.junit)
     except OSError as error:
         log.append(_unwritten(error, path))
         with contextlib.suppress(OSError):
@@ -62,6 +62,15 @@ def conclude(
             )
         )
     return settled
+
+
+def _require_room(path: Path, data: bytes) -> None:
+    """Raises `OSError` if `data` cannot be written beside `path`. The file itself stays red until the end is logged."""
+    probe = path.with_name(f".{path.name}.probe")
+    try:
+        probe.write_bytes(data)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def release_space(results: Path) -> None:
