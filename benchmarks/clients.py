@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import ours, peers
 from benchmarks.process import BENCH, Cost, run
-from benchmarks.server import EVENTS, Server, Stamps
+from benchmarks.server import EVENTS, ITL_MS, Server, Stamps
 from pytest_bench.errors import LoadError
 
 Command = Callable[[str, int, int, Path], list[str]]
@@ -103,13 +103,23 @@ def fresh_folder() -> Iterator[Path]:
 
 @contextmanager
 def driven(
-    client: Client, connections: int, requests: int | None, *, paced: bool, cores: Cores, memory: bool = False
+    client: Client,
+    connections: int,
+    requests: int | None,
+    *,
+    paced: bool,
+    cores: Cores,
+    memory: bool = False,
+    itl_ms: float = ITL_MS,
 ) -> Iterator[Driven]:
     """Run `client` in a closed loop against a server of its own.
 
-    `requests` None: as many as it makes. Raises `LoadError` when fewer were completed.
+    `requests` None: as many as it makes. `itl_ms`: see `Server`. Raises `LoadError` when fewer were completed.
     """
-    with fresh_folder() as folder, Server(folder, paced=paced, core=cores.server) as server:
+    with (
+        fresh_folder() as folder,
+        Server(folder, paced=paced, core=cores.server, itl_ms=itl_ms) as server,
+    ):
         cost = run(
             client.command(server.url, connections, requests or 0, folder),
             folder=folder,

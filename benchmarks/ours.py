@@ -24,14 +24,11 @@ from pytest_bench.tokens.counting import count_phase
 from pytest_bench.tokens.live import lane_beside
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
-from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder, Target
+from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder, Target
 
+MODEL = "mock"
 PROMPTS = 256
 """Distinct requests, each about twenty words long."""
-
-UNLIMITED = HealthBudget(loop_lag_ms=1e9, schedule_lateness_ms=1e9, cpu_share=1e9, achieved_share=0.0)
-"""The client is what is being measured here, so it may be the bottleneck."""
-
 
 COUNTING = "counting.json"
 
@@ -61,7 +58,7 @@ def closed_loop(url: str, connections: int, requests: int, folder: Path) -> list
 def main() -> None:
     folder, url, workers, seed, load, *counting = sys.argv[1:]
     parts = urlsplit(url)
-    generation = Generation(model="mock", parameters={"max_tokens": EVENTS})
+    generation = Generation(model=MODEL, parameters={"max_tokens": EVENTS})
     prompts = (f"prompt {number}:" + " word" * 20 for number in range(PROMPTS))
     body_file = Path(folder) / "bodies.bin"
     bodies.write(body_file, (OpenAIChat.encode({"prompt": prompt}, generation) for prompt in prompts))
@@ -87,7 +84,6 @@ def main() -> None:
         targets=(target,),
         bodies=str(body_file),
         phases=(phase,),
-        budget=UNLIMITED,
         workers=int(workers),
     )
     if counting:

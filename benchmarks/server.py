@@ -27,9 +27,9 @@ TTFT_MS, ITL_MS, EVENTS = 50.0, 10.0, 128
 """Of a paced response: the first event, the gap to each further one, and how many there are."""
 
 
-def wave_s() -> float:
+def wave_s(itl_ms: float = ITL_MS) -> float:
     """Seconds from a request to the last event of its paced response."""
-    return (TTFT_MS + (EVENTS - 1) * ITL_MS) / 1000
+    return (TTFT_MS + (EVENTS - 1) * itl_ms) / 1000
 
 
 def build() -> Path:
@@ -57,14 +57,20 @@ def build() -> Path:
 class Server:
     """A running server. A context manager; `stop` ends it early and returns its stamps.
 
-    `core`: the one core it may use.
+    `core`: the one core it may use. `itl_ms`: between the events of a paced response.
     """
 
     def __init__(
-        self, folder: Path, *, paced: bool = False, events: int = EVENTS, core: int | None = None
+        self,
+        folder: Path,
+        *,
+        paced: bool = False,
+        events: int = EVENTS,
+        core: int | None = None,
+        itl_ms: float = ITL_MS,
     ) -> None:
         self._stamps = folder / "stamps.bin"
-        mode = ["--paced", "--ttft-ms", str(TTFT_MS), "--itl-ms", str(ITL_MS)] if paced else ["--at-once"]
+        mode = ["--paced", "--ttft-ms", str(TTFT_MS), "--itl-ms", str(itl_ms)] if paced else ["--at-once"]
         command = [str(build()), *mode, "--events", str(events), "--stamps", str(self._stamps)]
         self._process: subprocess.Popen[str] = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         if core is not None:

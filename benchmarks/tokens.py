@@ -174,7 +174,7 @@ def phase(table: Table, requests: int, libraries: Libraries, tokenizer: Tokenize
     for repetition in range(repeats + warms):
         with tempfile.TemporaryDirectory(dir=HOME) as temporary:
             folder = Path(temporary)
-            _write_log(folder / "texts.0.jsonl", corpus, requests)
+            write_log(folder / "texts.0.jsonl", corpus, requests)
             memory = _Memory(tokenizer.pool)
             result = count_phase(tokenizer, folder, progress=memory.sample)
             reading = libraries.read_and_count(folder / "texts.0.jsonl", SMALLEST_PHASE)
@@ -208,7 +208,7 @@ def _rate(count: Count, texts: list[str]) -> float:
     return tokens / (time.perf_counter() - start) / 1e6
 
 
-def _write_log(path: Path, corpus: Corpus, requests: int) -> None:
+def write_log(path: Path, corpus: Corpus, requests: int) -> None:
     """A text log of `requests` records, as a load worker writes it."""
     encode = msgspec.json.Encoder().encode
     with path.open("wb") as stream:

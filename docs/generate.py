@@ -9,12 +9,13 @@ import argparse
 import importlib
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from msgspec import Meta
 
-from pytest_bench.api import Api
+from pytest_bench.api import MOST_TOKENS, import_api
 from pytest_bench.bounds import SCHEDULED, TIME_UNITS
 from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.main import COMMANDS
@@ -51,6 +52,12 @@ def metrics_page() -> str:
         + ". So it is in `stages` where every stage is open loop; stages that mix loops judge bounds as written. An",
         "`slo` is always taken as declared: name the scheduled metric there to count from the scheduled time.",
         "",
+        "Two bounds are implied: `failed_requests == 0`, unless `failed_requests` or `error_rate` is bounded, and",
+        "`empty_outputs == 0`, unless `empty_outputs` is.",
+        "",
+        "Times between content events need events that arrive apart. A stream whose content events all carry one stamp",
+        "(a proxy buffered it) has none; past one percent of such streams, these metrics are null and say so.",
+        "",
         "A bound with a `confidence` is judged by its interval: the mean or a percentile of a metric with one value a",
         f"request, {_code(sorted(SHARES | RATES))} have one.",
         "",
@@ -70,7 +77,8 @@ def metrics_page() -> str:
 
 def suites_page() -> str:
     """The suite language: each mapping with its keys, types, defaults and meanings."""
-    schema = json_schema(vocabulary(all_apis([])))
+    # Without metrics, which have a page of their own.
+    schema = json_schema(replace(vocabulary(all_apis([])), metrics={}))
     lines = [
         "# Suites",
         NOTE,
@@ -106,7 +114,7 @@ def _load_patterns() -> Iterator[str]:
 
 
 def apis_page() -> str:
-    """The shipped APIs: where requests go, and which columns a row may have."""
+    """The shipped APIs: where requests go, which columns a row may have, and how responses are read."""
     lines = [
         "# APIs",
         NOTE,
@@ -116,7 +124,7 @@ def apis_page() -> str:
         "",
     ]
     for name, reference in all_apis([]).items():
-        api = _attribute(reference)
+        api = import_api(name, reference)
         answer = "as a stream or in one piece" if api.streaming else "in one piece"
         lines += [
             f"## {name}",
@@ -131,7 +139,48 @@ def apis_page() -> str:
             for column, meaning in api.columns.items()
         ]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_responses(), ""])
+
+
+_RESPONSES = {
+    "an object with `error`, or with an `error_code` that is not 0": "`stream_error`",
+    "an object with `message` or `detail` and no field of the API": "`stream_error`",
+    "an event of type `error`, or a line `error: …` (llama.cpp)": "`stream_error`",
+    "the finish reason `abort` or `error`": "`stream_error`",
+    'the finish reason `""`, `"null"` or `"none"`': "no finish reason",
+    "a stream with neither `[DONE]` nor a finish reason": "`truncated_stream`",
+    "an event that is not a JSON object, or a field of another type": "`malformed`",
+    "an object without any field of the API": "skipped if the stream has a finish reason, else `malformed`",
+    "comments, empty `data:`, `data: null`, `choices: null`": "skipped",
+    "a stream under another content type, or none": "read if it begins like one",
+    "events that no blank line ends": "`malformed`; the detail says so",
+    "one answer to a request for a stream, or the reverse": "`malformed`",
+    'a number of tokens as `3.0` or `"3"`': "read",
+    f"a number of tokens that is not an integer from 0 to {MOST_TOKENS}": "`malformed`",
+    "totals with every event that do not add up to the usage": "tokens of single events are unknown",
+    "chat content parts of type `text`, `output_text`, `refusal`": "content",
+    "chat content parts of type `thinking`, `reasoning`": "reasoning",
+    "chat content parts of another type": "`malformed`",
+    "tool-call arguments that are not text": "counted as JSON",
+    "half of a surrogate pair (`\\ud83d`) in a text": "read as U+FFFD",
+    "`/generate` events with the text so far, or with new text": "told apart by the growth of `completion_tokens`",
+    "`/generate` events that fit neither": "`malformed`",
+    "no output": "an empty output: a point fails unless it bounds `empty_outputs`",
+}
+"""What becomes of what a server sends."""
+
+
+def _responses() -> list[str]:
+    return [
+        "## How responses are read",
+        "",
+        "A request succeeds if its response is complete and the server reports no error. Deviations from an API whose",
+        "meaning is clear are read; others fail the request with a type and the server's words.",
+        "",
+        "| the server sends | result |",
+        "| --- | --- |",
+        *(f"| {sent} | {result} |" for sent, result in _RESPONSES.items()),
+    ]
 
 
 def simulator_page() -> str:
@@ -252,12 +301,6 @@ def _arguments(parser: argparse.ArgumentParser, *, left_out: Iterable[str]) -> I
 
 def _worth_saying(action: argparse.Action) -> bool:
     return action.default not in (None, [], ()) and "default" not in (action.help or "")
-
-
-def _attribute(reference: str) -> Api:
-    module, _, attribute = reference.partition(":")
-    api: Api = getattr(importlib.import_module(module), attribute)
-    return api
 
 
 def _value(value: object) -> str:

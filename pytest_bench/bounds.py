@@ -4,8 +4,8 @@
     request_throughput: ">= 0.05"
     error_rate: "<= 1%"
 
-A name is a metric, and for a distribution a statistic after a dot. A value is a comparison, a finite
-number, and the unit where the metric has one.
+A name is a metric, followed by a dot and a statistic if the metric is a distribution. A value is a comparison, a
+finite number, and a unit if the metric has one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 import operator
 import re
 from collections.abc import Callable
+from decimal import Context, Decimal
 from typing import Literal
 
 import msgspec
@@ -30,14 +31,25 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
 }
 
-TIME_UNITS: dict[str, float] = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9, "min": 60e9, "h": 3600e9}
+TIME_UNITS: dict[str, int] = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "min": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 """Nanoseconds in one of each."""
 
 SCHEDULED: dict[str, str] = {
     "time_to_first_token": "scheduled_time_to_first_token",
     "request_latency": "scheduled_request_latency",
 }
-"""In open loop a bound on the former means the latter, which no slow server can hide from."""
+"""In open loop, a bound on the former applies to the latter, which includes the time that a request waited."""
+
+_PERCENT = Decimal("0.01")
+_EXACT = Context(prec=400, Emin=-(10**6), Emax=10**6)
+"""Digits enough that multiplying by a unit rounds nothing: only the conversion to a float rounds."""
 
 _BOUND = re.compile(
     r"\s*(?P<comparison><=|>=|==|<|>)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[a-z]*)\s*"
@@ -55,12 +67,12 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """The limit as the user wrote it."""
     origin: str = ""
-    """`file:line:column` of the requirement; empty for one that is implied or made in code."""
+    """`file:line:column` of the declaration; empty for a bound that is implied or made in code."""
     confidence: float | None = None
-    """Confidence of the interval that must clear the limit; only such a bound can be inconclusive."""
+    """Confidence of the interval that must be within the limit; the bound is inconclusive if the interval spans it."""
 
     def holds(self, value: float) -> bool:
-        """Whether `value` (base unit) is within the limit. NaN never is."""
+        """Whether `value` (in the base unit) is within the limit. False for NaN."""
         return not math.isnan(value) and _COMPARE[self.comparison](value, self.limit)
 
 
@@ -69,21 +81,21 @@ def parse_bound(
 ) -> Bound:
     """Read `text` ("<= 200ms") as a bound on `metric`, whose base unit is `unit` ("ns", "fraction", …).
 
-    Raises `UsageError` for a text that is no bound, for a time without a unit, and for a unit that the
-    metric does not have.
+    Raises `UsageError` for a malformed bound, for a time without a unit, and for a unit that the metric does not
+    have.
     """
     match = _BOUND.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"{text!r} is no bound: expected a comparison (<=, <, >=, >, ==) and a number, as in {_example(unit)!r}"
+            f"{text!r} is not a bound: expected a comparison (<=, <, >=, >, ==) and a number, as in {_example(unit)!r}"
         )
-    number, suffix = float(match["number"]), match["unit"]
-    if not math.isfinite(number):
+    limit = _in_base_unit(match["number"], _scale(text, match["unit"], unit))
+    if not math.isfinite(limit):
         raise UsageError(f"{text!r}: the limit must be a finite number")
     return Bound(
         metric=metric,
         comparison=match["comparison"],  # type: ignore[arg-type] # the pattern admits these only
-        limit=number * _scale(text, suffix, unit),
+        limit=limit,
         text=" ".join(text.split()),
         origin=origin,
         confidence=confidence,
@@ -94,24 +106,33 @@ def split_inline(text: str) -> tuple[str, str]:
     """Split "time_to_first_token.p99 <= 200ms" into the metric and the rest. Raises `UsageError`."""
     match = _INLINE.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is no requirement: expected one like 'time_to_first_token.p99 <= 200ms'")
+        raise UsageError(
+            f"{text!r} is not a requirement: expected one like 'time_to_first_token.p99 <= 200ms'"
+        )
     return match["name"], match["rest"]
 
 
-def _scale(text: str, suffix: str, unit: str) -> float:
+def _in_base_unit(number: str, scale: Decimal) -> float:
+    """The float nearest to `number` times `scale`: 95 % is 0.95, as a count of 95 in 100 gives it."""
+    if not math.isfinite(float(number)) or not float(number):
+        return float(number)
+    return float(_EXACT.multiply(Decimal(number), scale))
+
+
+def _scale(text: str, suffix: str, unit: str) -> Decimal:
     if unit == "ns":
         if suffix not in TIME_UNITS:
             raise UsageError(
                 f"{text!r}: a time needs one of the units {', '.join(TIME_UNITS)}, as in '<= 200ms'"
             )
-        return TIME_UNITS[suffix]
+        return Decimal(TIME_UNITS[suffix])
     if suffix == "%" and unit == "fraction":
-        return 0.01
+        return _PERCENT
     if suffix:
         raise UsageError(
             f"{text!r}: this metric is in {unit}; write the number alone, as in {_example(unit)!r}"
         )
-    return 1.0
+    return Decimal(1)
 
 
 def _example(unit: str) -> str:

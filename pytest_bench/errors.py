@@ -1,19 +1,18 @@
-"""Every error this package raises on purpose, as one tree.
+"""The errors that rooms share, as one tree.
 
     BenchError
-    ├── UsageError             the user's input is wrong; nothing has been started
+    ├── UsageError             wrong input; nothing has been started
     │   ├── SuiteError         YAML: every problem of every file at once, each with file:line:column
-    │   └── DatasetError       a dataset row or file: names file and line
-    ├── EndpointError          the deployment is not there, or is not what the suite says
+    │   └── DatasetError       a dataset or one of its rows; names file and line
+    ├── EndpointError          the deployment is not reachable, or is not what the suite declares
     ├── LoadError              a phase could not be driven to its end
-    │   ├── WorkerDied         a load worker ended, or stopped answering, before its phase did
-    │   └── ClientBound        the client was the bottleneck: its numbers are not the server's
-    ├── Interrupted            Ctrl-C or SIGTERM: what is complete was kept
+    │   └── WorkerDied         a load worker ended, or stopped answering, before its phase was over
     ├── TokensError            a tokenizer could not be loaded, or texts could not be counted
     ├── EvidenceError          a file of the results folder is missing, damaged or contradicts another
-    └── NotMet                 measured, and not good enough: a bound is violated
+    └── NotMet                 measured, but a bound is violated
 
-A message says what was wrong, where, what was expected, and what to do next.
+An error that only one room raises is defined there, as a subclass of `BenchError`.
+A message says what is wrong, where, what was expected, and what to do next.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from contextlib import contextmanager
 
 
 class BenchError(Exception):
-    """Root of the tree. `code` is stable: it goes into verdicts, where machines read it."""
+    """Root of the tree. `code` is stable: verdicts contain it for machines to read."""
 
     code = "error"
 
@@ -33,7 +32,7 @@ class UsageError(BenchError):
 
 
 class SuiteError(UsageError):
-    """One or more problems in suite files, or `where` they are. `problems` holds one line each, in file order."""
+    """One or more problems found at `where`. `problems` holds one line each, in file order."""
 
     code = "suite"
 
@@ -60,14 +59,6 @@ class WorkerDied(LoadError):
     code = "worker-died"
 
 
-class ClientBound(LoadError):
-    code = "client-bound"
-
-
-class Interrupted(BenchError):
-    code = "interrupted"
-
-
 class TokensError(BenchError):
     code = "tokens"
 
@@ -82,11 +73,14 @@ class NotMet(BenchError):
 
 @contextmanager
 def makes_sense(what: object) -> Iterator[None]:
-    """Turns what arithmetic on evidence raises into an `EvidenceError`: each value may be of the right type, and
-    all of them together mean nothing. `what` is where they stand."""
+    """Convert what arithmetic on evidence raises into `EvidenceError`.
+
+    Every value may have the right type, and all of them together may still be inconsistent. `what` names the file
+    or folder that holds them.
+    """
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise EvidenceError(
-            f"{what}: cannot be worked out from what the files say: {type(error).__name__}: {error}"
+            f"{what}: the evidence is inconsistent: {type(error).__name__}: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""Durable files: canonical JSON, digests, and final files that appear whole or not at all."""
+"""Durable files: canonical JSON, digests, atomic replacement, and reads that never hang."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from typing import Any
 import msgspec
 
 from pytest_bench.errors import EvidenceError
+from pytest_bench.redaction import redact_bytes
 
 LARGEST_JSON = 256 << 20
-"""Bytes of a JSON file that is read whole."""
+"""Largest size, in bytes, of a JSON file that is read into memory."""
 
 
 def canonical_json(value: object) -> bytes:
     """`value` as compact JSON with sorted keys. Raises `ValueError` for a number that is not finite.
 
-    Half a character, as broken output of a model may hold, becomes a question mark: a file can always be written.
+    A lone surrogate, as in broken model output, is replaced by `?`, so that the file can always be written.
     """
     builtins = msgspec.to_builtins(value)
     text = json.dumps(builtins, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -33,7 +34,7 @@ def canonical_json(value: object) -> bytes:
 
 
 def readable_json(value: object) -> bytes:
-    """As `canonical_json`, indented for people, ending in a newline."""
+    """Like `canonical_json`, but indented and ending in a newline."""
     builtins = msgspec.to_builtins(value)
     text = json.dumps(builtins, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=2)
     return f"{text}\n".encode(errors="replace")
@@ -50,14 +51,16 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write, fsync, rename, fsync of the folder: after a crash the old bytes or the new ones, never a mix.
+def write_atomic(path: Path, data: bytes) -> bytes:
+    """Replace a file by writing, syncing and renaming a temporary one: a crash leaves the old bytes or the new ones.
 
-    Raises `OSError` as the system gave it; the temporary file is then gone. It is raised, too, for a path that
-    leads to no plain file: a device or a pipe would be replaced by the rename.
+    Returns the bytes written: `data` without secrets (`redaction`). Raises `OSError`, with the temporary file removed.
+    A path that exists and is not a regular file is refused in the same way, because the rename would replace a device
+    or a pipe.
     """
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "is no plain file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    data = redact_bytes(data)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as stream:
@@ -70,10 +73,11 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink()
         raise
     fsync_folder(path.parent)
+    return data
 
 
 def write_json(path: Path, value: object) -> None:
-    """`readable_json` of `value`, written as `write_atomic` does."""
+    """Write `value` as `readable_json`, by `write_atomic`."""
     write_atomic(path, readable_json(value))
 
 
@@ -86,9 +90,9 @@ def fsync_folder(folder: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Decode a JSON file strictly: a plain file, UTF-8, no duplicate keys, finite numbers, whole characters.
+    """Decode a JSON file strictly: a regular file, UTF-8, no duplicate keys, finite numbers, no lone surrogates.
 
-    Raises `EvidenceError` naming the file for anything else, an unreadable file included.
+    Raises `EvidenceError`, which names the file, for anything else and for a file that cannot be read.
     """
     try:
         text = read_plain(path, LARGEST_JSON).decode("utf-8")
@@ -98,35 +102,36 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
     except RecursionError as error:
-        raise EvidenceError(f"{path}: is nested too deeply to be evidence") from error
+        raise EvidenceError(f"{path}: is nested too deeply") from error
     except UnicodeEncodeError as error:
-        raise EvidenceError(f"{path}: is not strict JSON: it holds half of a character") from error
+        raise EvidenceError(f"{path}: is not strict JSON: it holds a lone surrogate") from error
     except ValueError as error:
         raise EvidenceError(f"{path}: is not strict JSON: {error}") from error
     return value
 
 
 def read_plain(path: Path, largest: int) -> bytes:
-    """The bytes of a plain file of at most `largest` bytes; never waits on a pipe or a device.
+    """The bytes of a regular file of at most `largest` bytes. Never waits for a pipe or a device.
 
-    Raises `OSError`, and `EvidenceError` for what is no plain file or too large to be read whole.
+    Raises `OSError`, and `EvidenceError` for a file that is not regular or too large.
     """
     with open_plain(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        if size > largest:
-            raise EvidenceError(f"{path}: is {size} bytes long; expected at most {largest}")
-        return stream.read()
+        data = stream.read(largest + 1) if size <= largest else b""
+        if size > largest or len(data) > largest:  # a file may grow, and in /proc every size is 0
+            raise EvidenceError(f"{path}: is {max(size, len(data))} bytes long; expected at most {largest}")
+        return data
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """A plain file, opened for reading; never waits on a pipe or a device.
+    """Open a regular file for reading. Never waits for a pipe or a device.
 
-    Raises `OSError`, and `EvidenceError` for what is no plain file.
+    Raises `OSError`, and `EvidenceError` for anything but a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise EvidenceError(f"{path}: is no plain file")
+        raise EvidenceError(f"{path}: is not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -157,7 +162,7 @@ STRICT_JSON = json.JSONDecoder(
 
 
 def wrong_in_line(error: Exception) -> str:
-    """What a decoder says is wrong with one line of a file, without calling it line 1."""
+    """A decoder's complaint about one line of a file, without its own line number, which is always 1."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, json.JSONDecodeError):

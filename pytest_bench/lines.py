@@ -1,14 +1,14 @@
 """Checksummed JSON lines: the format of every append-only log.
 
-A line is one JSON object whose last field is the CRC-32 of the object without that field, so that a
-flipped or missing byte anywhere is noticed and the file stays readable by any JSON tool:
+A line is one JSON object whose last field is the CRC-32 of the object without that field. A changed or missing byte is
+detected, and any JSON tool can read the file:
 
     {"kind":"header","log":"texts","version":1,"crc":436389268}
     {"request_id":"r-1","content":"Hello","crc":4069161310}
     {"kind":"end","lines":1,"crc":1164843866}
 
-The first line is a header. A complete log ends with an end line holding the number of lines between
-the two. A writer that was stopped leaves no end line, and at most one torn line without its newline.
+The first line is a header. A complete log ends with an end line that holds the number of lines in between. A writer
+that was stopped leaves no end line, and at most one torn line without a newline.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ import msgspec
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import canonical_json, open_plain
+from pytest_bench.redaction import redact_bytes
 
 _CRC = b',"crc":'
 _MARK = b'{"kind":'
 _LONGEST_END = 4096
 _LONGEST = 256 << 20
-"""Bytes of a line that is read whole."""
+"""Largest size, in bytes, of one line."""
 
 
 def encode_line(payload: bytes) -> bytes:
-    """One log line of `payload`, a compact JSON object with at least one field."""
+    """One log line of `payload`, a compact JSON object with at least one field, without secrets (`redaction`)."""
+    payload = redact_bytes(payload)
     return b'%b,"crc":%d}\n' % (payload[:-1], crc32(payload))
 
 
 def decode_line(line: bytes) -> bytes:
-    """The payload of one log line, its newline included.
+    """The payload of one log line, which includes its newline.
 
-    Raises `EvidenceError` where the checksum differs.
+    Raises `EvidenceError` if the checksum differs.
     """
     place = _checksum(line, 0, len(line))
     if place < 0:
@@ -48,7 +50,7 @@ def decode_line(line: bytes) -> bytes:
 
 
 def lines_in(data: bytes) -> Iterator[tuple[int, int, bool]]:
-    """Where each line of `data` begins and ends, and whether it matches its checksum. Copies nothing: for much data."""
+    """Start and end of each line of `data`, and whether it matches its checksum. Does not copy the data."""
     start, end = 0, len(data)
     while start < end:
         stop = data.find(b"\n", start) + 1 or end
@@ -57,7 +59,7 @@ def lines_in(data: bytes) -> Iterator[tuple[int, int, bool]]:
 
 
 def _checksum(data: bytes, start: int, stop: int) -> int:
-    """Where the checksum begins of the line in bytes `start … stop - 1`; -1 where it has none that matches."""
+    """Position of the checksum of the line in bytes `start … stop - 1`; -1 if it has none or a wrong one."""
     place = data.rfind(_CRC, start, stop)
     if place < 0:
         return -1
@@ -66,7 +68,7 @@ def _checksum(data: bytes, start: int, stop: int) -> int:
 
 
 def header_line(log: str, version: int, **fields: Any) -> bytes:
-    """First line of a log named `log`; `fields` say what its reader needs to know."""
+    """First line of a log named `log`, with further `fields` for its reader."""
     return _mark_line("header", {"log": log, "version": version, **fields})
 
 
@@ -76,17 +78,16 @@ def end_line(lines: int, **fields: Any) -> bytes:
 
 
 def is_mark(payload: bytes, start: int = 0) -> bool:
-    """Whether a payload, which begins at byte `start`, is a header or an end rather than a record."""
+    """Whether the payload that begins at byte `start` is a header or an end, and not a record."""
     return payload.startswith(_MARK, start)
 
 
 class LineReader:
-    """Iterates over the payloads of one log, header and end left out, and then says how the log ended.
+    """Iterates over the payloads of one log, without header and end.
 
-    Opening raises `EvidenceError` for a file without an intact header of `log` at `version`; iterating
-    raises it, with the file and line, for a damaged line, for lines after the end, and for an end that
-    disagrees on how many lines there are. A torn last line is no error by itself: `torn_bytes` and
-    `complete` tell, once the iteration is over.
+    Opening raises `EvidenceError` for a file without an intact header of `log` at `version`. Iterating raises it, with
+    file and line, for a damaged line, for a line after the end, and for an end with a wrong number of lines. A torn
+    last line is not an error: after the iteration, `torn_bytes` and `complete` tell how the log ended.
     """
 
     def __init__(self, path: Path, log: str, version: int) -> None:
@@ -95,9 +96,9 @@ class LineReader:
         self.lines = 0
         """Records read so far."""
         self.torn_bytes = 0
-        """Length of a last line that was cut off."""
+        """Length of a torn last line."""
         self.end: dict[str, Any] | None = None
-        """Fields of the end line; None until it was read, and for a log that was not finished."""
+        """Fields of the end line; None until it is read, and for an unfinished log."""
         try:
             self._stream = open_plain(path)
         except OSError as error:
@@ -108,17 +109,17 @@ class LineReader:
             self._stream.close()
             raise
 
-    @property
-    def complete(self) -> bool:
-        """Whether the writer finished this log. False until the iteration is over."""
-        return self.end is not None
-
     def close(self) -> None:
-        """Close the file; iterating to the end does so too."""
+        """Close the file, if not all of it is read. Idempotent."""
         self._stream.close()
 
+    @property
+    def complete(self) -> bool:
+        """Whether the writer finished the log. False until the iteration is over."""
+        return self.end is not None
+
     def require_complete(self) -> None:
-        """Raises `EvidenceError` for a log that was read to its last byte and has no end."""
+        """Raises `EvidenceError` if the log was read to its last byte and has no end."""
         if not self.complete:
             torn = f", with a torn last line of {self.torn_bytes} bytes" if self.torn_bytes else ""
             raise EvidenceError(
@@ -164,7 +165,7 @@ class LineReader:
     def _refuse_endless(self, line: bytes) -> None:
         if len(line) == _LONGEST:
             raise EvidenceError(
-                f"{self.path}:{self._number + 1}: a line longer than {_LONGEST} bytes: this is no log"
+                f"{self.path}:{self._number + 1}: a line longer than {_LONGEST} bytes: this is not a log"
             )
 
     def _decode(self, line: bytes) -> bytes:
@@ -176,7 +177,7 @@ class LineReader:
 
 
 def read_end(path: Path) -> dict[str, Any] | None:
-    """Fields of the end line, read from the tail of the file alone; None where the log has no end.
+    """Fields of the end line, read from the end of the file only; None if the log has no end.
 
     Raises `EvidenceError` for a file that cannot be read.
     """

@@ -1,7 +1,8 @@
 """What a phase leaves behind: one record a request, and the client's account of itself.
 
-Times ending in `_ns` are CLOCK_MONOTONIC nanoseconds taken in the load worker; None means that the
-event did not happen. Field names are the wire format of `requests.<w>.jsonl`, version `REQUESTS_VERSION`.
+Times ending in `_ns` are CLOCK_MONOTONIC nanoseconds. Those of received bytes are the kernel's, when it had them; the
+others are taken in the load worker. None means that the event did not happen. Field names are the wire format of
+`requests.<w>.jsonl`, version `REQUESTS_VERSION`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-REQUESTS_VERSION = 1
-PHASE_VERSION = 1
+REQUESTS_VERSION = 2
+PHASE_VERSION = 2
 
 RequestOutcome = Literal["succeeded", "failed", "interrupted"]
 
@@ -23,6 +24,16 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+
+class Moments(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """One number of nanoseconds for each moment of a response."""
+
+    first_byte: int = 0
+    first_content: int = 0
+    first_output: int = 0
+    last_content: int = 0
+    end: int = 0
 
 
 class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -49,6 +60,12 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     last_content_ns: int | None = None
     """Last such delta of a stream; the end of the body of a response that is not streamed."""
     end_ns: int
+    seen_after_ns: Moments | None = None
+    """How much later than its stamp the load worker saw each of these moments, of those that are known. 0: the stamp is
+    the load worker's own. None: nothing was read."""
+    uncertainty_ns: Moments | None = None
+    """How much earlier than its stamp each moment may have been: it was read together with what came later, or the
+    stamp is the load worker's own. 0, and None, where it is exact."""
     event_count: int = 0
     content_event_count: int = 0
     content_gaps_ns: tuple[int, ...] = ()
@@ -100,10 +117,12 @@ ERROR_TYPES: dict[str, str] = {
     "rate_limited": "answered 429",
     "server_error": "answered 5xx",
     "protocol": "not valid HTTP/1.1",
+    "too_long": "response longer than the declared limit",
     "short_body": "body shorter than announced",
     "truncated_stream": "stream ended with neither [DONE] nor a finish reason",
     "malformed": "an event or body that is not what the API promises",
-    "stream_error": "an error object inside the stream or body, or the finish reason `abort` or `error`",
+    "stream_error": "an answer of status 200 reports an error: an error object, an event of type `error`, a field "
+    "`error`, or the finish reason `abort` or `error`",
 }
 """Types a failed request may have, and what each means."""
 
@@ -136,47 +155,68 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     last_completion_ns: int | None = None
     full_load_ns: int | None = None
     """Closed loop: first instant with this worker's whole share in flight, all of it the phase's own requests."""
-    loop_lag_ms: Quantiles | None = None
+    reads: int = 0
+    """Reads of complete responses."""
+    user_stamped_reads: int = 0
+    """Of these, those without a usable stamp of the kernel's."""
+    clock_steps: int = 0
+    """How often CLOCK_REALTIME was set during the phase."""
+    clock_error_ns: int = 0
+    """Upper bound on the error of turning the kernel's stamps into CLOCK_MONOTONIC."""
+    client_lag_ms: Quantiles | None = None
+    turnaround_ms: Quantiles | None = None
     schedule_lateness_ms: Quantiles | None = None
+    vacant_ns: int = 0
+    """Closed loop: the sum of all turnarounds."""
+    busy_ns: int = 0
+    """Closed loop: the sum of the latencies of all answered requests, from `send_start_ns` to `end_ns`."""
+    vacancy_p99: float | None = None
+    """Of windows (`load.windows`), as the next two; None where there were none."""
+    cpu_share_p99: float | None = None
+    achieved_share_p1: float | None = None
     cpu_s: float = 0.0
     wall_s: float = 0.0
-    callback_s: float = 0.0
-    """Time spent issuing requests, reading and settling responses. Of reads, one in sixteen is timed, by the low
-    bits of its stamp, and stands for as many."""
-    cpu_share_p99: float | None = None
-    """Of windows (`load.windows`), as the next two; None where there were none."""
-    callback_share_p99: float | None = None
-    achieved_share_p1: float | None = None
-    digests: dict[str, str] = {}
-    """sha256 of each log it wrote, by file name."""
     over: bool = False
     """Issued all that it had to: nothing stopped it before."""
 
 
 class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
-    """All load workers of a phase taken together: the worst of each."""
+    """All load workers of a phase taken together: the worst of each, unless it says otherwise."""
 
     workers: int
-    loop_lag_ms: Quantiles | None
+    client_lag_ms: Quantiles | None
+    """How much later than the kernel the client had what it read: delays that stamps are free of. Of more than 262,144
+    reads of a worker, evenly chosen ones."""
+    turnaround_ms: Quantiles | None
+    """Closed loop: from the last byte of a response, as the kernel stamped it, to the next request on that place."""
     schedule_lateness_ms: Quantiles | None
+    """Open loop: from the scheduled time to `send_start_ns`."""
+    vacancy: float | None
+    """Closed loop, all workers: the share of the asked concurrency that was not in flight because the client had not
+    sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of latencies). Requests that failed are
+    left out. None where nothing followed upon an answer."""
+    vacancy_p99: float | None
+    """The same of windows of a second: what 99 % of them do not exceed. A phase that does not make two is one window;
+    of several, the single worst is excluded."""
     cpu_share: float
     """CPU seconds over wall seconds of the busiest worker."""
     cpu_share_p99: float
-    """The same of its windows of a second: what 99 % of them do not exceed. A phase shorter than a second is one
-    window; of several, the one worst is never it."""
-    callback_share: float
-    """Share of wall time the busiest worker spent issuing requests, reading and settling responses
-    (`WorkerReport.callback_s`)."""
-    callback_share_p99: float
-    """As `cpu_share_p99`."""
+    """As `vacancy_p99`."""
     asked: float | None
     """Concurrency or rate the load asked for; None for stages, which ask for one after the other."""
     achieved: float | None
-    """Of that, closed loop from full load to the last issue; None where there is nothing to say."""
+    """Of that: in closed loop the mean number in flight from full load to the last issue, weighted by time. None where
+    there is nothing to say."""
     achieved_share_p1: float | None
-    """What 99 % of windows reach of what was asked for in them. Closed loop: requests in flight over those asked
-    for, from full load to the last issue. Open loop: how much of its schedule a worker carried out, over the time
-    it took, so that random arrivals, ramps and stages are no shortfall, and being late is."""
+    """Open loop: what 99 % of windows reach of the schedule's own pace, so that random arrivals, ramps and stages are
+    no shortfall, and being late is."""
+    reads: int = 0
+    """All workers: reads of complete responses."""
+    user_stamped_reads: int = 0
+    """All workers: reads that the client stamped itself, because the kernel's stamp was missing or void."""
+    clock_steps: int = 0
+    clock_error_ns: int = 0
+    """Upper bound on the error of turning the kernel's stamps into CLOCK_MONOTONIC."""
     violations: tuple[str, ...] = ()
     """One sentence for each budget exceeded; not empty means client-bound."""
 

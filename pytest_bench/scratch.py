@@ -1,6 +1,6 @@
-"""Temporary folders that do not outlive their process for long, even where it was killed.
+"""Temporary folders that are removed even if their process is killed.
 
-What needs no name is better kept in a file without one (`load.board.anonymous_file`); this is for what does.
+Data that needs no file name is better kept in an anonymous file (`load.board.anonymous_file`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _PREFIX = "pytest-bench-scratch-"
 
 @contextlib.contextmanager
 def scratch_folder(base: Path | None = None, prefix: str = _PREFIX) -> Iterator[Path]:
-    """An empty folder of this process's own, removed when the block ends; in `base`, or where the system has such.
+    """Create an empty folder in `base`, by default the system's temporary folder, and remove it when the block ends.
 
-    It is locked (flock) while it is in use, and the kernel gives the lock back whatever ends its holder: folders
-    of this user's that begin with `prefix` and that nobody holds are removed on the way in. Raises `OSError` where
-    none can be made.
+    The folder is locked (flock) while it is in use. The kernel releases the lock however the process ends, so folders
+    of this user that begin with `prefix` and are not locked are leftovers and are removed first. Raises `OSError` if
+    the folder cannot be created.
     """
     base = Path(tempfile.gettempdir()) if base is None else base
     for left in base.glob(f"{prefix}*"):
@@ -39,14 +39,14 @@ def _make(base: Path, prefix: str) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        # Another process may have found it in the moment before it was locked.
+        # Another process may have removed it before it was locked.
         if _lock(held) and folder.exists():
             return folder, held
         os.close(held)
 
 
 def _remove_unless_held(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # of another user's, or gone already
+    with contextlib.suppress(OSError):  # it belongs to another user, or is gone
         held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             if os.fstat(held).st_uid == os.geteuid() and _lock(held):

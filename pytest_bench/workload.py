@@ -1,11 +1,14 @@
-"""What a phase is asked to do: its load, its order of samples, its limits.
+"""The specification of a phase: its load, its order of samples, its limits.
 
-Plain structs without behaviour, so that a load worker can import them and nothing else. The suite's
-schema produces them; the engine carries them out.
+Plain structs, so that a load worker can import them and nothing else. The suite's schema produces them; the
+engine carries them out. What follows from a load's fields (how many requests, how many in flight) is worked out
+here and nowhere else.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -15,20 +18,24 @@ Order = Literal["without_replacement", "with_replacement", "single", "sequential
 TextPolicy = Literal["keep", "hash", "drop"]
 
 OPEN_LOOP: frozenset[str] = frozenset({"constant", "poisson", "gamma", "trace"})
-"""Patterns whose arrivals are fixed before the phase: the server's speed does not slow them down."""
+"""Patterns whose arrival times are fixed before the phase: a slow server does not delay them."""
+
+
+MAX_RESPONSE_BYTES = 256 << 20
+"""Default limit on one response: more than any stream of tokens, less than what a load worker can hold of a few."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """How requests are issued. Fields that a pattern does not use are None."""
+    """How requests are issued. A field that the pattern does not use is None."""
 
     pattern: Pattern
     requests: int | None = None
     """Stop after this many."""
     duration_s: float | None = None
-    """Stop issuing after this long; with `stop: and` a minimum that is enforced (open loop: from the first arrival
-    to the last)."""
+    """Stop issuing after this long. With `stop: and` it is an enforced minimum (in open loop, from the first arrival to
+    the last)."""
     stop: Literal["and", "or"] = "or"
-    """With both limits: stop when both are reached, or when either is."""
+    """With both limits: stop when both are reached (`and`), or when one is (`or`)."""
     concurrency: int | None = None
     """`concurrency`: requests in flight, exactly. `burst`: the cap on connections."""
     rate: float | None = None
@@ -44,15 +51,83 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     handover: Literal["drain", "overlap"] = "drain"
     """`stages`: wait for requests in flight between stages, or let them overlap."""
 
+    @property
+    def parts(self) -> tuple[Load, ...]:
+        """The stages, or the load itself if it has none."""
+        return self.stages or (self,)
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether every part is open loop."""
+        return all(part.pattern in OPEN_LOOP for part in self.parts)
+
+    @property
+    def exact_requests(self) -> int | None:
+        """Number of requests that the load issues; None if time may decide it."""
+        if self.stages:
+            return _sum(stage.exact_requests for stage in self.stages)
+        if self.pattern == "trace":
+            return self._arrivals_issued
+        return self.requests if self.duration_s is None else None
+
+    @property
+    def most_requests(self) -> int | None:
+        """Upper bound on the number of requests; None if only time ends the load."""
+        if self.stages:
+            return _sum(stage.most_requests for stage in self.stages)
+        if self.pattern == "trace":
+            return self._arrivals_issued
+        return self.requests if self.duration_s is None or self.stop == "or" else None
+
+    @property
+    def peak_in_flight(self) -> int | None:
+        """Upper bound on the requests in flight, which a closed loop without a ramp reaches; None if some part is
+        open loop."""
+        if self.stages:
+            peaks = [stage.peak_in_flight for stage in self.stages]
+            return _sum(peaks) if self.handover == "overlap" else _max(peaks)
+        if self.concurrency is None or self.most_requests is None:
+            return self.concurrency
+        return min(self.concurrency, self.most_requests)
+
+    @property
+    def least_duration_s(self) -> float | None:
+        """Seconds for which the load issues requests at least; None if a count may end it earlier."""
+        if self.stages:
+            return None
+        return self.duration_s if self.requests is None or self.stop == "and" else None
+
+    @property
+    def _arrivals_issued(self) -> int:
+        """Arrivals of the trace that neither limit cuts off."""
+        count = len(self.trace_ns) if self.requests is None else min(self.requests, len(self.trace_ns))
+        if self.duration_s is None:
+            return count
+        return min(count, bisect_left(self.trace_ns, round(self.duration_s * 1e9)))
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
+
+
+def _max(values: Iterable[int | None]) -> int | None:
+    known = list(values)
+    return None if None in known else max(value for value in known if value is not None)
+
 
 class SampleOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sample the i-th request of a phase takes, out of the samples `first … first + count - 1`."""
+    """Which of the samples `first … first + count - 1` the i-th request of a phase uses."""
 
     order: Order = "without_replacement"
     count: int
     first: int = 0
     index: int | None = None
-    """`single`: the one sample."""
+    """`single`: the index of the sample."""
     seed: int = 0
 
 
@@ -71,54 +146,78 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint, resolved: names are looked up once, before the phase."""
 
     url: str
-    """The endpoint's URL in its one spelling, prefix included: what evidence shows."""
+    """The endpoint's normalised URL with its prefix, as evidence shows it."""
     address: str
     port: int
     tls: bool = False
     host: str = ""
-    """The Host header: with the port, unless it is the scheme's own."""
+    """The Host header: with the port, unless it is the scheme's default."""
     server_name: str = ""
     """TLS: the name that the certificate must be for."""
     path: str = "/"
-    """The path of the API's request, the endpoint's own prefix included."""
+    """Path of the API's request, with the endpoint's prefix and query."""
+    prefix: str = ""
+    """The endpoint's prefix, below which the paths of other requests lie."""
+    query: str = ""
+    """Query of every request, encoded, without `?`; may hold a key."""
+
+
+def with_query(path: str, query: str) -> str:
+    """`path`, which may have a query of its own, with the parameters of `query` (encoded, without `?`)."""
+    if not query:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}{query}"
 
 
 class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """How bad the client's own health may be before a phase is `client-bound`: of the worst load worker.
+    """Largest share of a phase's numbers that the client itself may cause, beyond which the phase is `client-bound`.
 
-    Times on their p99. Shares over the whole phase, and on the p99 (the last on the p1) of its windows of a second,
-    so that a minute of saturation is not lost in an hour of calm; a phase that does not make two windows is judged
-    as a whole. Never a single worst moment, which any shared machine has.
+    Times are judged at p99. Shares are judged over the whole phase and at p99 (the last one at p1) of its windows of
+    one second, so that a minute of saturation is noticed in an hour; a phase shorter than two windows is judged as a
+    whole. A single worst moment never decides, because every shared machine has one.
     """
 
-    loop_lag_ms: float = 20.0
+    vacancy: float = 0.02
+    """Closed loop: most of the concurrency that may be missing while the client has not sent the next request."""
+    vacancy_p99: float = 0.05
+    """The same at p99 of windows of a second; never less than `vacancy`."""
     schedule_lateness_ms: float = 20.0
+    """Open loop: how late requests may leave."""
     cpu_share: float = 0.95
-    """Most CPU time, of one core."""
-    callback_share: float = 0.95
-    """Most of the time that may go into issuing requests, reading and settling responses."""
+    """Largest share of one core of any load worker."""
     achieved_share: float = 0.95
-    """Least of what was asked for (`records.ClientHealth.achieved_share_p1`): of the requests in flight in closed
-    loop, of the schedule's own pace in open loop."""
+    """Open loop: smallest share of the schedule's own pace (`records.ClientHealth.achieved_share_p1`)."""
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether any limit is wider than the default."""
+        default = HealthBudget()
+        return (
+            any(
+                getattr(self, name) > getattr(default, name)
+                for name in ("vacancy", "vacancy_p99", "schedule_lateness_ms", "cpu_share")
+            )
+            or self.achieved_share < default.achieved_share
+        )
 
 
 class PhaseSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One uninterrupted stretch of load, and where its logs land."""
+    """One uninterrupted stretch of load, and the folder of its logs."""
 
     label: str
     load: Load
     samples: SampleOrder
     folder: str
-    """Must exist and hold no logs yet."""
+    """Must exist and must not contain logs."""
     arrival_seed: int = 0
     handover: Literal["drain", "overlap"] = "drain"
-    """What happens before the next phase of the run: wait for requests in flight, or let them overlap."""
+    """Before the next phase of the run: wait for requests in flight, or let them overlap."""
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Phases driven one after the other by the same load workers.
 
-    Travels to the load workers through a pipe, never through a file: `headers` may hold a key.
+    It is sent to the load workers through a pipe, never through a file, because `headers` may hold a key.
     """
 
     point: str
@@ -126,25 +225,27 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     api: str
     """Import reference `module:attribute` of the API that decodes responses."""
     streaming: bool
-    """Whether the requests ask for a stream, so that an answer without one is a failure."""
+    """Whether the requests ask for a stream, so that an answer that is not a stream is a failure."""
     targets: tuple[Target, ...]
     bodies: str
     """Path of the encoded request bodies (see `load.bodies`), which the engine opens."""
     phases: tuple[PhaseSpec, ...]
     headers: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()
-    """Values that no log may hold, though a server repeats them."""
+    """Values that no log may contain, even if a server repeats them."""
     timeouts: Timeouts = Timeouts()
     budget: HealthBudget = HealthBudget()
+    max_response_bytes: int = MAX_RESPONSE_BYTES
+    """The longest response, headers included; a longer one is a failed request."""
     workers: int | None = None
     """Number of load workers; None lets the engine choose."""
     left_cpus: tuple[int, ...] = ()
-    """CPUs that load workers leave to others."""
+    """CPUs that load workers do not use."""
     texts: TextPolicy = "keep"
     poll_interval_s: float = 1.0
-    """How long to wait before asking again for a job that an API answers with."""
+    """Interval between polls, for an API that answers with a job."""
 
     def __repr__(self) -> str:
-        """Names of the headers, never their values: one of them may be a key."""
+        """Shows the names of headers without their values, one of which may be a key."""
         names = ", ".join(name for name, _ in self.headers)
         return f"RunSpec(point={self.point!r}, nonce={self.nonce!r}, headers=<{names}>)"

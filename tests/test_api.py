@@ -113,6 +113,33 @@ def test_what_a_suite_says_of_stream_options_is_kept():
     assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
 
 
+@pytest.mark.parametrize("api", [OpenAIChat, OpenAICompletions])
+def test_stream_options_of_null_are_left_out(api):
+    generation = Generation(model="m", parameters={"stream_options": None})
+    assert "stream_options" not in asked(api, {"prompt": "hi"}, generation)
+
+
+@pytest.mark.parametrize("api", [OpenAIChat, OpenAICompletions])
+def test_a_request_without_a_stream_never_has_stream_options(api):
+    generation = Generation(model="m", stream=False, parameters={"stream_options": {"include_usage": True}})
+    assert "stream_options" not in asked(api, {"prompt": "hi"}, generation)
+
+
+@pytest.mark.parametrize(
+    ("api", "name"),
+    [(OpenAIChat, "stream_options"), (OpenAICompletions, "stream_options"), (SGLang, "sampling_params")],
+)
+@pytest.mark.parametrize("value", ["x", 5, [1], True])
+def test_a_parameter_that_must_be_a_mapping_is_refused_as_anything_else(api, name, value):
+    with pytest.raises(UsageError, match=f"extra_body.{name} is .* expected a mapping"):
+        api.encode({"prompt": "hi"}, Generation(model="m", parameters={name: value}))
+
+
+def test_sampling_params_of_null_add_nothing():
+    generation = Generation(model="m", parameters={"sampling_params": None, "top_k": 5})
+    assert asked(SGLang, {"prompt": "hi"}, generation)["sampling_params"] == {"top_k": 5}
+
+
 def test_a_completion_takes_text_or_token_ids():
     assert asked(OpenAICompletions, {"prompt": "hi"})["prompt"] == "hi"
     assert asked(OpenAICompletions, {"prompt": [1, 2]})["prompt"] == [1, 2]
@@ -424,7 +451,10 @@ def test_a_job_that_runs_yet_says_where_to_ask_again():
 
 
 def test_a_job_that_failed_is_an_error():
-    assert Videos.decode_body(b'{"id": "a", "status": "failed"}', JSON).error == "the job failed"
+    assert (
+        Videos.decode_body(b'{"id": "a", "status": "failed"}', JSON).error
+        == "the job has the status 'failed'"
+    )
     told = Videos.decode_body(b'{"id": "a", "status": "failed", "error": {"message": "no memory"}}', JSON)
     assert told.error == "no memory"
 

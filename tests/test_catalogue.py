@@ -1,5 +1,6 @@
 """What suites may ask for: the shipped words, and those of third parties, which are looked at first."""
 
+import os
 import sys
 import types
 
@@ -7,7 +8,7 @@ import pytest
 
 from pytest_bench.api import Api
 from pytest_bench.api.openai_chat import OpenAIChat
-from pytest_bench.catalogue import all_apis, require_possible, vocabulary
+from pytest_bench.catalogue import all_apis, require_possible, require_tokenizers, vocabulary
 from pytest_bench.errors import SuiteError, UsageError
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
@@ -96,23 +97,62 @@ def plan_of(folder, tokens="", **overrides):
     )
 
 
-def test_a_limit_on_tokens_that_nothing_would_count_is_refused_where_it_stands(tmp_path):
+def test_a_limit_on_tokens_needs_no_tokenizer_because_the_servers_usage_can_count(tmp_path):
     plan = plan_of(tmp_path)
-    with pytest.raises(SuiteError) as caught:
-        require_possible(plan, plan.points)
-    bound, slo = caught.value.problems
-    assert bound.startswith("chat.yaml:11:32: 'output_token_throughput' takes a tokenizer")
-    assert slo.startswith("chat.yaml:13:34: 'time_per_output_token' takes a tokenizer")
-    assert "--tokenizer" in slo
+    require_possible(plan, plan.points)
+    require_tokenizers(plan, plan.points)
 
 
-def test_a_tokenizer_in_the_suite_or_on_the_command_line_makes_it_possible(tmp_path):
-    for plan in (
-        plan_of(tmp_path, ", tokens: {tokenizer: some/model}"),
-        plan_of(tmp_path, tokenizer="some/model"),
+def test_a_limit_on_tokens_of_videos_is_refused_where_it_stands(tmp_path):
+    (tmp_path / "clips.yaml").write_text(
+        "suite: clips\ndeployment: {api: videos, model: m}\ndatasets: {rows: {path: rows.jsonl}}\n"
+        "perf: {p: {dataset: rows, load: {pattern: burst, requests: 1}, bounds: {output_token_throughput: '>= 1'}}}\n"
+    )
+    plan = load_plan([tmp_path / "clips.yaml"], vocabulary(all_apis([])), Overrides(), {}, root=tmp_path)
+    with pytest.raises(
+        SuiteError, match="'output_token_throughput' counts tokens, and this API delivers videos"
     ):
         require_possible(plan, plan.points)
-    require_possible(plan_of(tmp_path), [])
+
+
+@pytest.mark.parametrize("name", ["../models/gone", "models/gone/tokenizer.json", "/models/gone"])
+def test_a_tokenizer_that_is_missing_is_refused_with_the_place_where_it_was_looked_for(tmp_path, name):
+    plan = plan_of(tmp_path, f", tokens: {{tokenizer: {name}}}")
+    with pytest.raises(SuiteError) as caught:
+        require_tokenizers(plan, plan.points)
+    (problem,) = caught.value.problems
+    assert problem.startswith("chat.yaml:3:1: tokenizer ")
+    assert os.path.normpath(tmp_path / name) in problem
+    require_tokenizers(plan, [])
+
+
+def test_a_tokenizer_that_looks_like_a_hub_id_is_looked_for_in_both_places(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    plan = plan_of(tmp_path, ", tokens: {tokenizer: models/gone}")
+    with pytest.raises(SuiteError) as caught:
+        require_tokenizers(plan, plan.points)
+    (problem,) = caught.value.problems
+    assert "neither cached on this machine nor reachable" in problem
+    assert f"looked for {tmp_path / 'models/gone'}" in problem
+
+
+def test_a_rule_or_a_limit_that_needs_a_tokenizer_is_refused_where_there_is_none(tmp_path):
+    plan = plan_of(tmp_path, ", tokens: {count: tokenizer}")
+    with pytest.raises(SuiteError, match="`count: tokenizer` has no tokenizer to count with"):
+        require_tokenizers(plan, plan.points)
+    (tmp_path / "chat.yaml").write_text(
+        (SUITE % "").replace("output_token_throughput:", "token_count_mean_difference:")
+    )
+    plan = load_plan([tmp_path / "chat.yaml"], vocabulary(all_apis([])), Overrides(), {}, root=tmp_path)
+    with pytest.raises(SuiteError, match=r"chat\.yaml:11:36: 'token_count_mean_difference' compares"):
+        require_tokenizers(plan, plan.points)
+
+
+def test_the_model_itself_may_be_the_tokenizer(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    plan = plan_of(tmp_path, ", tokens: {count: tokenizer}", served_model=str(tmp_path))
+    require_tokenizers(plan, plan.points)
 
 
 def refusals_of(folder, *, load, bounds="", slo="") -> str:
@@ -153,7 +193,10 @@ def test_a_limit_from_the_scheduled_time_is_refused_in_a_closed_loop_alone(tmp_p
     bound, slo = "scheduled_request_latency.p99: '<= 1s'", "scheduled_time_to_first_token: '<= 1s'"
     for load in (CLOSED, CLOSED_STAGES):
         latency, first = refusals_of(tmp_path, load=load, bounds=bound, slo=slo).splitlines()
-        assert "a closed loop has not; expected 'request_latency', or an open-loop load (constant," in latency
+        assert (
+            "a closed loop does not have; expected 'request_latency', or an open-loop load (constant,"
+            in latency
+        )
         assert "expected 'time_to_first_token'" in first
     for load in (OPEN, BURST, MIXED):
         assert not refusals_of(tmp_path, load=load, bounds=bound, slo=slo)
@@ -198,4 +241,37 @@ def test_a_confidence_on_what_has_no_interval_is_refused(tmp_path, metric, limit
 )
 def test_a_confidence_on_what_has_an_interval_is_taken(tmp_path, metric):
     limit = ">= 1s" if "." in metric else ">= 0.5"
-    assert not refusals_of(tmp_path, load=CLOSED, bounds=f"{metric}: {{bound: '{limit}', confidence: 0.95}}")
+    enough = CLOSED.replace("requests: 9", "requests: 400")
+    assert not refusals_of(tmp_path, load=enough, bounds=f"{metric}: {{bound: '{limit}', confidence: 0.95}}")
+
+
+@pytest.mark.parametrize(
+    ("load", "issued"),
+    [
+        (CLOSED.replace("requests: 9", "requests: 298"), "298"),
+        (CLOSED.replace("requests: 9", "requests: 16, duration_s: 60"), "16"),
+        (OPEN, "9"),
+        (BURST, "9"),
+        (CLOSED_STAGES, "9"),
+    ],
+)
+def test_a_confidence_is_refused_for_fewer_requests_than_an_interval_needs(tmp_path, load, issued):
+    said = refusals_of(tmp_path, load=load, bounds="request_latency.p99: {bound: '<= 1s', confidence: 0.9}")
+    assert said.startswith("one.yaml:4:")
+    assert (
+        "needs 299 requests for an interval of confidence 0.9, and the point issues at most "
+        f"{issued}; expected `requests` of at least 299, or a bound without `confidence`"
+    ) in said
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        CLOSED.replace("requests: 9", "requests: 299"),
+        CLOSED.replace("requests: 9", "duration_s: 5"),
+        CLOSED.replace("requests: 9", "requests: 9, duration_s: 60, stop: and"),
+    ],
+)
+def test_a_confidence_is_accepted_if_there_may_be_enough_requests(tmp_path, load):
+    bound = "request_latency.p99: {bound: '<= 1s', confidence: 0.9}"
+    assert not refusals_of(tmp_path, load=load, bounds=bound)

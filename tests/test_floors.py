@@ -14,6 +14,7 @@ FLOORS = {
     "verify": 5,
     "perf": 4,
     "audits": 4,
+    "evals": 4,
     "reports": 4,
     "running": 3,
     "load": 2,
@@ -26,6 +27,8 @@ FLOORS = {
     "lmeval": 1,
     "api": 1,
     "metrics": 1,
+    "scoring": 1,
+    "checkpoints": 1,
     "verdict": 1,
 }
 """Floor of each room; modules that are no room are on floor 0."""
@@ -36,10 +39,12 @@ KEEPERS = {
     "xdist": {"plugin/xdist.py"},
     "httpx": {"endpoints"},
     "docker": set(),
-    "uvloop": {"load", "simulator"},
+    "uvloop": {"simulator"},
     "httptools": {"load", "simulator"},
     "tokenizers": {"tokens"},
     "fastokens": {"tokens"},
+    "math_verify": {"scoring"},
+    "rouge_score": {"scoring"},
 }
 """Libraries that only some rooms, or one file of one, may import."""
 

@@ -49,6 +49,17 @@ def test_a_point_is_one_line_under_headings_with_units_beside_times():
     ]
 
 
+@pytest.mark.parametrize(("uncertainty_ns", "shown_as"), [(20e6, None), (30e6, "±30.0")])
+def test_an_uncertainty_of_more_than_a_hundredth_is_shown_beside_its_number(uncertainty_ns, shown_as):
+    measured = row("chat/perf/steady")
+    latency = msgspec.structs.replace(METRICS["request_latency"], uncertainties={"p99": uncertainty_ns})
+    metrics = METRICS | {"request_latency": latency}
+    measurement = msgspec.structs.replace(measured.summary.measurement, metrics=metrics)
+    lines = shown(Row(measured.point, msgspec.structs.replace(measured.summary, measurement=measurement)))
+    found = [word for word in lines[-1].split() if word.startswith("±")]
+    assert found == ([shown_as] if shown_as else [])
+
+
 def test_columns_that_nothing_fills_are_left_out():
     assert "TTFT" not in "".join(shown(row("chat/perf/steady")))
 

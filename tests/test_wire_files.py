@@ -123,21 +123,26 @@ PHASE = PhaseResult(
     peak_in_flight=4,
     health=ClientHealth(
         workers=1,
-        loop_lag_ms=Quantiles(p50=0.1, p99=0.2, max=0.3),
+        client_lag_ms=Quantiles(p50=0.1, p99=0.2, max=0.3),
+        turnaround_ms=Quantiles(p50=0.2, p99=0.4, max=0.6),
         schedule_lateness_ms=None,
+        vacancy=0.015625,
+        vacancy_p99=0.03125,
         cpu_share=0.5,
         cpu_share_p99=0.75,
-        callback_share=0.25,
-        callback_share_p99=0.5,
         asked=4.0,
         achieved=3.5,
-        achieved_share_p1=0.96875,
+        achieved_share_p1=None,
+        reads=70,
+        user_stamped_reads=1,
+        clock_steps=1,
+        clock_error_ns=80,
     ),
     complete=True,
 )
 MEASUREMENT = Measurement(
     metrics={
-        "request_throughput": Metric(unit="requests/s", kind="scalar", value=12.5),
+        "request_throughput": Metric(unit="requests/s", kind="scalar", value=12.5, uncertainty=0.25),
         "goodput": Metric(
             unit="requests/s", kind="scalar", reason="the suite declares no slo for this point"
         ),
@@ -145,6 +150,7 @@ MEASUREMENT = Measurement(
             unit="ns",
             kind="distribution",
             statistics={"p99": 2.5e8, "stddev": None},
+            uncertainties={"p99": 5e5},
             count=7,
             reasons={"stddev": "a single value has no standard deviation"},
         ),
@@ -315,7 +321,7 @@ def test_the_words_of_an_audit_are_those_that_checkers_look_for():
 def test_a_file_says_its_version_and_is_valid_under_the_published_schema(name):
     of, data = WRITTEN[name]
     content, schema = json.loads(data), SCHEMAS[of]()
-    assert content["version"] == (2 if of == "verdict" else 1)
+    assert content["version"] == (2 if of in {"verdict", "point", "summary", "phase"} else 1)
     jsonschema.validate(content, schema, jsonschema.Draft202012Validator)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**content, "version": "one"}, schema, jsonschema.Draft202012Validator)

@@ -7,7 +7,7 @@ import msgspec
 
 from pytest_bench.endpoints.scrape import METRICS_VERSION, Reading
 from pytest_bench.lines import encode_line, end_line, header_line
-from pytest_bench.records import REQUESTS_VERSION, RequestRecord, TextRecord, Usage
+from pytest_bench.records import REQUESTS_VERSION, Moments, RequestRecord, TextRecord, Usage
 from pytest_bench.results.evidence import EVIDENCE_VERSION, write_evidence
 from pytest_bench.tokens.counts import COUNTS_VERSION, InputTokens, OutputTokens
 from pytest_bench.verdict.outcome import Outcome
@@ -27,6 +27,8 @@ REQUEST = RequestRecord(
     first_output_ns=22,
     last_content_ns=31,
     end_ns=32,
+    seen_after_ns=Moments(first_byte=1, first_content=2, first_output=3, last_content=4, end=5),
+    uncertainty_ns=Moments(last_content=6),
     event_count=4,
     content_event_count=2,
     content_gaps_ns=(10,),
@@ -72,12 +74,14 @@ def test_a_log_is_lines_of_json_between_a_header_and_an_end_each_with_its_checks
     )
 
 
-def test_version_1_of_a_request_is_this():
-    assert REQUESTS_VERSION == 1
+def test_version_2_of_a_request_is_this():
+    assert REQUESTS_VERSION == 2
     assert msgspec.json.encode(REQUEST) == (
         b'{"seq":0,"request_id":"r-1","index":7,"sample_index":3,"endpoint":1,"scheduled_ns":10,"send_start_ns":11,'
         b'"connect_ns":5,"request_sent_ns":12,"first_byte_ns":20,"first_content_ns":21,"first_output_ns":22,'
-        b'"last_content_ns":31,"end_ns":32,"event_count":4,"content_event_count":2,"content_gaps_ns":[10],'
+        b'"last_content_ns":31,"end_ns":32,"seen_after_ns":{"first_byte":1,"first_content":2,"first_output":3,'
+        b'"last_content":4,"end":5},"uncertainty_ns":{"last_content":6},'
+        b'"event_count":4,"content_event_count":2,"content_gaps_ns":[10],'
         b'"content_event_tokens":[1,2],"status":200,"outcome":"failed","error":"truncated_stream",'
         b'"error_detail":"ended early","finish_reason":"length","usage":{"input_tokens":4,"output_tokens":3,'
         b'"cached_tokens":2,"reasoning_tokens":1},"server_time_s":0.5,"text_sha256":"ab","output_empty":true,'
@@ -94,7 +98,7 @@ def test_fields_of_a_request_that_have_their_default_are_left_out():
     )
 
 
-def test_version_1_of_a_text_is_this():
+def test_version_2_of_a_text_is_this():
     record = TextRecord(
         request_id="r-1",
         sample_index=3,

@@ -25,7 +25,7 @@ def test_what_is_no_plain_file_is_never_replaced(tmp_path, link):
     path = tmp_path / "named" if link else pipe
     if link:
         path.symlink_to(pipe)
-    with pytest.raises(OSError, match="is no plain file"):
+    with pytest.raises(OSError, match="is not a regular file"):
         write_atomic(path, b"red")
     assert pipe.is_fifo()
     assert path.is_symlink() == link

@@ -9,45 +9,58 @@ from typing import Any, ClassVar, final
 import msgspec
 
 from pytest_bench.api import Chat, Decoded, Generation, Malformed, Prompt
-from pytest_bench.api._openai import WireUsage, decode, error_text, request_body, tokens_of_events
+from pytest_bench.api._openai import Choice, Chunk, Pieces, read_body, read_stream, request_body
+from pytest_bench.api._wire import decode
 from pytest_bench.errors import UsageError
 
 
 class _Function(msgspec.Struct, gc=False):
     name: str | None = None
-    arguments: str | None = None
+    arguments: Any = None
+    """JSON as text; some servers send the object itself."""
 
 
 class _ToolCall(msgspec.Struct, gc=False):
     function: _Function | None = None
 
 
+class _Part(msgspec.Struct, gc=False):
+    """One part of a content that is a list."""
+
+    type: str = "text"
+    text: str | None = None
+    refusal: str | None = None
+    thinking: str | list[_Part | str | None] | None = None
+    reasoning: str | None = None
+
+
+_Text = str | list[_Part | str | None] | None
+
+
 class _Message(msgspec.Struct, gc=False):
     """A delta of a stream, or the whole message of a body."""
 
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[_ToolCall] | None = None
+    content: _Text = None
+    refusal: str | None = None
+    reasoning_content: _Text = None
+    reasoning: _Text = None
+    tool_calls: list[_ToolCall | None] | None = None
+    function_call: _Function | None = None
+    """What came before `tool_calls`."""
 
 
-class _Choice(msgspec.Struct, gc=False):
+class _Choice(Choice, gc=False):
     delta: _Message | None = None
     message: _Message | None = None
-    finish_reason: str | None = None
-    token_ids: list[int] | None = None
 
 
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] = []
-    usage: WireUsage | None = None
-    error: Any = None
-    message: str | None = None
-    """Only error objects that are not wrapped in `error` have one."""
+_STREAM = msgspec.json.Decoder(list[Chunk[_Choice]])
+_BODY = msgspec.json.Decoder(Chunk[_Choice])
+_EVENT = "event of a chat stream"
+_ANSWER = "body of a chat completion"
 
-
-_STREAM = msgspec.json.Decoder(list[_Chunk])
-_BODY = msgspec.json.Decoder(_Chunk)
+_CONTENT_PARTS = frozenset({"text", "output_text", "refusal"})
+_REASONING_PARTS = frozenset({"thinking", "reasoning"})
 
 
 @final
@@ -72,99 +85,85 @@ class OpenAIChat:
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
-        """The request for one row. Raises `UsageError` for a row without exactly one of prompt and messages."""
+        """Return the body for one row. Raises `UsageError` unless it has exactly one of prompt and messages."""
         return msgspec.json.encode({**request_body(row, generation), "messages": _messages(row)})
 
     @staticmethod
     def prompt(row: Mapping[str, Any]) -> Prompt:
-        """The messages of a row."""
+        """Return the messages of a row."""
         return Chat(_messages(row))
 
     @staticmethod
-    def decode_stream(events: bytes) -> Decoded:  # noqa: C901 # one pass over every event: the hot path
+    def decode_stream(events: bytes) -> Decoded:
         """Read a whole stream in one typed decode and one pass. Raises `Malformed`."""
-        chunks = decode(_STREAM, events, "event of a chat stream")
-        decoded = Decoded(event_count=len(chunks))
-        content: list[str] = []
-        reasoning: list[str] = []
-        tools: list[str] = []
-        token_ids: list[int] = []
-        positions: list[int] = []
-        totals: list[int | None] = []
-        usage: WireUsage | None = None
-        for position, chunk in enumerate(chunks):
-            if chunk.usage is not None:
-                usage = chunk.usage
-            if chunk.error is not None or chunk.message is not None:
-                decoded.error = error_text(chunk.message if chunk.error is None else chunk.error)
-            if not chunk.choices:
-                continue
-            choice = chunk.choices[0]
-            if choice.finish_reason is not None:
-                decoded.finish_reason = choice.finish_reason
-            if choice.token_ids:
-                token_ids += choice.token_ids
-            delta = choice.delta
-            if delta is None:
-                continue
-            text = delta.content
-            thought = delta.reasoning_content or delta.reasoning
-            call = _tool_text(delta.tool_calls) if delta.tool_calls else ""
-            if text:
-                content.append(text)
-            if call:
-                tools.append(call)
-            if thought:
-                reasoning.append(thought)
-            if text or call:
-                if decoded.first_output_event is None:
-                    decoded.first_output_event = position
-            elif not thought:
-                continue
-            if not positions:
-                decoded.first_event_text = (thought or "") + (text or "") + call
-            positions.append(position)
-            totals.append(None if chunk.usage is None else chunk.usage.completion_tokens)
-        decoded.content = "".join(content)
-        decoded.reasoning = "".join(reasoning)
-        decoded.tool_calls = "".join(tools)
-        decoded.token_ids = token_ids
-        decoded.content_events = positions
-        decoded.content_event_tokens = tokens_of_events(totals)
-        decoded.usage = None if usage is None else usage.read()
-        return decoded
+        return read_stream(decode(_STREAM, events, _EVENT), _of_delta, events, _EVENT)
 
     @staticmethod
     def decode_body(body: bytes, content_type: str) -> Decoded:  # noqa: ARG004 # part of the contract; always JSON here
         """Read an answer that was not streamed. Raises `Malformed`."""
-        answer = decode(_BODY, body, "body of a chat completion")
-        decoded = Decoded(usage=None if answer.usage is None else answer.usage.read())
-        if answer.error is not None or answer.message is not None:
-            decoded.error = error_text(answer.message if answer.error is None else answer.error)
-        elif not answer.choices:
-            raise Malformed("body of a chat completion: has neither choices nor an error")
-        for choice in answer.choices[:1]:
-            decoded.finish_reason = choice.finish_reason
-            decoded.token_ids = choice.token_ids or []
-            if choice.message is not None:
-                decoded.content = choice.message.content or ""
-                decoded.reasoning = choice.message.reasoning_content or choice.message.reasoning or ""
-                decoded.tool_calls = _tool_text(choice.message.tool_calls or [])
-        return decoded
+        return read_body(decode(_BODY, body, _ANSWER), _of_message, _ANSWER)
 
     @staticmethod
     def pending(body: bytes) -> str | None:  # noqa: ARG004 # answers are never jobs
-        """Nothing: an answer is final."""
+        """Return None: an answer is final."""
         return None
 
 
-def _tool_text(calls: list[_ToolCall]) -> str:
-    """What the model generated for tool calls: names and arguments."""
-    return "".join(
-        (call.function.name or "") + (call.function.arguments or "")
-        for call in calls
-        if call.function is not None
-    )
+def _of_delta(choice: _Choice) -> Pieces:
+    return ("", "", "") if choice.delta is None else _pieces(choice.delta)
+
+
+def _of_message(choice: _Choice) -> Pieces:
+    return ("", "", "") if choice.message is None else _pieces(choice.message)
+
+
+def _pieces(message: _Message) -> Pieces:
+    """Content, reasoning and tool calls of a message. Raises `Malformed` for a content part of another type."""
+    content, thought = message.content or "", message.reasoning_content or message.reasoning or ""
+    if not isinstance(content, str) or not isinstance(thought, str):
+        content, inside = _read(content)
+        thought = "".join(_read(thought)) or inside
+    if message.refusal:
+        content += message.refusal
+    call = ""
+    if message.tool_calls:
+        call = "".join(_tool_text(call.function) for call in message.tool_calls if call is not None)
+    if message.function_call is not None:
+        call += _tool_text(message.function_call)
+    return content, thought, call
+
+
+def _read(text: _Text) -> tuple[str, str]:
+    """Content and reasoning of a text, or of a list of parts."""
+    if text is None or isinstance(text, str):
+        return text or "", ""
+    content, reasoning = "", ""
+    for part in text:
+        if part is None or isinstance(part, str):
+            content += part or ""
+        elif part.type in _CONTENT_PARTS:
+            content += part.text or part.refusal or ""
+        elif part.type in _REASONING_PARTS:
+            reasoning += "".join(_read(part.thinking or part.reasoning or part.text))
+        else:
+            expected = ", ".join(sorted(_CONTENT_PARTS | _REASONING_PARTS))
+            raise Malformed(f"a content part has the type {part.type[:40]!r}: expected one of {expected}")
+    return content, reasoning
+
+
+def _tool_text(function: _Function | None) -> str:
+    """What the model generated for a tool call: its name and its arguments, as JSON."""
+    if function is None:
+        return ""
+    arguments = function.arguments
+    if arguments is None:
+        arguments = ""
+    elif not isinstance(arguments, str):
+        try:
+            arguments = msgspec.json.encode(arguments).decode()
+        except RecursionError as error:
+            raise Malformed("arguments of a tool call are nested too deeply") from error
+    return (function.name or "") + arguments
 
 
 def _messages(row: Mapping[str, Any]) -> list[Any]:

@@ -8,29 +8,20 @@ from typing import Any, ClassVar, final
 
 import msgspec
 
-from pytest_bench.api import Decoded, Generation, Malformed, Prompt
-from pytest_bench.api._openai import WireUsage, decode, error_text, request_body, tokens_of_events
+from pytest_bench.api import Decoded, Generation, Prompt
+from pytest_bench.api._openai import Choice, Chunk, Pieces, read_body, read_stream, request_body
+from pytest_bench.api._wire import decode
 from pytest_bench.errors import UsageError
 
 
-class _Choice(msgspec.Struct, gc=False):
+class _Choice(Choice, gc=False):
     text: str | None = None
-    finish_reason: str | None = None
-    token_ids: list[int] | None = None
 
 
-class _Chunk(msgspec.Struct, gc=False):
-    """An event of a stream, or a whole body: they have one shape."""
-
-    choices: list[_Choice] = []
-    usage: WireUsage | None = None
-    error: Any = None
-    message: str | None = None
-    """Only error objects that are not wrapped in `error` have one."""
-
-
-_STREAM = msgspec.json.Decoder(list[_Chunk])
-_BODY = msgspec.json.Decoder(_Chunk)
+_STREAM = msgspec.json.Decoder(list[Chunk[_Choice]])
+_BODY = msgspec.json.Decoder(Chunk[_Choice])
+_EVENT = "event of a completion stream"
+_ANSWER = "body of a completion"
 
 
 @final
@@ -53,69 +44,32 @@ class OpenAICompletions:
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
-        """The request for one row. Raises `UsageError` for a row without a prompt."""
+        """Return the body for one row. Raises `UsageError` for a row without a prompt."""
         return msgspec.json.encode({**request_body(row, generation), "prompt": _prompt(row.get("prompt"))})
 
     @staticmethod
     def prompt(row: Mapping[str, Any]) -> Prompt:
-        """The text of a row, or its token ids."""
+        """Return the text of a row, or its token ids."""
         return _prompt(row.get("prompt"))
 
     @staticmethod
     def decode_stream(events: bytes) -> Decoded:
         """Read a whole stream in one typed decode and one pass. Raises `Malformed`."""
-        chunks = decode(_STREAM, events, "event of a completion stream")
-        decoded = Decoded(event_count=len(chunks))
-        content: list[str] = []
-        token_ids: list[int] = []
-        positions: list[int] = []
-        totals: list[int | None] = []
-        usage: WireUsage | None = None
-        for position, chunk in enumerate(chunks):
-            if chunk.usage is not None:
-                usage = chunk.usage
-            if chunk.error is not None or chunk.message is not None:
-                decoded.error = error_text(chunk.message if chunk.error is None else chunk.error)
-            if not chunk.choices:
-                continue
-            choice = chunk.choices[0]
-            if choice.finish_reason is not None:
-                decoded.finish_reason = choice.finish_reason
-            if choice.token_ids:
-                token_ids += choice.token_ids
-            if choice.text:
-                content.append(choice.text)
-                positions.append(position)
-                totals.append(None if chunk.usage is None else chunk.usage.completion_tokens)
-        decoded.content = "".join(content)
-        decoded.token_ids = token_ids
-        decoded.content_events = positions
-        if positions:
-            decoded.first_output_event = positions[0]
-            decoded.first_event_text = content[0]
-        decoded.content_event_tokens = tokens_of_events(totals)
-        decoded.usage = None if usage is None else usage.read()
-        return decoded
+        return read_stream(decode(_STREAM, events, _EVENT), _pieces, events, _EVENT)
 
     @staticmethod
     def decode_body(body: bytes, content_type: str) -> Decoded:  # noqa: ARG004 # part of the contract; always JSON here
         """Read an answer that was not streamed. Raises `Malformed`."""
-        answer = decode(_BODY, body, "body of a completion")
-        decoded = Decoded(usage=None if answer.usage is None else answer.usage.read())
-        if answer.error is not None or answer.message is not None:
-            decoded.error = error_text(answer.message if answer.error is None else answer.error)
-        elif not answer.choices:
-            raise Malformed("body of a completion: has neither choices nor an error")
-        for choice in answer.choices[:1]:
-            decoded.content = choice.text or ""
-            decoded.finish_reason = choice.finish_reason
-            decoded.token_ids = choice.token_ids or []
-        return decoded
+        return read_body(decode(_BODY, body, _ANSWER), _pieces, _ANSWER)
 
     @staticmethod
     def pending(body: bytes) -> str | None:  # noqa: ARG004 # answers are never jobs
-        """Nothing: an answer is final."""
+        """Return None: an answer is final."""
         return None
+
+
+def _pieces(choice: _Choice) -> Pieces:
+    return choice.text or "", "", ""
 
 
 def _prompt(prompt: object) -> str | Sequence[int]:

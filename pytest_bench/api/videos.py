@@ -6,13 +6,13 @@ import binascii
 from collections.abc import Mapping
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 from urllib.parse import quote
 
 import msgspec
 
 from pytest_bench.api import Decoded, Generation, Malformed, Prompt
-from pytest_bench.api._openai import decode, error_text
+from pytest_bench.api._wire import Answer, decode, error_of
 from pytest_bench.errors import UsageError
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType(
@@ -52,19 +52,21 @@ _MEANINGS: Mapping[str, str] = {
 }
 
 
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None
+
+
 class _Timings(msgspec.Struct, gc=False):
-    inference: float | None = None
+    inference: _Seconds = None
 
 
-class _Answer(msgspec.Struct, gc=False):
+class _Answer(Answer, gc=False):
     video_id: str | None = None
     video_path: str | None = None
     video_bytes: str | None = None
-    id: str | None = None
+    id: str | int | None = None
     status: str | None = None
-    inference_time_s: float | None = None
+    inference_time_s: _Seconds = None
     timings: _Timings | None = None
-    error: Any = None
 
     @property
     def time_s(self) -> float | None:
@@ -73,11 +75,25 @@ class _Answer(msgspec.Struct, gc=False):
             return self.timings.inference
         return self.inference_time_s
 
+    @property
+    def state(self) -> str:
+        """State of the job, in lower case; empty if the answer is not one."""
+        return (self.status or "").lower()
+
+    def error_line(self) -> str | None:
+        """The error that it reports, if any."""
+        known = self.video_path is not None or self.video_bytes is not None
+        return error_of(self, known=known)
+
 
 _BODY = msgspec.json.Decoder(_Answer)
+_WHAT = "body of a video answer"
 
 RUNNING = frozenset({"queued", "pending", "processing", "running", "in_progress"})
 """States of a job that has no video yet."""
+
+FAILED = frozenset({"failed", "error", "cancelled", "canceled", "expired"})
+"""States of a job that will never have one."""
 
 
 @final
@@ -100,9 +116,9 @@ class Videos:
 
     @staticmethod
     def encode(row: Mapping[str, Any], generation: Generation) -> bytes:
-        """The request for one row: defaults, then parameters, then the row. Raises `UsageError`.
+        """Return the body for one row: defaults, then parameters, then the row. Raises `UsageError`.
 
-        No model is named: WAN2.2 servers serve one, and refuse fields they do not know.
+        It does not name the model: WAN2.2 servers serve one, and refuse fields that they do not know.
         """
         prompt = row.get("prompt")
         if not isinstance(prompt, str):
@@ -117,46 +133,48 @@ class Videos:
 
     @staticmethod
     def prompt(row: Mapping[str, Any]) -> Prompt:
-        """The text of a row."""
+        """Return the text of a row."""
         text: str = row["prompt"]
         return text
 
     @staticmethod
     def decode_stream(events: bytes) -> Decoded:
-        """Raises `Malformed`: a video does not come as a stream."""
+        """Raise `Malformed`: a video does not come as a stream."""
         raise Malformed(f"a stream of events where one video was asked for: it begins with {events[:80]!r}")
 
     @staticmethod
     def decode_body(body: bytes, content_type: str) -> Decoded:  # noqa: ARG004 # the bytes tell more than the header
         """Read one video: raw MP4, base64, or the path where the server keeps it. Raises `Malformed`.
 
-        `content` is the path, or the sha256 of the bytes, which are the attachment.
+        `content` is the path, or the sha256 of the bytes; the bytes are the attachment.
         """
         if _is_mp4(body):
             return Decoded(content=sha256(body).hexdigest(), attachment=body)
-        answer = decode(_BODY, body, "body of a video answer")
-        decoded = Decoded(server_time_s=answer.time_s)
-        if answer.error is not None or answer.status == "failed":
-            decoded.error = error_text("the job failed" if answer.error is None else answer.error)
+        answer = decode(_BODY, body, _WHAT)
+        decoded = Decoded(server_time_s=answer.time_s, error=answer.error_line())
+        if decoded.error is not None:
+            return decoded
+        if answer.state in FAILED:
+            decoded.error = f"the job has the status {answer.state!r}"
         elif answer.video_bytes is not None:
             _attach(decoded, answer.video_bytes)
         elif answer.video_path is not None:
             decoded.content = answer.video_path
         else:
-            raise Malformed("body of a video answer: has neither video_path, video_bytes nor an error")
+            raise Malformed(f"{_WHAT}: has neither video_path, video_bytes nor an error")
         return decoded
 
     @staticmethod
     def pending(body: bytes) -> str | None:
-        """Where to ask again, below the endpoint, if `body` is a job that runs yet; None for any other answer."""
+        """Return the path to ask again, relative to the endpoint, if `body` is an unfinished job; else None."""
         if _is_mp4(body):
             return None
-        answer = decode(_BODY, body, "body of a video answer")
-        if answer.status not in RUNNING:
+        answer = decode(_BODY, body, _WHAT)
+        if answer.state not in RUNNING or answer.error_line() is not None:
             return None
-        if not answer.id:
-            raise Malformed(f"body of a video answer: the job is {answer.status}, but has no id to ask for")
-        return f"/v1/videos/{quote(answer.id, safe='')}"
+        if answer.id is None or answer.id == "":
+            raise Malformed(f"{_WHAT}: the job is {answer.state}, but has no id to ask for")
+        return f"/v1/videos/{quote(str(answer.id), safe='')}"
 
 
 def _is_mp4(body: bytes) -> bool:
@@ -167,7 +185,7 @@ def _attach(decoded: Decoded, encoded: str) -> None:
     try:
         video = binascii.a2b_base64(encoded, strict_mode=True)
     except (binascii.Error, ValueError) as error:
-        raise Malformed(f"body of a video answer: video_bytes is no base64: {error}") from error
+        raise Malformed(f"{_WHAT}: video_bytes is not base64: {error}") from error
     if video:
         decoded.content = sha256(video).hexdigest()
         decoded.attachment = video

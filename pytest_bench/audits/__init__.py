@@ -1,8 +1,8 @@
-"""Audits: a system shows that it earned its numbers.
+"""Compliance audits: checks that a system earned its numbers.
 
-An audit is data (`contract.AuditTest.plan`: phases) and a pure check (`verify`); `point.run_audit` drives the
-one through the ordinary engine and hands the other what came back. Each audit is one module and one line in
-`registry.SHIPPED`; third parties add theirs through the same `Registry`. No other room knows one by name.
+An audit is data (`AuditTest.plan` returns phases) and a pure check (`AuditTest.verify`). `point.run_audit` drives the
+phases through the ordinary engine and passes their results to the check. Each audit is one module and one entry of
+`registry.SHIPPED`; third parties register theirs in the same `Registry`. No other package knows an audit by name.
 """
 
 from pytest_bench.audits.contract import (
@@ -11,8 +11,8 @@ from pytest_bench.audits.contract import (
     AuditPlan,
     AuditResult,
     AuditTest,
+    FailedRequests,
     Findings,
-    Flight,
     Output,
     Run,
     Setting,
@@ -26,8 +26,8 @@ __all__ = [
     "AuditPlan",
     "AuditResult",
     "AuditTest",
+    "FailedRequests",
     "Findings",
-    "Flight",
     "Output",
     "Registry",
     "Run",

@@ -1,17 +1,19 @@
 """Whether a server gives the same answers under load as without (MLPerf's TEST01).
 
-Three phases over the same samples: the load alone; every sample with few others in flight, where nothing is
-gained by a cheaper answer; the load again, its outputs kept. The rules are those of mlcommons/inference
+Three phases over the same samples: the load alone; every sample with few requests in flight, when a cheaper answer
+gains nothing; the load again, with its outputs kept. The rules are those of mlcommons/inference
 (`compliance/TEST01`), except that all elements of an output are compared, not only the first.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import ClassVar, NamedTuple, final
 
+import numpy as np
+
+from pytest_bench.audits import rates
 from pytest_bench.audits.contract import (
     AuditFields,
-    AuditPhase,
     AuditPlan,
     AuditResult,
     Findings,
@@ -19,51 +21,44 @@ from pytest_bench.audits.contract import (
     Run,
     Setting,
 )
-from pytest_bench.audits.output_caching import default_threshold
-from pytest_bench.metrics.measurement import Metric
-from pytest_bench.suite.section import Count, Share
+from pytest_bench.audits.shared import PERFORMANCE, distinct_samples, outcome_line, scalars
+from pytest_bench.metrics import early_stopping
+from pytest_bench.suite.section import Count
 
-PERFORMANCE = "performance"
 ACCURACY = "accuracy"
 SAMPLED = "sampled"
 
+DEFAULT_THRESHOLD = 0.10
+SHORT_LATENCY_THRESHOLD = 0.20
+SHORT_LATENCY_NS = 200_000
+"""A SingleStream latency up to this has the wider threshold (`compliance/TEST01/verify_performance.py`)."""
 
-class AccuracyInPerformanceFields(AuditFields):
+
+class AccuracyInPerformanceFields(rates.RateFields):
     """Whether outputs under load equal those of an accuracy run, sample by sample."""
 
-    samples: Count | None = None
-    """Samples that every phase goes through once; left out, as many as the load has requests."""
     accuracy_concurrency: Count = 1
     """Requests in flight in the accuracy phase."""
-    threshold: Share | None = None
-    """How far the throughput with outputs kept may be from that without, either way, as a share; left out,
-    0.20 with one request in flight at a time and 0.10 otherwise."""
 
 
 @final
 class AccuracyInPerformance:
-    """Outputs under load against outputs without, and the load's throughput with them kept and not."""
+    """Compares outputs under load with outputs without, and performance with outputs kept and not kept."""
 
     id: ClassVar[str] = "accuracy-in-performance"
     artifact: ClassVar[str] = "accuracy_in_performance_test"
     fields: ClassVar[type[AuditFields]] = AccuracyInPerformanceFields
-    patterns: ClassVar[frozenset[str]] = frozenset({"burst", "concurrency"})
+    patterns: ClassVar[frozenset[str]] = rates.PATTERNS
 
     def plan(self, setting: Setting) -> AuditPlan:
         fields = setting.fields(AccuracyInPerformanceFields)
         requests = setting.requests(fields.samples)
-        samples = setting.distinct(requests)
+        few = fields.accuracy_concurrency
         return AuditPlan(
             phases=(
-                AuditPhase(label=PERFORMANCE, requests=requests, samples=samples),
-                AuditPhase(
-                    label=ACCURACY,
-                    requests=requests,
-                    samples=samples,
-                    mode="accuracy",
-                    concurrency=fields.accuracy_concurrency,
-                ),
-                AuditPhase(label=SAMPLED, requests=requests, samples=samples, mode="both"),
+                distinct_samples(setting, requests),
+                distinct_samples(setting, requests, ACCURACY, mode="accuracy", concurrency=few),
+                distinct_samples(setting, requests, SAMPLED, mode="both"),
             )
         )
 
@@ -72,7 +67,7 @@ class AccuracyInPerformance:
         parameters = setting.deployment.parameters
         if setting.deployment.api == "videos" and parameters.get("response_format") != "video_bytes":
             raise setting.refusal(
-                "compares what videos hold, and a path says nothing of that: set "
+                "compares the content of videos, which a path does not give: set "
                 "deployment.generation.extra_body.response_format to video_bytes"
             )
 
@@ -83,19 +78,63 @@ class AccuracyInPerformance:
             runs[PERFORMANCE],
             runs[ACCURACY],
             runs[SAMPLED],
-            threshold=fields.threshold or default_threshold(setting.load),
+            threshold=fields.threshold,
+            single_stream=rates.is_single_stream(setting.load),
+            tolerate_failures=fields.tolerate_failures,
         )
 
 
+class Scores(NamedTuple):
+    """The performance of two phases by the metric of their scenario."""
+
+    reference: float
+    test: float
+    metric: str
+    """Name and unit."""
+
+
+def scores_of(reference: Run, test: Run, *, single_stream: bool) -> Scores:
+    """The scores that MLPerf compares: of SingleStream a latency, of other scenarios the throughput.
+
+    The latency is LoadGen's early-stopping estimate of the p90. LoadGen rejects a run of fewer than 64 requests,
+    which has no estimate; here its mean latency is compared, which is one over its throughput.
+    """
+    runs = (reference, test)
+    if not single_stream:
+        return Scores(reference.throughput, test.throughput, "requests/s")
+    ascending = [np.asarray(run.latencies_ns, dtype=np.float64) for run in runs]
+    first, second = (early_stopping.estimate(latencies, 0.90) for latencies in ascending)
+    if first is not None and second is not None:
+        return Scores(first, second, "ns early-stopping p90 latency")
+    return Scores(1e9 / reference.throughput, 1e9 / test.throughput, "ns mean latency")
+
+
 def same(one: Output, other: Output) -> bool:
-    """Whether two outputs agree in every element: token ids where both have them, else text."""
+    """Whether two outputs agree in every element: token ids if both have them, otherwise text."""
     if one.token_ids and other.token_ids:
         return one.token_ids == other.token_ids
     return one.text == other.text
 
 
-def judge(performance: Run, accuracy: Run, sampled: Run, *, threshold: float) -> AuditResult:
-    """Every request succeeded, every output equals its counterpart, and throughput is within the band."""
+def judge(
+    performance: Run,
+    accuracy: Run,
+    sampled: Run,
+    *,
+    threshold: float | None = None,
+    single_stream: bool = False,
+    tolerate_failures: bool = False,
+) -> AuditResult:
+    """Every output equals its counterpart, and the scores differ by no more than the threshold, either way.
+
+    `threshold` None: MLPerf's. Every request of the accuracy phase must succeed. Raises `FailedRequests` if requests
+    failed in the other phases and failures are not tolerated.
+    """
+    labels = rates.failure_labels(performance, sampled, tolerated=tolerate_failures)
+    scores = scores_of(performance, sampled, single_stream=single_stream)
+    if threshold is None:
+        short_latency = single_stream and scores.reference <= SHORT_LATENCY_NS
+        threshold = SHORT_LATENCY_THRESHOLD if short_latency else DEFAULT_THRESHOLD
     expected = {output.sample: output for output in accuracy.outputs}
     different = sorted(
         {
@@ -104,46 +143,56 @@ def judge(performance: Run, accuracy: Run, sampled: Run, *, threshold: float) ->
             if output.sample not in expected or not same(output, expected[output.sample])
         }
     )
-    short = [run for run in (performance, accuracy, sampled) if not run.complete]
-    outputs_agree = not different and not short
-    low, high = performance.throughput * (1 - threshold), performance.throughput * (1 + threshold)
-    within = low <= sampled.throughput <= high
+    shortfalls = [run.shortfall for run in (performance, accuracy, sampled) if not run.complete]
+    if tolerate_failures:
+        shortfalls = [] if accuracy.complete else [accuracy.shortfall]
+        compared_rates = (performance, sampled)
+        shortfalls += [
+            rates.shortfall(run, threshold) for run in compared_rates if not rates.enough(run, threshold)
+        ]
+    outputs_agree = not different and not shortfalls
+    low, high = scores.reference * (1 - threshold), scores.reference * (1 + threshold)
+    within = low <= scores.test <= high
     passed = outputs_agree and within
     compared = len(sampled.outputs)
-    said = [
+    explanation = [
         (
             f"{compared - len(different)} of {compared} outputs under load equal those of the accuracy phase in "
-            f"every element; throughput was {sampled.throughput:.4g} requests/s with outputs kept and "
-            f"{performance.throughput:.4g} without, where {low:.4g} to {high:.4g} is allowed."
+            f"every element; the score was {scores.test:.4g} {scores.metric} with outputs kept and "
+            f"{scores.reference:.4g} without, where {low:.4g} to {high:.4g} is allowed."
         )
     ]
     if different:
         shown = ", ".join(map(str, different[:10]))
-        said.append(
+        explanation.append(
             f"They differ for {'sample' if len(different) == 1 else 'samples'} {shown}"
-            f"{' and others' if len(different) > 10 else ''}. Next: make sure that decoding is greedy, then look "
-            f"for what the server does otherwise under load; compare phases/{ACCURACY} and phases/{SAMPLED}."
+            f"{' and others' if len(different) > 10 else ''}. Next: check that decoding is greedy, then find out "
+            f"what the server does differently under load; compare phases/{ACCURACY} and phases/{SAMPLED}."
         )
-    said += [run.shortfall for run in short]
+    explanation += shortfalls
     if not within:
-        said.append("Next: see whether the machine was otherwise busy, and audit again.")
+        explanation.append("Next: check that nothing else used the machine, and audit again.")
     return AuditResult(
         passed=passed,
         reason=(
-            f"{len(different)} of {compared} outputs differ; test score {sampled.throughput:.4f} "
-            f"{'within' if within else 'outside'} reference score {performance.throughput:.4f} "
+            f"{len(different)} of {compared} outputs differ; test score {scores.test:.4f} "
+            f"{'within' if within else 'outside'} reference score {scores.reference:.4f} "
             f"+- {threshold:.0%}"
         ),
-        explanation=" ".join(said),
+        explanation=" ".join(explanation),
         lines=(
             f"Accuracy check pass: {outputs_agree}",
             f"Performance check pass: {within}",
-            "TEST PASS" if passed else "TEST FAIL",
+            outcome_line(passed=passed),
             "TEST01 verification complete",
         ),
+        labels=labels,
         details={
             "ref_qps": performance.throughput,
             "test_qps": sampled.throughput,
+            "ref_score": scores.reference,
+            "test_score": scores.test,
+            "score_metric": scores.metric,
             "threshold": threshold,
             "requested": sampled.requested,
             "completed": {run.label: run.completed for run in (performance, accuracy, sampled)},
@@ -151,10 +200,11 @@ def judge(performance: Run, accuracy: Run, sampled: Run, *, threshold: float) ->
             "different_samples": different,
         },
         metrics={
-            "different_outputs": Metric(unit="outputs", kind="scalar", value=float(len(different))),
-            "reference_request_throughput": Metric(
-                unit="requests/s", kind="scalar", value=performance.throughput
+            **scalars("outputs", different_outputs=float(len(different))),
+            **scalars(
+                "requests/s",
+                reference_request_throughput=performance.throughput,
+                audit_request_throughput=sampled.throughput,
             ),
-            "audit_request_throughput": Metric(unit="requests/s", kind="scalar", value=sampled.throughput),
         },
     )

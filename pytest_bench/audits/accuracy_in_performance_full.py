@@ -1,8 +1,7 @@
 """Whether answers under load are good enough, over the whole dataset (MLPerf's TEST07).
 
-For models whose outputs vary from run to run, so that TEST01's comparison says nothing: every sample goes
-through the load once, and the score of the answers must reach a minimum. The rule is that of
-mlcommons/inference (`compliance/TEST07`).
+For models whose outputs vary from run to run, so that TEST01 cannot compare them: the load sends every sample once,
+and the score of the answers must reach a minimum. The rule is that of mlcommons/inference (`compliance/TEST07`).
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from pytest_bench.audits.contract import (
     Run,
     Setting,
 )
+from pytest_bench.audits.shared import PATTERNS, PERFORMANCE, counts, outcome_line, scalars
 from pytest_bench.metrics.intervals import wilson
-from pytest_bench.metrics.measurement import Interval, Metric
-from pytest_bench.suite.problems import did_you_mean, one_of
+from pytest_bench.metrics.measurement import Interval
 from pytest_bench.suite.section import Name, Text
+from pytest_bench.wording import did_you_mean, one_of
 from pytest_bench.workload import SampleOrder
 
-PERFORMANCE = "performance"
 CONFIDENCE = 0.95
 
 
@@ -45,27 +44,27 @@ def _pattern(text: str) -> str:
 
 
 class AccuracyInPerformanceFullFields(AuditFields):
-    """Whether the answers to all samples, given under load, score high enough."""
+    """Whether the answers to all samples under load score high enough."""
 
     answers: Name
-    """Dataset of this suite with the expected answers: one row for each sample, in the same order."""
+    """Dataset of this suite with the expected answers: one row per sample, in the same order."""
     answer_column: Text = "answer"
-    """Its column that holds them."""
+    """Column of `answers` that holds the expected answer."""
     extract: Annotated[str, AfterValidator(_pattern)] | None = None
-    """Regular expression whose last match is the answer in an output, or its first group where it has one;
-    left out, the whole output is."""
+    """Regular expression whose last match in an output is the answer; its first group, if it has one. Default: the
+    whole output is the answer."""
     minimum: Annotated[float, Field(ge=0, le=1)]
-    """Least share of answers that equal the expected ones; equal passes."""
+    """Lower bound on the share of correct answers, inclusive."""
 
 
 @final
 class AccuracyInPerformanceFull:
-    """Every sample once under load, scored by exact match."""
+    """Sends every sample once under load and scores the answers by exact match."""
 
     id: ClassVar[str] = "accuracy-in-performance-full"
     artifact: ClassVar[str] = "accuracy_in_performance_full_test"
     fields: ClassVar[type[AuditFields]] = AccuracyInPerformanceFullFields
-    patterns: ClassVar[frozenset[str]] = frozenset({"burst", "concurrency", "constant", "poisson", "gamma"})
+    patterns: ClassVar[frozenset[str]] = PATTERNS
 
     def plan(self, setting: Setting) -> AuditPlan:
         everything = SampleOrder(
@@ -80,14 +79,14 @@ class AccuracyInPerformanceFull:
         if fields.answers not in setting.datasets:
             known = sorted(setting.datasets)
             raise setting.refusal(
-                f"answers is {fields.answers!r}, no dataset of this suite; expected one of "
+                f"answers is {fields.answers!r}, which is not a dataset of this suite; expected one of "
                 f"{one_of(known)}{did_you_mean(fields.answers, known)}"
             )
         rows = setting.datasets[fields.answers]
         if len(rows) != setting.rows:
             raise setting.refusal(
                 f"dataset {fields.answers!r} has {len(rows)} answers for {setting.rows} samples; "
-                "expected one for each, in the same order"
+                "expected one per sample, in the same order"
             )
         for number, row in enumerate(rows):
             if not isinstance(row.get(fields.answer_column), str | int | float):
@@ -103,7 +102,7 @@ class AccuracyInPerformanceFull:
 
 
 def answer_of(text: str, extract: str | None) -> str:
-    """The answer in an output; empty where the expression finds none."""
+    """The answer in an output; empty if the expression does not match."""
     if extract is None:
         return text.strip()
     found = list(re.finditer(extract, text))
@@ -114,9 +113,9 @@ def answer_of(text: str, extract: str | None) -> str:
 
 
 def judge(run: Run, expected: Sequence[str], *, extract: str | None, minimum: float) -> AuditResult:
-    """Every sample answered once, and the share of answers that are right is at least `minimum`.
+    """Every sample was answered exactly once, and the share of correct answers is at least `minimum`.
 
-    A request that failed is a wrong answer, and fails the audit for itself.
+    A failed request is a wrong answer; it also leaves its sample unanswered, which fails the audit.
     """
     times = Counter(output.sample for output in run.outputs)
     once = len(times) == len(expected) and all(count == 1 for count in times.values())
@@ -125,41 +124,40 @@ def judge(run: Run, expected: Sequence[str], *, extract: str | None, minimum: fl
     good = score >= minimum
     passed = good and once
     interval = wilson(right, len(expected), CONFIDENCE)
-    said = [
+    explanation = [
         (
-            f"{right} of {len(expected)} answers under load are right, {score:.2%}, where at least {minimum:.2%} "
+            f"{right} of {len(expected)} answers under load are correct: {score:.2%}; at least {minimum:.2%} "
             "is required."
         )
     ]
     if not once:
-        said.append(
-            f"Only {len(times)} of {len(expected)} samples were answered, and all must be, once. Next: look "
-            f"into the failures in phases/{run.label}."
+        explanation.append(
+            f"{len(times)} of {len(expected)} samples were answered, and each must be answered exactly once. "
+            f"Next: look into the failures in phases/{run.label}."
         )
     if not good:
-        said.append(
-            f"Next: compare texts in phases/{run.label} with the expected answers, the expression 'extract' "
-            "included."
+        explanation.append(
+            f"Next: compare the texts in phases/{run.label} with the expected answers, and check the expression "
+            "'extract'."
         )
     return AuditResult(
         passed=passed,
         reason=f"score {score:.6g} {'>=' if good else '<'} {minimum:g}; {len(times)}/{len(expected)} samples",
-        explanation=" ".join(said),
+        explanation=" ".join(explanation),
         lines=(
             f"Accuracy score: {score}",
             f"Accuracy threshold: {minimum}",
             f"Accuracy check pass: {passed}",
-            "TEST PASS" if passed else "TEST FAIL",
+            outcome_line(passed=passed),
         ),
         details={
             "score": score,
             "minimum": minimum,
             "right": right,
             "samples": len(expected),
-            "requested": run.requested,
-            "completed": run.completed,
+            **counts(run),
         },
-        metrics={"accuracy_score": Metric(unit="fraction", kind="scalar", value=score)},
+        metrics=scalars("fraction", accuracy_score=score),
         intervals=()
         if interval is None
         else (

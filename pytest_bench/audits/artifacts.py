@@ -13,7 +13,7 @@ AUDIT_VERSION = 1
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What every `audit_<artifact>.json` holds; the details of the audit stand beside it."""
+    """Fields of every `audit_<artifact>.json`. The details of the audit are in the same object."""
 
     version: int = AUDIT_VERSION
     test: str
@@ -21,7 +21,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     """The rule with its numbers, in one line."""
     order: str
-    """Whether it ran before the benchmark that it vouches for."""
+    """Whether it ran before or after the benchmark that it audits."""
 
 
 def json_name(audit: AuditTest) -> str:
@@ -33,7 +33,7 @@ def text_name(audit: AuditTest) -> str:
 
 
 def artifacts(audit: AuditTest, result: AuditResult, *, order: str) -> dict[str, bytes]:
-    """What both hold, by name."""
+    """Content of both files, by name."""
     record = AuditRecord(test=audit.artifact, passed=result.passed, reason=result.reason, order=order)
     lines = "".join(f"{line}\n" for line in result.lines)
     return {
@@ -43,7 +43,6 @@ def artifacts(audit: AuditTest, result: AuditResult, *, order: str) -> dict[str,
 
 
 def write_artifacts(folder: Path, audit: AuditTest, result: AuditResult, *, order: str) -> None:
-    """Write both, each whole or not at all. The record comes first, so that the words a checker looks for
-    never stand without it."""
+    """Write both files, each atomically. The record comes first, so that the text never exists without it."""
     for name, data in artifacts(audit, result, order=order).items():
         write_atomic(folder / name, data)

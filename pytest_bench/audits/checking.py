@@ -1,4 +1,4 @@
-"""What must hold of every audit before its first request."""
+"""Checks of every audit before its first request."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 import msgspec
 
 from pytest_bench.audits.contract import AuditPhase, AuditPlan, AuditTest, Setting
-from pytest_bench.suite.problems import one_of
+from pytest_bench.wording import one_of
 from pytest_bench.workload import Load
 
 _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def require_valid(audit: AuditTest, setting: Setting, plan: AuditPlan) -> None:
-    """Raises `UsageError` where anything that `plan` needs is not there, or cannot show what it should."""
+    """Raises `UsageError` if the plan needs something that is missing, or cannot show the effect."""
     if setting.load.pattern not in audit.patterns:
         raise setting.refusal(
-            f"has the load pattern {setting.load.pattern!r}, which cannot show what {audit.id!r} looks for; "
+            f"has the load pattern {setting.load.pattern!r}, under which {audit.id!r} cannot detect anything; "
             f"expected {one_of(sorted(audit.patterns))}"
         )
     labels = [phase.label for phase in plan.phases]
@@ -27,12 +27,12 @@ def require_valid(audit: AuditTest, setting: Setting, plan: AuditPlan) -> None:
         _check_samples(setting, phase)
         if phase.reset_cache and setting.deployment.cache_reset is None:
             raise setting.refusal(
-                "empties the server's caches between phases, and the deployment does not say how: "
+                "resets the server's caches between phases, and the deployment does not declare how: "
                 "name deployment.cache_reset"
             )
     for name, path in plan.files.items():
         if not path.is_file():
-            raise setting.refusal(f"needs {name}, and {path} is no file")
+            raise setting.refusal(f"needs {name}, and {path} is not a file")
     audit.validate(setting)
 
 
@@ -60,7 +60,7 @@ def _check_samples(setting: Setting, phase: AuditPhase) -> None:
 
 
 def phase_load(load: Load, phase: AuditPhase) -> Load:
-    """The load of one phase. Its count ends it; a duration beside a count stays as the longest it may take."""
+    """The load of one phase. The count ends it; a duration beside a count stays as its maximum."""
     longest_s = load.duration_s if load.requests is not None and load.stop == "or" else None
     if phase.concurrency is not None:
         load = Load(pattern="concurrency", concurrency=phase.concurrency)

@@ -1,11 +1,11 @@
-"""What an audit is: phases declared before anything runs, and a pure check of what came back."""
+"""The contract of an audit: phases declared before anything runs, and a pure check of their results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -18,17 +18,23 @@ from pytest_bench.workload import Load, SampleOrder
 S = TypeVar("S", bound=Section)
 
 Mode = Literal["perf", "accuracy", "both"]
-"""What a phase is for. Outputs are kept, and handed to `verify`, in the latter two only."""
+"""What a phase is for. Outputs are kept, and given to `verify`, only in `accuracy` and `both`."""
 
 
 class Undecided(BenchError):
-    """What the phases left behind cannot decide the audit. Makes the point an `error`, never a pass."""
+    """The findings do not allow a judgement. The point becomes an `error`, never a pass."""
 
     code = "undecided"
 
 
+class FailedRequests(Undecided):
+    """Requests failed in a phase whose rate is compared, so the rate is not that of the server at this load."""
+
+    code = "failures-in-rate"
+
+
 class AuditFields(Section):
-    """Fields that every audit has; each adds its own."""
+    """Fields of every audit. Each audit adds its own."""
 
     reset_cache: bool = False
     """Empty the server's caches before every phase, as `deployment.cache_reset` says."""
@@ -36,35 +42,35 @@ class AuditFields(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditPhase:
-    """One phase that an audit asks for. Its count alone ends it; it is never extended."""
+    """One phase of an audit. Only its request count ends it; it is never extended."""
 
     label: str
-    """Names its folder: lower-case letters, digits, `_`."""
+    """Name of its folder: lower-case letters, digits and `_`."""
     requests: int
     samples: SampleOrder
     mode: Mode = "perf"
     concurrency: int | None = None
-    """Requests in flight, in a closed loop; None: issued as the point's own load says."""
+    """Requests in flight, in a closed loop. None: requests are issued as the point's load says."""
     stream: bool = True
-    """False: ask for answers in one piece, whatever the deployment does."""
+    """False: ask for complete answers, even if the deployment streams."""
     reset_cache: bool = False
-    """Empty the server's caches before it."""
+    """Empty the server's caches before the phase."""
     count_tokens: bool = False
-    """Count its outputs with the deployment's tokenizer, where it names one."""
+    """Count its outputs with the deployment's tokenizer, if the deployment names one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditPlan:
-    """All that an audit needs done."""
+    """The phases and files that an audit needs."""
 
     phases: tuple[AuditPhase, ...]
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Files made elsewhere that the audit judges, by the name under which they become evidence."""
+    """Files made elsewhere that the audit judges, by the name under which they are stored as evidence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """The point under audit, as an audit sees it."""
+    """The point under audit, as its audit sees it."""
 
     point: Point
     deployment: DeploymentPlan
@@ -72,23 +78,23 @@ class Setting:
     streaming: bool
     """Whether the API can stream."""
     rows: int
-    """Samples in the point's dataset as it was loaded."""
+    """Number of samples in the point's dataset as loaded."""
     first: int = 0
-    """Of the samples set aside for this point, so that it shares none with another point."""
+    """Index of the first sample that is reserved for this point, so that it shares none with another point."""
     count: int = 0
-    """Of these, how many."""
+    """Number of samples that are reserved for this point."""
     folder: Path = Path()
-    """Where its suite is declared: what paths in its fields are relative to."""
+    """Folder of the suite file. Paths in the audit's fields are relative to it."""
     datasets: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """Rows of all datasets of the suite, with whatever columns they have; loaded when asked for."""
+    """Rows of every dataset of the suite, with all their columns. Each is loaded when it is first used."""
 
     def fields(self, kind: type[S]) -> S:
-        """The audit's own fields, as its `fields` declares them."""
+        """The audit's own fields, validated as `kind`."""
         options = self.point.options
         return kind.model_validate({name: options[name] for name in kind.model_fields if name in options})
 
     def requests(self, asked: int | None) -> int:
-        """The count that was asked for, else that of the load. Raises `UsageError` where neither is one."""
+        """`asked`, or the request count of the load if it is None. Raises `UsageError` if neither is given."""
         if asked is not None:
             return asked
         if self.load.requests is None:
@@ -96,80 +102,67 @@ class Setting:
         return self.load.requests
 
     def require_full_load(self, *requests: int) -> None:
-        """For audits that compare rates of phases with so many requests: all run at the same load.
+        """Check that phases with these request counts run at the same load, so that their rates compare.
 
-        Raises `UsageError` where the load grows first, so that a faster phase would be over at less of it, and
-        where one phase has too few requests for the load's concurrency, and another has enough.
+        Raises `UsageError` if the load ramps up, because a faster phase would end during the ramp, and if some
+        phases have fewer requests than the load's concurrency and others do not.
         """
         if self.load.ramp_s:
             raise self.refusal(
-                "its load grows over 'ramp_s', and a phase that is answered faster would be over at less load: "
-                "name a load without it"
+                "its load ramps up over 'ramp_s', so a faster phase would run at a lower load: use a load without it"
             )
         most = self.load.concurrency
         if most is not None and len({min(most, count) for count in requests}) > 1:
             raise self.refusal(
-                f"has phases of {' and '.join(map(str, requests))} requests, and its load {most} in flight: expected "
-                f"{most} requests or more, so that all phases run at the same load"
+                f"has phases of {' and '.join(map(str, requests))} requests, and its load keeps {most} in flight: "
+                f"expected at least {most} requests in each phase, so that all phases run at the same load"
             )
 
     def distinct(self, requests: int) -> SampleOrder:
-        """An order without replacement: out of the samples set aside where they suffice, else out of all."""
+        """An order without replacement over the reserved samples, or over all samples if those are too few."""
         first, count = (self.first, self.count) if requests <= self.count else (0, self.rows)
         order = self.point.samples
         return SampleOrder(first=first, count=count, seed=0 if order is None else order.seed)
 
     def refusal(self, what: str) -> UsageError:
-        """An error about this point, which says where it is declared."""
+        """An error about this point that names where the point is declared."""
         return UsageError(f"{self.point.origin}: {self.point.id}: {what}")
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one succeeded request delivered."""
+    """The output of one request that succeeded."""
 
     sample: int
     text: str
-    """Reasoning, content and tool calls, one after the other."""
+    """Reasoning, content and tool calls, concatenated."""
     first_event: str = ""
-    """Of a stream: the text of its first event."""
+    """Text of the first event of a stream."""
     token_ids: tuple[int, ...] = ()
-    """Where the endpoint gives them."""
+    """Empty if the endpoint does not give them."""
     server_tokens: int | None = None
-    """Output tokens as the server counted them."""
+    """Output tokens, as counted by the server."""
     counted_tokens: int | None = None
-    """Output tokens by the client's tokenizer."""
-
-
-class Flight(NamedTuple):
-    """When one request was in flight."""
-
-    start_ns: int
-    end_ns: int
-
-    @property
-    def length_ns(self) -> int:
-        return self.end_ns - self.start_ns
+    """Output tokens, as counted by the client's tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One phase as it went. Only requests that succeeded are completed."""
+    """The result of one phase. Only requests that succeeded are completed."""
 
     label: str
     requested: int
     completed: int
+    failed: int = 0
     started_ns: int
-    """Its first issue."""
+    """Time of the first issue."""
     ended_ns: int
-    """Its last completion, whatever its outcome."""
-    succeeded: tuple[Flight, ...] = ()
-    """Requests that did, in the order of their ends."""
-    failed: tuple[Flight, ...] = ()
-    """Those that did not, likewise."""
+    """Time of the last completion, of a success or a failure."""
+    completions_ns: tuple[int, ...] = ()
+    """Times at which requests succeeded, ascending."""
     latencies_ns: tuple[int, ...] = ()
-    """Of requests that succeeded, ascending."""
+    """Latencies of requests that succeeded, ascending."""
     outputs: tuple[Output, ...] = ()
-    """In the order of issue; none of a phase in `perf` mode."""
+    """In the order of issue. Empty for a phase in `perf` mode."""
 
     @property
     def complete(self) -> bool:
@@ -178,7 +171,7 @@ class Run:
 
     @property
     def shortfall(self) -> str:
-        """For people: what a phase lacks in which every request must succeed."""
+        """A sentence for a phase in which every request must succeed, and did not."""
         return (
             f"Phase {self.label!r}: only {self.completed} of {self.requested} requests succeeded, and all must. "
             f"Next: look into the failures in phases/{self.label}."
@@ -186,38 +179,42 @@ class Run:
 
     @property
     def throughput(self) -> float:
-        """Succeeded requests per second, from the first issue to the last completion, failures' time included.
+        """Succeeded requests per second, from the first issue to the last completion.
 
-        In binary floating point, in the order of operations of mlcommons/endpoints (`metrics/report.py`). A rule
-        that compares phases in which requests may fail takes `lower_rate` and `upper_rate` of `audits.rates`.
+        Computed in binary floating point, in the order of operations of mlcommons/endpoints (`metrics/report.py`).
         """
         return self.completed / ((self.ended_ns - self.started_ns) / 1e9)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What was left behind for `verify`."""
+    """What `verify` judges."""
 
     runs: Mapping[str, Run]
-    """By label."""
+    """By the label of the phase."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """By the name in `AuditPlan.files`."""
 
 
 class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What an audit found. Only a result that stands is made; everything else is `Undecided`."""
+    """The result of an audit that could be judged. If it could not, `verify` raises `Undecided` instead."""
 
     passed: bool
+    """Whether the audit's rule held. For MLPerf's audits: MLPerf's rule."""
     reason: str
     """The rule with its numbers, in one line."""
     explanation: str
-    """The same in plain sentences: what was done, what came out, what to do about a failure."""
+    """The same in plain sentences: what was done, what was measured, how to proceed after a failure."""
     lines: tuple[str, ...]
-    """Of `verify_<TEST>.txt`, in the words that MLPerf's checkers look for."""
+    """Content of `verify_<TEST>.txt`, in the words that MLPerf's checkers search for."""
+    findings: tuple[str, ...] = ()
+    """Violations of rules that MLPerf does not have. Any of them makes the point fail, even if `passed` is true."""
+    labels: tuple[str, ...] = ()
+    """Labels of the point."""
     details: dict[str, object] = {}
-    """What else `audit_<test>.json` holds."""
+    """Further content of `audit_<test>.json`."""
     shown: tuple[tuple[str, str], ...] = ()
-    """What a table shows of it: headings, each with a short text."""
+    """Columns of the terminal's table: heading and short text."""
     metrics: dict[str, Metric] = {}
     intervals: tuple[Interval, ...] = ()
 
@@ -226,21 +223,18 @@ class AuditTest(Protocol):
     """One audit. `plan` and `validate` run before the first request; `verify` is pure."""
 
     id: ClassVar[str]
-    """What suites call it."""
+    """Its name in suites."""
     artifact: ClassVar[str]
-    """What MLPerf calls it: names the files `audit_<artifact>.json` and `verify_<ARTIFACT>.txt`."""
+    """Its name in MLPerf's files: `audit_<artifact>.json` and `verify_<ARTIFACT>.txt`."""
     fields: ClassVar[type[AuditFields]]
     patterns: ClassVar[frozenset[str]]
-    """Load patterns that can show what it looks for."""
+    """Load patterns under which the effect is visible."""
 
     def plan(self, setting: Setting) -> AuditPlan:
-        """The phases, in the order they run. Raises `UsageError`."""
+        """The phases, in the order in which they run. Raises `UsageError`."""
 
     def validate(self, setting: Setting) -> None:
-        """Whether the setting can show what the audit looks for, beyond what holds for every audit.
-
-        Raises `UsageError`.
-        """
+        """Check what this audit requires beyond the checks for every audit. Raises `UsageError`."""
 
     def verify(self, setting: Setting, findings: Findings) -> AuditResult:
-        """Judge. Raises `Undecided` where the findings allow no judgement."""
+        """Judge the findings. Raises `Undecided` if they do not allow a judgement."""

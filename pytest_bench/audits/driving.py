@@ -1,4 +1,4 @@
-"""An audit's phases, driven back to back."""
+"""Drive the phases of an audit back to back."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from pytest_bench.verdict.outcome import Reason
 
 @dataclasses.dataclass(kw_only=True)
 class Driven:
-    """What driving the phases left behind."""
+    """The results of driving the phases."""
 
     results: list[PhaseResult] = dataclasses.field(default_factory=list)
-    """In the order they ran."""
+    """In the order in which they ran."""
     runs: dict[str, Run] = dataclasses.field(default_factory=dict)
     resets: list[CacheReset] = dataclasses.field(default_factory=list)
     problems: list[Reason] = dataclasses.field(default_factory=list)
-    """Why they certify nothing."""
+    """Why the audit cannot be judged."""
     tokenizer: Mapping[str, Any] | None = None
-    """Which tokenizer counted outputs, and how it was proven."""
+    """Which tokenizer counted the outputs, and how it was verified."""
 
     def shorter_than(self, seconds: float) -> bool:
-        """Whether any phase was."""
+        """Whether any phase was shorter than this."""
         return any(_window_ns(result) < seconds * 1e9 for result in self.results)
 
 
 def drive_phases(
     bench: Bench, point: Point, deployment: Deployment, setting: Setting, phases: Sequence[AuditPhase]
 ) -> Driven:
-    """Drive all phases, then read back what they left, unless it certifies nothing.
+    """Drive all phases, then read their logs, unless their results cannot be judged.
 
     Raises what `drive`, `reset_cache` and `count_phase` raise, and `EvidenceError` for damaged logs.
     """
@@ -70,7 +70,7 @@ def drive_phases(
 
 
 def stretches(phases: Sequence[AuditPhase]) -> list[list[AuditPhase]]:
-    """Phases that one run of the engine can drive: a reset, or another way of asking, begins a new one."""
+    """Group phases into runs of the engine. A cache reset or a change between streams and whole answers starts one."""
     found: list[list[AuditPhase]] = []
     for phase in phases:
         if not found or phase.reset_cache or phase.stream != found[-1][-1].stream:
@@ -95,7 +95,7 @@ def _window_ns(result: PhaseResult) -> int:
 
 
 def uncertified(results: Sequence[PhaseResult]) -> Iterator[Reason]:
-    """Why phases certify nothing, beyond what holds for every kind of point."""
+    """Why phases cannot be judged, in addition to `untrustworthy`, which applies to every kind of point."""
     for result in results:
         if result.issued != result.succeeded + result.failed + result.interrupted:
             yield Reason(

@@ -1,4 +1,4 @@
-"""What ran before an audit on its server with samples of its own: it may have primed the cache looked for."""
+"""Which points sent an audit's samples to its server before it: they may have primed the cache it tests for."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from pytest_bench.suite.plan import Plan, Point
 
 
 class OutOfOrder(BenchError):
-    """The audit comes after points that the plan puts after it."""
+    """The audit was about to run after points that the plan puts after it."""
 
     code = "out-of-order"
 
 
 class Before(msgspec.Struct, frozen=True, kw_only=True):
-    """What else in the session sends an audit's samples to its server. Ids, in the order of the plan."""
+    """Ids of other points that send an audit's samples to its server, in the order of the plan."""
 
     sharing: tuple[str, ...]
-    """Points that do, as far as can be known: where it cannot, they count."""
+    """All such points. A point for which this cannot be determined counts."""
     begun: tuple[str, ...]
-    """Those of them that had begun to send before the audit did, whatever the plan says."""
+    """Those that started to send before the audit, whatever the plan says."""
 
 
 def look_back(bench: Bench, point: Point, deployment: Deployment) -> Before:
-    """What of the session surrounds the audit `point`, which is about to begin."""
+    """Find the points that share samples and server with the audit `point`, which is about to start."""
     ours = _servers(deployment.urls)
     reaching = {
         suite
@@ -52,14 +52,14 @@ def look_back(bench: Bench, point: Point, deployment: Deployment) -> Before:
             or (other.suite in reaching and _same_samples(prompts, point, other))
         )
     ]
-    # A phase makes its folder before its first request.
+    # A phase creates its folder before its first request.
     begun = [name for name in sharing if (bench.results / point_path(name) / "phases").exists()]
     return Before(sharing=tuple(sharing), begun=tuple(begun))
 
 
 def order_of(plan: Plan, before: Before) -> str:
-    """Whether the audit ran before the benchmark whose numbers it vouches for: a benchmark primes the very
-    cache that an audit looks for."""
+    """Whether the audit ran before or after the benchmark that it audits. A benchmark primes the cache that an audit
+    tests for."""
     benchmarks = {name for name in before.sharing if plan.point(name).kind == "perf"}
     earlier, later = benchmarks & set(before.begun), benchmarks - set(before.begun)
     if earlier:
@@ -68,9 +68,9 @@ def order_of(plan: Plan, before: Before) -> str:
 
 
 def primed_by(first: AuditPhase | None, shares: Mapping[str, Share], before: Before) -> list[str]:
-    """Earlier points that may have sent samples of the audit's first phase, where no reset makes up for it.
+    """Earlier points that may have sent samples of the audit's first phase, unless that phase resets the cache.
 
-    `shares` are those of all points on the audit's dataset; points on another have no rows set aside from it.
+    `shares` are those of all points on the audit's dataset; points on another dataset have no share of it.
     """
     if first is None or first.reset_cache:
         return []
@@ -79,12 +79,12 @@ def primed_by(first: AuditPhase | None, shares: Mapping[str, Share], before: Bef
 
 
 def require_in_order(plan: Plan, point: Point, primed: list[str]) -> None:
-    """Raises `OutOfOrder` where the audit's samples were sent by points that were to come after it."""
+    """Raises `OutOfOrder` if points that the plan puts after the audit have already sent its samples."""
     place = plan.points.index(point)
     if early := [name for name in primed if plan.points.index(plan.point(name)) > place]:
         raise OutOfOrder(
-            f"{point.origin}: the audit ran after {', '.join(early)}, which was to come after it and has sent "
-            "its samples to the same server, so a cache would not show. Next: find what reorders pytest's items "
+            f"{point.origin}: {', '.join(early)} was planned after the audit, but has already sent its samples to the "
+            "same server, so a cache could not be detected. Next: find what reorders pytest's items "
             "(a conftest.py, a plugin), or declare the order in the suite"
         )
 
@@ -92,11 +92,11 @@ def require_in_order(plan: Plan, point: Point, primed: list[str]) -> None:
 def contradictions(
     plan: Plan, point: Point, detail: Mapping[str, object], began: Mapping[str, int]
 ) -> Iterator[str]:
-    """Where what an audit says of its order is not what leases say. `began`: when points began, ns, as far as known."""
+    """Differences between an audit's stated order and the leases. `began`: start times of points in ns, if known."""
     try:
         before = msgspec.convert(detail.get("before"), Before)
     except msgspec.ValidationError as error:
-        raise EvidenceError(f"detail.before: does not say what ran before the audit: {error}") from error
+        raise EvidenceError(f"detail.before: does not state what ran before the audit: {error}") from error
     for other in plan.points:
         if other.id != point.id and other.id not in before.sharing and surely_shares(plan, point, other):
             yield f"detail.before.sharing: lacks {other.id}, which sends the same samples to the same server"
@@ -112,12 +112,12 @@ def contradictions(
 
 
 def _servers(urls: Iterable[str]) -> frozenset[str]:
-    """All that endpoints may lead to; the simulator is another one for each suite."""
+    """All servers that endpoints may lead to. The simulator is left out, because each suite has its own."""
     return frozenset[str]().union(*(servers(url) for url in urls if url != SIMULATOR))
 
 
 def _same_samples(prompts: Callable[[str, str], frozenset[bytes]], one: Point, other: Point) -> bool:
-    """Whether two points' datasets have a prompt in common, or may have."""
+    """Whether two points' datasets have a prompt in common, or may have one."""
     if one.dataset is None or other.dataset is None:
         return False
     try:

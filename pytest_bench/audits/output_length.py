@@ -1,7 +1,7 @@
-"""Whether outputs under load are as long as they should be (MLPerf's TEST09).
+"""Whether outputs under load have the expected length (MLPerf's TEST09).
 
-The rule is that of mlcommons/inference (`compliance/TEST09`): the mean length lies within bounds that the
-reference implementation sets, and an output without tokens counts as one of length 0.
+The rule is that of mlcommons/inference (`compliance/TEST09`): the mean length lies within inclusive bounds that come
+from the reference implementation, and an output without tokens has length 0.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pydantic_core import PydanticCustomError
 
 from pytest_bench.audits.contract import (
     AuditFields,
-    AuditPhase,
     AuditPlan,
     AuditResult,
     Findings,
@@ -22,58 +21,49 @@ from pytest_bench.audits.contract import (
     Setting,
     Undecided,
 )
-from pytest_bench.metrics.measurement import Metric
-from pytest_bench.suite.section import Count
+from pytest_bench.audits.shared import (
+    PATTERNS,
+    PERFORMANCE,
+    SampledFields,
+    counts,
+    distinct_samples,
+    outcome_line,
+    require_tokens,
+    scalars,
+)
 from pytest_bench.suite.section import SecondsOrNone as NotNegative
 
-PERFORMANCE = "performance"
 
-
-class OutputLengthFields(AuditFields):
+class OutputLengthFields(SampledFields):
     """Whether the mean output length lies within bounds."""
 
     minimum_tokens: NotNegative
-    """Least mean output length; equal passes."""
+    """Lower bound on the mean output length, inclusive."""
     maximum_tokens: NotNegative
-    """Greatest mean output length; equal passes."""
-    samples: Count | None = None
-    """Requests, each with a sample of its own; left out, as many as the load has."""
+    """Upper bound on the mean output length, inclusive."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.minimum_tokens > self.maximum_tokens:
-            raise PydanticCustomError("order", "'minimum_tokens' is more than 'maximum_tokens'")
+            raise PydanticCustomError("order", "'minimum_tokens' is greater than 'maximum_tokens'")
         return self
 
 
 @final
 class OutputLength:
-    """The mean length of outputs under load."""
+    """Checks the mean length of outputs under load."""
 
     id: ClassVar[str] = "output-length"
     artifact: ClassVar[str] = "output_length_test"
     fields: ClassVar[type[AuditFields]] = OutputLengthFields
-    patterns: ClassVar[frozenset[str]] = frozenset({"burst", "concurrency", "constant", "poisson", "gamma"})
+    patterns: ClassVar[frozenset[str]] = PATTERNS
 
     def plan(self, setting: Setting) -> AuditPlan:
         requests = setting.requests(setting.fields(OutputLengthFields).samples)
-        return AuditPlan(
-            phases=(
-                AuditPhase(
-                    label=PERFORMANCE,
-                    requests=requests,
-                    samples=setting.distinct(requests),
-                    mode="both",
-                    count_tokens=True,
-                ),
-            )
-        )
+        return AuditPlan(phases=(distinct_samples(setting, requests, mode="both", count_tokens=True),))
 
     def validate(self, setting: Setting) -> None:
-        if not setting.streaming:
-            raise setting.refusal(
-                f"the API {setting.deployment.api!r} has no tokens, and the audit is about their number"
-            )
+        require_tokens(setting)
 
     def verify(self, setting: Setting, findings: Findings) -> AuditResult:
         fields = setting.fields(OutputLengthFields)
@@ -81,42 +71,44 @@ class OutputLength:
 
 
 def length(output: Output) -> int:
-    """Output tokens: by the client's tokenizer, else as many as there are ids; the server's word is not taken.
+    """Number of output tokens, by the client's tokenizer if it counted, otherwise by the token ids.
 
-    Raises `Undecided` where there is neither.
+    The server's own count is not used. Raises `Undecided` if there are neither.
     """
     if output.counted_tokens is not None:
         return output.counted_tokens
     if output.token_ids or not output.text:
         return len(output.token_ids)
     raise Undecided(
-        "the lengths of the outputs are not known: name deployment.tokens.tokenizer, or use an endpoint that "
+        "the output lengths are unknown: name deployment.tokens.tokenizer, or use an endpoint that "
         "gives token ids"
     )
 
 
 def judge(run: Run, *, minimum: float, maximum: float) -> AuditResult:
-    """Every request succeeded, and the mean length is within the bounds, both included."""
+    """Every request succeeded, and the mean length is within the inclusive bounds."""
     lengths = [length(output) for output in run.outputs]
     mean = sum(lengths) / len(lengths)
     low, high = mean >= minimum, mean <= maximum
     passed = low and high and run.complete
-    said = [
+    explanation = [
         (
-            f"{len(lengths)} outputs were {mean:.2f} tokens long in the mean ({min(lengths)} to {max(lengths)}, "
-            f"{lengths.count(0)} of them empty), where {minimum:g} to {maximum:g} is required."
+            f"The mean length of {len(lengths)} outputs is {mean:.2f} tokens ({min(lengths)} to {max(lengths)}, "
+            f"{lengths.count(0)} of them empty); {minimum:g} to {maximum:g} is required."
         )
     ]
     if not run.complete:
-        said.append(run.shortfall)
+        explanation.append(run.shortfall)
     if not low:
-        said.append("Outputs are cut short. Next: check max_tokens, stop strings and the chat template.")
+        explanation.append(
+            "Outputs are too short. Next: check max_tokens, stop strings and the chat template."
+        )
     if not high:
-        said.append("Outputs run on. Next: check max_tokens, ignore_eos and the chat template.")
+        explanation.append("Outputs are too long. Next: check max_tokens, ignore_eos and the chat template.")
     return AuditResult(
         passed=passed,
         reason=f"{minimum:g} <= mean output tokens {mean:.2f} <= {maximum:g}: {low and high}",
-        explanation=" ".join(said),
+        explanation=" ".join(explanation),
         lines=(
             f"Total samples: {len(lengths)}",
             f"Mean output tokens: {mean:.2f}",
@@ -124,21 +116,20 @@ def judge(run: Run, *, minimum: float, maximum: float) -> AuditResult:
             f"Max threshold: {maximum:g}",
             f"Min check pass: {low}",
             f"Max check pass: {high}",
-            "TEST PASS" if passed else "TEST FAIL",
+            outcome_line(passed=passed),
         ),
         details={
             "mean_output_tokens": mean,
             "minimum_tokens": minimum,
             "maximum_tokens": maximum,
             "empty_outputs": lengths.count(0),
-            "counted_by": _rule(run.outputs),
-            "requested": run.requested,
-            "completed": run.completed,
+            "counted_by": _counted_by(run.outputs),
+            **counts(run),
         },
-        metrics={"mean_output_tokens": Metric(unit="tokens", kind="scalar", value=mean)},
+        metrics=scalars("tokens", mean_output_tokens=mean),
     )
 
 
-def _rule(outputs: tuple[Output, ...]) -> str:
+def _counted_by(outputs: tuple[Output, ...]) -> str:
     counted = all(output.counted_tokens is not None for output in outputs)
     return "the client's tokenizer" if counted else "token ids"

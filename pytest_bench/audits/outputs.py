@@ -1,4 +1,4 @@
-"""A phase's logs, read back as the run that an audit judges."""
+"""Read the logs of a phase as the run that an audit judges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pytest_bench.audits.contract import AuditPhase, Flight, Output, Run
+from pytest_bench.audits.contract import AuditPhase, Output, Run
 from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader
 from pytest_bench.load.log import read_records
@@ -17,17 +17,17 @@ from pytest_bench.records import REQUESTS_VERSION, PhaseResult, RequestRecord, T
 
 
 def read_run(phase: AuditPhase, result: PhaseResult, tokens: TokenCounts | None) -> Run:
-    """What became of `phase`: from its own logs, and the counts of its outputs where they were made.
+    """The run of `phase`, from its logs and the token counts of its outputs, if they were counted.
 
-    Raises `EvidenceError` where the logs are damaged, or do not hold what the counters say.
+    Raises `EvidenceError` if the logs are damaged or disagree with the phase's counters.
     """
     folder = Path(result.folder)
     records = sorted(read_records(folder), key=lambda record: record.index)
     succeeded = [record for record in records if record.outcome == "succeeded"]
-    failed = [record for record in records if record.outcome == "failed"]
+    failed = sum(record.outcome == "failed" for record in records)
     for outcome, found, counted in (
         ("succeeded", len(succeeded), result.succeeded),
-        ("failed", len(failed), result.failed),
+        ("failed", failed, result.failed),
     ):
         if found != counted:
             raise EvidenceError(
@@ -37,20 +37,15 @@ def read_run(phase: AuditPhase, result: PhaseResult, tokens: TokenCounts | None)
         label=phase.label,
         requested=phase.requests,
         completed=result.succeeded,
+        failed=result.failed,
         started_ns=result.first_issue_ns or 0,
         ended_ns=result.last_completion_ns or 0,
-        succeeded=_flights(succeeded),
-        failed=_flights(failed),
+        completions_ns=tuple(sorted(record.end_ns for record in succeeded)),
         latencies_ns=tuple(
             sorted((record.last_content_ns or record.end_ns) - record.send_start_ns for record in succeeded)
         ),
         outputs=() if phase.mode == "perf" else tuple(_outputs(folder, succeeded, tokens)),
     )
-
-
-def _flights(records: list[RequestRecord]) -> tuple[Flight, ...]:
-    flights = (Flight(record.send_start_ns, record.end_ns) for record in records)
-    return tuple(sorted(flights, key=lambda flight: flight.end_ns))
 
 
 def _outputs(folder: Path, succeeded: list[RequestRecord], tokens: TokenCounts | None) -> Iterator[Output]:
@@ -62,7 +57,7 @@ def _outputs(folder: Path, succeeded: list[RequestRecord], tokens: TokenCounts |
     for record, count in zip(succeeded, counted, strict=True):
         text = texts.get(record.request_id)
         if text is None:
-            raise EvidenceError(f"{folder}: request {record.request_id} succeeded, but its text is not kept")
+            raise EvidenceError(f"{folder}: request {record.request_id} succeeded, but its text was not kept")
         yield Output(
             sample=record.sample_index,
             text=text.reasoning + text.content + text.tool_calls,
@@ -81,5 +76,5 @@ def _texts(folder: Path) -> Iterator[TextRecord]:
             try:
                 yield decode(payload)
             except msgspec.MsgspecError as error:
-                raise EvidenceError(f"{path}: line {number} is no text record: {error}") from error
+                raise EvidenceError(f"{path}: line {number} is not a text record: {error}") from error
         reader.require_complete()

@@ -1,4 +1,4 @@
-"""One audit point, from its phases to its judgement."""
+"""Run one audit point, from its phases to its judgement."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.measuring import client_labels, conclude, with_errors
 from pytest_bench.running.sharing import shares_beside
 from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.suite.plan import Plan, Point
@@ -39,10 +39,10 @@ from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 
 def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Registry) -> MeasuredPoint:
-    """Check everything, drive the audit's phases back to back, judge what came back, leave the evidence.
+    """Validate the audit, drive its phases back to back, judge the results, write the evidence.
 
-    What cannot be judged raises: `UsageError` and `DatasetError` before the first request, `OutOfOrder`, then
-    whatever `drive` raises.
+    Raises `UsageError` and `DatasetError` before the first request, `OutOfOrder` if earlier points sent the audit's
+    samples against the plan, and what `drive` raises.
     """
     audit = registry.find(str(point.options["test"]))
     rows = len(bench.dataset(point.suite, str(point.dataset)))
@@ -72,7 +72,7 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
             driven.problems,
             [
                 *_ORDER_LABELS.get(order, ()),
-                *_labels(bench, point, deployment, driven, primed=bool(primed), late=bool(late)),
+                *_labels(point, deployment, driven, primed=bool(primed), late=bool(late)),
             ],
         ),
         measurement=None if result is None else measurement_of(result, driven.results),
@@ -82,7 +82,7 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
             "test": audit.id,
             "order": order,
             "before": msgspec.to_builtins(before),
-            # A job is found done up to one interval late: the bound on the error of its latency.
+            # A finished job is noticed up to one interval late, which bounds the error of its latency.
             **({"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}),
             "shown": [] if result is None else list(result.shown),
             "explanation": " ".join(
@@ -99,11 +99,11 @@ _ORDER_LABELS = {
     "between benchmarks": ("between-benchmarks",),
     "after the benchmark": ("after-benchmark",),
 }
-"""The order, where the session's verdict tells it."""
+"""Labels by which the session's verdict states the order."""
 
 
 class _Datasets(Mapping[str, Sequence[Mapping[str, Any]]]):
-    """Rows of a suite's datasets, read when they are asked for."""
+    """Rows of a suite's datasets. Each dataset is read when it is first used."""
 
     def __init__(self, plan: Plan, suite: str) -> None:
         self._plans = plan.datasets[suite]
@@ -123,7 +123,7 @@ class _Datasets(Mapping[str, Sequence[Mapping[str, Any]]]):
 
 
 def setting_of(plan: Plan, point: Point, rows: int, *, streaming: bool) -> Setting:
-    """The point as its audit sees it; its dataset has `rows` rows. Raises `UsageError` where it has none."""
+    """The point as its audit sees it; its dataset has `rows` rows. Raises `UsageError` without load or dataset."""
     if point.load is None or point.dataset is None:
         raise UsageError(f"{point.origin}: an audit needs a load and a dataset")
     share = shares_beside(plan, point, rows)[point.id]
@@ -141,7 +141,7 @@ def setting_of(plan: Plan, point: Point, rows: int, *, streaming: bool) -> Setti
 
 
 def _planned(audit: AuditTest, setting: Setting) -> AuditPlan:
-    """The audit's plan, with the cache resets that the suite asks for; all of it is valid."""
+    """The audit's validated plan, with the cache resets that the suite declares."""
     plan = audit.plan(setting)
     if setting.fields(AuditFields).reset_cache:
         phases = tuple(dataclasses.replace(phase, reset_cache=True) for phase in plan.phases)
@@ -153,7 +153,7 @@ def _planned(audit: AuditTest, setting: Setting) -> AuditPlan:
 def _verified(
     audit: AuditTest, setting: Setting, driven: Driven, files: Mapping[str, bytes]
 ) -> AuditResult | None:
-    """The audit's result; None where what was driven certifies nothing, which is then among its problems."""
+    """The audit's result. None if it cannot be judged; the reason is then one of `driven.problems`."""
     if driven.problems:
         return None
     try:
@@ -164,16 +164,19 @@ def _verified(
 
 
 def judgement_of(result: AuditResult | None) -> Judgement:
-    """What a result makes of its point; None: nothing could be judged."""
+    """The judgement of a point with this result. None: the audit could not be judged."""
     if result is None:
         return Judgement(outcome=Outcome.ERROR)
-    if result.passed:
-        return Judgement(outcome=Outcome.PASS)
-    return Judgement(outcome=Outcome.FAIL, reasons=(Reason("audit-failed", result.explanation),))
+    reasons = [Reason("audit-finding", sentence) for sentence in result.findings]
+    if not result.passed:
+        reasons.insert(0, Reason("audit-failed", result.explanation))
+    return Judgement(
+        outcome=Outcome.FAIL if reasons else Outcome.PASS, reasons=tuple(reasons), labels=result.labels
+    )
 
 
 def measurement_of(result: AuditResult, phases: Sequence[PhaseResult]) -> Measurement:
-    """The result's metrics, and the requests of all phases."""
+    """The metrics of the result, and the request counts of all phases."""
     return Measurement(
         metrics=result.metrics,
         intervals=result.intervals,
@@ -188,24 +191,24 @@ def measurement_of(result: AuditResult, phases: Sequence[PhaseResult]) -> Measur
 def _caution(primed: Sequence[str]) -> Iterator[str]:
     if primed:
         yield (
-            f"Before it, {', '.join(primed)} may have sent the same samples to the same server, and the cache was "
-            "not reset: its first phase may have been answered from a cache, which then does not show."
+            f"Before this audit, {', '.join(primed)} may have sent the same samples to the same server, and the cache "
+            "was not reset. If its first phase was answered from a cache, the audit cannot detect the cache."
         )
 
 
 def _labels(
-    bench: Bench, point: Point, deployment: Deployment, driven: Driven, *, primed: bool, late: bool
+    point: Point, deployment: Deployment, driven: Driven, *, primed: bool, late: bool
 ) -> Iterator[str]:
     if deployment.simulated:
         yield "simulator"
     if late:
         yield SIMULATOR_BOUND
+    yield from client_labels(point, driven.results)
     if primed:
         yield "cache-shared"
-    if bench.plan.duration_scale != 1.0:
-        yield "shortened"
+    yield from point.labels
     minimum_s = point.minimum_duration_s
     if minimum_s is None and point.load is not None and point.load.stop == "and":
         minimum_s = point.load.duration_s
-    if minimum_s is not None and driven.shorter_than(minimum_s):
+    if point.unofficial or (minimum_s is not None and driven.shorter_than(minimum_s)):
         yield "unofficial"

@@ -1,4 +1,4 @@
-"""How sure a ratio of two throughputs is."""
+"""Confidence interval of the ratio of two throughputs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ METHOD = "batch means of gaps between completions, delta method on the logarithm
 
 _BATCHES = 10
 _FEWEST = 2 * _BATCHES
-"""Completions that a phase needs for an interval."""
+"""Completions that a phase must have for an interval."""
 
 
 def ratio_interval(
     started_ns: int, completions_ns: Sequence[int], over: tuple[int, Sequence[int]], confidence: float
 ) -> tuple[float, float] | None:
-    """Two-sided interval of one phase's rate of completion over another's.
+    """Two-sided interval of one phase's completion rate divided by another's.
 
-    None for fewer than 20 completions in either phase, and where half of its time passed within a tenth of
-    them: answers that come in one wave are one observation, not many.
+    None for fewer than 20 completions in either phase, and if one batch of completions took half of a phase's time:
+    answers that arrive in one wave are one observation, not many.
 
     A rate is one over the mean gap between completions. Gaps of requests in flight together depend on each
     other, so the mean and its error come from 10 batches of consecutive gaps (Law, Simulation Modeling and

@@ -13,8 +13,8 @@ from pytest_bench.audits.output_consistency import OutputConsistency
 from pytest_bench.audits.output_length import OutputLength
 from pytest_bench.audits.vbench import VBench
 from pytest_bench.errors import UsageError
-from pytest_bench.suite.problems import did_you_mean, one_of
 from pytest_bench.suite.vocabulary import AuditWords
+from pytest_bench.wording import did_you_mean, one_of
 
 SHIPPED: tuple[AuditTest, ...] = (
     OutputCaching(),
@@ -30,15 +30,15 @@ _MEMBERS = ("id", "artifact", "fields", "patterns", "plan", "validate", "verify"
 
 
 class Registry:
-    """Audits that can be asked for."""
+    """Audits by id."""
 
     def __init__(self) -> None:
         self._audits: dict[str, AuditTest] = {}
 
     def register(self, audit: AuditTest) -> None:
-        """Add an audit. Raises `UsageError` for what is none, and where its id or the name of its files is taken."""
+        """Add an audit. Raises `UsageError` if it lacks members, or if its id or artifact name is already taken."""
         if lacking := [name for name in _MEMBERS if not hasattr(audit, name)]:
-            raise UsageError(f"{audit!r:.80} is no audit: it has no {', '.join(lacking)}")
+            raise UsageError(f"{audit!r:.80} is not an audit: it lacks {', '.join(lacking)}")
         for known in self._audits.values():
             if audit.id == known.id or audit.artifact == known.artifact:
                 raise UsageError(
@@ -48,7 +48,7 @@ class Registry:
         self._audits[audit.id] = audit
 
     def find(self, test: str) -> AuditTest:
-        """The audit of this id. Raises `UsageError` with the known ids where there is none."""
+        """The audit with this id. Raises `UsageError` with the known ids if there is none."""
         if test not in self._audits:
             known = sorted(self._audits)
             raise UsageError(
@@ -57,7 +57,7 @@ class Registry:
         return self._audits[test]
 
     def words(self) -> Mapping[str, AuditWords]:
-        """What the suite language needs to know of each."""
+        """What the suite language needs to know about each audit."""
         return MappingProxyType(
             {
                 test: AuditWords(fields=audit.fields, patterns=audit.patterns)
@@ -67,7 +67,7 @@ class Registry:
 
 
 def registry(extra: Iterable[AuditTest] = ()) -> Registry:
-    """The shipped audits and `extra` ones. Raises `UsageError` where two have one name."""
+    """The shipped audits and `extra` ones. Raises `UsageError` if two have the same name."""
     audits = Registry()
     for audit in (*SHIPPED, *extra):
         audits.register(audit)

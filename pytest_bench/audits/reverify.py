@@ -1,4 +1,4 @@
-"""An audit again, from its logs alone: the same pure check, on the same findings."""
+"""Judge an audit again from its logs alone, by the same pure check."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def reverify(
 ) -> tuple[AuditResult, dict[str, bytes]]:
     """The audit's result and the bytes of its artifacts. `folder` holds its evidence.
 
-    Raises `EvidenceError` where the logs are damaged or lack a phase, `UsageError` for an audit that nobody
-    here knows, `Undecided`, and what the audit's own reading of datasets raises.
+    Raises `EvidenceError` if the logs are damaged or lack a phase, `UsageError` for an unknown audit, `Undecided`,
+    and what reading the datasets raises.
     """
     audit = registry.find(str(point.options.get("test")))
     if summary.dataset is None:
-        raise EvidenceError(f"{folder}: names no dataset: there is nothing to judge")
+        raise EvidenceError(f"{folder}: summary.json names no dataset, so the audit cannot be judged")
     deployment = plan.deployments[point.suite]
     setting = setting_of(plan, point, summary.dataset.rows, streaming=_streams(deployment))
     asked = audit.plan(setting)
     labels = [phase.label for phase in asked.phases]
     if labels != [phase.label for phase in summary.phases]:
         raise EvidenceError(
-            f"{folder}: phases are {[phase.label for phase in summary.phases]}, the audit asks for {labels}"
+            f"{folder}: its phases are {[phase.label for phase in summary.phases]}; the audit has {labels}"
         )
     runs = {}
     for phase, result in zip(asked.phases, summary.phases, strict=True):
@@ -49,7 +49,7 @@ def reverify(
 
 
 def _streams(deployment: DeploymentPlan) -> bool:
-    """Whether the API can stream; one that is not shipped is taken at the plan's word, never imported."""
+    """Whether the API can stream. For an API that is not shipped, the plan decides; it is never imported."""
     if BUILTIN.get(deployment.api) == deployment.api_reference:
         return load_api(deployment).streaming
     return deployment.stream

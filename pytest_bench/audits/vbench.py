@@ -1,7 +1,8 @@
-"""A VBench result, made elsewhere, accepted as evidence.
+"""A VBench result that was made elsewhere, accepted as evidence.
 
-MLPerf scores WAN2.2 by the mean of six VBench dimensions on a scale of 0 to 100; the gate is 99 % of the
-reference's 70.48. VBench itself writes 0 to 1, which no gate on 0 to 100 can judge, so the scale is checked.
+MLPerf scores WAN2.2 by the mean of six VBench dimensions on a scale of 0 to 100; the gate is 99 % of the reference's
+70.48 (mlcommons/inference, `submission_checker/constants.py`). VBench itself writes scores from 0 to 1. The scale
+follows from the format of the file, never from the value alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, NamedTuple, final
 
 from pydantic import Field
 
@@ -21,7 +22,7 @@ from pytest_bench.audits.contract import (
     Setting,
     Undecided,
 )
-from pytest_bench.metrics.measurement import Metric
+from pytest_bench.audits.shared import outcome_line, scalars
 from pytest_bench.suite.section import Count, Text
 
 DIMENSIONS: tuple[str, ...] = (
@@ -36,24 +37,27 @@ DIMENSIONS: tuple[str, ...] = (
 
 RESULT = "vbench_result.json"
 
+NO_BREAKDOWN = "no-breakdown"
+"""Label of a result that states one score, and not those of the six dimensions."""
+
 _AGREEMENT = 0.01
-"""Of a stated score with the mean of its dimensions, which are written rounded to two digits."""
+"""Largest difference between a stated score and the mean of its dimensions, which are rounded to two digits."""
 
 
 class VBenchFields(AuditFields):
-    """Whether the videos are good enough, by a VBench result that was made elsewhere."""
+    """Whether the videos are good enough, according to a VBench result that was made elsewhere."""
 
     result: Text
-    """The result file, relative to this suite's folder."""
+    """The result file, relative to the folder of the suite."""
     minimum: Annotated[float, Field(gt=1, le=100)] = 69.7752
-    """Least mean of the six dimensions, on a scale of 0 to 100; equal passes."""
+    """Lower bound on the mean of the six dimensions, on a scale of 0 to 100, inclusive."""
     videos: Count = 248
-    """Videos that must have been scored; MLPerf's dataset has 248 prompts."""
+    """Number of videos that must have been scored. MLPerf's dataset has 248 prompts."""
 
 
 @final
 class VBench:
-    """No phase of its own: a file, checked for scale and completeness."""
+    """Checks a result file for scale and completeness. It has no phases."""
 
     id: ClassVar[str] = "vbench"
     artifact: ClassVar[str] = "vbench_accuracy"
@@ -66,96 +70,155 @@ class VBench:
         return AuditPlan(phases=(), files={RESULT: setting.folder / setting.fields(VBenchFields).result})
 
     def validate(self, setting: Setting) -> None:
-        """Nothing beyond what holds for every audit."""
+        """No checks beyond those of every audit."""
 
     def verify(self, setting: Setting, findings: Findings) -> AuditResult:
         fields = setting.fields(VBenchFields)
-        scores, videos = read_result(findings.files[RESULT])
-        return judge(scores, videos, minimum=fields.minimum, expected_videos=fields.videos)
+        result = read_result(findings.files[RESULT])
+        return judge(result, minimum=fields.minimum, expected_videos=fields.videos)
 
 
-def read_result(data: bytes) -> tuple[dict[str, float], int]:
-    """Score by dimension, 0 to 100, and the number of videos that were scored.
+class VBenchResult(NamedTuple):
+    """What a result file says."""
 
-    Reads an object `{"dimensions": {name: score}, "videos": n}` and the `accuracy_results.json` of
-    mlcommons/endpoints, whose one entry of `accuracy_scores` has a score, `total_samples` and a breakdown by
-    dimension. Raises `Undecided` for anything else, for a dimension that is missing or unknown, for a score
-    that is no finite number within 0 to 100, and for scores that are on a scale of 0 to 1.
+    score: float
+    """Mean of the dimensions, 0 to 100."""
+    dimensions: Mapping[str, float] | None
+    """Score by dimension, 0 to 100; None if the file does not state them."""
+    videos: int
+
+
+def read_result(data: bytes) -> VBenchResult:
+    """Read a VBench result of one of four formats.
+
+    - `{"dimensions": {name: score}, "videos": n}`, scores from 0 to 100.
+    - VBench's own `{name: [score, [per video, ...]]}`, scores from 0 to 1.
+    - `accuracy_results.json` of mlcommons/endpoints: one entry of `accuracy_scores` with a score from 0 to 1, which
+      its `VBenchScorer` takes from VBench, and `total_samples`, without a breakdown.
+    - The same with a breakdown by dimension, which mlcommons/endpoints defines as percentages.
+
+    Raises `Undecided` for anything else, for a missing or unknown dimension, for a score that is not a finite number
+    within its scale, and for scores from 0 to 1 in a format of 0 to 100.
     """
     try:
         result = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Undecided(f"the VBench result is not JSON: {error}") from error
-    dimensions, videos, stated = _parts(result)
-    _check_dimensions(dimensions)
-    scores = {name: _score(name, dimensions[name]) for name in DIMENSIONS}
-    if max(scores.values()) <= 1:
-        raise Undecided(
-            "the VBench result is on a scale of 0 to 1, as VBench writes it, and the gate is on 0 to 100: "
-            "multiply every score by 100"
-        )
-    if stated is not None and abs(_score("the score", stated) - mean(scores)) > _AGREEMENT:
-        raise Undecided(
-            f"the VBench result says {stated}, but its dimensions have a mean of {mean(scores):.4f}"
-        )
-    if not isinstance(videos, int) or isinstance(videos, bool):
-        raise Undecided("the VBench result does not say how many videos were scored")
-    return scores, videos
+    if not isinstance(result, dict):
+        raise _unknown_format()
+    if isinstance(result.get("dimensions"), dict):
+        return _with_dimensions(result["dimensions"], _videos(result.get("videos")), result.get("score"))
+    if "accuracy_scores" in result:
+        entry = _accuracy_entry(result["accuracy_scores"])
+        videos = _scored_videos(entry)
+        breakdown = entry.get("breakdown")
+        if breakdown is None:
+            score = 100 * _number("the score", entry.get("score"), 1)
+            return VBenchResult(score, None, videos)
+        subsets = breakdown.get("subset_scores") if isinstance(breakdown, dict) else None
+        if isinstance(subsets, dict):
+            return _with_dimensions(subsets, videos, entry.get("score"))
+    elif result and all(isinstance(value, list) for value in result.values()):
+        return _vbench_output(result)
+    raise _unknown_format()
 
 
 def mean(scores: Mapping[str, float]) -> float:
     return math.fsum(scores.values()) / len(scores)
 
 
-def judge(scores: Mapping[str, float], videos: int, *, minimum: float, expected_videos: int) -> AuditResult:
+def judge(result: VBenchResult, *, minimum: float, expected_videos: int) -> AuditResult:
     """All videos were scored, and the mean of the dimensions reaches the minimum."""
-    score = mean(scores)
+    score, dimensions, videos = result
     good, complete = score >= minimum, videos == expected_videos
     passed = good and complete
-    said = [
+    explanation = [
         (
-            f"The mean of six VBench dimensions is {score:.4f} on a scale of 0 to 100, where at least {minimum:g} "
-            f"is required, over {videos} videos, where {expected_videos} are."
+            f"The mean of six VBench dimensions is {score:.4f} on a scale of 0 to 100; at least {minimum:g} "
+            f"is required. {videos} videos were scored; {expected_videos} are required."
         )
     ]
+    if dimensions is None:
+        explanation.append("The result does not state the scores of the dimensions.")
     if not complete:
-        said.append("Next: score all videos of the dataset, and no others.")
-    if not good:
-        lowest = min(scores, key=lambda name: scores[name])
-        said.append(f"The lowest dimension is {lowest}, {scores[lowest]:.2f}.")
+        explanation.append("Next: score all videos of the dataset, and no others.")
+    if not good and dimensions is not None:
+        lowest = min(dimensions, key=lambda name: dimensions[name])
+        explanation.append(f"The lowest dimension is {lowest}, {dimensions[lowest]:.2f}.")
     return AuditResult(
         passed=passed,
         reason=f"vbench_score {score:.4f} {'>=' if good else '<'} {minimum:g}; {videos}/{expected_videos} videos",
-        explanation=" ".join(said),
-        lines=(f"Accuracy check pass: {passed}", "TEST PASS" if passed else "TEST FAIL"),
+        explanation=" ".join(explanation),
+        lines=(f"Accuracy check pass: {passed}", outcome_line(passed=passed)),
+        labels=(NO_BREAKDOWN,) if dimensions is None else (),
         details={
             "score": score,
             "minimum": minimum,
-            "dimensions": dict(scores),
+            "dimensions": None if dimensions is None else dict(dimensions),
             "videos": videos,
             "expected_videos": expected_videos,
         },
-        metrics={"vbench_score": Metric(unit="points", kind="scalar", value=score)},
+        metrics=scalars("points", vbench_score=score),
     )
 
 
-def _parts(result: object) -> tuple[Mapping[str, Any], object, object]:
-    """Dimensions, number of videos, and the score that the file states, where it states one."""
-    if isinstance(result, dict) and isinstance(result.get("dimensions"), dict):
-        return result["dimensions"], result.get("videos"), result.get("score")
-    entries = result.get("accuracy_scores") if isinstance(result, dict) else None
-    if isinstance(entries, dict):
-        entries = list(entries.values())
-    if isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):
-        entry = entries[0]
-        breakdown = entry.get("breakdown")
-        subsets = breakdown.get("subset_scores") if isinstance(breakdown, dict) else None
-        if isinstance(subsets, dict):
-            return subsets, entry.get("total_samples"), entry.get("score")
-    raise Undecided(
-        'the VBench result has neither {"dimensions": {name: score}, "videos": n} nor one entry of '
-        "accuracy_scores with a breakdown by dimension; expected one of them"
+def _with_dimensions(dimensions: Mapping[str, Any], videos: int, stated: object) -> VBenchResult:
+    """A result whose scores are on a scale of 0 to 100, with the score that the file states, if any."""
+    _check_dimensions(dimensions)
+    scores = {name: _number(name, dimensions[name], 100) for name in DIMENSIONS}
+    if max(scores.values()) <= 1:
+        raise Undecided(
+            "the scores of the VBench result are on a scale of 0 to 1, as VBench writes them, and this format is on "
+            "0 to 100: multiply every score by 100, or give VBench's own file"
+        )
+    score = mean(scores)
+    if stated is not None and abs(_number("the score", stated, 100) - score) > _AGREEMENT:
+        raise Undecided(
+            f"the VBench result states the score {stated}, but the mean of its dimensions is {score:.4f}"
+        )
+    return VBenchResult(score, scores, videos)
+
+
+def _vbench_output(result: Mapping[str, list[Any]]) -> VBenchResult:
+    """VBench's own file. A dimension may cover only some of the videos; the longest list has all of them."""
+    _check_dimensions(result)
+    scores = {}
+    videos = 0
+    for name in DIMENSIONS:
+        score, *rest = result[name] or [None]
+        scores[name] = 100 * _number(name, score, 1)
+        if rest and isinstance(rest[0], list):
+            videos = max(videos, len(rest[0]))
+    return VBenchResult(mean(scores), scores, _videos(videos or None))
+
+
+def _accuracy_entry(entries: object) -> Mapping[str, Any]:
+    """The one entry of `accuracy_scores`, which is a list, or in older files a mapping by dataset."""
+    listed = list(entries.values()) if isinstance(entries, dict) else entries
+    if not isinstance(listed, list) or len(listed) != 1 or not isinstance(listed[0], dict):
+        raise _unknown_format()
+    return listed[0]
+
+
+def _scored_videos(entry: Mapping[str, Any]) -> int:
+    """The number of videos in the score. `total_samples` counts those that failed, too, which VBench never sees."""
+    if entry.get("complete") is False:
+        raise Undecided("the VBench result says that it is not complete")
+    counts = entry.get("response_counts")
+    return _videos(counts.get("scored") if isinstance(counts, dict) else entry.get("total_samples"))
+
+
+def _unknown_format() -> Undecided:
+    return Undecided(
+        'the VBench result has an unknown format; expected {"dimensions": {name: score}, "videos": n}, VBench\'s own '
+        "{name: [score, [per video, ...]]}, or an accuracy_results.json of mlcommons/endpoints with one entry"
     )
+
+
+def _videos(count: object) -> int:
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise Undecided("the VBench result does not say how many videos were scored")
+    return count
 
 
 def _check_dimensions(dimensions: Mapping[str, Any]) -> None:
@@ -163,12 +226,12 @@ def _check_dimensions(dimensions: Mapping[str, Any]) -> None:
     unknown = sorted(dimensions.keys() - set(DIMENSIONS))
     if missing or unknown:
         raise Undecided(
-            f"the VBench result lacks {', '.join(missing) or 'nothing'} and has "
-            f"{', '.join(unknown) or 'nothing'} besides; expected exactly {', '.join(DIMENSIONS)}"
+            f"the VBench result lacks {', '.join(missing) or 'nothing'} and has the unknown dimensions "
+            f"{', '.join(unknown) or '(none)'}; expected exactly {', '.join(DIMENSIONS)}"
         )
 
 
-def _score(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise Undecided(f"{name} of the VBench result is {value!r}; expected a number from 0 to 100")
+def _number(name: str, value: object, highest: int) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
+        raise Undecided(f"{name} of the VBench result is {value!r}; expected a number from 0 to {highest}")
     return float(value)

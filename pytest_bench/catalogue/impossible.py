@@ -1,4 +1,4 @@
-"""What a plan asks for and can never have, told before anything is started."""
+"""Refuse limits that could never be judged, before anything is started."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pytest_bench.bounds import SCHEDULED, Bound
 from pytest_bench.errors import SuiteError
 from pytest_bench.metrics.definitions import (
-    NEEDS_TOKENIZER,
+    COUNTS_TOKENS,
     RATES,
     SHARES,
-    interval_method,
 )
+from pytest_bench.metrics.intervals import requests_needed
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.workload import OPEN_LOOP, Load
 
@@ -20,8 +20,8 @@ _INTERVALS = f"the mean or a percentile of what every request has one of, {', '.
 
 
 def require_possible(plan: Plan, points: Iterable[Point]) -> None:
-    """Raises `SuiteError` for each limit of `points` that could never be judged: its metric would be null, or
-    would have no confidence interval, however the run went."""
+    """Raises `SuiteError` for each limit of `points` that could never be judged, because its metric would be null or
+    would have no confidence interval in any run."""
     problems = [
         f"{limit.origin}: {limit.metric!r} {why}"
         for point in points
@@ -35,11 +35,8 @@ def require_possible(plan: Plan, points: Iterable[Point]) -> None:
 
 def _reasons(plan: Plan, point: Point, limit: Bound) -> Iterator[str]:
     metric = limit.metric.partition(".")[0]
-    if metric in NEEDS_TOKENIZER and plan.deployments[point.suite].tokens.tokenizer is None:
-        yield (
-            "takes a tokenizer to count with, and the deployment names none; "
-            "expected `tokens: {tokenizer: …}` in the deployment, or --tokenizer, or no limit on this metric"
-        )
+    if metric in COUNTS_TOKENS and plan.deployments[point.suite].video_seconds is not None:
+        yield "counts tokens, and this API delivers videos; expected no limit on this metric"
     if metric in {"goodput", "good_request_fraction"} and not point.slo:
         yield (
             "counts requests that meet the `slo`, and the point declares none; "
@@ -47,22 +44,34 @@ def _reasons(plan: Plan, point: Point, limit: Bound) -> Iterator[str]:
         )
     if point.load is not None:
         yield from _of_load(metric, point.load)
-    if limit.confidence is not None and interval_method(limit.metric) is None:
+    if limit.confidence is not None:
+        yield from _of_interval(limit.metric, limit.confidence, point.load)
+
+
+def _of_interval(metric: str, confidence: float, load: Load | None) -> Iterator[str]:
+    """Why `metric` would have no confidence interval under `load`."""
+    needed = requests_needed(metric, confidence)
+    if needed is None:
         yield f"has no confidence interval; expected no `confidence` here, or a bound on {_INTERVALS}"
+    elif load is not None and load.most_requests is not None and load.most_requests < needed:
+        yield (
+            f"needs {needed:,} requests for an interval of confidence {confidence:g}, and the point issues at most "
+            f"{load.most_requests:,}; expected `requests` of at least {needed:,}, or a bound without `confidence`"
+        )
 
 
 def _of_load(metric: str, load: Load) -> Iterator[str]:
-    """What the load lacks for `metric`."""
-    closed = all(part.pattern == "concurrency" for part in load.stages or (load,))
+    """Why `metric` would be null under `load`."""
+    closed = all(part.pattern == "concurrency" for part in load.parts)
     plain = next((name for name, scheduled in SCHEDULED.items() if scheduled == metric), None)
     if plain is not None and closed:
-        yield f"counts from the scheduled time, which a closed loop has not; expected {plain!r}, or {_OPEN_LOOP}"
+        yield f"counts from the scheduled time, which a closed loop does not have; expected {plain!r}, or {_OPEN_LOOP}"
     if metric == "schedule_lateness" and (closed or load.pattern == "burst"):
-        yield f"needs a schedule, which this load has not; expected {_OPEN_LOOP}, or no limit on this metric"
+        yield f"needs a schedule, which this load does not have; expected {_OPEN_LOOP}, or no limit on this metric"
     if metric == "server_scenario_throughput" and load.pattern not in OPEN_LOOP:
         yield f"is of MLPerf's Server scenario; expected {_OPEN_LOOP}, or a limit on 'request_throughput'"
     if metric.startswith("steady_") and load.pattern in {"burst", "stages"}:
         yield (
-            f"needs a steady state, which a load of pattern {load.pattern!r} has not; "
+            f"needs a steady state, which a load of pattern {load.pattern!r} does not have; "
             f"expected another load, or a limit on {metric.removeprefix('steady_')!r}"
         )

@@ -1,12 +1,10 @@
-"""The words that suites may use, as this installation knows them."""
+"""The names that suites may use in this installation."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
-from typing import cast
 
-from pytest_bench.api import BUILTIN, Api
+from pytest_bench.api import BUILTIN, Api, import_api
 from pytest_bench.audits import AuditTest, registry
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics import definitions
@@ -19,8 +17,7 @@ _METHODS = ("encode", "prompt", "decode_stream", "decode_body")
 def all_apis(contributed: Iterable[object]) -> dict[str, str]:
     """The shipped APIs and `contributed` ones: import references `module:attribute` by name.
 
-    Raises `UsageError` for what is no mapping of names to references, and where two mean different things by one
-    name.
+    Raises `UsageError` for anything but a mapping of names to references, and for a name with two meanings.
     """
     known = dict(BUILTIN)
     for offered in contributed:
@@ -38,9 +35,9 @@ def all_apis(contributed: Iterable[object]) -> dict[str, str]:
 
 
 def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Vocabulary:
-    """All words: those of `apis` (from `all_apis`), of the shipped audits and of `audits`.
+    """All names: those of `apis` (from `all_apis`), of the shipped audits and of `audits`.
 
-    Raises `UsageError` for an API that cannot be imported, and for two audits of one name.
+    Raises `UsageError` for an API that cannot be imported, and for two audits with the same name.
     """
     return Vocabulary(
         apis={name: _api_words(name, reference) for name, reference in apis.items()},
@@ -50,6 +47,11 @@ def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Voc
             "slo": definitions.slo_unit_of,
         },
         check_simulator=_check_behaviour,
+        metrics={
+            "perf": {name: definitions.unit_of(name) for name in definitions.names()},
+            "eval": {name: definitions.unit_of(name) for name in definitions.names()},
+            "slo": {name: definitions.slo_unit_of(name) for name in definitions.slo_names()},
+        },
         audits=registry(audits).words(),
     )
 
@@ -59,11 +61,7 @@ def _check_behaviour(behaviour: Mapping[str, object]) -> None:
 
 
 def _api_words(name: str, reference: str) -> ApiWords:
-    module, _, attribute = reference.partition(":")
-    try:
-        api = cast("Api", getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
-        raise UsageError(f"the API {name!r} cannot be imported from {reference!r}: {error}") from error
+    api = import_api(name, reference)
     _require_shape(name, reference, api)
     return ApiWords(
         reference=reference,
@@ -75,7 +73,7 @@ def _api_words(name: str, reference: str) -> ApiWords:
 
 
 def _require_shape(name: str, reference: str, api: Api) -> None:
-    """Raises `UsageError` for an object that lacks something of an `Api`, before a load worker finds out."""
+    """Raises `UsageError` for an object that lacks a member of `Api`, before a load worker needs it."""
     attributes = tuple(Api.__annotations__)
     lacking = [member for member in attributes if not hasattr(api, member)]
     methods = (*_METHODS, "pending") if getattr(api, "polls", False) else _METHODS

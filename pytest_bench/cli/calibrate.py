@@ -8,9 +8,11 @@ import signal
 
 from pytest_bench.errors import UsageError
 from pytest_bench.running.calibrate import SECONDS, calibrate
-from pytest_bench.running.capacity import STREAM_EVENTS_PER_S, store_path, write_capacity
+from pytest_bench.running.capacity import found, store_path, write_capacity
 
-SUMMARY = "find out how many streams and which rate this machine can carry, and remember it"
+SUMMARY = (
+    "find out how many streams this machine keeps and which rate it issues, how precisely, and remember it"
+)
 EXAMPLE = "pytest-bench calibrate --seconds 5"
 
 
@@ -33,13 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("there is no folder to keep the calibration in: set XDG_CACHE_HOME")
     capacity = calibrate(lambda sentence: print(sentence, flush=True), seconds=arguments.seconds)
     write_capacity(path, capacity)
-    print(
-        f"{_found(capacity.streams, capacity.streams_limit)} streams of {STREAM_EVENTS_PER_S} events a second"
-    )
-    print(f"{_found(capacity.rate, capacity.rate_limit)} requests a second")
+    for sentence in found(capacity):
+        print(sentence)
     print(f"kept in {path}")
     return 0
-
-
-def _found(value: int, limit: str) -> str:
-    return f"{value:,}" if limit == "client" else f"at least {value:,}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import sys
 from pathlib import Path
 
 from pytest_bench.errors import UsageError
@@ -20,17 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SUITE=NAME",
-        help="MLPerf's name of a suite's benchmark, where it is not the model's",
+        help="MLPerf's name of the benchmark of a suite, if it is not the model's name",
     )
     parser.add_argument(
         "--without-audits",
         action="store_true",
-        help="audits that the session left out do not matter",
+        help="export even if the session left out audits of the exported points",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 once everything is written; results that cannot be submitted are a usage error."""
+    """Returns 0 after writing everything. Results that cannot be submitted are a usage error."""
     names = {}
     for text in arguments.benchmark:
         suite, equals, name = text.partition("=")
@@ -38,7 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--benchmark {text!r}: expected SUITE=NAME")
         names[suite] = name
     for folder in export(
-        arguments.results, arguments.out, benchmarks=names, without_audits=arguments.without_audits
+        arguments.results,
+        arguments.out,
+        benchmarks=names,
+        without_audits=arguments.without_audits,
+        note=functools.partial(print, file=sys.stderr),
     ):
         print(folder)
     return 0

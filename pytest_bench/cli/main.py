@@ -11,7 +11,7 @@ from importlib.metadata import version
 from types import ModuleType
 
 from pytest_bench.errors import BenchError, UsageError
-from pytest_bench.text import printable
+from pytest_bench.wording import printable
 
 COMMANDS = {
     "init": "pytest_bench.cli.init",

@@ -1,4 +1,4 @@
-"""`pytest-bench plan`: what pytest would run, on a road of its own."""
+"""`pytest-bench plan`: what pytest would run, determined independently of it."""
 
 from __future__ import annotations
 
@@ -15,34 +15,43 @@ from pytest_bench.files import readable_json, write_atomic
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.expectation import expectation_json
 
-SUMMARY = "write what must run, as an expectation for --expect and verify"
+SUMMARY = "write an expectation of what must run, for --expect and verify"
 EXAMPLE = "pytest-bench plan suites/ --endpoint http://host:8000 --output expectation.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_suite_arguments(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there, and print the points")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write to FILE, and print the points",
+    )
     parser.add_argument(
         "--only",
         metavar="PATTERN",
-        help="only points whose id matches, as in 'chat/perf/*'; no plan digest then",
+        help="only points whose id matches, as in 'chat/perf/*'; without the plan's digest",
     )
     parser.add_argument(
-        "--no-digests", action="store_true", help="names alone: whatever the suites say of each point"
+        "--no-digests", action="store_true", help="names only, so that each point may be declared in any way"
     )
     parser.add_argument(
-        "--full", action="store_true", help="show the whole plan, with every default filled in, instead"
+        "--full", action="store_true", help="show the whole plan with every default filled in instead"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Always 0: suites that cannot be planned are a usage error."""
+    """Return 0. Raises `UsageError` if the suites cannot be planned."""
     plan = read_plan(arguments)
     points = _chosen(plan, arguments.only)
+    for point in points:
+        if note := plan.unscaled(point):
+            print(f"note: {point.id}: {note}", file=sys.stderr)
     if arguments.full:
         data = readable_json({"digest": plan.digest(), "plan": plan})
     else:
-        if not arguments.no_digests:  # names alone may be written before the tokenizer is known
+        if not arguments.no_digests:  # names can be written before the tokenizer is known
             require_possible(plan, points)
             _require_data(plan, points)
         named = {point.id: None if arguments.no_digests else plan.point_digest(point) for point in points}
@@ -60,9 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _require_data(plan: Plan, points: Iterable[Point]) -> None:
-    """Raises `UsageError` for files that digests depend on and that are not here: no session could meet them."""
+    """Raises `UsageError` if a file that digests depend on is missing, because no session could match them."""
     missing = {
-        dataset.origin: f"{dataset.origin}: dataset {dataset.name!r}: {dataset.path}: there is no such plain file"
+        dataset.origin: f"{dataset.origin}: dataset {dataset.name!r}: {dataset.path}: there is no such regular file"
         for point in points
         for dataset in plan.datasets_of(point)
         if dataset.path is not None and dataset.contents is None
@@ -70,7 +79,7 @@ def _require_data(plan: Plan, points: Iterable[Point]) -> None:
     if missing:
         raise UsageError(
             "\n".join(missing.values())
-            + "\nDigests cover what datasets hold: run this where the data is, or add --no-digests"
+            + "\nDigests cover the data: run this where the data is, or add --no-digests"
         )
 
 

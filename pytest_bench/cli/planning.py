@@ -1,4 +1,4 @@
-"""What commands that read suites have in common: finding them, and the overrides of the command line."""
+"""Find and plan suites, for commands that read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.contributions import add_plugin_argument, contributions
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.discovery import discover
+from pytest_bench.suite.discovery import discover, require_all_found
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.plan import Plan
 from pytest_bench.suite.vocabulary import Vocabulary
@@ -29,17 +29,23 @@ def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key-env", metavar="NAME", help="as given to pytest")
     parser.add_argument("--tokenizer", metavar="PATH_OR_ID", help="as given to pytest")
     parser.add_argument("--load-seed", type=int, metavar="N", help="as given to pytest")
+    parser.add_argument("--data-seed", type=int, metavar="N", help="as given to pytest")
+    parser.add_argument("--ready-timeout", type=float, metavar="SECONDS", help="as given to pytest")
     parser.add_argument("--duration-scale", type=float, default=1.0, metavar="X", help="as given to pytest")
+    parser.add_argument("--requests", type=int, metavar="N", help="as given to pytest")
 
 
 def read_plan(arguments: argparse.Namespace) -> Plan:
-    """The plan that pytest would make of the same paths and options. Raises `UsageError`."""
+    """The plan that pytest makes for the same paths and options. Raises `UsageError`."""
     here = Path.cwd()
+    if missing := [path for path in arguments.suites if not (here / path.partition("::")[0]).exists()]:
+        raise UsageError(f"{', '.join(missing)}: no such file or folder; expected folders of suites")
     files = discover(arguments.suites, here, [], cwd=here)
+    require_all_found(files, arguments.suites, here, [], cwd=here)
     if not files:
         raise UsageError(
             f"no suite found in {', '.join(arguments.suites)}: "
-            "expected folders that hold a *.yaml with a top-level key `suite`"
+            "expected folders that hold a YAML file with a top-level key `suite`"
         )
     return load_plan(
         files,
@@ -50,7 +56,10 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
             api_key_env=arguments.api_key_env,
             tokenizer=arguments.tokenizer,
             load_seed=arguments.load_seed,
+            data_seed=arguments.data_seed,
+            ready_timeout_s=arguments.ready_timeout,
             duration_scale=arguments.duration_scale,
+            requests=arguments.requests,
         ),
         os.environ,
         root=here,
@@ -58,7 +67,7 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
 
 
 def words(plugins: Sequence[str], apis: Mapping[str, str] = MappingProxyType({})) -> Vocabulary:
-    """Everything a suite may ask for, here: shipped, of installed plugins, of `plugins`, and `apis`.
+    """The names that a suite may use: those shipped, those of installed plugins and of `plugins`, and `apis`.
 
     Raises `UsageError`.
     """

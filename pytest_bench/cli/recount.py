@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", choices=("auto", "tokenizers", "fastokens"), help="force a back end")
     parser.add_argument(
+        "--count",
+        choices=("auto", "tokenizer", "usage"),
+        help="whose count the metrics use: the tokenizer's or the server's usage",
+    )
+    parser.add_argument(
         "--point", action="append", default=[], metavar="ID", help="only this point; may be repeated"
     )
 
@@ -39,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.results,
         tokenizer=arguments.tokenizer,
         backend=arguments.backend,
+        count=arguments.count,
         points=arguments.point,
     ):
         done.append(item)

@@ -28,9 +28,9 @@ from pytest_bench.results.claim import Claim
 from pytest_bench.results.event_log import RUN, EventLog
 from pytest_bench.results.publish import conclude
 from pytest_bench.suite.loading import load_plan
-from pytest_bench.text import printable
 from pytest_bench.verdict.events import Ended, Invocation, Refused
 from pytest_bench.verdict.verdict import NOT_ENDED, exit_status
+from pytest_bench.wording import printable
 
 SUMMARY = "run pytest in a process of its own, and exit by the verdict"
 EXAMPLE = "pytest-bench run suites/ --endpoint=http://host:8000 --complete --results results/ci"

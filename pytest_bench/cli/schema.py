@@ -1,4 +1,4 @@
-"""`pytest-bench schema`: the languages of this product as JSON Schema."""
+"""`pytest-bench schema`: JSON Schemas of suites and of files in a results folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pytest_bench.tokens.counts import InputTokens, OutputTokens
 from pytest_bench.verdict import expectation, verdict
 from pytest_bench.verdict.events import Event
 
-SUMMARY = "print a JSON Schema: of suites, for editors, or of what lands on disk"
+SUMMARY = "print a JSON Schema: of suites, for editors, or of a file in a results folder"
 EXAMPLE = "pytest-bench schema > suite.schema.json"
 
 
@@ -53,7 +53,7 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "metrics": partial(msgspec.json.schema, Reading),
     "simulator": partial(msgspec.json.schema, TruthRecord),
 }
-"""What lands on disk, by name: files, and lines of logs. The language of suites depends on what is installed."""
+"""Schemas of files and of lines of logs, by name. That of suites depends on what is installed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,13 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=("suite", *SCHEMAS),
         default="suite",
-        help="which one; suites unless said otherwise",
+        help="which schema (default: suite)",
     )
     add_plugin_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Always 0: a plugin that cannot be loaded is a usage error."""
+    """Return 0. Raises `UsageError` if a plugin cannot be loaded."""
     named = SCHEMAS.get(arguments.what)
     schema = json_schema(words(arguments.plugins)) if named is None else named()
     sys.stdout.write(readable_json(schema).decode())

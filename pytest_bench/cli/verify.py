@@ -13,14 +13,22 @@ from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.cli.contributions import add_plugin_argument, contributions
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import write_json
-from pytest_bench.lmeval import Request, Thresholds, parse_concurrencies, read_thresholds, verify_folder
+from pytest_bench.lmeval import (
+    Request,
+    Thresholds,
+    is_result_name,
+    parse_concurrencies,
+    parse_tasks,
+    read_thresholds,
+    verify_folder,
+)
 from pytest_bench.results.layout import EVENTS, PLAN, POINTS, VERDICT
 from pytest_bench.results.plan_file import read_plan
-from pytest_bench.text import printable
 from pytest_bench.verdict.events import Expectation
 from pytest_bench.verdict.expectation import read_expectation
 from pytest_bench.verdict.verdict import Verdict
 from pytest_bench.verify import parse_age, reuse, too_old, verify_session
+from pytest_bench.wording import printable
 
 SUMMARY = "judge a results folder again, from its files and what was asked for"
 EXAMPLE = "pytest-bench verify results/latest --expect expectation.json"
@@ -74,6 +82,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     theirs.add_argument(
         "--model-prefix", metavar="P", help="whose thresholds (default: as meta_env.json says)"
     )
+    theirs.add_argument(
+        "--expected-tasks", metavar="'gsm8k mmlu'", help="tasks that every result must have a score of"
+    )
+    theirs.add_argument(
+        "--allow-missing",
+        action="append",
+        choices=["eval_exit_code"],
+        metavar="FIELD",
+        help="accept metadata without eval_exit_code, as InferenceX writes it; the output says that it was not proven",
+    )
     theirs.add_argument("--limit", type=int, metavar="N", help="items to which each task was cut on purpose")
 
 
@@ -94,9 +112,7 @@ def _is_ours(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
     if names & set(_OURS):
         return True
-    if "meta_env.json" in names or any(
-        name.startswith("results") and name.endswith(".json") for name in names
-    ):
+    if "meta_env.json" in names or any(map(is_result_name, names)):
         return False
     raise UsageError(
         f"{folder}: holds neither a plan.json (results of a session) nor a meta_env.json or results*.json (lm-eval)"
@@ -108,6 +124,7 @@ def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
         arguments,
         "a folder of lm-eval",
         *("expected_concs", "thresholds", "min_score", "metric_prefix", "model_prefix", "limit"),
+        *("expected_tasks", "allow_missing"),
     )
     expectation = None if arguments.expect is None else read_expectation(arguments.expect)
     problems: list[str] = []
@@ -206,6 +223,12 @@ def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
         problems += wrong
     if arguments.min_score is not None and not 0 <= arguments.min_score <= 1:
         raise UsageError(f"--min-score {arguments.min_score}: expected a number from 0 to 1")
+    for option, value in (
+        ("--metric-prefix", arguments.metric_prefix),
+        ("--model-prefix", arguments.model_prefix),
+    ):
+        if value == "":
+            raise UsageError(f"{option} is empty; expected a prefix, or leave the option out")
     if arguments.limit is not None and arguments.limit < 1:
         raise UsageError(f"--limit {arguments.limit}: expected 1 or more")
     now_s = None if arguments.max_age is None else time.time()
@@ -215,16 +238,20 @@ def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
             concurrencies=_concurrencies(arguments),
             thresholds=thresholds,
             min_score=arguments.min_score,
+            tasks=() if arguments.expected_tasks is None else parse_tasks(arguments.expected_tasks),
             metric_prefix=Request.metric_prefix
             if arguments.metric_prefix is None
             else arguments.metric_prefix,
             model_prefix=arguments.model_prefix,
             limit=arguments.limit,
+            allow_missing=frozenset(arguments.allow_missing or ()),
             not_before_s=None if now_s is None else now_s - parse_age(arguments.max_age),
             not_after_s=now_s,
         ),
     )
     problems += verification.findings
+    for note in verification.notes:
+        _say(f"note: {note}")
     for item in verification.checked:
         score = item.score
         relation = ">=" if score.value >= item.threshold else "<"

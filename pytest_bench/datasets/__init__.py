@@ -1,5 +1,5 @@
-"""Datasets: from files or made up, to rows that an API can encode. Every row is validated before load runs.
+"""Load datasets, from files or synthetic, into validated rows that an API can encode.
 
-`rows.load_dataset` is the way in. `formats` reads files, `columns` judges rows, `synthetic` makes prompts
-of an exact length under a tokenizer that is handed in.
+`rows.load_dataset` is the entry point. `formats` reads files, `columns` validates rows, and `synthetic` generates
+prompts of an exact length under a given tokenizer.
 """

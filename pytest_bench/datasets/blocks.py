@@ -1,7 +1,7 @@
-"""Prompts out of blocks: those with the same first ids begin with the same tokens.
+"""Compose prompts of blocks: prompts with the same first ids begin with the same tokens.
 
-An id always stands for the same text, and a prompt is the texts of its ids, one after the other. Blocks meet between
-words, where tokenizers cut as well; that they did is checked on the tokens of every prompt.
+An id always denotes the same text, and a prompt is the concatenation of the texts of its ids. Blocks meet between
+words, where tokenizers split as well; this is verified on the tokens of every prompt.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pytest_bench.datasets.words import WORDS
 from pytest_bench.datasets.writer import CannotMake, Writer
 
 _BEFORE = WORDS[0]
-"""What stands before a block that is not the first of its prompt, while its length is found."""
+"""Text before a block that is not the first of its prompt, while its length is determined."""
 _MOST_KEPT = 20_000
-"""Texts of blocks held on to; those of others are made again."""
+"""Largest number of cached texts; others are made again."""
 
 
 class Blocks:
-    """Blocks of `size` tokens, whose words follow from `seeds` and an id. Raises `CannotMake`."""
+    """Blocks of `size` tokens, whose words are determined by `seeds` and an id. Raises `CannotMake`."""
 
     def __init__(self, writer: Writer, size: int, seeds: tuple[int, ...]) -> None:
         self._writer = writer
@@ -31,7 +31,7 @@ class Blocks:
         self._tokens: dict[tuple[int, bool], int] = {}
 
     def prompt(self, ids: Sequence[int], length: int) -> str:
-        """A text of exactly `length` tokens, for which `ids` suffice and none is left over; the last block is cut."""
+        """A text of exactly `length` tokens, made of all `ids`; the last block is cut."""
         *whole, last = ids
         left = length - len(whole) * self._size
         places = [(one, place == 0) for place, one in enumerate(whole)]
@@ -40,7 +40,7 @@ class Blocks:
         return text
 
     def _text(self, block: tuple[int, bool]) -> str:
-        """Of a block and whether it is the first of its prompt: then it has no space before it."""
+        """The text of a block: an id, and whether the block is the first of its prompt and has no leading space."""
         if block not in self._texts:
             if len(self._texts) >= _MOST_KEPT:
                 self._texts.clear()
@@ -48,7 +48,7 @@ class Blocks:
         return self._texts[block]
 
     def _cut(self, block: tuple[int, bool], length: int) -> str:
-        """The first `length` tokens of a block; where they end within a word, others fill it up."""
+        """The first `length` tokens of a block; if they end within a word, other words fill the rest."""
         text = self._text(block)
         if length == self._size:
             return text

@@ -1,23 +1,27 @@
-"""One raw row to the columns that an API reads, or to what is wrong with it."""
+"""Map a raw row to the columns that an API reads, and validate it."""
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
+
+from pytest_bench.suite.traces import session_columns
+from pytest_bench.wording import did_you_mean, one_of
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content"})
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 64
-"""Levels of lists and objects in a row: more than any request needs, fewer than Python can recurse."""
+"""Levels of nesting in a row: more than any request needs, fewer than Python can recurse."""
+_USUAL_PROMPTS = ("question", "instruction", "input", "text", "query", "problem", "caption")
+"""Column names that public datasets use for a prompt, offered as the column to map."""
 _OPTIONAL_TEXTS = frozenset({"system", "negative_prompt"})
 
 
 class BadRow(ValueError):
-    """What is wrong with a row, in words that follow its position."""
+    """A row that cannot be used. The message follows the row's position."""
 
 
 def map_row(
@@ -26,24 +30,23 @@ def map_row(
     columns: Collection[str] | None,
     required: frozenset[str],
 ) -> dict[str, Any]:
-    """The row under the API's names, nulls left out.
+    """The row under the API's names, without nulls.
 
-    With a `mapping` (API column -> column of the file) every mapped column must be there and the others are
-    left aside; without one, every column must be one of `columns`. `columns` None takes any. Raises `BadRow`.
+    With a `mapping` (API column -> column of the file), every mapped column must exist and the others are ignored.
+    Without one, every column must be one of `columns`; None accepts any. Raises `BadRow`.
     """
     if mapping:
         for source in mapping.values():
             if source not in row:
-                raise BadRow(f"no column {source!r}{_nearest(source, row)}; it has {_listed(row)}")
+                raise BadRow(f"no column {source!r}; the row has {_sorted(row)}{did_you_mean(source, row)}")
         mapped = {name: row[source] for name, source in mapping.items()}
     else:
-        for name in row:
-            if columns is not None and name not in columns:
-                raise BadRow(f"unknown column {name!r}{_nearest(name, columns)}; expected {_listed(columns)}")
+        if columns is not None and (unknown := sorted(row.keys() - set(columns))):
+            raise BadRow(_unknown(row, unknown, columns, required))
         mapped = dict(row)
     mapped = {name: value for name, value in mapped.items() if value is not None}
     if required and not required & mapped.keys():
-        raise BadRow(f"none of the columns {_listed(required)}; expected one of them")
+        raise BadRow(f"none of the columns {_sorted(required)}; expected one of them")
     for name, value in mapped.items():
         check = _CHECKS.get(name)
         if check is not None:
@@ -52,6 +55,35 @@ def map_row(
             raise BadRow(f"{name!r} is empty; expected text")
     _check_encodable(mapped)
     return mapped
+
+
+def linking_columns(row: Mapping[str, Any], columns: Collection[str]) -> str:
+    """A complaint about columns that link `row` to other rows, such as `session_id`; empty if there are none.
+
+    A column that the API reads itself (one of `columns`) links nothing.
+    """
+    return session_columns(name for name, value in row.items() if value is not None and name not in columns)
+
+
+def _unknown(
+    row: Mapping[str, Any], unknown: list[str], columns: Collection[str], required: frozenset[str]
+) -> str:
+    """The complaint about columns that the API does not read, with the mapping that would select the right one."""
+    plural = "s" if len(unknown) > 1 else ""
+    complaint = f"unknown column{plural} {', '.join(map(repr, unknown))}; expected {_sorted(columns)}"
+    wanted = sorted(required & row.keys()) or sorted(required, key=lambda name: (name != "prompt", name))
+    source = _source(row, wanted[0]) if wanted else None
+    if source is None:
+        return complaint
+    mapping = f"{{{wanted[0]}: {source}}}"
+    return f"{complaint}; to use only the columns that you name, add `columns: {mapping}` to the dataset"
+
+
+def _source(row: Mapping[str, Any], wanted: str) -> str | None:
+    """The column of `row` that most likely holds what the API calls `wanted`."""
+    texts = [name for name, value in row.items() if isinstance(value, str) and value.strip()]
+    usual = (name for name in (wanted, *_USUAL_PROMPTS) if name in row)
+    return next(usual, None) or next(iter(texts), None)
 
 
 def _check_text(name: str, value: object) -> str:
@@ -91,7 +123,9 @@ def _check_messages(name: str, value: object) -> list[dict[str, Any]]:
             raise BadRow(f"{where} is {_kind(message)}; expected {{role, content}}")
         unknown = sorted(message.keys() - _MESSAGE_KEYS)
         if unknown:
-            raise BadRow(f"{where} has an unknown key {unknown[0]!r}{_nearest(unknown[0], _MESSAGE_KEYS)}")
+            raise BadRow(
+                f"{where} has an unknown key {unknown[0]!r}{did_you_mean(unknown[0], _MESSAGE_KEYS)}"
+            )
         if message.get("role") not in _ROLES:
             raise BadRow(f"{where} has the role {message.get('role')!r}; expected one of {', '.join(_ROLES)}")
         _check_content(where, message)
@@ -120,16 +154,16 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "messages": _check_messages,
     "max_tokens": _check_count,
 }
-"""Columns whose shape is the same for every API; the API itself judges the others when it encodes them."""
+"""Columns whose shape is the same for every API. The API validates the others when it encodes them."""
 
 
 def _check_encodable(value: object, depth: int = 0) -> None:
-    """Raises `BadRow` for what no JSON body can hold."""
+    """Raises `BadRow` for a value that a JSON body cannot hold."""
     if depth > _DEEPEST:
         raise BadRow(f"nested more than {_DEEPEST} levels deep")
     if isinstance(value, str):
         if not value.isascii() and _LONE_SURROGATE.search(value):
-            raise BadRow("text with a lone surrogate, which is no text")
+            raise BadRow("text with a lone surrogate, which UTF-8 cannot encode")
     elif isinstance(value, dict):
         for key, part in value.items():
             _check_encodable(key, depth + 1)
@@ -162,10 +196,5 @@ def _kind(value: object) -> str:
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(sorted(map(str, names))) or "none"
-
-
-def _nearest(word: str, words: Collection[str]) -> str:
-    near = difflib.get_close_matches(word, [str(name) for name in words], n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+def _sorted(names: Iterable[str]) -> str:
+    return one_of(sorted(map(str, names)))

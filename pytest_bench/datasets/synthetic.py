@@ -1,9 +1,9 @@
-"""Prompts made up from a seed: plain words, each text of exactly the wanted length.
+"""Generate prompts from a seed: plain words, each text of exactly the requested length.
 
-With a tokenizer a length is a count of tokens, and every text is encoded again before it is accepted; without
-one it is a count of words. The same seed and name give the same rows. Input lengths, output lengths and words come
-from separate streams, so that changing one leaves the others as they were; under another name only the words are
-others, so that no dataset's prompts are in a cache because another's were sent.
+A length is a number of tokens, verified by encoding every text, or a number of words if there is no tokenizer. The same
+seed and name give the same rows. Input lengths, output lengths and words come from separate random streams, so changing
+one does not change the others. The words also depend on the name of the dataset, so that sending one dataset does not
+put another's prompts into a server's cache.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pytest_bench.suite.traces import read_hash_ids, read_trace
 _PROMPT_COLUMN = "prompt"
 _OUTPUT_COLUMN = "max_tokens"
 _TEXTS_TRIED = 20
-"""Texts of one length made before giving up on a new one."""
+"""Number of attempts to make a text of one length that has not occurred before."""
 
 _INPUT, _OUTPUT, _TEXT, _PREFIX, _BLOCK, _WARM_UP = range(6)
-"""Streams of random numbers under one seed."""
+"""Random streams of one seed."""
 
 
 class Length(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ class SharedPrefix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Synthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`DatasetPlan.synthetic`, typed. The suite's schema says what each field means."""
+    """`DatasetPlan.synthetic`, typed. The suite's schema documents the fields."""
 
     rows: int
     input_tokens: Length
@@ -56,23 +56,23 @@ class Synthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Traced(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`DatasetPlan.synthetic` where a trace gives the lengths."""
+    """`DatasetPlan.synthetic` with the lengths of a trace."""
 
     trace: str
     rows: int
     ahead: int
-    """How many rows come before the one of the first arrival: for warming up, with lengths of the trace's own."""
+    """Number of rows before that of the first arrival: for the warm-up, with lengths of the trace."""
     block_size: int | None = None
-    """Tokens that one of the trace's `hash_ids` stands for; None: prompts share no prefixes."""
+    """Number of tokens in the block of one of the `hash_ids`; None: prompts share no prefixes."""
     seed: int
 
 
 def make_rows(
     name: str, declared: Mapping[str, Any], columns: Collection[str] | None, tokenizer: TextTokenizer | None
 ) -> tuple[Mapping[str, Any], ...]:
-    """The rows of a synthetic dataset; all distinct, unless the ids of a trace's blocks make some the same.
+    """The rows of a synthetic dataset. They are distinct, unless a trace gives two rows the same blocks.
 
-    Raises `DatasetError` for what cannot be made.
+    Raises `DatasetError` if they cannot be made.
     """
     spec = check_declared(name, declared, columns, in_tokens=tokenizer is not None)
     try:
@@ -86,10 +86,10 @@ def make_rows(
 def check_declared(
     name: str, declared: Mapping[str, Any], columns: Collection[str] | None, *, in_tokens: bool
 ) -> Synthetic | Traced:
-    """A synthetic dataset as declared, before any text is made.
+    """Validate a declared synthetic dataset before any text is made.
 
-    `in_tokens`: there is a tokenizer. Raises `DatasetError` for what cannot be made: for an API that does not
-    read the columns, for a trace without a tokenizer, for prompts that are too short for the prefix they share.
+    `in_tokens` tells whether there is a tokenizer. Raises `DatasetError` for an API that does not read the columns,
+    for a trace without a tokenizer, and for prompts that are shorter than the prefix that they share.
     """
     try:
         spec = (
@@ -150,7 +150,7 @@ def _make_traced(name: str, spec: Traced, tokenizer: TextTokenizer | None) -> tu
     ids = read_hash_ids(Path(spec.trace), spec.block_size)
     if not ids:
         raise CannotMake(f"{spec.trace} has no 'hash_ids'")
-    # Blocks of their own warm up: those of the trace would be in the server's cache before the first arrival.
+    # The warm-up uses other blocks: those of the trace would be in the server's cache before the first arrival.
     warm_up, measured = (
         Blocks(writer, spec.block_size, _seeds(spec.seed, stream, name)) for stream in (_WARM_UP, _BLOCK)
     )
@@ -172,7 +172,7 @@ def _rows(
     stream: np.random.Generator,
     prefixes: Sequence[str] = (),
 ) -> tuple[Mapping[str, Any], ...]:
-    """A row for each length, of which row i begins with `prefixes[i mod their number]`."""
+    """One row for each length; row i begins with `prefixes[i % len(prefixes)]`."""
     seen: set[str] = set()
     rows: list[Mapping[str, Any]] = []
     for index, length in enumerate(inputs):

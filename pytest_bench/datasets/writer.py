@@ -1,4 +1,4 @@
-"""Texts of plain words, each of exactly the wanted length: encoded again before it is accepted."""
+"""Write texts of plain words of exactly the requested length, verified by encoding them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 from pytest_bench.datasets.words import WORDS
 
 _ATTEMPTS = 200
-"""Corrections of one text before giving up on its length."""
+"""Largest number of corrections of one text."""
 
 
 class CannotMake(Exception):
-    """Becomes a `DatasetError` that names the dataset."""
+    """A text that cannot be made. Callers convert it into a `DatasetError` that names the dataset."""
 
 
 class TextTokenizer(Protocol):
-    """What making texts needs of a tokenizer: plain text, without special tokens."""
+    """The tokenizer that `Writer` uses: plain text, without special tokens."""
 
     def encode(self, text: str) -> list[int]: ...
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Of each text, what `encode` gives of it alone."""
+        """The result of `encode` for each text."""
 
 
 class Writer:
@@ -37,11 +37,11 @@ class Writer:
         self._dearest = max(self._costs)
 
     def encode(self, text: str) -> Sequence[object]:
-        """The tokens of `text`, or its words without a tokenizer."""
+        """The tokens of `text`; its words if there is no tokenizer."""
         return text.split() if self._tokenizer is None else self._tokenizer.encode(text)
 
     def count(self, text: str) -> int:
-        """Length of `text`: tokens, or words without a tokenizer."""
+        """Length of `text` in tokens, or in words if there is no tokenizer."""
         return len(self.encode(text))
 
     def text(self, length: int, stream: np.random.Generator, prefix: str = "") -> str:
@@ -59,14 +59,14 @@ class Writer:
         )
 
     def _adjust(self, words: list[int], missing: int, stream: np.random.Generator) -> None:
-        """Add words of about `missing` in all, or take some away where it is negative."""
+        """Add words of about `missing` in total, or remove some if it is negative."""
         while missing < 0 and words:
             missing += self._costs[words.pop()]
         while missing > self._dearest:
             for word in stream.integers(0, len(WORDS), size=missing // self._dearest).tolist():
                 words.append(word)
                 missing -= self._costs[word]
-        # Towards the end a word that fills the rest, else one that leaves some; the dearest may be too dear.
+        # Near the end, prefer a word that fills the rest exactly; a longer one may not fit.
         while missing > 0:
             fitting = self._fitting(missing)
             if not fitting:

@@ -1,11 +1,12 @@
-"""Everything that is said to a server apart from load: the only room that imports httpx.
+"""Every request to a server apart from load: the only room that imports httpx.
 
-    address   endpoint URLs, and the names in them looked up once
-    headers   headers of every request, keys read from the environment
-    ready     whether a server is up, is a model, and is the model the suite means
-    advice    what to do about one that is not, by what it answered
+    address   endpoint URLs, and their names looked up once
+    headers   headers and query of every request, with keys read from the environment
+    client    one bounded HTTP exchange
+    ready     waits until a server is ready and serves the model that the suite names
+    advice    what to do if it is not, by its last answer
     scrape    the server's own metrics, around and during a phase
-    actions   what a server is asked to do between phases
+    actions   requests between phases that change a server's state
 
 Import from the modules: `address` and `headers` load no HTTP client.
 """

@@ -1,4 +1,4 @@
-"""What a server is asked to do between phases."""
+"""Requests between phases that change a server's state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 from pytest_bench import clock
 from pytest_bench.endpoints.address import parse_url
-from pytest_bench.endpoints.client import NoAnswer, connect, excerpt, exchange
+from pytest_bench.endpoints.client import Client, NoAnswer, excerpt
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.errors import EndpointError
 
@@ -25,15 +25,14 @@ class CacheReset(msgspec.Struct, frozen=True, kw_only=True):
 def reset_cache(url: str, path: str, *, headers: Headers = NO_HEADERS, timeout_s: float = 30.0) -> CacheReset:
     """POST to `path` below the endpoint, which empties the server's caches.
 
-    Raises `EndpointError` unless the server confirms it with a 2xx: a cache that may still hold the
-    samples of an earlier phase would be measured as if it were empty.
+    Raises `EndpointError` unless the server confirms it with a 2xx status: otherwise the cache may still hold
+    samples of an earlier phase, and would be measured as if it were empty.
     """
     address = parse_url(url)
     asked_ns = clock.monotonic_ns()
-    with connect(address, headers) as client:
-        answer = exchange(client, "POST", path, body=b"", timeout_s=timeout_s)
+    answer = Client(address, headers).exchange("POST", path, body=b"", timeout_s=timeout_s)
     if isinstance(answer, NoAnswer):
-        said = answer.reason
+        result = answer.reason
     elif answer.ok:
         return CacheReset(
             url=address.url,
@@ -43,9 +42,9 @@ def reset_cache(url: str, path: str, *, headers: Headers = NO_HEADERS, timeout_s
             confirmed_ns=clock.monotonic_ns(),
         )
     else:
-        said = f"{answer.status} {excerpt(answer.body, headers)}".rstrip()
+        result = f"{answer.status} {excerpt(answer.body)}".rstrip()
     raise EndpointError(
-        f"{address.url}: the cache was not reset: POST {path}: {said}. Next: check deployment.cache_reset, "
+        f"{address.url}: the cache was not reset: POST {path}: {result}. Next: check deployment.cache_reset, "
         "and that the server allows it (SGLang: /flush_cache, with no request in flight; vLLM: "
         "/reset_prefix_cache, in its development mode)"
     )

@@ -1,4 +1,4 @@
-"""Endpoint URLs: read strictly, spelled one way, and their names looked up once."""
+"""Endpoint URLs: parsed strictly, normalised, and their names looked up once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pytest_bench.errors import EndpointError, UsageError
-from pytest_bench.workload import Target
+from pytest_bench.workload import Target, with_query
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -23,7 +23,7 @@ _PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+)*")
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """A valid endpoint URL, taken apart. Two spellings of one URL are equal."""
+    """The parts of a valid endpoint URL. Two spellings of one URL are equal."""
 
     scheme: Literal["http", "https"]
     host: str
@@ -44,14 +44,14 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        """The one spelling of this endpoint, prefix included: what evidence and leases call it."""
+        """The normalised URL, with the prefix: evidence and leases use it."""
         return self.origin + self.prefix
 
 
 def parse_url(text: str) -> Address:
-    """Read an endpoint URL. Raises `UsageError` saying what to write instead.
+    """Parse an endpoint URL. Raises `UsageError` with what to write instead.
 
-    What may hold a secret (user info, query, fragment) is refused and never repeated in the message.
+    User info, query and fragment may hold a secret: they are refused, and not repeated in the message.
     """
     if not text.strip():
         raise UsageError("the endpoint is empty: expected a URL such as http://localhost:8000")
@@ -65,12 +65,12 @@ def parse_url(text: str) -> Address:
         if found:
             raise UsageError(
                 f"an endpoint URL has no {part}: write {bare!r} without the {sign!r} and what follows it; "
-                "a key is given as api_key: {from_env: NAME}, other values under `headers`"
+                "a query is given as deployment.query, a key as api_key: {from_env: NAME}"
             )
     match = _URL.fullmatch(text)
     if match is None:
         remedy = "" if "/" in text.partition(":")[2][:2] else f"; did you mean 'http://{text.lstrip('/')}'?"
-        raise UsageError(f"{text!r} is no endpoint URL: expected http://HOST:PORT{remedy}")
+        raise UsageError(f"{text!r} is not an endpoint URL: expected http://HOST:PORT{remedy}")
     scheme = match["scheme"].lower()
     if scheme not in _DEFAULT_PORTS:
         raise UsageError(f"{text!r}: an endpoint speaks http or https, not {scheme}")
@@ -82,11 +82,11 @@ def parse_url(text: str) -> Address:
     )
 
 
-def resolve(address: Address, api_path: str, *, connect_timeout_s: float = 10.0) -> Target:
-    """Look the host up, once, and return where load goes: `api_path` below the endpoint's prefix.
+def resolve(address: Address, api_path: str, *, query: str = "", connect_timeout_s: float = 10.0) -> Target:
+    """Look the host up, once, and return the target of the load: `api_path` below the endpoint's prefix.
 
-    Where a name has several addresses, the first that accepts a connection is taken: a server that
-    listens on IPv4 only is found behind a `localhost` that also means `::1`. Raises `EndpointError`.
+    If a name has several addresses, the first that accepts a connection is used: a server that listens on
+    IPv4 only is found although `localhost` also means `::1`. Raises `EndpointError`.
     """
     found = _lookup(address)
     chosen = found[0] if len(found) == 1 else _first_reachable(address, found, connect_timeout_s)
@@ -97,12 +97,14 @@ def resolve(address: Address, api_path: str, *, connect_timeout_s: float = 10.0)
         tls=address.scheme == "https",
         host=address.authority,
         server_name=address.host,
-        path=address.prefix + api_path,
+        path=with_query(address.prefix + api_path, query),
+        prefix=address.prefix,
+        query=query,
     )
 
 
 def server(url: str) -> str:
-    """HOST:PORT of an endpoint, in one spelling, its name as it is; what is no endpoint URL stands for itself."""
+    """Normalised HOST:PORT of an endpoint, its name not looked up. Returns other text unchanged."""
     try:
         address = parse_url(url)
     except UsageError:
@@ -111,10 +113,10 @@ def server(url: str) -> str:
 
 
 def servers(url: str) -> frozenset[str]:
-    """What `url` may lead to, however it is spelt: `server` of it, and HOST:PORT of each address that its name means.
+    """Every server that `url` may lead to: `server(url)`, and HOST:PORT of each address of its name.
 
-    Two endpoints whose sets meet may be one server. Nothing is connected to; a name that cannot be looked up
-    stands for itself.
+    Two endpoints whose sets intersect may be one server. No connection is made; for a name that cannot be
+    looked up the set holds `server(url)` alone.
     """
     try:
         address = parse_url(url)
@@ -133,29 +135,29 @@ def _host(text: str, written: str) -> str:
         try:
             parsed = ipaddress.IPv6Address(written[1:-1])
         except ValueError as error:
-            raise UsageError(f"{text!r}: {written} is no IPv6 address: {error}") from error
+            raise UsageError(f"{text!r}: {written} is not an IPv6 address: {error}") from error
         if parsed.scope_id is not None:
             raise UsageError(f"{text!r}: zones ('%{parsed.scope_id}') are not supported: use a name")
         return parsed.compressed
     host = written.lower()
     if not host:
-        raise UsageError(f"{text!r} names no host: expected http://HOST:PORT")
+        raise UsageError(f"{text!r} has no host: expected http://HOST:PORT")
     if not _HOST.fullmatch(host):
         raise UsageError(
-            f"{text!r}: {written!r} is no host name: letters, digits, '-', '_' and '.' only (IDNs as xn--…)"
+            f"{text!r}: {written!r} is not a host name: expected letters, digits, '-', '_' and '.' (IDNs as xn--…)"
         )
     if host.rstrip(".").rpartition(".")[2].isdigit():
         try:
             return str(ipaddress.IPv4Address(host))
         except ValueError as error:
-            raise UsageError(f"{text!r}: {written} is no IPv4 address: {error}") from error
+            raise UsageError(f"{text!r}: {written} is not an IPv4 address: {error}") from error
     return host
 
 
 def _port(text: str, written: str) -> int:
-    # An empty port is what a lost variable leaves of "http://host:${PORT:-}"; it never means the default.
+    # A lost variable in "http://host:${PORT:-}" leaves an empty port, which must not mean the default.
     if not re.fullmatch(r"[0-9]{1,5}", written) or not 0 < int(written) < 65536:
-        raise UsageError(f"{text!r}: {written!r} is no port: expected a number from 1 to 65535")
+        raise UsageError(f"{text!r}: {written!r} is not a port: expected a number from 1 to 65535")
     return int(written)
 
 
@@ -163,7 +165,7 @@ def _prefix(text: str, path: str) -> str:
     prefix = path.rstrip("/")
     if not _PATH.fullmatch(prefix) or any(part in {".", ".."} for part in prefix.split("/")):
         raise UsageError(
-            f"{text!r}: {path!r} is no path prefix: expected segments as in /team/model, percent-encoded"
+            f"{text!r}: {path!r} is not a path prefix: expected segments as in /team/model, percent-encoded"
         )
     return prefix
 

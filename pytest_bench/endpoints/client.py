@@ -1,20 +1,31 @@
-"""One bounded HTTP exchange: what came back, or why nothing did, as values and never as exceptions."""
+"""One bounded HTTP exchange. Returns the response, or the reason why there is none, instead of raising.
+
+The exchange runs in an event loop of its own, because cancelling a task is the only way to bound every read and write
+of it by one deadline: a time-out for each read never ends with a server that sends one byte at a time, or one
+`100 Continue` after another.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 import ssl
-import time
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import httpx
 import msgspec
 
 from pytest_bench.endpoints.address import Address
 from pytest_bench.endpoints.headers import Headers
+from pytest_bench.redaction import redact, redact_foreign
+from pytest_bench.workload import with_query
 
 BODY_LIMIT_BYTES = 1 << 20
+"""Most bytes of a response body that are held, unless the caller says otherwise."""
 _EXCERPT_LENGTH = 300
+_WRITE_BYTES = 1 << 16
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     status: int
     content_type: str
-    """In lower case, parameters included; empty where the server names none."""
+    """In lower case, parameters included; empty if the server names none."""
     server: str | None
     location: str | None
     body: bytes
@@ -33,7 +44,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_page(self) -> bool:
-        """A web page. Not any text/html: some frameworks call a plain "OK" that."""
+        """Whether this is a web page. The type alone does not tell: some frameworks send "OK" as text/html."""
         return self.content_type.startswith("text/html") and self.body.lstrip().startswith(b"<")
 
 
@@ -50,7 +61,7 @@ Cause = Literal[
     "endless",
     "other",
 ]
-"""What kept a response from coming, as far as advice differs."""
+"""Why there is no response, as far as the advice differs."""
 
 
 class NoAnswer(msgspec.Struct, frozen=True):
@@ -59,82 +70,122 @@ class NoAnswer(msgspec.Struct, frozen=True):
     reason: str
     cause: Cause
     final: bool = False
-    """Waiting does not change it: a name that does not exist, a certificate that is not trusted."""
+    """Waiting does not help: the name does not exist, the certificate is not trusted."""
 
 
-def connect(address: Address, headers: Headers) -> httpx.Client:
-    """A client for one endpoint: no proxies, no redirects, no compression, nothing from the environment."""
-    return httpx.Client(
-        base_url=address.url,
-        headers=[*headers.pairs, ("Accept-Encoding", "identity")],
-        # The system's trust store, which is what load trusts too.
-        verify=ssl.create_default_context(),
-        trust_env=False,
-        follow_redirects=False,
-        # An idle connection would be the server's to time out, and one more than the load's during a phase.
-        limits=httpx.Limits(max_keepalive_connections=0),
-    )
+class Client:
+    """Sends requests to one endpoint, each on a connection of its own.
 
-
-def exchange(
-    client: httpx.Client,
-    method: str,
-    path: str,
-    *,
-    timeout_s: float,
-    body: bytes | None = None,
-    limit_bytes: int = BODY_LIMIT_BYTES,
-) -> Answer | NoAnswer:
-    """Send one request to `path` below the endpoint and read the response to its end.
-
-    A silence of `timeout_s`, a body not complete after `timeout_s`, and one over `limit_bytes` are no answer.
+    A connection kept open would be one more than the load's during a phase. Proxies, redirects, cookies,
+    compression and the environment are not used.
     """
-    content_type = {"Content-Type": "application/json"} if body else {}
-    deadline = time.monotonic() + timeout_s
-    received = bytearray()
-    try:
-        with client.stream(method, path, content=body, headers=content_type, timeout=timeout_s) as response:
-            for piece in response.iter_raw():
-                received += piece
-                if len(received) > limit_bytes:
-                    return NoAnswer(
-                        f"answered {response.status_code} with over {limit_bytes} bytes",
-                        "endless",
-                        final=True,
-                    )
-                if time.monotonic() > deadline:
-                    return NoAnswer(
-                        f"answered {response.status_code}, not complete within {timeout_s:.3g} s", "silent"
-                    )
-    except httpx.TransportError as error:
-        return _no_answer(error, timeout_s)
-    return Answer(
-        status=response.status_code,
-        content_type=response.headers.get("content-type", "").strip().lower(),
-        server=response.headers.get("server"),
-        location=response.headers.get("location"),
-        body=bytes(received),
-    )
+
+    def __init__(self, address: Address, headers: Headers) -> None:
+        self.address = address
+        self._headers = [("Host", address.authority), *headers.pairs, ("Accept-Encoding", "identity")]
+        self._query = headers.query
+        # The system's trust store, as load uses it.
+        self._trust = ssl.create_default_context() if address.scheme == "https" else None
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        body: bytes | None = None,
+        limit_bytes: int = BODY_LIMIT_BYTES,
+    ) -> Answer | NoAnswer:
+        """Send one request to `path` below the endpoint and read the response to its end.
+
+        Everything from connecting to the last byte must be done within `timeout_s`, and the body must not
+        exceed `limit_bytes`; otherwise there is no answer.
+        """
+        return asyncio.run(self._exchange(method, path, timeout_s, body, limit_bytes))
+
+    async def _exchange(
+        self, method: str, path: str, timeout_s: float, body: bytes | None, limit_bytes: int
+    ) -> Answer | NoAnswer:
+        connected = False
+
+        async def trace(event: str, _: Mapping[str, Any]) -> None:
+            nonlocal connected
+            connected = connected or event == "connection.connect_tcp.complete"
+
+        content = [("Content-Type", "application/json")] if body else []
+        request = httpx.Request(
+            method,
+            httpx.URL(
+                scheme=self.address.scheme,
+                host=self.address.host,
+                port=self.address.port,
+                raw_path=with_query(self.address.prefix + path, self._query).encode(),
+            ),
+            headers=[*self._headers, *content],
+            content=body,
+            extensions={"trace": trace},
+        )
+        received = bytearray()
+        status = None
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                httpx.AsyncHTTPTransport(verify=self._trust or False, trust_env=False) as transport,
+            ):
+                response = await transport.handle_async_request(request)
+                status = response.status_code
+                try:
+                    async for piece in response.aiter_raw():
+                        received += piece
+                        if len(received) > limit_bytes:
+                            return NoAnswer(
+                                f"answered {status} with over {limit_bytes} bytes", "endless", final=True
+                            )
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            if status is not None:
+                return NoAnswer(f"answered {status}, not complete within {timeout_s:.3g} s", "silent")
+            if connected:
+                return NoAnswer(f"no answer within {timeout_s:.3g} s", "silent")
+            return NoAnswer(f"no connection within {timeout_s:.3g} s", "unreachable")
+        except (httpx.TransportError, OSError) as error:
+            return _no_answer(error)
+        return Answer(
+            status=status,
+            content_type=response.headers.get("content-type", "").strip().lower(),
+            server=response.headers.get("server"),
+            location=response.headers.get("location"),
+            body=bytes(received),
+        )
 
 
-def excerpt(body: bytes, headers: Headers) -> str:
+def excerpt(body: bytes) -> str:
     """The beginning of a body for a message: one line, no control characters, no secrets."""
-    return printable(headers.redact(body[: 8 * _EXCERPT_LENGTH].decode("utf-8", "replace")))
+    return printable(body.decode("utf-8", "replace"))
 
 
 def printable(text: str) -> str:
-    """A server's text made harmless for terminals and XML, and short."""
-    line = " ".join(text.split())
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
+    """A server's text without secrets, made harmless for terminals and XML, and short."""
+    line = " ".join(redact_foreign(text).split())
+    shown = line if len(line) <= _EXCERPT_LENGTH else line[:_EXCERPT_LENGTH] + "…"
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown
     )
-    return shown if len(shown) <= _EXCERPT_LENGTH else shown[:_EXCERPT_LENGTH] + "…"
 
 
-def _no_answer(error: httpx.TransportError, timeout_s: float) -> NoAnswer:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__ or cause.__context__
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """Clear a log record, which may show what a server sent, of secrets."""
+    record.msg, record.args = redact(record.getMessage()), ()
+    return True
+
+
+for _name in ("httpcore.connection", "httpcore.http11"):
+    logging.getLogger(_name).addFilter(_without_secrets)
+
+
+def _no_answer(error: Exception) -> NoAnswer:
+    cause = next(_system_errors(error), None)
     match cause:
         case ssl.SSLCertVerificationError():
             return NoAnswer(
@@ -154,18 +205,22 @@ def _no_answer(error: httpx.TransportError, timeout_s: float) -> NoAnswer:
             return NoAnswer("connection refused", "refused")
         case ConnectionResetError() | BrokenPipeError():
             return NoAnswer("the connection was reset", "reset")
-    return _unfinished(error, timeout_s)
-
-
-def _unfinished(error: httpx.TransportError, timeout_s: float) -> NoAnswer:
-    """Where the system reported no error of its own."""
+    reason = printable(str(error)) or type(error).__name__
     match error:
-        case httpx.ConnectTimeout():
-            return NoAnswer(f"no connection within {timeout_s:.3g} s", "unreachable")
-        case httpx.TimeoutException():
-            return NoAnswer(f"no answer within {timeout_s:.3g} s", "silent")
         case httpx.ProtocolError():
-            return NoAnswer(f"not valid HTTP/1.1: {printable(str(error))}", "no-http")
+            return NoAnswer(f"not valid HTTP/1.1: {reason}", "no-http")
         case httpx.ConnectError():
-            return NoAnswer(printable(str(error)) or type(error).__name__, "unreachable")
-    return NoAnswer(printable(str(error)) or type(error).__name__, "other")
+            return NoAnswer(printable(str(cause)) if cause else reason, "unreachable")
+    return NoAnswer(reason, "other")
+
+
+def _system_errors(error: BaseException | None) -> Iterator[OSError]:
+    """The system's own errors that led to `error`. Those that only sum up others have no number, and are left out."""
+    if error is None:
+        return
+    if isinstance(error, OSError) and (error.errno is not None or isinstance(error, ssl.SSLError)):
+        yield error
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _system_errors(each)
+    yield from _system_errors(error.__cause__ or error.__context__)

@@ -1,17 +1,21 @@
-"""Headers that every request to an endpoint carries.
+"""What every request to an endpoint carries: headers, and parameters of the query.
 
-Keys are read from the environment here, and shown nowhere.
+Keys are read from the environment here, and hidden from everything that this process writes.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from pytest_bench.errors import UsageError
-from pytest_bench.suite.plan import Secret
+from pytest_bench.files import canonical_json
+from pytest_bench.redaction import SHORTEST, hide
+from pytest_bench.suite.plan import Plan, Secret
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?|")
@@ -20,11 +24,11 @@ _OURS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "expect", "host", "te"}
     | {"trailer", "transfer-encoding", "upgrade"}
 )
-"""Headers that describe the message itself: who writes the message writes them."""
+"""Headers that describe the message itself: the HTTP client writes them."""
 
 
 class Headers(msgspec.Struct, frozen=True):
-    """Headers with their values, and what must not be shown of them. Its `repr` holds names only."""
+    """Headers with their values, and the query. Its `repr` shows names only."""
 
     pairs: tuple[tuple[str, str], ...] = ()
     """Each name once, spelled as in `X-Api-Key`."""
@@ -32,52 +36,80 @@ class Headers(msgspec.Struct, frozen=True):
     """Values that came from the environment."""
     api_key_env: str | None = None
     """The variable that held the API key."""
+    query: str = ""
+    """Parameters that every URL carries, encoded, without `?`."""
 
     def __repr__(self) -> str:
         return f"Headers({', '.join(name for name, _ in self.pairs)})"
-
-    def redact(self, text: str) -> str:
-        """`text`, which a server wrote, without any secret it repeats."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 NO_HEADERS = Headers()
 
 
 def read_headers(
-    declared: Mapping[str, str | Secret], api_key: Secret | None, environ: Mapping[str, str]
+    declared: Mapping[str, str | Secret],
+    api_key: Secret | None,
+    environ: Mapping[str, str],
+    *,
+    query: Mapping[str, str | Secret] = MappingProxyType({}),
 ) -> Headers:
-    """The headers of a deployment, with `api_key` as `Authorization: Bearer …`.
+    """The headers of a deployment, with `api_key` as `Authorization: Bearer …`, and its query.
 
-    Raises `UsageError` for a variable that is unset or empty, a value that no header can hold (a key file's
-    final newline is the usual one), a name given twice, and a header that belongs to the message itself.
+    Raises `UsageError` for a variable that is unset or empty, a value that a header cannot hold (often the
+    final newline of a key file), a name given twice, and a header that describes the message itself.
     """
     pairs: dict[str, tuple[str, str]] = {}
     secrets: list[str] = []
+
+    def value_of(value: str | Secret, what: str) -> str:
+        if isinstance(value, str):
+            return value
+        secrets.append(_secret(value, environ, what))
+        return secrets[-1]
+
     for name, value in declared.items():
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is no header name")
+            raise UsageError(f"{name!r} is not a header name")
         if name.lower() in _OURS:
             raise UsageError(f"the header {name!r} cannot be set: it follows from the message itself")
         if name.lower() in pairs:
             raise UsageError(f"the header {name!r} is given twice: names of headers ignore case")
-        if isinstance(value, Secret):
-            text = _secret(value, environ, f"the header {name!r}")
-            secrets.append(text)
-        else:
-            text = value
-            if not _VALUE.fullmatch(text):
-                raise UsageError(f"the header {name!r} must be printable ASCII without outer spaces")
+        text = value_of(value, f"the header {name!r}")
+        if not _VALUE.fullmatch(text):
+            raise UsageError(f"the header {name!r} must be printable ASCII without outer spaces")
         pairs[name.lower()] = (name.title(), text)
     if api_key is not None:
         if "authorization" in pairs:
             raise UsageError("the header 'Authorization' and api_key mean the same: give one of them")
-        key = _secret(api_key, environ, "the API key")
-        secrets.append(key)
-        pairs["authorization"] = ("Authorization", f"Bearer {key}")
-    return Headers(tuple(pairs.values()), tuple(secrets), api_key.from_env if api_key else None)
+        pairs["authorization"] = ("Authorization", f"Bearer {value_of(api_key, 'the API key')}")
+    parameters = {name: value_of(value, f"the query parameter {name!r}") for name, value in query.items()}
+    hide(secrets)
+    return Headers(
+        tuple(pairs.values()),
+        tuple(secrets),
+        api_key.from_env if api_key else None,
+        urlencode(parameters, quote_via=quote),
+    )
+
+
+def hide_secrets(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Hide the value of every secret that `plan` names from what this process writes.
+
+    Raises `UsageError` for a value that also stands in the plan: the plan's own words would be hidden with it.
+    """
+    written = canonical_json(plan).decode()
+    for deployment in plan.deployments.values():
+        named = (deployment.api_key, *deployment.headers.values(), *deployment.query.values())
+        for secret in named:
+            value = environ.get(secret.from_env) if isinstance(secret, Secret) else None
+            if not isinstance(secret, Secret) or not value:
+                continue  # `read_headers` reports a missing one
+            if len(value) >= SHORTEST and value in written:
+                raise UsageError(
+                    f"{deployment.origin}: the value of the environment variable {secret.from_env} is also a word "
+                    "of the suites, so it cannot be kept out of the results: export another value"
+                )
+            hide([value])
 
 
 def _secret(secret: Secret, environ: Mapping[str, str], what: str) -> str:

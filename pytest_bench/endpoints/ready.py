@@ -1,49 +1,59 @@
-"""Whether a server is up, is a model, and is the model the suite means.
+"""Waits until an endpoint serves the model that the suite names, and reports what it is.
 
-Readiness is the declared probe where there is one, else `/health`, else `/v1/models`, else a one-token
-request: real servers lack one or the other. A server that is still coming up (connection refused, 5xx,
-429) is waited for; what waiting cannot change (a path that is not there, a key that is refused, another
-model, a redirect) ends it at once.
+An endpoint is ready when its declared probe answers; without one, `/health`, then `/v1/models`, then a one-token
+request: real servers lack one or the other. A server that is still starting (connection refused, 5xx, 429) is
+waited for. What waiting cannot change (a missing path, a refused key, another model, a redirect) ends the wait
+at once.
+
+A gateway may serve although its `/health` answers with 5xx, or calls other servers and times out: after
+`_HEALTH_FAILURES` of these in a row the API decides, if it has a cheap request; otherwise the model list does,
+except against a 503, by which a server says that it is loading.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import time
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-import httpx
 import msgspec
 
 from pytest_bench.endpoints.address import Address, parse_url
 from pytest_bench.endpoints.advice import CHECK_ADDRESS, NO_MODEL, about_silence, about_status
-from pytest_bench.endpoints.client import Answer, NoAnswer, connect, excerpt, exchange, printable
+from pytest_bench.endpoints.client import BODY_LIMIT_BYTES, Answer, Client, NoAnswer, excerpt, printable
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.errors import EndpointError
 
 _T = TypeVar("_T")
 
+MODELS_PATH = "/v1/models"
+
 _PROBE_TIMEOUT_S = 5.0
 _SHORTEST_TIMEOUT_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_HEALTH_FAILURES = 3
 _NAMES_SHOWN = 8
+_MODELS_LIMIT_BYTES = 16 << 20
+"""Gateways list thousands of models."""
 
 _NOT_THERE = frozenset({404, 405, 410, 501})
 _NOT_YET = frozenset({408, 425, 429})
+_BAD_REQUEST = frozenset({400, 422})
 
 
 class OneToken(msgspec.Struct, frozen=True, kw_only=True):
-    """The cheapest request the API knows. APIs without a cheap one (videos) have none."""
+    """The cheapest request that the API has. APIs without a cheap one (videos) have none."""
 
     path: str
     """The API's path below the endpoint."""
-    body: bytes
-    """JSON."""
+    bodies: tuple[bytes, ...]
+    """JSON. Later ones are tried if the server refuses those before as bad requests."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """What was tried, and what came back the last time."""
+    """A request that was tried, and its last answer."""
 
     request: str
     """Method and path."""
@@ -56,15 +66,15 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answered. Texts of the server are printable and short."""
+    """What a server says about itself. Its texts are printable and short."""
 
     url: str
     ready_by: str
     """The request whose answer showed that the server is ready."""
     api_path: str | None
-    """The API's path, where a one-token request proved that it is there."""
+    """The API's path, if a one-token request proved that it exists."""
     served_models: tuple[str, ...] | None
-    """Names from `/v1/models`; None where the server does not tell them."""
+    """Names from `/v1/models`; None if the server does not list them."""
     version: str | None
     """From `/version`."""
     server: str | None
@@ -80,38 +90,40 @@ def wait_ready(
     headers: Headers = NO_HEADERS,
     probe: str | None = None,
     one_token: OneToken | None = None,
+    models_path: str = MODELS_PATH,
+    check_model: bool = True,
     timeout_s: float = 60.0,
     not_yet: Callable[[str], None] | None = None,
 ) -> Identity:
-    """Wait until the endpoint can be given load for `model`, and say who it is.
+    """Wait until the endpoint can be given load for `model`, and return its identity.
 
-    With `one_token`, the API's own path has answered it before this returns. Without, the path is not
-    proven. `not_yet` is called between attempts with what the last one came to; it may raise, for a server
-    whose end the caller would notice. At least one full round of attempts is made, whatever `timeout_s`.
+    With `one_token`, the API's own path has answered before this returns; without, it is not proven to exist.
+    `check_model` compares `model` with the names at `models_path`. `not_yet` is called between attempts with the
+    result of the last one; it may raise. At least one round of attempts is made, whatever `timeout_s` is.
 
-    Raises `UsageError` for a URL that is none and `EndpointError` for everything else; it says what was
-    tried and what came back.
+    Raises `UsageError` for an invalid URL and `EndpointError` for everything else, with what was tried.
     """
     address = parse_url(url)
     started = time.monotonic()
     deadline = started + timeout_s
     pause_s = _FIRST_PAUSE_S
-    with connect(address, headers) as client:
-        door = _Door(client, address, model, headers, deadline)
-        while True:
-            try:
-                identity = door.knock(probe, one_token)
-            except _NotYet as unready:
-                last = unready
-            else:
-                return msgspec.structs.replace(identity, waited_s=round(time.monotonic() - started, 3))
-            if not_yet is not None:
-                not_yet(last.why)
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                door.refuse(f"not ready within {timeout_s:.3g} s: {last.why}", last.remedy, told=last.request)
-            time.sleep(min(pause_s, left_s))
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    prober = _Prober(
+        address, headers, deadline, model=model, models_path=models_path, check_model=check_model
+    )
+    while True:
+        try:
+            identity = prober.probe(probe, one_token)
+        except _NotYet as unready:
+            last = unready
+        else:
+            return msgspec.structs.replace(identity, waited_s=round(time.monotonic() - started, 3))
+        if not_yet is not None:
+            not_yet(last.why)
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            prober.refuse(f"not ready within {timeout_s:.3g} s: {last.why}", last.remedy, shown=last.request)
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 class _NotYet(Exception):
@@ -134,29 +146,42 @@ class _Version(msgspec.Struct):
     version: str
 
 
-class _Door:
-    """One endpoint, and the account of what was asked of it."""
+class _Prober:
+    """Tries the requests of one endpoint, and remembers their answers."""
 
     def __init__(
-        self, client: httpx.Client, address: Address, model: str, headers: Headers, deadline: float
+        self,
+        address: Address,
+        headers: Headers,
+        deadline: float,
+        *,
+        model: str,
+        models_path: str,
+        check_model: bool,
     ) -> None:
-        self._client = client
+        self._client = Client(address, headers)
         self._address = address
-        self._model = model
         self._headers = headers
         self._deadline = deadline
+        self._model = model
+        self._models_path = models_path
+        self._check_model = check_model
         self._tried: dict[str, Attempt] = {}
         self._server: str | None = None
+        self._health_failures = 0
+        """Consecutive 5xx and time-outs of /health."""
 
-    def knock(self, probe: str | None, one_token: OneToken | None) -> Identity:
-        """One round. Raises `_NotYet` where another may end better, `EndpointError` where none can."""
-        ready_by = self._health() if probe is None else self._declared(probe)
+    def probe(self, probe: str | None, one_token: OneToken | None) -> Identity:
+        """Make one round. Raises `_NotYet` if another may succeed, `EndpointError` if none can."""
+        ready_by, unwell = (self._declared(probe), None) if probe is not None else self._health()
         models, unclear = self._models()
         if ready_by is None and models is not None:
-            ready_by = "GET /v1/models"
+            ready_by = f"GET {self._models_path}"
+        if unwell is not None and one_token is None and (models is None or unwell.status == 503):
+            raise unwell.reason
         if one_token is not None:
             self._one_token(one_token, ready=ready_by is not None)
-            ready_by = ready_by or f"POST {one_token.path}"
+            ready_by = f"POST {one_token.path}" if ready_by is None or unwell is not None else ready_by
         if ready_by is None:
             if unclear is not None:
                 raise unclear
@@ -172,10 +197,10 @@ class _Door:
             tried=tuple(self._tried.values()),
         )
 
-    def refuse(self, what: str, remedy: str, *, told: str | None = None) -> NoReturn:
-        """Raise `EndpointError` with `what` is wrong and all that was tried, but for the request that `what` tells."""
-        rest = [str(attempt) for name, attempt in self._tried.items() if name != told]
-        tried = f" Tried{' too' if told else ''}: {'; '.join(rest)}." if rest else ""
+    def refuse(self, what: str, remedy: str, *, shown: str | None = None) -> NoReturn:
+        """Raise `EndpointError` with `what` is wrong and all that was tried; `what` already shows `shown`."""
+        rest = [str(attempt) for name, attempt in self._tried.items() if name != shown]
+        tried = f" Tried{' too' if shown else ''}: {'; '.join(rest)}." if rest else ""
         end = "" if what.endswith("?") else "."
         raise EndpointError(f"{self._address.url}: {what}{end}{tried} Next: {remedy}")
 
@@ -190,17 +215,24 @@ class _Door:
             raise self._unready(f"GET {path}", answer)
         return f"GET {path}"
 
-    def _health(self) -> str | None:
+    def _health(self) -> tuple[str | None, _Unwell | None]:
+        """The request that showed readiness, or why /health is left aside after repeated failures."""
         answer = self._request("GET", "/health")
         if isinstance(answer, NoAnswer) or _may_change(answer):
-            raise self._unready("GET /health", answer)
+            reason = self._unready("GET /health", answer)
+            broken = answer.cause == "silent" if isinstance(answer, NoAnswer) else answer.status >= 500
+            self._health_failures = self._health_failures + 1 if broken else 0
+            if self._health_failures < _HEALTH_FAILURES:
+                raise reason
+            return None, _Unwell(answer.status if isinstance(answer, Answer) else None, reason)
+        self._health_failures = 0
         # Some web servers answer every path with a page.
-        return "GET /health" if answer.ok and not answer.is_page else None
+        return ("GET /health" if answer.ok and not answer.is_page else None), None
 
     def _models(self) -> tuple[tuple[str, ...] | None, _NotYet | None]:
-        """Names the server lists, and otherwise why they may yet come."""
-        name = "GET /v1/models"
-        answer = self._request("GET", "/v1/models")
+        """Names that the server lists, or why it may list them later."""
+        name = f"GET {self._models_path}"
+        answer = self._request("GET", self._models_path, limit_bytes=_MODELS_LIMIT_BYTES)
         if isinstance(answer, NoAnswer) or _may_change(answer):
             return None, self._unready(name, answer)
         if not answer.ok:
@@ -211,20 +243,27 @@ class _Door:
         names = tuple(entry.id for entry in listed.data)
         if not names:
             raise _NotYet(name, f"{name}: lists no model", NO_MODEL)
-        if self._model not in names:
+        if self._check_model and self._model not in names:
             self._refuse_model(names)
         return tuple(map(printable, names)), None
 
     def _one_token(self, request: OneToken, *, ready: bool) -> None:
         name = f"POST {request.path}"
-        answer = self._request("POST", request.path, request.body)
+        answers = []
+        for body in request.bodies:
+            answer = self._request("POST", request.path, body)
+            answers.append(answer)
+            if isinstance(answer, NoAnswer) or answer.status not in _BAD_REQUEST:
+                break
+        else:
+            answer = answers[0]
+            self._note(name, answer)
         if isinstance(answer, NoAnswer) or _may_change(answer):
             raise self._unready(name, answer)
         if answer.status in _NOT_THERE:
-            said = excerpt(answer.body, self._headers)
-            if self._model in said and not answer.is_page:
+            if _names(excerpt(answer.body), self._model) and not answer.is_page:
                 self.refuse(f"the server does not serve {self._model!r}", _MODEL_REMEDY)
-            what = "the API's path is not there" if ready else "no model server answers here"
+            what = "the API's path does not exist" if ready else "no model server answers here"
             self.refuse(f"{what}: {name} answered {answer.status}", self._path_remedy(request.path))
         if not answer.ok:
             self.refuse(
@@ -234,25 +273,28 @@ class _Door:
         streamed = answer.content_type.startswith("text/event-stream")
         if not streamed and not _is_json(answer.body):
             self.refuse(
-                f"{name} answered {answer.status} with something that is no API's response", CHECK_ADDRESS
+                f"{name} answered {answer.status} with something that is not a response of the API",
+                CHECK_ADDRESS,
             )
 
     def _version(self) -> str | None:
-        answer = exchange(self._client, "GET", "/version", timeout_s=_PROBE_TIMEOUT_S)
-        told = _decode(answer.body, _Version) if isinstance(answer, Answer) and answer.ok else None
-        return printable(told.version) if told else None
+        answer = self._client.exchange("GET", "/version", timeout_s=_PROBE_TIMEOUT_S)
+        reported = _decode(answer.body, _Version) if isinstance(answer, Answer) and answer.ok else None
+        return printable(reported.version) if reported else None
 
-    def _request(self, method: str, path: str, body: bytes | None = None) -> Answer | NoAnswer:
-        """Ask and note the answer. Raises `EndpointError` for answers that mean the same on every path."""
+    def _request(
+        self, method: str, path: str, body: bytes | None = None, *, limit_bytes: int = BODY_LIMIT_BYTES
+    ) -> Answer | NoAnswer:
+        """Send a request and note the answer. Raises `EndpointError` for answers that mean the same on every path."""
         timeout_s = max(_SHORTEST_TIMEOUT_S, self._deadline - time.monotonic())
         if body is None:
             # A server's first real request may compile kernels; a probe has nothing to wait for.
             timeout_s = min(timeout_s, _PROBE_TIMEOUT_S)
-        answer = exchange(self._client, method, path, body=body, timeout_s=timeout_s)
+        answer = self._client.exchange(method, path, body=body, timeout_s=timeout_s, limit_bytes=limit_bytes)
         self._note(f"{method} {path}", answer)
         if isinstance(answer, NoAnswer):
             if answer.final:
-                self.refuse(answer.reason, about_silence(answer), told=f"{method} {path}")
+                self.refuse(answer.reason, about_silence(answer), shown=f"{method} {path}")
             return answer
         self._server = answer.server or self._server
         if answer.status in {401, 403}:
@@ -266,7 +308,7 @@ class _Door:
         return answer
 
     def _unready(self, name: str, answer: Answer | NoAnswer) -> _NotYet:
-        """What `name` came to, as a reason to wait."""
+        """The result of request `name`, as a reason to wait."""
         remedy = about_silence(answer) if isinstance(answer, NoAnswer) else about_status(answer.status)
         return _NotYet(name, str(self._tried[name]), remedy)
 
@@ -278,7 +320,7 @@ class _Door:
         elif answer.ok:
             said = str(answer.status)
         else:
-            said = f"{answer.status} {excerpt(answer.body, self._headers)}".rstrip()
+            said = f"{answer.status} {excerpt(answer.body)}".rstrip()
         before = self._tried.get(name)
         self._tried[name] = Attempt(request=name, answer=said, times=before.times + 1 if before else 1)
 
@@ -306,7 +348,23 @@ class _Door:
         return "check the endpoint's prefix and deployment.api"
 
 
-_MODEL_REMEDY = "correct deployment.model, or pass --served-model"
+_MODEL_REMEDY = (
+    "correct deployment.model, or pass --served-model; if the server accepts names that it does not list, "
+    "set deployment.check_model: false"
+)
+
+
+class _Unwell(msgspec.Struct, frozen=True):
+    """/health keeps failing."""
+
+    status: int | None
+    """None if it does not answer."""
+    reason: _NotYet
+
+
+def _names(text: str, model: str) -> bool:
+    """Whether `text` holds `model` as a whole name: `m` is not in `model`, nor `qwen` in `qwen-72b`."""
+    return re.search(rf"(?<![\w./:@-]){re.escape(model)}(?![\w/@-]|[.:]\w)", text) is not None
 
 
 def _may_change(answer: Answer) -> bool:

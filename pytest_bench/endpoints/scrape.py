@@ -1,9 +1,9 @@
-"""The server's own metrics, read before and after a phase and, on request, during it.
+"""Reads the server's own metrics before and after a phase and, on request, during it.
 
-Each reading is one line of `metrics.<e>.jsonl` in the phase's folder, `<e>` being the endpoint's position
-in the deployment (format: `pytest_bench.lines`); the text as served stands beside it where the reading has
-a label. A server without metrics is on record as one.
-Everything here runs in the process that supervises load, never in a load worker.
+Each reading is one line of `metrics.<e>.jsonl` in the phase's folder, where `<e>` is the endpoint's position
+in the deployment (format: `pytest_bench.lines`). The served text of a reading with a label is stored beside it.
+If the server has no metrics, the log says so.
+This runs in the process that supervises load, never in a load worker.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ import msgspec
 
 from pytest_bench import clock
 from pytest_bench.endpoints.address import parse_url
-from pytest_bench.endpoints.client import NoAnswer, connect, excerpt, exchange
+from pytest_bench.endpoints.client import Client, NoAnswer, excerpt
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.errors import EndpointError
 from pytest_bench.lines import encode_line, end_line, header_line
+from pytest_bench.redaction import redact_bytes
 
 METRICS_LOG = "metrics"
 METRICS_VERSION = 1
 
-_LIMIT_BYTES = 16 << 20
+LIMIT_BYTES = 16 << 20
+"""Most bytes of a reading that are held."""
 
 # Possessive, so that a hostile line costs linear time.
 _LINE = re.compile(
@@ -40,7 +42,7 @@ _LINE = re.compile(
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What one look at a server's metrics found. One line of the log."""
+    """One reading of a server's metrics: one line of the log."""
 
     label: str | None
     """`before`, `after`, …; None for a reading at an interval."""
@@ -49,15 +51,15 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     answered_ns: int
     samples: dict[str, float] | None
     """Value by series, spelled as the server spells it (`name{label="value"}`). NaN and infinities are null
-    in the log. None where the server told nothing."""
+    in the log. None if the server gave none."""
     missing: str | None
     """Why there are no samples."""
 
 
 class MetricsLog:
-    """Readings of one server during one phase. A context manager: leaving it ends the log.
+    """Readings of one server during one phase. A context manager: leaving it closes the log.
 
-    Raises `OSError` where the log cannot be written. What the server does is never an exception.
+    Raises `OSError` if the log cannot be written. Failures of the server are recorded, not raised.
     """
 
     def __init__(
@@ -73,9 +75,8 @@ class MetricsLog:
         address = parse_url(url)
         self._path = path
         self._stem = folder / f"{METRICS_LOG}.{endpoint}"
-        self._headers = headers
         self._timeout_s = timeout_s
-        self._client = connect(address, headers)
+        self._client = Client(address, headers)
         self._lines = 0
         self._log = Path(f"{self._stem}.jsonl").open("xb")  # noqa: SIM115 # closed by leaving this object
         self._log.write(header_line(METRICS_LOG, METRICS_VERSION, url=address.url, path=path))
@@ -86,7 +87,6 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
         with self._log:
             self._log.write(end_line(self._lines))
             self._log.flush()
@@ -95,20 +95,19 @@ class MetricsLog:
     def read(self, label: str | None = None) -> Reading:
         """Read the metrics now. With a label, the text is kept as `metrics.<e>.<label>.prom`."""
         asked_ns = clock.monotonic_ns()
-        answer = exchange(
-            self._client, "GET", self._path, timeout_s=self._timeout_s, limit_bytes=_LIMIT_BYTES
-        )
+        answer = self._client.exchange("GET", self._path, timeout_s=self._timeout_s, limit_bytes=LIMIT_BYTES)
         answered_ns = clock.monotonic_ns()
         samples, missing = None, None
         if isinstance(answer, NoAnswer):
             missing = f"GET {self._path}: {answer.reason}"
         elif not answer.ok:
-            missing = f"GET {self._path}: {answer.status} {excerpt(answer.body, self._headers)}".rstrip()
+            missing = f"GET {self._path}: {answer.status} {excerpt(answer.body)}".rstrip()
         else:
+            body = redact_bytes(answer.body)
             if label is not None:
-                Path(f"{self._stem}.{label}.prom").write_bytes(answer.body)
+                Path(f"{self._stem}.{label}.prom").write_bytes(body)
             try:
-                samples = parse_metrics(answer.body)
+                samples = parse_metrics(body)
             except EndpointError as error:
                 missing = f"GET {self._path}: {error}"
         reading = Reading(
@@ -120,10 +119,9 @@ class MetricsLog:
         return reading
 
     def follow(self, over: threading.Event, interval_s: float | None, begun: Callable[[], None]) -> None:
-        """Read before a phase, then call `begun`; read at an interval, where there is one, until the phase is
-        `over`; read after it.
+        """Read before a phase, call `begun`, read every `interval_s` (None: not) until `over` is set, and read again.
 
-        A reading that takes longer than the interval makes the next ones late, never concurrent.
+        A reading that takes longer than the interval delays the next ones; readings never overlap.
         """
         self.read("before")
         begun()

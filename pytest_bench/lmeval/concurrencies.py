@@ -1,4 +1,4 @@
-"""Rules on which concurrencies ran: the request against the metadata and the files."""
+"""Rules on which concurrencies ran: metadata and files compared with the request."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LISTS = ("eval_concs", "completed_eval_concs", "failed_eval_concs")
 
 
 def findings_of_concurrencies(folder: Folder, request: Request) -> Iterator[Finding]:
-    """Whether exactly the asked concurrencies ran, by the metadata and by the files, each for itself."""
+    """Whether exactly the requested concurrencies ran, according to the metadata and, separately, to the files."""
     asked = request.concurrencies
     if asked is None:
         yield error(
             str(folder.path),
             "",
-            "an expectation is required: nothing here says how many concurrencies were asked for; "
-            "give --expected-concs or --expect, on a road of its own",
+            "an expectation is required: the folder cannot tell which concurrencies were requested; give "
+            "--expected-concs or --expect, from a source other than the folder",
         )
         return
     metadata = folder.metadata
@@ -37,7 +37,7 @@ def _single(metadata: Mapping[str, Any], asked: int) -> Iterator[Finding]:
     if isinstance(found, bool) or not isinstance(found, int):
         yield fail(METADATA, "conc", f"is {excerpt(found)}; expected the number {asked}")
     elif found != asked:
-        yield fail(METADATA, "conc", f"is {found}; {asked} was asked for")
+        yield fail(METADATA, "conc", f"is {found}; {asked} was requested")
 
 
 def _batch(metadata: Mapping[str, Any], asked: set[int]) -> Iterator[Finding]:
@@ -46,7 +46,7 @@ def _batch(metadata: Mapping[str, Any], asked: set[int]) -> Iterator[Finding]:
         values = metadata.get(name)
         problem = _list_problem(values, empty=name != "eval_concs")
         if name not in metadata:
-            yield fail(METADATA, name, f"is missing; expected a list, for {_all(asked)} were asked for")
+            yield fail(METADATA, name, f"is missing; expected a list, because {_all(asked)} were requested")
         elif problem:
             yield fail(METADATA, name, f"is {excerpt(values)}; {problem}")
         elif isinstance(values, list):
@@ -73,9 +73,9 @@ def _list_problem(values: object, *, empty: bool) -> str | None:
 
 def _difference(field: str, what: str, found: set[int], asked: set[int]) -> Iterator[Finding]:
     if missing := asked - found:
-        yield fail(METADATA, field, f"{_all(missing)} asked for, and not {what}")
+        yield fail(METADATA, field, f"{_all(missing)} requested, but not {what}")
     if unexpected := found - asked:
-        yield fail(METADATA, field, f"{_all(unexpected)} {what}, and not asked for")
+        yield fail(METADATA, field, f"{_all(unexpected)} {what}, but not requested")
 
 
 def _files(
@@ -90,17 +90,23 @@ def _files(
         if concurrency is None:
             what = "a malformed concurrency suffix" if result.has_suffix else "no concurrency suffix"
             yield fail(result.name, "", f"has {what}; expected a name such as results_…_conc4.json")
+        elif concurrency not in asked:
+            yield fail(result.name, "", f"is of concurrency {concurrency}, which was not requested")
+        elif result.number > 1:
+            yield fail(
+                result.name,
+                "",
+                f"is the {_ordinal(result.number)} result of {concurrency}; expected one result",
+            )
         else:
             found[concurrency] += 1
-            if concurrency not in asked:
-                yield fail(result.name, "", f"is of concurrency {concurrency}, which was not asked for")
     for concurrency, times in sorted(found.items()):
         if times > 1:
             yield fail(
                 "results*.json", "", f"{times} result files of concurrency {concurrency}; expected one"
             )
     if missing := set(asked) - found.keys():
-        yield fail("results*.json", "", f"no result file of concurrency {_all(missing)}, asked for")
+        yield fail("results*.json", "", f"no result file of concurrency {_all(missing)}, requested")
 
 
 def _one_file(names: Sequence[str]) -> Iterator[Finding]:
@@ -109,7 +115,7 @@ def _one_file(names: Sequence[str]) -> Iterator[Finding]:
         yield fail("results*.json", "", f"{len(names)} result files{listed}; expected exactly one")
     for name in names:
         if has_suffix(name):
-            yield fail(name, "", "has a concurrency suffix, and only one concurrency was asked for")
+            yield fail(name, "", "has a concurrency suffix, but only one concurrency was requested")
 
 
 def _twins(results: Iterable[ResultFile]) -> Iterator[Finding]:
@@ -118,6 +124,10 @@ def _twins(results: Iterable[ResultFile]) -> Iterator[Finding]:
         twin = first.setdefault(result.sha256, result.name)
         if twin != result.name:
             yield fail(result.name, "", f"has the same bytes as {twin}: one result was copied over another")
+
+
+def _ordinal(number: int) -> str:
+    return {2: "second", 3: "third"}.get(number, f"{number}th")
 
 
 def _all(values: Iterable[int]) -> str:

@@ -1,4 +1,4 @@
-"""One thing that is wrong, and where."""
+"""A problem of a file and its position."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 
 
 class Finding(NamedTuple):
-    """A problem of one file, and of one field of it where it is that precise."""
+    """A problem of one file, and of one of its fields if it is that specific."""
 
     kind: Literal["fail", "error"]
-    """`fail`: measured, or reported, and not good enough. `error`: nothing there can be trusted."""
+    """`fail`: measured or reported, and not good enough. `error`: the evidence cannot be trusted."""
     file: str
     field: str
     sentence: str
@@ -29,7 +29,7 @@ def error(file: str, field: str, sentence: str) -> Finding:
 
 
 def excerpt(value: object) -> str:
-    """A value that may come from anywhere, short and on one line."""
+    """A short, single-line form of an untrusted value."""
     return _SHORT.repr(value)
 
 

@@ -1,8 +1,8 @@
-"""Rules on `meta_env.json`: how the eval ended, and what it says it was asked."""
+"""Rules on `meta_env.json`: how the eval ended, and which artifacts it declares."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,9 +12,18 @@ from pytest_bench.lmeval.folder import METADATA, is_within
 _UNKNOWN_PREFIX = "unknown"
 
 
-def findings_of_metadata(metadata: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
-    """Whether the eval, and collecting what it left, ended well by their own account."""
-    yield from _status(metadata, "eval_exit_code", required=True, what="the eval")
+EVAL_STATUS = "eval_exit_code"
+
+
+def findings_of_metadata(
+    metadata: Mapping[str, Any], folder: Path, *, allow_missing: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Whether the eval and the collection of its artifacts ended successfully, according to their exit statuses.
+
+    `eval_exit_code` is required unless `allow_missing` holds it.
+    """
+    required = EVAL_STATUS not in allow_missing
+    yield from _status(metadata, EVAL_STATUS, required=required, what="the eval")
     yield from _status(metadata, "artifact_exit_code", required=False, what="collecting its artifacts")
     yield from _artifacts(metadata, folder)
     prefix = metadata.get("infmax_model_prefix")
@@ -23,7 +32,7 @@ def findings_of_metadata(metadata: Mapping[str, Any], folder: Path) -> Iterator[
 
 
 def model_prefix(metadata: Mapping[str, Any] | None) -> str | None:
-    """Whose thresholds apply, as the metadata says."""
+    """The model whose thresholds apply, according to the metadata."""
     prefix = (metadata or {}).get("infmax_model_prefix")
     return prefix if isinstance(prefix, str) and prefix and prefix != _UNKNOWN_PREFIX else None
 
@@ -31,7 +40,11 @@ def model_prefix(metadata: Mapping[str, Any] | None) -> str | None:
 def _status(metadata: Mapping[str, Any], name: str, *, required: bool, what: str) -> Iterator[Finding]:
     if name not in metadata:
         if required:
-            yield error(METADATA, name, f"is missing: nothing says how {what} ended")
+            yield error(
+                METADATA,
+                name,
+                f"is missing: nothing proves how {what} ended; --allow-missing {name} accepts that",
+            )
         return
     status = metadata[name]
     if isinstance(status, bool) or not isinstance(status, int) or status < 0:
@@ -53,5 +66,5 @@ def _artifacts(metadata: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
             yield error(
                 METADATA,
                 "artifacts",
-                f"lists {excerpt(name)}, which is not there as a plain file: it could not be copied",
+                f"lists {excerpt(name)}, which is not a regular file of the folder: it is missing, or was not copied",
             )

@@ -1,4 +1,4 @@
-"""What was asked of an eval: it reaches the judge apart from what the eval left behind."""
+"""What was requested of an eval. It comes from a source other than the folder that the eval wrote."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What must be in the folder, and how good it must be."""
+    """What the folder must hold, and how good the scores must be."""
 
     concurrencies: tuple[int, ...] | None
-    """Which were asked for; None: nobody says, which is an error in itself."""
+    """The requested concurrencies. None: not known, which is an error."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     min_score: float | None = None
-    """For tasks that the thresholds do not name."""
+    """Minimum score of tasks that the thresholds do not name."""
+    tasks: tuple[str, ...] = ()
+    """Tasks that every result must have a score of; others may be there too."""
     metric_prefix: str = "exact_match,"
-    """What the names of the metrics that are checked begin with."""
+    """Prefix of the metrics to check."""
     model_prefix: str | None = None
-    """Whose thresholds apply; None: the metadata says."""
+    """The model whose thresholds apply. None: as in the metadata."""
     not_before_s: float | None = None
-    """Results from before this moment, in seconds since 1970, are of an earlier run; None: any age is good."""
+    """Results made before this time (seconds since 1970) are refused as those of an earlier run. None: any age."""
     not_after_s: float | None = None
-    """Results from after this moment were made by no clock that can be trusted; None: any are good."""
+    """Results made after this time are refused because a clock is wrong. None: no check."""
     limit: int | None = None
-    """How many samples a task was meant to be cut to; None: to none."""
+    """Number of samples to which each task was limited on purpose. None: no limit."""
+    allow_missing: frozenset[str] = frozenset()
+    """Fields of the metadata that may be missing: `eval_exit_code`."""
 
 
 def parse_concurrencies(text: str) -> tuple[int, ...]:
@@ -38,11 +42,21 @@ def parse_concurrencies(text: str) -> tuple[int, ...]:
     if not words:
         raise UsageError(
             "the expected concurrencies are empty: expected numbers such as '1 2 4'; "
-            "a variable that was lost on its way looks like this"
+            "an unset variable looks like this"
         )
     for word in words:
         if not _NUMBER.fullmatch(word):
-            raise UsageError(f"{word!r} is no concurrency: expected positive numbers such as '1 2 4'")
+            raise UsageError(f"{word!r} is not a concurrency: expected positive numbers such as '1 2 4'")
     if len(set(words)) != len(words):
         raise UsageError(f"the expected concurrencies {text!r} repeat one: expected each once")
     return tuple(int(word) for word in words)
+
+
+def parse_tasks(text: str) -> tuple[str, ...]:
+    """Read "gsm8k mmlu". Raises `UsageError` unless there is at least one name and each is given once."""
+    words = text.split()
+    if not words:
+        raise UsageError("the expected tasks are empty: expected names such as 'gsm8k mmlu'")
+    if len(set(words)) != len(words):
+        raise UsageError(f"the expected tasks {text!r} repeat one: expected each once")
+    return tuple(words)

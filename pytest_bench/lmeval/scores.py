@@ -1,4 +1,4 @@
-"""Rules on what result files say: scores against thresholds, items against the dataset, the run against its request."""
+"""Rules on the contents of result files: scores, numbers of items, model and concurrency of the run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
-from pytest_bench.lmeval.findings import Finding, error, excerpt, fail
+from pytest_bench.lmeval.findings import Finding, excerpt, fail
 from pytest_bench.lmeval.folder import ResultFile
 from pytest_bench.lmeval.request import Request
 
 _CONCURRENCY_WORDS = ("num_concurrent", "max_concurrent", "concurrency")
-"""What lm-eval's models call their concurrency, among their arguments or beside them."""
+"""Names that lm-eval's models use for their concurrency, in their arguments or beside them."""
 
 
 class Score(NamedTuple):
@@ -20,18 +20,18 @@ class Score(NamedTuple):
     file: str
     task: str
     metric: str
-    """As lm-eval names it, filter included: `exact_match,strict-match`."""
+    """With its filter, as in lm-eval: `exact_match,strict-match`."""
     value: float
     stderr: float | None
-    """None where lm-eval has none."""
+    """None if lm-eval has none."""
 
 
 def read_scores(
     result: ResultFile, metric_prefix: str, named: frozenset[str], findings: list[Finding]
 ) -> list[Score]:
-    """The scores of a file that count: each metric that begins with `metric_prefix`, of every task.
+    """The scores of a file to check: every metric that begins with `metric_prefix`, of every task.
 
-    Of groups only where a threshold names them (`named`): else their members stand for them.
+    A group is checked only if a threshold names it (`named`); otherwise its members are checked.
     """
     tasks = _tasks(result, findings)
     if tasks == {}:
@@ -62,7 +62,7 @@ def read_scores(
 
 
 def findings_of_scores(scores: Sequence[Score], request: Request, prefix: str | None) -> Iterator[Finding]:
-    """Whether every score has a threshold and reaches it."""
+    """Whether every score has a threshold and reaches it, and every expected task has a score."""
     for score in scores:
         field = f"results.{score.task}.{score.metric}"
         found = request.thresholds.of(prefix, score.task, request.min_score)
@@ -71,30 +71,27 @@ def findings_of_scores(scores: Sequence[Score], request: Request, prefix: str | 
                 "error",
                 score.file,
                 field,
-                f"is {score.value}, and nothing says how good {score.task!r} must be: name it in --thresholds, or "
-                "give --min-score",
+                f"is {score.value}, but {score.task!r} has no threshold: name it in --thresholds, or give --min-score",
             )
         elif score.value < found[0]:
             yield fail(score.file, field, f"is {score.value}, below {found[0]} ({found[1]})")
     scored = {score.task for score in scores}
-    for task, source in request.thresholds.required(prefix):
+    for task in request.tasks:
         if task not in scored:
-            yield error(
-                "--thresholds", source, f"no result file has a score of {excerpt(task)} to hold it against"
-            )
+            yield fail("results*.json", f"results.{task}", "is missing; --expected-tasks names it")
 
 
 def findings_of_difference(by_file: Mapping[str, Sequence[Score]]) -> Iterator[Finding]:
-    """Whether all files have scores of the same tasks by the same metrics."""
+    """Whether all files have scores of the same tasks and metrics."""
     sets = {file: {(score.task, score.metric) for score in scores} for file, scores in by_file.items()}
     everything = set().union(*sets.values())
     for file, own in sets.items():
         for task, metric in sorted(everything - own):
-            yield fail(file, f"results.{task}.{metric}", "is missing, and other result files have it")
+            yield fail(file, f"results.{task}.{metric}", "is missing; other result files have it")
 
 
 def findings_of_run(result: ResultFile, concurrency: int | None, model: object) -> Iterator[Finding]:
-    """Whether the file's own configuration names the concurrency and the model that it should be of."""
+    """Whether the file's own configuration names the expected concurrency and model."""
     config = result.data.get("config", {})
     if not isinstance(config, dict):
         yield fail(result.name, "config", f"is {excerpt(config)}; expected an object")
@@ -112,11 +109,11 @@ def findings_of_run(result: ResultFile, concurrency: int | None, model: object) 
     if isinstance(model, str) and model:
         for field, name in _models(result).items():
             if name != model:
-                yield fail(result.name, field, f"is {excerpt(name)}; {excerpt(model)} was asked for")
+                yield fail(result.name, field, f"is {excerpt(name)}; {excerpt(model)} was requested")
 
 
 def findings_of_models(results: Sequence[ResultFile]) -> Iterator[Finding]:
-    """Whether all files are of one model, where nothing says which it should be."""
+    """Whether all files are of one model, if the metadata does not name one."""
     first: dict[str, tuple[str, object]] = {}
     for result in results:
         for field, name in _models(result).items():
@@ -126,7 +123,7 @@ def findings_of_models(results: Sequence[ResultFile]) -> Iterator[Finding]:
 
 
 def _models(result: ResultFile) -> dict[str, object]:
-    """What a file calls its model, by field. lm-eval serves `pretrained` only where `model` is absent."""
+    """The names of the model in a file, by field. lm-eval uses `pretrained` only if `model` is absent."""
     config = result.data.get("config")
     arguments = _arguments(config.get("model_args")) if isinstance(config, dict) else {}
     word = "pretrained" if arguments.get("model") is None else "model"
@@ -135,7 +132,7 @@ def _models(result: ResultFile) -> dict[str, object]:
 
 
 def findings_of_samples(result: ResultFile, request: Request) -> Iterator[Finding]:
-    """Whether each task was evaluated on all of its items, or on as many as the declared limit leaves."""
+    """Whether each task was evaluated on all of its items, or on as many as the declared limit allows."""
     config = result.data.get("config")
     limit = config.get("limit") if isinstance(config, dict) else None
     if limit is not None and (isinstance(limit, bool) or limit != request.limit):
@@ -150,13 +147,13 @@ def findings_of_samples(result: ResultFile, request: Request) -> Iterator[Findin
 
 
 def findings_of_age(result: ResultFile, request: Request) -> Iterator[Finding]:
-    """Whether the file was made by this run and not by an earlier one."""
+    """Whether the file was made by this run and not by an earlier one, according to its date."""
     if request.not_before_s is None and request.not_after_s is None:
         return
     made_s = result.data.get("date")
     if isinstance(made_s, bool) or not isinstance(made_s, int | float):
         yield fail(
-            result.name, "date", f"is {excerpt(made_s)}; expected when it was made, in seconds since 1970"
+            result.name, "date", f"is {excerpt(made_s)}; expected the time it was made, in seconds since 1970"
         )
     elif request.not_after_s is not None and made_s > request.not_after_s:
         yield fail(result.name, "date", f"is {excerpt(made_s)}, in the future: one of the clocks is wrong")
@@ -164,12 +161,12 @@ def findings_of_age(result: ResultFile, request: Request) -> Iterator[Finding]:
         yield fail(
             result.name,
             "date",
-            f"is {excerpt(made_s)}, before {request.not_before_s:.0f}: it is of an earlier run",
+            f"is {excerpt(made_s)}, before {request.not_before_s:.0f}: the file is of an earlier run",
         )
 
 
 def _items(file: str, task: str, counts: object, limit: int | None) -> Iterator[Finding]:
-    """`limit` is what the run was cut to, as declared."""
+    """`limit`: the declared limit of the run."""
     original, effective = (
         (counts.get("original"), counts.get("effective")) if isinstance(counts, dict) else (None, None)
     )
@@ -178,16 +175,16 @@ def _items(file: str, task: str, counts: object, limit: int | None) -> Iterator[
             file, f"n-samples.{task}", f"is {excerpt(counts)}; expected counts `original` and `effective`"
         )
     elif effective != (original if limit is None else min(original, limit)):
-        declared = "the run names no limit" if limit is None else f"a limit of {limit} was declared"
+        declared = "no limit was declared" if limit is None else f"a limit of {limit} was declared"
         yield fail(
             file,
             f"n-samples.{task}",
-            f"{excerpt(effective)} of {excerpt(original)} items were evaluated, and {declared}",
+            f"{excerpt(effective)} of {excerpt(original)} items were evaluated, but {declared}",
         )
 
 
 def _tasks(result: ResultFile, findings: list[Finding]) -> dict[str, dict[str, Any]] | None:
-    """What the file says of each task, groups left out: their members stand for them. None where it says nothing."""
+    """The metrics of each task, without groups, whose members are tasks themselves. None if there are no results."""
     results, groups = result.data.get("results"), _groups(result)
     if not isinstance(results, dict):
         findings.append(fail(result.name, "results", f"is {excerpt(results)}; expected an object of tasks"))
@@ -212,7 +209,7 @@ def _tasks(result: ResultFile, findings: list[Finding]) -> dict[str, dict[str, A
 def _named_groups(
     result: ResultFile, named: frozenset[str], findings: list[Finding]
 ) -> dict[str, dict[str, Any]]:
-    """What the file says of the groups that a threshold names."""
+    """The metrics of the groups that a threshold names."""
     results = result.data.get("results")
     found: dict[str, dict[str, Any]] = {}
     for group in sorted(named & _groups(result).keys()):
@@ -227,7 +224,7 @@ def _named_groups(
 
 
 def _groups(result: ResultFile) -> dict[str, list[Any]]:
-    """Members of each group. What has items of its own is a task, whatever is listed below it."""
+    """Members of each group. A name with items of its own is a task, even if members are listed for it."""
     groups, samples = result.data.get("group_subtasks"), result.data.get("n-samples")
     if not isinstance(groups, dict):
         return {}
@@ -266,7 +263,7 @@ def _lower_is_better(result: ResultFile, task: str, name: str) -> bool:
 
 
 def _arguments(raw: object) -> Mapping[str, Any]:
-    """Arguments of lm-eval's model, which it writes as `a=1,b=2` or as an object."""
+    """The model's arguments, which lm-eval writes as `a=1,b=2` or as an object."""
     if isinstance(raw, dict):
         return raw
     if not isinstance(raw, str):

@@ -1,4 +1,4 @@
-"""How good scores must be, per model and task.
+"""Minimum scores per model and task.
 
     {"default": {"gsm8k": 0.85}, "models": {"dsr1": {"gsm8k": 0.93}}}
 
@@ -25,15 +25,13 @@ _SECTIONS = frozenset({"default", "models"})
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Minimum scores."""
+    """Minimum scores. A table may serve many evals: a task that it lists is not thereby required."""
 
     default: Mapping[str, float] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    flat: bool = False
-    """`default` was the whole file: what the eval is to hold, and no table for many evals."""
 
     def of(self, prefix: str | None, task: str, min_score: float | None) -> tuple[float, str] | None:
-        """The threshold of a task and where it stands, most specific first; None where there is none."""
+        """The most specific threshold of a task and its source; None if there is none."""
         own = self._own(prefix)
         if task in own:
             return own[task], f"models.{prefix}.{task}"
@@ -45,18 +43,12 @@ class Thresholds:
         """Tasks and groups that have a threshold of their own."""
         return frozenset(self.default) | frozenset(self._own(prefix))
 
-    def required(self, prefix: str | None) -> Iterator[tuple[str, str]]:
-        """Names that the results must hold, and where each stands: those given for this very model or eval."""
-        yield from ((task, f"models.{prefix}.{task}") for task in self._own(prefix))
-        if self.flat:
-            yield from ((task, task) for task in self.default)
-
     def _own(self, prefix: str | None) -> Mapping[str, float]:
         return self.models.get(prefix, {}) if prefix else {}
 
 
 def read_thresholds(path: Path) -> tuple[Thresholds, list[Finding]]:
-    """Thresholds, and everything that is wrong with the file; then they are empty."""
+    """The thresholds in a file and its problems. The thresholds are empty if there is a problem."""
     try:
         raw = _read_yaml(path) if path.suffix in {".yaml", ".yml"} else read_json(path)
     except EvidenceError as problem:
@@ -65,7 +57,7 @@ def read_thresholds(path: Path) -> tuple[Thresholds, list[Finding]]:
     if findings:
         return Thresholds(), findings
     if not _SECTIONS & raw.keys():
-        return Thresholds(default=raw, flat=True), []
+        return Thresholds(default=raw), []
     return Thresholds(default=raw.get("default", {}), models=raw.get("models", {})), []
 
 
@@ -105,7 +97,7 @@ def _task_findings(file: str, section: str, tasks: object) -> Iterator[Finding]:
 
 
 def _read_yaml(path: Path) -> Any:
-    """Raises `EvidenceError` for anything but one strict document without repeated keys."""
+    """Read one YAML document without repeated keys. Raises `EvidenceError`."""
     try:
         text = read_plain(path, _LARGEST_YAML).decode("utf-8")
         _refuse_repeated_keys(path, yaml.compose(text, Loader=yaml.SafeLoader), set())
@@ -119,7 +111,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _refuse_repeated_keys(path: Path, node: yaml.Node | None, known: set[int]) -> None:
-    """`known` are nodes looked at already, by identity: anchors may name one very often."""
+    """`known` holds the identities of visited nodes: aliases may refer to one node many times."""
     if id(node) in known:
         return
     known.add(id(node))
@@ -127,7 +119,7 @@ def _refuse_repeated_keys(path: Path, node: yaml.Node | None, known: set[int]) -
         seen: set[str] = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise EvidenceError(f"{path}: has a key that is no text: {excerpt(key.value)}")
+                raise EvidenceError(f"{path}: has a key that is not text: {excerpt(key.value)}")
             if key.value in seen:
                 raise EvidenceError(f"{path}: repeats the key {excerpt(key.value)}")
             seen.add(key.value)

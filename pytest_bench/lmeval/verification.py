@@ -1,17 +1,18 @@
-"""All rules on one folder, and everything that is wrong with it at once."""
+"""Apply all rules to one folder and collect every problem."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pytest_bench.lmeval.concurrencies import findings_of_concurrencies
 from pytest_bench.lmeval.findings import Finding
-from pytest_bench.lmeval.folder import Folder, read_folder
-from pytest_bench.lmeval.metadata import findings_of_metadata, model_prefix
+from pytest_bench.lmeval.folder import METADATA, Folder, read_folder
+from pytest_bench.lmeval.metadata import EVAL_STATUS, findings_of_metadata, model_prefix
 from pytest_bench.lmeval.request import Request
-from pytest_bench.lmeval.samples import findings_of_recomputing
+from pytest_bench.lmeval.samples import findings_of_recomputing, findings_of_unclaimed
 from pytest_bench.lmeval.scores import (
     Score,
     findings_of_age,
@@ -25,7 +26,7 @@ from pytest_bench.lmeval.scores import (
 
 
 class Checked(NamedTuple):
-    """A score beside what it was held against."""
+    """A score and the threshold that it was compared with."""
 
     score: Score
     threshold: float
@@ -39,19 +40,21 @@ class Verification:
     findings: tuple[Finding, ...]
     checked: tuple[Checked, ...]
     """Every score that had a threshold."""
+    notes: tuple[str, ...] = ()
+    """What was accepted without proof."""
 
 
 def verify_folder(path: Path, request: Request) -> Verification:
-    """Judge a folder against what was asked. Whatever its files hold, this returns."""
+    """Compare a folder with what was requested. Returns whatever the files hold, and never raises because of them."""
     return judge(read_folder(path), request)
 
 
 def judge(folder: Folder, request: Request) -> Verification:
-    """As `verify_folder`, on what was read; besides, only samples are read, and declared artifacts looked for."""
+    """`verify_folder` for a folder that was read. Only samples and declared artifacts are still read from disk."""
     findings = list(folder.findings)
     metadata = folder.metadata
     if metadata is not None:
-        findings += findings_of_metadata(metadata, folder.path)
+        findings += findings_of_metadata(metadata, folder.path, allow_missing=request.allow_missing)
     findings += findings_of_concurrencies(folder, request)
     asked = request.concurrencies or ()
     by_file: dict[str, list[Score]] = {}
@@ -70,9 +73,20 @@ def judge(folder: Folder, request: Request) -> Verification:
     scores = [score for found in by_file.values() for score in found]
     findings += findings_of_scores(scores, request, prefix)
     findings += findings_of_difference(by_file)
+    findings += findings_of_unclaimed(folder.path, folder.results)
     checked = tuple(
         Checked(score, *found)
         for score in scores
         if (found := request.thresholds.of(prefix, score.task, request.min_score)) is not None
     )
-    return Verification(findings=tuple(dict.fromkeys(findings)), checked=checked)
+    return Verification(
+        findings=tuple(dict.fromkeys(findings)), checked=checked, notes=tuple(_notes(metadata, request))
+    )
+
+
+def _notes(metadata: Mapping[str, Any] | None, request: Request) -> Iterator[str]:
+    if metadata is not None and EVAL_STATUS not in metadata and EVAL_STATUS in request.allow_missing:
+        yield (
+            f"{METADATA}: {EVAL_STATUS} is missing, which --allow-missing accepts: it is not proven that the eval "
+            "ended successfully"
+        )

@@ -1,27 +1,23 @@
-"""One HTTP/1.1 connection: the socket callbacks, and nothing that could wait.
-
-A read is stamped before anything else, then handed to the parser; every piece of the body that comes of it
-carries that stamp. One read in sixteen, by the low bits of its stamp, is timed, and stands for as many: to ask the time
-twice at every read would be dear.
-"""
+"""One HTTP/1.1 connection: what every read does, and nothing that could wait."""
 
 from __future__ import annotations
 
-import asyncio
-import os
+import socket
 import time
-from typing import Protocol, cast
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol
 
 import httptools
 
 from pytest_bench.load.exchange import Exchange, Failure
+from pytest_bench.load.loop import Loop, Receive
 
 monotonic_ns = time.monotonic_ns
 
-_ONE_READ_IN = 16
-"""A power of two."""
-_LONG_READ_NS = 200_000
-"""What goes beyond was the machine's doing, and stands for itself alone."""
+_LONGEST_HEAD_BYTES = 1 << 20
+"""Most bytes of reads that hold nothing of a body: headers, chunk extensions, trailers. The parser gathers a value that
+spans reads by copying it, so an endless one would cost more and more."""
 
 
 class _MoreThanAsked(Exception):
@@ -31,118 +27,139 @@ class _MoreThanAsked(Exception):
 class Owner(Protocol):
     """Who is told what became of a request."""
 
-    def completed(self, connection: Connection, exchange: Exchange, end_ns: int) -> None:
+    def completed(self, connection: Connection, exchange: Exchange) -> None:
         """A whole response was read; the connection may be reused unless it is closing."""
 
     def broken(self, connection: Connection, exchange: Exchange, failure: Failure, *, resend: bool) -> None:
         """The connection ended before the response did. `resend`: the keep-alive race was lost."""
 
-    def spent(self, phase: int, callback_ns: int) -> None:
-        """So long did reading for a phase take."""
-
     def idle_lost(self, connection: Connection) -> None:
         """A connection without a request was closed by the server."""
 
 
-class Connection(asyncio.Protocol):
-    """Speaks for one socket. At most one request is in flight on it."""
+class Connection:
+    """Speaks for one connected socket, which the loop reads. At most one request is in flight on it."""
 
     __slots__ = (
         "_body",
         "_chunked",
         "_complete",
-        "_fd",
         "_feed",
         "_headers_done",
         "_keep_alive",
         "_length",
+        "_limit_bytes",
+        "_loop",
         "_owner",
         "_parser",
+        "_pieces",
+        "_unsent",
+        "_without_body_bytes",
         "connect_ns",
+        "drained_ns",
         "endpoint",
         "exchange",
         "idled",
         "on_body",
+        "open",
+        "receive",
         "reusable",
-        "transport",
+        "socket",
         "used",
     )
 
-    def __init__(self, owner: Owner, endpoint: int) -> None:
+    def __init__(
+        self, owner: Owner, loop: Loop, connected: socket.socket, endpoint: int, *, limit_bytes: int
+    ) -> None:
+        """`limit_bytes`: the longest response; a longer one is a failure."""
         self._owner = owner
+        self._loop = loop
+        self.socket = connected
         self.endpoint = endpoint
+        self._limit_bytes = limit_bytes
         self.exchange: Exchange | None = None
         self.used = 0
         self.idled = False
         """Whether it has waited for a request: the server may have closed it meanwhile."""
         self.connect_ns: int | None = None
+        self.open = True
         self.reusable = True
+        self.drained_ns = monotonic_ns()
+        self.receive: Receive = connected.recvmsg_into
+        self._unsent = b""
+        self._pieces = 0
+        self._without_body_bytes = 0
         self._body: list[bytes] = []
         self.on_body = self._body.append  # looked up once by the parser: no frame of ours for each chunk
-
-    # What the event loop calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpResponseParser(self)
-        self._feed = self._parser.feed_data
-        encrypted = transport.get_extra_info("ssl_object") is not None
-        # TLS must go through the transport; a plain socket is written to directly, so that the stamp
-        # before the write is the time of the write.
-        self._fd = -1 if encrypted else transport.get_extra_info("socket").fileno()
+        self._feed: Callable[[memoryview | bytes], None] = self._parser.feed_data
+        loop.add(connected.fileno(), self)
 
-    def data_received(self, data: bytes) -> None:
-        now = monotonic_ns()
+    # What the loop calls
+
+    def received(
+        self, data: memoryview | bytes, size: int, stamp_ns: int, now_ns: int, empty_ns: int
+    ) -> bool:
+        """See `loop.Receiver`."""
         exchange = self.exchange
         if exchange is None:
+            self._owner.idle_lost(self)
             self.discard()
-            return
-        if not exchange.response_bytes:
-            exchange.first_byte_ns = now
-        exchange.last_read_ns = now
-        exchange.response_bytes += len(data)
+            return True
+        total_bytes = exchange.response_bytes = exchange.response_bytes + size
         try:
             self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._complete:
-                self.discard()
-                shown = str(error) or type(error).__name__
-                self._owner.broken(self, exchange, Failure("protocol", shown), resend=False)
-                return
+                self._fail(exchange, Failure("protocol", self._what_came(error)))
+                return True
             self.reusable = False  # bytes after the response: nothing that follows can be trusted
-        stamps = exchange.stamps
-        pieces = len(self._body) - len(stamps)
-        if pieces == 1:
-            stamps.append(now)
-        elif pieces:
-            stamps.extend([now] * pieces)
-        if not now & (_ONE_READ_IN - 1):
-            took_ns = monotonic_ns() - now
-            self._owner.spent(exchange.phase, took_ns + (_ONE_READ_IN - 1) * min(took_ns, _LONG_READ_NS))
+        before = self._pieces
+        pieces = self._pieces = len(self._body)
+        exchange.reads += (stamp_ns, now_ns, empty_ns, pieces)
         if self._complete:
-            self._finish(exchange, now)
+            self._finish(exchange)
+        elif total_bytes > self._limit_bytes:
+            self._fail(exchange, Failure("too_long", f"longer than the limit of {self._limit_bytes:,} bytes"))
+        elif pieces == before:
+            self._read_without_body(exchange, size)
+        # The first piece may have come with headers, which are an event of their own.
+        return 0 < before == pieces - 1
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        end_ns = monotonic_ns()
-        self.reusable = False
-        if self.exchange is None:
+    def _read_without_body(self, exchange: Exchange, size: int) -> None:
+        self._without_body_bytes += size
+        if self._without_body_bytes > _LONGEST_HEAD_BYTES:
+            detail = f"more than {_LONGEST_HEAD_BYTES:,} bytes of headers or trailers"
+            self._fail(exchange, Failure("malformed", detail))
+
+    def ended(self, error: OSError | None, now_ns: int, empty_ns: int) -> None:
+        """See `loop.Receiver`. The end of a connection carries no stamp of the kernel's."""
+        exchange = self.exchange
+        self.discard()
+        if exchange is None:
             self._owner.idle_lost(self)
-        else:
-            self._lose(self.exchange, exc, end_ns)
-        # They refer back to this object, and nothing collects cycles during a phase.
-        del self._parser, self._feed
-
-    def _lose(self, exchange: Exchange, exc: Exception | None, end_ns: int) -> None:
-        self.exchange = None
+            return
         delimited_by_close = self._headers_done and not self._chunked and self._length is None
-        if exc is None and delimited_by_close:
+        if error is None and delimited_by_close:
+            exchange.reads += (now_ns, now_ns, empty_ns, len(self._body))
             exchange.body = self._body.copy()
-            self._owner.completed(self, exchange, end_ns)
+            self._owner.completed(self, exchange)
         else:
             race = self.idled and not exchange.response_bytes and not exchange.resent
-            self._owner.broken(self, exchange, self._how_it_broke(exc), resend=race)
+            self._owner.broken(self, exchange, self._how_it_broke(error), resend=race)
+
+    def writable(self) -> None:
+        """See `loop.Receiver`."""
+        self._unsent = self._unsent[self._write(self._unsent) :]
+        if not self._unsent and self.open:
+            self._loop.watch(self.socket.fileno(), writing=False)
 
     # What the load worker calls
+
+    @property
+    def sending(self) -> bool:
+        """Whether a part of the last request is still to be sent: a server may answer before it has read it all."""
+        return bool(self._unsent)
 
     def send(self, exchange: Exchange) -> None:
         """Write one request. Stamps `send_start_ns` (unless it is a re-send) and `sent_ns`."""
@@ -151,24 +168,14 @@ class Connection(asyncio.Protocol):
         self.used += 1
         self._chunked = self._headers_done = self._complete = False
         self._length: int | None = None
+        self._pieces = self._without_body_bytes = 0
         self._body.clear()
-        request = exchange.request
+        request = self._sealed(exchange.request)
         if self.used == 1:
             exchange.connect_ns = self.connect_ns
         if exchange.send_start_ns is None:
             exchange.send_start_ns = monotonic_ns()
-        if self._fd < 0:
-            self.transport.write(request)
-        else:
-            try:
-                written = os.write(self._fd, request)
-            except BlockingIOError:
-                written = 0
-            except OSError:
-                self.transport.abort()  # connection_lost tells the rest
-                return
-            if written < len(request):
-                self.transport.write(request[written:])
+        self._push(request)
         if exchange.sent_ns is None:
             exchange.sent_ns = monotonic_ns()
 
@@ -176,7 +183,35 @@ class Connection(asyncio.Protocol):
         """Close at once; nobody is told."""
         self.exchange = None
         self.reusable = False
-        self.transport.abort()
+        if self.open:
+            self.open = False
+            self._loop.remove(self.socket.fileno())
+            self.socket.close()
+            # They refer back to this object, and nothing collects cycles during a phase.
+            del self._parser, self._feed, self.receive
+
+    def _sealed(self, request: bytes) -> bytes:
+        """What goes over the socket for `request`."""
+        return request
+
+    def _push(self, data: bytes) -> None:
+        """Send `data` after everything before it; what the socket does not take now follows when it does."""
+        if self._unsent:
+            self._unsent += data
+            return
+        written = self._write(data)
+        if written < len(data):
+            self._unsent = data[written:]
+            self._loop.watch(self.socket.fileno(), writing=True)
+
+    def _write(self, data: bytes) -> int:
+        """How many bytes the socket took. Of one that is broken, all: the loop is about to report its end."""
+        try:
+            return self.socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)
 
     # What the parser calls
 
@@ -206,16 +241,31 @@ class Connection(asyncio.Protocol):
         self._complete = True
         self._keep_alive = self._parser.should_keep_alive()
 
-    def _finish(self, exchange: Exchange, end_ns: int) -> None:
+    def _finish(self, exchange: Exchange) -> None:
         exchange.body = self._body.copy()
         self.exchange = None
         if not self._keep_alive:
             self.reusable = False
-        self._owner.completed(self, exchange, end_ns)
+        self._owner.completed(self, exchange)
 
-    def _how_it_broke(self, exc: Exception | None) -> Failure:
+    def _fail(self, exchange: Exchange, failure: Failure) -> None:
+        self.discard()
+        self._owner.broken(self, exchange, failure, resend=False)
+
+    def _what_came(self, error: Exception) -> str:
+        """What came instead of an answer in HTTP/1.1."""
+        if not isinstance(error, httptools.HttpParserUpgrade):
+            return str(error) or type(error).__name__
+        status = self._parser.get_status_code()
+        try:
+            phrase = HTTPStatus(status).phrase
+        except ValueError:
+            phrase = "not a standard status"
+        return f"{status} ({phrase}): the server changes the protocol; expected an answer in HTTP/1.1"
+
+    def _how_it_broke(self, error: OSError | None) -> Failure:
         received = sum(map(len, self._body))
-        if exc is None and self._length is not None and self._headers_done:
+        if error is None and self._length is not None and self._headers_done:
             return Failure("short_body", f"closed after {received} of {self._length} bytes")
-        reason = "closed" if exc is None else f"{type(exc).__name__}: {exc}"
+        reason = "closed" if error is None else f"{type(error).__name__}: {error}"
         return Failure("reset", f"{reason} after {received} bytes of body")

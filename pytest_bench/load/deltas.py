@@ -1,10 +1,10 @@
-"""The fast road through a stream whose events differ in one text only, which is what servers send.
+"""A short cut through streams whose events differ only in one text, as nearly all streams do.
 
-Hundreds of events repeat the same JSON around a few characters of text. Decoding each costs far more than
-finding the texts, so: take what stands before and after the first text, check that every event of the run is
-exactly that around another text, and decode the texts alone. The API's own decoder then proves, on the few
-other events and one more of this shape, that such an event adds its text and nothing else. Whatever does not
-fit, however slightly, goes the ordinary road.
+Hundreds of events repeat the same JSON around a few characters of text, and decoding all of it costs far more than
+finding the texts. So the JSON before and after the first text is taken as a template, every event of the run is checked
+to be exactly that template around a text, and only the texts are decoded. The API's own decoder reads the other events
+and one probe of the template; it must find that the probe adds its text and nothing else. A stream that differs in any
+way is decoded event by event.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ _DONE = b"data: [DONE]"
 _PROBE = b"X"
 
 _FEWEST = 12
-"""Shorter streams gain nothing."""
+"""Number of events below which the short cut is not worth it."""
+_LARGEST = 1 << 24
+"""Bytes of a body above which it is not split in memory."""
 _HEAD, _TAIL = 4, 6
-"""How many events before and after the run are looked at."""
+"""Most events before and after the run."""
 
 _is_whole = methodcaller("endswith", _BLANK_LINE)
 _decode_text = msgspec.json.Decoder(str).decode
@@ -33,7 +35,7 @@ _decode_texts = msgspec.json.Decoder(list[str]).decode
 
 
 class Deltas(msgspec.Struct, frozen=True, gc=False):
-    """A stream that took the fast road."""
+    """A stream that was decoded by the short cut."""
 
     decoded: Decoded
     done: bool
@@ -43,7 +45,7 @@ class Deltas(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_deltas(parts: Sequence[bytes], api: Api) -> Deltas | None:
-    """The whole stream decoded; None where it must go the ordinary road. `parts` are the pieces of the body."""
+    """Decode a whole stream; None if it must be decoded event by event. `parts` are the pieces of the body."""
     key = api.delta_key
     frames = _frames(parts)
     if key is None or frames is None:
@@ -77,11 +79,20 @@ def read_deltas(parts: Sequence[bytes], api: Api) -> Deltas | None:
 
 
 def _frames(parts: Sequence[bytes]) -> Sequence[bytes] | None:
-    """One piece an event, `data: ` first; None where the framing is uncommon or the stream is short."""
+    """The events, each with its `data: `; None if the framing is uncommon or the stream is short.
+
+    If every piece of the body seems to be an event, these are the pieces with their blank lines. `_read_run` and
+    `_others` check that they are.
+    """
     if len(parts) >= _FEWEST and parts[0].startswith(_PREFIX) and parts[-1].endswith(_BLANK_LINE):
         return parts
     body = b"".join(parts)
-    if not body.startswith(_PREFIX) or not body.endswith(_BLANK_LINE) or b"\r" in body:
+    if (
+        len(body) > _LARGEST
+        or not body.startswith(_PREFIX)
+        or not body.endswith(_BLANK_LINE)
+        or b"\r" in body
+    ):
         return None
     lines = body.split(b"\n")
     frames = lines[:-2:2]
@@ -97,8 +108,7 @@ def _first_text(frames: Sequence[bytes], key: bytes) -> int | None:
 
 
 def _read_run(run: Sequence[bytes], prefix: bytes, suffix: bytes) -> tuple[str, str] | None:
-    """The text of a run of events, and that of its first one alone; None unless every event is prefix, a text
-    that is not empty, suffix."""
+    """The text of a run of events and that of its first event; None unless each is prefix, non-empty text, suffix."""
     pieces = list(map(itemgetter(slice(len(prefix), -len(suffix))), run))
     events = b"".join(run)
     inside = (suffix + prefix).join(pieces)
@@ -112,10 +122,10 @@ def _read_run(run: Sequence[bytes], prefix: bytes, suffix: bytes) -> tuple[str, 
         return None
     whole = b"".join(pieces)
     try:
-        # Without escapes and characters of several bytes, nothing can reach from one piece into the next.
+        # Without escapes and multi-byte characters, no piece can change the meaning of the next.
         if whole.isascii() and b"\\" not in whole:
             return _decode_text(b'"%b"' % whole), _decode_text(b'"%b"' % pieces[0])
-        # A piece that is not the whole inside of one JSON string changes their number, or is no JSON.
+        # A piece that is not exactly the inside of one JSON string changes the number of texts or is invalid JSON.
         texts = _decode_texts(b'["%b"]' % b'","'.join(pieces))
     except msgspec.DecodeError:
         return None
@@ -125,8 +135,10 @@ def _read_run(run: Sequence[bytes], prefix: bytes, suffix: bytes) -> tuple[str, 
 def _others(
     frames: Sequence[bytes], start: int, first_text: str, api: Api, *, event_a_piece: bool
 ) -> Decoded | None:
-    """All events but the run's later ones, decoded; None unless the probe after the first of the run adds its text
-    alone, and every frame is one event."""
+    """Decode the events outside the run, its first event, and the probe after it.
+
+    None unless the probe adds only its text, and every frame is one event.
+    """
     if event_a_piece and not all(map(_is_whole, frames)):
         return None
     body = b"".join(frames) if event_a_piece else b"\n\n".join(frames) + _BLANK_LINE

@@ -17,7 +17,7 @@ from pytest_bench.host import cpu_quota
 from pytest_bench.load.board import Board, anonymous_file
 from pytest_bench.load.health import client_health
 from pytest_bench.load.legs import Leg, WorkerSetup
-from pytest_bench.load.schedule import Times, arrivals_ns, mean_rate, phase_length_ns
+from pytest_bench.load.schedule import arrivals_ns, mean_rate, phase_length_ns
 from pytest_bench.load.supervisor import Driven, Progress, Supervisor, Watcher
 from pytest_bench.records import PhaseFile, PhaseResult, WorkerReport
 from pytest_bench.workload import OPEN_LOOP, Load, PhaseSpec, RunSpec
@@ -118,9 +118,9 @@ def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
         else os.cpu_count() or 1
     )
     cores = min(cores, math.ceil(cpu_quota() or cores))
-    loads = [load for phase in spec.phases for load in (phase.load.stages or (phase.load,))]
+    loads = [load for phase in spec.phases for load in phase.load.parts]
     demand = max(
-        max((load.concurrency or 0) / _STREAMS_PER_WORKER, mean_rate(load) / _RATE_PER_WORKER)
+        max((load.peak_in_flight or 0) / _STREAMS_PER_WORKER, mean_rate(load) / _RATE_PER_WORKER)
         for load in loads
     )
     wanted = spec.workers or max(1, min(cores - 1, -int(-demand // 1)))
@@ -129,13 +129,16 @@ def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
 
 def _legs(spec: RunSpec, number: int, held: ExitStack) -> Iterator[Leg]:
     phase = spec.phases[number]
-    stages = phase.load.stages or (phase.load,)
+    stages = phase.load.parts
     times = {
         position: arrivals_ns(load, phase.arrival_seed + position)
         for position, load in enumerate(stages)
         if load.pattern in OPEN_LOOP
     }
-    counts = [_count(load, times.get(position)) for position, load in enumerate(stages)]
+    counts = [
+        len(times[position]) if position in times else load.exact_requests
+        for position, load in enumerate(stages)
+    ]
     known = sum(count for count in counts if count is not None)
     draws = counts.count(None) > 1
     first_index = 0
@@ -171,19 +174,10 @@ def _legs(spec: RunSpec, number: int, held: ExitStack) -> Iterator[Leg]:
         first_index += count or 0
 
 
-def _count(load: Load, times: Times | None) -> int | None:
-    """How many requests a stage issues; None where time decides."""
-    if times is not None:
-        return len(times)
-    return load.requests if load.duration_s is None else None
-
-
 def _concurrency(load: Load) -> int:
-    if load.concurrency is None:
+    if load.peak_in_flight is None:
         raise LoadError(f"pattern {load.pattern!r} needs a concurrency")
-    if load.requests is None or (load.duration_s is not None and load.stop == "and"):
-        return load.concurrency
-    return min(load.concurrency, load.requests)
+    return load.peak_in_flight
 
 
 def _result(

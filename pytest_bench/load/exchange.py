@@ -1,4 +1,4 @@
-"""One request in flight, and what becomes of it: the bytes that were read turned into a record.
+"""One request in flight, and how its response becomes a record.
 
 Everything here runs when the response is complete. Until then a read costs its stamp and the parser's work.
 """
@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pytest_bench.api import Api, Decoded, Malformed
-from pytest_bench.load.arrivals import event_arrivals
+from pytest_bench.api import MOST_TOKENS, Api, Decoded, Malformed, error_text, finish_reason
 from pytest_bench.load.deltas import read_deltas
-from pytest_bench.load.framing import split_events
-from pytest_bench.records import RequestRecord, TextRecord
+from pytest_bench.load.framing import Events, is_event_stream, split_events
+from pytest_bench.load.moments import Moment, Reads
+from pytest_bench.records import Moments, RequestRecord, TextRecord
 from pytest_bench.workload import TextPolicy
 
 if TYPE_CHECKING:
     from pytest_bench.load.connection import Connection
 
 _BROKEN_OFF = frozenset({"abort", "error"})
-"""Finish reasons by which a server says that it gave up on the request."""
+"""Finish reasons of requests that the server gave up."""
+_LONGEST_SERVER_TIME_S = 1e9
 _LONGEST_ERROR = 4_096
-"""How much of a refusal's body is looked at. What is shown is shorter: it is cut once secrets are out of it."""
+"""Most characters of an error detail that are kept. What is shown is shorter, and cut after secrets are removed."""
 
 
 class Exchange:
@@ -36,11 +37,10 @@ class Exchange:
         "connection",
         "content_type",
         "endpoint",
-        "first_byte_ns",
         "index",
-        "last_read_ns",
         "phase",
         "polls",
+        "reads",
         "request",
         "request_id",
         "resent",
@@ -49,9 +49,9 @@ class Exchange:
         "scheduled_ns",
         "send_start_ns",
         "sent_ns",
-        "stamps",
         "started_ns",
         "status",
+        "vacant_since_ns",
     )
 
     def __init__(
@@ -66,6 +66,8 @@ class Exchange:
         self.scheduled_ns: int | None = None
         self.started_ns = 0
         """When it was issued, before any connection it had to wait for."""
+        self.vacant_since_ns: int | None = None
+        """Closed loop: when an answered request left the place that this one takes."""
         self.send_start_ns: int | None = None
         self.sent_ns: int | None = None
         self.connect_ns: int | None = None
@@ -76,15 +78,37 @@ class Exchange:
 
     def restart(self) -> None:
         """Forget what was read, so that the request can be sent again."""
-        self.first_byte_ns: int | None = None
-        self.last_read_ns: int | None = None
         self.response_bytes = 0
         self.body: list[bytes] = []
         """Pieces of the body, as the parser gave them."""
-        self.stamps: list[int] = []
-        """When each piece was read."""
+        self.reads: list[int] = []
+        """Four numbers a read, which `moments.Reads` explains: when the kernel had its last byte, when it was read (the
+        same number where the kernel did not say), a time at which the socket was empty before it, and how many pieces
+        of the body there were after it."""
         self.status: int | None = None
         self.content_type = ""
+
+    def void_stamps(self, since_ns: int) -> None:
+        """Replace the kernel's stamps of everything read since `since_ns` by the load worker's own."""
+        reads = self.reads
+        for at in range(0, len(reads), 4):
+            if reads[at + 1] >= since_ns:
+                reads[at] = reads[at + 1]
+
+    @property
+    def lags_ns(self) -> list[int]:
+        """How much later than the kernel's stamp each read was made; 0 if there is no such stamp."""
+        return list(map(sub, self.reads[1::4], self.reads[::4]))
+
+    @property
+    def last_read_ns(self) -> int | None:
+        """When something was last read."""
+        return self.reads[-3] if self.reads else None
+
+    @property
+    def end_ns(self) -> int:
+        """When the last byte of a complete response arrived."""
+        return self.reads[-4]
 
 
 class Failure(NamedTuple):
@@ -98,38 +122,52 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     record: RequestRecord
     text: TextRecord | None
     attachment: bytes | None = None
-    """Binary output (a video), where outputs are kept."""
+    """Binary output (a video), if outputs are kept."""
 
 
-def settle(
-    exchange: Exchange, *, seq: int, end_ns: int, api: Api, streaming: bool, texts: TextPolicy
-) -> Settled:
-    """The record of a request whose response is complete, and its text where texts are kept."""
-    record = _record(exchange, seq, end_ns)
+def settle(exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: TextPolicy) -> Settled:
+    """Return the record of a request whose response is complete, and its text."""
+    reads = Reads(exchange.reads)
+    end = reads.end()
+    record = _record(exchange, seq, end.at_ns)
+    _note(record, first_byte=reads.first_byte(), end=end)
+    if exchange.status != 200:
+        return _failed(record, _bad_status(exchange))
+    streamed = _is_stream(exchange)
+    if streamed and not streaming:
+        return _failed(record, Failure("malformed", "asked for one answer, but a stream of events came"))
     stream: _Stream | None = None
     try:
-        if exchange.status != 200:
-            return _failed(record, _bad_status(exchange))
-        if exchange.content_type.startswith("text/event-stream"):
-            decoded, stream = _read_stream(exchange.body, api)
+        if streamed:
+            stream = _read_stream(exchange.body, api)
+            decoded = stream.decoded
         else:
             decoded = api.decode_body(b"".join(exchange.body), exchange.content_type)
+        _require_numbers(decoded)
     except Malformed as error:
         return _failed(record, Failure("malformed", str(error)))
+    except RecursionError:
+        return _failed(record, Failure("malformed", "JSON that is nested too deeply"))
+    except _ReportedError as error:
+        return _failed(record, Failure("stream_error", str(error)))
+    decoded.finish_reason = finish_reason(decoded.finish_reason)
     _describe(record, decoded)
     if failure := _bad_content(decoded, stream, exchange.content_type, streaming=streaming):
         return _failed(record, failure)
     if stream is None:
-        record.last_content_ns = end_ns
+        record.last_content_ns = end.at_ns
+        _note(record, last_content=end)
     elif decoded.content_events:
-        _stamp(record, exchange, stream, decoded)
+        _stamp(record, exchange, reads, stream, decoded)
     record.outcome = "succeeded"
     return Settled(record, _text(record, decoded, texts), decoded.attachment if texts == "keep" else None)
 
 
 def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | None) -> Settled:
-    """The record of a request without a complete response: failed, or interrupted where `failure` is None."""
+    """Return the record of a request without a complete response: failed, or interrupted if `failure` is None."""
     record = _record(exchange, seq, end_ns)
+    if exchange.reads:
+        _note(record, first_byte=Reads(exchange.reads).first_byte())
     if failure is not None:
         return _failed(record, failure)
     record.outcome = "interrupted"
@@ -147,7 +185,7 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
         send_start_ns=exchange.send_start_ns or exchange.started_ns,
         connect_ns=exchange.connect_ns,
         request_sent_ns=exchange.sent_ns,
-        first_byte_ns=exchange.first_byte_ns,
+        first_byte_ns=exchange.reads[0] if exchange.reads else None,
         end_ns=end_ns,
         status=exchange.status,
         outcome="failed",
@@ -160,30 +198,93 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
 
 def _failed(record: RequestRecord, failure: Failure) -> Settled:
     record.error = failure.error
-    record.error_detail = failure.detail
+    record.error_detail = failure.detail[:_LONGEST_ERROR]
     return Settled(record, None)
 
 
-class _Stream(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a stream's framing."""
+class _ReportedError(Exception):
+    """An error that the framing of a stream reports: an event of type `error`, or a field of that name."""
 
+
+class _Stream(msgspec.Struct, frozen=True, gc=False):
+    """A stream that was read."""
+
+    decoded: Decoded
     size: int
-    """Events, `[DONE]` left out."""
+    """Number of events, without `[DONE]`."""
     done: bool
     """Whether `[DONE]` ended it."""
     ends: list[int] | None
-    """Where each event ended in the body, `[DONE]` included; None where every event ends in two newlines and
+    """Where each event ended in the body, `[DONE]` included; None if every event ends in two newlines and
     nothing else does."""
     event_a_piece: bool = False
     """Whether each piece of the body is one event."""
 
 
-def _read_stream(parts: list[bytes], api: Api) -> tuple[Decoded, _Stream]:
+def _is_stream(exchange: Exchange) -> bool:
+    """Whether the response is a stream of events. How it begins decides, then its content type."""
+    begin = next(filter(None, map(bytes.lstrip, exchange.body)), b"")
+    if begin.startswith(b"{"):
+        return False
+    return exchange.content_type.startswith("text/event-stream") or is_event_stream(b"".join(exchange.body))
+
+
+def _read_stream(parts: list[bytes], api: Api) -> _Stream:
+    """Decode a stream. Raises `Malformed`, and `_ReportedError` with the server's words."""
     fast = read_deltas(parts, api)
     if fast is not None:
-        return fast.decoded, _Stream(fast.decoded.event_count, fast.done, None, fast.event_a_piece)
+        return _Stream(fast.decoded, fast.decoded.event_count, fast.done, None, fast.event_a_piece)
     events = split_events(b"".join(parts))
-    return api.decode_stream(events.array), _Stream(events.size, events.done, events.ends)
+    if events.error is not None:
+        raise _ReportedError(_words(events.error))
+    try:
+        decoded = api.decode_stream(events.array)
+    except Malformed as error:
+        raise Malformed(f"{_separation(events)}{error}") from error
+    if decoded.error is None and decoded.finish_reason is None and not events.done and events.unseparated:
+        raise Malformed(f"{_separation(events)}only {events.size} events could be read")
+    return _Stream(decoded, events.size, events.done, events.ends)
+
+
+def _separation(events: Events) -> str:
+    """What to say first about a stream that cannot be read, if blank lines between its events are missing."""
+    if not events.unseparated:
+        return ""
+    return (
+        f"events lack the blank line that ends an event: {events.unseparated} `data:` lines begin another event "
+        "without one; "
+    )
+
+
+def _words(error: bytes) -> str:
+    """An error as the server put it."""
+    try:
+        return error_text(msgspec.json.decode(error)) if error else "an event of type error, without data"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return error.decode("utf-8", "replace")
+
+
+def _require_numbers(decoded: Decoded) -> None:
+    """Raise `Malformed` for a token count or a time that no answer can have: no later use of them may overflow."""
+    usage = decoded.usage
+    counts = list(decoded.content_event_tokens)
+    if usage is not None:
+        counts += [
+            count
+            for count in (
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cached_tokens,
+                usage.reasoning_tokens,
+            )
+            if count is not None
+        ]
+    if counts and not (min(counts) >= 0 and max(counts) <= MOST_TOKENS):
+        raise Malformed(f"token counts from {min(counts)} to {max(counts)}: expected 0 to {MOST_TOKENS}")
+    if decoded.server_time_s is not None and not 0 <= decoded.server_time_s <= _LONGEST_SERVER_TIME_S:
+        raise Malformed(
+            f"a server time of {decoded.server_time_s:g} s: expected 0 to {_LONGEST_SERVER_TIME_S:g}"
+        )
 
 
 def _bad_status(exchange: Exchange) -> Failure:
@@ -203,12 +304,13 @@ def _bad_content(
 ) -> Failure | None:
     if decoded.error is not None:
         return Failure("stream_error", decoded.error)
-    if decoded.finish_reason in _BROKEN_OFF:
+    if decoded.finish_reason is not None and decoded.finish_reason.lower() in _BROKEN_OFF:
         return Failure("stream_error", f"the server's finish reason is {decoded.finish_reason!r}")
     if stream is None:
         if streaming:
             return Failure(
-                "malformed", f"asked for a stream, answered with {content_type or 'no content type'}"
+                "malformed",
+                f"asked for a stream, answered with {content_type or 'no content type'}",
             )
         return None
     if decoded.event_count != stream.size:
@@ -227,34 +329,51 @@ def _describe(record: RequestRecord, decoded: Decoded) -> None:
     record.finish_reason = decoded.finish_reason
     record.usage = decoded.usage
     record.server_time_s = decoded.server_time_s
-    record.output_empty = not (decoded.content or decoded.reasoning or decoded.tool_calls)
+    record.output_empty = not (
+        decoded.content or decoded.reasoning or decoded.tool_calls or decoded.content_events
+    )
 
 
-def _stamp(record: RequestRecord, exchange: Exchange, stream: _Stream, decoded: Decoded) -> None:
-    """Fill in when content arrived: an event arrives with the read that completes it."""
-    arrivals = exchange.stamps
-    if not stream.event_a_piece:
-        arrivals = event_arrivals(exchange.body, arrivals, stream.ends)
-    events = decoded.content_events
-    if isinstance(events, range):
-        content = arrivals[events.start : events.stop]
-    else:
-        content = list(map(arrivals.__getitem__, events))
-    record.first_content_ns = content[0]
-    record.last_content_ns = content[-1]
-    if content[0] == content[-1]:
-        record.content_gaps_ns = (0,) * (len(content) - 1)
-    else:
-        record.content_gaps_ns = tuple(map(sub, content[1:], content))
-    if decoded.first_output_event is not None:
-        record.first_output_ns = arrivals[decoded.first_output_event]
+def _stamp(
+    record: RequestRecord, exchange: Exchange, reads: Reads, stream: _Stream, decoded: Decoded
+) -> None:
+    """Record when content arrived."""
+    moments = reads.stream(
+        exchange.body,
+        decoded.content_events,
+        first_output=decoded.first_output_event,
+        events=stream.size + stream.done,
+        ends=stream.ends,
+        event_a_piece=stream.event_a_piece,
+    )
+    record.first_content_ns = moments.first.at_ns
+    record.last_content_ns = moments.last.at_ns
+    record.content_gaps_ns = moments.gaps_ns
+    _note(record, first_content=moments.first, last_content=moments.last)
+    if moments.first_output is not None:
+        record.first_output_ns = moments.first_output.at_ns
+        _note(record, first_output=moments.first_output)
+
+
+def _note(record: RequestRecord, **moments: Moment) -> None:
+    """Record how much later the client saw each moment, and the uncertainty of its time."""
+    if record.seen_after_ns is None:
+        record.seen_after_ns = Moments()
+    for name, moment in moments.items():
+        setattr(record.seen_after_ns, name, moment.seen_after_ns)
+        # Whatever the reads leave open, nothing arrives before the request leaves.
+        uncertainty_ns = min(moment.uncertainty_ns, moment.at_ns - record.send_start_ns)
+        if uncertainty_ns > 0:
+            if record.uncertainty_ns is None:
+                record.uncertainty_ns = Moments()
+            setattr(record.uncertainty_ns, name, uncertainty_ns)
 
 
 def _text(record: RequestRecord, decoded: Decoded, texts: TextPolicy) -> TextRecord | None:
     if texts == "hash":
         joined = f"{decoded.content}\0{decoded.reasoning}\0{decoded.tool_calls}"
         record.text_sha256 = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
-    # Texts are needed for counting even where they are not kept afterwards.
+    # Texts are needed for counting even if they are not kept afterwards.
     return TextRecord(
         request_id=record.request_id,
         sample_index=record.sample_index,

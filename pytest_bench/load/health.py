@@ -15,10 +15,9 @@ _CLOSED_LOOP = frozenset({"concurrency", "burst"})
 def client_health(
     load: Load, reports: Sequence[WorkerReport], budget: HealthBudget, *, last_arrival_ns: int
 ) -> ClientHealth:
-    """The health of all load workers of a phase: of each figure, the worst worker's.
+    """The health of all load workers of a phase.
 
-    `last_arrival_ns`: when an open-loop phase wanted its last request issued, after its start. Shares are
-    fractions of wall time.
+    `last_arrival_ns`: when an open-loop phase wanted its last request issued, after its start. Shares are fractions.
     """
     lateness = _worst(report.schedule_lateness_ms for report in reports)
     asked, achieved = _concurrency(load, reports) if load.pattern in _CLOSED_LOOP else (None, None)
@@ -26,72 +25,90 @@ def client_health(
         # The latest hundredth is left out, as in every budget: a machine's stutter is no lack of capacity.
         issued, span_s = sum(report.issued for report in reports), last_arrival_ns / 1e9
         asked, achieved = issued / span_s, issued / (span_s + lateness.p99 / 1e3)
-    whole = None if achieved is None or not asked else achieved / asked
+    whole = None if achieved is None or not asked or load.pattern not in OPEN_LOOP else achieved / asked
     ran = [report for report in reports if report.wall_s > 0]
+    vacant_ns = sum(report.vacant_ns for report in reports)
+    held_ns = vacant_ns + sum(report.busy_ns for report in reports)
+    vacancy = vacant_ns / held_ns if vacant_ns else None
     health = ClientHealth(
         workers=len(reports),
-        loop_lag_ms=_worst(report.loop_lag_ms for report in reports),
+        client_lag_ms=_worst(report.client_lag_ms for report in reports),
+        turnaround_ms=_worst(report.turnaround_ms for report in reports),
         schedule_lateness_ms=lateness,
+        vacancy=vacancy,
+        vacancy_p99=max(_known(report.vacancy_p99 for report in reports), default=vacancy),
         cpu_share=max((report.cpu_s / report.wall_s for report in ran), default=0.0),
         cpu_share_p99=max(
-            (_windowed(report.cpu_share_p99, report.cpu_s, report) for report in ran), default=0.0
-        ),
-        callback_share=max((report.callback_s / report.wall_s for report in ran), default=0.0),
-        callback_share_p99=max(
-            (_windowed(report.callback_share_p99, report.callback_s, report) for report in ran), default=0.0
+            (
+                report.cpu_s / report.wall_s if report.cpu_share_p99 is None else report.cpu_share_p99
+                for report in ran
+            ),
+            default=0.0,
         ),
         asked=asked,
         achieved=achieved,
         achieved_share_p1=min(_known(report.achieved_share_p1 for report in reports), default=whole),
+        reads=sum(report.reads for report in reports),
+        user_stamped_reads=sum(report.user_stamped_reads for report in reports),
+        clock_steps=max((report.clock_steps for report in reports), default=0),
+        clock_error_ns=max((report.clock_error_ns for report in reports), default=0),
     )
+    if not any(report.succeeded for report in reports):
+        return health  # what is refused at once keeps any client busy, and is no measurement
     violations = [*_violations(load, health, budget), *_never_reached(load, reports)]
     return replace(health, violations=tuple(violations))
 
 
 def _violations(load: Load, health: ClientHealth, budget: HealthBudget) -> Iterator[str]:
     lower = "rate" if load.pattern in OPEN_LOOP else "load" if load.stages else "concurrency"
-    if load.pattern in _CLOSED_LOOP and (load.concurrency or 0) <= health.workers:
+    if load.pattern in _CLOSED_LOOP and (load.peak_in_flight or 0) <= health.workers:
         # One request in flight for each load worker: neither more workers nor less load would help.
         remedy = "give the client a machine, or cores, that nothing else uses"
     else:
         remedy = (
             f"set `workers:` above {health.workers}, for fewer requests per load worker, or lower the {lower}"
         )
-    lag, lateness = health.loop_lag_ms, health.schedule_lateness_ms
-    if lag is not None and lag.p99 > budget.loop_lag_ms:
-        yield f"event-loop lag p99 was {lag.p99:.1f} ms, over the budget of {budget.loop_lag_ms:g} ms: {remedy}"
+    lateness = health.schedule_lateness_ms
     if lateness is not None and lateness.p99 > budget.schedule_lateness_ms:
         yield (
             f"requests left {lateness.p99:.1f} ms late at p99, over the budget of "
             f"{budget.schedule_lateness_ms:g} ms: {remedy}"
         )
-    for used, of, whole, p99, limit in (
-        ("used", "a core", health.cpu_share, health.cpu_share_p99, budget.cpu_share),
-        (
-            "spent",
-            "its time in callbacks",
-            health.callback_share,
-            health.callback_share_p99,
-            budget.callback_share,
-        ),
-    ):
-        if whole > limit:
-            yield f"a load worker {used} {whole:.0%} of {of}, over the budget of {limit:.0%}: {remedy}"
-        elif p99 > limit:
-            yield (
-                f"a load worker {used} {p99:.0%} of {of} at p99 of the phase's seconds ({whole:.0%} over all of "
-                f"it), over the budget of {limit:.0%}: {remedy}"
-            )
-    yield from _shortfall(load, health, budget.achieved_share, remedy)
+    yield from _over(
+        "{:.1%} of the concurrency was missing while the client had not sent the next request",
+        (health.vacancy, budget.vacancy),
+        (health.vacancy_p99, max(budget.vacancy, budget.vacancy_p99)),
+        remedy,
+    )
+    yield from _over(
+        "a load worker used {:.0%} of a core",
+        (health.cpu_share, budget.cpu_share),
+        (health.cpu_share_p99, budget.cpu_share),
+        remedy,
+    )
+    yield from _behind(load, health, budget.achieved_share, remedy)
 
 
-def _shortfall(load: Load, health: ClientHealth, limit: float, remedy: str) -> Iterator[str]:
-    """The load that was not achieved: over the phase, or else in its seconds."""
-    asked, achieved, p1 = health.asked, health.achieved, health.achieved_share_p1
-    if asked and achieved is not None and achieved < limit * asked:
-        unit = "requests/s" if load.pattern in OPEN_LOOP else "requests in flight"
+def _over(
+    what: str, whole: tuple[float | None, float], p99: tuple[float | None, float], remedy: str
+) -> Iterator[str]:
+    """A share that is over its budget: over the phase, or else in its seconds."""
+    (share, limit), (share_p99, limit_p99) = whole, p99
+    if share is not None and share > limit:
+        yield f"{what.format(share)}, over the budget of {limit:.0%}: {remedy}"
+    elif share is not None and share_p99 is not None and share_p99 > limit_p99:
         yield (
-            f"{achieved:.1f} of the {asked:g} {unit} asked for were achieved, under the budget of {limit:.0%}: "
+            f"{what.format(share_p99)} at p99 of the phase's seconds ({share:.1%} over all of it), over the budget of "
+            f"{limit_p99:.0%}: {remedy}"
+        )
+
+
+def _behind(load: Load, health: ClientHealth, limit: float, remedy: str) -> Iterator[str]:
+    """The rate that was not achieved: over the phase, or else in its seconds."""
+    asked, achieved, p1 = health.asked, health.achieved, health.achieved_share_p1
+    if load.pattern in OPEN_LOOP and asked and achieved is not None and achieved < limit * asked:
+        yield (
+            f"{achieved:.1f} of the {asked:g} requests/s asked for were achieved, under the budget of {limit:.0%}: "
             f"{remedy}"
         )
     elif p1 is not None and p1 < limit:
@@ -103,23 +120,16 @@ def _shortfall(load: Load, health: ClientHealth, limit: float, remedy: str) -> I
 
 def _never_reached(load: Load, reports: Sequence[WorkerReport]) -> Iterator[str]:
     """The concurrency that never was: some load worker came so late that others did its part. With a ramp, the
-    requests may run out before; who was stopped had no time for it."""
+    requests may run out before; a run that was stopped had no time for it."""
     if load.pattern != "concurrency" or load.ramp_s > 0 or not all(report.over for report in reports):
         return
-    asked = load.concurrency or 0
-    if load.requests is not None and load.stop == "or":
-        asked = min(asked, load.requests)
+    asked = load.peak_in_flight or 0
     peak = sum(report.peak_in_flight for report in reports)
     if peak < asked <= sum(report.issued for report in reports):
         yield (
             f"never more than {peak} requests were in flight, and {asked} were asked for: give the client a machine, "
             "or cores, that nothing else uses, or ask for more requests, so that every load worker has its part"
         )
-
-
-def _windowed(p99: float | None, spent_s: float, report: WorkerReport) -> float:
-    """The share at p99 of a worker's windows; of a phase too short for two, the share of the whole."""
-    return spent_s / report.wall_s if p99 is None else p99
 
 
 def _known(values: Iterable[float | None]) -> Iterator[float]:
@@ -140,7 +150,7 @@ def _worst(values: Iterable[Quantiles | None]) -> Quantiles | None:
 def _concurrency(load: Load, reports: Sequence[WorkerReport]) -> tuple[float, float | None]:
     """Asked concurrency, and the mean in flight from full load to the last issue; None where some load
     worker never had its share in flight because the requests ran out first."""
-    asked, achieved = float(load.concurrency or 0), 0.0
+    asked, achieved = float(load.peak_in_flight or 0), 0.0
     for report in reports:
         full_ns, last_ns = report.full_load_ns, report.last_issue_ns
         if full_ns is None or last_ns is None or last_ns <= full_ns:

@@ -6,7 +6,6 @@ slow disk delays nothing that is being measured. The thread falling too far behi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import queue
 import threading
@@ -18,6 +17,7 @@ import msgspec
 from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader, encode_line, end_line, header_line
 from pytest_bench.records import REQUESTS_VERSION, RequestRecord, TextRecord
+from pytest_bench.redaction import redact_bytes
 
 _BATCH_BYTES = 1 << 18
 _MOST_BATCHES_WAITING = 256
@@ -29,7 +29,6 @@ class LogWriter:
     def __init__(self, path: Path, header: bytes) -> None:
         self.path = path
         self.fault: str | None = None
-        self._digest = hashlib.sha256()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._batch: list[bytes] = []
         self._batch_bytes = 0
@@ -61,14 +60,13 @@ class LogWriter:
         self._batch = []
         self._batch_bytes = 0
 
-    def close(self) -> str:
-        """Write the end line and all that is left, sync, and return the file's sha256."""
+    def close(self) -> None:
+        """Write the end line and all that is left, and sync."""
         self._add(end_line(self._lines))
         self.flush()
         self._waiting.put(None)
         self._thread.join()
         os.close(self._fd)
-        return self._digest.hexdigest()
 
     def _add(self, line: bytes) -> None:
         self._batch.append(line)
@@ -85,7 +83,6 @@ class LogWriter:
                 self.fault = _disk_fault(self.path, "synced", error)
 
     def _write(self, data: bytes) -> None:
-        self._digest.update(data)
         rest = memoryview(data)
         try:
             while rest:
@@ -130,7 +127,7 @@ class PhaseLog:
         # Written at once: what has attachments takes seconds, and there are few.
         try:
             self._attachments.mkdir(exist_ok=True)
-            (self._attachments / f"{record.index}.mp4").write_bytes(data)
+            (self._attachments / f"{record.index}.mp4").write_bytes(redact_bytes(data))
         except OSError as error:
             self._attachment_fault = f"{self._attachments.name}: cannot be written: {error.strerror}"
 
@@ -138,9 +135,10 @@ class PhaseLog:
         self._requests.flush()
         self._texts.flush()
 
-    def close(self) -> dict[str, str]:
-        """Close both and return their digests by file name."""
-        return {log.path.name: log.close() for log in (self._requests, self._texts)}
+    def close(self) -> None:
+        """Close both."""
+        self._requests.close()
+        self._texts.close()
 
 
 def read_records(folder: Path, *, torn: bool = False) -> Iterator[RequestRecord]:

@@ -6,7 +6,6 @@ what follows.
 
 from __future__ import annotations
 
-import asyncio
 import mmap
 import os
 import time
@@ -14,12 +13,10 @@ from typing import Protocol
 
 from pytest_bench.load.board import Board
 from pytest_bench.load.legs import Leg
-from pytest_bench.load.timer import precise_timer
+from pytest_bench.load.loop import Loop
 
 _OPEN_SPELL_NS = 1_000_000
 """How long an open-loop pacer may issue before it lets the loop go on."""
-_CLOSED_SPELL_NS = 100_000
-"""The same of a closed loop, where nothing is late: what is read meanwhile would be."""
 
 
 class Host(Protocol):
@@ -29,9 +26,6 @@ class Host(Protocol):
 
     def issue(self, leg: Leg, index: int, scheduled_ns: int | None) -> None:
         """Issue the request of this index."""
-
-    def spent(self, phase: int, callback_ns: int) -> None:
-        """So long did issuing for a phase take."""
 
     def pacer_over(self) -> None:
         """Every request of the leg has been issued, as far as this worker goes."""
@@ -44,10 +38,7 @@ class Pacer(Protocol):
         """The leg starts at `start_ns`, which may lie a little ahead."""
 
     def freed(self) -> None:
-        """A request has ended: another may go out when what can be read has been read."""
-
-    def refill(self) -> None:
-        """Another may go out now."""
+        """A request has ended: another may go out."""
 
     def tick(self) -> None:
         """Called every few milliseconds."""
@@ -69,7 +60,6 @@ class ClosedLoop:
         leg: Leg,
         number: int,
         *,
-        loop: asyncio.AbstractEventLoop,
         cursor: int,
         indices: int | None,
         board: Board,
@@ -85,8 +75,6 @@ class ClosedLoop:
         self._board = board
         self._worker = worker
         self._share = self._share_of(leg.concurrency)
-        self._loop = loop
-        self._filling_soon = False
         self._start_ns = 0
         self._begun = False
 
@@ -100,13 +88,6 @@ class ClosedLoop:
         self._fill()
 
     def freed(self) -> None:
-        # Responses that end together are all stamped before the first of the next requests goes out.
-        if not self._filling_soon:
-            self._filling_soon = True
-            self._loop.call_soon(self.refill)
-
-    def refill(self) -> None:
-        self._filling_soon = False
         self._fill()
 
     def tick(self) -> None:
@@ -119,26 +100,20 @@ class ClosedLoop:
         self.over = True
 
     def _fill(self) -> None:
-        """Issue until the share is in flight or the leg is over, a spell at a time."""
+        """Issue until the share is in flight or the leg is over."""
         host = self._host
-        exhausted = False
-        begun_ns = now_ns = time.monotonic_ns()
-        while self._begun and not self.over and host.in_flight < self._allowed(now_ns):
-            if now_ns - begun_ns > _CLOSED_SPELL_NS:
-                self.freed()
+        while self._begun and not self.over:
+            now_ns = time.monotonic_ns()
+            if host.in_flight >= self._allowed(now_ns):
                 break
             ticket = self._claim(now_ns)
             if ticket is None:
-                exhausted = True
+                self._end()
                 break
             scheduled_ns = self._begun_at(ticket, now_ns) if self._start_ns == 0 else self._start_ns
             position = ticket if self._indices is None else _draw(self._indices)
             index = self._leg.first_index + position
             host.issue(self._leg, index, scheduled_ns if self._leg.at_once else None)
-            now_ns = time.monotonic_ns()
-        host.spent(self._leg.phase, now_ns - begun_ns)
-        if exhausted:
-            self._end()
 
     def _begun_at(self, ticket: int, now_ns: int) -> int:
         """When the leg began, as far as is known: whoever has the first ticket may be about to tell."""
@@ -199,9 +174,7 @@ def _draw(cursor: int) -> int:
 class OpenLoop:
     """Issues this worker's arrivals when they are due, whatever the server does."""
 
-    def __init__(
-        self, host: Host, leg: Leg, *, loop: asyncio.AbstractEventLoop, worker: int, workers: int
-    ) -> None:
+    def __init__(self, host: Host, leg: Leg, *, loop: Loop, worker: int, workers: int) -> None:
         self.over = False
         self._host = host
         self._leg = leg
@@ -209,7 +182,7 @@ class OpenLoop:
         self._step = workers
         self._arrivals = _map_arrivals(leg.arrivals)
         self._start_ns = 0
-        self._timer = precise_timer(loop, self._due)
+        self._timer = loop.timer(self._due)
 
     def begin(self, start_ns: int) -> None:
         self._start_ns = start_ns
@@ -218,15 +191,12 @@ class OpenLoop:
     def freed(self) -> None:
         """Nothing: arrivals do not wait for completions."""
 
-    def refill(self) -> None:
-        """Nothing."""
-
     def tick(self) -> None:
         """Nothing: the timer is exact."""
 
     def stop(self) -> None:
         self.over = True
-        self._timer.close()
+        self._timer.cancel()
 
     def _due(self) -> None:
         start_ns, arrivals = self._start_ns, self._arrivals
@@ -239,7 +209,6 @@ class OpenLoop:
             self._host.issue(self._leg, self._leg.first_index + self._next, scheduled_ns)
             self._next += self._step
             now_ns = time.monotonic_ns()
-        self._host.spent(self._leg.phase, now_ns - begun_ns)
         if self._next >= len(arrivals) and now_ns >= start_ns + self._leg.length_ns:
             self.stop()
             self._host.pacer_over()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_bench.api import Api
 from pytest_bench.load.bodies import Bodies
 from pytest_bench.load.exchange import Exchange, Settled
 from pytest_bench.load.log import PhaseLog
 from pytest_bench.load.order import sample_function
 from pytest_bench.load.tally import Tally
-from pytest_bench.workload import PhaseSpec, RunSpec
+from pytest_bench.redaction import redact_foreign
+from pytest_bench.workload import PhaseSpec, RunSpec, with_query
 
 _LONGEST_DETAIL = 500
 
@@ -19,14 +20,13 @@ _LONGEST_DETAIL = 500
 class Phase:
     """Writes requests of one phase, and holds its log and its tally."""
 
-    def __init__(self, run: RunSpec, number: int, worker: int, api: Api, bodies: Bodies) -> None:
+    def __init__(self, run: RunSpec, number: int, worker: int, bodies: Bodies) -> None:
         spec: PhaseSpec = run.phases[number]
         self.tally = Tally(worker)
         self.seq = 0
         facts = {"nonce": run.nonce, "point": run.point, "phase": spec.label}
         self.log = PhaseLog(Path(spec.folder), worker, facts)
         self._number = number
-        self._secrets = run.secrets
         self._bodies = bodies
         self._sample_of = sample_function(spec.samples)
         self._id_prefix = f"{run.nonce[:8]}-{zlib.crc32(f'{run.point}/{spec.label}'.encode()):08x}-"
@@ -35,7 +35,7 @@ class Phase:
             f"POST {target.path} HTTP/1.1\r\n{headers}{self._id_prefix}".encode("latin-1")
             for target, headers in zip(run.targets, self._headers, strict=True)
         ]
-        self._prefixes = [target.path.removesuffix(api.path) for target in run.targets]
+        self._targets = run.targets
 
     def exchange(self, index: int) -> Exchange:
         """The request of this index, not yet sent."""
@@ -50,20 +50,20 @@ class Phase:
             request=b"%b%d\r\n%b" % (self._heads[endpoint], index, self._bodies[sample]),
         )
 
-    def write_down(self, settled: Settled) -> None:
-        """Put what became of a request into the log and the tally."""
+    def write_down(self, settled: Settled, lags_ns: Sequence[int] = ()) -> None:
+        """Put what became of a request into the log and the tally. `lags_ns`: see `Exchange.lags_ns`."""
         record = settled.record
         if record.error_detail is not None:
-            for secret in self._secrets:
-                record.error_detail = record.error_detail.replace(secret, "***")
-            record.error_detail = record.error_detail[:_LONGEST_DETAIL]
+            record.error_detail = redact_foreign(record.error_detail)[:_LONGEST_DETAIL]
         self.seq += 1
         self.log.append(record, settled.text, settled.attachment)
-        self.tally.ended(record)
+        self.tally.ended(record, lags_ns)
 
     def poll(self, exchange: Exchange, path: str) -> bytes:
         """The request that asks what has become of a job; `path` is below the endpoint."""
-        head = f"GET {self._prefixes[exchange.endpoint]}{path} HTTP/1.1\r\n{self._headers[exchange.endpoint]}"
+        target = self._targets[exchange.endpoint]
+        where = with_query(target.prefix + path, target.query)
+        head = f"GET {where} HTTP/1.1\r\n{self._headers[exchange.endpoint]}"
         return f"{head}{exchange.request_id}\r\n\r\n".encode("latin-1")
 
 

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections.abc import Sequence
 
+from pytest_bench.load.board import Board, Cell
 from pytest_bench.load.windows import Windows, high, low
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
 
 BEAT_NS = 10_000_000
-"""How often a load worker looks whether its event loop is late."""
+"""How often a load worker shows that it is alive."""
+
+_MOST_LAGS = 1 << 18
+
+
+class Thinned:
+    """Of a stream of numbers, evenly chosen ones: all of them while they are few, then every second, every fourth, …"""
+
+    def __init__(self, most: int = _MOST_LAGS) -> None:
+        self.values = array("q")
+        self._most = most
+        self._step = 1
+        self._seen = 0
+
+    def extend(self, values: Sequence[int]) -> None:
+        chosen = values[-self._seen % self._step :: self._step]
+        self._seen += len(values)
+        self.values.extend(array("q", chosen))
+        while len(self.values) > self._most:
+            self.values = self.values[::2]
+            self._step *= 2
 
 
 class Tally:
@@ -22,18 +44,20 @@ class Tally:
         self.awaited = 0
         """Issued, and not yet over."""
         self.events = 0
-        self.lags_ns = array("q")
         self.lateness_ns = array("q")
-        self.callback_ns = 0
+        self._turnarounds_ns = array("q")
+        self._lags_ns = Thinned()
         self._begun_ns: int | None = None
         self._begun_cpu_ns = 0
-        self._area = 0
-        self._area_at_ns = 0
-        self._cpu, self._callbacks, self._load = Windows(), Windows(), Windows()
-        self._earlier_legs_ns = (0, 0)
+        # Requests in flight over the full-load window, of whatever phase: at T, their integral is sum + count * T.
+        self._area_count = 0
+        self._area_sum = 0
+        self._cpu, self._vacancy, self._rate = Windows(), Windows(), Windows()
+        self._earlier_vacancy_ns = (0, 0)
+        self._earlier_rate_ns = (0, 0)
         self._share = 0
         self._loaded_from_ns: int | None = None
-        self._area_before = 0
+        self._vacant_before_ns = 0
 
     @property
     def begun(self) -> bool:
@@ -43,21 +67,19 @@ class Tally:
         self._begun_ns = time.monotonic_ns()
         self._begun_cpu_ns = time.process_time_ns()
 
-    def enter(self, *, share: int = 0, start_ns: int | None = None) -> None:
-        """A leg begins: of `share` requests in flight once they are, or of arrivals that count from `start_ns`."""
-        self._earlier_legs_ns = self._asked_and_achieved_ns()
+    def enter(self, *, share: int = 0, start_ns: int | None = None, sent: int = 0) -> None:
+        """A leg begins: of `share` requests in flight once they are, or of arrivals that count from `start_ns`.
+        `sent`: requests of this load worker, of whatever phase, that were sent and have not ended."""
+        self._earlier_vacancy_ns, self._earlier_rate_ns = self._vacancy_ns(), self._rate_ns()
         self._share, self._loaded_from_ns = share, start_ns
         if not share and start_ns is None:  # fewer requests in flight than load workers
-            self._fully_loaded(time.monotonic_ns())
+            self._fully_loaded(time.monotonic_ns(), sent)
 
-    def occupied(self, until_ns: int, in_flight: int) -> None:
-        """`in_flight` requests, of whatever phase, were in flight until now. Called before every change."""
-        if self.report.full_load_ns is not None and until_ns > self._area_at_ns:
-            self._area += in_flight * (until_ns - self._area_at_ns)
-            self._area_at_ns = until_ns
+    # The life of a request
 
-    def issued(self, now_ns: int, in_flight: int) -> None:
-        """A request is being issued; `in_flight` counts it, and those of other phases, too."""
+    def issued(self, now_ns: int, in_flight: int, sent: int) -> None:
+        """A request is being issued; `in_flight` counts it, and those of other phases, too. `sent` does not count it,
+        nor others that still wait for a connection."""
         report = self.report
         report.issued += 1
         self.in_flight += 1
@@ -66,51 +88,41 @@ class Tally:
             report.first_issue_ns = now_ns
         report.last_issue_ns = now_ns
         report.peak_in_flight = max(report.peak_in_flight, in_flight)
-        report.in_flight_ns = self._area
+        report.in_flight_ns = self._area_sum + self._area_count * now_ns
         if self.awaited == self._share and self._loaded_from_ns is None:
-            self._fully_loaded(now_ns)
+            self._fully_loaded(now_ns, sent)
 
-    def _fully_loaded(self, now_ns: int) -> None:
-        """The whole share of concurrency is in flight from now on, and none of it is another phase's: requests
-        of a warm-up that end meanwhile are nobody's throughput."""
-        if self.report.full_load_ns is None:
-            self.report.full_load_ns = self._area_at_ns = now_ns
-        self._loaded_from_ns, self._area_before = self._area_at_ns, self._area
+    def sent(self, send_start_ns: int, vacant_since_ns: int | None) -> None:
+        """The request was sent on a place that stood empty since then; None where that is nobody's fault."""
+        if self.report.full_load_ns is not None:
+            self._area_count += 1
+            self._area_sum -= send_start_ns
+        if vacant_since_ns is not None:
+            turnaround_ns = max(0, send_start_ns - vacant_since_ns)
+            self._turnarounds_ns.append(turnaround_ns)
+            self.report.vacant_ns += turnaround_ns
 
-    def _asked_and_achieved_ns(self) -> tuple[int, int]:
-        """For how long load was asked for, up to the last issue, and for how long there was as much as asked.
+    def vacated(self, end_ns: int) -> None:
+        """A request in flight, of whatever phase, has ended: the last byte of its response came at `end_ns`."""
+        report = self.report
+        if report.full_load_ns is None:
+            return
+        end_ns = max(end_ns, report.full_load_ns)
+        self._area_count -= 1
+        self._area_sum += end_ns
+        if report.last_issue_ns is not None and end_ns < report.last_issue_ns:
+            report.in_flight_ns -= report.last_issue_ns - end_ns
 
-        Closed loop: from full load on, requests in flight for each of the share. Open loop: from the start of the
-        schedule, how far it was carried out: whatever arrivals it draws, who keeps up is at its own time, and who
-        issues half as fast as it asks is at half of it.
-        """
-        asked_ns, achieved_ns = self._earlier_legs_ns
-        from_ns, until_ns = self._loaded_from_ns, self.report.last_issue_ns
-        if from_ns is None or until_ns is None or until_ns <= from_ns:
-            return asked_ns, achieved_ns
-        if self._share:
-            carried_ns = (self.report.in_flight_ns - self._area_before) // self._share
-        else:
-            carried_ns = until_ns - self.lateness_ns[-1] - from_ns
-        return asked_ns + until_ns - from_ns, achieved_ns + carried_ns
-
-    def beat(self, now_ns: int, late_ns: int) -> None:
-        """The event loop is at its heartbeat, which was due `late_ns` ago. It stands for those that it kept from
-        happening, too, each as late as it would have been: so a share of beats is a share of time."""
-        self.lags_ns.extend(range(max(0, late_ns), -1, -BEAT_NS))
-        elapsed_ns = now_ns - self._begun_ns if self._begun_ns is not None else 0
-        if self._cpu.due(elapsed_ns):
-            self._cpu.mark(elapsed_ns, time.process_time_ns() - self._begun_cpu_ns)
-            self._callbacks.mark(elapsed_ns, self.callback_ns)
-        asked_ns, achieved_ns = self._asked_and_achieved_ns()
-        if self._load.due(asked_ns):
-            self._load.mark(asked_ns, achieved_ns)
-
-    def ended(self, record: RequestRecord) -> None:
-        """A request has ended, and this is its record."""
+    def ended(self, record: RequestRecord, lags_ns: Sequence[int]) -> None:
+        """A request has ended, and this is its record. `lags_ns`: of each of its reads, how much later than the
+        kernel's stamp it was read; 0 where there is no such stamp."""
         report = self.report
         self.in_flight -= 1
         self.events += record.content_event_count
+        report.reads += len(lags_ns)
+        user_stamped = lags_ns.count(0)
+        report.user_stamped_reads += user_stamped
+        self._lags_ns.extend([lag_ns for lag_ns in lags_ns if lag_ns] if user_stamped else lags_ns)
         match record.outcome:
             case "succeeded":
                 report.succeeded += 1
@@ -124,6 +136,61 @@ class Tally:
         report.resent += record.resent
         report.last_completion_ns = max(report.last_completion_ns or 0, record.end_ns)
 
+    # Load achieved
+
+    def _fully_loaded(self, now_ns: int, sent: int) -> None:
+        """The whole share of concurrency is in flight from now on, and none of it is another phase's: requests
+        of a warm-up that end meanwhile are nobody's throughput."""
+        if self.report.full_load_ns is None:
+            self.report.full_load_ns = now_ns
+            self._area_count, self._area_sum = sent, -sent * now_ns
+        self._loaded_from_ns, self._vacant_before_ns = now_ns, self.report.vacant_ns
+
+    def _vacancy_ns(self) -> tuple[int, int]:
+        """Closed loop: for how long a full share was asked for, up to the last issue, and for how much of that its
+        places were empty, on average."""
+        asked_ns, vacant_ns = self._earlier_vacancy_ns
+        from_ns, until_ns = self._loaded_from_ns, self.report.last_issue_ns
+        if not self._share or from_ns is None or until_ns is None or until_ns <= from_ns:
+            return asked_ns, vacant_ns
+        vacant = self.report.vacant_ns - self._vacant_before_ns
+        return asked_ns + until_ns - from_ns, vacant_ns + vacant // self._share
+
+    def _rate_ns(self) -> tuple[int, int]:
+        """Open loop: how long a schedule was asked for, up to the last issue, and how far it was carried out: whatever
+        arrivals it draws, a worker that keeps up is at its own time, and one that issues half as fast is at half."""
+        asked_ns, carried_ns = self._earlier_rate_ns
+        from_ns, until_ns = self._loaded_from_ns, self.report.last_issue_ns
+        if self._share or not self.lateness_ns or from_ns is None or until_ns is None or until_ns <= from_ns:
+            return asked_ns, carried_ns
+        return asked_ns + until_ns - from_ns, carried_ns + until_ns - self.lateness_ns[-1] - from_ns
+
+    def beat(self, now_ns: int) -> None:
+        """Cut the windows that are over."""
+        elapsed_ns = now_ns - self._begun_ns if self._begun_ns is not None else 0
+        if self._cpu.due(elapsed_ns):
+            self._cpu.mark(elapsed_ns, time.process_time_ns() - self._begun_cpu_ns)
+        for windows, (most_ns, total_ns) in (
+            (self._vacancy, self._vacancy_ns()),
+            (self._rate, self._rate_ns()),
+        ):
+            if windows.due(most_ns):
+                windows.mark(most_ns, total_ns)
+
+    def publish(self, board: Board, phase: int) -> None:
+        """Show the progress of this phase, whose position in the run is `phase`."""
+        report = self.report
+        for cell, value in (
+            (Cell.ISSUED, report.issued),
+            (Cell.SUCCEEDED, report.succeeded),
+            (Cell.FAILED, report.failed),
+            (Cell.IN_FLIGHT, self.in_flight),
+            (Cell.EVENTS, self.events),
+        ):
+            board.set(report.worker, phase, cell, value)
+
+    # The end
+
     def settle(self) -> None:
         """The next phase begins, or none follows: the time that counts as this phase's is over."""
         report = self.report
@@ -132,15 +199,15 @@ class Tally:
         wall_ns = time.monotonic_ns() - self._begun_ns
         cpu_ns = time.process_time_ns() - self._begun_cpu_ns
         report.wall_s, report.cpu_s = wall_ns / 1e9, cpu_ns / 1e9
-        report.callback_s = min(self.callback_ns, wall_ns) / 1e9  # an estimate: some reads stand for others
         report.cpu_share_p99 = high(self._cpu.shares(wall_ns, cpu_ns))
-        report.callback_share_p99 = high(self._callbacks.shares(wall_ns, self.callback_ns))
-        report.achieved_share_p1 = low(self._load.shares(*self._asked_and_achieved_ns()))
+        report.vacancy_p99 = high(self._vacancy.shares(*self._vacancy_ns()))
+        report.achieved_share_p1 = low(self._rate.shares(*self._rate_ns()))
 
     def close(self) -> None:
         """The last request has ended: say what is known of the phase's health."""
         self.settle()
-        self.report.loop_lag_ms = quantiles_ms(self.lags_ns)
+        self.report.client_lag_ms = quantiles_ms(self._lags_ns.values)
+        self.report.turnaround_ms = quantiles_ms(self._turnarounds_ns)
         self.report.schedule_lateness_ms = quantiles_ms(self.lateness_ns)
 
 

@@ -1,12 +1,11 @@
 """A load worker: a small process of its own that issues requests and writes down what became of them.
 
 Run as `python -m pytest_bench.load.worker` by the supervisor, which talks to it over its standard input and
-output, one JSON object a line. The end of its input is the end of its parent: it then abandons everything.
+output, one JSON object a line. When its input ends, its parent is gone: it then abandons everything.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import resource
@@ -14,10 +13,12 @@ import signal
 import sys
 
 import msgspec
-import uvloop
 
 from pytest_bench.load.driver import LoadWorker
 from pytest_bench.load.legs import Notice, Order, WorkerSetup
+from pytest_bench.load.loop import Loop
+from pytest_bench.load.receive_clock import ReceiveClock
+from pytest_bench.redaction import hide
 
 _PR_SET_PDEATHSIG = 1
 
@@ -37,16 +38,16 @@ def main() -> None:
     while (byte := os.read(0, 1)) not in {b"\n", b""}:
         line += byte
     setup = msgspec.json.decode(line, type=WorkerSetup)
+    hide(setup.run.secrets)
     if setup.run.left_cpus:
         os.sched_setaffinity(0, os.sched_getaffinity(0).difference(setup.run.left_cpus))
     sys.path[:] = setup.import_path
-    uvloop.run(_work(setup))
+    _work(setup)
 
 
-async def _work(setup: WorkerSetup) -> None:
-    loop = asyncio.get_running_loop()
+def _work(setup: WorkerSetup) -> None:
+    loop = Loop(ReceiveClock())
     worker = LoadWorker(setup, loop, _tell)
-    loop.set_exception_handler(worker.crashed)
     unread = bytearray()
     decode = msgspec.json.Decoder(Order).decode
 
@@ -60,8 +61,8 @@ async def _work(setup: WorkerSetup) -> None:
             del unread[: end + 1]
             worker.obey(decode(line))
 
-    loop.add_reader(0, read_orders)
-    await worker.run()
+    loop.on_readable(0, read_orders)
+    worker.run()
 
 
 def _tell(notice: Notice) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,20 +15,21 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics.measurement import Window
 from pytest_bench.metrics.spool import Spool
 from pytest_bench.metrics.token_counts import ABSENT, request_key
-from pytest_bench.records import RequestRecord, Usage
+from pytest_bench.records import Moments, RequestRecord, Usage
 
 Ints = NDArray[np.int64]
 
-_SUCCEEDED, _FAILED, _RESENT, _EMPTY = 1, 2, 4, 8
-_ROW = 16
+_SUCCEEDED, _FAILED, _RESENT, _EMPTY, _ENDED_ITSELF = 1, 2, 4, 8, 16
+_ROW = 22
 _NO_USAGE = Usage()
+_EXACT = Moments()
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """One row a request, integers, `ABSENT` where a record holds None. No text, no list of gaps.
 
-    136 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
+    184 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
     """
 
     key: Ints
@@ -44,19 +45,32 @@ class Columns:
     last_content_ns: Ints
     end_ns: Ints
     content_events: Ints
+    first_event_tokens: Ints
+    """Tokens of the first content event, where the server reports usage with every chunk."""
+    gap_count: Ints
+    """How many values of `gaps` are of this request; they are in the order of the rows."""
     server_input_tokens: Ints
     server_output_tokens: Ints
     server_cached_tokens: Ints
     server_time_ns: Ints
+    first_content_uncertainty_ns: Ints
+    """How much earlier the first content may have arrived; the next two alike."""
+    first_output_uncertainty_ns: Ints
+    last_content_uncertainty_ns: Ints
+    endpoint: Ints
+    """Position of its endpoint in the deployment."""
     flags: Ints
     steady_share: NDArray[np.float64]
     """Of each request's output, the share that arrived within `steady_state` (`share_within`)."""
     steady_state: Window | None
     """The window that `steady_share` speaks of."""
     gaps: Spool
-    """Between successive content events of succeeded requests, pooled."""
-    token_gaps: Spool | None
-    """Between tokens, where the server told the tokens of every event of every success."""
+    """Between successive content events of succeeded requests, pooled; requests whose events all carry one stamp
+    are left out."""
+    token_gaps: Spool
+    """Between tokens, of the same requests if the server reports the tokens of every event (`first_event_tokens`)."""
+    token_gap_times: Spool
+    """How often each of `token_gaps` counts."""
     failures: Counter[str]
     """Failed requests by type."""
 
@@ -83,6 +97,11 @@ class Columns:
         """Ended without any output."""
         return self._flag(_EMPTY)
 
+    @property
+    def ended_itself(self) -> NDArray[np.bool_]:
+        """Finish reason `stop`: an end-of-sequence token may be part of the server's usage, and is not in the text."""
+        return self._flag(_ENDED_ITSELF)
+
 
 def read_columns(
     records: Iterable[RequestRecord], *, steady_state: Window | None = None, scratch: Path | None = None
@@ -94,19 +113,19 @@ def read_columns(
     `OSError` where the spool cannot be written.
     """
     rows, shares = array("q"), array("d")
-    gaps, token_gaps = Spool(folder=scratch), Spool(folder=scratch)
-    tokens_known = True
+    gaps, token_gaps, token_gap_times = (Spool(folder=scratch) for _ in range(3))
     failures: Counter[str] = Counter()
     for record in records:
         rows.extend(_row(record))
         shares.append(share_within(record, steady_state) if steady_state else 0.0)
         if record.outcome == "failed":
             failures[record.error or "unknown"] += 1
-        elif record.outcome == "succeeded" and record.content_gaps_ns:
+        elif _gap_count(record):
             gaps.extend(record.content_gaps_ns)
-            tokens_known = tokens_known and len(record.content_event_tokens) == record.content_event_count
-            if tokens_known:
-                token_gaps.extend(gaps_between_tokens(record.content_gaps_ns, record.content_event_tokens))
+            if len(record.content_event_tokens) == record.content_event_count:
+                between, times = gaps_between_tokens(record.content_gaps_ns, record.content_event_tokens)
+                token_gaps.extend(between)
+                token_gap_times.extend(times)
     table = np.frombuffer(rows, dtype=np.int64).reshape(-1, _ROW)
     keys = np.sort(table[:, 0])
     if (keys[1:] == keys[:-1]).any():
@@ -120,19 +139,23 @@ def read_columns(
         steady_share=np.frombuffer(shares, dtype=np.float64),
         steady_state=steady_state,
         gaps=gaps,
-        token_gaps=token_gaps if tokens_known and token_gaps.count else None,
+        token_gaps=token_gaps,
+        token_gap_times=token_gap_times,
         failures=failures,
     )
 
 
 def _row(record: RequestRecord) -> tuple[int, ...]:
     usage = record.usage or _NO_USAGE
+    uncertainty = record.uncertainty_ns or _EXACT
     flags = (
         (record.outcome == "succeeded") * _SUCCEEDED
         | (record.outcome == "failed") * _FAILED
         | record.resent * _RESENT
         | record.output_empty * _EMPTY
+        | (record.finish_reason == "stop") * _ENDED_ITSELF
     )
+    events = record.content_event_tokens
     return (
         request_key(record.request_id),
         record.index,
@@ -145,16 +168,38 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         _number(record.last_content_ns),
         record.end_ns,
         record.content_event_count,
+        events[0] if events and len(events) == record.content_event_count else ABSENT,
+        _gap_count(record),
         _number(usage.input_tokens),
         _number(usage.output_tokens),
         _number(usage.cached_tokens),
         ABSENT if record.server_time_s is None else round(record.server_time_s * 1e9),
+        uncertainty.first_content,
+        uncertainty.first_output,
+        uncertainty.last_content,
+        record.endpoint,
         flags,
     )
 
 
+def _gap_count(record: RequestRecord) -> int:
+    """Gaps between content events that count: none of a failure, nor of a stream that came at once."""
+    counts = record.outcome == "succeeded" and any(record.content_gaps_ns)
+    return len(record.content_gaps_ns) if counts else 0
+
+
 def _number(value: int | None) -> int:
     return ABSENT if value is None else value
+
+
+def gaps_of(columns: Columns, chosen: NDArray[np.bool_]) -> Iterator[Ints]:
+    """The values of `columns.gaps` that are of the `chosen` rows, a bounded part at a time."""
+    ends = np.cumsum(columns.gap_count)
+    start = 0
+    for chunk in columns.gaps.chunks():
+        rows = np.searchsorted(ends, np.arange(start, start + chunk.size), side="right")
+        yield chunk[chosen[rows]]
+        start += chunk.size
 
 
 def share_within(record: RequestRecord, window: Window) -> float:
@@ -180,19 +225,22 @@ def share_within(record: RequestRecord, window: Window) -> float:
     return float(inside.mean())
 
 
-def gaps_between_tokens(gaps_ns: tuple[int, ...], tokens: tuple[int, ...]) -> list[int]:
-    """Gaps between the tokens of one stream, of which `tokens[i]` arrived in event i.
+def gaps_between_tokens(gaps_ns: tuple[int, ...], tokens: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """Gaps between the tokens of one stream, of which `tokens[i]` arrived in event i, and how often each counts.
 
-    The tokens of an event share the gap before it: k of them count k times a k-th of it, rounded down. An
-    event without tokens lengthens the gap of the next. Tokens of the first event have no gap before them.
+    The k tokens of an event share the gap before it: a k-th of it, rounded down, counts k times. An event without
+    tokens lengthens the gap of the next. Tokens of the first event have no gap before them. Counts are not written
+    out as values, because a server may report any.
     """
     between: list[int] = []
+    times: list[int] = []
     waited: int | None = None
     for position, count in enumerate(tokens):
         if waited is not None:
             waited += gaps_ns[position - 1]
         if count:
             if waited is not None:
-                between.extend([waited // count] * count)
+                between.append(waited // count)
+                times.append(count)
             waited = 0
-    return between
+    return between, times

@@ -6,13 +6,13 @@ themselves are in `formulas.py`.
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal
 
 import msgspec
 
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.errors import UsageError
+from pytest_bench.wording import did_you_mean
 
 Kind = Literal["distribution", "scalar"]
 Better = Literal["lower", "higher", "neither"]
@@ -113,8 +113,9 @@ _TABLE: tuple[Definition, ...] = (
         "time_per_output_token",
         "ns",
         "lower",
-        "(last content - first content) / (output tokens - tokens in the first content event). "
-        "Never includes the first token; requests without later tokens have none.",
+        "(last content - first content) / (output tokens - tokens in the first content event). LoadGen and vLLM "
+        "divide by (output tokens - 1), which is lower if the first event holds several tokens. Requests without "
+        "later tokens have none, nor have those whose content events all carry one stamp.",
     ),
     _per_request(
         "output_token_throughput_per_user",
@@ -126,13 +127,15 @@ _TABLE: tuple[Definition, ...] = (
         "inter_chunk_latency",
         "ns",
         "lower",
-        "Gaps between successive content events, pooled over all succeeded requests.",
+        "Gaps between successive content events, pooled over all succeeded requests but those whose content events "
+        "all carry one stamp.",
     ),
     _pooled(
         "inter_token_latency",
         "ns",
         "lower",
-        "Gaps between tokens, pooled; only where every event's token count is known. An event of k tokens "
+        "Gaps between tokens, pooled over streams whose events have known token counts: the server reports running "
+        "usage, or one token an event is proven. Null if these are less than 90 % of all streams. An event of k tokens "
         "counts k times, each with a k-th of the gap before it.",
     ),
     _pooled("connect_time", "ns", "lower", "Connection set-up, over requests that opened a connection."),
@@ -140,8 +143,15 @@ _TABLE: tuple[Definition, ...] = (
     _per_request(
         "server_inference_time", "ns", "lower", "Time the server says it spent on inference (video APIs)."
     ),
-    _per_request("input_tokens", "tokens", "neither", "Input length, by the client's tokenizer."),
-    _per_request("output_tokens", "tokens", "neither", "Output length, by the client's tokenizer."),
+    _per_request(
+        "input_tokens", "tokens", "neither", "Input length, by the count that `tokens: {count: …}` asks for."
+    ),
+    _per_request(
+        "output_tokens",
+        "tokens",
+        "neither",
+        "Output length, by the count that `tokens: {count: …}` asks for.",
+    ),
     _per_request(
         "server_input_tokens", "tokens", "neither", "Input length as the server's usage reports it."
     ),
@@ -158,10 +168,17 @@ _TABLE: tuple[Definition, ...] = (
         "|output tokens by the client's tokenizer - output tokens by the server's usage|.",
     ),
     _scalar(
-        "token_count_difference_share",
+        "server_cached_token_share",
+        "fraction",
+        "neither",
+        "Share of input tokens that the server says came from its cache, over succeeded requests.",
+    ),
+    _scalar(
+        "token_count_mean_difference",
         "fraction",
         "lower",
-        "Share of requests whose output length differs between client's tokenizer and server's usage.",
+        "|mean output tokens by the client's tokenizer - mean by the server's usage| / mean by usage, over "
+        "requests with both. Single requests may differ: tokenizing a text again is not always exact.",
     ),
     _scalar(
         "output_tokens_requested_share",
@@ -243,22 +260,22 @@ _TABLE: tuple[Definition, ...] = (
 DEFINITIONS: dict[str, Definition] = {definition.name: definition for definition in _TABLE}
 """Every metric of a perf point, by name, in the order in which people read them."""
 
-NEEDS_TOKENIZER = frozenset(
+COUNTS_TOKENS = frozenset(
     {
         "time_per_output_token",
         "output_token_throughput_per_user",
         "input_tokens",
         "output_tokens",
-        "token_count_difference",
-        "token_count_difference_share",
         "output_tokens_requested_share",
         "output_token_throughput",
         "steady_output_token_throughput",
         "total_token_throughput",
     }
 )
-"""Metrics that are null unless the client has counted tokens itself. `inter_token_latency` is none of them: a
-server may say how many tokens each chunk holds."""
+"""Metrics that are null unless somebody counts tokens: the client's tokenizer, or the server in its usage."""
+
+COMPARES_COUNTS = frozenset({"token_count_difference", "token_count_mean_difference"})
+"""Metrics that are null unless both count: the client's tokenizer and the server."""
 
 SHARES = frozenset({"error_rate", "good_request_fraction"})
 """Scalars that are a share of requests."""
@@ -319,12 +336,17 @@ def open_loop_name(name: str) -> str:
     return f"{SCHEDULED.get(metric, metric)}{dot}{statistic}"
 
 
+def slo_names() -> tuple[str, ...]:
+    """Metrics with one value for each request, which an `slo` may limit."""
+    return tuple(item.name for item in _TABLE if item.per_request)
+
+
 def slo_unit_of(name: str) -> str:
     """Base unit of a metric that an `slo` may limit: one with a value for each request.
 
     Raises `UsageError`, naming those that exist, for any other.
     """
-    allowed = tuple(item.name for item in _TABLE if item.per_request)
+    allowed = slo_names()
     if name not in allowed:
         raise UsageError(
             f"{name!r} cannot limit a single request{_nearest(name, allowed)}; "
@@ -348,5 +370,4 @@ _ABBREVIATIONS: dict[str, str] = {
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
     meant = _ABBREVIATIONS.get(name.lower())
-    matches = [meant] if meant in known else difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    return f"; did you mean {meant!r}?" if meant in known else did_you_mean(name, known)

@@ -16,12 +16,17 @@ from numpy.typing import NDArray
 from pytest_bench.bounds import Bound
 from pytest_bench.metrics.columns import Columns
 from pytest_bench.metrics.measurement import Window
-from pytest_bench.metrics.token_counts import ABSENT, Lengths, TokenCounts
+from pytest_bench.metrics.token_counts import ABSENT, Lengths
+from pytest_bench.metrics.token_source import Chosen
 from pytest_bench.records import PhaseResult
 from pytest_bench.workload import OPEN_LOOP, Load
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+MOST_BUFFERED = 0.01
+"""Highest share of streams without a time between events for which such times are still reported."""
 
 
 class NotDefined(Exception):
@@ -35,9 +40,7 @@ class Observed:
     columns: Columns
     phase: PhaseResult
     load: Load
-    tokens: TokenCounts | None
-    no_tokens: str
-    """Why `tokens` is None."""
+    tokens: Chosen
     no_steady_state: str
     """Why `columns.steady_state` is None."""
     slo: tuple[Bound, ...]
@@ -69,30 +72,79 @@ class Observed:
 
     @cached_property
     def lengths(self) -> Lengths:
-        """Token counts of each row; every success has them."""
-        if self.tokens is None:
-            raise NotDefined(self.no_tokens)
-        lengths = self.tokens.of(self.columns.key)
+        """Token counts of each row, by whoever counts for the metrics; every success has them."""
+        lengths = self.tokens.lengths
+        if lengths is None:
+            raise NotDefined(self.tokens.source.reason)
         uncounted = int((self.succeeded & (lengths.output == ABSENT)).sum())
         if uncounted:
             raise NotDefined(f"{uncounted} of {self.succeeded.sum()} succeeded requests have no token count")
         return lengths
 
     @cached_property
+    def buffered(self) -> NDArray[np.bool_]:
+        """Which successes delivered several content events at once: all of them carry one stamp."""
+        columns = self.columns
+        at_once = columns.first_content_ns == columns.last_content_ns
+        return np.asarray(self.succeeded & at_once & (columns.content_events > 1))
+
+    @cached_property
+    def buffered_note(self) -> str | None:
+        """How many streams have no gaps because all came at once; None if none.
+
+        Raises `NotDefined` if they are more than `MOST_BUFFERED` of all streams: what the others say is then no
+        longer true of the phase.
+        """
+        streams = int((self.succeeded & (self.columns.content_events > 1)).sum())
+        buffered = int(self.buffered.sum())
+        if not buffered:
+            return None
+        why = f"in {buffered} of {streams} streams all content events carry one stamp: they came at once"
+        if buffered > MOST_BUFFERED * streams:
+            raise NotDefined(f"{why}, as through a proxy that buffers responses")
+        return f"{why}; they are left out"
+
+    @cached_property
+    def one_token_an_event(self) -> NDArray[np.bool_]:
+        """Of which streams every content event is known to hold one token.
+
+        Usage proves it where it counts as many tokens as there were events; an end-of-sequence token, which has no
+        event, may come on top. Where there is no usage, the tokenizer's count must equal the events.
+        """
+        columns = self.columns
+        usage, events = columns.server_output_tokens, columns.content_events
+        proven = (usage == events) | (columns.ended_itself & (usage == events + 1))
+        if self.tokens.tokenized is not None:
+            proven = np.where(usage == ABSENT, self.tokens.tokenized.output == events, proven)
+        return np.asarray(proven & (events > 0))
+
+    @property
+    def uncounted(self) -> str | None:
+        """Why some output has no count at all; None if every output has one."""
+        if (
+            self.tokens.tokenized is not None
+            or (self.columns.server_output_tokens[self.succeeded] != ABSENT).all()
+        ):
+            return None
+        return self.tokens.source.reason or "neither a tokenizer nor usage counts every output"
+
+    @cached_property
     def good(self) -> NDArray[np.bool_]:
         """Which requests meet every limit of the slo."""
+        return self.meeting(lambda limit: PER_REQUEST[limit.metric](self))
+
+    def meeting(self, values_of: Callable[[Bound], Floats]) -> NDArray[np.bool_]:
+        """Which requests succeeded with values, as `values_of` gives them, that meet every limit of the slo."""
         if not self.slo:
             raise NotDefined("the suite declares no slo for this point")
         good = self.succeeded.copy()
         for limit in self.slo if good.any() else ():
-            values = PER_REQUEST[limit.metric](self)
-            good &= np.fromiter(
-                (limit.holds(value) for value in values.tolist()), dtype=bool, count=good.size
-            )
+            values = values_of(limit).tolist()
+            good &= np.fromiter((limit.holds(value) for value in values), dtype=bool, count=good.size)
         return good
 
 
-def _elapsed(later: Ints, earlier: Ints) -> Floats:
+def elapsed(later: Ints, earlier: Ints) -> Floats:
     known = (later != ABSENT) & (earlier != ABSENT)
     return np.where(known, later - earlier, np.nan)
 
@@ -101,7 +153,7 @@ def _present(values: Ints) -> Floats:
     return np.where(values != ABSENT, values, np.nan)
 
 
-def _ratio(above: Floats, below: Floats | Ints) -> Floats:
+def ratio(above: Floats, below: Floats | Ints) -> Floats:
     """NaN where `below` is not positive."""
     ratios = np.full(above.size, np.nan)
     np.divide(above, below, out=ratios, where=below > 0)
@@ -121,47 +173,53 @@ def _require_schedule(seen: Observed) -> None:
 def time_to_first_token(seen: Observed) -> Floats:
     """MLPerf Inference rules (TTFT), LoadGen's first-token latency; as vLLM's and SGLang's own benchmarks take it."""
     _require_stream(seen)
-    return _elapsed(seen.columns.first_content_ns, seen.columns.send_start_ns)
+    return elapsed(seen.columns.first_content_ns, seen.columns.send_start_ns)
 
 
 def time_to_first_output_token(seen: Observed) -> Floats:
     """AIPerf's time to first output token: reasoning left out."""
     _require_stream(seen)
-    return _elapsed(seen.columns.first_output_ns, seen.columns.send_start_ns)
+    return elapsed(seen.columns.first_output_ns, seen.columns.send_start_ns)
 
 
 def scheduled_time_to_first_token(seen: Observed) -> Floats:
     """Tene, How NOT to Measure Latency (2013): from when the request should have left; so LoadGen's Server scenario."""
     _require_stream(seen)
     _require_schedule(seen)
-    return _elapsed(seen.columns.first_content_ns, seen.columns.scheduled_ns)
+    return elapsed(seen.columns.first_content_ns, seen.columns.scheduled_ns)
 
 
 def request_latency(seen: Observed) -> Floats:
     """LoadGen's sample latency; what AIPerf calls request latency and others end-to-end latency."""
-    return _elapsed(seen.columns.last_content_ns, seen.columns.send_start_ns)
+    return elapsed(seen.columns.last_content_ns, seen.columns.send_start_ns)
 
 
 def scheduled_request_latency(seen: Observed) -> Floats:
     """As `scheduled_time_to_first_token`; wrk2 made it common."""
     _require_schedule(seen)
-    return _elapsed(seen.columns.last_content_ns, seen.columns.scheduled_ns)
+    return elapsed(seen.columns.last_content_ns, seen.columns.scheduled_ns)
 
 
 def time_per_output_token(seen: Observed) -> Floats:
-    """MLPerf Inference rules (TPOT), with the tokens of the first event in place of one first token."""
+    """Ours: all tokens after the first content event over the time that they took.
+
+    LoadGen and vLLM divide the same time by all tokens but one, so their value is lower if the first event holds
+    several tokens; with one token an event the two are equal.
+    """
     _require_stream(seen)
-    duration = _elapsed(seen.columns.last_content_ns, seen.columns.first_content_ns)
+    _ = seen.buffered_note
+    duration = elapsed(seen.columns.last_content_ns, seen.columns.first_content_ns)
     lengths = seen.lengths
     counted = (lengths.output != ABSENT) & (lengths.first_event != ABSENT)
-    later = np.where(counted, lengths.output - lengths.first_event, 0)
-    return _ratio(duration, later)
+    # Content that all came with one stamp took no time that anybody could measure.
+    later = np.where(counted & (duration > 0), lengths.output - lengths.first_event, 0)
+    return ratio(duration, later)
 
 
 def output_token_throughput_per_user(seen: Observed) -> Floats:
     """AIPerf's output token throughput per user."""
     nanoseconds = time_per_output_token(seen)
-    return _ratio(np.full(nanoseconds.size, 1e9), nanoseconds)
+    return ratio(np.full(nanoseconds.size, 1e9), nanoseconds)
 
 
 def server_inference_time(seen: Observed) -> Floats:
@@ -170,12 +228,12 @@ def server_inference_time(seen: Observed) -> Floats:
 
 
 def input_tokens(seen: Observed) -> Floats:
-    """Counted by us."""
+    """By the count that the deployment asks for (`token_source.choose`)."""
     return _present(seen.lengths.input)
 
 
 def output_tokens(seen: Observed) -> Floats:
-    """Counted by us."""
+    """By the count that the deployment asks for (`token_source.choose`)."""
     return _present(seen.lengths.output)
 
 
@@ -195,8 +253,10 @@ def server_cached_tokens(seen: Observed) -> Floats:
 
 
 def token_count_difference(seen: Observed) -> Floats:
-    """Ours: what two counts of one output differ by."""
-    return np.abs(output_tokens(seen) - server_output_tokens(seen))
+    """Ours: by how much the two counts of one output differ."""
+    if seen.tokens.tokenized is None:
+        raise NotDefined("no tokenizer counted: there is nothing to compare with the server's usage")
+    return np.abs(_present(seen.tokens.tokenized.output) - server_output_tokens(seen))
 
 
 PER_REQUEST: dict[str, Callable[[Observed], Floats]] = {
@@ -231,7 +291,7 @@ def schedule_lateness(seen: Observed) -> Floats:
     if seen.load.pattern == "burst":
         raise NotDefined("a burst wants everything at once: waiting for a connection is not lateness")
     _require_schedule(seen)
-    return _elapsed(seen.columns.send_start_ns, seen.columns.scheduled_ns)
+    return elapsed(seen.columns.send_start_ns, seen.columns.scheduled_ns)
 
 
 PER_ISSUE: dict[str, Callable[[Observed], Floats]] = {
@@ -240,14 +300,17 @@ PER_ISSUE: dict[str, Callable[[Observed], Floats]] = {
 """The client's own: statistics are taken over every issued request, however it ended."""
 
 
-def token_count_difference_share(seen: Observed) -> float:
-    """Ours: over successes that have both counts."""
+def token_count_mean_difference(seen: Observed) -> float:
+    """Ours: over successes that have both counts; single requests may differ where a text is tokenized again."""
     _require_success(seen)
-    differences = token_count_difference(seen)[seen.succeeded]
-    compared = differences[~np.isnan(differences)]
-    if not compared.size:
+    if seen.tokens.tokenized is None:
+        raise NotDefined("no tokenizer counted: there is nothing to compare with the server's usage")
+    source = seen.tokens.source
+    if source.difference is None or source.usage_mean is None:
         raise NotDefined("the server reports no usage")
-    return float(np.count_nonzero(compared) / compared.size)
+    if not source.usage_mean:
+        raise NotDefined("the server's usage counts no output token")
+    return abs(source.difference) / source.usage_mean
 
 
 def output_tokens_requested_share(seen: Observed) -> float:
@@ -351,6 +414,15 @@ def empty_outputs(seen: Observed) -> float:
     return int((seen.succeeded & seen.columns.empty).sum())
 
 
+def server_cached_token_share(seen: Observed) -> float:
+    """Ours: `server_cached_tokens` as a share of `server_input_tokens`."""
+    cached, tokens = seen.columns.server_cached_tokens, seen.columns.server_input_tokens
+    known = seen.succeeded & (cached != ABSENT) & (tokens > 0)
+    if not known.any():
+        raise NotDefined("the server reports no cached tokens")
+    return float(cached[known].sum(dtype=np.float64) / tokens[known].sum(dtype=np.float64))
+
+
 def video_throughput(seen: Observed) -> float:
     """As `request_throughput`, for APIs that deliver videos."""
     if seen.video_seconds is None:
@@ -372,7 +444,8 @@ def video_seconds_throughput(seen: Observed) -> float:
 SCALARS: dict[str, Callable[[Observed], float]] = {
     function.__name__: function
     for function in (
-        token_count_difference_share,
+        server_cached_token_share,
+        token_count_mean_difference,
         output_tokens_requested_share,
         request_throughput,
         steady_request_throughput,

@@ -8,9 +8,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_bench.metrics.definitions import PERCENTILES, interval_method
 from pytest_bench.metrics.distributions import binomial_cdf, normal_quantile, student_quantile
 
 Pair = tuple[float, float]
+
+BATCHES = 20
+"""Equal parts of a phase whose rates an interval of a rate is made of."""
+EVENTS_PER_BATCH = 2
+"""Least number of events a batch, on average."""
 
 
 def wilson(successes: int, count: int, confidence: float) -> Pair | None:
@@ -50,6 +56,36 @@ def of_percentile(ascending: NDArray[np.float64], share: float, confidence: floa
     return float(ascending[low - 1]), float(ascending[high - 1])
 
 
+def values_needed_for_percentile(share: float, confidence: float) -> int:
+    """The smallest number of values of which `of_percentile` gives an interval.
+
+    Both `share`^n and (1 - `share`)^n, the probabilities that all values lie on one side of the percentile, must not
+    exceed half of 1 - `confidence`.
+    """
+    count = max(1, math.floor(math.log((1 - confidence) / 2) / math.log(max(share, 1 - share))))
+    while of_percentile(np.zeros(count), share, confidence) is None:
+        count += 1
+    return count
+
+
+def requests_needed(name: str, confidence: float) -> int | None:
+    """The smallest number of requests of which there is an interval of a metric, as a bound names it.
+
+    None for a metric that has no confidence interval.
+    """
+    match interval_method(name):
+        case "order statistics":
+            return values_needed_for_percentile(PERCENTILES[name.partition(".")[2]], confidence)
+        case "Student's t":
+            return 2
+        case "Wilson":
+            return 1
+        case "batch means":
+            return EVENTS_PER_BATCH * BATCHES
+        case None:
+            return None
+
+
 def _first(limit: int, holds: Callable[[int], bool]) -> int:
     """The first rank in 1 … limit at which a condition holds that stays true from there; `limit` if none."""
     low, high = 0, limit
@@ -63,14 +99,14 @@ def _first(limit: int, holds: Callable[[int], bool]) -> int:
 
 
 def of_rate(
-    times_ns: NDArray[np.int64], start_ns: int, end_ns: int, confidence: float, batches: int = 20
+    times_ns: NDArray[np.int64], start_ns: int, end_ns: int, confidence: float, batches: int = BATCHES
 ) -> Pair | None:
     """Of events per second over a stretch of time: batch means with Student's t.
 
     The stretch is cut into equal batches, long enough that neighbours hardly depend on each other; needs
     two events a batch on average (Law, Simulation Modeling and Analysis, 9.5.3).
     """
-    if times_ns.size < 2 * batches or end_ns <= start_ns:
+    if times_ns.size < EVENTS_PER_BATCH * batches or end_ns <= start_ns:
         return None
     counts, _ = np.histogram(times_ns, bins=batches, range=(start_ns, end_ns))
     seconds = (end_ns - start_ns) / 1e9 / batches

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError
-from pytest_bench.metrics import early_stopping, intervals, selection, statistics
-from pytest_bench.metrics.columns import Columns
+from pytest_bench.metrics import early_stopping, intervals, selection, statistics, uncertainties
+from pytest_bench.metrics.columns import Columns, gaps_of
 from pytest_bench.metrics.definitions import (
     DEFINITIONS,
     EARLY_STOPPING,
@@ -19,26 +20,38 @@ from pytest_bench.metrics.definitions import (
     IntervalMethod,
     interval_method,
 )
-from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, NotDefined, Observed
-from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
-from pytest_bench.metrics.spool import Spool
-from pytest_bench.metrics.token_counts import TokenCounts
+from pytest_bench.metrics.formulas import (
+    PER_ISSUE,
+    PER_REQUEST,
+    SCALARS,
+    Ints,
+    NotDefined,
+    Observed,
+)
+from pytest_bench.metrics.measurement import EndpointMeasurement, Interval, Measurement, Metric, Window
+from pytest_bench.metrics.token_counts import ABSENT, TokenCounts
+from pytest_bench.metrics.token_source import CountRule, choose
 from pytest_bench.records import PhaseResult
 from pytest_bench.workload import Load
 
-NO_TOKENIZER = "the suite names no tokenizer"
+LEAST_PROVEN = 0.9
+"""Share of streams that must deliver one token an event, provably, for a latency between tokens."""
 
+_BY_ENDPOINT = ("time_to_first_token", "time_per_output_token", "request_latency")
+"""Metrics that are also given endpoint by endpoint."""
+
+_NOTHING_LATER = "no succeeded request delivered a token after its first content event"
 _EMPTY = {
     "time_to_first_output_token": "no succeeded request delivered anything but reasoning",
-    "time_per_output_token": "no succeeded request delivered a token after its first content event",
-    "output_token_throughput_per_user": "no succeeded request delivered a token after its first content event",
+    "time_per_output_token": _NOTHING_LATER,
+    "output_token_throughput_per_user": _NOTHING_LATER,
     "connect_time": "no request opened a connection: all were open before the phase",
     "server_inference_time": "the server does not say how long inference took",
     "server_input_tokens": "the server reports no usage",
     "server_output_tokens": "the server reports no usage",
     "server_cached_tokens": "the server reports no cached tokens",
     "token_count_difference": "the server reports no usage",
-    "input_tokens": "input tokens were not counted",
+    "input_tokens": "nobody counted input tokens: no tokenizer, and no usage of every request",
 }
 """Why a distribution holds no value although requests succeeded, where that has a cause of its own."""
 
@@ -66,7 +79,9 @@ def measure(
     load: Load,
     *,
     tokens: TokenCounts | None,
-    no_tokens: str = NO_TOKENIZER,
+    count: CountRule = "auto",
+    ignore_eos: bool = False,
+    unfinished: str | None = None,
     slo: tuple[Bound, ...] = (),
     bounds: tuple[Bound, ...] = (),
     asked_output_tokens: int | Mapping[int, int] | None = None,
@@ -76,17 +91,18 @@ def measure(
     """Compute every metric of `definitions` for one phase; what is not defined is null and says why.
 
     `columns` must come from `phase`'s own log, read with the window that `steady_state_of` gives. `tokens` is
-    None where nothing was counted, for the reason `no_tokens`. `bounds` matter only for the confidence that
+    None where the client counted nothing; `unfinished` says why, where it should have. `count` and `ignore_eos` decide
+    whose counts the metrics use (`token_source.choose`). `bounds` matter only for the confidence that
     they declare. Raises `EvidenceError` where the log does not hold what the phase's counters say.
     """
     _require_agreement(columns, phase)
     steady_state = steady_state_of(phase, load)
+    chosen = choose(columns, tokens, rule=count, ignore_eos=ignore_eos, unfinished=unfinished)
     seen = Observed(
         columns=columns,
         phase=phase,
         load=load,
-        tokens=tokens,
-        no_tokens=no_tokens,
+        tokens=chosen,
         no_steady_state=steady_state
         if isinstance(steady_state, str)
         else "the log was read without its window",
@@ -107,7 +123,9 @@ def measure(
         phase=_or_none(seen),
         steady_state=columns.steady_state,
         intervals=tuple(interval for interval in found if interval is not None),
+        endpoints=_by_endpoint(seen),
         labels=labels,
+        token_source=None if chosen.source.output is None else chosen.source,
     )
 
 
@@ -133,22 +151,54 @@ def _metric(definition: Definition, seen: Observed) -> Metric:
     try:
         if definition.name in SCALARS:
             value = SCALARS[definition.name](seen)
-            return Metric(unit=definition.unit, kind="scalar", value=value)
+            uncertainty = uncertainties.of_scalar(definition.name, value, seen)
+            return Metric(unit=definition.unit, kind="scalar", value=value, uncertainty=uncertainty or None)
         if definition.name in _POOLED:
             return _POOLED[definition.name](definition, seen)
-        return _distribution(definition, _values(definition.name, seen))
+        values = _values(definition.name, seen)
+        note = seen.buffered_note if definition.name in _BETWEEN_EVENTS else None
+        return _uncertain(_distribution(definition, values, note), definition, seen)
     except NotDefined as why:
         return Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
 
 
-def _values(name: str, seen: Observed) -> NDArray[np.float64]:
-    """All values of a distribution, ascending; at least one."""
+def _by_endpoint(seen: Observed) -> tuple[EndpointMeasurement, ...]:
+    """The phase split by the endpoint that each request went to."""
+    columns = seen.columns
+    endpoints = np.unique(columns.endpoint).tolist()
+    if len(endpoints) < 2:
+        return ()
+    split = []
+    for endpoint in endpoints:
+        mine = columns.endpoint == endpoint
+        metrics = {}
+        for name in _BY_ENDPOINT:
+            definition = DEFINITIONS[name]
+            try:
+                metrics[name] = _distribution(definition, _values(name, seen, mine))
+            except NotDefined as why:
+                metrics[name] = Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
+        split.append(
+            EndpointMeasurement(
+                endpoint=endpoint,
+                issued=int(mine.sum()),
+                succeeded=int((mine & seen.succeeded).sum()),
+                failed=int((mine & columns.failed).sum()),
+                metrics=metrics,
+            )
+        )
+    return tuple(split)
+
+
+def _values(name: str, seen: Observed, among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """All values of a distribution, ascending; at least one. With `among`, of these requests only."""
+    chosen = seen.succeeded if among is None else seen.succeeded & among
     if name in PER_ISSUE:
         values = PER_ISSUE[name](seen)
-    elif not seen.succeeded.any():
+    elif not chosen.any():
         raise NotDefined("no request succeeded")
     else:
-        values = PER_REQUEST[name](seen)[seen.succeeded]
+        values = PER_REQUEST[name](seen)[chosen]
     values = values[~np.isnan(values)]
     if not values.size:
         raise NotDefined(_EMPTY.get(name, "no request has a value for it"))
@@ -156,7 +206,11 @@ def _values(name: str, seen: Observed) -> NDArray[np.float64]:
     return values
 
 
-def _distribution(definition: Definition, ascending: NDArray[np.float64]) -> Metric:
+_BETWEEN_EVENTS = frozenset({"time_per_output_token", "output_token_throughput_per_user"})
+"""Distributions that need a time between two content events."""
+
+
+def _distribution(definition: Definition, ascending: NDArray[np.float64], note: str | None = None) -> Metric:
     values = statistics.describe(ascending)
     if definition.early_stopping:
         values |= {name: early_stopping.estimate(ascending, share) for name, share in EARLY_STOPPING.items()}
@@ -166,7 +220,34 @@ def _distribution(definition: Definition, ascending: NDArray[np.float64]) -> Met
         statistics=values,
         count=ascending.size,
         reasons={name: _too_few(name, ascending.size) for name, value in values.items() if value is None},
+        note=note,
     )
+
+
+def _uncertain(metric: Metric, definition: Definition, seen: Observed) -> Metric:
+    """`metric` with the uncertainty of each statistic.
+
+    No statistic of values of which each lies within some interval is less than that of all lower ends, or more than
+    that of all upper ends. (The spread is no such statistic, and has none.)
+    """
+    if definition.name not in uncertainties.OF_REQUESTS:
+        return metric
+    values = PER_REQUEST[definition.name](seen)[seen.succeeded]
+    widths = uncertainties.OF_REQUESTS[definition.name](seen)[seen.succeeded]
+    known = ~np.isnan(values)
+    low, high = (
+        _distribution(definition, np.sort(ends)).statistics
+        for ends in (values[known] - widths[known], values[known] + widths[known])
+    )
+    found = {
+        name: max(value - below, above - value)
+        for name, value in metric.statistics.items()
+        if name != "stddev"
+        and value is not None
+        and (below := low[name]) is not None
+        and (above := high[name]) is not None
+    }
+    return msgspec.structs.replace(metric, uncertainties=found)
 
 
 def _too_few(statistic: str, count: int) -> str:
@@ -176,10 +257,16 @@ def _too_few(statistic: str, count: int) -> str:
     return "a single value has no standard deviation"
 
 
-def _pool(definition: Definition, spool: Spool, note: str | None = None) -> Metric:
-    if not spool.count:
+def _pool(
+    definition: Definition,
+    gaps: selection.Chunks,
+    note: str | None = None,
+    *,
+    times: selection.Chunks | None = None,
+) -> Metric:
+    count, values = selection.describe(gaps, times)
+    if not count:
         raise NotDefined("no succeeded request delivered content in more than one event")
-    count, values = selection.describe(spool.chunks)
     reasons = {name: _too_few(name, count) for name, value in values.items() if value is None}
     return Metric(
         unit=definition.unit, kind="distribution", statistics=values, count=count, reasons=reasons, note=note
@@ -187,21 +274,40 @@ def _pool(definition: Definition, spool: Spool, note: str | None = None) -> Metr
 
 
 def _inter_chunk_latency(definition: Definition, seen: Observed) -> Metric:
-    return _pool(definition, seen.columns.gaps)
+    return _pool(definition, seen.columns.gaps.chunks, seen.buffered_note)
 
 
 def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
     columns = seen.columns
-    if columns.token_gaps is not None:
-        return _pool(definition, columns.token_gaps, "the server reports usage with every chunk")
-    if not columns.gaps.count:
-        return _pool(definition, columns.gaps)
-    one_each = seen.lengths.output == columns.content_events
-    if not one_each[seen.succeeded].all():
-        raise NotDefined("the tokens of single events are not known: chunks hold more or less than one token")
-    return _pool(
-        definition, columns.gaps, "every request delivered as many tokens as chunks: one token a chunk"
-    )
+    left_out = seen.buffered_note
+    streams = columns.gap_count > 0
+    reported = streams & (columns.first_event_tokens != ABSENT)
+    single = streams & ~reported & seen.one_token_an_event
+    total, known = int(streams.sum()), int((reported | single).sum())
+    if known < LEAST_PROVEN * total:
+        if seen.uncounted is not None and not known:
+            raise NotDefined(seen.uncounted)
+        raise NotDefined(
+            f"the tokens of single events are known for {known} of {total} streams, {LEAST_PROVEN:.0%} are needed: "
+            "the server reports no running usage with every event, and one token an event is not proven"
+        )
+
+    def gaps() -> Iterator[Ints]:
+        yield from columns.token_gaps.chunks()
+        yield from gaps_of(columns, single)
+
+    def times() -> Iterator[Ints]:
+        yield from columns.token_gap_times.chunks()
+        yield from map(np.ones_like, gaps_of(columns, single))
+
+    rules = [
+        f"in {int(reported.sum())} of {total} streams the server reports the tokens of every event"
+        if reported.any()
+        else "",
+        f"in {int(single.sum())} of {total} streams one token an event is proven" if single.any() else "",
+        left_out or "",
+    ]
+    return _pool(definition, gaps, "; ".join(filter(None, rules)), times=times)
 
 
 _POOLED = {"inter_chunk_latency": _inter_chunk_latency, "inter_token_latency": _inter_token_latency}

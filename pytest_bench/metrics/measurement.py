@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
+from typing import Literal
 
 import msgspec
 
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics.definitions import Kind
+from pytest_bench.wording import did_you_mean
 
-MEASUREMENT_VERSION = 1
+MEASUREMENT_VERSION = 2
+
+OutputBy = Literal["tokenizer", "usage"]
+InputBy = Literal["tokenizer", "usage", "tokenize"]
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -21,6 +25,10 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of a scalar."""
     statistics: dict[str, float | None] = {}
     """Of a distribution, by name; None where there are too few values for it."""
+    uncertainty: float | None = None
+    """Of a scalar: by how much the measurement itself may be off, either way."""
+    uncertainties: dict[str, float] = {}
+    """The same of a distribution's statistics."""
     count: int | None = None
     """Of a distribution: how many values it holds."""
     reason: str | None = None
@@ -53,6 +61,70 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return (self.end_ns - self.start_ns) / 1e9
 
 
+class TokenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the token counts of a measurement come from, and whether the two counts of output agree."""
+
+    output: OutputBy | None = None
+    """Whose count of output tokens the metrics use; None: nobody counted."""
+    input: InputBy | None = None
+    """Whose count of input tokens the metrics use. `tokenize` is the server's `/tokenize`."""
+    reason: str = ""
+    """Why: the rule that applied."""
+    template: bool = True
+    """False if chat inputs were counted without the model's chat template."""
+    compared: int = 0
+    """Succeeded requests with both counts of output."""
+    difference: float | None = None
+    """Mean of (tokens by the tokenizer - tokens by usage) a request, over those compared."""
+    usage_mean: float | None = None
+    """Mean output tokens by usage, over those compared."""
+    tolerance: tuple[float, float] | None = None
+    """The interval of `difference` that tokenizing again and end-of-sequence tokens explain."""
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether the two counts agree within the tolerance; None if there is only one."""
+        if self.difference is None or self.tolerance is None:
+            return None
+        return self.tolerance[0] <= self.difference <= self.tolerance[1]
+
+    @property
+    def mismatch(self) -> bool:
+        """Whether the counts disagree in a way that the metrics cannot stand without a label.
+
+        Where usage decides, hidden special tokens explain a lower count by the tokenizer.
+        """
+        if self.agree is not False or self.difference is None:
+            return False
+        return self.output == "tokenizer" or self.difference > 0
+
+    @property
+    def shown(self) -> str:
+        """For a table: who counted. `both` if the two counts agree; else the other one's difference in percent."""
+        if self.output is None:
+            return "-"
+        if self.agree is None or self.difference is None or not self.usage_mean:
+            return self.output
+        if self.agree:
+            return "both"
+        ours = self.usage_mean + self.difference
+        if self.output == "usage":
+            return f"usage (tokenizer {self.difference / self.usage_mean:+.0%})"
+        return f"tokenizer (usage {-self.difference / ours:+.0%})" if ours else "tokenizer (usage differs)"
+
+
+class EndpointMeasurement(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of several endpoints contributed to a phase."""
+
+    endpoint: int
+    """Position in the deployment's list."""
+    issued: int
+    succeeded: int
+    failed: int
+    metrics: dict[str, Metric]
+    """Latencies of its succeeded requests."""
+
+
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """All metrics of one phase. What is null says why.
 
@@ -73,7 +145,11 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     steady_state: Window | None = None
     intervals: tuple[Interval, ...] = ()
     """Confidence intervals that bounds asked for."""
+    endpoints: tuple[EndpointMeasurement, ...] = ()
+    """Endpoint by endpoint; empty if there is only one."""
     labels: tuple[str, ...] = ()
+    token_source: TokenSource | None = None
+    """Who counted tokens, and whether the tokenizer and the server agree; None if the metrics count none."""
 
     def value(self, name: str) -> float | None:
         """The number that `name` (`time_to_first_token.p99`) stands for; None where it is null.
@@ -94,6 +170,13 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         """Base unit of `name`. Raises `UsageError` as `value` does."""
         return self._find(name)[0].unit
 
+    def uncertainty(self, name: str) -> float:
+        """By how much the measurement of `name` may be off, either way, in its unit; 0 where nothing of the client's
+        is in it. Raises `UsageError` as `value` does."""
+        metric, statistic = self._find(name)
+        found = metric.uncertainty if statistic is None else metric.uncertainties.get(statistic)
+        return found or 0.0
+
     def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
         """Confidence interval of `name`, where one was asked for and can be had; else None."""
         for interval in self.intervals:
@@ -107,9 +190,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         stem, _, statistic = name.partition(".")
         metric = self.metrics.get(stem)
         if metric is None:
-            near = difflib.get_close_matches(stem, self.metrics, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"this measurement has no metric {stem!r}{hint}")
+            raise UsageError(f"this measurement has no metric {stem!r}{did_you_mean(stem, self.metrics)}")
         if metric.kind == "scalar":
             raise UsageError(f"{stem} is a single number: write it without {'.' + statistic!r}")
         if not statistic or (metric.statistics and statistic not in metric.statistics):
@@ -118,12 +199,3 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
                 f"{stem} is a distribution: expected one of {known} after a dot, got {statistic!r}"
             )
         return metric, statistic
-
-
-def to_json(measurement: Measurement) -> bytes:
-    return msgspec.json.encode(measurement)
-
-
-def from_json(data: bytes | str) -> Measurement:
-    """Read what `to_json` wrote. Raises `msgspec.ValidationError` for anything else."""
-    return msgspec.json.decode(data, type=Measurement)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -16,8 +17,12 @@ ABSENT = -1
 """Stands for None in columns of integers; no time and no count is negative."""
 
 
+CountedBy = Literal["tokenizer", "tokenize"]
+"""Who made the counts of a counts log: the client's tokenizer, or the server's `/tokenize` (inputs only)."""
+
+
 class TokenCount(msgspec.Struct, frozen=True, gc=False):
-    """What the client's tokenizer found for one request. None: not counted."""
+    """What was counted for one request. None: not counted."""
 
     request_id: str
     input_tokens: int | None
@@ -43,8 +48,16 @@ def request_key(request_id: str) -> int:
 class TokenCounts:
     """Counts of any number of requests, in 32 bytes each."""
 
-    def __init__(self, counts: Iterable[TokenCount]) -> None:
-        """Take the counts of a phase. Raises `EvidenceError` where a request is counted twice."""
+    def __init__(
+        self, counts: Iterable[TokenCount], *, by: CountedBy = "tokenizer", template: bool = True
+    ) -> None:
+        """Take the counts of a phase, made `by` the client's tokenizer or the server.
+
+        `template` is false if chat inputs were counted without the model's chat template. Raises `EvidenceError` if a
+        request is counted twice.
+        """
+        self.by = by
+        self.template = template
         rows = array("q")
         for count in counts:
             rows.extend(

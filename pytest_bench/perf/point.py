@@ -20,6 +20,7 @@ from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import (
+    client_labels,
     conclude,
     measure_phase,
     untrustworthy,
@@ -28,16 +29,23 @@ from pytest_bench.running.measuring import (
     with_failures,
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
+from pytest_bench.running.replicas import REPLICAS_DIFFER, differences
 from pytest_bench.running.samples import Share
+from pytest_bench.running.server_counts import count_inputs_by_server
 from pytest_bench.running.sharing import sends_again, share_of
 from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.verdict.judge import judge
 from pytest_bench.verdict.outcome import Judgement
-from pytest_bench.workload import OPEN_LOOP, SampleOrder
+from pytest_bench.workload import SampleOrder
 
 MEASURED = "measured"
+SERVER_CACHED = "server-cached"
+CACHED_SHARE = 0.1
+"""Of the input tokens: a server that takes more than this from its cache makes a point `server-cached`."""
 WARMUP = "warmup"
+TOKEN_LABELS = frozenset({"server-counted", "no-template", "token-mismatch"})
+"""Labels that `token_labels` may give."""
 
 
 def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoint:
@@ -59,9 +67,21 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         live = None if lane is None else lane.finish()
     measured = results[-1]
     counted = count_phase(bench, point, deployment.plan, measured, live=live)
+    if counted == Counted():
+        counted = count_inputs_by_server(bench, point, deployment, measured)
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     late = simulator_bound(results[-1:]) if deployment.simulated else []
-    labels = labels_of(bench.plan, point, share, measurement, simulated=deployment.simulated, late=bool(late))
+    differ = differences([msgspec.to_builtins(identity) for identity in deployment.identities])
+    labels = labels_of(
+        bench.plan,
+        point,
+        share,
+        measurement,
+        measured,
+        simulated=deployment.simulated,
+        late=bool(late),
+        differ=bool(differ),
+    )
     # A job is found done up to one interval late: the bound on the error of its latency.
     detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
     return conclude(
@@ -72,7 +92,7 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
-        detail=detail | ({"explanation": " ".join(late)} if late else {}),
+        detail=detail | ({"explanation": " ".join([*late, *differ])} if late or differ else {}),
     )
 
 
@@ -111,8 +131,7 @@ def bounds_of(point: Point) -> Iterator[Bound]:
     """The point's bounds; under a load that is open loop throughout, latencies count from the scheduled time, so
     that a server that falls behind cannot hide it (coordinated omission). Stages that mix loops are judged as
     written: requests of a closed loop have no scheduled time."""
-    load = point.load
-    open_loop = load is not None and {part.pattern for part in load.stages or (load,)} <= OPEN_LOOP
+    open_loop = point.load is not None and point.load.open_loop
     for bound in point.bounds:
         yield msgspec.structs.replace(bound, metric=open_loop_name(bound.metric)) if open_loop else bound
 
@@ -149,22 +168,49 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
     )
 
 
+def token_labels(measurement: Measurement) -> Iterator[str]:
+    """What must be known of the point's token counts."""
+    source = measurement.token_source
+    if source is None:
+        return
+    if source.output == "usage" and not source.agree:
+        yield "server-counted"
+    if not source.template:
+        yield "no-template"
+    if source.mismatch:
+        yield "token-mismatch"
+
+
 def labels_of(
-    plan: Plan, point: Point, share: Share, measurement: Measurement, *, simulated: bool, late: bool
+    plan: Plan,
+    point: Point,
+    share: Share,
+    measurement: Measurement,
+    result: PhaseResult,
+    *,
+    simulated: bool,
+    late: bool,
+    differ: bool,
 ) -> Iterator[str]:
-    """What must be known of the point's numbers, whatever they are. `late`: the simulator was
-    (`simulator_bound`)."""
+    """What readers of the point's numbers must know. `result` is the measured phase. `late`: the simulator was the
+    bottleneck (`simulator_bound`); `differ`: the endpoints are not alike (`replicas.differences`)."""
     deployment = plan.deployments[point.suite]
     if simulated:
         yield "simulator"
     if late:
         yield SIMULATOR_BOUND
+    yield from client_labels(point, [result])
     shared = share.shared and deployment.cache_reset is None
     if shared or sends_again(plan, point, share, measurement.issued):
         yield "cache-shared"
-    if plan.duration_scale != 1.0:
-        yield "shortened"
+    yield from token_labels(measurement)
+    cached = measurement.metrics["server_cached_token_share"].value
+    if cached is not None and cached > CACHED_SHARE:
+        yield SERVER_CACHED
+    if differ:
+        yield REPLICAS_DIFFER
+    yield from point.labels
     minimum_s = point.minimum_duration_s
     phase = measurement.phase
-    if minimum_s is not None and (phase is None or phase.seconds < minimum_s):
+    if point.unofficial or (minimum_s is not None and (phase is None or phase.seconds < minimum_s)):
         yield "unofficial"

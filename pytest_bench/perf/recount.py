@@ -17,26 +17,28 @@ import msgspec
 
 from pytest_bench import clock
 from pytest_bench.errors import EvidenceError, TokensError, UsageError, makes_sense
-from pytest_bench.files import write_json
-from pytest_bench.perf.point import MEASURED, assess
-from pytest_bench.records import PHASE_VERSION, PhaseAccount, PhaseFile, PhaseResult
+from pytest_bench.files import read_json, write_json
+from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.metrics.token_source import CountRule
+from pytest_bench.perf.point import MEASURED, TOKEN_LABELS, assess, token_labels
+from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
-from pytest_bench.results.layout import RECOUNTS, point_path
+from pytest_bench.results.layout import point_path
 from pytest_bench.results.plan_file import NAME as PLAN
 from pytest_bench.results.plan_file import read_plan
-from pytest_bench.results.reading import read_versioned
 from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.plan import Plan, Point
-from pytest_bench.suite.problems import did_you_mean, one_of
 from pytest_bench.tokens.counts import COUNTS_LOG
+from pytest_bench.tokens.messages import BackendChoice
 from pytest_bench.tokens.pool import TokenizerPool
-from pytest_bench.tokens.source import resolve
-from pytest_bench.tokens.wire import BackendChoice
+from pytest_bench.tokens.source import find, resolve
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
+from pytest_bench.wording import did_you_mean, one_of
 
+RECOUNTS = "recounts"
 _UNFINISHED = ".recount-"
 
 
@@ -55,11 +57,12 @@ def recount(
     *,
     tokenizer: str | None = None,
     backend: BackendChoice | None = None,
+    count: CountRule | None = None,
     points: Collection[str] = (),
 ) -> Iterator[Recounted]:
     """Count and measure every performance point of a session again, one after the other.
 
-    `tokenizer` and `backend` stand in for those of the suites; with `points` only these, by id. Raises
+    `tokenizer`, `backend` and `count` stand in for those of the suites; with `points` only these, by id. Raises
     `UsageError` for one that there is none of, for what is no results folder, and where there is nothing to count
     with; `EvidenceError` where the results do not hold what is needed (a damaged log, texts that were not kept, a
     dataset that has changed since) and `TokensError` where the tokenizer cannot be loaded.
@@ -72,7 +75,7 @@ def recount(
     measured = [point for point in file.plan.points if has_measured(results, point)]
     _check_points(results, points, [point.id for point in measured])
     measured = [point for point in measured if not points or point.id in points]
-    plan = _with_tokenizer(file.plan, tokenizer, backend)
+    plan = _with_tokens(file.plan, tokenizer=tokenizer, backend=backend, count=count)
     _check_tokenizers(plan, measured, tokenizer)
     home = results / RECOUNTS / f"{clock.utc_now().replace(':', '')}-{secrets.token_hex(3)}"
     with TokenizerPool() as pool:
@@ -112,7 +115,10 @@ def _was_driven(folder: Path) -> bool:
 
 
 def _read_phase(path: Path) -> PhaseResult:
-    account = read_versioned(path, PhaseFile, PHASE_VERSION)
+    try:
+        account = msgspec.convert(read_json(path), PhaseFile)
+    except msgspec.ValidationError as error:
+        raise EvidenceError(f"{path}: is no account of a phase: {error}") from error
     fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
     return PhaseResult(folder=str(path.parent), **fields)
 
@@ -153,7 +159,7 @@ def _check_points(results: Path, wanted: Collection[str], known: Sequence[str]) 
 def _check_tokenizers(plan: Plan, points: Sequence[Point], given: str | None) -> None:
     """Raises `UsageError` unless there is something to count each point with."""
     suites = dict.fromkeys(point.suite for point in points)
-    without = [name for name in suites if plan.deployments[name].tokens.tokenizer is None]
+    without = [name for name in suites if _is_without(plan, name)]
     if without:
         rest = ", or name with --point those of the others" if len(without) < len(suites) else ""
         raise UsageError(
@@ -167,6 +173,13 @@ def _check_tokenizers(plan: Plan, points: Sequence[Point], given: str | None) ->
             raise UsageError(
                 f"{error}; --tokenizer takes a folder, a tokenizer.json or tiktoken file, or a hub id"
             ) from error
+
+
+def _is_without(plan: Plan, suite: str) -> bool:
+    """Whether a suite names no tokenizer, and its model leads to none."""
+    deployment = plan.deployments[suite]
+    named = deployment.tokens.tokenizer is not None
+    return not named and find(None, deployment.tokenizer_model, plan.folder(suite)) is None
 
 
 def _recount_point(bench: Bench, point: Point, before: Summary, folder: Path) -> Summary:
@@ -184,7 +197,7 @@ def _recount_point(bench: Bench, point: Point, before: Summary, folder: Path) ->
     measurement, judgement = assess(bench.plan.deployments[point.suite], point, phases, counted, rows)
     after = msgspec.structs.replace(
         before,
-        judgement=msgspec.structs.replace(judgement, labels=before.judgement.labels),
+        judgement=msgspec.structs.replace(judgement, labels=_labels(before, measurement)),
         measurement=measurement,
         tokenizer=None if counted.evidence is None else dict(counted.evidence),
     )
@@ -192,10 +205,14 @@ def _recount_point(bench: Bench, point: Point, before: Summary, folder: Path) ->
     return after
 
 
-def _with_tokenizer(plan: Plan, tokenizer: str | None, backend: BackendChoice | None) -> Plan:
-    changes = {
-        name: value for name, value in (("tokenizer", tokenizer), ("backend", backend)) if value is not None
-    }
+def _labels(before: Summary, measurement: Measurement) -> tuple[str, ...]:
+    """The labels of a point after counting again: those about tokens follow from the new counts."""
+    kept = (label for label in before.judgement.labels if label not in TOKEN_LABELS)
+    return (*kept, *token_labels(measurement))
+
+
+def _with_tokens(plan: Plan, **given: str | None) -> Plan:
+    changes = {name: value for name, value in given.items() if value is not None}
     return msgspec.structs.replace(
         plan,
         deployments={

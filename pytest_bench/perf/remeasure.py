@@ -16,7 +16,7 @@ from pytest_bench.running.counting import read_counted
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
 from pytest_bench.running.phases import samples_sent
-from pytest_bench.running.samples import request_count
+from pytest_bench.running.replicas import differences
 from pytest_bench.running.sharing import share_of
 from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.suite.plan import Plan, Point
@@ -46,13 +46,17 @@ def remeasure(
     )
     measurement, judgement = assess(deployment, bare, phases, counted, (), scratch=scratch)
     share = share_of(plan, point, summary.dataset.rows)
-    if counted.tokens is None and deployment.tokens.tokenizer is not None:
+    wanted = deployment.tokens.tokenizer is not None or "backend" in (summary.tokenizer or {})
+    if counted.tokens is None and wanted:
         raise EvidenceError(
-            f"{phases[-1].folder}/tokens.jsonl: is missing or unfinished, and the plan counts tokens"
+            f"{phases[-1].folder}/tokens.jsonl: is missing or unfinished, and the session counted tokens"
         )
     simulated = is_simulated(deployment, (identity.get("server") for identity in summary.identities))
     late = simulated and bool(simulator_bound(phases[-1:]))
-    labels = labels_of(plan, point, share, measurement, simulated=simulated, late=late)
+    differ = bool(differences(summary.identities))
+    labels = labels_of(
+        plan, point, share, measurement, phases[-1], simulated=simulated, late=late, differ=differ
+    )
     return measurement, with_errors(judgement, (), list(labels))
 
 
@@ -72,11 +76,13 @@ def shortfalls(point: Point, phase: PhaseResult) -> Iterator[str]:
     load = point.load
     if load is None:
         return
-    wanted = request_count(load)
-    if wanted is not None and phase.issued != wanted:
-        yield f"issued is {phase.issued}, and {wanted} requests were asked for"
-    if load.pattern == "concurrency" and load.concurrency is not None:
-        most = load.concurrency if wanted is None else min(load.concurrency, wanted)
+    exact, most_requests = load.exact_requests, load.most_requests
+    if exact is not None and phase.issued != exact:
+        yield f"issued is {phase.issued}, and {exact} requests were asked for"
+    elif most_requests is not None and phase.issued > most_requests:
+        yield f"issued is {phase.issued}, and at most {most_requests} requests were asked for"
+    most = load.peak_in_flight
+    if load.pattern == "concurrency" and most is not None:
         reached = load.ramp_s > 0 or phase.issued < most or phase.peak_in_flight >= most
         if phase.peak_in_flight > most or not reached:
             yield f"peak_in_flight is {phase.peak_in_flight}, and a concurrency of {most} was asked for"

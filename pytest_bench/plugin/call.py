@@ -23,9 +23,9 @@ from pytest_bench import clock
 from pytest_bench.errors import UsageError
 from pytest_bench.plugin import handover, options
 from pytest_bench.suite.discovery import discover
-from pytest_bench.text import printable
 from pytest_bench.verdict.events import Called, Ended, Fault, Invocation, Refused
 from pytest_bench.verdict.verdict import exit_status
+from pytest_bench.wording import printable
 
 if TYPE_CHECKING:
     from pytest_bench.results.claim import Claim

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain
 from pathlib import Path
@@ -13,12 +14,14 @@ import pytest
 
 from pytest_bench import host
 from pytest_bench.catalogue import all_apis, vocabulary
+from pytest_bench.endpoints.headers import hide_secrets
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.files import file_digest, write_json
 from pytest_bench.plugin import fixtures, options, requirements, selection
 from pytest_bench.plugin.call import Call, one_line
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.junit import JUnitCases
+from pytest_bench.plugin.redacting import Redacting
 from pytest_bench.plugin.reports import Reports
 from pytest_bench.plugin.selection import Selection
 from pytest_bench.plugin.session import Session, adopt_session
@@ -29,6 +32,7 @@ from pytest_bench.results.plan_file import write_plan
 from pytest_bench.results.publish import publish
 from pytest_bench.results.settle import settle
 from pytest_bench.suite.context import Overrides
+from pytest_bench.suite.discovery import require_all_found
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.vocabulary import Vocabulary
 from pytest_bench.verdict.events import Planned
@@ -42,6 +46,7 @@ def join_session(config: pytest.Config, call: Call) -> None:
         if session is not None:
             from pytest_bench.plugin.xdist import worker_log  # noqa: PLC0415 # xdist is there: this is its worker
 
+            hide_secrets(session.plan, os.environ)
             call.log = worker_log(config, session) if session.runs else None
             _register(config, call, session)
         return
@@ -67,6 +72,7 @@ def join_session(config: pytest.Config, call: Call) -> None:
 def _register(config: pytest.Config, call: Call, session: Session) -> None:
     config.pluginmanager.register(Items(config, call, session))
     config.pluginmanager.register(Reports(call, session))
+    config.pluginmanager.register(Redacting())
     fixtures.set_up(config, session)
     config.pluginmanager.register(fixtures)
 
@@ -148,8 +154,11 @@ def _words(config: pytest.Config) -> Vocabulary:
 
 def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
     here = config.invocation_params.dir
+    _require_all_found(config, call.suites)
+    plan = load_plan(call.suites, words, overrides(config.option), os.environ, root=here)
+    hide_secrets(plan, os.environ)
     return Session(
-        plan=load_plan(call.suites, words, overrides(config.option), os.environ, root=here),
+        plan=plan,
         nonce=call.nonce,
         results_path=str(call.results),
         root_path=os.path.normpath(here),
@@ -157,6 +166,15 @@ def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
         runs=not options.collects_only(config.option),
         rerun_options=call.given.kept_for_rerun() if call.given else (),
     )
+
+
+def _require_all_found(config: pytest.Config, files: Sequence[Path]) -> None:
+    """Raises `SuiteError` for suites that this call would pass over."""
+    here = config.invocation_params.dir
+    # As pytest itself decides whether `testpaths` apply.
+    applies = config.args_source is not pytest.Config.ArgsSource.ARGS and here == config.rootpath
+    testpaths = config.getini("testpaths") if applies else []
+    require_all_found(files, config.args, config.rootpath, testpaths, cwd=here)
 
 
 def overrides(option: argparse.Namespace) -> Overrides:
@@ -170,6 +188,9 @@ def overrides(option: argparse.Namespace) -> Overrides:
         api_key_env=option.api_key_env,
         tokenizer=option.tokenizer,
         load_seed=_number("--load-seed", option.load_seed, int, "a whole number"),
+        data_seed=_number("--data-seed", option.data_seed, int, "a whole number"),
+        ready_timeout_s=_number("--ready-timeout", option.ready_timeout, float, "a number of seconds"),
+        requests=_number("--requests", option.requests, int, "a whole number"),
         duration_scale=1.0
         if option.duration_scale is None
         else _number("--duration-scale", option.duration_scale, float, "a number") or 0.0,

@@ -43,9 +43,21 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "help": "what must have run: an expectation file, generated independently by `pytest-bench plan`",
     },
     "--load-seed": {"metavar": "N", "help": "replaces every seed of arrivals and sample order"},
+    "--data-seed": {
+        "metavar": "N",
+        "help": "replaces the seed of every synthetic dataset: other prompts, which no cache of the server holds",
+    },
+    "--ready-timeout": {
+        "metavar": "SECONDS",
+        "help": "how long to wait for an endpoint to become ready; 0 tries once",
+    },
+    "--requests": {
+        "metavar": "N",
+        "help": "replace every number of requests that a load declares, for a smoke run; such points are labelled",
+    },
     "--duration-scale": {
         "metavar": "X",
-        "help": "multiply every duration, for a shortened smoke run; marked as such in the verdict",
+        "help": "multiply every duration, for a smoke run; points that it shortens are labelled",
     },
 }
 """Every option of the plugin. Values are text until `overrides` reads them, so that the call can be refused with
@@ -59,6 +71,9 @@ _POINTS_DEPEND_ON = (
     "--api-key-env",
     "--tokenizer",
     "--load-seed",
+    "--data-seed",
+    "--ready-timeout",
+    "--requests",
     "--duration-scale",
 )
 _SHOWS = ("help", "version", "markers", "cacheshow")

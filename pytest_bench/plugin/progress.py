@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from pytest_bench.load.supervisor import Progress
-from pytest_bench.running.samples import request_count
 from pytest_bench.running.waiting import Waiting
 from pytest_bench.suite.plan import Point
 from pytest_bench.workload import PhaseSpec
@@ -146,7 +145,7 @@ def describe(point: Point, phase: PhaseSpec, progress: Progress, tokens: int | N
     Plain ASCII: it goes past pytest's own writer, which knows what a terminal cannot show.
     """
     done = progress.succeeded + progress.failed
-    total = request_count(phase.load)
+    total = phase.load.most_requests
     elapsed_s = max(progress.elapsed_s, 1e-3)
     rate = done / elapsed_s
     parts = [

@@ -13,10 +13,10 @@ from pytest_bench.plugin import items
 from pytest_bench.plugin.call import Call, one_line
 from pytest_bench.plugin.session import Session
 from pytest_bench.results import withheld
-from pytest_bench.text import printable
 from pytest_bench.verdict.events import Fault, Report, Withheld
 from pytest_bench.verdict.judge import Violations
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
+from pytest_bench.wording import printable
 
 _STATE = pytest.StashKey["_State"]()
 _RUNNING = pytest.StashKey[pytest.Item]()

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from pytest_bench.catalogue import require_possible
+from pytest_bench.catalogue import require_possible, require_tokenizers
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.datasets.synthetic import check_declared
 from pytest_bench.errors import DatasetError, UsageError
@@ -18,6 +18,7 @@ from pytest_bench.plugin.session import Session
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.plan import Point
 from pytest_bench.suite.vocabulary import ApiWords
+from pytest_bench.tokens.source import find
 
 
 def refuse_dangerous_calls(config: pytest.Config) -> None:
@@ -66,6 +67,7 @@ class Requirements:
         points = [point for point in self._plan.points if point.id in selected]
         self._require_endpoints(points)
         require_possible(self._plan, points)
+        require_tokenizers(self._plan, points)
         self._require_datasets(points)
 
     def _require_endpoints(self, points: Collection[Point]) -> None:
@@ -91,7 +93,8 @@ class Requirements:
                 if dataset.synthetic is None:
                     load_dataset(dataset, columns=columns, required=required, tokenizer=None)
                 else:
-                    in_tokens = deployment.tokens.tokenizer is not None
+                    named, model = deployment.tokens.tokenizer, deployment.tokenizer_model
+                    in_tokens = find(named, model, plan.folder(suite)) is not None
                     check_declared(name, dataset.synthetic, columns, in_tokens=in_tokens)
             except DatasetError as error:
                 # A file's complaint names its line; generated rows have only the point that asks for them.

@@ -15,10 +15,10 @@ from pytest_bench.reports.tables import Row, render, tables
 from pytest_bench.results.layout import VERDICT
 from pytest_bench.results.settle import Settled
 from pytest_bench.results.summary import Summary, read_summary
-from pytest_bench.text import printable
 from pytest_bench.verdict.events import Report, WorkerCrashed
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.verdict import PointVerdict, Verdict
+from pytest_bench.wording import printable
 
 _SENTENCES = {
     "pass": "every selected point passed",

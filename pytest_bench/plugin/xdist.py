@@ -23,8 +23,8 @@ from pytest_bench.plugin.requirements import Requirements
 from pytest_bench.plugin.session import HANDOVER_KEY, Session, hand_over
 from pytest_bench.results.event_log import Appender, EventLog, log_path, nonce_of
 from pytest_bench.suite.plan import Plan
-from pytest_bench.text import printable
 from pytest_bench.verdict.events import WorkerBegan, WorkerCrashed
+from pytest_bench.wording import printable
 
 if TYPE_CHECKING:
     from xdist.remote import Producer

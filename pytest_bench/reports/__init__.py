@@ -1,4 +1,5 @@
-"""What a person looks at: tables of points for terminals, chats and issues.
+"""Reports: tables of points for terminals, chats and issues, and results in MLPerf's layout.
 
-`tables.tables` turns points and their summaries into one table a kind; `tables.render` into lines of text.
+`tables.tables` turns points and their summaries into one table per kind, and `tables.render` a table into lines of
+text. `mlperf.export` writes the files that MLPerf's submission checker reads.
 """

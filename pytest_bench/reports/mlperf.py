@@ -1,41 +1,38 @@
-"""The layout that MLPerf's submission checker reads, made from a session's results.
+"""Results of a session in the layout that MLPerf's submission checker reads.
 
-For each benchmark and scenario (mlcommons/inference, `tools/submission/submission_checker`):
+For each benchmark and scenario (mlcommons/inference, `tools/submission/submission_structure.md`, "Endpoints submission
+structure"):
 
     <benchmark>/<Scenario>/config.yaml
     <benchmark>/<Scenario>/performance/result_summary.json
     <benchmark>/<Scenario>/accuracy/accuracy_results.json
     <benchmark>/<Scenario>/audit/audit_<name>.json, verify_<NAME>.txt
 
-Names inside the files are those of mlcommons/endpoints. What a submission needs besides (the system's
-description, measurements.json, the videos for human audit) nobody measures: it is added by hand.
+Names inside the files are those of mlcommons/endpoints. The rest of a submission (the system's description,
+measurements.json, the videos for the human audit) is not measured and must be added by hand.
 """
 
 from __future__ import annotations
 
 import shutil
-from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from pytest_bench import __version__
-from pytest_bench.bounds import SCHEDULED
 from pytest_bench.errors import EvidenceError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_atomic, write_json
 from pytest_bench.load.log import read_records
-from pytest_bench.metrics.definitions import PERCENTILES
-from pytest_bench.metrics.measurement import Measurement, Metric
-from pytest_bench.metrics.statistics import loadgen_percentile
-from pytest_bench.metrics.token_counts import ABSENT, Lengths, TokenCounts, request_key
-from pytest_bench.records import RequestRecord
+from pytest_bench.metrics.columns import read_columns
+from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.metrics.token_source import choose
+from pytest_bench.reports.mlperf_rules import run_type, shortcomings
+from pytest_bench.reports.result_summary import result_summary
 from pytest_bench.results.claim import read_verdict
 from pytest_bench.results.evidence import check_evidence
-from pytest_bench.results.layout import VERDICT, point_path
+from pytest_bench.results.layout import point_path
 from pytest_bench.results.plan_file import PlanFile, read_plan
 from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.running.counting import read_counted
@@ -43,27 +40,66 @@ from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.points import contradictions
 from pytest_bench.verdict.verdict import Verdict
-from pytest_bench.workload import OPEN_LOOP, Load
+from pytest_bench.workload import Load
+
+VERDICT = "verdict.json"
 
 _ACCURACY = "audit_vbench_accuracy.json"
 
+_NEUTRAL_LABELS = frozenset({"before-benchmark", "between-benchmarks", "after-benchmark"})
+"""Labels that state a fact and do not restrict a result."""
+
 
 class _Session(NamedTuple):
-    """What a session planned, and what it says came of that."""
+    """The plan and the verdict of a session."""
 
     results: Path
     planned: PlanFile
     verdict: Verdict
 
 
-class _Good(NamedTuple):
-    """A performance point that can be submitted, with its audits."""
+class _Passed(NamedTuple):
+    """A performance point that passed, with its audits."""
 
     point: Point
     load: Load
     summary: Summary
     measurement: Measurement
-    audits: list[Point]
+    audits: dict[str, Summary]
+    """By id."""
+
+
+class _Submission(NamedTuple):
+    """The content of one exported folder."""
+
+    folder: Path
+    benchmark: str
+    scenario: str
+    found: _Passed
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    audits: dict[str, dict[str, Any]]
+    """Records of audits, by the name of their file."""
+    texts: list[Path]
+    """Files for MLPerf's checker that are copied as they are."""
+    accuracy: dict[str, Any] | None
+
+    def notes(self) -> Iterator[str]:
+        """What a submitter must know about this result."""
+        labels = {self.found.point.id: self.summary["labels"]}
+        labels |= {name: _restricting(summary) for name, summary in self.found.audits.items()}
+        for point, names in labels.items():
+            if names:
+                yield f"{point} is labelled {', '.join(names)}"
+        for sentence in shortcomings(
+            self.benchmark,
+            self.scenario,
+            config=self.config,
+            summary=self.summary,
+            audits={record["test"] for record in self.audits.values()},
+            scored=self.accuracy is not None,
+        ):
+            yield f"MLPerf: {sentence}"
 
 
 def export(
@@ -72,57 +108,65 @@ def export(
     *,
     benchmarks: Mapping[str, str] | None = None,
     without_audits: bool = False,
+    note: Callable[[str], object] = print,
 ) -> list[Path]:
-    """Write one folder below `out` for each suite and scenario that `results` measured; returns them.
+    """Write one folder below `out` for each suite and scenario that `results` measured. Returns the folders.
 
-    `benchmarks` is MLPerf's name of the benchmark by suite, where it is not the name of the model. Raises
-    `UsageError` for results that cannot be submitted (a session with a fault, a point that did not pass by its
-    verdict, an audit of an exported scenario that was left out unless `without_audits`, the simulator, two
-    points of one scenario, nothing at all) and for a folder that exists; `EvidenceError` for damaged results.
+    `benchmarks` gives MLPerf's name of the benchmark by suite, if it is not the name of the model. Before anything
+    is written, `note` is called with each label and each rule of MLPerf that a result does not meet.
+
+    Raises `UsageError` for results that cannot be submitted (a session with a fault, a point that did not pass by the
+    verdict, an audit of an exported scenario that was left out unless `without_audits`, the simulator, two points of
+    one scenario, nothing at all) and for a folder that exists; `EvidenceError` for damaged results.
     """
     session = _read_session(results)
     plan = session.planned.plan
     scenarios = list(_scenarios(session))
     if not scenarios:
         raise UsageError(
-            f"{results}: holds no performance point of an MLPerf scenario (burst: Offline, one request in "
+            f"{results}: has no performance point of an MLPerf scenario (burst: Offline, one request in "
             "flight: SingleStream, poisson: Server)"
         )
-    folders: dict[Path, Point] = {}
+    folders: dict[Path, tuple[Point, str, str]] = {}
     for point, scenario in scenarios:
         benchmark = (benchmarks or {}).get(point.suite, plan.deployments[point.suite].model)
         if benchmark in {"", ".", ".."} or "\0" in benchmark:
-            raise UsageError(f"{benchmark!r} is no name of a benchmark: say --benchmark {point.suite}=NAME")
+            raise UsageError(
+                f"{benchmark!r} is not a name of a benchmark: give one with --benchmark {point.suite}=NAME"
+            )
         folder = out / benchmark.replace("/", "_") / scenario
         if folder in folders:
             raise UsageError(
-                f"{folders[folder].id} and {point.id} are both {scenario} of {benchmark}: run one of them alone, "
-                "or give their suites benchmarks of their own"
+                f"{folders[folder][0].id} and {point.id} are both {scenario} of {benchmark}: run only one of them, "
+                "or give their suites different benchmarks"
             )
         if folder.exists():
-            raise UsageError(f"{folder}: exists; expected a folder of its own for each export")
-        folders[folder] = point
-    good = {}
-    for folder, point in folders.items():
+            raise UsageError(f"{folder}: exists; expected a new folder for each export")
+        folders[folder] = (point, benchmark, scenario)
+    submissions = []
+    for folder, (point, benchmark, scenario) in folders.items():
         with makes_sense(_folder(results, point)):
-            good[folder] = _good(session, point, without_audits=without_audits)
-    for folder, found in good.items():
-        with makes_sense(_folder(results, found.point)):
-            _write(session, found, folder)
+            found = _passed(session, point, without_audits=without_audits)
+            submissions.append(_submission(session, found, folder, benchmark, scenario))
+    for submission in submissions:
+        for sentence in submission.notes():
+            note(f"{submission.folder}: {sentence}")
+    for submission in submissions:
+        _write(submission)
     return list(folders)
 
 
 def _read_session(results: Path) -> _Session:
     planned, verdict = read_plan(results), read_verdict(results / VERDICT)
     if verdict.nonce != planned.nonce or verdict.plan_digest != planned.digest:
-        raise EvidenceError(f"{results / VERDICT}: is of another session than the plan beside it")
+        raise EvidenceError(f"{results / VERDICT}: belongs to another session than the plan beside it")
     for fault in verdict.faults:
-        raise UsageError(f"{results}: its session had a fault, and cannot be submitted: {fault.sentence}")
+        raise UsageError(f"{results}: the session had a fault and cannot be submitted: {fault.sentence}")
     return _Session(results, planned, verdict)
 
 
 def scenario_of(load: Load) -> str | None:
-    """MLPerf's scenario for a way to issue requests; None where it has none."""
+    """MLPerf's scenario of a load. None if MLPerf has no such scenario."""
     match load.pattern:
         case "burst":
             return "Offline"
@@ -154,12 +198,12 @@ def _folder(results: Path, point: Point) -> Path:
 
 def _submittable(session: _Session, point: Point) -> Summary:
     planned = session.planned
-    said = {item.id: item for item in session.verdict.points}.get(point.id)
-    if said is None or said.outcome is not Outcome.PASS:
-        outcome = "missing" if said is None else said.outcome
-        raise UsageError(f"{point.id} is {outcome} by the verdict: only what passed can be submitted")
+    judged = {item.id: item for item in session.verdict.points}.get(point.id)
+    if judged is None or judged.outcome is not Outcome.PASS:
+        outcome = "missing" if judged is None else judged.outcome
+        raise UsageError(f"{point.id} is {outcome} by the verdict: only points that passed can be submitted")
     folder = _folder(session.results, point)
-    check = check_evidence(folder, path=point_path(point.id), point=point.id)
+    check = check_evidence(folder, path=f"points/{point.id}", point=point.id)
     if check.errors:
         raise EvidenceError("\n".join(check.errors))
     summary = read_summary(folder)
@@ -169,14 +213,14 @@ def _submittable(session: _Session, point: Point) -> Summary:
         check, point=point.id, point_digest=digest, nonce=planned.nonce, outcome=judgement.outcome
     ):
         raise EvidenceError(sentence)
-    if check.digest != said.evidence_digest or judgement.outcome is not said.outcome:
-        raise EvidenceError(f"{folder}: holds other evidence than the verdict was given of")
+    if check.digest != judged.evidence_digest or judgement.outcome is not judged.outcome:
+        raise EvidenceError(f"{folder}: the evidence is not that of the verdict")
     if "simulator" in judgement.labels:
-        raise UsageError(f"{point.id} was measured on the simulator, which is no system to submit")
+        raise UsageError(f"{point.id} was measured on the simulator, which cannot be submitted")
     return summary
 
 
-def _good(session: _Session, point: Point, *, without_audits: bool) -> _Good:
+def _passed(session: _Session, point: Point, *, without_audits: bool) -> _Passed:
     summary = _submittable(session, point)
     if summary.measurement is None or point.load is None:
         raise EvidenceError(f"{_folder(session.results, point)}: passed without a measurement")
@@ -184,32 +228,93 @@ def _good(session: _Session, point: Point, *, without_audits: bool) -> _Good:
     missing = [audit.id for audit in audits if _left_out(session, audit)]
     if missing and not without_audits:
         raise UsageError(
-            f"{point.id}: its audits {', '.join(missing)} were left out: run them in the session too, or say "
+            f"{point.id}: its audits {', '.join(missing)} were left out: run them in the session too, or give "
             "--without-audits"
         )
-    audits = [audit for audit in audits if audit.id not in missing]
-    for audit in audits:
-        _submittable(session, audit)
-    return _Good(point, point.load, summary, summary.measurement, audits)
+    summaries = {audit.id: _submittable(session, audit) for audit in audits if audit.id not in missing}
+    return _Passed(point, point.load, summary, summary.measurement, summaries)
 
 
-def _write(session: _Session, good: _Good, folder: Path) -> None:
+def _restricting(summary: Summary) -> list[str]:
+    return [label for label in summary.judgement.labels if label not in _NEUTRAL_LABELS]
+
+
+def _submission(
+    session: _Session, found: _Passed, folder: Path, benchmark: str, scenario: str
+) -> _Submission:
+    measured = _folder(session.results, found.point) / found.summary.phases[-1].folder
+    columns = read_columns(read_records(measured))
+    deployment = session.planned.plan.deployments[found.point.suite]
+    lengths = choose(
+        columns,
+        read_counted(measured).tokens,
+        rule=deployment.tokens.count,
+        ignore_eos=deployment.parameters.get("ignore_eos") is True,
+    ).lengths
+    records: dict[str, dict[str, Any]] = {}
+    texts: list[Path] = []
+    accuracy = None
+    for name, summary in found.audits.items():
+        source = session.results / "points" / name
+        for path in sorted(source.glob("audit_*.json")):
+            records[path.name] = {**read_json(path), "labels": list(summary.judgement.labels)}
+        texts += sorted(source.glob("verify_*.txt"))
+        if _ACCURACY in records:
+            accuracy = accuracy_results(records[_ACCURACY])
+    return _Submission(
+        folder=folder,
+        benchmark=benchmark,
+        scenario=scenario,
+        found=found,
+        config=_config(session.planned.plan, found, scenario),
+        summary=result_summary(
+            found.measurement,
+            found.load,
+            columns,
+            lengths,
+            labels=_restricting(found.summary),
+        ),
+        audits=records,
+        texts=texts,
+        accuracy=accuracy,
+    )
+
+
+def _write(submission: _Submission) -> None:
+    folder = submission.folder
     for name in ("performance", "accuracy", "audit"):
         (folder / name).mkdir(parents=True)
-    write_atomic(
-        folder / "config.yaml", yaml.safe_dump(_config(session.planned.plan, good.point, good.load)).encode()
-    )
-    measured = _folder(session.results, good.point) / good.summary.phases[-1].folder
-    write_json(
-        folder / "performance" / "result_summary.json",
-        result_summary(good.measurement, good.load, read_records(measured), read_counted(measured).tokens),
-    )
-    for audit in good.audits:
-        _copy_audit(_folder(session.results, audit), folder)
+    write_atomic(folder / "config.yaml", yaml.safe_dump(submission.config).encode())
+    write_json(folder / "performance" / "result_summary.json", submission.summary)
+    for name, record in submission.audits.items():
+        write_json(folder / "audit" / name, record)
+    for path in submission.texts:
+        shutil.copyfile(path, folder / "audit" / path.name)
+    if submission.accuracy is not None:
+        write_json(folder / "accuracy" / "accuracy_results.json", submission.accuracy)
+
+
+def accuracy_results(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a VBench audit in the form of mlcommons/endpoints' `accuracy_results.json`, in percent."""
+    scores: dict[str, Any] = {
+        "dataset_name": "vbench",
+        "dataset_type": "accuracy",
+        "score": found["score"],
+        "total_samples": found["videos"],
+        "unit_samples": found["videos"],
+        "num_repeats": 1,
+    }
+    if found["dimensions"] is not None:
+        scores["breakdown"] = {
+            "subset_scores": found["dimensions"],
+            "total_samples": found["videos"],
+            "complete": True,
+        }
+    return {"accuracy_scores": [scores]}
 
 
 def _audits_of(plan: Plan, point: Point) -> Iterator[Point]:
-    """The audits of a performance point: those that name it, and those of its scenario that name none."""
+    """The audits of a performance point: those that name it, and those of its scenario that name no point."""
     for audit in plan.points:
         if audit.kind == "audit" and audit.suite == point.suite:
             of = audit.options.get("of")
@@ -217,34 +322,16 @@ def _audits_of(plan: Plan, point: Point) -> Iterator[Point]:
                 yield audit
 
 
-def _copy_audit(source: Path, folder: Path) -> None:
-    for path in sorted((*source.glob("audit_*.json"), *source.glob("verify_*.txt"))):
-        shutil.copyfile(path, folder / "audit" / path.name)
-    if (source / _ACCURACY).exists():
-        found = read_json(source / _ACCURACY)
-        scores = {
-            "dataset_name": "vbench",
-            "dataset_type": "accuracy",
-            "score": found["score"],
-            "total_samples": found["videos"],
-            "unit_samples": found["videos"],
-            "breakdown": {
-                "subset_scores": found["dimensions"],
-                "total_samples": found["videos"],
-                "complete": True,
-            },
-        }
-        write_json(folder / "accuracy" / "accuracy_results.json", {"accuracy_scores": [scores]})
-
-
-def _config(plan: Plan, point: Point, load: Load) -> dict[str, Any]:
-    """The settings of the run, under the names that mlcommons/endpoints gives them."""
+def _config(plan: Plan, found: _Passed, scenario: str) -> dict[str, Any]:
+    """The settings of the run, under the names of mlcommons/endpoints."""
+    point, load = found.point, found.load
     deployment = plan.deployments[point.suite]
+    kind = run_type(scenario)
     return {
         "name": point.id,
         "version": __version__,
-        "type": "submission",
-        "benchmark_mode": "offline" if load.pattern == "burst" else "online",
+        "type": kind,
+        "benchmark_mode": kind,
         "model_params": {
             "name": deployment.model,
             "streaming": "on" if deployment.stream else "off",
@@ -253,7 +340,7 @@ def _config(plan: Plan, point: Point, load: Load) -> dict[str, Any]:
         "datasets": [{"name": point.dataset, "type": "performance"}],
         "settings": {
             "runtime": {
-                "min_duration_ms": round((point.minimum_duration_s or 0) * 1000),
+                "min_duration_ms": _minimum_duration_ms(found),
                 "n_samples_to_issue": load.requests,
                 "scheduler_random_seed": point.arrival_seed,
                 "dataloader_random_seed": 0 if point.samples is None else point.samples.seed,
@@ -268,89 +355,10 @@ def _config(plan: Plan, point: Point, load: Load) -> dict[str, Any]:
     }
 
 
-def result_summary(
-    measurement: Measurement, load: Load, records: Iterable[RequestRecord], tokens: TokenCounts | None
-) -> dict[str, Any]:
-    """A measurement as mlcommons/endpoints writes its own (`metrics/report.py`); times in nanoseconds.
-
-    `loadgen_percentiles` stand beside ours: LoadGen takes `sorted[int(n * p)]`, we take the lower neighbour.
-    `tokens` are those of the records, where any were counted.
-    """
-    server = load.pattern in OPEN_LOOP
-    window = measurement.phase
-    latencies, firsts, keys, rests = (array("q") for _ in range(4))
-    for record in records:
-        if record.outcome == "succeeded":
-            start_ns = _start_ns(record, server=server)
-            last_ns = record.last_content_ns or record.end_ns
-            latencies.append(last_ns - start_ns)
-            if record.first_content_ns is not None:
-                firsts.append(record.first_content_ns - start_ns)
-                keys.append(request_key(record.request_id))
-                rests.append(last_ns - record.first_content_ns)
-    return {
-        "version": __version__,
-        "n_samples_issued": measurement.issued,
-        "n_samples_completed": measurement.succeeded,
-        "n_samples_failed": measurement.failed,
-        "duration_ns": None if window is None else window.end_ns - window.start_ns,
-        "state": "complete",
-        "complete": True,
-        "qps": measurement.value("server_scenario_throughput" if server else "request_throughput"),
-        "tps": measurement.value("output_token_throughput"),
-        "latency": _series(_metric(measurement, "request_latency", server=server), _floats(latencies)),
-        "ttft": _series(_metric(measurement, "time_to_first_token", server=server), _floats(firsts)),
-        "tpot": _series(
-            measurement.metrics["time_per_output_token"],
-            None if tokens is None else _per_token(_floats(rests), tokens.of(np.asarray(keys))),
-        ),
-        "output_sequence_lengths": _series(measurement.metrics["output_tokens"], None),
-    }
-
-
-def _floats(values: array[int]) -> NDArray[np.float64]:
-    return np.asarray(values, dtype=np.float64)
-
-
-def _per_token(rests: NDArray[np.float64], lengths: Lengths) -> NDArray[np.float64]:
-    """Time per output token (`metrics.formulas`) of streams that went on for `rests` after their first content."""
-    counted = (lengths.output != ABSENT) & (lengths.first_event != ABSENT)
-    later = np.where(counted, lengths.output - lengths.first_event, 0)
-    return rests[later > 0] / later[later > 0]
-
-
-def _start_ns(record: RequestRecord, *, server: bool) -> int:
-    scheduled = record.scheduled_ns if server else None
-    return record.send_start_ns if scheduled is None else scheduled
-
-
-def _metric(measurement: Measurement, name: str, *, server: bool) -> Metric:
-    return measurement.metrics[SCHEDULED[name] if server else name]
-
-
-def _series(metric: Metric, values: NDArray[np.float64] | None) -> dict[str, Any]:
-    """A distribution as mlcommons/endpoints writes one; empty where there is none. `values` are those that it is
-    of, where LoadGen's percentiles are to stand beside ours."""
-    found = metric.statistics
-    if metric.reason is not None or not found:
-        return {}
-    keys = {name: str(float(name[1:])) for name in PERCENTILES}  # p99 is written 99.0
-    series: dict[str, Any] = {
-        "min": found["min"],
-        "max": found["max"],
-        "avg": found["mean"],
-        "median": found["p50"],
-        "std_dev": found["stddev"],
-        "percentiles": {key: found[name] for name, key in keys.items()},
-    }
-    early = {name: key for name, key in keys.items() if f"early_stopping_{name}" in found}
-    if early:
-        series["early_stopping_percentiles"] = {
-            key: found[f"early_stopping_{name}"] for name, key in early.items()
-        }
-    if values is not None:
-        ascending = np.sort(values)
-        series["loadgen_percentiles"] = {
-            key: loadgen_percentile(ascending, PERCENTILES[name]) for name, key in keys.items()
-        }
-    return series
+def _minimum_duration_ms(found: _Passed) -> int:
+    """The longest minimum duration that the run met: the declared one, or the duration of the run if none is declared
+    or the run was shorter."""
+    window = found.measurement.phase
+    lasted_ms = 0 if window is None else int(window.seconds * 1000)
+    declared_s = found.point.minimum_duration_s
+    return lasted_ms if declared_s is None else min(lasted_ms, round(declared_s * 1000))

@@ -1,4 +1,4 @@
-"""Points as tables: one a kind, narrow enough to be pasted into a chat."""
+"""Tables of points, one per kind, narrow enough for a chat."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from rich.text import Text
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.results.summary import Summary
+from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.verdict import PointVerdict
 
 NOTHING = "-"
 
 _WIDTH = 1000
-"""Wider than any table: nothing is wrapped or cut short here, and trailing space is taken off."""
+"""Wider than any table, so that nothing is wrapped or truncated. Trailing space is removed."""
 
 _TIME_UNITS = (("min", 60e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0))
 
@@ -35,7 +36,7 @@ _COLOURS = {
 
 
 class Row(NamedTuple):
-    """A point of the verdict, and its summary where it left one."""
+    """A point of the verdict, and its summary if it has one."""
 
     point: PointVerdict
     summary: Summary | None
@@ -46,7 +47,7 @@ class _Column(NamedTuple):
     metrics: tuple[str, ...]
     """Shown together, in one unit."""
     nothing: str = NOTHING
-    """Where all cells show this, or nothing, the column is left out."""
+    """The column is left out if all cells contain this or nothing."""
 
 
 _PERF_COLUMNS = (
@@ -72,8 +73,7 @@ _PERF_COLUMNS = (
 
 
 def tables(rows: Sequence[Row]) -> Iterator[Table]:
-    """One table for each kind of point, in the order in which kinds appear. Columns that nothing fills are
-    left out."""
+    """One table per kind of point, in the order in which the kinds appear. Empty columns are left out."""
     kinds = dict.fromkeys(_kind(row.point) for row in rows)
     for kind in kinds:
         own = [row for row in rows if _kind(row.point) == kind]
@@ -81,9 +81,9 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
 
 
 def render(table: Table, *, colour: bool, width: int | None = None) -> list[str]:
-    """The table as lines of text, with colours where a terminal shows them.
+    """The table as lines of text, with colours if `colour`.
 
-    Where it is wider than `width` columns, each row becomes a paragraph: a wrapped table cannot be read.
+    If the table is wider than `width` columns, each row becomes a paragraph, because a wrapped table is unreadable.
     """
     lines = _lines(table, colour=colour)
     if width is None or max(map(cell_len, _lines(table, colour=False))) <= width:
@@ -92,7 +92,7 @@ def render(table: Table, *, colour: bool, width: int | None = None) -> list[str]
 
 
 def _paragraphs(table: Table, width: int) -> Iterator[Text]:
-    """First and last cell in front, the others as `heading value`, broken between them only."""
+    """The first and last cell, then the others as `heading value`. Lines break only between these."""
     headings = [column.header for column in table.columns[1:-1]]
     for point, *values, outcome in zip(*(column.cells for column in table.columns), strict=True):
         yield Text.assemble(f"{point}: ", outcome if isinstance(outcome, Text) else str(outcome))
@@ -119,12 +119,12 @@ def _lines(shown: RenderableType, *, colour: bool) -> list[str]:
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """One number for a table: times with their unit, others without, three significant digits."""
+    """One number with three significant digits. Times have a unit, others do not."""
     return together([value], unit)
 
 
 def together(values: Sequence[float | None], unit: str) -> str:
-    """Numbers of one unit as `11.6/12.0/15.1 ms`; `-` for what is null, and where all are."""
+    """Numbers of one unit as `11.6/12.0/15.1 ms`. Null is `-`, and so is the whole text if all are null."""
     known = [abs(value) for value in values if value is not None]
     if not known:
         return NOTHING
@@ -137,7 +137,7 @@ def together(values: Sequence[float | None], unit: str) -> str:
 
 
 def outcome_text(point: PointVerdict) -> Text:
-    """The outcome, coloured, with the point's labels."""
+    """The coloured outcome with the labels of the point."""
     labels = f" ({', '.join(point.labels)})" if point.labels else ""
     return Text(point.outcome.value, style=_COLOURS[point.outcome]).append(labels, style="dim")
 
@@ -145,7 +145,9 @@ def outcome_text(point: PointVerdict) -> Text:
 def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
     cells = {column: [_cell(row, column) for row in rows] for column in _PERF_COLUMNS}
     columns = [column for column in _PERF_COLUMNS if set(cells[column]) - {NOTHING, column.nothing}]
-    table = _table(kind, ["requests", "failed", *(column.heading for column in columns), "bounds\nmet"])
+    counted = [_counted_by(row) for row in rows]
+    by = ["tokens\nby"] if set(counted) - {NOTHING} else []
+    table = _table(kind, ["requests", "failed", *(column.heading for column in columns), *by, "bounds\nmet"])
     for number, row in enumerate(rows):
         measurement = row.summary.measurement if row.summary else None
         met = sum(judged.state == "met" for judged in row.point.bounds)
@@ -153,14 +155,21 @@ def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
             row.point.id,
             *((str(measurement.issued), str(measurement.failed)) if measurement else (NOTHING, NOTHING)),
             *(cells[column][number] for column in columns),
+            *(counted[number] for _ in by),
             f"{met}/{len(row.point.bounds)}" if row.point.bounds else NOTHING,
             outcome_text(row.point),
         )
     return table
 
 
+def _counted_by(row: Row) -> str:
+    measurement = row.summary.measurement if row.summary else None
+    source = measurement.token_source if measurement else None
+    return NOTHING if source is None else source.shown
+
+
 def _audit_table(rows: Sequence[Row]) -> Table:
-    """Whatever an audit puts into `detail["shown"]`: headings, each with a short text."""
+    """The columns that audits put into `detail["shown"]`: headings, each with a short text."""
     shown: list[dict[str, str]] = [
         dict(row.summary.detail.get("shown", ())) if row.summary else {} for row in rows
     ]
@@ -200,15 +209,21 @@ def _cell(row: Row, column: _Column) -> str:
     if measurement is None or _stem(column.metrics[0]) in _superseded(row.point):
         return NOTHING
     names = [name for name in column.metrics if _stem(name) in measurement.metrics]
-    return (
-        together([measurement.value(name) for name in names], measurement.unit(names[0]))
-        if names
-        else NOTHING
-    )
+    if not names:
+        return NOTHING
+    unit = measurement.unit(names[0])
+    text = together([measurement.value(name) for name in names], unit)
+    uncertain = [
+        uncertainty
+        for name in names
+        if (value := measurement.value(name)) is not None
+        and (uncertainty := measurement.uncertainty(name)) > SHOWN_UNCERTAINTY * abs(value)
+    ]
+    return f"{text} ±{together([max(uncertain)], unit)}" if uncertain else text
 
 
 def _superseded(point: PointVerdict) -> Iterator[str]:
-    """Of each latency that can be taken from the scheduled time or not, the form that was not judged."""
+    """Latencies that are left out: the form, from the scheduled time or from the issue, that was not judged."""
     judged = {_stem(item.bound.metric) for item in point.bounds}
     for sent, scheduled in SCHEDULED.items():
         yield sent if scheduled in judged else scheduled
@@ -230,7 +245,7 @@ def _short(value: float) -> str:
 
 
 def side_by_side(title: str, measurements: Mapping[str, Measurement | None], metrics: Sequence[str]) -> Table:
-    """Some metrics of several measurements, a column each."""
+    """A table of `metrics` with one column per measurement."""
     table = _empty(title, "metric")
     for name in measurements:
         table.add_column(name, justify="right", no_wrap=True)

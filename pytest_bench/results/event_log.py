@@ -20,6 +20,7 @@ import msgspec
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import canonical_json
 from pytest_bench.lines import LineReader, encode_line, end_line, header_line
+from pytest_bench.redaction import redact_bytes
 from pytest_bench.results.layout import EVENTS
 from pytest_bench.verdict.events import Ended, Event
 
@@ -63,7 +64,7 @@ class EventLog:
 
     def append(self, event: Event) -> None:
         self._events += 1
-        self._pending += encode_line(canonical_json(event))
+        self._pending += encode_line(redact_bytes(canonical_json(event)))
         if isinstance(event, Ended):
             self._pending += end_line(self._events)
         self.flush()

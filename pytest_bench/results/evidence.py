@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -56,29 +56,25 @@ def write_evidence(
     point_digest: str,
     nonce: str,
     outcome: Outcome,
-    known_digests: Mapping[str, str] | None = None,
 ) -> str:
     """List every file of `folder` in its `evidence.json`; returns the sha256 of that file.
 
-    Call it last: a file written later is a file that evidence does not know. `known_digests` holds sha256 by
-    relative path, of files that were hashed while they were written. Raises `EvidenceError` for a link or
-    anything else that is no plain file, and `OSError`.
+    Call it last: a file written later is a file that evidence does not know. Raises `EvidenceError` for a link or
+    anything else that is not a plain file, and `OSError`.
     """
     problems: list[str] = []
     found = dict(walk(folder, "", problems))
     if problems:
         raise EvidenceError(f"{folder}: cannot be evidence: {'; '.join(problems)}")
     found.pop(NAME, None)
-    known = known_digests or {}
     files = tuple(
-        EvidenceFile(path=path, size_bytes=size, sha256=known.get(path) or file_digest(folder / path))
+        EvidenceFile(path=path, size_bytes=size, sha256=file_digest(folder / path))
         for path, size in sorted(found.items())
     )
     data = readable_json(
         Evidence(point=point, point_digest=point_digest, nonce=nonce, outcome=outcome, files=files)
     )
-    write_atomic(folder / NAME, data)
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(write_atomic(folder / NAME, data)).hexdigest()
 
 
 def check_evidence(folder: Path, *, path: str, point: str) -> EvidenceCheck:

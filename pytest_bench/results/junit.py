@@ -146,6 +146,8 @@ def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
                     value = measurement.value(name)
                     if value is not None:
                         yield name, show(value, measurement.unit(name))
+                        if uncertainty := measurement.uncertainty(name):
+                            yield f"{name} uncertainty", show(uncertainty, measurement.unit(name), 2)
     except BenchError:
         return  # the verdict's own reasons say what is wrong with the evidence
 

@@ -15,9 +15,9 @@ from pytest_bench.results.reading import read_versioned
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.outcome import Judgement
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 NAME = "summary.json"
-POINT_VERSION = 1
+POINT_VERSION = 2
 POINT = "point.json"
 
 
@@ -31,6 +31,8 @@ class DatasetUsed(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """sha256 over all rows in order."""
     rows: int
+    skipped: int = 0
+    """Bad rows of the file that `skip_bad` left out."""
 
 
 class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

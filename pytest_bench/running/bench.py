@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
-from pytest_bench.api import Api
+from pytest_bench.api import Api, import_api
 from pytest_bench.datasets.rows import Dataset, load_dataset
-from pytest_bench.errors import DatasetError, UsageError
+from pytest_bench.errors import DatasetError
 from pytest_bench.files import file_digest
 from pytest_bench.load.supervisor import Progress
 from pytest_bench.results.layout import point_path
@@ -19,7 +17,7 @@ from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Plan, Point
 from pytest_bench.tokens.chat import ChatTemplate, load_chat_template
 from pytest_bench.tokens.live import LiveLane
 from pytest_bench.tokens.pool import TokenizerPool
-from pytest_bench.tokens.source import resolve
+from pytest_bench.tokens.source import find
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.workload import PhaseSpec
 
@@ -31,13 +29,7 @@ _PROMPTS_PROBED = 64
 
 def load_api(deployment: DeploymentPlan) -> Api:
     """The API that a deployment speaks. Raises `UsageError` where its reference leads nowhere."""
-    module, _, attribute = deployment.api_reference.partition(":")
-    try:
-        return cast("Api", getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"the API {deployment.api!r} cannot be imported from {deployment.api_reference!r}: {error}"
-        ) from error
+    return import_api(deployment.api, deployment.api_reference)
 
 
 @dataclass
@@ -62,11 +54,11 @@ class Bench:
         return self.results / point_path(point.id)
 
     def tokenizer(self, deployment: DeploymentPlan) -> Tokenizer | None:
-        """The tokenizer of a deployment, loaded and proven; None where it names none. Raises `TokensError`."""
+        """The tokenizer of a deployment, loaded and proven; None if there is none. Raises `TokensError`."""
         tokens = deployment.tokens
-        if tokens.tokenizer is None:
+        source = find(tokens.tokenizer, deployment.tokenizer_model, self.plan.folder(deployment.suite))
+        if source is None:
             return None
-        source = resolve(tokens.tokenizer)
         return self.tokenizer_pool.load(
             source,
             backend=tokens.backend,

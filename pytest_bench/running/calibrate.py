@@ -15,7 +15,7 @@ from pytest_bench.api.openai_chat import OpenAIChat
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.load import bodies, engine
 from pytest_bench.load.log import read_records
-from pytest_bench.records import PhaseResult, RequestRecord
+from pytest_bench.records import ClientHealth, PhaseResult, Quantiles, RequestRecord
 from pytest_bench.running.capacity import STREAM_EVENTS_PER_S, Capacity, Limit, this_machine
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder, Timeouts
@@ -90,15 +90,21 @@ def calibrate(
         carried_streams, streams_limit = highest(
             bench.streams([stack.enter_context(simulator.start(paced)).url for _ in range(servers)]), *streams
         )
+        kept = bench.health.get(carried_streams)
+        bench.health.clear()
         carried_rate, rate_limit = highest(
             bench.rate([stack.enter_context(simulator.start(quick)).url for _ in range(servers)]), *rates
         )
+        issued = bench.health.get(carried_rate)
     return Capacity(
         machine=machine,
         streams=carried_streams,
         streams_limit=streams_limit,
+        streams_error=0.0 if kept is None or kept.vacancy is None else kept.vacancy,
+        turnaround_ms=0.0 if kept is None else _p99(kept.turnaround_ms),
         rate=carried_rate,
         rate_limit=rate_limit,
+        lateness_ms=0.0 if issued is None else _p99(issued.schedule_lateness_ms),
         measured_at=clock.utc_now(),
     )
 
@@ -141,6 +147,8 @@ class _Bench:
         self._say = say
         self._budget = budget or HealthBudget()
         self._runs = 0
+        self.health: dict[int, ClientHealth] = {}
+        """The client's at every level that was carried."""
 
     def streams(self, urls: Sequence[str]) -> Callable[[int], Limit | None]:
         """Attempts at so many streams at once."""
@@ -148,7 +156,7 @@ class _Bench:
         def attempt(level: int) -> Limit | None:
             load = Load(pattern="concurrency", concurrency=level, duration_s=self._seconds)
             result = self._run(load, urls, max_tokens=_EVENTS)
-            return self._judge(f"{level:,} streams", result, stream_delivery)
+            return self._judge(level, "streams", result, stream_delivery)
 
         return attempt
 
@@ -158,20 +166,24 @@ class _Bench:
         def attempt(level: int) -> Limit | None:
             load = Load(pattern="poisson", rate=float(level), duration_s=self._seconds)
             result = self._run(load, urls, max_tokens=1)
-            return self._judge(f"{level:,} requests a second", result, request_delivery)
+            return self._judge(level, "requests a second", result, request_delivery)
 
         return attempt
 
     def _judge(
-        self, level: str, result: PhaseResult, read: Callable[[PhaseResult], Delivery | None]
+        self, level: int, of: str, result: PhaseResult, read: Callable[[PhaseResult], Delivery | None]
     ) -> Limit | None:
         health = result.health
         delivery = read(result)
         limit, verdict = judged(result, delivery)
+        if limit is None:
+            self.health[level] = health
         rate = "" if delivery is None or delivery.rate in verdict else f", {delivery.rate}"
+        delays = {"turnaround": health.turnaround_ms, "lateness": health.schedule_lateness_ms}
+        delay = "".join(f", {name} {value.p99:.3g} ms at p99" for name, value in delays.items() if value)
         self._say(
-            f"{level}: {verdict}{rate}; {health.workers} load worker{'s' if health.workers > 1 else ''}, the busiest "
-            f"at {health.cpu_share:.0%} of a core"
+            f"{level:,} {of}: {verdict}{rate}{delay}; {health.workers} load worker{'s' if health.workers > 1 else ''}, "
+            f"the busiest at {health.cpu_share:.0%} of a core"
         )
         return limit
 
@@ -283,6 +295,10 @@ def _ttft_ms(records: Sequence[RequestRecord]) -> float:
         for record in records
         if record.first_content_ns is not None
     )
+
+
+def _p99(quantiles: Quantiles | None) -> float:
+    return 0.0 if quantiles is None else quantiles.p99
 
 
 def _short(value: float) -> str:

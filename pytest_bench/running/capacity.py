@@ -6,6 +6,7 @@ alone: figures of another do not count.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,11 +47,34 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     streams: int
     """Streams at once, each of `STREAM_EVENTS_PER_S` events a second."""
     streams_limit: Limit
+    streams_error: float
+    """Share of these streams that was missing while the client had not sent the next request (its vacancy)."""
+    turnaround_ms: float
+    """p99, with these streams: from the end of a response to the next request in its place."""
     rate: int
     """Short requests a second, arriving at random."""
     rate_limit: Limit
+    lateness_ms: float
+    """p99, at this rate: how much later than scheduled a request left."""
     measured_at: str
     """ISO 8601, UTC."""
+
+
+def found(capacity: Capacity) -> Iterator[str]:
+    """What was found out, in words."""
+    yield (
+        f"this machine keeps {_level(capacity.streams, capacity.streams_limit)} streams of {STREAM_EVENTS_PER_S} "
+        f"events/s with an error of less than {math.ceil(capacity.streams_error * 1000) / 10:g}% "
+        f"(turnaround {capacity.turnaround_ms:.3g} ms at p99)"
+    )
+    yield (
+        f"this machine issues {_level(capacity.rate, capacity.rate_limit)} requests/s, each less than "
+        f"{capacity.lateness_ms:.3g} ms late at p99"
+    )
+
+
+def _level(value: int, limit: Limit) -> str:
+    return f"{value:,}" if limit == "client" else f"at least {value:,}"
 
 
 def this_machine() -> Machine:
@@ -67,7 +91,7 @@ def crowding(workers: int | None) -> str | None:
         return None
     return (
         f"{workers} load workers share {cpus:g} CPUs: more than there are CPUs issue no more load, and delay each "
-        f"other's stamps; leave `workers` out, or set at most {max(int(cpus), 1)}"
+        f"other; leave `workers` out, or set at most {max(int(cpus), 1)}"
     )
 
 
@@ -118,7 +142,7 @@ def read_capacity(path: Path, machine: Machine) -> Capacity | None:
 
 def excess(load: Load, capacity: Capacity) -> Iterator[str]:
     """One sentence for each part of `load` that asks for more than `capacity`."""
-    for stage in load.stages or (load,):
+    for stage in load.parts:
         if stage.pattern in OPEN_LOOP:
             rate = mean_rate(stage)
             if rate > capacity.rate:
@@ -126,7 +150,7 @@ def excess(load: Load, capacity: Capacity) -> Iterator[str]:
                     f"{rate:,.0f} requests a second", f"{capacity.rate:,}", capacity.rate_limit, capacity
                 )
         else:
-            streams = min(stage.concurrency or 0, stage.requests or stage.concurrency or 0)
+            streams = stage.peak_in_flight or 0
             if streams > capacity.streams:
                 carried = f"{capacity.streams:,} streams of {STREAM_EVENTS_PER_S} events a second"
                 yield _sentence(f"{streams:,} requests in flight", carried, capacity.streams_limit, capacity)

@@ -9,14 +9,20 @@ from typing import Any
 
 from pytest_bench.api import Chat
 from pytest_bench.errors import TokensError
-from pytest_bench.metrics.measure import NO_TOKENIZER
 from pytest_bench.metrics.token_counts import TokenCount, TokenCounts
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.bench import Bench, load_api
 from pytest_bench.running.inputs import as_sent
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.tokens import counting
-from pytest_bench.tokens.counts import COUNTS_LOG, read_inputs, read_outcome, read_outputs
+from pytest_bench.tokens.counts import (
+    COUNTS_LOG,
+    SERVER,
+    read_header,
+    read_inputs,
+    read_outcome,
+    read_outputs,
+)
 from pytest_bench.tokens.live import LiveCounts
 from pytest_bench.verdict.outcome import Reason
 from pytest_bench.workload import TextPolicy
@@ -27,12 +33,13 @@ NO_CHAT_TEMPLATE = "its tokenizer has no chat template: input tokens are those o
 
 @dataclass(frozen=True)
 class Counted:
-    """What counting came to."""
+    """What the client's counting of a phase came to."""
 
-    tokens: TokenCounts | None
-    absent: str
-    """Why there are no counts, where there are none."""
-    evidence: Mapping[str, Any] | None
+    tokens: TokenCounts | None = None
+    """None if there is no tokenizer, or counting did not finish."""
+    unfinished: str | None = None
+    """Why counting did not finish, if it did not."""
+    evidence: Mapping[str, Any] | None = None
     """Which tokenizer counted, by which back end, and how that was proven."""
     problems: tuple[Reason, ...] = ()
     """Why the counts are not all there."""
@@ -47,7 +54,7 @@ def count_phase(
     output: Path | None = None,
     live: LiveCounts | None = None,
 ) -> Counted:
-    """Count what a phase sent and received with the deployment's tokenizer, where it names one.
+    """Count what a phase sent and received with the deployment's tokenizer, if there is one.
 
     `output` is the counts log to write, where it is not the phase's own; `live` what was counted while the phase
     ran. Texts that stay uncounted, or that the authority counts differently, are a problem, and then there are no
@@ -55,14 +62,15 @@ def count_phase(
     """
     tokenizer = bench.tokenizer(deployment)
     if tokenizer is None or point.dataset is None:
-        return Counted(tokens=None, absent=NO_TOKENIZER, evidence=None)
+        return Counted()
     folder = Path(result.folder)
     counts_log = output or folder / COUNTS_LOG
     api = load_api(deployment)
     rows = bench.dataset(point.suite, point.dataset).rows
     template = tokenizer.chat_template
     evidence = dict(tokenizer.evidence())
-    if isinstance(api.prompt(rows[0]), Chat) and template is None:
+    bare = isinstance(api.prompt(rows[0]), Chat) and template is None
+    if bare:
         evidence["input_rule"] = NO_CHAT_TEMPLATE
     try:
         done = counting.count_phase(
@@ -71,11 +79,12 @@ def count_phase(
             inputs=lambda sample: as_sent(api, rows[sample], template, deployment.parameters),
             output=counts_log,
             live=live,
+            template=not bare,
             timeout_s=deployment.tokens.counting_timeout_s,
         )
     except TokensError as error:
         problem = Reason("counting-failed", str(error))
-        return Counted(tokens=None, absent=UNFINISHED, evidence=evidence, problems=(problem,))
+        return Counted(unfinished=UNFINISHED, evidence=evidence, problems=(problem,))
     evidence |= {
         "outcome": done.outcome,
         "counted": done.counted,
@@ -85,20 +94,27 @@ def count_phase(
         "verify_elapsed_ns": done.verify_elapsed_ns,
     }
     if not done.complete:
-        return Counted(
-            tokens=None, absent=UNFINISHED, evidence=evidence, problems=_problems(done, point.texts)
-        )
-    return Counted(tokens=TokenCounts(_joined(counts_log)), absent="", evidence=evidence)
+        return Counted(unfinished=UNFINISHED, evidence=evidence, problems=_problems(done, point.texts))
+    return Counted(tokens=_read(counts_log), evidence=evidence)
 
 
 def read_counted(folder: Path) -> Counted:
     """What the phase's own counts log says; nothing is counted. Raises `EvidenceError` for a damaged one."""
     path = folder / COUNTS_LOG
     if not path.exists():
-        return Counted(tokens=None, absent=NO_TOKENIZER, evidence=None)
+        return Counted()
     if read_outcome(path) != "complete":
-        return Counted(tokens=None, absent=UNFINISHED, evidence=None)
-    return Counted(tokens=TokenCounts(_joined(path)), absent="", evidence=None)
+        return Counted(unfinished=UNFINISHED)
+    return Counted(tokens=_read(path))
+
+
+def _read(counts_log: Path) -> TokenCounts:
+    header = read_header(counts_log)
+    return TokenCounts(
+        _joined(counts_log),
+        by="tokenize" if header["backend"] == SERVER else "tokenizer",
+        template=header.get("template", True),
+    )
 
 
 def _joined(counts_log: Path) -> Iterator[TokenCount]:

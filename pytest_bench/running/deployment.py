@@ -1,4 +1,4 @@
-"""The system under test, made ready: a served endpoint, or the simulator where it was asked for."""
+"""Brings up the system under test: a served endpoint, or the simulator if it was asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_bench import simulator
 from pytest_bench.api import Api, Generation
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.endpoints.headers import Headers, read_headers
-from pytest_bench.endpoints.ready import Identity, OneToken, wait_ready
+from pytest_bench.endpoints.ready import MODELS_PATH, Identity, OneToken, wait_ready
 from pytest_bench.errors import UsageError
 from pytest_bench.running.bench import load_api
 from pytest_bench.running.waiting import Waiting, told_while_waiting
@@ -23,20 +23,26 @@ from pytest_bench.workload import Target
 SIMULATOR = "simulator"
 
 
+def _always() -> None:
+    """For servers that we did not start."""
+
+
 @dataclass(frozen=True)
 class Deployment:
-    """A system under test that answers."""
+    """A system under test that is ready."""
 
     plan: DeploymentPlan
     api: Api
     targets: tuple[Target, ...]
     headers: Headers
     identities: tuple[Identity, ...]
-    """Who answered, endpoint by endpoint."""
+    """What each endpoint reports about itself."""
+    require_running: Callable[[], None] = _always
+    """Raises `EndpointError` if a server that we started has ended."""
 
     @property
     def simulated(self) -> bool:
-        """Whether this is the simulator, asked for or reached by its URL: nothing measured on it is a model's."""
+        """Whether this is the simulator, by name or by URL: results from it are not a model's."""
         return is_simulated(self.plan, [identity.server for identity in self.identities])
 
     @property
@@ -60,26 +66,35 @@ def bring_up(
     environ: Mapping[str, str],
     on_wait: Callable[[Waiting], None] = lambda _: None,
 ) -> Iterator[Deployment]:
-    """Make the deployment ready and say who it is; take it down again where we started it.
+    """Wait until the deployment is ready; on leaving, end what was started for it.
 
-    `on_wait` is told every second, by a thread of its own, while an endpoint is waited for. `folder` receives the
-    simulator's ground-truth log. Raises `UsageError` where no endpoint is known and `EndpointError` where one does
-    not answer as the suite says it should.
+    `on_wait` is called every second, in another thread, while waiting for an endpoint. `folder` receives the
+    simulator's ground-truth log. Raises `UsageError` if no endpoint is known, and `EndpointError` if one does not
+    answer as the suite says it should, or if the simulator fails.
     """
     if problem := endpoint_problem(plan):
         raise UsageError(problem)
     api = load_api(plan)
     with ExitStack() as stack:
-        urls = plan.endpoints
+        urls, require_running = plan.endpoints, _always
         if urls == (SIMULATOR,):
             behaviour = simulator.Behaviour.from_mapping({"model": plan.model, **plan.simulator})
             folder.mkdir(parents=True, exist_ok=True)
             log = folder / "simulator.jsonl"
-            urls = (stack.enter_context(simulator.start(behaviour, log=log)).url,)
-        headers = read_headers(plan.headers, plan.api_key, environ)
+            running = stack.enter_context(simulator.start(behaviour, log=log))
+            urls, require_running = (running.url,), running.require_running
+        headers = read_headers(plan.headers, plan.api_key, environ, query=plan.query)
         identities = tuple(_ready(url, plan, api, headers, on_wait) for url in urls)
-        targets = tuple(resolve(parse_url(url), api.path) for url in urls)
-        yield Deployment(plan=plan, api=api, targets=targets, headers=headers, identities=identities)
+        path = plan.path or api.path
+        targets = tuple(resolve(parse_url(url), path, query=headers.query) for url in urls)
+        yield Deployment(
+            plan=plan,
+            api=api,
+            targets=targets,
+            headers=headers,
+            identities=identities,
+            require_running=require_running,
+        )
 
 
 def _ready(
@@ -92,15 +107,37 @@ def _ready(
             headers=headers,
             probe=plan.probe,
             one_token=_one_token(plan, api),
+            models_path=_models_path(plan, api),
+            check_model=plan.check_model,
             timeout_s=plan.ready_timeout_s,
             not_yet=not_yet,
         )
 
 
+def _models_path(plan: DeploymentPlan, api: Api) -> str:
+    """Where the server lists its models: beside a declared path that ends as the API's own does."""
+    version, last = api.path[: api.path.find("/", 1)], api.path[api.path.find("/", 1) :]
+    if plan.path is not None and version == "/v1" and plan.path.endswith(last):
+        return plan.path.removesuffix(last) + "/models"
+    return MODELS_PATH
+
+
+_LIMITS = ("max_tokens", "max_completion_tokens")
+"""Names by which servers know the limit on output tokens."""
+
+
 def _one_token(plan: DeploymentPlan, api: Api) -> OneToken | None:
-    """The cheapest request that proves the API's path; None for an API whose every request is dear."""
+    """The cheapest request that proves the API's path; None for an API whose every request is expensive.
+
+    It limits the output by the name that the suite uses; a suite without a limit does not say which names the
+    server knows, so each is tried.
+    """
     if not api.streaming:
         return None
-    generation = Generation(model=plan.model, stream=False, parameters={"max_tokens": 1})
     column = next(name for name in api.columns if name in api.required)
-    return OneToken(path=api.path, body=api.encode({column: "Hello"}, generation))
+    named = [name for name in _LIMITS if name in plan.parameters] or _LIMITS
+    bodies = (
+        api.encode({column: "Hello"}, Generation(model=plan.model, stream=False, parameters={name: 1}))
+        for name in named
+    )
+    return OneToken(path=plan.path or api.path, bodies=tuple(bodies))

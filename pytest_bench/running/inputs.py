@@ -10,7 +10,7 @@ from pytest_bench.errors import TokensError
 from pytest_bench.tokens.chat import ChatTemplate
 from pytest_bench.tokens.counting import Input
 
-_FOR_THE_TEMPLATE = ("tools", "add_generation_prompt")
+FOR_THE_TEMPLATE = ("tools", "add_generation_prompt")
 """Body fields that servers hand to the chat template as they are."""
 
 
@@ -28,7 +28,7 @@ def as_sent(
     contents = [message.get("content") for message in prompt.messages]
     if template is None:
         return "\n".join(text for content in contents for text in _texts(content))
-    named = {name: parameters[name] for name in _FOR_THE_TEMPLATE if name in parameters}
+    named = {name: parameters[name] for name in FOR_THE_TEMPLATE if name in parameters}
     rendered = template.render(prompt.messages, **named, **parameters.get("chat_template_kwargs", {}))
     for content in contents:
         if isinstance(content, list) and str(content) in rendered:

@@ -59,7 +59,9 @@ def measure_phase(
         result,
         load,
         tokens=counted.tokens,
-        no_tokens=counted.absent,
+        count=deployment.tokens.count,
+        ignore_eos=deployment.parameters.get("ignore_eos") is True,
+        unfinished=counted.unfinished,
         slo=slo,
         bounds=bounds,
         asked_output_tokens=_asked_output_tokens(deployment, rows),
@@ -73,6 +75,14 @@ def untrustworthy(results: Sequence[PhaseResult]) -> Iterator[Reason]:
         yield from _cut_off(result)
         for sentence in result.health.violations:
             yield Reason("client-bound", f"client-bound in phase {result.label!r}: {sentence}")
+
+
+def client_labels(point: Point, results: Sequence[PhaseResult]) -> Iterator[str]:
+    """What must be known of the client's part in a point's numbers."""
+    if point.budget.relaxed:
+        yield "budget-relaxed"
+    if any(result.health.user_stamped_reads for result in results):
+        yield "user-stamped"
 
 
 def unwarmed(results: Sequence[PhaseResult]) -> Iterator[Reason]:
@@ -186,7 +196,9 @@ def conclude(
         phases=tuple(_relative(phase, folder) for phase in phases),
         dataset=None
         if dataset is None or point.dataset is None
-        else DatasetUsed(name=point.dataset, digest=dataset.digest, rows=len(dataset.rows)),
+        else DatasetUsed(
+            name=point.dataset, digest=dataset.digest, rows=len(dataset.rows), skipped=dataset.skipped
+        ),
         served=deployment.urls,
         identities=tuple(msgspec.to_builtins(identity) for identity in deployment.identities),
         tokenizer=None if tokenizer is None else dict(tokenizer),

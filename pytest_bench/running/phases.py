@@ -56,6 +56,8 @@ def drive(
     specs = tuple(_spec(phase, point, folder, len(rows)) for phase in phases)
     for spec in specs:
         Path(spec.folder).mkdir(parents=True)
+    if bench.say is not None and (note := bench.plan.unscaled(point)):
+        bench.say(f"{point.id}: {note}")
     _warn(bench, point, phases)
 
     def progress(seen: Progress) -> None:
@@ -82,12 +84,15 @@ def drive(
             secrets=deployment.headers.secrets,
             timeouts=point.timeouts,
             budget=point.budget,
+            max_response_bytes=point.max_response_bytes,
             workers=point.workers,
             left_cpus=() if lane is None else lane.own_cpus,
             texts=point.texts,
             poll_interval_s=deployment.plan.poll_interval_s,
         )
-        return engine.run(run, progress, entered)
+        results = engine.run(run, progress, entered)
+    deployment.require_running()
+    return results
 
 
 def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:

@@ -8,9 +8,7 @@ from typing import Any
 import msgspec
 
 from pytest_bench.errors import UsageError
-from pytest_bench.suite.loads import trace_requests
 from pytest_bench.suite.plan import Point
-from pytest_bench.workload import Load
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,16 +69,6 @@ def share_out(points: Sequence[Point], rows: int) -> dict[str, Share]:
     return shares
 
 
-def request_count(load: Load) -> int | None:
-    """How many requests a load issues; None where time decides."""
-    if load.pattern == "trace":
-        return trace_requests(load)
-    if load.stages:
-        counts = [request_count(stage) for stage in load.stages]
-        return None if None in counts else sum(count for count in counts if count is not None)
-    return load.requests if load.duration_s is None or load.stop == "or" else None
-
-
 def salted(row: Mapping[str, Any], salt: str) -> dict[str, Any]:
     """A copy of `row` whose prompt begins with `salt`: a prompt no server has cached.
 
@@ -113,8 +101,8 @@ def _need(point: Point, rows: int) -> tuple[int | None, int | None]:
     """Rows for warming up and for measuring; None where the number of requests is not known."""
     warmup: int | None = 0
     if point.warmup is not None and point.warmup.samples == "own":
-        warmup = request_count(point.warmup.load)
+        warmup = point.warmup.load.most_requests
     if _single(point) is not None:
         return warmup, rows
-    measured = None if point.load is None else request_count(point.load)
+    measured = None if point.load is None else point.load.most_requests
     return warmup, measured if measured is None else min(measured, rows)

@@ -1,4 +1,4 @@
-"""The servers' own metrics beside every phase: read before and after it, and during it where the suite says so."""
+"""Reads the servers' own metrics before and after every phase, and during it if the suite says so."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pytest_bench.running.deployment import Deployment
 
 
 class ServerMetrics:
-    """Follows every endpoint through the phases whose folders are given, on a thread each. A context manager.
+    """Reads the metrics of every endpoint through the phases of the given folders. A context manager.
 
-    The threads belong to this process: what they cost is never a load worker's time.
+    Each endpoint has a thread in this process, so that it does not cost a load worker's time.
     """
 
     def __init__(self, deployment: Deployment, folders: Sequence[Path]) -> None:
@@ -24,14 +24,14 @@ class ServerMetrics:
         self._followers = [_Follower(deployment, endpoint, folders) for endpoint in range(endpoints)]
 
     def __enter__(self) -> Self:
-        """The first phase may begin: the reading before it is done."""
+        """Return once the reading before the first phase is done."""
         for follower in self._followers:
             follower.start()
         self.enter(0, wait=True)
         return self
 
     def enter(self, phase: int, *, wait: bool) -> None:
-        """What came before `phase` is over. With `wait`, return once the readings between the two are done."""
+        """End the phases before `phase`. With `wait`, return once the readings between them and it are done."""
         for follower in self._followers:
             follower.enter(phase)
         for follower in self._followers if wait else ():
@@ -40,7 +40,7 @@ class ServerMetrics:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Read a last time. Raises `LoadError` where readings could not be written and nothing else went wrong."""
+        """Read a last time. Raises `LoadError` if readings could not be written, unless another error is raised."""
         for follower in self._followers:
             follower.leave()
         for follower in self._followers:
@@ -55,7 +55,7 @@ class _Follower(threading.Thread):
     def __init__(self, deployment: Deployment, endpoint: int, folders: Sequence[Path]) -> None:
         super().__init__(name=f"metrics of endpoint {endpoint}", daemon=True)
         self.begun = [threading.Event() for _ in folders]
-        """Set once the phase's first reading is done, or never will be."""
+        """Set once the phase's first reading is done or has failed."""
         self.failure: LoadError | None = None
         self._over = [threading.Event() for _ in folders]
         self._deployment = deployment

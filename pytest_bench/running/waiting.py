@@ -1,4 +1,4 @@
-"""Whoever watches, told what is waited for while an endpoint does not get ready."""
+"""Reports progress while waiting for an endpoint."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 _SILENT_S = 2.0
-"""Most servers answer sooner: nothing is said of those."""
+"""Most servers answer sooner: nothing is reported for those."""
 _EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """How long an endpoint has yet, and why it is not ready."""
+    """The time left for an endpoint, and why it is not ready."""
 
     url: str
     left_s: float
     answer: str | None
-    """What the last attempt came to; None while the first has not ended."""
+    """Result of the last attempt; None while the first has not ended."""
 
 
 @contextmanager
 def told_while_waiting(
     url: str, timeout_s: float, tell: Callable[[Waiting], None]
 ) -> Iterator[Callable[[str], None]]:
-    """Call `tell` every second of the block but for the first; yields what takes in what the last attempt came to.
+    """Call `tell` every second while the block runs; yields the function that notes the result of an attempt.
 
-    From a thread of its own: one attempt alone may wait as long as a model takes to compile.
+    Runs in a thread: a single attempt may take as long as a model takes to compile.
     """
     latest: str | None = None
     over = threading.Event()

@@ -1,9 +1,9 @@
 """The built-in simulator: a real HTTP server that behaves like a served model without being one.
 
-It runs in its own process and knows nothing of the client: it speaks the APIs by itself, so that it can
-contradict them. `Behaviour` says how it behaves, `start` runs it, `read_truth` reads what it saw. Inside:
-`behaviour` (knobs) → `replies` and one module an API (what is answered) → `faults` → `script` (what is
-written when) → `exchange` and `connection` (writing it, with stamps) → `truth` (the log).
+It runs in its own process and shares no code with the client: it implements the APIs independently, so that it
+can disprove the client's view of them. `Behaviour` holds its settings, `start` runs it, `read_truth` reads its
+log. Inside: `behaviour` (settings) → `replies` and one module an API (replies) → `faults` → `script` (which bytes
+are written when) → `exchange` and `connection` (writing them, with stamps) → `truth` (the log).
 """
 
 from pytest_bench.simulator.behaviour import Behaviour

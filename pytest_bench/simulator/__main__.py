@@ -1,4 +1,4 @@
-"""`python -m pytest_bench.simulator`: the server as a program of its own."""
+"""`python -m pytest_bench.simulator`: the server as a program."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from pytest_bench.errors import UsageError
+from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, Behaviour, parse_faults
 
 _EXAMPLE = "python -m pytest_bench.simulator --port 8000 --ttft-ms 50 --itl-ms 10 --fault reset=0.1"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One argument a knob, besides where to listen and what to log."""
+    """Add one argument for each knob, and those for address and log."""
     described = "\n".join(
         f"  {name}: {meaning}" for name, meaning in {**FAULTS, **FRAMINGS, **CHEATS}.items()
     )
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until told to end. Raises `UsageError` for a mistake in the arguments."""
+    """Serve until a signal ends it. Raises `UsageError` for a mistake in the arguments."""
     if not 0 <= arguments.port <= 65535:
         raise UsageError(f"--port is {arguments.port}: expected 0 to 65535")
     behaviour = _behaviour(arguments)
@@ -66,7 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the simulator until it is told to end. Exit status 0, or 2 for a mistake in the arguments."""
+    """Run the simulator until a signal ends it.
+
+    Exit status 0, 2 for a mistake in the arguments, 1 if it could not go on.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m pytest_bench.simulator",
         description="A server that behaves like a served model without being one.",
@@ -75,9 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     try:
         return run(parser.parse_args(argv))
-    except UsageError as error:
+    except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, UsageError) else 1
 
 
 def _behaviour(given: argparse.Namespace) -> Behaviour:

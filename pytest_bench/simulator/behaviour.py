@@ -1,4 +1,4 @@
-"""How the simulator behaves: every knob, its meaning, its default, its limits."""
+"""The behaviour of the simulator: every knob with its meaning, default and limits."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ Cheat = Literal[
 FAULTS: dict[str, str] = {
     "refuse": "the connection is closed before any response byte",
     "reset": "the connection is reset (RST) in the middle of the response",
-    "stall": "silence for ever in the middle of the response",
+    "stall": "no more bytes after the middle of the response",
     "truncated": "the stream ends cleanly with neither a finish reason nor [DONE]; a body is cut in half",
     "malformed": "one event, or the body, is not JSON",
     "stream_error": "an error object inside a response with status 200",
+    "error_event": "an event of type `error` inside a stream, or an object with `detail`, with status 200",
+    "error_field": "a line `error: {...}` inside a stream, or an error object, with status 200",
+    "unseparated": "events without blank lines between them; a body is cut in half",
     "http_429": "429 with Retry-After",
     "http_500": "500 with Retry-After",
     "http_503": "503 with Retry-After",
@@ -31,17 +34,19 @@ FAULTS: dict[str, str] = {
     "content_length": "a body shorter than the announced Content-Length, then the connection is closed",
     "empty": "a well-formed answer without output",
 }
-"""At most one of these strikes a request. All but `empty` make it a failure."""
+"""Faults, of which a request has at most one. All but `empty` make it fail."""
 
 FRAMINGS: dict[str, str] = {
     "crlf": "lines of the stream end in CRLF",
     "comments": "comments and event, id and retry fields between and inside events",
     "multiline": "an event's JSON spread over two data lines",
     "compact": "no space after `data:`",
-    "split": "every write is torn into two packets, 1 ms apart",
+    "keep_alives": "events with empty or null data before every event",
+    "untyped": "a stream without Content-Type",
+    "split": "every write is split into two packets, 1 ms apart",
     "drip": "bytes come one by one, `drip_ms` apart",
 }
-"""Valid answers in unusual framing: never a failure. Each is decided for itself, and several may meet."""
+"""Unusual framings of valid answers, which never fail. They are drawn independently, and may be combined."""
 
 CHEATS: dict[str, str] = {
     "different_output": "other text than an honest answer to the same prompt",
@@ -55,11 +60,11 @@ CHEATS: dict[str, str] = {
 PER_SERVER = frozenset(
     {"model", "max_concurrency", "answers", "api_key_env", "no_health", "no_models", "reported_version"}
 )
-"""Knobs of the whole server: no request may set them by header."""
+"""Knobs of the whole server, which a request cannot set by header."""
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What the simulator does. Raises `UsageError` for a value outside its limits."""
+    """The knobs of the simulator. Raises `UsageError` for a value outside its limits."""
 
     model: Annotated[str, Meta(description="name of the served model; any other is answered with 404")] = (
         "simulated"
@@ -164,7 +169,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], *, text: bool = False) -> Behaviour:
-        """Knobs as YAML gives them; with `text`, as command lines and headers do: all values strings.
+        """Read knobs as YAML gives them; with `text`, as command lines and headers do, where all values are strings.
 
         Raises `UsageError` naming the knob, and the nearest one where there is no such knob.
         """
@@ -179,7 +184,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise UsageError(f"simulator: {error}".replace("`$.", "`")) from error
 
     def for_request(self, headers: Mapping[str, str]) -> Behaviour:
-        """This behaviour with the request's own `x-sim-…` headers applied (names in lower case).
+        """Return this behaviour with the `x-sim-…` headers of a request applied (names in lower case).
 
         Raises `UsageError` for an unknown knob and for one of the whole server.
         """
@@ -200,7 +205,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def parse_faults(words: list[str]) -> dict[str, float]:
-    """Faults as text: `reset=0.1`; a name alone means always. Raises `UsageError`."""
+    """Parse faults such as `reset=0.1`; a name alone means always. Raises `UsageError`."""
     faults: dict[str, float] = {}
     for word in words:
         name, _, probability = word.strip().partition("=")

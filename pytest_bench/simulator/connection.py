@@ -1,4 +1,4 @@
-"""One client connection: requests in, bytes out, stamped at the socket."""
+"""One client connection: it reads requests and writes bytes, and takes the times of both at the socket."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Request(msgspec.Struct, kw_only=True):
-    """One request as it came, with the times of its bytes (CLOCK_MONOTONIC)."""
+    """One request, with the times of its bytes (CLOCK_MONOTONIC)."""
 
     method: str
     path: str
     headers: dict[str, str]
-    """Names in lower case."""
+    """By name in lower case."""
     body: bytes
     keep_alive: bool
     connection: int
@@ -37,17 +37,17 @@ class Request(msgspec.Struct, kw_only=True):
 
 
 class Answering(Protocol):
-    """Whoever answers the request that a connection is at."""
+    """Answers the current request of a connection."""
 
     def resume(self) -> None:
-        """All that was written has left: go on."""
+        """Continue: everything written so far was sent."""
 
     def abandon(self) -> None:
-        """The client is gone."""
+        """Stop: the client closed the connection."""
 
 
 class Connection(asyncio.Protocol):
-    """Speaks HTTP/1.1 to one client; one request at a time, pipelined ones wait.
+    """Speaks HTTP/1.1 to one client, one request at a time; pipelined requests wait.
 
     Writes go to the socket at once, not through the transport's queue, so that a stamp taken just before
     a write is true. Only what the kernel does not take waits in the transport, and `paused` says so.
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
     def __init__(
         self, number: int, dispatch: Callable[[Request, Connection], None], connections: set[Connection]
     ) -> None:
-        """`connections` holds this one while it is open."""
+        """`connections` contains this connection while it is open."""
         self.number = number
         self.open = False
         self.paused = False
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
             self.answering.resume()
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the kernel now; what it does not take follows when it can."""
+        """Give bytes to the kernel now; the rest is sent when the kernel accepts it."""
         if not self.open:
             return
         try:
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data[sent:])
 
     def end(self, ending: Ending) -> None:
-        """The response is written: go on to the next request, or end as told."""
+        """Finish a response: continue with the next request, or end as `ending` says."""
         self.answering = None
         if not self.open:
             return
@@ -135,13 +135,13 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def drop(self) -> None:
-        """Let go of the client at once."""
+        """Close the connection at once."""
         if self.open:
             self._transport.abort()
             self._gone()
 
     def _next(self) -> None:
-        # A request that is answered at once ends in here: this loop goes on, nothing nests.
+        # A request that is answered at once ends within this loop, so that calls do not nest.
         if self._dispatching:
             return
         self._dispatching = True

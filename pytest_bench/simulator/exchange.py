@@ -1,4 +1,4 @@
-"""One request that asks for output: it waits for a slot, its script is played, its truth is recorded."""
+"""One request for output: it waits for a slot, its script is played, and what happened is recorded."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pytest_bench.simulator.truth import TruthRecord
 
 
 class Waiter(Protocol):
-    """Whatever wants a slot."""
+    """Waits for a slot."""
 
     def serve(self) -> None:
-        """It is this one's turn; it frees the slot when it is done."""
+        """Use the slot, and free it when done."""
 
 
 class Slots:
-    """Requests in flight, and the order in which they are served."""
+    """Counts requests in flight and serves them in order."""
 
     def __init__(self, limit: int) -> None:
-        """`limit` requests are served at once; 0: all."""
+        """Serve at most `limit` requests at once; 0 means all."""
         self.in_flight = 0
         self.peak = 0
         self._limit = limit
@@ -38,31 +38,31 @@ class Slots:
         return len(self._waiting)
 
     def arrive(self) -> int:
-        """Count a request in: the number in flight, this one included."""
+        """Count a request as in flight; return the number in flight, including this one."""
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         return self.in_flight
 
     def leave(self) -> None:
-        """Count a request out."""
+        """Count a request as finished."""
         self.in_flight -= 1
 
     def enter(self, waiter: Waiter) -> None:
-        """Serve now, or in turn."""
+        """Serve `waiter` now, or in turn."""
         self._waiting.append(waiter)
         self._admit()
 
     def withdraw(self, waiter: Waiter) -> None:
-        """Wait no more."""
+        """Remove `waiter` from the queue."""
         self._waiting.remove(waiter)
 
     def free(self) -> None:
-        """A slot is free: the next in line takes it."""
+        """Give a free slot to the next in the queue."""
         self._serving -= 1
         self._admit()
 
     def _admit(self) -> None:
-        # Whoever is served at once frees its slot in here: this loop goes on, nothing nests.
+        # A waiter that is done at once frees its slot within this loop, so that calls do not nest.
         if self._admitting:
             return
         self._admitting = True
@@ -73,7 +73,7 @@ class Slots:
 
 
 class Exchange:
-    """Answers one request by playing a script to its connection."""
+    """Answers one request by writing a script to its connection."""
 
     def __init__(
         self, connection: Connection, record: TruthRecord, slots: Slots, ended: Callable[[TruthRecord], None]
@@ -95,30 +95,30 @@ class Exchange:
         connection.answering = self
 
     def play_in_turn(self, compose: Callable[[], Script]) -> None:
-        """Play the script that `compose` makes once there is a slot.
+        """Play the script that `compose` makes as soon as there is a slot.
 
-        What is due is counted from the request's arrival, or from the slot where it had to wait for one.
+        Due times count from the arrival of the request, or from the time of the slot if the request waited for it.
         """
         self._compose = compose
         self._slots.enter(self)
         self._waited = True
 
     def serve(self) -> None:
-        """There is a slot."""
+        """Play the script now."""
         compose = self._compose
         if compose is None:
-            raise RuntimeError("a slot was given to a request that did not ask for one")
+            raise RuntimeError("a request that did not ask for a slot was given one")
         self._has_slot = True
         self.play(compose(), start_ns=monotonic_ns() if self._waited else self.record.last_request_byte_ns)
 
     def play(self, script: Script, *, start_ns: int) -> None:
-        """Write everything of `script` when it is due, counted from `start_ns`, then end as it says."""
+        """Make every write of `script` when it is due, counted from `start_ns`, then end as it says."""
         self._script = script
         self._start_ns = self.record.start_ns = start_ns
         self.resume()
 
     def resume(self) -> None:
-        """Write what is due. Stops where the client does not read: stamps stay true to the socket."""
+        """Make the writes that are due. Stops while the client does not read: stamps are those of the socket."""
         script = self._script
         if script is None or self._timer is not None:
             return
@@ -145,7 +145,7 @@ class Exchange:
         connection.end(script.ending)
 
     def abandon(self) -> None:
-        """The client is gone."""
+        """Stop: the client closed the connection."""
         self.record.aborted = True
         if self._timer is not None:
             self._timer.cancel()
@@ -153,10 +153,10 @@ class Exchange:
         self._finish()
 
     def _wait_until(self, target_ns: int) -> bool:
-        """Whether `target_ns` is still to come; then a timer resumes at it, never before.
+        """Whether `target_ns` is in the future; if so, a timer resumes then, never earlier.
 
-        The loop's timers count whole milliseconds of the same clock: the difference of the two, each
-        rounded to its own side, is the number that is not too early.
+        The loop's timers count whole milliseconds of the same clock. Rounding the target up and the present down
+        gives the number of milliseconds after which the timer is not early.
         """
         now_ns = monotonic_ns()
         if target_ns <= now_ns:

@@ -1,4 +1,4 @@
-"""Which faults strike a request, and what they make of its reply."""
+"""Chooses the faults of a request and applies them to its reply."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pytest_bench.simulator.script import MILLISECOND, Body, Reply, Stream
 _STATUS = {"http_429": 429, "http_500": 500, "http_503": 503}
 
 AT_ONCE = frozenset({"refuse", "redirect", *_STATUS})
-"""Faults that answer before any work is done."""
+"""Faults that answer a request before it is served."""
 
 
 def pick(behaviour: Behaviour, number: int) -> tuple[str | None, frozenset[str]]:
-    """The fault, if any, and the framings of the request of this number: the same in every run."""
+    """Return the fault, if any, and the framings of request `number`: the same in every run."""
     if not behaviour.fault:
         return None, frozenset()
     framings = frozenset(
@@ -28,7 +28,7 @@ def pick(behaviour: Behaviour, number: int) -> tuple[str | None, frozenset[str]]
 
 
 def instead(fault: str, behaviour: Behaviour, path: str) -> Body:
-    """The whole reply under a fault of `AT_ONCE`."""
+    """Return the whole reply under a fault of `AT_ONCE`."""
     if fault == "refuse":
         return Body(data=b"", status=0, ending="close")
     if fault == "redirect":
@@ -40,7 +40,7 @@ def instead(fault: str, behaviour: Behaviour, path: str) -> Body:
 
 
 def spoil(reply: Reply, fault: str, behaviour: Behaviour) -> Reply:
-    """A reply under a fault in the middle of it."""
+    """Return `reply` with a fault in the middle of it."""
     return (
         _spoil_stream(reply, fault, behaviour.fault_after)
         if isinstance(reply, Stream)
@@ -67,20 +67,22 @@ def _spoil_stream(stream: Stream, fault: str, after: int) -> Stream:
             payloads = stream.payloads.copy()
             payloads[cut] = payloads[cut][:-3]
             return msgspec.structs.replace(stream, payloads=payloads)
-        case "stream_error":
+        case "stream_error" | "error_event" | "error_field":
             short = _cut(stream, cut)
-            closing = [error(500, "injected fault: stream_error", "server_error").data, b"[DONE]"]
             return msgspec.structs.replace(
                 short,
-                payloads=short.payloads + closing,
+                payloads=[*short.payloads, _reported(fault).data, b"[DONE]"],
                 due_ns=[*short.due_ns, due, due],
                 tokens=[*short.tokens, 0, 0],
+                style="" if fault == "stream_error" else fault,
             )
+        case "unseparated":
+            return msgspec.structs.replace(stream, style=fault)
     return stream
 
 
 def spoil_body(body: Body, fault: str) -> Body:
-    """As `spoil`, of a reply in one piece."""
+    """Return a reply in one piece with a fault in the middle of it."""
     half, length = body.data[: len(body.data) // 2], len(body.data)
     match fault:
         case "reset" | "stall":
@@ -89,17 +91,25 @@ def spoil_body(body: Body, fault: str) -> Body:
             return msgspec.structs.replace(
                 body, data=half, announced=length, tokens=0, ending=ending, ending_due_ns=due
             )
-        case "truncated" | "malformed":
+        case "truncated" | "malformed" | "unseparated":
             return msgspec.structs.replace(body, data=half, tokens=0)
         case "content_length":
             return msgspec.structs.replace(
                 body, announced=length + 64, ending="close", ending_due_ns=body.due_ns
             )
-        case "stream_error":
-            reply = error(200, "injected fault: stream_error", "server_error")
+        case "stream_error" | "error_event" | "error_field":
+            reply = _reported(fault)
             reply.due_ns = body.due_ns
             return reply
     return body
+
+
+def _reported(fault: str) -> Body:
+    """The error of a response with status 200, in the form of OpenAI's API or of FastAPI."""
+    message = f"injected fault: {fault}"
+    if fault == "error_event":
+        return Body(data=msgspec.json.encode({"detail": message}))
+    return error(200, message, "server_error")
 
 
 def _cut(stream: Stream, position: int) -> Stream:
@@ -113,7 +123,7 @@ def _cut(stream: Stream, position: int) -> Stream:
 
 
 def _position(stream: Stream, after: int) -> int:
-    """The event behind so many content events; the first closing one where there are fewer."""
+    """Position of the event after `after` content events; of the first closing event if there are fewer."""
     seen = 0
     for position, tokens in enumerate(stream.tokens[: stream.tail]):
         if tokens:
@@ -138,6 +148,6 @@ def _known(names: Iterable[str]) -> list[str]:
 
 
 def _chance(seed: int, number: int, purpose: str) -> float:
-    """Uniform in [0, 1): a hash, so that neither order nor concurrency changes what a request draws."""
+    """Uniform in [0, 1), from a hash: order and concurrency do not change what a request draws."""
     word = blake2b(f"{seed}/{number}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(word, "big") / 2**64

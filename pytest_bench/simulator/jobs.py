@@ -1,4 +1,4 @@
-"""Videos that are answered with a job to poll."""
+"""Videos that are delivered through a job to poll."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX = "/v1/videos/"
 
 
 class Job:
-    """One video in the making. It holds a slot, though its request was answered at once."""
+    """The generation of one video. It holds a slot, although its request was answered at once."""
 
     def __init__(
         self, job_id: str, request: videos.VideoRequest, ask: Callable[[], Circumstances], slots: Slots
@@ -29,13 +29,13 @@ class Job:
         self._video = b""
 
     def serve(self) -> None:
-        """There is a slot: start on the video."""
+        """Start generating the video."""
         self._status = "in_progress"
         data, took_ns = make_video(self._request, self._ask())
         asyncio.get_running_loop().call_later(took_ns / 1e9, self._complete, data, took_ns)
 
     def answer(self) -> Body:
-        """Where the job stands, with the video once there is one."""
+        """The state of the job, with the video when it is finished."""
         head = msgspec.json.encode({"id": self._id, "status": self._status})
         return Body(data=head[:-1] + b"," + self._video[1:] if self._video else head)
 
@@ -46,14 +46,14 @@ class Job:
 
 
 class Jobs:
-    """All jobs, by the path that tells about them."""
+    """All jobs, by the path at which they are polled."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
         self._jobs: dict[str, Job] = {}
 
     def start(self, number: int, request: videos.VideoRequest, ask: Callable[[], Circumstances]) -> Body:
-        """Take a request; `ask` is called when it is served."""
+        """Accept a request; `ask` is called when it is served."""
         job_id = f"job-{number}"
         job = self._jobs[PREFIX + job_id] = Job(job_id, request, ask, self._slots)
         self._slots.enter(job)

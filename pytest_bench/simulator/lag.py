@@ -1,4 +1,4 @@
-"""How late the simulator's own event loop is: what it says of itself, so that its limits are not a model's."""
+"""How late the simulator's own event loop is, so that its limits are not mistaken for a model's."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _BEAT_NS = 10 * MILLISECOND
 
 
 def bucket(limit_ms: int) -> str:
-    """The series that counts looks at most so late, one of `LIMITS_MS`, as `/metrics` spells it."""
+    """Name in `/metrics` of the series that counts checks at most `limit_ms` late, one of `LIMITS_MS`."""
     return f'{SERIES}_bucket{{le="{limit_ms / 1000:g}"}}'
 
 
 class LoopLag:
-    """Looks at the loop every 10 ms while there is something to do; idle, it costs nothing.
+    """Checks the loop every 10 ms while there is something to do; costs nothing while idle.
 
-    A look that comes late stands for those that it kept from happening, too, each as late as it would have been:
-    so a share of looks is a share of time.
+    A late check also counts the checks that it prevented, each as late as it would have been: a share of checks
+    is then a share of time.
     """
 
     def __init__(self, busy: Callable[[], bool]) -> None:
-        """`busy` says whether there is something to do."""
+        """`busy` returns whether there is something to do."""
         self._busy = busy
         self._loop = asyncio.get_running_loop()
         self._counts = [0] * (len(LIMITS_MS) + 1)
@@ -37,7 +37,7 @@ class LoopLag:
         self._stirred = False
 
     def stir(self) -> None:
-        """A request has come: there is something to do until the next look at least."""
+        """A request has arrived: there is something to do at least until the next check."""
         self._stirred = True
         if not self._beating:
             self._beating = True

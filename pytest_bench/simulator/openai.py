@@ -1,4 +1,4 @@
-"""The wire of OpenAI chat and text completions, seen from the server."""
+"""OpenAI chat and text completions as a server reads and writes them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Common(msgspec.Struct, kw_only=True):
 
 
 class ChatRequest(_Common, kw_only=True):
-    """What of a chat request the simulator heeds."""
+    """The fields of a chat request that the simulator uses."""
 
     messages: list[_Message]
     max_completion_tokens: int | None = None
@@ -54,7 +54,7 @@ class ChatRequest(_Common, kw_only=True):
 
 
 class CompletionRequest(_Common, kw_only=True):
-    """What of a completion request the simulator heeds."""
+    """The fields of a completion request that the simulator uses."""
 
     prompt: str | list[int]
 
@@ -65,7 +65,7 @@ class CompletionRequest(_Common, kw_only=True):
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """In what the two APIs differ."""
+    """The differences between the two APIs."""
 
     prefix: str
     whole: str
@@ -87,7 +87,7 @@ def stream(
     number: int,
     cached: bool,
 ) -> Stream:
-    """The events of one answer: role, content, finish reason, usage, [DONE]."""
+    """Return the events of one answer: role, content, finish reason, usage, [DONE]."""
     head = _envelope(shape, shape.chunk, behaviour, number)
     every_chunk = behaviour.usage == "every_chunk" or (
         behaviour.usage == "as_asked" and asked.continuous_usage
@@ -95,10 +95,10 @@ def stream(
     final = (
         every_chunk or behaviour.usage == "final" or (behaviour.usage == "as_asked" and asked.include_usage)
     )
-    told = 0
+    so_far = 0
 
     def usage() -> bytes:
-        return b',"usage":' + _usage(asked, output, told, cached=cached) if every_chunk else b""
+        return b',"usage":' + _usage(asked, output, so_far, cached=cached) if every_chunk else b""
 
     def event(choice: bytes) -> bytes:
         return b"%b%b}]%b}" % (choices, choice, usage())
@@ -116,7 +116,7 @@ def stream(
         closing = b'},"finish_reason":null' if shape.chat else b',"finish_reason":null'
         for start in range(0, len(pieces), behaviour.tokens_per_event):
             together = pieces[start : start + behaviour.tokens_per_event]
-            told += len(together)
+            so_far += len(together)
             text = msgspec.json.encode("".join(together))
             ids = _token_ids(together) if asked.token_ids else b""
             payloads.append(b"%b%b%b%b}]%b}" % (opening, text, closing, ids, usage()))
@@ -129,7 +129,7 @@ def stream(
     blank = b'"delta":{}' if shape.chat else b'"text":""'
     payloads.append(event(b'%b,"finish_reason":"%b"' % (blank, output.finish_reason.encode())))
     if final:
-        payloads.append(b'%b,"choices":[],"usage":%b}' % (head, _usage(asked, output, told, cached=cached)))
+        payloads.append(b'%b,"choices":[],"usage":%b}' % (head, _usage(asked, output, so_far, cached=cached)))
     payloads.append(b"[DONE]")
     ends = len(payloads) - tail
     return Stream(
@@ -150,7 +150,7 @@ def body(
     number: int,
     cached: bool,
 ) -> Body:
-    """The same answer in one piece."""
+    """Return the same answer in one piece."""
     pieces, thoughts = output.pieces, output.reasoning_tokens if shape.chat else 0
     choice: dict[str, Any] = {"index": 0, "finish_reason": output.finish_reason, "logprobs": None}
     if shape.chat:
@@ -172,7 +172,7 @@ def body(
 
 
 def error(status: int, message: str, kind: str, code: str | None = None) -> Body:
-    """An error as OpenAI servers word it."""
+    """Return an error in the form of OpenAI's API."""
     detail = {"message": message, "type": kind, "param": None, "code": code}
     return Body(status=status, data=msgspec.json.encode({"error": detail}))
 
@@ -204,7 +204,7 @@ def _envelope(shape: Shape, kind: str, behaviour: Behaviour, number: int) -> byt
 
 
 def _split(shape: Shape, output: Output, behaviour: Behaviour) -> tuple[tuple[str, list[str]], ...]:
-    """The tokens of each field, in the order they come: no event holds both reasoning and content."""
+    """The tokens of each field, in order. No event holds both reasoning and content."""
     thoughts = output.reasoning_tokens if shape.chat else 0
     return (behaviour.reasoning_field, output.pieces[:thoughts]), ("content", output.pieces[thoughts:])
 
@@ -213,13 +213,13 @@ def _token_ids(pieces: list[str]) -> bytes:
     return b',"token_ids":' + msgspec.json.encode([token_id(piece) for piece in pieces])
 
 
-def _usage(asked: Asked, output: Output, told: int, *, cached: bool) -> bytes:
+def _usage(asked: Asked, output: Output, so_far: int, *, cached: bool) -> bytes:
     usage: dict[str, Any] = {
         "prompt_tokens": asked.prompt_tokens,
-        "completion_tokens": told,
-        "total_tokens": asked.prompt_tokens + told,
+        "completion_tokens": so_far,
+        "total_tokens": asked.prompt_tokens + so_far,
         "prompt_tokens_details": {"cached_tokens": asked.prompt_tokens if cached else 0},
     }
     if output.reasoning_tokens:
-        usage["completion_tokens_details"] = {"reasoning_tokens": min(told, output.reasoning_tokens)}
+        usage["completion_tokens_details"] = {"reasoning_tokens": min(so_far, output.reasoning_tokens)}
     return msgspec.json.encode(usage)

@@ -1,4 +1,4 @@
-"""What the simulator says, how much of it, and how fast: deterministic in the prompt and the seed."""
+"""The output of the simulator, its length and its times: deterministic in the prompt and the seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_bench.simulator.behaviour import Behaviour, Distribution
 WORDS: tuple[str, ...] = tuple(
     f" {head}{vowel}{end}" for head in "bdfghjklmnprstvz" for vowel in "aeio" for end in "lnrs"
 )
-"""256 words, one a byte of a digest. One word is one token."""
+"""256 words, one for each value of a byte of a digest. One word is one token."""
 
 EOS = "</s>"
 EOS_ID = 2
@@ -27,7 +27,7 @@ _PIECE = re.compile(r"\s*\S+|\s+")
 
 
 class Asked(msgspec.Struct, kw_only=True):
-    """What a request for text asks, whatever its API."""
+    """What a request for text asks for, in any API."""
 
     prompt: str
     last: str = ""
@@ -41,29 +41,29 @@ class Asked(msgspec.Struct, kw_only=True):
 
 
 class Output(msgspec.Struct, kw_only=True):
-    """What is answered: the output token by token."""
+    """The output, token by token."""
 
     pieces: list[str]
     reasoning_tokens: int = 0
-    """So many of the first pieces are reasoning."""
+    """Number of pieces at the beginning that are reasoning."""
     finish_reason: str = "stop"
 
 
 class Timing(msgspec.Struct, kw_only=True):
-    """When the tokens of one request exist, after the start of service."""
+    """When the tokens of one request are generated, counted from the start of service."""
 
     first_ns: int
     gaps_ns: list[int] | int
-    """Between tokens: one for all, or each."""
+    """Gaps between tokens: one for all, or one for each."""
 
     def due_ns(self, token: int) -> int:
-        """When the token of this position is there."""
+        """When the token at this position is generated."""
         if isinstance(self.gaps_ns, int):
             return self.first_ns + token * self.gaps_ns
         return self.first_ns + sum(self.gaps_ns[:token])
 
     def schedule(self, events: int, tokens_per_event: int) -> list[int]:
-        """When each event is due: its tokens come together, a step of so many gaps after the event before."""
+        """When each event is due: with the last of its tokens."""
         if isinstance(self.gaps_ns, int):
             step = self.gaps_ns * tokens_per_event
             return [self.first_ns + event * step for event in range(events)]
@@ -74,12 +74,12 @@ class Timing(msgspec.Struct, kw_only=True):
 
 
 def token_id(piece: str) -> int:
-    """A stable id, as a tokenizer would have one."""
+    """A stable token id for a piece."""
     return EOS_ID if piece == EOS else 10 + zlib.crc32(piece.encode()) % 30_000
 
 
 class Answers:
-    """Answers from a file, found by the prompt."""
+    """Answers from a file, looked up by prompt."""
 
     def __init__(self, path: Path) -> None:
         """Read JSONL of {prompt, answer}. Raises `UsageError` with file and line."""
@@ -101,7 +101,7 @@ class Answers:
         self._by_length = sorted(self._answers, key=len, reverse=True)
 
     def find(self, asked: Asked) -> str | None:
-        """By the whole prompt, by the last message, else by the longest known prompt inside (few-shot)."""
+        """Look up the whole prompt, then the last message, then the longest known prompt inside it (few-shot)."""
         for prompt in (asked.prompt, asked.last):
             if prompt in self._answers:
                 return self._answers[prompt]
@@ -116,7 +116,7 @@ class _Row(msgspec.Struct):
 def produce(
     asked: Asked, behaviour: Behaviour, answers: Answers | None, *, number: int, in_flight: int, empty: bool
 ) -> Output:
-    """The output of the request of this number, with the cheats that apply to it."""
+    """Return the output of request `number`, with the cheats that apply to it."""
     cheats = frozenset(behaviour.cheat) if in_flight >= behaviour.cheat_in_flight else frozenset()
     known = answers.find(asked) if answers is not None else None
     if known is not None and not cheats & {"different_output", "unstable_output"}:
@@ -145,7 +145,7 @@ def produce(
 
 
 def time_tokens(behaviour: Behaviour, tokens: int, *, number: int, speedup: float) -> Timing:
-    """Times of one request's tokens; an answer from the cache is `speedup` times faster."""
+    """Return the times of the tokens of request `number`; an answer from the cache is `speedup` times faster."""
     scale = 1e6 / speedup
     if behaviour.ttft_distribution == behaviour.itl_distribution == "constant":
         return Timing(first_ns=round(behaviour.ttft_ms * scale), gaps_ns=round(behaviour.itl_ms * scale))
@@ -159,7 +159,7 @@ def time_tokens(behaviour: Behaviour, tokens: int, *, number: int, speedup: floa
 
 
 def time_video_ns(behaviour: Behaviour, *, number: int, speedup: float) -> int:
-    """How long one video takes."""
+    """Return how long one video takes, in nanoseconds."""
     source = _source(behaviour, number, 2)
     return round(
         draw(source, behaviour.video_distribution, behaviour.video_ms, behaviour.spread) * 1e6 / speedup
@@ -167,7 +167,7 @@ def time_video_ns(behaviour: Behaviour, *, number: int, speedup: float) -> int:
 
 
 def draw(source: random.Random, distribution: Distribution, mean: float, spread: float) -> float:
-    """One value of this mean; `spread` as the knob of that name says. Never negative."""
+    """Draw a value with this mean and with `spread` as the knob of that name defines it. Never negative."""
     match distribution:
         case "constant":
             return mean
@@ -195,7 +195,7 @@ def _length(asked: Asked, behaviour: Behaviour, number: int) -> int:
 
 
 def _words(prompt: str, salt: str, count: int) -> list[str]:
-    """Words by the bytes of an extendable digest: a longer answer to the same prompt continues the shorter."""
+    """Words chosen by an extendable digest: a longer answer to the same prompt continues the shorter one."""
     words = [WORDS[byte] for byte in shake_128(f"{salt}\0{prompt}".encode()).digest(count)]
     if words:
         words[0] = words[0].lstrip()

@@ -1,4 +1,4 @@
-"""The simulator as a child process, for whoever measures against it."""
+"""The simulator as a child process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import msgspec
 
@@ -29,17 +29,36 @@ class _Ready(msgspec.Struct):
 class Simulator:
     """A running simulator. Close it, or use it as a context manager; it ends by itself if its parent dies."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ready: _Ready, log: Path | None) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], ready: _Ready, log: Path | None, errors: IO[bytes]
+    ) -> None:
         self.url = ready.url
         """Where it listens: scheme, host and port."""
         self.pid = ready.pid
         self.log = log
         """Its ground-truth log, complete once it is closed."""
         self._process = process
+        self._errors = errors
+        """The file that takes its error output."""
+
+    def require_running(self) -> None:
+        """Raises `EndpointError` with its last words if it has ended."""
+        if self._process.poll() is not None and not self._errors.closed:
+            raise EndpointError(
+                f"the simulator stopped (exit status {self._process.returncode}): {_words(self._errors)}"
+            )
 
     def close(self) -> None:
-        """End it and wait until it has ended. Is idempotent."""
+        """End it and wait until it has ended. Is idempotent.
+
+        Raises `EndpointError` with its last words if it failed, before or while it ended.
+        """
+        if self._errors.closed:
+            return
         _end(self._process)
+        with self._errors:
+            if self._process.returncode > 0:
+                self.require_running()
 
     def __enter__(self) -> Self:
         return self
@@ -51,13 +70,14 @@ class Simulator:
 def start(behaviour: Behaviour, *, log: Path | None = None, port: int = 0) -> Simulator:
     """Start the simulator on loopback and wait until it listens; `port` 0 takes a free one.
 
-    Raises `EndpointError` with the end of its error output if it does not come up.
+    Raises `EndpointError` with the end of its error output if it does not start.
     """
     argv = [sys.executable, "-P", "-m", "pytest_bench.simulator", "--port", str(port), "--exit-on-eof"]
     argv += ["--behaviour", msgspec.json.encode(behaviour).decode()]
     if log is not None:
         argv += ["--log", str(log)]
-    with tempfile.TemporaryFile() as errors:
+    with contextlib.ExitStack() as unless_started:
+        errors = unless_started.enter_context(tempfile.TemporaryFile())
         # A process group of its own: Ctrl-C in a terminal ends the measurement first, and that ends the server.
         process = subprocess.Popen(
             argv,
@@ -67,24 +87,26 @@ def start(behaviour: Behaviour, *, log: Path | None = None, port: int = 0) -> Si
             env={**os.environ, "PYTHONPATH": _import_path(sys.path)},
             process_group=0,
         )
-        try:
-            ready = _await_ready(process)
-        except BaseException:
-            _end(process)
-            raise
+        unless_started.callback(_end, process)
+        ready = _await_ready(process)
         if ready is None:
             _end(process)
-            errors.seek(0)
-            told = errors.read().decode(errors="replace").strip()[-2000:]
             raise EndpointError(
-                f"the simulator did not come up within {START_TIMEOUT_S:g} s"
-                f" (exit status {process.returncode}): {told or 'it said nothing'}"
+                f"the simulator did not start within {START_TIMEOUT_S:g} s"
+                f" (exit status {process.returncode}): {_words(errors)}"
             )
-    return Simulator(process, ready, log)
+        unless_started.pop_all()
+    return Simulator(process, ready, log, errors)
+
+
+def _words(errors: IO[bytes]) -> str:
+    """The end of a process's error output."""
+    errors.seek(0)
+    return errors.read().decode(errors="replace").strip()[-2000:] or "it wrote no error"
 
 
 def _await_ready(process: subprocess.Popen[bytes]) -> _Ready | None:
-    """What it prints once it listens; None if it ends, or says nothing in time."""
+    """What it prints once it listens; None if it ends or does not print it in time."""
     stream = process.stdout
     if stream is None or not select.select([stream], [], [], START_TIMEOUT_S)[0]:
         return None

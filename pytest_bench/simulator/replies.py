@@ -1,4 +1,4 @@
-"""Which request asks for which reply: one entry for every path that gives output."""
+"""The reply to each request: one entry for every path that returns output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Refused(Exception):
-    """The request gets this answer instead of output."""
+    """The request is refused with this reply."""
 
     def __init__(self, reply: Body) -> None:
         super().__init__(reply.status)
@@ -26,15 +26,15 @@ class Refused(Exception):
 
 
 class Circumstances(msgspec.Struct, kw_only=True, frozen=True):
-    """What besides the request decides about its reply."""
+    """What a reply depends on besides the request."""
 
     behaviour: Behaviour
     answers: Answers | None
     number: int
     in_flight: int
-    """At its arrival, this one included."""
+    """Requests in flight when it arrived, including itself."""
     empty: bool
-    """Whether the fault of that name strikes."""
+    """Whether the request has the fault `empty`."""
     cached: bool
 
     @property
@@ -42,7 +42,7 @@ class Circumstances(msgspec.Struct, kw_only=True, frozen=True):
         return self.behaviour.cached_speedup if self.cached else 1.0
 
     def say(self, asked: Asked) -> tuple[Output, Timing]:
-        """The output, and when its tokens are there."""
+        """Return the output and the times of its tokens."""
         output = produce(
             asked,
             self.behaviour,
@@ -57,7 +57,7 @@ class Circumstances(msgspec.Struct, kw_only=True, frozen=True):
 
 
 Replier = Callable[[Circumstances], Reply]
-"""What makes the reply of a request that was understood, once it is served."""
+"""Makes the reply to a valid request when it is served."""
 
 
 def _openai(shape: openai.Shape, asked: Asked, circumstances: Circumstances) -> Reply:
@@ -100,7 +100,7 @@ def _generate(body: bytes, model: str) -> Replier:  # noqa: ARG001 # /generate n
 
 
 def read_video(body: bytes, model: str) -> videos.VideoRequest:
-    """A request for a video. Raises `Refused`."""
+    """Read a request for a video. Raises `Refused`."""
     request = _decode(_VIDEO, body)
     if request.model is not None:
         _check_model(request.model, model)
@@ -108,7 +108,7 @@ def read_video(body: bytes, model: str) -> videos.VideoRequest:
 
 
 def make_video(request: videos.VideoRequest, circumstances: Circumstances) -> tuple[bytes, int]:
-    """The bytes of the video, and the nanoseconds that making it takes."""
+    """Return the bytes of the video and how long it takes, in nanoseconds."""
     behaviour = circumstances.behaviour
     cheats = behaviour.cheat if circumstances.in_flight >= behaviour.cheat_in_flight else ()
     salt = "different" if "different_output" in cheats else ""
@@ -140,7 +140,7 @@ PATHS: Mapping[str, Callable[[bytes, str], Replier]] = MappingProxyType(
         VIDEOS: _video,
     }
 )
-"""By path: what understands the body of a request, given the name of the served model. Raises `Refused`."""
+"""By path: the function that reads the body of a request, given the name of the served model. Raises `Refused`."""
 
 _CHAT = msgspec.json.Decoder(openai.ChatRequest)
 _COMPLETION = msgspec.json.Decoder(openai.CompletionRequest)

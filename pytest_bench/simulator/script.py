@@ -1,4 +1,4 @@
-"""From what is answered to what is written when: replies, and the scripts they become on the wire."""
+"""Replies, and the scripts that they become: the bytes to write and when."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ import msgspec
 from pytest_bench.simulator.behaviour import Behaviour
 
 SERVER = "pytest-bench-simulator"
-"""Value of the Server header: whoever reads it knows that no model answered."""
+"""Value of the Server header. It shows that no model answered."""
 
 Ending = Literal["keep", "close", "reset", "hang"]
-"""After the last write: keep the connection, close it, reset it, or say nothing more for ever."""
+"""After the last write: keep the connection, close it, reset it, or send nothing more."""
 
 MILLISECOND = 1_000_000
 
 
 class Stream(msgspec.Struct, kw_only=True):
-    """A streamed reply: events, each with the time it is due after the start of service."""
+    """A streamed reply: events, each with the time when it is due, counted from the start of service."""
 
     payloads: list[bytes]
     due_ns: list[int]
-    """Of each event, never falling."""
+    """Of each event; never decreasing."""
     tokens: list[int]
     """Of each event; 0 for one without content."""
     tail: int
     """Position of the first closing event (finish reason, usage, [DONE]); they share one write."""
     terminated: bool = True
-    """Whether the end of the body is told to the client."""
+    """Whether the end of the body is sent."""
     ending: Ending = "keep"
     ending_due_ns: int = 0
     lying: bool = False
-    """Announce more bytes than come."""
+    """Whether Content-Length announces more bytes than are sent."""
+    style: Literal["", "error_event", "error_field", "unseparated"] = ""
+    """The fault that changes how events are written. For an error, it is the last event but `[DONE]`."""
 
 
 class Body(msgspec.Struct, kw_only=True):
@@ -47,7 +49,7 @@ class Body(msgspec.Struct, kw_only=True):
     due_ns: int = 0
     tokens: int = 0
     announced: int | None = None
-    """Content-Length, where it is not the length."""
+    """Content-Length, if it is not the length."""
     ending: Ending = "keep"
     ending_due_ns: int = 0
 
@@ -74,7 +76,7 @@ class Script(msgspec.Struct, kw_only=True, gc=False):
 def compose(
     reply: Reply, behaviour: Behaviour, framings: frozenset[str], *, request_id: str, keep_alive: bool
 ) -> Script:
-    """The bytes of a reply, in the framings that were drawn for it."""
+    """Return the bytes of a reply, in the given framings."""
     closing = (("connection", "close"),) if not keep_alive else ()
     identity = (("x-request-id", request_id),) if request_id else ()
     if isinstance(reply, Body):
@@ -110,17 +112,17 @@ def _whole(body: Body, extra: tuple[tuple[str, str], ...]) -> Script:
 def _streamed(
     stream: Stream, behaviour: Behaviour, framings: frozenset[str], extra: tuple[tuple[str, str], ...]
 ) -> Script:
-    events = _frame(stream.payloads, framings)
+    events = _frame(stream.payloads, framings, stream.style)
     writes, times, counts = _group(events, stream, behaviour.coalesce)
     if behaviour.keepalive_ms:
         _keep_alive(writes, times, counts, round(behaviour.keepalive_ms * MILLISECOND))
 
-    content_type = ("content-type", "text/event-stream; charset=utf-8")
+    content_type = () if "untyped" in framings else (("content-type", "text/event-stream; charset=utf-8"),)
     if stream.lying:
         announced = sum(map(len, writes)) + 64
-        head = _head(200, (content_type, ("content-length", str(announced)), *extra))
+        head = _head(200, (*content_type, ("content-length", str(announced)), *extra))
     else:
-        head = _head(200, (content_type, ("transfer-encoding", "chunked"), *extra))
+        head = _head(200, (*content_type, ("transfer-encoding", "chunked"), *extra))
         writes = [b"%x\r\n%b\r\n" % (len(data), data) for data in writes]
     if not writes:
         writes, times, counts = [b""], [stream.ending_due_ns], [0]
@@ -132,21 +134,29 @@ def _streamed(
     )
 
 
-def _frame(payloads: list[bytes], framings: frozenset[str]) -> list[bytes]:
+def _frame(payloads: list[bytes], framings: frozenset[str], style: str) -> list[bytes]:
     """Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
     opening, newline = (b"data:" if "compact" in framings else b"data: "), b"\n"
     if "crlf" in framings:
         newline = b"\r\n"
+    closing = newline + newline
+    texts = payloads
     if "multiline" in framings:
         # A newline between two JSON tokens changes nothing, so an object may break behind its brace.
-        payloads = [
-            b"{" + newline + opening + data[1:] if data.startswith(b"{") else data for data in payloads
-        ]
+        texts = [b"{" + newline + opening + data[1:] if data.startswith(b"{") else data for data in payloads]
+    if style == "unseparated":
+        return [opening + data + newline for data in texts]
+    before = b""
+    if "keep_alives" in framings:
+        before = b"data:" + closing + b"data: null" + closing
     if "comments" in framings:
-        noise = newline.join((b": ping", b"", b"event: message", b"id: 1", b"retry: 1000", b":", b""))
-        opening = noise + opening
-    closing = newline + newline
-    return [b"%b%b%b" % (opening, data, closing) for data in payloads]
+        before += newline.join((b": ping", b"", b"event: message", b"id: 1", b"retry: 1000", b":", b""))
+    events = [before + opening + data + closing for data in texts]
+    if style == "error_event":
+        events[-2] = b"event: error" + newline + b"data: " + payloads[-2] + closing
+    elif style == "error_field":
+        events[-2] = b"error: " + payloads[-2] + closing
+    return events
 
 
 def _group(events: list[bytes], stream: Stream, size: int) -> tuple[list[bytes], list[int], list[int]]:
@@ -179,16 +189,16 @@ def _keep_alive(writes: list[bytes], times: list[int], counts: list[int], every_
 
 
 def _tear(script: Script, pieces: int, gap_ns: int) -> Script:
-    """Each write as so many packets, `gap_ns` apart; 0 means one a byte."""
+    """Split each write into `pieces` packets, `gap_ns` apart; 0 means one for each byte."""
     writes: list[bytes] = []
     times: list[int] = []
     counts: list[int] = []
     for data, due, tokens in zip(script.writes, script.due_ns, script.tokens, strict=True):
         size = max(1, -(-len(data) // pieces)) if pieces else 1
-        torn = [data[start : start + size] for start in range(0, len(data), size)]
-        writes += torn
-        times += [due + position * gap_ns for position in range(len(torn))]
-        counts += [0] * (len(torn) - 1) + [tokens]
+        packets = [data[start : start + size] for start in range(0, len(data), size)]
+        writes += packets
+        times += [due + position * gap_ns for position in range(len(packets))]
+        counts += [0] * (len(packets) - 1) + [tokens]
     return Script(
         writes=writes, due_ns=times, tokens=counts, ending=script.ending, ending_due_ns=script.ending_due_ns
     )

@@ -1,4 +1,4 @@
-"""The server by path, and what it remembers: slots, the response cache, jobs, totals."""
+"""Answers requests by their path, and holds the state of the server: slots, response cache, jobs, totals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_bench.simulator.script import SERVER, Body, Reply, Script, compose
 from pytest_bench.simulator.truth import TruthLog, TruthRecord
 
 _OPEN = frozenset({"/health", "/metrics", "/version"})
-"""Paths that ask for no key."""
+"""Paths that need no key."""
 
 
 class Service:
@@ -34,7 +34,7 @@ class Service:
         self.behaviour = behaviour
         self.slots = Slots(behaviour.max_concurrency)
         self.requests = 0
-        """That asked for output, so far."""
+        """Requests for output so far."""
         self._answers = answers
         self._authorization = None if api_key is None else f"Bearer {api_key}".encode()
         self._log = log
@@ -52,7 +52,7 @@ class Service:
         }
 
     def dispatch(self, request: Request, connection: Connection) -> None:
-        """Answer one request, now or in its time."""
+        """Answer one request, now or when it is due."""
         self._lag.stir()
         if not self._authorized(request):
             reply = openai.error(
@@ -108,7 +108,7 @@ class Service:
     def _understand(
         self, request: Request, record: TruthRecord, behaviour: Behaviour
     ) -> Body | replies.Replier:
-        """What is answered at once, or what makes the answer when the request is served. Raises `Refused`."""
+        """The immediate answer, or the function that makes it when the request is served. Raises `Refused`."""
         if record.fault in faults.AT_ONCE:
             return faults.instead(record.fault, behaviour, request.path)
         if request.path == replies.VIDEOS and behaviour.video_reply == "job":
@@ -135,7 +135,7 @@ class Service:
     def _circumstances(
         self, request: Request, record: TruthRecord, behaviour: Behaviour
     ) -> replies.Circumstances:
-        """Asked for when service begins: that is when identical requests are counted."""
+        """Called when service begins, which is when identical requests are counted."""
         if behaviour.cache_after:
             key = blake2b(request.path.encode() + b"\0" + request.body, digest_size=16).digest()
             self._seen[key] += 1

@@ -1,4 +1,4 @@
-"""The wire of SGLang's `/generate`, seen from the server."""
+"""SGLang's `/generate` as a server reads and writes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Sampling(msgspec.Struct):
 
 
 class GenerateRequest(msgspec.Struct, kw_only=True):
-    """What of a request the simulator heeds."""
+    """The fields of a request that the simulator uses."""
 
     text: str | None = None
     input_ids: list[int] | None = None
@@ -24,7 +24,7 @@ class GenerateRequest(msgspec.Struct, kw_only=True):
     stream: bool = False
 
     def read(self) -> Asked:
-        """Raises `ValueError` for a request with neither text nor ids, or with both."""
+        """Read the request. Raises `ValueError` unless it has either text or ids."""
         if (self.text is None) == (self.input_ids is None):
             raise ValueError("expected either text or input_ids")
         ids = self.input_ids or []
@@ -43,7 +43,7 @@ class GenerateRequest(msgspec.Struct, kw_only=True):
 def stream(
     asked: Asked, output: Output, behaviour: Behaviour, timing: Timing, *, number: int, cached: bool
 ) -> Stream:
-    """Events that each hold the text so far, or with the knob `incremental` what is new; the last says why it ended."""
+    """Return events with the text so far or, with the knob `incremental`, only new text."""
     size = behaviour.tokens_per_event
     ends = [*range(size, len(output.pieces), size), len(output.pieces)]
     payloads, counts = [], []
@@ -60,7 +60,7 @@ def stream(
 
 
 def body(asked: Asked, output: Output, timing: Timing, *, number: int, cached: bool) -> Body:
-    """The same answer in one piece."""
+    """Return the same answer in one piece."""
     count = len(output.pieces)
     data = _answer(asked, output, 0, count, number=number, cached=cached)
     return Body(data=data, due_ns=timing.due_ns(max(0, count - 1)), tokens=count)

@@ -1,4 +1,4 @@
-"""The ground-truth log: what really happened on the wire, as the server saw it.
+"""The ground-truth log: what happened on the wire, as the server saw it.
 
 JSON lines: a header, one record a request, a closing line. All times are CLOCK_MONOTONIC nanoseconds.
 """
@@ -6,6 +6,7 @@ JSON lines: a header, one record a request, a closing line. All times are CLOCK_
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class TruthRecord(
     number: int
     """Position in the order of arrival, from 0; faults and draws follow from it."""
     request_id: str = ""
-    """The client's X-Request-Id."""
+    """X-Request-Id of the client."""
     path: str
     connection: int
     """Position of its connection in the order of accepting, from 0."""
@@ -37,7 +38,7 @@ class TruthRecord(
     last_request_byte_ns: int
     """When the packet that completed it was read."""
     start_ns: int | None = None
-    """When it left the queue; None where it never did."""
+    """When it left the queue; None if it never did."""
     first_byte_ns: int | None = None
     """Just before the first write of the response."""
     write_gaps_ns: list[int] = []
@@ -52,7 +53,7 @@ class TruthRecord(
     framings: list[str] = []
     cached: bool = False
     aborted: bool = False
-    """The client went away before the response was complete."""
+    """The client closed the connection before the response was complete."""
     tokens: int = 0
     """Output tokens written."""
 
@@ -91,28 +92,39 @@ class _End(msgspec.Struct, kw_only=True, tag="end", tag_field="kind"):
 
 
 class Truth(msgspec.Struct, kw_only=True):
-    """A whole log."""
+    """A complete log."""
 
     behaviour: dict[str, Any]
     records: list[TruthRecord]
     """In the order in which the requests ended."""
     connections: int | None = None
     peak_in_flight: int | None = None
-    """None where the log has no closing line: the simulator runs yet, or was killed."""
+    """None if the log has no closing line: the simulator is still running, or was killed."""
 
 
 class TruthLog:
-    """Appends to a log; buffers, so that writing it costs the requests nothing."""
+    """Appends to a log, buffered, so that writing it does not delay requests.
 
-    def __init__(self, path: Path, behaviour: dict[str, Any]) -> None:
-        """Open `path`, which must not exist, and write the header. Raises `OSError`."""
+    After a write has failed, `fault` says why and nothing more is written: a log with gaps would be no truth.
+    """
+
+    def __init__(
+        self, path: Path, behaviour: dict[str, Any], on_fault: Callable[[], None] = lambda: None
+    ) -> None:
+        """Open `path`, which must not exist, and write the header. Raises `OSError`.
+
+        `on_fault` is called once, when a later write fails.
+        """
+        self.fault: str | None = None
+        self._path = path
+        self._on_fault = on_fault
         self._file = path.open("xb", buffering=0)
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
         self._add(
             _Header(version=TRUTH_VERSION, clock="CLOCK_MONOTONIC", pid=os.getpid(), behaviour=behaviour)
         )
-        self.flush()
+        self._write()
 
     def add(self, record: TruthRecord) -> None:
         self._add(record)
@@ -120,11 +132,20 @@ class TruthLog:
             self.flush()
 
     def flush(self) -> None:
-        if self._buffer:
-            self._file.write(self._buffer)
-            self._buffer.clear()
+        """Write what has gathered."""
+        if self.fault is None:
+            try:
+                self._write()
+            except OSError as error:
+                self.fault = (
+                    f"{self._path}: the simulator cannot write its log: {error.strerror or error}; free some space, "
+                    "raise the limit on file sizes, or give the log another folder"
+                )
+                self._on_fault()
+        self._buffer.clear()
 
     def close(self, *, requests: int, connections: int, peak_in_flight: int) -> None:
+        """Write the closing line."""
         self._add(_End(requests=requests, connections=connections, peak_in_flight=peak_in_flight))
         self.flush()
         self._file.close()
@@ -133,11 +154,16 @@ class TruthLog:
         self._buffer += self._encoder.encode(line)
         self._buffer += b"\n"
 
+    def _write(self) -> None:
+        # A disk or a limit may take a part of what it is given.
+        while self._buffer:
+            del self._buffer[: self._file.write(self._buffer)]
+
 
 def read_truth(path: Path) -> Truth:
-    """Read a log; a last line without its newline, of a simulator that runs yet, is left out.
+    """Read a log. A last line without its newline, which is still being written, is left out.
 
-    Raises `EvidenceError` for a file that is no such log, or of another version.
+    Raises `EvidenceError` for a file that is not such a log, or is of another version.
     """
     try:
         *lines, _ = path.read_bytes().split(b"\n")
@@ -149,7 +175,7 @@ def read_truth(path: Path) -> Truth:
         try:
             entry = decoder.decode(line)
         except msgspec.DecodeError as error:
-            raise EvidenceError(f"{path}:{number}: is no line of a ground-truth log: {error}") from error
+            raise EvidenceError(f"{path}:{number}: is not a line of a ground-truth log: {error}") from error
         if truth is None:
             if not isinstance(entry, _Header) or entry.version != TRUTH_VERSION:
                 raise EvidenceError(

@@ -1,4 +1,4 @@
-"""The wire of WAN2.2 video generation, seen from the server."""
+"""WAN2.2 video generation as a server reads and writes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FTYP = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2"
 
 
 class VideoRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A request for one video: the fields of WAN2.2, and a model where the client names one."""
+    """A request for one video: the fields of WAN2.2, and the model if the client names one."""
 
     prompt: str
     model: str | None = None
@@ -35,20 +35,20 @@ class VideoRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def video(request: VideoRequest, behaviour: Behaviour, *, salt: str) -> bytes:
-    """Bytes that begin as an MP4 file does and follow from the request; other salt, other bytes."""
+    """Return bytes that begin like an MP4 file and depend on the request and on `salt`."""
     seed = msgspec.json.encode(request) + salt.encode()
     return _FTYP + shake_128(seed).digest(max(0, behaviour.video_bytes - len(_FTYP)))
 
 
 def answer(request: VideoRequest, data: bytes, behaviour: Behaviour, *, took_ns: int) -> Body:
-    """One finished video, as the request or the behaviour wants it delivered."""
+    """Return a finished video, delivered as the request or the behaviour says."""
     if behaviour.video_reply == "raw":
         return Body(data=data, content_type="video/mp4", due_ns=took_ns, tokens=1)
     return Body(data=describe(request, data, took_ns), due_ns=took_ns, tokens=1)
 
 
 def describe(request: VideoRequest, data: bytes, took_ns: int) -> bytes:
-    """A finished video as JSON: where it is, or what it is."""
+    """Return a finished video as JSON: its path or its bytes."""
     video_id = sha256(data).hexdigest()[:16]
     delivered: dict[str, object] = {"video_id": video_id}
     if request.response_format == "video_bytes":

@@ -1,4 +1,4 @@
-"""Values against sections: pydantic's complaints as sentences with positions."""
+"""Validate values against sections, and turn pydantic's errors into sentences with positions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pytest_bench.suite.document import REFUSED, Document, Path
-from pytest_bench.suite.problems import Problems, did_you_mean, one_of
+from pytest_bench.suite.problems import Problems
 from pytest_bench.suite.section import PATTERNS, Section
+from pytest_bench.wording import did_you_mean, one_of
 
 S = TypeVar("S", bound=Section)
 
@@ -34,13 +35,13 @@ _EXPECTED: dict[str, str] = {
     "literal_error": "{expected}",
     "string_too_long": "at most {max_length} characters",
 }
-"""What pydantic wanted, by the type of its error, with the error's own context filled in."""
+"""What was expected, by the type of pydantic's error; filled in with the error's context."""
 
 _NUMBERS = frozenset({"int_type", "float_type", "int_from_float"})
 
 
 def check(section: type[S], document: Document, path: Path, value: object, problems: Problems) -> S | None:
-    """Validate `value`, which stands at `path`; None where it is not valid, its problems recorded."""
+    """Validate `value` at `path`. Records its problems and returns None if it is not valid."""
     try:
         return section.model_validate(value)
     except ValidationError as error:
@@ -96,7 +97,7 @@ def _contrast(kind: str, value: object) -> str:
     if isinstance(value, str) and (kind in _NUMBERS or kind == "bool_type"):
         return ", which is text"
     if kind == "string_type" and not isinstance(value, dict | list):
-        return ", which is no text"
+        return ", which is not text"
     return ""
 
 
@@ -111,13 +112,13 @@ def _advice(kind: str, value: object, expected: str) -> str:
 
 
 def dotted(path: Path) -> str:
-    """`path` as people write it: `perf.steady.load`, `sweep.concurrency[2]`."""
+    """`path` in dotted notation: `perf.steady.load`, `sweep.concurrency[2]`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".") or "the suite"
 
 
 def shown(path: Path, value: object) -> str:
-    """`value` for a message, shortened; a value that may be a secret is not shown at all."""
+    """`value` for a message, shortened. A value that may be a secret is not shown."""
     if "api_key" in path or "headers" in path:
         return "a value that is not shown here"
     if isinstance(value, dict | Section):
@@ -129,7 +130,7 @@ def shown(path: Path, value: object) -> str:
 
 
 def _written(document: Document, path: Path, loc: tuple[int | str, ...]) -> Path:
-    """The steps of `loc` that the document has: pydantic adds steps of its own for unions."""
+    """The steps of `loc` that exist in the document: pydantic adds its own for unions."""
     known: Path = ()
     for step in loc:
         if (*path, *known, step) in document.marks:
@@ -138,12 +139,12 @@ def _written(document: Document, path: Path, loc: tuple[int | str, ...]) -> Path
 
 
 def _known_keys(section: type[Section], value: object, loc: tuple[int | str, ...]) -> Iterable[str]:
-    """Keys of the section at `loc` inside `section`, of which `value` is what is written."""
+    """Valid keys of the section at `loc` inside `section`, whose written value is `value`."""
     for step in loc:
         field = section.model_fields.get(step) if isinstance(step, str) else None
         if field is not None:
             section = next(_sections(field.annotation), section)
-        # pydantic adds steps of its own for unions, which nothing that is written has.
+        # pydantic adds its own steps for unions; the written value has none of them.
         match value:
             case dict() if step in value:
                 value = value[step]
@@ -153,7 +154,7 @@ def _known_keys(section: type[Section], value: object, loc: tuple[int | str, ...
 
 
 def _sections(annotation: object) -> Iterator[type[Section]]:
-    """Sections that an annotation mentions, those inside lists, mappings and unions included."""
+    """Sections that an annotation mentions, including those in lists, mappings and unions."""
     if inspect.isclass(annotation):
         if issubclass(annotation, Section):
             yield annotation
@@ -164,5 +165,5 @@ def _sections(annotation: object) -> Iterator[type[Section]]:
 
 def as_json(section: Section) -> dict[str, Any]:
     """The section's values, defaults included, as JSON has them."""
-    # Only a value that was refused while reading has no form in JSON; its suite makes no plan.
+    # Only a value that was refused while reading has no JSON form, and its suite is not planned.
     return section.model_dump(mode="json", fallback=repr)

@@ -1,4 +1,4 @@
-"""A suite's datasets as declared. Rows are read later, by whoever runs a point."""
+"""Plan the datasets that a suite declares. Rows are read when a point needs them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.names import name_complaint
 from pytest_bench.suite.plan import DatasetPlan
-from pytest_bench.suite.problems import did_you_mean, one_of
 from pytest_bench.suite.schema import DatasetSection, SyntheticSection
 from pytest_bench.suite.sweep import Value, segment
 from pytest_bench.suite.traces import read_hash_ids
 from pytest_bench.suite.vocabulary import ApiWords
+from pytest_bench.wording import did_you_mean, one_of
 
 Format = Literal["jsonl", "json", "csv", "sharegpt", "parquet"]
 
@@ -29,14 +29,14 @@ SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".parquet": "parquet",
 }
-"""Formats that a file's suffix stands for. ShareGPT files end in .json too: they are named in the suite."""
+"""Format by suffix. ShareGPT files end in .json too, so the suite must name that format."""
 
 LENGTHS: dict[str, str] = {"isl": "input_tokens", "osl": "output_tokens"}
 """Fields of a synthetic dataset that sweeps set."""
 
 
 def plan_datasets(context: Context, sections: Mapping[str, Any]) -> dict[str, DatasetPlan | None]:
-    """The suite's datasets by name; None for one that has problems, so that points may still refer to it."""
+    """The suite's datasets by name; None for one with problems, so that points may still refer to it."""
     plans: dict[str, DatasetPlan | None] = {}
     for name, value in sections.items():
         path = ("datasets", name)
@@ -55,9 +55,7 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
     if file is not None and chosen is None:
         chosen = SUFFIXES.get(PurePath(file).suffix.lower())
         if chosen is None:
-            context.problem(
-                (*path, "path"), f"is {section.path!r}, whose suffix names no format; add `format:`"
-            )
+            context.problem((*path, "path"), f"is {section.path!r}, whose suffix is not known; add `format:`")
     synthetic = None if section.synthetic is None else as_json(section.synthetic)
     read = file
     if section.synthetic is not None and section.synthetic.trace is not None:
@@ -67,11 +65,14 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
     elif synthetic is not None:
         for of_traces in ("trace", "hash_ids", "block_size"):
             del synthetic[of_traces]
+    if synthetic is not None and context.overrides.data_seed is not None:
+        synthetic["seed"] = context.overrides.data_seed
     return DatasetPlan(
         name=name,
         path=None if file is None else str(file),
         format=chosen,
         columns=section.columns or {},
+        skip_bad=section.skip_bad,
         synthetic=synthetic,
         contents=None if read is None else context.contents(read),
         origin=str(context.document.key_mark(path)),
@@ -79,13 +80,13 @@ def _plan(context: Context, name: str, section: DatasetSection) -> DatasetPlan:
 
 
 def _of_trace(context: Context, where: Path, name: str, section: SyntheticSection) -> dict[str, Any]:
-    """What a dataset made of a trace is made from: a row for each arrival."""
+    """The plan of a synthetic dataset with the lengths of a trace: one row for each arrival."""
     file = context.file(where, name)
     trace = context.trace(where, name)
     ids: object = ()
     if trace is not None and not trace.lengths:
         context.problem(
-            where, f"gives no lengths: {file}:{trace.first_line} has no 'input_length' and 'output_length'"
+            where, f"has no lengths: {file}:{trace.first_line} has no 'input_length' and 'output_length'"
         )
     elif trace is not None and section.hash_ids:
         try:
@@ -102,7 +103,7 @@ def _of_trace(context: Context, where: Path, name: str, section: SyntheticSectio
 
 
 def check_columns(context: Context, dataset: DatasetPlan, api: ApiWords) -> None:
-    """Record the columns of `dataset` that `api` does not read."""
+    """Record a problem for each mapped column of `dataset` that `api` does not read."""
     for column in dataset.columns:
         if column not in api.columns:
             context.problems.add(
@@ -113,7 +114,7 @@ def check_columns(context: Context, dataset: DatasetPlan, api: ApiWords) -> None
 
 
 def with_lengths(dataset: DatasetPlan, values: Mapping[str, Value]) -> DatasetPlan:
-    """The synthetic dataset with the lengths of a sweep, under a name that says so."""
+    """The synthetic dataset with the lengths of a sweep, which its name states."""
     lengths = {name: values[name] for name in LENGTHS if name in values}
     if not lengths or dataset.synthetic is None:
         return dataset

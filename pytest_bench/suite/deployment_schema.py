@@ -1,4 +1,4 @@
-"""What a suite may say about its deployment, and every default."""
+"""The schema of a suite's deployment, with every default."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _reset_path(value: object) -> object:
 
 
 class SecretSection(Section):
-    """A value that is read from the environment when it is used, and never written anywhere."""
+    """A value that is read from an environment variable when it is used, and is never written to a file."""
 
     from_env: VariableName
     """Name of the environment variable."""
@@ -49,22 +49,25 @@ class TokensSection(Section):
     """How texts are counted."""
 
     tokenizer: Text | None = None
-    """A folder, a `tokenizer.json`, or a hub id. Without one, token metrics are null."""
+    """A folder, a `tokenizer.json`, or a hub id. Left out: the one that `model` names on this machine, if any."""
+    count: Literal["auto", "tokenizer", "usage"] = "auto"
+    """Whose count the metrics use: the tokenizer's, or the server's `usage`. `auto`: the tokenizer's if there is one,
+    but usage for outputs under `ignore_eos`."""
     backend: Literal["auto", "tokenizers", "fastokens"] = "auto"
-    """`auto` takes the fast one where it proves equal."""
+    """`auto` uses the fast back end if it proves equal."""
     live_workers: Annotated[int, Field(ge=0)] = 0
     """Pool workers that count while load runs; 0 counts afterwards."""
     counting_timeout_s: SecondsOrNone = 0
-    """How long counting may take after a phase; 0 is no limit."""
+    """How long counting may take after a phase; 0 means no limit."""
     warmup_timeout_s: Seconds = 25
     """How long loading the tokenizer may take."""
 
 
 class GenerationSection(Section):
-    """What every request asks for. What is left out is left to the server."""
+    """Parameters of every request. The server decides on those that are left out."""
 
     stream: bool | None = None
-    """Ask for streams. Left out: wherever the API can stream."""
+    """Ask for streams. Left out: if the API can stream."""
     max_tokens: Count | None = None
     """Most output tokens of one response."""
     temperature: Annotated[float, Field(ge=0)] | None = None
@@ -74,9 +77,9 @@ class GenerationSection(Section):
     stop: Texts | None = None
     """Texts that end the output."""
     ignore_eos: bool | None = None
-    """Generate up to `max_tokens` whatever the model says: for comparable output lengths."""
+    """Ignore the end-of-sequence token and generate `max_tokens` tokens, for comparable output lengths."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of the request body, as the server names them."""
+    """Further fields of the request body, under the server's names."""
 
 
 Header = Annotated[
@@ -88,7 +91,7 @@ class DeploymentSection(Section):
     """The system under test."""
 
     api: Text
-    """How requests are written: the name of an API."""
+    """Name of the API that writes requests and reads responses."""
     model: Text
     """Name of the served model, as requests carry it."""
     endpoint: Annotated[
@@ -96,24 +99,30 @@ class DeploymentSection(Section):
         BeforeValidator(_one_or_many, json_schema_input_type=str | list[str]),
         AfterValidator(unique),
     ] = Field(default_factory=lambda: [""], min_length=1)
-    """A URL, a list of URLs (replicas), or `simulator`. Empty text is none: `--endpoint` must name one."""
+    """A URL, a list of URLs (replicas), or `simulator`. If empty, `--endpoint` must name one."""
+    path: UrlPath | None = None
+    """Path of the requests below the endpoint, for servers that have their own. Left out: the API's."""
+    query: dict[Text, Header] = Field(default_factory=dict)
+    """Parameters of every URL, such as `api-version`. One that holds a key must be given as `{from_env: NAME}`."""
+    check_model: bool = True
+    """Compare `model` with the names that the server lists; false for servers that also accept other names."""
     tokens: TokensSection = TokensSection()
     generation: GenerationSection = GenerationSection()
     simulator: dict[str, Any] = Field(default_factory=dict)
-    """Behaviour of the simulator, where it is the endpoint."""
+    """Behaviour of the simulator, if it is the endpoint."""
     probe: UrlPath | None = None
-    """Path that answers 200 once the server is ready. Left out: /health, /v1/models, a one-token request."""
+    """Path that answers 200 once the server is ready. Left out: /health, /v1/models, then a one-token request."""
     ready_timeout_s: Seconds = 60
     """How long to wait for the server to become ready."""
     headers: dict[str, Header] = Field(default_factory=dict)
-    """Headers of every request; one that holds a key is given as `{from_env: NAME}`."""
+    """Headers of every request. A header with a key must be given as `{from_env: NAME}`."""
     api_key: SecretSection | None = None
     """Sent as `Authorization: Bearer …`."""
     cache_reset: Annotated[UrlPath | None, BeforeValidator(_reset_path)] = None
-    """Path that empties the server's caches when it is sent a POST."""
+    """Path that empties the server's caches on a POST."""
     poll_interval_s: Seconds = 1.0
-    """APIs that answer with a job: how long to wait before asking for it again. Latencies are late by up to this."""
+    """APIs that answer with a job: interval between polls. A latency may be too high by up to one interval."""
     metrics_path: UrlPath | None = "/metrics"
-    """Where the server's own metrics are read before and after each phase; null reads none."""
+    """Path of the server's own metrics, read before and after each phase; null reads none."""
     metrics_interval_s: Annotated[float, Field(ge=0.1, le=10**9)] | None = None
-    """Read them during each phase, too, once in so many seconds."""
+    """Also read them during each phase, at this interval."""

@@ -1,31 +1,38 @@
-"""A suite's deployment, command-line overrides applied."""
+"""Plan a suite's deployment, with the command line's overrides applied."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_bench.errors import UsageError
+from pytest_bench.hub_cache import is_hub_id
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection, SecretSection
 from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
-from pytest_bench.suite.problems import Mark, Problems, did_you_mean
+from pytest_bench.suite.problems import Mark, Problems
 from pytest_bench.suite.vocabulary import ApiWords
+from pytest_bench.wording import did_you_mean
 
 SIMULATOR = "simulator"
 
 _OWN_BODY_FIELDS = frozenset({"model", "stream", "messages", "prompt", "text", "input_ids"})
-"""Body fields that the API writes itself."""
+"""Body fields that the API writes."""
+_MAPPINGS = frozenset({"stream_options", "sampling_params"})
+"""Body fields to which the API adds fields of its own."""
 _KEY_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key"})
+_KEY_PARAMETERS = frozenset({"key", "api-key", "api_key", "apikey", "access_token", "token", "sig"})
 _OWN_HEADERS = frozenset({"host", "content-length", "content-type", "connection", "transfer-encoding"})
 
 
 def plan_deployment(
     context: Context, suite: str, value: Mapping[str, Any]
 ) -> tuple[DeploymentPlan, ApiWords] | None:
-    """The deployment of `suite`, with what is known of its API. None where it has problems."""
+    """The deployment of `suite` and the properties of its API. None if it has problems."""
     path = ("deployment",)
     section = context.check(DeploymentSection, path, value)
     if section is None:
@@ -39,6 +46,7 @@ def plan_deployment(
     if section.metrics_interval_s is not None and section.metrics_path is None:
         context.problem((*path, "metrics_interval_s"), "needs a 'metrics_path' to read, which is null")
     headers = _headers(context, section)
+    _check_query(context, section)
     written = _written_endpoints(context, section)
     if words is None:
         return None
@@ -51,8 +59,16 @@ def plan_deployment(
         endpoints=tuple(url.rstrip("/") for url in overrides.endpoints) or written,
         simulator=section.simulator,
         simulator_from_command_line=overrides.endpoints == (SIMULATOR,),
+        path=section.path,
+        query={
+            name: value if isinstance(value, str) else Secret(from_env=value.from_env)
+            for name, value in section.query.items()
+        },
+        check_model=section.check_model,
         probe=section.probe,
-        ready_timeout_s=section.ready_timeout_s,
+        ready_timeout_s=section.ready_timeout_s
+        if overrides.ready_timeout_s is None
+        else overrides.ready_timeout_s,
         headers=headers,
         api_key=Secret(from_env=key_env) if key_env else _secret(section.api_key),
         stream=_stream(context, section, words),
@@ -69,7 +85,7 @@ def plan_deployment(
 
 
 def endpoint_problem(deployment: DeploymentPlan) -> str | None:
-    """Why a selected deployment cannot be reached, and the ways out; None where it has an endpoint."""
+    """Why a selected deployment has no endpoint, with the remedies; None if it has one."""
     if deployment.endpoints:
         return None
     return (
@@ -80,7 +96,7 @@ def endpoint_problem(deployment: DeploymentPlan) -> str | None:
 
 
 def check_endpoints(urls: tuple[str, ...], mark: Mark | None, name: str, problems: Problems) -> None:
-    """Record what is wrong with a list of endpoints called `name`."""
+    """Record the problems of a list of endpoints called `name`."""
     for position, url in enumerate(urls):
         complaint = _url_complaint(url)
         if complaint:
@@ -103,11 +119,10 @@ def _url_complaint(url: str) -> str | None:
         return "holds credentials; give a key as `api_key: {from_env: NAME}` or with --api-key-env NAME"
     plain = url.isprintable() and not any(letter.isspace() for letter in url)
     if not plain or parts.scheme not in ("http", "https") or not host or port == 0:
-        return (
-            f"is {url!r}, no endpoint; expected a URL such as http://host:8000, or {SIMULATOR!r}{_meant(url)}"
-        )
+        return f"is {url!r}, not an endpoint; expected a URL such as http://host:8000, or {SIMULATOR!r}{_meant(url)}"
     if parts.query or parts.fragment:
-        return f"is {url!r}; expected a URL without query and fragment"
+        bare = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        return f"has a query or a fragment after {bare!r}; expected neither: a query is given as deployment.query"
     return None
 
 
@@ -131,7 +146,7 @@ def _check_behaviour(context: Context, section: DeploymentSection) -> None:
     try:
         context.vocabulary.check_simulator(section.simulator)
     except UsageError as error:
-        context.problem(("deployment", "simulator"), f"is no behaviour of the simulator: {error}")
+        context.problem(("deployment", "simulator"), f"is not a behaviour of the simulator: {error}")
 
 
 def _headers(context: Context, section: DeploymentSection) -> dict[str, str | Secret]:
@@ -140,19 +155,29 @@ def _headers(context: Context, section: DeploymentSection) -> dict[str, str | Se
         path = ("deployment", "headers", name)
         folded = name.lower()
         if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-            context.problem(path, "is no header name; expected letters, digits and hyphens")
+            context.problem(path, "is not a header name; expected letters, digits and hyphens")
         elif folded in _OWN_HEADERS:
-            context.problem(path, "is written by the load engine itself; leave it out")
+            context.problem(path, "is written by the load engine; leave it out")
         elif folded == "authorization" and (section.api_key or context.overrides.api_key_env):
             context.problem(
-                path, "is given beside an API key, which is sent in the same header; expected one of them"
+                path,
+                "is given together with an API key, which is sent in the same header; expected one of them",
             )
         elif isinstance(value, str) and folded in _KEY_HEADERS:
-            context.problem(path, "holds a key, which a suite never does; expected {from_env: NAME}")
+            context.problem(path, "holds a key, which a suite must not contain; expected {from_env: NAME}")
         elif isinstance(value, str) and not (value.isascii() and value.isprintable()):
-            context.problem(path, "has a value that no header can have; expected printable ASCII")
+            context.problem(path, "has a value that is not valid in a header; expected printable ASCII")
         headers[name] = value if isinstance(value, str) else Secret(from_env=value.from_env)
     return headers
+
+
+def _check_query(context: Context, section: DeploymentSection) -> None:
+    for name, value in section.query.items():
+        if isinstance(value, str) and name.lower() in _KEY_PARAMETERS:
+            context.problem(
+                ("deployment", "query", name),
+                "holds a key, which a suite never does; expected {from_env: NAME}",
+            )
 
 
 def _secret(section: SecretSection | None) -> Secret | None:
@@ -176,11 +201,13 @@ def _parameters(context: Context, generation: GenerationSection) -> dict[str, An
         if value is not None and name not in ("stream", "extra_body")
     }
     path = ("deployment", "generation", "extra_body")
-    for name in generation.extra_body:
+    for name, value in generation.extra_body.items():
         if name in _OWN_BODY_FIELDS:
-            context.problem((*path, name), "is written by the API itself; leave it out")
+            context.problem((*path, name), "is written by the API; leave it out")
         elif name in named:
             context.problem((*path, name), "is also given in generation; expected it once")
+        elif name in _MAPPINGS and not isinstance(value, Mapping | None):
+            context.problem((*path, name), f"is {value!r}; expected a mapping, or null to leave it out")
     return {**named, **generation.extra_body}
 
 
@@ -188,10 +215,17 @@ def _tokens(context: Context, section: DeploymentSection) -> TokensPlan:
     values = as_json(section.tokens)
     asked = context.overrides.tokenizer
     if asked is not None:
-        beside_us = context.root / asked
-        values["tokenizer"] = str(beside_us) if beside_us.exists() else asked
+        asked = os.path.expanduser(asked)  # noqa: PTH111 # a text, which may be a hub id
+        values["tokenizer"] = _located(context.root / asked, asked)
     elif section.tokens.tokenizer is not None:
-        file = context.file(("deployment", "tokens", "tokenizer"), section.tokens.tokenizer)
-        # A hub id looks like a relative path: it is one where something is there.
-        values["tokenizer"] = str(file) if file.exists() else section.tokens.tokenizer
+        written = os.path.expanduser(section.tokens.tokenizer)  # noqa: PTH111 # as above
+        values["tokenizer"] = _located(context.file(("deployment", "tokens", "tokenizer"), written), written)
     return TokensPlan(**values)
+
+
+def _located(file: Path, written: str) -> str:
+    """The path of a tokenizer, absolute; or the text as written, if it is a hub id.
+
+    A hub id looks like a relative path. It is taken as a path if something is there.
+    """
+    return str(file) if file.exists() or not is_hub_id(written) else written

@@ -1,4 +1,4 @@
-"""Where suites are found: a matter of folders and file names, without importing any Python."""
+"""Find suite files by folder and file name, without importing any Python."""
 
 from __future__ import annotations
 
@@ -6,89 +6,180 @@ import os.path
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from pytest_bench.errors import EvidenceError
+from pytest_bench.errors import EvidenceError, SuiteError
 from pytest_bench.files import open_plain
 
 LARGEST_SUITE = 16 << 20
-"""Bytes of a suite file, or of one that it includes."""
+"""Largest size, in bytes, of a suite file or of a file that it includes."""
 
-_NEVER_ENTERED = frozenset({"__pycache__", "node_modules", "venv", "build", "dist"})
-_SUITE_KEY = re.compile(rb"""^(?:\{\s*)?["']?suite["']?\s*:""", re.MULTILINE)
+_SUFFIXES = frozenset({".yaml", ".yml"})
+_NEVER_SEARCHED = frozenset({"__pycache__", "node_modules", ".git", ".hg", ".svn"})
+_NOT_COLLECTED = frozenset({"build", "dist", "venv"})
+"""With hidden folders: folders that pytest does not collect from."""
+_ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_SUITE_KEY = re.compile(r"""(?:^|[\r\n])(?:---[ ]+)?(?:\{\s*)?["']?suite["']?\s*:""")
 
 
-def discover(
-    args: Sequence[str], rootdir: Path, testpaths: Sequence[str], *, cwd: Path | None = None
-) -> list[Path]:
-    """Suite files that a pytest call asks for, sorted, each once.
+def discover(args: Sequence[str], rootdir: Path, testpaths: Sequence[str], *, cwd: Path) -> list[Path]:
+    """The suite files that a pytest call asks for, sorted, each once.
 
-    These are the `*.yaml` directly in a folder given in `args`, and in its subfolders that hold a
-    `test_*.py`. A file or node id means its folder alone. Without `args`, `testpaths` below `rootdir` take
-    their place, and without those the working folder. What does not exist is passed over: pytest says so.
+    These are the `*.yaml` and `*.yml` files in each folder of `args`, and in those of its subfolders that hold a
+    `test_*.py`. A file or node id stands for its folder, without subfolders. Without `args`, `testpaths` below
+    `rootdir` are searched, or the working folder if there are none. A path that does not exist is ignored here:
+    pytest reports it.
 
-    A folder counts only where one of its `*.yaml` has a top-level key `suite`: others belong to somebody
-    else's tools. Where one has, all of them are suites, so that a misspelt one, one too large or one that cannot
-    be read is not passed over.
+    A folder counts only if one of its YAML files has a top-level key `suite`; otherwise its files belong to other
+    tools. If one has, every entry with such a suffix is returned, whatever it is, so that the reader refuses a
+    misspelt key, a dangling link, a pipe or a folder instead of passing it over.
     """
-    cwd = cwd or Path.cwd()
-    wanted = [cwd / arg.partition("::")[0] for arg in args]
-    if not wanted:
-        wanted = list(_testpaths(rootdir, testpaths)) or [cwd]
     found: set[Path] = set()
-    for path in map(_normal, wanted):
-        for folder in _folders(path):
-            found.update(_suites(folder))
+    for path in _wanted(args, rootdir, testpaths, cwd):
+        for folder in _folders(path, everywhere=False):
+            if folder.collected:
+                found.update(_suites(folder.path))
     return sorted(found)
 
 
-def _testpaths(rootdir: Path, testpaths: Iterable[str]) -> Iterator[Path]:
-    """`testpaths` may hold shell patterns, as in pytest itself."""
-    for pattern in testpaths:
-        relative = os.path.relpath(rootdir / pattern, rootdir)
-        if relative == ".":
-            yield rootdir
-        elif not relative.startswith(".."):
-            yield from sorted(rootdir.glob(relative))
-        else:
-            yield rootdir / pattern
+def require_all_found(
+    files: Sequence[Path],
+    args: Sequence[str],
+    rootdir: Path,
+    testpaths: Sequence[str],
+    *,
+    cwd: Path,
+) -> None:
+    """Raise `SuiteError` if a call that found `files` would pass over other suites.
+
+    `files` come from `discover` with the same arguments, except that `testpaths` must be empty if they do not apply
+    to the call. Passed over would be suites in subfolders without a `test_*.py`, suites in folders that pytest does
+    not collect from, and whatever lies in a folder of `testpaths` that does not exist. Nothing is refused if no
+    suite was found: the files then belong to other tools.
+    """
+    if not files:
+        return
+    problems = [
+        f"testpaths: {pattern!r} matches nothing below {rootdir}: its suites would not run; correct or remove it"
+        for pattern in testpaths
+        if not any(path.exists() for path in _matches(rootdir, pattern))
+    ]
+    known = set(files)
+    for path in _wanted(args, rootdir, testpaths, cwd):
+        for folder in _folders(path, everywhere=True):
+            if not folder.collected:
+                problems += (
+                    f"{_shown(file, cwd)}: is a suite that would not run: {folder.reason}"
+                    for file in sorted(_suites(folder.path))
+                    if file not in known
+                )
+    if problems:
+        raise SuiteError(list(dict.fromkeys(problems)))
 
 
-def _folders(path: Path) -> Iterable[Path]:
-    """The folders that `path` asks for; none where it is not there, or lies where nobody may look."""
+class _Folder(NamedTuple):
+    path: Path
+    reason: str = ""
+    """Why pytest would not run the suites in it; empty if it would."""
+
+    @property
+    def collected(self) -> bool:
+        return not self.reason
+
+
+def _wanted(args: Sequence[str], rootdir: Path, testpaths: Sequence[str], cwd: Path) -> Iterator[Path]:
+    paths: Iterable[Path] = [cwd / arg.partition("::")[0] for arg in args]
+    if not args:
+        paths = [path for pattern in testpaths for path in _matches(rootdir, pattern)] or [cwd]
+    yield from (Path(os.path.normpath(path)) for path in paths)
+
+
+def _matches(rootdir: Path, pattern: str) -> list[Path]:
+    """What an entry of `testpaths` names; it may hold shell patterns, as in pytest itself."""
+    relative = os.path.relpath(rootdir / pattern, rootdir)
+    if relative == ".":
+        return [rootdir]
+    if relative.startswith(".."):
+        return [rootdir / pattern]
+    return sorted(rootdir.glob(relative))
+
+
+def _folders(path: Path, *, everywhere: bool) -> Iterable[_Folder]:
+    """The folders to search for suites; none if `path` does not exist or cannot be accessed.
+
+    `everywhere`: also those below folders that pytest does not collect from.
+    """
     try:
-        return _with_tests(path) if path.is_dir() else [path.parent] if path.is_file() else []
+        if path.is_dir():
+            return _below(path, everywhere=everywhere)
+        return [_Folder(path.parent)] if path.is_file() else []
     except OSError:
         return []
 
 
-def _with_tests(folder: Path) -> Iterator[Path]:
-    """The folder itself, and every folder below it that holds tests."""
-    yield folder
-    for current, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and name not in _NEVER_ENTERED
-        )
+def _below(top: Path, *, everywhere: bool) -> Iterator[_Folder]:
+    """The folder itself and everything below it. Links to folders are followed, as pytest does."""
+    yield _Folder(top)
+    reasons: dict[Path, str] = {top: ""}
+    seen = {top.resolve()}
+    for current, folders, files in os.walk(top, followlinks=True):
         here = Path(current)
-        if here != folder and any(name.startswith("test_") and name.endswith(".py") for name in files):
-            yield here
+        if here != top:
+            has_tests = any(name.startswith("test_") and name.endswith(".py") for name in files)
+            yield _Folder(here, reasons[here] or ("" if has_tests else _NO_TESTS))
+        folders[:] = [name for name in sorted(folders) if _is_searched(here / name, top, seen)]
+        for name in list(folders):
+            if name.startswith(".") or name in _NOT_COLLECTED:
+                reasons[here / name] = reasons[here] or _HIDDEN.format(name)
+                if not everywhere:
+                    folders.remove(name)
+            else:
+                reasons[here / name] = reasons[here]
+
+
+_NO_TESTS = (
+    "its folder holds no test_*.py; add one (`pytest-bench init` shows how), or move the file out of the folders "
+    "that this call searches"
+)
+_HIDDEN = "pytest does not collect from folders named {!r}; move the file, or delete it"
+
+
+def _is_searched(folder: Path, top: Path, seen: set[Path]) -> bool:
+    """Whether a folder may hold suites: not one of version control or packages, nor a link to one that is searched."""
+    if folder.name in _NEVER_SEARCHED or (folder / "pyvenv.cfg").exists():
+        return False
+    if folder.is_symlink():
+        real = folder.resolve()
+        if real in seen or real.is_relative_to(top.resolve()):
+            return False
+        seen.add(real)
+    return True
 
 
 def _suites(folder: Path) -> list[Path]:
+    """Every entry of a folder that is named like a suite, if at least one is a suite."""
     try:
-        files = [path for path in folder.iterdir() if path.suffix == ".yaml" and path.is_file()]
+        files = [path for path in folder.iterdir() if _is_named_like_a_suite(path.name)]
     except OSError:
         return []
     return files if any(map(_has_suite_key, files)) else []
 
 
+def _is_named_like_a_suite(name: str) -> bool:
+    # Emacs marks a file that is being edited by a dangling link of this prefix.
+    return os.path.splitext(name)[1].lower() in _SUFFIXES and not name.startswith(".#")  # noqa: PTH122 # a name
+
+
 def _has_suite_key(path: Path) -> bool:
-    """Whether its first `LARGEST_SUITE` bytes show the key. A file that cannot be read shows none."""
+    """Whether the first `LARGEST_SUITE` bytes show the key. False for a file that cannot be read."""
     try:
         with open_plain(path) as stream:
-            return _SUITE_KEY.search(stream.read(LARGEST_SUITE)) is not None
+            data = stream.read(LARGEST_SUITE)
     except (EvidenceError, OSError):
         return False
+    encoding = next((name for mark, name in _ENCODINGS.items() if data.startswith(mark)), "utf-8")
+    return _SUITE_KEY.search(data.decode(encoding, "replace")) is not None
 
 
-def _normal(path: Path) -> Path:
-    return Path(os.path.normpath(path))
+def _shown(path: Path, cwd: Path) -> str:
+    return path.relative_to(cwd).as_posix() if path.is_relative_to(cwd) else str(path)

@@ -1,9 +1,8 @@
-"""One YAML file as plain values, with the position of every key and value.
+"""Read a YAML file into plain values, with the position of every key and value.
 
-The grammar is YAML's; the meaning of unquoted words is that of the YAML 1.2 core schema, narrowed:
-`true` and `false` are the only booleans, decimal numbers the only numbers (`1e3` is one), and everything
-else is text: `yes`, `on`, `1:30`, `0x10`, `2026-01-01`. Duplicate keys, explicit tags, numbers that are not
-finite, and aliases that contain themselves are problems, not choices of the parser.
+The grammar is YAML's. Unquoted scalars follow a subset of the YAML 1.2 core schema: `true` and `false` are the only
+booleans, decimal numbers the only numbers (`1e3` is one), and everything else is text: `yes`, `on`, `1:30`, `0x10`,
+`2026-01-01`. Duplicate keys, explicit tags, non-finite numbers and aliases that contain themselves are problems.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from pytest_bench.suite.environment import UnsetVariableError, expand
 from pytest_bench.suite.problems import Mark, Problems
 
 Path = tuple[str | int, ...]
-"""Where a value stands: keys and list positions from the top of the document."""
+"""Path of a value: keys and list positions from the top of the document."""
 
 NODE_LIMIT = 200_000
-"""Values in one document after aliases are expanded; a few nested aliases could make billions."""
+"""Largest number of values after aliases are expanded: a few nested aliases could make billions."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -35,7 +34,7 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
 }
 _LONGEST_NUMBER = 400
-"""Digits: more than any float has, fewer than Python's own limit on parsing integers."""
+"""Largest number of digits: more than any float has, fewer than Python's limit for parsing integers."""
 
 _TEXT_TAG = "tag:yaml.org,2002:str"
 _UNTAGGED = ""
@@ -43,42 +42,42 @@ _UNTAGGED = ""
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Values built from one file, or from a file and what it includes."""
+    """The values of one file, or of a file and those that it includes."""
 
     value: Any
     marks: dict[Path, Mark] = field(default_factory=dict)
     """Position of each value."""
     keys: dict[Path, Mark] = field(default_factory=dict)
-    """Position of the key of each value that stands in a mapping."""
+    """Position of the key of each value in a mapping."""
 
     def mark(self, path: Path) -> Mark:
-        """Position of the value at `path`, or of the nearest value around it."""
+        """Position of the value at `path`, or of the nearest enclosing value."""
         return _nearest(self.marks, path)
 
     def key_mark(self, path: Path) -> Mark:
-        """Position of the key at `path`; of the value where it has no key."""
+        """Position of the key at `path`; of the value if it has no key."""
         return self.keys.get(path) or self.mark(path)
 
 
 class Refused:
-    """Stands for a value that is a problem already: nothing more is said of it."""
+    """Placeholder for a value whose problem has been recorded; it causes no further problems."""
 
 
 REFUSED = Refused()
 
 
 class _Composer(yaml.SafeLoader):
-    """Composes nodes without giving plain scalars a type: `_plain` does that."""
+    """Composes nodes without resolving the type of plain scalars, which `_plain` does."""
 
     DEFAULT_SCALAR_TAG = _UNTAGGED  # type: ignore[misc] # final in the stubs, an attribute in PyYAML
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 # PyYAML's own interface
 
 
 def read_document(data: bytes, file: str, environ: Mapping[str, str], problems: Problems) -> Document | None:
-    """Build the values of a YAML file, expanding `${VAR}` from `environ` in values.
+    """Build the values of a YAML file, with `${VAR}` in values expanded from `environ`.
 
-    Every problem goes to `problems`; the result is None where there is no document to speak of, and holds
-    what could be built otherwise.
+    Problems are added to `problems`. The result is None if the file cannot be parsed; otherwise it holds every value
+    that could be built.
     """
     start = Mark(file, 1, 1)
     try:
@@ -102,7 +101,7 @@ def read_document(data: bytes, file: str, environ: Mapping[str, str], problems: 
         problems.add(Mark(file, line, column), "not valid YAML: a character that YAML does not allow")
         return None
     except (ValueError, OverflowError) as error:
-        # PyYAML passes on what chr() and int() say about escapes and directives out of range.
+        # PyYAML does not convert the errors of chr() and int() about escapes and directives out of range.
         problems.add(start, f"not valid YAML: {error}")
         return None
     except RecursionError:
@@ -162,7 +161,7 @@ class _Builder:
         return value
 
     def _pairs(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """Keys to their nodes: the mapping's own, then those merged in with `<<` that it does not have."""
+        """Nodes by key: the mapping's own, then those merged in with `<<` that it does not have."""
         pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         merged: list[yaml.Node] = []
         for key, child in node.value:
@@ -180,7 +179,7 @@ class _Builder:
         if not isinstance(key, yaml.ScalarNode):
             self._refuse(self._mark(key), "a key that is a list or a mapping; expected a word")
         elif _LONE_SURROGATE.search(key.value):
-            self._refuse(self._mark(key), "a key with a lone surrogate, which is no text")
+            self._refuse(self._mark(key), "a key with a lone surrogate, which UTF-8 cannot encode")
         elif key.value in pairs:
             first = self._mark(pairs[key.value][0])
             self._refuse(
@@ -212,8 +211,8 @@ class _Builder:
         except UnsetVariableError as error:
             return self._refuse(mark, str(error))
         if _LONE_SURROGATE.search(text):
-            return self._refuse(mark, "text with a lone surrogate, which is no text")
-        # What expands to nothing is empty text, never YAML's null: `endpoint: ${URL:-}`.
+            return self._refuse(mark, "text with a lone surrogate, which UTF-8 cannot encode")
+        # A value that expands to nothing, as in `endpoint: ${URL:-}`, is empty text and not YAML's null.
         if node.style is not None or node.tag == _TEXT_TAG or (node.value and not text):
             return text
         return self._plain(text, mark)
@@ -243,7 +242,7 @@ class _Builder:
 
 
 def _nearest(marks: Mapping[Path, Mark], path: Path) -> Mark:
-    """The mark of the longest part of `path` that has one; steps that the document lacks are left out."""
+    """The mark of the longest part of `path` that exists in the document."""
     known: Path = ()
     for step in path:
         if (*known, step) in marks:

@@ -1,4 +1,4 @@
-"""`${VAR}` and `${VAR:-default}` in values, as a shell would read them."""
+"""Expand `${VAR}` and `${VAR:-default}` in values, as a shell does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _REFERENCE = re.compile(
 
 
 class UnsetVariableError(UsageError):
-    """A reference to a variable that is not set and has no default, or one that names no variable."""
+    """A reference to an unset variable without a default, or a malformed reference."""
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with its references replaced. `$${` stands for a literal `${`.
+    """`text` with its references replaced. `$${` is an escaped `${`.
 
-    A default also stands in for a variable that is set but empty. Raises `UnsetVariableError`.
+    A default also replaces an empty value. Raises `UnsetVariableError`.
     """
     return _REFERENCE.sub(lambda match: _replacement(match, environ), text)
 
@@ -30,7 +30,7 @@ def _replacement(match: re.Match[str], environ: Mapping[str, str]) -> str:
     name, default = match["name"], match["default"]
     if name is None:
         raise UnsetVariableError(
-            f"{match.group()!r} names no variable; expected ${{VAR}} or ${{VAR:-default}}, "
+            f"{match.group()!r} is not a reference to a variable; expected ${{VAR}} or ${{VAR:-default}}, "
             "and $${ for a literal ${"
         )
     value = environ.get(name)

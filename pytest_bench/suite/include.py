@@ -1,4 +1,4 @@
-"""What several suites share: fragments merged into a suite, every key still given once."""
+"""Merge the fragments that a suite includes. No key may be given twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = "include"
 
 
 class Reader:
-    """Reads files once each, and remembers what they held."""
+    """Reads suite files and records their digests."""
 
     def __init__(self, root: Path, environ: Mapping[str, str], problems: Problems) -> None:
         self.digests: dict[str, str] = {}
@@ -29,11 +29,11 @@ class Reader:
         self._problems = problems
 
     def shown(self, path: Path) -> str:
-        """`path` as messages and evidence show it: relative to the working folder where it lies inside."""
+        """`path` as messages and evidence show it: relative to the working folder if it is inside."""
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else path.as_posix()
 
     def read(self, path: Path, wanted_by: Mark | None = None) -> Document | None:
-        """The document at `path`; None where it cannot be read, which is then a recorded problem."""
+        """The document at `path`. Records a problem and returns None if it cannot be read."""
         name = self.shown(path)
         try:
             data = read_plain(path, LARGEST_SUITE)
@@ -44,13 +44,13 @@ class Reader:
             self._problems.add(wanted_by, f"{name} cannot be read: {error.strerror or error}")
             return None
         except ValueError as error:
-            self._problems.add(wanted_by, f"{name!r} names no file: {error}")
+            self._problems.add(wanted_by, f"{name!r} is not a file name: {error}")
             return None
         self.digests[name] = hashlib.sha256(data).hexdigest()
         return read_document(data, name, self._environ, self._problems)
 
     def read_suite(self, path: Path) -> Document | None:
-        """The document at `path` with everything it includes."""
+        """The document at `path`, merged with the fragments that it includes."""
         suite = self.read(path)
         if suite is None or not isinstance(suite.value, dict):
             return suite
@@ -59,16 +59,17 @@ class Reader:
             return suite
         for position, name in enumerate(included):
             if not isinstance(name, str) or not name:
-                continue  # the schema complains
+                continue  # the schema reports it
             mark = suite.mark((KEY, position))
             fragment = self.read(beside(path, name), mark)
             if fragment is None:
                 continue
             if not isinstance(fragment.value, dict):
-                self._problems.add(fragment.mark(()), "a fragment is a mapping, as a suite is")
+                self._problems.add(fragment.mark(()), "a fragment must be a mapping, as a suite is")
             elif KEY in fragment.value:
                 self._problems.add(
-                    fragment.key_mark((KEY,)), "a fragment includes nothing; include it in the suite"
+                    fragment.key_mark((KEY,)),
+                    "a fragment cannot include other files; include them in the suite",
                 )
             else:
                 suite = self._merged(suite, fragment)
@@ -102,5 +103,5 @@ class Reader:
 
 
 def beside(file: Path, name: str) -> Path:
-    """The path that `name` means where it is written in `file`."""
+    """The path that `name` denotes in `file`: relative to its folder."""
     return Path(os.path.normpath(file.parent / name))

@@ -1,33 +1,37 @@
-"""The suite language as a JSON Schema, so that editors complete and check suites while they are written."""
+"""The suite language as a JSON Schema, for editors that complete and check suites."""
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, create_model
 
+from pytest_bench.bounds import TIME_UNITS
 from pytest_bench.suite.deployment_schema import DeploymentSection
 from pytest_bench.suite.points import with_fields
 from pytest_bench.suite.schema import (
     AuditSection,
+    BoundsSection,
     DatasetSection,
     EvalSection,
+    LimitSection,
     LimitsSection,
     PerfSection,
     SuiteSection,
 )
-from pytest_bench.suite.vocabulary import Vocabulary
+from pytest_bench.suite.vocabulary import BoundKind, Vocabulary
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
-    """The JSON Schema of a suite file under `vocabulary`: its APIs, audits and evals included.
+    """The JSON Schema of a suite file, with the APIs, audits and evals of `vocabulary`.
 
-    It describes shapes; references, metrics and what a load pattern takes are judged when a plan is made.
+    It describes shapes, and the metrics that limits may name with their units. References and the fields of load
+    patterns are checked when a plan is made.
     """
     parts: dict[str, Any] = {
         "deployment": (_deployment(vocabulary), ...),
@@ -38,7 +42,44 @@ def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
         "eval": (_evals(vocabulary), Field(default_factory=dict)),
     }
     suite = create_model("Suite", __base__=SuiteSection, __doc__=SuiteSection.__doc__, **parts)
-    return {"$schema": DIALECT, **suite.model_json_schema()}
+    schema = {"$schema": DIALECT, **suite.model_json_schema()}
+    if vocabulary.metrics:
+        _name_metrics(schema["$defs"], vocabulary.metrics)
+    return schema
+
+
+def _name_metrics(definitions: dict[str, Any], metrics: Mapping[BoundKind, Mapping[str, str]]) -> None:
+    """Let limits name only metrics that exist, each with a limit in its unit."""
+    for unit, suffix in _UNITS.items():
+        limit = {**definitions[LimitSection.__name__]}
+        text = {"type": "string", "pattern": _LIMIT.format(suffix)}
+        limit["properties"] = {**limit["properties"], "bound": text}
+        definitions[f"Limit_{unit}"] = {"anyOf": [text, limit]}
+    bounds = {**metrics["perf"], **metrics["eval"]}
+    plain, with_sets = definitions[LimitsSection.__name__], definitions[BoundsSection.__name__]
+    definitions["Slo"] = _limits(plain, metrics["slo"])
+    definitions[LimitsSection.__name__] = _limits(plain, bounds)
+    definitions[BoundsSection.__name__] = _limits(with_sets, bounds)
+    definitions[PerfSection.__name__]["properties"]["slo"]["$ref"] = "#/$defs/Slo"
+
+
+def _limits(section: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, Any]:
+    """`section`, with the metrics of `units` as its properties and no others."""
+    named = {
+        name: {"$ref": f"#/$defs/Limit_{unit if unit in _UNITS else 'number'}"}
+        for name, unit in units.items()
+    }
+    return {
+        **section,
+        "properties": {**section.get("properties", {}), **named},
+        "additionalProperties": False,
+    }
+
+
+_UNITS = {"ns": f"({'|'.join(TIME_UNITS)})", "fraction": "%?", "number": ""}
+"""What follows the number of a limit, by the unit of its metric."""
+_LIMIT = r"^(\s*(<=|>=|==|<|>)\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*{}\s*|.*\$\{{.*)$"
+"""A limit as `bounds.parse_bound` reads it, or any text with a reference to a variable."""
 
 
 def _deployment(vocabulary: Vocabulary) -> type[DeploymentSection]:
@@ -51,7 +92,7 @@ def _deployment(vocabulary: Vocabulary) -> type[DeploymentSection]:
 
 
 def _audits(vocabulary: Vocabulary) -> Any:  # a type made at run time
-    """Mappings of audit points, each with the fields of the audit that it names."""
+    """A mapping of audit points, each with the fields of the audit that it names."""
     points = [
         create_model(
             f"Audit_{test}",

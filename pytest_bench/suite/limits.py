@@ -1,4 +1,4 @@
-"""Bounds as written to bounds as judged."""
+"""Parse the bounds that a suite declares."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ NamedBounds = Mapping[str, LimitsSection | None]
 
 
 def check_named(context: Context, sections: Mapping[str, Any]) -> NamedBounds:
-    """The sets of `named_bounds`; None for one that has problems. Metrics are judged where a set is used."""
+    """The sets of `named_bounds`; None for a set with problems. Metrics are checked where a set is used."""
     return {
         name: context.check(LimitsSection, ("named_bounds", name), value) for name, value in sections.items()
     }
 
 
 def check_metrics(context: Context, path: Path, metrics: Iterable[str], kind: BoundKind) -> None:
-    """Record which of `metrics`, limited at `path`, do not exist."""
+    """Record the `metrics` at `path` that do not exist."""
     for metric in metrics:
         _unit(context, (*path, metric), metric, kind)
 
 
 def plan_limits(context: Context, path: Path, section: LimitsSection, kind: BoundKind) -> tuple[Bound, ...]:
-    """The limits that stand at `path`, on metrics of `kind`."""
+    """The limits at `path` on metrics of `kind`."""
     bounds = (
         _bound(context, (*path, metric), metric, limit, kind)
         for metric, limit in section.__pydantic_extra__.items()
@@ -41,7 +41,7 @@ def plan_limits(context: Context, path: Path, section: LimitsSection, kind: Boun
 def plan_bounds(
     context: Context, path: Path, section: BoundsSection, kind: BoundKind, named: NamedBounds
 ) -> tuple[Bound, ...]:
-    """The bounds that stand at `path` after those it uses by name; each metric once."""
+    """The bounds at `path`, after those of the named sets that it uses. A metric may be bounded once."""
     found: dict[str, Bound] = {}
     sets: list[tuple[Path, LimitsSection]] = []
     for position, name in enumerate(section.use or ()):
@@ -69,7 +69,7 @@ def _bound(context: Context, path: Path, metric: str, limit: LimitSection, kind:
             metric, limit.bound, unit, origin=str(context.mark(path)), confidence=limit.confidence
         )
     except UsageError as error:
-        context.problem(path, f"is no bound: {error}")
+        context.problem(path, f"is not a bound: {error}")
         return None
 
 

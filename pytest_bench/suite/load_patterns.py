@@ -1,4 +1,4 @@
-"""Which fields each load pattern takes, and which it cannot do without."""
+"""The fields that each load pattern accepts and requires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAKES: dict[str, frozenset[str]] = {
     "trace": frozenset({"trace", "requests", "duration_s"}),
     "stages": frozenset({"stages", "handover"}),
 }
-"""Fields that a pattern takes beside `pattern` itself."""
+"""Fields that a pattern accepts, in addition to `pattern`."""
 
 NEEDS: dict[str, frozenset[str]] = {
     "burst": frozenset({"requests"}),
@@ -25,4 +25,4 @@ NEEDS: dict[str, frozenset[str]] = {
     "trace": frozenset({"trace"}),
     "stages": frozenset({"stages"}),
 }
-"""Fields that a pattern cannot do without."""
+"""Fields that a pattern requires."""

@@ -1,4 +1,4 @@
-"""Suite files to one plan, or to one error that holds every problem of every file."""
+"""Load suite files into one plan, or raise one error with every problem of every file."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ def load_plan(
     overrides: Overrides,
     environ: Mapping[str, str],
     *,
-    root: Path | None = None,
+    root: Path,
 ) -> Plan:
-    """Read the suites in `files`, in that order, and plan every point they declare.
+    """Read the suites in `files`, in that order, and plan every point that they declare.
 
-    `environ` is what `${VAR}` in values is read from. `root` is the folder that positions and file names are
-    shown relative to, the working folder unless given. Reads the suites, what they include, and the traces
-    they name, and takes the digests of dataset files, each once; it reads no rows. Raises `SuiteError` with all
-    problems of all files at once.
+    `${VAR}` in values is expanded from `environ`. Positions and file names are shown relative to `root`.
+    Reads the suites, the files that they include and the traces that they name, and computes the
+    digest of each dataset file; it reads no rows. Raises `SuiteError` with all problems of all files.
     """
-    root = Path(os.path.normpath((root or Path()).absolute()))
+    root = Path(os.path.normpath(root.absolute()))
     problems = Problems()
     _check_overrides(overrides, problems)
     reader = Reader(root, environ, problems)
@@ -60,6 +59,13 @@ def load_plan(
                 )
             named.setdefault(name, mark)
         _plan_suite(context, section, deployments, datasets, points)
+    if overrides.data_seed is not None and not any(
+        dataset.synthetic is not None for suite in datasets.values() for dataset in suite.values()
+    ):
+        problems.add(
+            None,
+            f"--data-seed is {overrides.data_seed}, but no dataset of these suites is synthetic; leave it out",
+        )
     if problems:
         raise problems.error()
     return Plan(
@@ -73,7 +79,7 @@ def load_plan(
 
 
 def _salvaged(value: object) -> SuiteSection:
-    """What is well-formed of a suite that is not, so that the problems of its parts are reported too."""
+    """The well-formed parts of a malformed suite, so that their problems are reported too."""
     found = value if isinstance(value, dict) else {}
     sections: dict[str, Any] = {
         name: {key: part for key, part in found[name].items() if isinstance(part, dict)}
@@ -92,7 +98,7 @@ def _plan_suite(
     datasets: dict[str, dict[str, DatasetPlan]],
     points: list[Point],
 ) -> None:
-    """Add what a suite declares; what has problems is recorded and left out."""
+    """Add what a suite declares. Parts with problems are recorded and left out."""
     deployment = plan_deployment(context, section.suite, section.deployment) if section.deployment else None
     planner = PointPlanner(
         context,
@@ -102,7 +108,7 @@ def _plan_suite(
         check_named(context, section.named_bounds),
     )
     makers = {"perf": planner.perf, "audit": planner.audit, "eval": planner.eval}
-    # Perf comes first whatever is run first: audits refer to perf points.
+    # Perf points are planned first, whatever the order of execution, because audits refer to them.
     made: dict[str, list[Point]] = {
         kind: [point for name, value in getattr(section, kind).items() for point in make(name, value)]
         for kind, make in makers.items()
@@ -123,11 +129,16 @@ def _plan_suite(
 
 def _check_overrides(overrides: Overrides, problems: Problems) -> None:
     check_endpoints(overrides.endpoints, None, "--endpoint", problems)
-    scale, seed = overrides.duration_scale, overrides.load_seed
+    scale, requests, ready_s = overrides.duration_scale, overrides.requests, overrides.ready_timeout_s
     if not (math.isfinite(scale) and scale > 0):
         problems.add(None, f"--duration-scale is {scale}; expected a finite number greater than 0")
-    if seed is not None and not 0 <= seed < 2**63:
-        problems.add(None, f"--load-seed is {seed}; expected a whole number from 0 to 2^63 - 1")
+    if requests is not None and not 1 <= requests <= 2**53:
+        problems.add(None, f"--requests is {requests}; expected a whole number greater than 0")
+    for option, seed in (("--load-seed", overrides.load_seed), ("--data-seed", overrides.data_seed)):
+        if seed is not None and not 0 <= seed < 2**64:
+            problems.add(None, f"{option} is {seed}; expected a whole number from 0 to 2^64 - 1")
+    if ready_s is not None and not 0 <= ready_s < math.inf:
+        problems.add(None, f"--ready-timeout is {ready_s}; expected a number of seconds, 0 or more")
     for option, value in (
         ("--served-model", overrides.served_model),
         ("--api-key-env", overrides.api_key_env),

@@ -1,34 +1,32 @@
-"""A load as written to a load as driven: which fields a pattern takes, and whether they agree."""
+"""Validate a declared load and build the load that the engine drives."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from pytest_bench.suite.load_patterns import NEEDS, TAKES
-from pytest_bench.suite.problems import one_of
 from pytest_bench.suite.schema import LoadSection, WarmupSection
+from pytest_bench.wording import one_of
 from pytest_bench.workload import OPEN_LOOP, Load
 
 BURST_CONNECTIONS = 1024
-"""Cap on the connections of a burst that declares none."""
+"""Default cap on the connections of a burst."""
 
 _ENDED_BY_LIMITS = frozenset({"concurrency", "constant", "poisson", "gamma"})
-_NS_PER_SECOND = 10**9
 
 Complaint = tuple[tuple[str | int, ...], str]
-"""Path of a field inside the load, and what is wrong with it."""
+"""Path of a field inside the load, and the complaint about it."""
 
 
 def load_complaints(load: LoadSection) -> Iterator[Complaint]:
-    """What is wrong with a load whose fields have the right types, sweep values filled in."""
+    """Complaints about a load whose fields have the right types and whose sweep values are filled in."""
     given, pattern = load.model_fields_set, load.pattern
     for name in sorted(given - TAKES[pattern] - {"pattern"}):
         takes = one_of(sorted(TAKES[pattern]))
-        yield (name,), f"is not for pattern {pattern!r}, which takes {takes}"
+        yield (name,), f"does not apply to pattern {pattern!r}, which takes {takes}"
     for name in sorted(NEEDS[pattern]):
         if getattr(load, name) is None:
             yield (), f"has no {name!r}, which pattern {pattern!r} needs"
@@ -59,11 +57,11 @@ def _limit_complaints(load: LoadSection) -> Iterator[Complaint]:
 
 
 ReadTrace = Callable[[tuple[str | int, ...], str], tuple[int, ...]]
-"""Gives the arrivals of a trace file, named by the field at a path inside the load."""
+"""Returns the arrivals of the trace file that the field at a path inside the load names."""
 
 
 def build_load(load: LoadSection, read: ReadTrace, where: tuple[str | int, ...] = ()) -> Load:
-    """The load at `where` inside the point's load, as the engine takes it."""
+    """The load that the engine drives; `where` is its path inside the point's load."""
     takes = TAKES[load.pattern] - {"trace", "stages"}
     fields = {name: getattr(load, name) for name in takes}
     if load.pattern == "burst" and load.concurrency is None:
@@ -80,48 +78,22 @@ def build_load(load: LoadSection, read: ReadTrace, where: tuple[str | int, ...] 
 
 
 def lasting(load: Load, minimum_s: float) -> Load | None:
-    """`load` so that it lasts for at least `minimum_s`; None where what it says itself may end it before.
+    """`load`, changed to last at least `minimum_s`; None if its own limits may end it earlier.
 
-    A load whose count is fixed (a burst, a trace, stages) stays as it is: there a minimum is a check of the result.
-    Arrivals that only a duration ends stop before it, or with `stop: and` as soon as they make it.
+    A load with a fixed count (a burst, a trace, stages) is returned unchanged: its result is checked instead. Open-loop
+    arrivals with only a duration would end before it, so they get `stop: and`, which makes them reach it.
     """
     if load.pattern not in _ENDED_BY_LIMITS:
         return load
     if load.duration_s is None:
         return msgspec.structs.replace(load, duration_s=minimum_s, stop="and")
-    if load.duration_s < minimum_s or (load.requests is not None and load.stop == "or"):
+    if load.least_duration_s is None or load.least_duration_s < minimum_s:
         return None
     return msgspec.structs.replace(load, stop="and") if load.pattern in OPEN_LOOP else load
 
 
 def warmup_load(warmup: WarmupSection, load: Load) -> Load:
-    """The point's own load with the warm-up's limits, and no more in flight than it issues."""
-    concurrency = load.concurrency
-    if concurrency is not None and warmup.requests is not None:
-        concurrency = min(concurrency, warmup.requests)
+    """The point's own load with the warm-up's limits, without a ramp."""
     return msgspec.structs.replace(
-        load,
-        requests=warmup.requests,
-        duration_s=warmup.duration_s,
-        stop="or",
-        concurrency=concurrency,
-        ramp_s=0.0,
+        load, requests=warmup.requests, duration_s=warmup.duration_s, stop="or", ramp_s=0.0
     )
-
-
-def scaled(load: Load, scale: float) -> Load:
-    """`load` with every duration multiplied by `scale`; counts stay."""
-    return msgspec.structs.replace(
-        load,
-        duration_s=None if load.duration_s is None else load.duration_s * scale,
-        ramp_s=load.ramp_s * scale,
-        stages=tuple(scaled(stage, scale) for stage in load.stages),
-    )
-
-
-def trace_requests(load: Load) -> int:
-    """How many arrivals of its trace a load issues."""
-    by_count = len(load.trace_ns) if load.requests is None else load.requests
-    if load.duration_s is None:
-        return min(by_count, len(load.trace_ns))
-    return min(by_count, bisect_left(load.trace_ns, round(load.duration_s * _NS_PER_SECOND)))

@@ -10,12 +10,12 @@ _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
 def name_complaint(name: str) -> str | None:
-    """What is wrong with a name; None where nothing is."""
+    """A complaint about a name that cannot be part of an id; None if it can."""
     try:
         _NAME.validate_python(name)
     except ValidationError:
         return (
-            f"{name!r} is no name; expected lower-case letters, digits, '-' and '_', "
+            f"{name!r} is not a valid name; expected lower-case letters, digits, '-' and '_', "
             "beginning with a letter or digit, at most 80 characters"
         )
     return None

@@ -1,4 +1,4 @@
-"""The plan: every point the suites ask for, with all defaults filled in, before anything starts."""
+"""The plan: every point that the suites declare, with all defaults filled in, made before anything starts."""
 
 from __future__ import annotations
 
@@ -10,31 +10,36 @@ import msgspec
 
 from pytest_bench.bounds import Bound
 from pytest_bench.files import digest
-from pytest_bench.workload import HealthBudget, Load, SampleOrder, TextPolicy, Timeouts
+from pytest_bench.workload import MAX_RESPONSE_BYTES, HealthBudget, Load, SampleOrder, TextPolicy, Timeouts
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 Kind = Literal["perf", "audit", "eval"]
 
+SHORTENED = "shortened"
+OVERRIDDEN = "requests-overridden"
+
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True, tag="from_env", tag_field="kind"):
-    """A value that is read from the environment where it is used, and never written anywhere."""
+    """A value that is read from an environment variable when it is used, and is never written to a file."""
 
     from_env: str
 
 
 class TokensPlan(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: str | None = None
-    """A folder, a `tokenizer.json`, or a hub id; None: token metrics are null, and say so."""
+    """A folder, a `tokenizer.json`, or a hub id; None: the one that `model` names on this machine, if any."""
+    count: Literal["auto", "tokenizer", "usage"] = "auto"
+    """Whose count the metrics use (`metrics.token_source`)."""
     backend: Literal["auto", "tokenizers", "fastokens"] = "auto"
     live_workers: int = 0
     counting_timeout_s: float = 0.0
-    """0: no limit."""
+    """0 means no limit."""
     warmup_timeout_s: float = 25.0
 
 
 class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The system under test of one suite, command-line overrides applied."""
+    """The system under test of one suite, with the command line's overrides applied."""
 
     suite: str
     api: str
@@ -45,27 +50,39 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[str, ...]
     """URLs, or the single word `simulator`."""
     simulator: dict[str, Any] = {}
-    """Behaviour of the simulator, where it is the endpoint."""
+    """Behaviour of the simulator, if it is the endpoint."""
     simulator_from_command_line: bool = False
+    path: str | None = None
+    """Path of the API's requests below the endpoint, instead of the API's own."""
+    query: dict[str, str | Secret] = {}
+    """Parameters that every URL of the endpoint carries."""
+    check_model: bool = True
+    """Whether `model` must be one that the server lists."""
     probe: str | None = None
-    """Path of the readiness probe, where the suite declares one."""
+    """Path of the readiness probe; None for the default probes."""
     ready_timeout_s: float = 60.0
     headers: dict[str, str | Secret] = {}
     api_key: Secret | None = None
     stream: bool = True
     video_seconds: float | None = None
-    """Length of a video of which neither row nor parameters say it; None: the API delivers no videos."""
+    """Length of a video if neither row nor parameters state it; None: the API delivers no videos."""
     parameters: dict[str, Any] = {}
     tokens: TokensPlan = TokensPlan()
     cache_reset: str | None = None
-    """Path that empties the server's caches (POST), where it has one."""
+    """Path that empties the server's caches (POST); None if it has none."""
     poll_interval_s: float = 1.0
-    """How long to wait before asking again for a job; the bound on the error of its latency."""
+    """Interval between polls of a job, and upper bound on the error of its latency."""
     metrics_path: str | None = "/metrics"
-    """Where the server's own metrics are read before and after each phase; None: not read."""
+    """Path of the server's own metrics, read before and after each phase; None: not read."""
     metrics_interval_s: float | None = None
-    """How often they are read during a phase, too; None: not."""
+    """Interval at which they are also read during a phase; None: not read then."""
     origin: str = ""
+
+    @property
+    def tokenizer_model(self) -> str | None:
+        """The model whose tokenizer is looked for, because none is named; None if none is wanted."""
+        wanted = self.tokens.tokenizer is None and self.tokens.count != "usage" and self.video_seconds is None
+        return self.model if wanted else None
 
 
 class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,17 +94,19 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
     format: Literal["jsonl", "json", "csv", "sharegpt", "parquet"] | None = None
     columns: dict[str, str] = {}
     """API column -> column of the file."""
+    skip_bad: bool = False
+    """Leave out rows that cannot be used, and count them."""
     synthetic: dict[str, Any] | None = None
     contents: str | None = None
-    """sha256 of the file at `path`, or of the trace in `synthetic`; None: it names neither, or one that was not
-    there to be read."""
+    """sha256 of the file at `path`, or of the trace in `synthetic`. None if there is neither, or it could not be
+    read."""
     origin: str = ""
 
 
 class Warmup(msgspec.Struct, frozen=True, kw_only=True):
     load: Load
     samples: Literal["own", "salted"] = "own"
-    """Samples no measured phase uses, or salted copies, so that warming up primes no cache."""
+    """`own`: samples that no measured phase uses. `salted`: salted copies. Neither primes a cache."""
     handover: Literal["overlap", "drain"] = "overlap"
 
 
@@ -95,7 +114,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     """One thing measured and judged: one pytest item."""
 
     id: str
-    """`suite/kind/name`: stable, unique, safe as a path."""
+    """`suite/kind/name`: stable, unique, and safe as a path."""
     suite: str
     kind: Kind
     name: str
@@ -104,22 +123,28 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str | None
     load: Load | None
     samples: SampleOrder | None = None
-    """`count` is 0 until the dataset has been loaded: a plan reads no rows."""
+    """`count` is 0 until the dataset is loaded, because a plan reads no rows."""
     warmup: Warmup | None = None
     timeouts: Timeouts = Timeouts()
     budget: HealthBudget = HealthBudget()
+    max_response_bytes: int = MAX_RESPONSE_BYTES
     bounds: tuple[Bound, ...] = ()
     slo: tuple[Bound, ...] = ()
-    """Per-request limits that goodput uses."""
+    """Limits of each request, which goodput uses."""
     texts: TextPolicy = "keep"
     workers: int | None = None
     arrival_seed: int = 0
     minimum_duration_s: float | None = None
-    """A shorter result is labelled. `load` has been made to last as long, unless its count is fixed."""
+    """A shorter result is labelled `unofficial`. `load` lasts at least this long, unless its count is fixed."""
+    unofficial: bool = False
+    """Label the result `unofficial`, whatever its duration."""
+    labels: tuple[str, ...] = ()
+    """`shortened`: `--duration-scale` changed a duration of this point. `requests-overridden`: `--requests` changed a
+    count."""
     sweep: dict[str, int | float | str] = {}
     """Values this point takes from its sweep."""
     options: dict[str, Any] = {}
-    """What only this kind of point knows: an audit's test and fields, an eval's task."""
+    """Fields of this kind of point only: an audit's test and fields, an eval's task."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,43 +159,45 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     """sha256 of each suite file, by path relative to the working folder."""
     duration_scale: float = 1.0
-    """What durations were multiplied by, for a shortened smoke run; already applied to the points."""
+    """The factor of `--duration-scale`, already applied to the points."""
     root: str = ""
     """Absolute; origins of points are relative to it."""
 
     def digest(self) -> str:
-        """sha256 of what the plan asks for: its points, in their order."""
+        """sha256 of the points in their order."""
         return digest([self.version, *([point.id, self.point_digest(point)] for point in self.points)])
 
     def point_digest(self, point: Point) -> str:
         """sha256 of everything in the plan that the point's measurement depends on.
 
-        The same for the same words of YAML and command line and the same data, whatever the session, wherever
-        the checkout lies, and in whichever line a thing is declared.
+        It is the same for the same declarations, command line and data, in every session, in every checkout, and
+        whatever the lines of the declarations.
         """
         deployment = self.deployments[point.suite]
         bare = [
             msgspec.structs.replace(
                 point, origin="", bounds=_without_origins(point.bounds), slo=_without_origins(point.slo)
             ),
-            msgspec.structs.replace(deployment, origin="", simulator_from_command_line=False),
+            msgspec.structs.replace(
+                deployment, origin="", simulator_from_command_line=False, ready_timeout_s=0.0
+            ),
             [msgspec.structs.replace(dataset, origin="") for dataset in self.datasets_of(point)],
             self.duration_scale,
         ]
         return digest(self._relocatable(msgspec.to_builtins(bare), self.folder(point.suite)))
 
     def datasets_of(self, point: Point) -> list[DatasetPlan]:
-        """What the point reads: its dataset, and those that its options name."""
+        """The datasets that the point reads: its own, and those that its options name."""
         datasets = self.datasets.get(point.suite, {})
         return [datasets[name] for name in sorted(datasets.keys() & {point.dataset, *_texts(point.options)})]
 
     def folder(self, suite: str) -> str:
-        """The folder, absolute, in which the suite is declared."""
+        """The absolute folder of the suite's file."""
         file = self.deployments[suite].origin.rpartition(":")[0].rpartition(":")[0]
         return os.path.normpath(os.path.join(self.root, os.path.dirname(file)))  # noqa: PTH118, PTH120 # text in, text out
 
     def _relocatable(self, value: Any, folder: str) -> Any:
-        """`value` with paths into the checkout written relative to the suite's folder."""
+        """`value` with paths inside the checkout made relative to the suite's folder."""
         match value:
             case dict():
                 return {name: self._relocatable(part, folder) for name, part in value.items()}
@@ -180,6 +207,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                 return os.path.relpath(value, folder)
         return value
 
+    def unscaled(self, point: Point) -> str:
+        """A note that `--duration-scale` changed nothing in `point`; empty if it did, or was not given."""
+        if self.duration_scale == 1.0 or SHORTENED in point.labels:
+            return ""
+        return (
+            f"--duration-scale {self.duration_scale:g} changed nothing: the point declares no duration; "
+            "--requests overrides its count"
+        )
+
     def point(self, point_id: str) -> Point:
         """The point of this id. Raises `KeyError`."""
         for point in self.points:
@@ -188,20 +224,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         raise KeyError(point_id)
 
 
-def to_json(plan: Plan) -> bytes:
-    return msgspec.json.encode(plan)
-
-
-def from_json(data: bytes | str) -> Plan:
-    return msgspec.json.decode(data, type=Plan)
-
-
 def _without_origins(bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
     return tuple(msgspec.structs.replace(bound, origin="") for bound in bounds)
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text among the values of nested mappings and lists."""
+    """Every text in nested mappings and lists."""
     match value:
         case str():
             yield value

@@ -1,4 +1,4 @@
-"""Declarations of points to points: sweeps spread out, references resolved, defaults filled in."""
+"""Plan the points that a suite declares: expand sweeps, resolve references, fill in defaults."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from pytest_bench.suite.context import Context
 from pytest_bench.suite.dataset_plans import check_columns, with_lengths
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.limits import NamedBounds, check_metrics, plan_bounds, plan_limits
-from pytest_bench.suite.loads import build_load, lasting, load_complaints, scaled, warmup_load
+from pytest_bench.suite.loads import (
+    build_load,
+    lasting,
+    load_complaints,
+    warmup_load,
+)
 from pytest_bench.suite.names import name_complaint
-from pytest_bench.suite.plan import DatasetPlan, Kind, Point, Warmup
-from pytest_bench.suite.problems import one_of
+from pytest_bench.suite.plan import SHORTENED, DatasetPlan, Kind, Point, Warmup
 from pytest_bench.suite.replay import refuse_trace_lengths, with_trace_lengths
 from pytest_bench.suite.schema import (
     AuditSection,
@@ -28,8 +32,10 @@ from pytest_bench.suite.schema import (
     WarmupSection,
 )
 from pytest_bench.suite.section import Section
+from pytest_bench.suite.shortening import labelled, shortened
 from pytest_bench.suite.sweep import Value, combinations, segment
 from pytest_bench.suite.vocabulary import ApiWords, AuditWords
+from pytest_bench.wording import one_of
 from pytest_bench.workload import HealthBudget, Load, SampleOrder, Timeouts
 
 _LOAD_DIMENSIONS = ("concurrency", "rate", "requests")
@@ -39,7 +45,7 @@ S = TypeVar("S", bound=Section)
 
 
 class PointPlanner:
-    """Makes the points of one suite. Problems go to the context; what has problems makes no points."""
+    """Makes the points of one suite. A declaration with problems makes none; its problems go to the context."""
 
     def __init__(
         self,
@@ -50,7 +56,7 @@ class PointPlanner:
         named_bounds: NamedBounds,
     ) -> None:
         self.datasets = {name: plan for name, plan in datasets.items() if plan is not None}
-        """Datasets of the suite, and those that sweeps over lengths derive from them."""
+        """Datasets of the suite, and those derived from them by sweeps over lengths."""
         self._context = context
         self._suite = suite
         self._api = api
@@ -60,7 +66,7 @@ class PointPlanner:
         self._broken_perf: set[str] = set()
 
     def perf(self, name: str, value: Mapping[str, Any]) -> list[Point]:
-        """The performance points that the declaration `name` makes."""
+        """The performance points of the declaration `name`."""
         before = len(self._context.problems)
         points = self._perf_points(name, value)
         if len(self._context.problems) > before:
@@ -83,26 +89,26 @@ class PointPlanner:
         points: list[Point] = []
         for values in combinations(section.sweep):
             load = self._lasting(path, section, self._load(path, section.load, values))
-            warmup = (
-                None if section.warmup is None or load is None else self._warmup(path, section.warmup, load)
-            )
             chosen = None if dataset is None else self._with_lengths(path, dataset, values)
             if load is None or chosen is None:
                 continue
-            point = self._point("perf", name, section, values)(
-                dataset=chosen.name,
-                load=self._scaled(load),
-                samples=order,
-                warmup=warmup,
-                bounds=bounds,
-                slo=slo,
-                texts=section.texts,
+            point = shortened(
+                self._context.overrides,
+                self._point("perf", name, section, values)(
+                    dataset=chosen.name,
+                    load=load,
+                    samples=order,
+                    warmup=None if section.warmup is None else self._warmup(path, section.warmup, load),
+                    bounds=bounds,
+                    slo=slo,
+                    texts=section.texts,
+                ),
             )
             points.append(with_trace_lengths(context, path, section, point, chosen, self.datasets))
         return points
 
     def audit(self, name: str, value: Mapping[str, Any]) -> list[Point]:
-        """The audit point that the declaration `name` makes; perf points must have been made before."""
+        """The audit point of the declaration `name`. Perf points must have been made before."""
         context, path = self._context, ("audit", name)
         self._check_name(path)
         test = value.get("test")
@@ -123,10 +129,14 @@ class PointPlanner:
         if settings is None or len(context.problems) > before:
             return []
         options = {"test": test, "of": section.of, **_own_fields(section, words.fields)}
-        return [self._point("audit", name, section, {})(**settings, options=options)]
+        point = self._point("audit", name, section, {})(**settings, options=options)
+        if section.of is None:
+            return [shortened(self._context.overrides, point)]
+        # The load is the perf point's, already shortened.
+        return [labelled(point, self._perf[section.of].labels)]
 
     def _audit_settings(self, path: Path, section: AuditSection, words: AuditWords) -> dict[str, Any] | None:
-        """What an audit's phases are driven with: its own, or those of the perf point it is `of`."""
+        """Dataset, load and limits of an audit: its own, or those of the perf point that it is `of`."""
         context = self._context
         if section.of is not None:
             for key in ("load", "dataset"):
@@ -136,7 +146,15 @@ class PointPlanner:
             if point is None or point.load is None:
                 return None
             self._check_pattern((*path, "of"), point.load, words)
-            taken = ("timeouts", "budget", "workers", "arrival_seed", "minimum_duration_s")
+            taken = (
+                "timeouts",
+                "budget",
+                "max_response_bytes",
+                "workers",
+                "arrival_seed",
+                "minimum_duration_s",
+                "unofficial",
+            )
             inherited = {key: getattr(point, key) for key in taken if key not in section.model_fields_set}
             return {"dataset": point.dataset, "load": point.load, "samples": point.samples, **inherited}
         if section.load is None:
@@ -163,18 +181,19 @@ class PointPlanner:
         self._check_pattern((*path, "load", "pattern"), load, words)
         return {
             "dataset": dataset.name,
-            "load": self._scaled(load),
+            "load": load,
             "samples": self._order(path, OrderSection()),
         }
 
     def eval(self, name: str, value: Mapping[str, Any]) -> list[Point]:
-        """The eval points, one a concurrency, that the declaration `name` makes."""
+        """The eval points of the declaration `name`, one for each concurrency."""
         context, path = self._context, ("eval", name)
         self._check_name(path)
         fields = context.vocabulary.eval_fields
         if fields is None:
             context.problems.add(
-                context.document.key_mark(("eval",)), "this installation runs no evals; leave them out"
+                context.document.key_mark(("eval",)),
+                "this installation does not run evals; remove the section",
             )
             return []
         section = context.check(with_fields(EvalSection, fields), path, value)
@@ -208,9 +227,9 @@ class PointPlanner:
     def _point(
         self, kind: Kind, name: str, section: DrivenSection, values: Mapping[str, Value]
     ) -> functools.partial[Point]:
-        """A point that lacks only what its kind adds."""
+        """A point without the fields that its kind adds."""
         full = f"{name}/{segment(values)}" if values else name
-        scale, seed = self._context.overrides.duration_scale, self._context.overrides.load_seed
+        seed, scale = self._context.overrides.load_seed, self._context.overrides.duration_scale
         minimum = section.minimum_duration_s
         return functools.partial(
             Point,
@@ -221,14 +240,17 @@ class PointPlanner:
             origin=str(self._context.document.key_mark((kind, name))),
             timeouts=Timeouts(**as_json(section.timeouts)),
             budget=HealthBudget(**as_json(section.budget)),
+            max_response_bytes=section.max_response_bytes,
             workers=section.workers,
             arrival_seed=section.arrival_seed if seed is None else seed,
             minimum_duration_s=None if minimum is None else minimum * scale,
+            labels=() if minimum is None or scale == 1.0 else (SHORTENED,),
+            unofficial=section.unofficial,
             sweep=dict(values),
         )
 
     def _check_parts(self, kind: Kind, path: Path, value: Mapping[str, Any]) -> None:
-        """Record what is wrong with the well-formed parts of a declaration that is not well-formed."""
+        """Record the problems in the well-formed parts of a malformed declaration."""
         context = self._context
         dataset, of = value.get("dataset"), value.get("of")
         if isinstance(dataset, str):
@@ -252,7 +274,7 @@ class PointPlanner:
             self._context.problems.add(self._context.document.key_mark(path), complaint)
 
     def _dataset(self, path: Path, name: str) -> DatasetPlan | None:
-        """The dataset of this name, its columns judged by the API that will read them."""
+        """The dataset of this name, its columns checked against the API."""
         if name not in self._declared:
             self._context.known(path, "dataset of this suite", name, self._declared)
             return None
@@ -296,7 +318,7 @@ class PointPlanner:
         )
 
     def _load(self, path: Path, section: LoadSection, values: Mapping[str, Value]) -> Load | None:
-        """The load with the sweep's values in place; None where it makes no sense."""
+        """The load with the sweep's values filled in; None if it has problems."""
         context = self._context
         swept = {name: values[name] for name in _LOAD_DIMENSIONS if name in values}
         before = len(context.problems)
@@ -342,12 +364,7 @@ class PointPlanner:
                 (*path, "warmup"), "cannot follow stages; make the first stage the warm-up's load"
             )
             return None
-        return Warmup(
-            load=self._scaled(warmup_load(section, load)), samples=section.samples, handover=section.handover
-        )
-
-    def _scaled(self, load: Load) -> Load:
-        return scaled(load, self._context.overrides.duration_scale)
+        return Warmup(load=warmup_load(section, load), samples=section.samples, handover=section.handover)
 
     def _check_pattern(self, path: Path, load: Load, words: AuditWords) -> None:
         if load.pattern not in words.patterns:
@@ -358,7 +375,7 @@ class PointPlanner:
             )
 
     def _perf_point(self, path: Path, name: str) -> Point | None:
-        """The perf point called `name`; nothing more is said of one whose declaration has problems."""
+        """The perf point called `name`. No problem is added for one whose declaration already has problems."""
         declared = name.partition("/")[0]
         if declared in self._broken_perf:
             return None
@@ -374,7 +391,7 @@ class PointPlanner:
 
 @functools.cache
 def with_fields(base: type[S], fields: type[Section]) -> type[S]:
-    """`base` with the fields of an audit or eval beside its own."""
+    """`base` with the fields of an audit or eval in addition to its own."""
     bases: tuple[type[Any], ...] = (fields, base)
     combined: type[S] = create_model(fields.__name__, __base__=bases, __doc__=fields.__doc__)
     return combined

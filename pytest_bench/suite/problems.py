@@ -1,13 +1,12 @@
-"""What is wrong with the suites: collected, so that all of it is reported at once."""
+"""Problems of suites, collected so that all are reported at once."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from pytest_bench.errors import SuiteError
+from pytest_bench.wording import did_you_mean
 
 
 class Mark(NamedTuple):
@@ -35,8 +34,8 @@ class Problems:
         return len(self._found)
 
     def add(self, mark: Mark | None, what: str) -> None:
-        """Record one problem; `mark` is None for what stands in no file: no files at all, or an option, with which
-        `what` then begins."""
+        """Record one problem. `mark` is None for a problem without a position in a file; if it is about an option of
+        the command line, `what` begins with the option."""
         if mark is not None:
             self._files.setdefault(mark.file, len(self._files))
         self._found.setdefault((mark, what))
@@ -58,18 +57,7 @@ class Problems:
 
 
 def nearest_file(path: Path) -> str:
-    """What may be wrong with the name of a file that is not there, as the end of a sentence."""
+    """A hint about the name of a missing file, as the end of a sentence."""
     if not path.parent.is_dir():
         return f"; there is no folder {path.parent}"
     return did_you_mean(path.name, [other.name for other in path.parent.iterdir() if other.is_file()])
-
-
-def one_of(words: Iterable[str]) -> str:
-    """`words` as a list for a message; "nothing" where there are none."""
-    return ", ".join(words) or "nothing"
-
-
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """`; did you mean 'x'?` with the nearest of `words`, or nothing where none is near."""
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

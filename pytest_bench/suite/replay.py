@@ -1,4 +1,4 @@
-"""Traces that tell lengths: which prompt goes with which arrival, and what cannot be replayed."""
+"""Replay traces with lengths: assign prompts to arrivals, and refuse what cannot be replayed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import msgspec
 
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path
-from pytest_bench.suite.loads import trace_requests
 from pytest_bench.suite.plan import DatasetPlan, Point
 from pytest_bench.suite.schema import LoadSection, PerfSection
 
@@ -19,36 +18,37 @@ def with_trace_lengths(
     dataset: DatasetPlan,
     datasets: dict[str, DatasetPlan],
 ) -> Point:
-    """`point` with samples that have, arrival by arrival, the lengths that its trace tells; as it is for any
-    other load. `datasets` takes in the one that is made for it. What cannot be replayed is a recorded problem.
+    """`point` with samples that have the lengths of its trace, arrival by arrival; unchanged for any other load.
+
+    The dataset made for it is added to `datasets`. A trace that cannot be replayed is recorded as a problem.
     """
     for position, stage in enumerate(section.load.stages or ()):
         refuse_trace_lengths(context, path, stage, "a stage", ("stages", position))
     where = (*path, "load", "trace")
-    told = _lengths_told(context, where, section.load)
-    if told is None or section.load.trace is None or point.load is None or point.samples is None:
+    lengths = _lengths_of(context, where, section.load)
+    if lengths is None or section.load.trace is None or point.load is None or point.samples is None:
         return point
     synthetic = dataset.synthetic or {}
     if synthetic.get("trace") != str(context.file(where, section.load.trace)):
         kind = "is a file" if dataset.synthetic is None else "is not made of this trace"
         context.problem(
             where,
-            f"{told}, and dataset {dataset.name!r} {kind}; expected a dataset with "
-            f"`synthetic: {{trace: {section.load.trace}}}`, or a trace of times alone",
+            f"{lengths}, and dataset {dataset.name!r} {kind}; expected a dataset with "
+            f"`synthetic: {{trace: {section.load.trace}}}`, or a trace with times only",
         )
         return point
     if point.samples.order != "sequential" and "order" in section.order.model_fields_set:
         context.problem(
             (*path, "order", "order"),
-            f"is {point.samples.order!r}, and {told}; expected 'sequential', or no order",
+            f"is {point.samples.order!r}, and the trace {lengths}; expected 'sequential', or no order",
         )
         return point
     warmup = point.warmup
-    ahead = 0 if warmup is None or warmup.samples == "salted" else trace_requests(warmup.load)
+    ahead = 0 if warmup is None or warmup.samples == "salted" else warmup.load.most_requests or 0
     own = msgspec.structs.replace(
         dataset,
         name=f"{dataset.name}-{point.name.replace('/', '-')}",
-        synthetic={**synthetic, "rows": ahead + trace_requests(point.load), "ahead": ahead},
+        synthetic={**synthetic, "rows": ahead + (point.load.most_requests or 0), "ahead": ahead},
     )
     if own.name in datasets:
         context.problem((*path, "dataset"), f"makes a dataset {own.name!r}, which there is; use another name")
@@ -61,18 +61,18 @@ def with_trace_lengths(
 def refuse_trace_lengths(
     context: Context, path: Path, load: LoadSection, what: str, inside: Path = ()
 ) -> None:
-    """Record that a trace in `load` tells lengths, which `what` cannot replay."""
+    """Record a problem if a trace in `load` has lengths, because `what` cannot replay them."""
     where = (*path, "load", *inside, "trace")
-    told = _lengths_told(context, where, load)
-    if told is not None:
-        context.problem(where, f"{told}, which {what} cannot replay; expected a trace of times alone")
+    lengths = _lengths_of(context, where, load)
+    if lengths is not None:
+        context.problem(where, f"{lengths}, which {what} cannot replay; expected a trace with times only")
 
 
-def _lengths_told(context: Context, where: Path, load: LoadSection) -> str | None:
-    """Where the lengths stand, if the load's trace tells any."""
+def _lengths_of(context: Context, where: Path, load: LoadSection) -> str | None:
+    """A phrase with the position of the lengths, if the load's trace has any."""
     if load.trace is None:
         return None
     trace = context.trace(where, load.trace)
     if trace is None or not trace.lengths:
         return None
-    return f"tells lengths ({context.file(where, load.trace)}:{trace.first_line})"
+    return f"has lengths ({context.file(where, load.trace)}:{trace.first_line})"

@@ -1,7 +1,7 @@
-"""The suite language: what each mapping of a suite file may say, and every default.
+"""The suite language: the schema of each mapping of a suite file, with every default.
 
-Shapes and types only. What needs more than one mapping to be judged (references, words handed in, which
-fields a load pattern takes) is judged where the plan is made.
+It covers shapes and types only. What involves more than one mapping (references, names of APIs and metrics, the fields
+of a load pattern) is checked when the plan is made.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from pytest_bench.suite.section import (
     Texts,
     unique,
 )
-from pytest_bench.workload import HealthBudget, Order, Pattern, TextPolicy, Timeouts
+from pytest_bench.workload import MAX_RESPONSE_BYTES, HealthBudget, Order, Pattern, TextPolicy, Timeouts
 
 
 def _fixed_length(value: object) -> object:
@@ -62,20 +62,20 @@ _LENGTH_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "normal": (("mean", "stddev"), ()),
     "lognormal": (("mean", "stddev"), ()),
 }
-"""Fields that each distribution needs, and those it does not take."""
+"""Fields that each distribution requires, and those that it does not accept."""
 
 
 class LengthSection(Section):
-    """How long texts are, in tokens; in words without a tokenizer. A number alone is a fixed length."""
+    """Length of texts: in tokens, or in words if there is no tokenizer. A plain number is a fixed length."""
 
     distribution: Literal["fixed", "uniform", "normal", "lognormal"] = "fixed"
-    """`fixed`: `mean`. `uniform`: between `min` and `max`. `normal`, `lognormal`: by `mean` and `stddev`."""
+    """`fixed` uses `mean`; `uniform` uses `min` and `max`; `normal` and `lognormal` use `mean` and `stddev`."""
     mean: Positive | None = None
     stddev: Positive | None = None
     min: Count | None = None
-    """No draw is shorter."""
+    """Lower limit of drawn lengths."""
     max: Count | None = None
-    """No draw is longer."""
+    """Upper limit of drawn lengths."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -88,7 +88,9 @@ class LengthSection(Section):
         for name in refuses:
             if getattr(self, name) is not None:
                 raise PydanticCustomError(
-                    "length", "the distribution {d} takes no '{name}'", {"d": self.distribution, "name": name}
+                    "length",
+                    "the distribution {d} does not accept '{name}'",
+                    {"d": self.distribution, "name": name},
                 )
         if self.min is not None and self.max is not None and self.min > self.max:
             raise PydanticCustomError("length", "'min' is more than 'max'")
@@ -101,36 +103,36 @@ Length = Annotated[
 
 
 class SharedPrefixSection(Section):
-    """Texts that many prompts begin with, as system prompts do."""
+    """Texts that many prompts begin with, like system prompts."""
 
     tokens: Count
-    """Length of each prefix, part of the prompt's own length."""
+    """Length of each prefix, which is part of the prompt's length."""
     groups: Count = 1
-    """Number of different prefixes; rows take them in turn."""
+    """Number of different prefixes; rows use them in turn."""
 
 
 _OF_BLOCKS = {"hash_ids", "block_size"}
 
 
 class SyntheticSection(Section):
-    """Prompts made up from a seed: as many and as long as is said here, or as in a trace."""
+    """Prompts generated from a seed, with the number and lengths given here or in a trace."""
 
     rows: Count | None = None
     """Number of rows."""
     input_tokens: Length | None = None
     """Length of each prompt."""
     output_tokens: Length | None = None
-    """Output length that each row asks for; left out, the deployment's `max_tokens` holds."""
+    """Output length that each row asks for; left out, the deployment's `max_tokens` applies."""
     range_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Fixed lengths L become uniform between ratio x L and L, as in SGLang's benchmark; 1 leaves them."""
+    """A fixed length L becomes uniform between ratio x L and L, as in SGLang's benchmark; 1 changes nothing."""
     shared_prefix: SharedPrefixSection | None = None
     trace: Text | None = None
-    """In place of the fields above: a trace file with `input_length` and `output_length`, a row for each arrival.
+    """Instead of the fields above: a trace file with `input_length` and `output_length`, one row for each arrival.
     Under a load that replays the same file, each arrival has its own lengths."""
     hash_ids: bool = True
-    """Where the trace has `hash_ids`: prompts share prefixes as they say. False: every prompt is its own."""
+    """If the trace has `hash_ids`, prompts share prefixes accordingly. False: no prompts share a prefix."""
     block_size: Count = 512
-    """Tokens that one of the `hash_ids` stands for."""
+    """Number of tokens in the block of one of the `hash_ids`."""
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -147,35 +149,41 @@ class SyntheticSection(Section):
 
 
 class DatasetSection(Section):
-    """Where samples come from: a file, or made up."""
+    """The source of samples: a file, or synthetic."""
 
     path: Text | None = None
-    """File, relative to the file this stands in."""
+    """File, relative to the file that contains this."""
     format: Literal["jsonl", "json", "csv", "sharegpt", "parquet"] | None = None
-    """Left out: by the file's suffix."""
+    """Left out: determined by the file's suffix."""
     columns: Annotated[dict[str, Text], Field(min_length=1)] | None = None
-    """Column of the API -> column of the file. Left out: the file's columns are the API's."""
+    """Column of the API -> column of the file. Left out: the file has the API's columns."""
+    skip_bad: bool = False
+    """Leave out rows that cannot be used, and count them in the evidence. False: a bad row is an error."""
     synthetic: SyntheticSection | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.path is None) == (self.synthetic is None):
             raise PydanticCustomError("source", "expected exactly one of 'path' and 'synthetic'")
-        if self.synthetic is not None and (self.format is not None or self.columns is not None):
-            raise PydanticCustomError("source", "'format' and 'columns' belong to 'path', not to 'synthetic'")
+        if self.synthetic is not None and (
+            self.format is not None or self.columns is not None or self.skip_bad
+        ):
+            raise PydanticCustomError(
+                "source", "'format', 'columns' and 'skip_bad' belong to 'path', not to 'synthetic'"
+            )
         return self
 
 
 class LoadSection(Section):
-    """How requests are issued. Which fields each pattern takes: see the table of patterns."""
+    """How requests are issued. The table of patterns shows the fields that each pattern accepts."""
 
     pattern: Pattern
     requests: Count | None = None
-    """Stop after this many."""
+    """Stop after this many requests."""
     duration_s: Seconds | None = None
     """Stop issuing after this many seconds."""
     stop: Literal["and", "or"] = "or"
-    """With both limits: stop when both are reached, or when either is."""
+    """With both limits: stop when both are reached (`and`), or when one is (`or`)."""
     concurrency: Count | None = None
     """`concurrency`: requests in flight. `burst`: the cap on connections."""
     rate: Rate | None = None
@@ -186,7 +194,7 @@ class LoadSection(Section):
     """Seconds over which concurrency or rate grows to its full value."""
     trace: Text | None = None
     """`trace`: JSONL or CSV file with ascending times: `timestamp` or `timestamp_ms` (milliseconds), or
-    `timestamp_s`. Where it also has `input_length` and `output_length`, the dataset must be made of the same trace."""
+    `timestamp_s`. If it also has `input_length` and `output_length`, the dataset must be made of the same trace."""
     stages: Annotated[list[LoadSection], Field(min_length=1)] | None = None
     """`stages`: loads run one after the other."""
     handover: Literal["drain", "overlap"] = "drain"
@@ -198,23 +206,23 @@ class LoadSection(Section):
 
 
 class OrderSection(Section):
-    """Which sample each request takes."""
+    """Which sample each request uses."""
 
     order: Order = "without_replacement"
     index: Annotated[int, Field(ge=0)] | None = None
-    """`single`: the one sample."""
+    """`single`: the index of the sample."""
     seed: Seed = 0
 
 
 class WarmupSection(Section):
-    """Load before the measured phase, issued as in the point's own load. Never part of a metric."""
+    """Load before the measured phase, of the same pattern as the point's own load. Never part of a metric."""
 
     requests: Count | None = None
     duration_s: Seconds | None = None
     samples: Literal["own", "salted"] = "own"
-    """Samples that no measured phase uses, or salted copies: warming up primes no cache."""
+    """Samples that no measured phase uses (`own`), or salted copies, so that no cache is primed."""
     handover: Literal["overlap", "drain"] = "overlap"
-    """Go on without a gap, or wait for requests in flight first."""
+    """Continue without a gap, or wait for requests in flight first."""
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -235,28 +243,30 @@ class TimeoutsSection(Section):
     no_progress_s: Seconds | None = _TIMEOUTS.no_progress_s
     """Longest silence inside a stream."""
     drain_s: Seconds | None = _TIMEOUTS.drain_s
-    """How long requests in flight may take after the last issue; null is `request_s`."""
+    """How long requests in flight may take after the last issue; null means `request_s`."""
 
 
 class BudgetSection(Section):
-    """How bad the client's own health may be before a phase counts as client-bound: of the worst load worker, times
-    on their p99, shares over the whole phase and at p99 of its seconds (the achieved share at p1)."""
+    """How large the client's own part in a phase's numbers may be before the phase is client-bound. Times are judged
+    at p99; shares over the whole phase, and at p99 of its seconds (the achieved share at p1). A wider limit than the
+    default labels the point `budget-relaxed`."""
 
-    loop_lag_ms: Positive = _BUDGET.loop_lag_ms
-    """How late the event loop wakes."""
+    vacancy: Annotated[float, Field(gt=0, le=1)] = _BUDGET.vacancy
+    """Closed loop: most of the concurrency that may be missing while the client has not sent the next request."""
+    vacancy_p99: Annotated[float, Field(gt=0, le=1)] = _BUDGET.vacancy_p99
+    """The same at p99 of the phase's seconds; never less than `vacancy`."""
     schedule_lateness_ms: Positive = _BUDGET.schedule_lateness_ms
-    """Open loop: how late requests leave."""
+    """Open loop: delay of sent requests."""
     cpu_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.cpu_share
     """Most CPU time a load worker may use, of one core."""
-    callback_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.callback_share
-    """Most of its time that a load worker may spend issuing requests, reading and settling responses."""
     achieved_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.achieved_share
-    """Least share of the asked concurrency or rate that must be achieved. In a second of open loop, of what the
-    schedule asked for then: random arrivals, ramps and stages are no shortfall."""
+    """Open loop: least share of the asked rate that must be achieved. In a second, of what the schedule asked for then:
+    random arrivals, ramps and stages are no shortfall."""
 
 
 class LimitSection(Section):
-    """A limit, as in "<= 200ms"; with `confidence` an interval must clear it, and may be inconclusive."""
+    """A limit, as in "<= 200ms". With `confidence`, a confidence interval is compared with it instead of the value; the
+    bound is inconclusive if the interval spans the limit."""
 
     bound: Text
     confidence: Share | None = None
@@ -273,14 +283,14 @@ class LimitsSection(Section):
 
 
 class BoundsSection(LimitsSection):
-    """Limits by metric; `use` takes in sets of them by name."""
+    """Limits by metric; `use` adds named sets of limits."""
 
     use: Texts | None = None
-    """Names out of `named_bounds`."""
+    """Names of sets in `named_bounds`."""
 
 
 class SweepSection(Section):
-    """Values to try: one point for each combination."""
+    """Values to sweep over: one point for each combination."""
 
     concurrency: Counts | None = None
     rate: Rates | None = None
@@ -292,21 +302,25 @@ class SweepSection(Section):
 
 
 class DrivenSection(Section):
-    """What points of every kind may say about how they are driven."""
+    """Settings of the load engine that points of every kind have."""
 
     timeouts: TimeoutsSection = TimeoutsSection()
     budget: BudgetSection = BudgetSection()
+    max_response_bytes: Count = MAX_RESPONSE_BYTES
+    """The longest response; a request with a longer one fails as `too_long`."""
     workers: Count | None = None
     """Number of load workers; left out, the engine chooses."""
     arrival_seed: Seed = 0
     """Seed of arrival times; the order of samples has its own."""
     minimum_duration_s: Seconds | None = None
-    """Issuing goes on for at least so long. Where the count is fixed (a burst, a trace, stages, an audit) it does
-    not, and a shorter result is labelled unofficial."""
+    """Issue requests for at least this long. If the count is fixed (a burst, a trace, stages, an audit), it is only
+    checked, and a shorter result is labelled `unofficial`."""
+    unofficial: bool = False
+    """Label the result `unofficial`: the load is not the one that the benchmark's rules ask for."""
 
 
 class PerfSection(DrivenSection):
-    """A performance point, or several where it sweeps."""
+    """A performance point, or several if it has a sweep."""
 
     dataset: Name
     load: LoadSection
@@ -316,7 +330,7 @@ class PerfSection(DrivenSection):
     slo: LimitsSection = LimitsSection()
     """Limits of each request; goodput counts the requests that meet them all."""
     texts: TextPolicy = "keep"
-    """What becomes of the delivered texts once they are counted."""
+    """Whether delivered texts are kept, hashed or dropped after their tokens are counted."""
     sweep: SweepSection | None = None
 
 
@@ -326,23 +340,23 @@ class AuditSection(DrivenSection):
     test: Text
     """Id of the audit."""
     of: Text | None = None
-    """Perf point (with its sweep values, where it sweeps) whose dataset, load and limits it takes."""
+    """Perf point (with its sweep values, if it has a sweep) whose dataset, load and limits the audit uses."""
     dataset: Name | None = None
     load: LoadSection | None = None
 
 
 class EvalSweepSection(Section):
-    """Concurrencies to try: one point each."""
+    """Concurrencies to sweep over: one point for each."""
 
     concurrency: Counts
 
 
 class EvalSection(DrivenSection):
-    """An accuracy eval, one point a concurrency. Evals add fields of their own."""
+    """An accuracy eval with one point for each concurrency. Evals add fields of their own."""
 
     dataset: Name
     concurrency: Count | None = None
-    """Requests in flight; or `sweep` gives several."""
+    """Requests in flight; `sweep` gives several values instead."""
     sweep: EvalSweepSection | None = None
     bounds: BoundsSection = BoundsSection()
 
@@ -355,7 +369,7 @@ def _usual_order() -> list[Kind]:
 
 
 class SuiteSection(Section):
-    """One suite file: a deployment, datasets, and the points to run. Sections are judged one by one."""
+    """One suite file: a deployment, datasets, and the points to run."""
 
     suite: SuiteName
     """Name of the suite; unique in the session."""

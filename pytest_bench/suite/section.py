@@ -1,4 +1,4 @@
-"""What the suite language is made of: the base of every mapping, and the scalars that mappings hold."""
+"""The base class of every mapping of the suite language, and the types of its scalars."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
-    """A mapping of the suite language. Unknown keys, wrong types and non-finite numbers are refused; the
-    docstring under a field becomes its description in the JSON Schema."""
+    """A mapping of the suite language.
+
+    Unknown keys, wrong types and non-finite numbers are refused. The docstring under a field becomes its description
+    in the JSON Schema.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -24,12 +27,12 @@ class Section(BaseModel):
 
     @classmethod
     def keys_beside(cls, _given: Mapping[str, Any]) -> Iterable[str]:
-        """Keys that a mapping may have which says what it says: what is offered for one that it may not have."""
+        """Valid keys, given those already present; offered in the complaint about an unknown key."""
         return cls.model_fields
 
 
 def unique(values: list[Any]) -> list[Any]:
-    """The values as they are; refuses a list that holds one twice."""
+    """Validate that a list holds each value once, and return it."""
     for position, value in enumerate(values):
         if isinstance(value, Hashable) and value in values[:position]:
             raise PydanticCustomError(
@@ -50,15 +53,15 @@ PATTERNS: dict[str, str] = {
     _URL_PATH: "a path that begins with '/'",
     _VARIABLE: "the name of an environment variable",
 }
-"""What each pattern asks for, in words."""
+"""Each pattern in words, for messages."""
 
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=80)]
-"""Part of an id: safe as a file name, and made of what `-k` understands."""
+"""Part of an id: safe as a file name, and with characters that `-k` accepts only."""
 SuiteName = Annotated[str, StringConstraints(pattern=_SUITE_NAME, max_length=80)]
 UrlPath = Annotated[str, StringConstraints(pattern=_URL_PATH)]
 VariableName = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 Count = Annotated[int, Field(gt=0, le=2**53)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
 Seconds = Annotated[float, Field(gt=0, le=10**9)]
 SecondsOrNone = Annotated[float, Field(ge=0, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]

@@ -1,4 +1,4 @@
-"""A sweep's combinations, and the words they add to the ids of points."""
+"""The combinations of a sweep, and what they add to the ids of points."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LETTERS: dict[str, tuple[str, int]] = {
     "isl": ("isl", 5),
     "osl": ("osl", 5),
 }
-"""Prefix of each dimension in ids, in the order they appear there, and the digits it is padded to.
+"""Prefix of each dimension in ids, in the order in which they appear there, and the digits that it is padded to.
 
-Padded, so that a longer value renames nothing and `-k c0008` selects no other; and so that names sort."""
+Padding keeps ids stable when a longer value is added, makes names sort, and makes `-k c0008` select one value only."""
 
 Value = int | float
 
 
 def combinations(sweep: SweepSection | EvalSweepSection | None) -> Iterator[dict[str, Value]]:
-    """Every combination, the last dimension fastest; without a sweep, a single empty one."""
+    """Every combination, the last dimension fastest. Without a sweep, a single empty one."""
     dimensions = [(name, getattr(sweep, name, None) or ()) for name in LETTERS] if sweep else []
     present = [(name, values) for name, values in dimensions if values]
     for chosen in itertools.product(*(values for _, values in present)):
@@ -31,7 +31,7 @@ def combinations(sweep: SweepSection | EvalSweepSection | None) -> Iterator[dict
 
 
 def segment(values: Mapping[str, Value]) -> str:
-    """The part of an id that stands for `values`: `c0008-isl01024`; a rate of 0.5 is `r0000.5`."""
+    """The part of an id that states `values`: `c0008-isl01024`; a rate of 0.5 is `r0000.5`."""
     return "-".join(
         f"{LETTERS[name][0]}{padded(values[name], LETTERS[name][1])}" for name in LETTERS if name in values
     )

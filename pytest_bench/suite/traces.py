@@ -1,8 +1,8 @@
-"""Traces: when requests arrived somewhere, and how long they were.
+"""Read traces: recorded arrival times of requests, and their lengths.
 
-The columns are those of the Mooncake traces and of the tools that replay them: `timestamp` (milliseconds),
-`input_length` and `output_length` (tokens), and `hash_ids`, what prompts were made of: an id stands for a block of so
-many tokens, and prompts with the same first ids begin the same. Times may be named `timestamp_s` or `timestamp_ms`.
+The columns are those of the Mooncake traces: `timestamp` (milliseconds), `input_length` and `output_length` (tokens),
+and `hash_ids`. Each id denotes a block of tokens, so prompts with the same first ids begin with the same tokens. The
+time may also be named `timestamp_s` or `timestamp_ms`.
 """
 
 from __future__ import annotations
@@ -11,41 +11,65 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pytest_bench.errors import UsageError
-from pytest_bench.files import wrong_in_line
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.files import read_plain, wrong_in_line
 from pytest_bench.suite.problems import nearest_file
 
+LARGEST_TRACE = 1 << 30
+"""Largest size of a trace file in bytes: arrivals are held in memory."""
+
+_SESSION_COLUMN = re.compile(r"session(_?id)?|delay(_m?s)?|parent(_.*)?", re.IGNORECASE)
 _NS = {"timestamp": 10**6, "timestamp_ms": 10**6, "timestamp_s": 10**9}
 """Columns that hold the time of arrival, with nanoseconds a unit."""
 _LATEST_NS = 30 * 86_400 * 10**9
-"""Later arrivals are taken for times of day: nobody waits that long, and epochs are far beyond it."""
+"""Later arrivals are mistaken for relative times: they are times of day, or seconds since 1970."""
 _LENGTHS = ("input_length", "output_length")
 
 
 class Trace(NamedTuple):
-    """Arrivals in their order; `lengths` is empty where the file tells times alone."""
+    """Arrivals in order of time. `lengths` is empty if the file has times only."""
 
     arrivals_ns: tuple[int, ...]
     lengths: tuple[tuple[int, int], ...]
-    """Tokens sent and tokens received, for each arrival."""
+    """Input and output tokens of each arrival."""
     first_line: int
-    """Where the first arrival stands."""
+    """Line of the first arrival."""
+
+
+def session_columns(names: Iterable[str]) -> str:
+    """A complaint about the column names that link requests to sessions; empty if there are none.
+
+    These are `session_id`, `delay` (after the previous turn) and names that begin with `parent`, as traces of
+    conversations have them.
+    """
+    found = sorted(name for name in names if _SESSION_COLUMN.fullmatch(name))
+    if not found:
+        return ""
+    verb = "links" if len(found) == 1 else "link"
+    return f"column{'s' if len(found) > 1 else ''} {', '.join(map(repr, found))} {verb} requests to sessions"
 
 
 def read_trace(path: Path) -> Trace:
-    """Read a JSONL or CSV file, times ascending.
+    """Read a JSONL or CSV file with ascending times.
 
-    Raises `UsageError` naming file and line for anything else, and for lengths that only some arrivals have.
+    Raises `UsageError`, which names file and line, for anything else, for lengths that only some arrivals have, and
+    for columns that link requests to sessions, because each arrival is sent as a request of its own.
     """
     arrivals: list[int] = []
     lengths: list[tuple[int, int]] = []
     first_line = 0
     for line, row in _rows(path):
         where = f"{path}:{line}"
+        if linking := session_columns(row):
+            raise UsageError(
+                f"{where}: {linking}; sessions cannot be replayed: every arrival would be sent as a request of its "
+                "own. Remove these columns to send the requests independently"
+            )
         arrival, length = _arrival(where, row), _length(where, row)
         first_line = first_line or line
         if arrivals and arrival < arrivals[-1]:
@@ -64,10 +88,11 @@ def read_trace(path: Path) -> Trace:
 
 
 def read_hash_ids(path: Path, block_size: int) -> tuple[tuple[int, ...], ...]:
-    """The ids of each arrival's blocks of `block_size` tokens, the last cut to its `input_length`; empty where no line
-    has any.
+    """The block ids of each arrival; a block has `block_size` tokens, the last one may be shorter. Empty if the file
+    has none.
 
-    Raises `UsageError` naming file and line for ids that only some arrivals have, and for others than its length needs.
+    Raises `UsageError`, which names file and line, for ids that only some arrivals have, and for a number of ids that
+    does not fit the `input_length`.
     """
     found: list[tuple[int, ...]] = []
     for place, (line, row) in enumerate(_rows(path)):
@@ -93,13 +118,15 @@ def read_hash_ids(path: Path, block_size: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line numbers and rows, without the values that are not there."""
+    """Line numbers and rows, without nulls and empty cells."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_plain(path, LARGEST_TRACE).decode("utf-8-sig")
+    except EvidenceError as error:
+        raise UsageError(str(error)) from error
     except FileNotFoundError as error:
-        raise UsageError(f"{path} is not there{nearest_file(path)}") from error
+        raise UsageError(f"{path}: there is no such file{nearest_file(path)}") from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"the trace {path} is not UTF-8") from error
     return _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(path, text)
@@ -109,7 +136,9 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text))
     try:
         for row in reader:
-            # A CSV file has no null: an empty cell is a value that is not there.
+            if None in row:
+                raise UsageError(f"{path}:{reader.line_num}: has more cells than the header")
+            # CSV has no null: an empty cell means that there is no value.
             yield reader.line_num, {name: cell for name, cell in row.items() if cell}
     except csv.Error as error:
         raise UsageError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
@@ -124,7 +153,7 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}:{number}: not valid JSON: {wrong_in_line(error)}") from error
         if not isinstance(row, dict):
-            raise UsageError(f"{path}:{number}: is no JSON object; expected one with a 'timestamp'")
+            raise UsageError(f"{path}:{number}: is not a JSON object; expected one with a 'timestamp'")
         yield number, {name: value for name, value in row.items() if value is not None}
 
 
@@ -176,7 +205,7 @@ def _ids(where: str, row: Mapping[str, Any]) -> tuple[int, ...] | None:
 
 
 def _number(value: object) -> float:
-    """The number that a cell holds; NaN where it holds none."""
+    """The number in a cell; NaN if it is not a number."""
     try:
         return (
             math.nan if isinstance(value, bool) or not isinstance(value, str | int | float) else float(value)

@@ -1,4 +1,4 @@
-"""The words that suites may use and this room does not know: handed in by whoever loads a plan."""
+"""The names that suites may use, passed in by the caller that loads a plan."""
 
 from __future__ import annotations
 
@@ -9,48 +9,51 @@ from typing import Any, Literal
 from pytest_bench.suite.section import Section
 
 BoundKind = Literal["perf", "eval", "slo"]
-"""Where limits stand: on points of a kind, or on each request (`slo`)."""
+"""What a limit applies to: points of a kind, or each request (`slo`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiWords:
-    """What a suite needs to know of an API."""
+    """The properties of an API that suites depend on."""
 
     reference: str
     """Import reference `module:attribute`."""
     columns: Mapping[str, str]
-    """Columns that a dataset row may have, each with what it means."""
+    """Columns that a dataset row may have, each with its meaning."""
     required: frozenset[str]
     """Columns of which a row must have at least one."""
     streaming: bool
     """Whether a request may ask for a stream."""
     video_seconds: float | None = None
-    """Length of a video of which nothing else is said; None for an API that delivers no videos."""
+    """Default length of a video; None for an API that delivers no videos."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditWords:
-    """What a suite needs to know of an audit."""
+    """The properties of an audit that suites depend on."""
 
     fields: type[Section]
-    """The audit's own fields: keys of its point beside `test`, `of`, `dataset`, `load` and the like."""
+    """The audit's own fields, in addition to `test`, `of`, `dataset`, `load` and the like."""
     patterns: frozenset[str]
-    """Load patterns that can show the effect the audit looks for."""
+    """Load patterns under which the audit can detect its effect."""
 
 
 UnitOf = Callable[[str], str]
-"""Base unit of a metric with its statistic (`time_to_first_token.p99` -> `ns`). Raises `UsageError`, with the
-nearest valid name, for one that does not exist."""
+"""Returns the base unit of a metric with its statistic (`time_to_first_token.p99` -> `ns`). Raises `UsageError`,
+with the nearest valid name, if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Everything floor 4 hands in."""
+    """Every name that a suite may use."""
 
     apis: Mapping[str, ApiWords]
     unit_of: Mapping[BoundKind, UnitOf]
     check_simulator: Callable[[Mapping[str, Any]], object]
-    """Raises `UsageError` for a behaviour that the simulator does not have."""
+    """Raises `UsageError` for a behaviour that the simulator does not support."""
+    metrics: Mapping[BoundKind, Mapping[str, str]] = field(default_factory=dict)
+    """Base unit of every metric that may be limited, by the full name that `unit_of` accepts. Only the JSON Schema uses
+    it; if it is empty, the schema accepts any name."""
     audits: Mapping[str, AuditWords] = field(default_factory=dict)
     eval_fields: type[Section] | None = None
-    """An eval's own fields; None: this installation runs no evals."""
+    """The own fields of an eval; None if this installation runs no evals."""

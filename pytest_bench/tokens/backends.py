@@ -16,8 +16,8 @@ import fastokens
 import tokenizers
 
 from pytest_bench.errors import TokensError
+from pytest_bench.tokens.messages import BackendName
 from pytest_bench.tokens.tiktoken import load_tiktoken
-from pytest_bench.tokens.wire import BackendName
 
 
 class Backend(Protocol):

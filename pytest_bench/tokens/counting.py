@@ -11,20 +11,19 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from pytest_bench.clock import monotonic_ns
-from pytest_bench.errors import BenchError, EvidenceError, Interrupted
+from pytest_bench.errors import BenchError, EvidenceError
 from pytest_bench.lines import encode_line
 from pytest_bench.tokens.counts import COUNTS_LOG, CountsWriter, InputTokens, Outcome
 from pytest_bench.tokens.live import LiveCounts
-from pytest_bench.tokens.reading import repeated_texts
-from pytest_bench.tokens.segments import cut, left_over, records_in
+from pytest_bench.tokens.messages import Answer, CountRange, Counts, CountTexts, Failed, RangeCounts, Task
+from pytest_bench.tokens.text_log import cut, left_over, records_in
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.tokens.verification import Verification
-from pytest_bench.tokens.wire import Answer, CountRange, Counts, CountTexts, Failed, RangeCounts, Task
 
 Input = str | Sequence[int]
 """What a sample sends: text (a chat rendered through its template), or token ids as they are."""
@@ -92,6 +91,7 @@ def count_phase(
     timeout_s: float = 0.0,
     seed: int = 0,
     live: LiveCounts | None = None,
+    template: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> CountingResult:
     """Count the text logs of the phase in `folder`, and what their samples sent, into its counts log.
@@ -99,7 +99,8 @@ def count_phase(
     `inputs` is asked for each sample once, while its answers' counts are on disk already; None leaves inputs out.
     `texts` names the logs where they are not `texts.*.jsonl` in `folder`; `output` the counts log where it is not
     `tokens.jsonl` there. It must not exist. `timeout_s` limits counting and verification together; 0 is no limit.
-    `live` is what the live lane has counted already. `progress` is told, now and then, how many requests are
+    `live` is what the live lane has counted already. `template` is false if `inputs` renders chats without the model's
+    chat template; the log says so. `progress` is told, now and then, how many requests are
     counted and how many there are.
 
     A timeout, a dead worker, a text that cannot be counted: the result says so. Raises `TokensError` with the
@@ -111,7 +112,8 @@ def count_phase(
         raise EvidenceError(f"{folder}: holds no text log: there is nothing to count")
     result = CountingResult(backend=tokenizer.backend, tokenizer=tokenizer.source.digest, failures=[])
     path = output or folder / COUNTS_LOG
-    with CountsWriter(path, tokenizer.backend, tokenizer.source.digest, tokenizer.source.name) as writer:
+    source = tokenizer.source
+    with CountsWriter(path, tokenizer.backend, source.digest, source.name, template=template) as writer:
         counting = _Counting(tokenizer, result, writer, logs, inputs, seed=seed, timeout_s=timeout_s)
         try:
             if live is not None:
@@ -130,22 +132,6 @@ def count_phase(
                 inputs_pending=result.inputs_pending,
             )
     return result
-
-
-class _InputChunk(NamedTuple):
-    """Samples whose inputs go to a worker together, identical texts once."""
-
-    samples: list[int]
-    texts: dict[str, int]
-    """Place of each distinct text."""
-    places: list[int | None]
-    """For each sample, the place of its text; for token ids, minus one less their number; None where it has none."""
-
-    def counts(self, by_place: Sequence[int | None]) -> list[int | None]:
-        """Tokens of each sample."""
-        return [
-            None if place is None else by_place[place] if place >= 0 else -1 - place for place in self.places
-        ]
 
 
 class _Counting:
@@ -187,7 +173,7 @@ class _Counting:
     def count(self, progress: Callable[[int, int], None] | None) -> None:
         """Count what is left, until it is done or time is up."""
         result = self._result
-        for log, answer in self._answers(self._ranges(self._repeated())):
+        for log, answer in self._answers(self._ranges()):
             if isinstance(answer, RangeCounts):
                 self._record(log, answer)
             else:
@@ -199,8 +185,8 @@ class _Counting:
                 if isinstance(counts, Counts):
                     self._record_inputs(chunk, counts)
                 else:
-                    what = f"inputs of {len(chunk.samples)} samples from {chunk.samples[0]}"
-                    self._fail([_complaint(what, counts)])
+                    samples = [sample for same in chunk.values() for sample in same]
+                    self._fail([_complaint(f"inputs of {len(samples)} samples from {samples[0]}", counts)])
         result.timed_out = self._cut_short
         result.elapsed_ns = monotonic_ns() - self._start_ns
         if result.pending and not result.timed_out and not result.failures:
@@ -220,7 +206,7 @@ class _Counting:
 
     def give_up(self, error: BaseException) -> None:
         """Say in the result why it ends here."""
-        self._result.interrupted = isinstance(error, Interrupted) or not isinstance(error, Exception)
+        self._result.interrupted = not isinstance(error, Exception)
         self._fail([str(error) or type(error).__name__])
         self._result.elapsed_ns = self._result.elapsed_ns or monotonic_ns() - self._start_ns
 
@@ -240,21 +226,7 @@ class _Counting:
             yield answer
         self._cut_short = waiting > 0 or not ended
 
-    def _repeated(self) -> dict[str, int]:
-        """Texts that repeat, with their tokens: counted before the ranges are, none of which then counts them again."""
-        if not (texts := repeated_texts(list(self._done))):
-            return {}
-        task = CountTexts(key=self._tokenizer.key, texts=texts)
-        for _, answer in self._tokenizer.pool.run([(None, task)], give_up=self._is_late):
-            if isinstance(answer, Counts):
-                return {
-                    text: tokens
-                    for text, tokens in zip(texts, answer.counts, strict=True)
-                    if tokens is not None
-                }
-        return {}
-
-    def _ranges(self, counted: dict[str, int]) -> Iterator[tuple[Path, CountRange]]:
+    def _ranges(self) -> Iterator[tuple[Path, CountRange]]:
         key, size = self._tokenizer.key, self._tokenizer.chunk_characters
         share = Verification.share(self._total)
         for log, done in self._done.items():
@@ -269,34 +241,32 @@ class _Counting:
                             stop=last,
                             sample_share=share,
                             seed=self._seed,
-                            counted=counted,
                         ),
                     )
 
-    def _input_chunks(self, inputs: Inputs) -> Iterator[tuple[_InputChunk, CountTexts]]:
-        size = self._tokenizer.chunk_characters
-        chunk, characters = _InputChunk([], {}, []), 0
+    def _input_chunks(self, inputs: Inputs) -> Iterator[tuple[dict[str, list[int]], CountTexts]]:
+        """Samples by what they send, for a worker at a time. Token ids need none and are recorded here."""
+        known: dict[int, int | None] = {}
+        chunk: dict[str, list[int]] = {}
+        characters = 0
         for sample in self._samples:
-            chunk.samples.append(sample)
             try:
                 sent = inputs(sample)
             except BenchError as error:
                 self._fail([f"input of sample {sample}: {error}"])
-                chunk.places.append(None)
+                known[sample] = None
                 continue
-            if isinstance(sent, str):
-                characters += len(sent) if sent not in chunk.texts else 0
-                chunk.places.append(chunk.texts.setdefault(sent, len(chunk.texts)))
-            else:
-                chunk.places.append(-1 - len(sent))
-            if characters >= size:
-                yield chunk, self._count_texts(chunk)
-                chunk, characters = _InputChunk([], {}, []), 0
-        if chunk.samples:
-            yield chunk, self._count_texts(chunk)
-
-    def _count_texts(self, chunk: _InputChunk) -> CountTexts:
-        return CountTexts(key=self._tokenizer.key, texts=list(chunk.texts))
+            if not isinstance(sent, str):
+                known[sample] = len(sent)
+                continue
+            characters += 0 if sent in chunk else len(sent)
+            chunk.setdefault(sent, []).append(sample)
+            if characters >= self._tokenizer.chunk_characters:
+                yield chunk, CountTexts(key=self._tokenizer.key, texts=list(chunk))
+                chunk, characters = {}, 0
+        if chunk:
+            yield chunk, CountTexts(key=self._tokenizer.key, texts=list(chunk))
+        self._write_inputs(known)
 
     def _record(self, log: Path, answer: RangeCounts, sampled: int | None = None) -> None:
         result = self._result
@@ -310,28 +280,25 @@ class _Counting:
         self._fail(answer.failures)
         self._verification.add_lines(log, answer.samples, sampled)
 
-    def _record_inputs(self, chunk: _InputChunk, answer: Counts) -> None:
+    def _record_inputs(self, chunk: dict[str, list[int]], answer: Counts) -> None:
+        pairs = zip(chunk.values(), answer.counts, strict=True)
+        counts = {sample: count for samples, count in pairs for sample in samples}
+        self._write_inputs(counts)
+        self._fail(answer.failures)
+        known = [(sample, count) for sample, count in counts.items() if count is not None]
+        self._verification.add_inputs(known, of=len(self._samples))
+
+    def _write_inputs(self, counts: dict[int, int | None]) -> None:
         result = self._result
         encode = msgspec.json.Encoder().encode
-        counted = list(zip(chunk.samples, chunk.counts(answer.counts), strict=True))
         lines = [
-            encode_line(encode(InputTokens(sample_index=sample, input=count))) for sample, count in counted
+            encode_line(encode(InputTokens(sample_index=sample, input=n))) for sample, n in counts.items()
         ]
         self._writer.add(b"".join(lines), len(lines))
-        known = {sample: count for sample, count in counted if count is not None}
+        known = [count for count in counts.values() if count is not None]
         result.inputs_counted += len(known)
         result.inputs_pending -= len(known)
-        result.input_tokens += sum(known.values())
-        self._fail(answer.failures)
-        texts = zip(chunk.samples, chunk.places, strict=True)
-        self._verification.add_inputs(
-            [
-                (sample, known[sample])
-                for sample, place in texts
-                if sample in known and place is not None and place >= 0
-            ],
-            of=len(self._samples),
-        )
+        result.input_tokens += sum(known)
 
     def _fail(self, failures: Iterable[str]) -> None:
         kept = self._result.failures

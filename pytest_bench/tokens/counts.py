@@ -6,11 +6,12 @@ or an input (one sample). A count of null could not be made: it is pending. The 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -19,6 +20,9 @@ from pytest_bench.lines import LineReader, end_line, header_line, read_end
 
 COUNTS_LOG = "tokens.jsonl"
 COUNTS_VERSION = 1
+
+SERVER = "server"
+"""Back end of a counts log whose inputs the server counted."""
 
 Outcome = Literal["complete", "timeout", "failed", "interrupted"]
 
@@ -60,8 +64,12 @@ _INPUT = b'{"sample_index"'
 class CountsWriter:
     """Writes a counts log, as a context manager. What was added is with the system when `add` returns."""
 
-    def __init__(self, path: Path, backend: str, tokenizer: str, name: str) -> None:
-        """`tokenizer` is its digest, `name` what the user calls it. Raises `EvidenceError` where `path` exists."""
+    def __init__(self, path: Path, backend: str, tokenizer: str, name: str, *, template: bool = True) -> None:
+        """Begin the log at `path`. `tokenizer` is its digest, `name` what the user calls it.
+
+        `template` is false if chat inputs are counted without the model's chat template. Raises `EvidenceError` if
+        `path` exists.
+        """
         try:
             self._stream = path.open("xb")
         except FileExistsError as error:
@@ -70,7 +78,14 @@ class CountsWriter:
             ) from error
         self._lines = 0
         self._stream.write(
-            header_line("tokens", COUNTS_VERSION, backend=backend, tokenizer=tokenizer, tokenizer_name=name)
+            header_line(
+                "tokens",
+                COUNTS_VERSION,
+                backend=backend,
+                tokenizer=tokenizer,
+                tokenizer_name=name,
+                template=template,
+            )
         )
 
     def __enter__(self) -> Self:
@@ -92,6 +107,12 @@ class CountsWriter:
         self._stream.write(end_line(self._lines, outcome=outcome, **totals))
         self._stream.flush()
         os.fsync(self._stream.fileno())
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Who counted (`backend`, `tokenizer`), and how. Raises `EvidenceError` for a log that cannot be read."""
+    with contextlib.closing(LineReader(path, "tokens", COUNTS_VERSION)) as reader:
+        return reader.header
 
 
 def read_outcome(path: Path) -> Outcome:

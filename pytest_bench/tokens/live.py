@@ -19,10 +19,10 @@ import msgspec
 
 from pytest_bench.errors import BenchError
 from pytest_bench.tokens.cpus import plan_lane
-from pytest_bench.tokens.segments import cut, written_lines
+from pytest_bench.tokens.messages import CountRange, RangeCounts
+from pytest_bench.tokens.text_log import cut, written_lines
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.tokens.verification import LEAST
-from pytest_bench.tokens.wire import CountRange, RangeCounts
 
 _log = logging.getLogger(__name__)
 

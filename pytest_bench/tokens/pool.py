@@ -1,27 +1,113 @@
 """The tokenizer pool: worker processes that count for a session.
 
-Processes are sized to the machine, load each tokenizer once, and are shared by every phase and every
-tokenizer in use. One thread drives the pool. Nothing is started before the first tokenizer is loaded, and
-leaving the pool ends every process.
+Processes are sized to the machine, load each tokenizer once, and are shared by every phase and every tokenizer in use.
+A worker that dies or stops answering is replaced, and what it held is tried once more. One thread drives the pool.
+Nothing is started before the first tokenizer is loaded, and leaving the pool ends every process.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from multiprocessing.connection import wait
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
+from pytest_bench.clock import monotonic_ns
 from pytest_bench.errors import TokensError
-from pytest_bench.tokens.cpus import Cpus, discover, plan_shards
-from pytest_bench.tokens.crew import Crew, Loading
-from pytest_bench.tokens.dispatch import Dispatch
+from pytest_bench.scratch import scratch_folder
+from pytest_bench.tokens.cpus import Cpus, Shard, discover, plan_shards
+from pytest_bench.tokens.messages import Answer, BackendChoice, Failed, Load, Loaded, Task
 from pytest_bench.tokens.probes import sample_prompts
-from pytest_bench.tokens.process import COMMAND
+from pytest_bench.tokens.process import COMMAND, Job, WorkerProcess
 from pytest_bench.tokens.source import TokenizerSource
 from pytest_bench.tokens.tokenizer import Tokenizer
-from pytest_bench.tokens.wire import Answer, BackendChoice, Failed, Load, Loaded, Task
 
 Tag = TypeVar("Tag")
+
+_log = logging.getLogger(__name__)
+
+_TICK_S = 0.1
+"""Longest wait before time limits are looked at again."""
+_DEPTH = 3
+"""Jobs that a worker holds at once: one being counted, one being decoded, one waiting."""
+_MOST_ATTEMPTS = 2
+_MOST_DEATHS = 3
+"""Deaths of one worker, without an answer between them, after which it is not replaced during a run."""
+_PATIENCE_NS = 500_000_000
+"""How long a worker may take for what a run left behind that was given up."""
+
+
+class _Place:
+    """One worker's place in the pool: the process in it may be replaced."""
+
+    def __init__(self, number: int, shard: Shard) -> None:
+        self.number = number
+        self.shard = shard
+        self.worker: WorkerProcess | None = None
+        self.deaths = 0
+
+    def __str__(self) -> str:
+        process = f" (process {self.worker.pid})" if self.worker is not None else ""
+        return f"pool worker {self.number}{process}"
+
+
+class _Event(NamedTuple):
+    """What became of a job: an answer, or None with the reason why the worker that held it is gone."""
+
+    place: _Place
+    job: Job
+    answer: Answer | None
+    reason: str = ""
+
+
+class _Run(Generic[Tag]):
+    """One run of tasks: those to come, those out at a worker, and those that wait for their second attempt."""
+
+    def __init__(self, tasks: Iterable[tuple[Tag, Task]], limit_s: float) -> None:
+        self._coming = (Job(task, tag, limit_s, run=self) for tag, task in tasks)
+        self._exhausted = False
+        self._again: deque[Job] = deque()
+        self._unanswered = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether every task was handed out and answered."""
+        return self._exhausted and not self._unanswered
+
+    def feed(self, worker: WorkerProcess) -> None:
+        """Hand tasks to a worker until it has enough. One that loads a tokenizer is given nothing meanwhile."""
+        if worker.loading:
+            return
+        while not self._exhausted and len(worker.jobs) < _DEPTH:
+            if job := next(self._coming, None):
+                worker.give(job)
+                self._unanswered += 1
+            self._exhausted = job is None
+        # Which of its jobs a worker died of is unknown. Alone on a worker, only the culprit fails again.
+        if self._exhausted and self._again and not worker.jobs:
+            worker.give(self._again.popleft())
+
+    def settle(self, event: _Event) -> Iterator[tuple[Tag, Answer]]:
+        """The answer to a task of this run, if there is one now."""
+        job = event.job
+        if job.run is not self:
+            return  # a tokenizer was loaded, or this is left over from a run that was given up
+        if event.answer is None and job.attempts < _MOST_ATTEMPTS:
+            job.attempts += 1
+            self._again.append(job)
+            return
+        self._unanswered -= 1
+        yield job.tag, event.answer or Failed(f"tried twice: {event.reason}")
+
+    def abandoned(self, reason: str) -> Iterator[tuple[Tag, Answer]]:
+        """All tasks that no worker holds, failed."""
+        for job in itertools.chain(self._again, self._coming):
+            yield job.tag, Failed(reason)
 
 
 def _never() -> bool:
@@ -31,7 +117,7 @@ def _never() -> bool:
 class TokenizerPool:
     """Worker processes for counting, as a context manager.
 
-    `workers` is how many; None sizes it to `cpus`, by default those of the control group. `idle` runs them at
+    `workers` is how many; None sizes the pool to `cpus`, by default those of the control group. `idle` runs them at
     the lowest priority. A worker that answers nothing for `job_timeout_s` counts as dead.
     """
 
@@ -47,9 +133,14 @@ class TokenizerPool:
         self.cpus = discover() if cpus is None else cpus
         self.shards = plan_shards(self.cpus, workers)
         self.notes: tuple[str, ...] = ()
-        """What did not go as asked and is no error: workers that run unpinned."""
-        self._crew = Crew(self.shards, command=command, idle=idle, job_timeout_s=job_timeout_s)
+        """What did not go as asked and is not an error: workers that run unpinned."""
+        self._places = [_Place(number, shard) for number, shard in enumerate(self.shards)]
         self._command = tuple(command)
+        self._lowest_priority = idle
+        self._job_timeout_s = job_timeout_s
+        self._folder: Path | None = None
+        self._stack = ExitStack()
+        self._loads: list[Job] = []
         self._loaded: dict[str, Loaded] = {}
         self._idle: dict[tuple[Cpus, int], TokenizerPool] = {}
 
@@ -63,7 +154,10 @@ class TokenizerPool:
 
     def close(self) -> None:
         """End every worker process, those of `idle_beside` too. Idempotent."""
-        self._crew.close()
+        for place in self._places:
+            self._empty(place)
+        self._stack.close()
+        self._folder = None
         for pool in self._idle.values():
             pool.close()
 
@@ -81,7 +175,7 @@ class TokenizerPool:
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers that run."""
-        return [place.worker.pid for place in self._crew.places if place.worker is not None]
+        return [worker.pid for worker in self._workers()]
 
     @property
     def threads_per_worker(self) -> int:
@@ -99,7 +193,7 @@ class TokenizerPool:
         """Load a tokenizer in every worker and prove its back end, also on a sample of `prompts`.
 
         One that is loaded already is neither loaded nor proven again. Raises `TokensError`, naming the tokenizer and
-        the pool worker, where one cannot load it or does not finish within `warmup_timeout_s` seconds.
+        the pool worker, if one cannot load it or does not finish within `warmup_timeout_s` seconds.
         """
         key = f"{source.digest}:{backend}"
         if key not in self._loaded:
@@ -108,47 +202,123 @@ class TokenizerPool:
                 file=source.file,
                 format=source.format,
                 backend=backend,
-                prompts=sample_prompts(prompts),
+                texts=sample_prompts(prompts),
             )
-            self._loaded[key] = self._load(Loading(task, source.name, warmup_timeout_s))
-        # Of the source's own: the same vocabulary may lie beside another chat template.
+            self._loaded[key] = self._load(Job(task, None, warmup_timeout_s, source.name))
+        # The chat template is the source's own: the same vocabulary may lie beside another one.
         return Tokenizer(self, source, self._loaded[key])
 
-    def _load(self, loading: Loading) -> Loaded:
-        self._crew.revive()
-        self._crew.fill()
-        for place in self._crew.places:
-            self._crew.warm(place, loading)
-        loaded = [answer for answer in self._warm_up(loading.name) if answer.key == loading.task.key]
+    def _load(self, load: Job) -> Loaded:
+        self._revive()
+        self._fill()
+        for place in self._places:
+            if place.worker is not None:
+                place.worker.give(load)
+        loaded = [answer for answer in self._warm_up(load.name) if answer.key == load.task.key]
         if len({answer.backend for answer in loaded}) != 1:
-            raise TokensError(f"tokenizer {loading.name}: pool workers chose different back ends: {loaded}")
-        self._crew.loadings.append(loading)
+            raise TokensError(f"tokenizer {load.name}: pool workers chose different back ends: {loaded}")
+        self._loads.append(load)
         self.notes = tuple(sorted({answer.note for answer in loaded if answer.note is not None}))
         return loaded[0]
 
     def _warm_up(self, name: str) -> Iterator[Loaded]:
         """Wait until every worker has loaded all it was told to. Raises `TokensError` for the first that fails."""
-        while any(place.loads for place in self._crew.places):
-            for event in self._crew.turn():
-                match event.answer:
-                    case Loaded():
-                        yield event.answer
-                    case Failed(message):
-                        self._crew.close()
-                        raise TokensError(f"tokenizer {name}: pool worker {event.place.number}: {message}")
-                    case None if isinstance(event.job.task, Load):
-                        self._crew.close()
-                        raise TokensError(f"tokenizer {name}: {event.reason}: nothing can be counted with it")
-                    case _:
-                        pass  # an answer to a job that was abandoned earlier
+        while any(worker.loading for worker in self._workers()):
+            for event in self._turn():
+                if isinstance(event.answer, Loaded):
+                    yield event.answer
+                elif isinstance(event.job.task, Load):
+                    self.close()
+                    failed = isinstance(event.answer, Failed) and event.answer.message
+                    why = f"pool worker {event.place.number}: {failed}" if failed else event.reason
+                    raise TokensError(f"tokenizer {name}: {why}")
 
     def run(
         self, tasks: Iterable[tuple[Tag, Task]], *, give_up: Callable[[], bool] = _never
     ) -> Iterator[tuple[Tag, Answer]]:
         """Carry out tasks and yield each tag with its answer, in the order in which they finish.
 
-        Tasks are taken from the iterable as workers become free. Those that a worker held when it died are
-        tried once more, alone on a worker, and then answered `Failed`. Once `give_up`, which is asked several
-        times a second, says so, the iteration ends with the rest unanswered.
+        Tasks are taken from the iterable as workers become free. Those that a worker held when it died are tried once
+        more, alone on a worker, and then answered `Failed`. Once `give_up`, which is asked several times a second, is
+        true, the iteration ends with the rest unanswered.
         """
-        return Dispatch(self._crew, tasks, give_up).answers()
+        self._revive()
+        run = _Run(tasks, self._job_timeout_s)
+        while not give_up():
+            self._fill()
+            for worker in self._workers():
+                run.feed(worker)
+            if run.over:
+                return
+            if not self._workers():
+                yield from run.abandoned("no pool worker is left")
+                return
+            for event in self._turn():
+                if isinstance(event.job.task, Load) and not isinstance(event.answer, Loaded):
+                    self._empty(event.place)
+                yield from run.settle(event)
+
+    def _workers(self) -> list[WorkerProcess]:
+        return [place.worker for place in self._places if place.worker is not None]
+
+    def _revive(self) -> None:
+        """Give every place its chance again, and end workers that are still busy with an earlier run."""
+        patience_ns = monotonic_ns() + _PATIENCE_NS
+        while any(worker.jobs for worker in self._workers()) and monotonic_ns() < patience_ns:
+            for _ in self._turn():
+                pass
+        for place in self._places:
+            if place.worker is not None and place.worker.jobs:
+                self._empty(place)
+            place.deaths = 0
+
+    def _fill(self) -> None:
+        """Start a worker in every empty place that has not been given up. Raises `OSError` if none starts."""
+        if self._folder is None:
+            self._folder = self._stack.enter_context(scratch_folder())
+        for place in self._places:
+            if place.worker is None and place.deaths < _MOST_DEATHS:
+                place.worker = WorkerProcess(
+                    place.shard, command=self._command, idle=self._lowest_priority, folder=str(self._folder)
+                )
+                for load in self._loads:
+                    place.worker.give(load)
+
+    def _turn(self) -> Iterator[_Event]:
+        """Wait until something happens, at most `_TICK_S`, and tell what became of jobs."""
+        places: dict[Any, _Place] = {
+            place.worker.connection: place for place in self._places if place.worker is not None
+        }
+        for connection in wait(list(places), _TICK_S):
+            place = places[connection]
+            if place.worker is None:
+                continue
+            try:
+                for job, answer in place.worker.answers():
+                    place.deaths = 0
+                    yield _Event(place, job, answer)
+            except (EOFError, OSError):
+                yield from self._bury(place, None)
+        for place in self._places:
+            if place.worker is not None and (late := place.worker.overdue()) is not None:
+                yield from self._bury(place, late)
+
+    def _bury(self, place: _Place, reason: str | None) -> Iterator[_Event]:
+        worker = place.worker
+        if worker is None:
+            return
+        name = str(place)
+        ended = worker.end(gone=reason is None)
+        place.worker = None
+        place.deaths += 1
+        message = f"{name} {reason or ended}"
+        _log.warning("%s", message)
+        for job in worker.jobs.values():
+            yield _Event(place, job, None, message)
+
+    def _empty(self, place: _Place) -> None:
+        """End the worker in `place` without replacing it before the next run."""
+        if place.worker is not None:
+            place.worker.end()
+            place.worker = None
+        place.deaths = _MOST_DEATHS

@@ -46,10 +46,10 @@ def probe_set(added_tokens: Iterable[str], prompts: Iterable[str]) -> list[str]:
     return [*probes, *prompts]
 
 
-def sample_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
+def sample_prompts(prompts: Sequence[str]) -> list[str]:
     """At most `_MOST_PROMPTS` of `prompts`, evenly spaced, each cut to `_LONGEST_PROMPT` characters."""
     step = max(1, -(-len(prompts) // _MOST_PROMPTS))
-    return tuple(prompt[:_LONGEST_PROMPT] for prompt in prompts[::step])
+    return [prompt[:_LONGEST_PROMPT] for prompt in prompts[::step]]
 
 
 def excerpt(text: str, limit: int = 400) -> str:

@@ -1,142 +1,122 @@
-"""One worker process of the pool, seen from the parent: started, spoken to without blocking, ended."""
+"""One worker process of the pool, seen from the parent: started, given jobs, watched, ended."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from typing import IO
-
-import msgspec
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import IO, Any
 
 from pytest_bench.clock import monotonic_ns
 from pytest_bench.tokens.cpus import Shard
-from pytest_bench.tokens.mailbox import Mailbox
-from pytest_bench.tokens.wire import Answer, AnswerFrames, Task, TaskWriter
+from pytest_bench.tokens.messages import ANSWERS, Answer, Channel, Load, Task
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "pytest_bench.tokens.worker")
-_PIPE_BYTES = 1 << 20
 _KEEP_MEMORY = {name: str(1 << 28) for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")}
-"""Settings of glibc: what one range needed is kept for the next, rather than given back and faulted in again."""
-_READ_BYTES = 1 << 16
+"""Settings of glibc: memory that one range needed is kept for the next, instead of given back and faulted in again."""
 _STDERR_TAIL_BYTES = 2000
 _LAST_MOMENT_S = 0.5
 
 
-class Job(msgspec.Struct):
-    """A task on its way, and how often it was tried."""
+@dataclass
+class Job:
+    """A task, what its answer is for, and how often it was tried."""
 
-    number: int
     task: Task
-    attempts: int = 0
+    tag: Any
+    limit_s: float
+    """Longest time without any answer of the worker that holds it."""
+    name: str = ""
+    """Of a tokenizer to be loaded."""
+    run: object = None
+    """Which run of the pool wants the answer."""
+    attempts: int = 1
 
 
 class WorkerProcess:
-    """A started worker.
+    """A started worker. `jobs` holds what it was given and has not answered, by number, oldest first."""
 
-    `in_flight` holds the jobs that it was given and has not answered, oldest first. `busy_since_ns` is when it
-    last answered, or was given work while it had none.
-    """
-
-    def __init__(self, number: int, shard: Shard, *, command: Sequence[str], idle: bool) -> None:
-        """Start it. Raises `OSError` where the system cannot."""
-        self.number = number
-        self.in_flight: dict[int, Job] = {}
-        self.busy_since_ns = monotonic_ns()
-        self._frames = AnswerFrames()
-        self._mailbox = Mailbox() if hasattr(os, "memfd_create") else None
-        self._tasks = TaskWriter(self._mailbox)
-        self._outgoing: list[memoryview] = []
+    def __init__(self, shard: Shard, *, command: Sequence[str], idle: bool, folder: str) -> None:
+        """Start it; large messages are written to `folder`. Raises `OSError` if it cannot be started."""
+        self.jobs: dict[int, Job] = {}
+        self._number = 0
+        self._heard_ns = monotonic_ns()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        arguments = ["--cpus", ",".join(map(str, shard.cpus)), *(["--idle"] if idle else [])]
-        if self._mailbox is not None:
-            arguments += ["--mailbox", str(self._mailbox.descriptor)]
-        self._process = subprocess.Popen(
-            [*command, *arguments],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                "RAYON_NUM_THREADS": str(shard.threads),
-                "TOKENIZERS_PARALLELISM": "true",
-                **_KEEP_MEMORY,
-            },
-            pass_fds=() if self._mailbox is None else (self._mailbox.descriptor,),
-            # A group of its own: Ctrl-C in a terminal reaches the parent only, from the first instruction on.
-            process_group=0,
-        )
-        if self._process.stdin is None or self._process.stdout is None:
-            raise OSError("no pipes to the pool worker")
-        self.input = self._process.stdin.fileno()
-        self.output = self._process.stdout.fileno()
-        for descriptor in (self.input, self.output):
-            os.set_blocking(descriptor, False)
-            if hasattr(fcntl, "F_SETPIPE_SZ"):
-                with contextlib.suppress(OSError):  # a smaller pipe is only slower
-                    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = ["--channel", str(theirs.fileno()), "--cpus", ",".join(map(str, shard.cpus))]
+            self._process = subprocess.Popen(
+                [*command, *arguments, *(["--idle"] if idle else [])],
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    "RAYON_NUM_THREADS": str(shard.threads),
+                    "TOKENIZERS_PARALLELISM": "true",
+                    "TMPDIR": folder,
+                    **_KEEP_MEMORY,
+                },
+                pass_fds=(theirs.fileno(),),
+                # A group of its own: Ctrl-C in a terminal reaches the parent only, from the first instruction on.
+                process_group=0,
+            )
+        self.connection = Connection(ours.detach())
+        self._channel: Channel[Task, Answer] = Channel(self.connection, ANSWERS, folder)
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     @property
-    def wants_to_write(self) -> bool:
-        return bool(self._outgoing)
+    def loading(self) -> bool:
+        """Whether it is loading a tokenizer: it is given nothing else meanwhile."""
+        return any(isinstance(job.task, Load) for job in self.jobs.values())
 
-    def send(self, job: Job) -> None:
-        """Hand over a job; what the pipe does not take now goes out with `flush`."""
-        self._outgoing.append(memoryview(self._tasks.frame(job.number, job.task)))
-        if not self.in_flight:
-            self.busy_since_ns = monotonic_ns()
-        self.in_flight[job.number] = job
-        self.flush()
+    def give(self, job: Job) -> None:
+        """Hand over a job. A worker that is gone is noticed by `answers`, not here."""
+        if not self.jobs:
+            self._heard_ns = monotonic_ns()
+        self._number += 1
+        self.jobs[self._number] = job
+        with contextlib.suppress(OSError):
+            self._channel.send(self._number, job.task)
 
-    def flush(self) -> None:
-        """Write what the pipe takes. A worker that has gone is noticed by `receive`, not here."""
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            while self._outgoing:
-                written = os.write(self.input, self._outgoing[0])
-                self._outgoing[0] = self._outgoing[0][written:]
-                if not self._outgoing[0]:
-                    del self._outgoing[0]
+    def answers(self) -> Iterator[tuple[Job, Answer]]:
+        """Answers that have arrived. Raises `EOFError` or `OSError` if the worker is gone."""
+        while self.connection.poll():
+            number, answer = self._channel.receive()
+            self._heard_ns = monotonic_ns()
+            yield self.jobs.pop(number), answer
 
-    def receive(self) -> tuple[list[tuple[Job, Answer]], bool]:
-        """Answers that have arrived, and whether the worker can still send more."""
-        answers: list[tuple[Job, Answer]] = []
-        try:
-            while data := os.read(self.output, _READ_BYTES):
-                for number, answer in self._frames.feed(data):
-                    answers.append((self.in_flight.pop(number), answer))
-                    if self._mailbox is not None:
-                        self._mailbox.release(number)
-                    self.busy_since_ns = monotonic_ns()
-        except BlockingIOError:
-            return answers, True
-        return answers, False
+    def overdue(self) -> str | None:
+        """What it did not do in time; None if it is in time."""
+        job = next(iter(self.jobs.values()), None)
+        if job is None or monotonic_ns() - self._heard_ns <= job.limit_s * 1e9:
+            return None
+        if isinstance(job.task, Load):
+            return f"did not finish loading {job.name} within {job.limit_s:g} s"
+        return f"did not answer for {job.limit_s:g} s"
 
     def end(self, *, gone: bool = False) -> str:
         """Kill it (it holds nothing worth keeping), reap it, and say how it ended and what it last said.
 
-        `gone`: it has closed its output, and is given a moment to end by itself so that its status is its own.
+        `gone`: it has closed its socket, and is given a moment to end by itself so that its status is its own.
         """
         if gone:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_LAST_MOMENT_S)
         status = self._process.poll()
         self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self.connection.close()
         self._process.wait()
-        if self._mailbox is not None:
-            self._mailbox.close()
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
         said = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
         self._stderr.close()

@@ -12,8 +12,8 @@ import msgspec
 
 from pytest_bench.errors import TokensError
 from pytest_bench.tokens.backends import Backend, TokenizersBackend, load_authority, load_fast
+from pytest_bench.tokens.messages import Load
 from pytest_bench.tokens.probes import excerpt, probe_set
-from pytest_bench.tokens.wire import Load
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ def prepare(task: Load) -> Prepared:
     authority = load_authority(Path(task.file), task.format)
     if task.backend == "tokenizers":
         return Prepared(authority, authority, "asked for", 0)
-    probes = probe_set(authority.added_tokens, task.prompts)
+    probes = probe_set(authority.added_tokens, task.texts)
     try:
         fast = _equal_fast(authority, probes)
     except TokensError as error:

@@ -6,7 +6,6 @@ for (`trust_remote_code`) is not supported: the error then says which file is mi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -15,11 +14,11 @@ import msgspec
 
 from pytest_bench.errors import TokensError
 from pytest_bench.files import file_digest
+from pytest_bench.hub_cache import cached_snapshot, is_hub_id
 from pytest_bench.tokens.hub import fetch
 
 JSON_FILE = "tokenizer.json"
 _SIDE_FILES = ("tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
 
 class TokenizerSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,18 +52,52 @@ def resolve(
         return _in_folder(name, path)
     if path.is_file():
         return _from_file(name, path)
-    if not _HUB_ID.fullmatch(name) or path.suffix in {".json", ".tiktoken", ".model"}:
+    if not is_hub_id(name):
         raise TokensError(
-            f"tokenizer {name}: no such file or folder; a path in a suite counts from the folder of that file, one on "
-            "the command line from where you are"
+            f"tokenizer {name}: no such file or folder ({path.absolute()}); expected a folder that holds a "
+            f"{JSON_FILE}. A path in a suite is relative to the suite's folder, one on the command line to the current "
+            "folder"
         )
+    cached = cached_snapshot(name)
+    if cached is not None and _holds_tokenizer(cached):
+        return _in_folder(name, cached)
     return _in_folder(name, fetch_folder(name, timeout_s))
+
+
+def find(name: str | None, model: str | None, beside: str) -> TokenizerSource | None:
+    """The tokenizer called `name`; if none is named, the one that `model` leads to; None if there is none.
+
+    A relative model is looked for in `beside`, the folder of the suite, before the current folder. Raises `TokensError`
+    if a named tokenizer cannot be found.
+    """
+    if name is not None:
+        return resolve(name)
+    return None if model is None else _find_by_model(model, beside)
+
+
+def _find_by_model(model: str, beside: str) -> TokenizerSource | None:
+    """The tokenizer that the name of a served model leads to: a local folder, or a hub id that is cached here.
+
+    None if there is neither. Nothing is downloaded. Raises `TokensError` if a file cannot be read.
+    """
+    written = Path(model).expanduser()
+    places = [Path(beside) / written, written, cached_snapshot(model) if is_hub_id(model) else None]
+    found = (place for place in places if place is not None and place.is_dir() and _holds_tokenizer(place))
+    return next((_in_folder(model, place) for place in found), None)
+
+
+def _holds_tokenizer(folder: Path) -> bool:
+    return (folder / JSON_FILE).is_file() or len(_rank_files(folder)) == 1
+
+
+def _rank_files(folder: Path) -> list[Path]:
+    return [*sorted(folder.glob("*.tiktoken")), *folder.glob("tiktoken.model")]
 
 
 def _in_folder(name: str, folder: Path) -> TokenizerSource:
     if (folder / JSON_FILE).is_file():
         return _from_file(name, folder / JSON_FILE)
-    ranks = [*sorted(folder.glob("*.tiktoken")), *folder.glob("tiktoken.model")]
+    ranks = _rank_files(folder)
     if len(ranks) == 1:
         return _from_file(name, ranks[0])
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"

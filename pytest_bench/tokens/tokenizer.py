@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bench.errors import TokensError
 from pytest_bench.tokens.chat import ChatTemplate, load_chat_template
+from pytest_bench.tokens.messages import Answer, Counts, CountTexts, Encode, Failed, Ids, Loaded, Task
 from pytest_bench.tokens.source import TokenizerSource
-from pytest_bench.tokens.wire import (
-    Answer,
-    Counts,
-    CountTexts,
-    Encode,
-    Failed,
-    Ids,
-    Loaded,
-    Task,
-)
 
 if TYPE_CHECKING:
     from pytest_bench.tokens.pool import TokenizerPool
@@ -79,7 +70,8 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, in one task: for a few thousand texts at a time."""
-        answer = self._ask(Encode(key=self.key, texts=list(texts)))
+        task = Encode(key=self.key, texts=list(texts))
+        _, answer = next(self.pool.run([(None, task)]))
         if not isinstance(answer, Ids):
             raise self._refusal(answer)
         return answer.ids
@@ -107,9 +99,6 @@ class Tokenizer:
             stop = min(len(texts), bisect.bisect_left(ends, before + self.chunk_characters, start) + 1)
             yield start, CountTexts(key=self.key, texts=list(texts[start:stop]))
             start = stop
-
-    def _ask(self, task: Task) -> Answer:
-        return next(answer for _, answer in self.pool.run([(None, task)]))
 
     def _refusal(self, answer: Answer) -> TokensError:
         message = answer.message if isinstance(answer, Failed) else f"answered with {answer!r}"

@@ -9,7 +9,10 @@ from pytest_bench.bounds import SCHEDULED, Bound, parse_bound, split_inline
 from pytest_bench.verdict.outcome import BoundState, JudgedBound, Judgement, Outcome, Reason, worst
 
 NO_FAILED_REQUESTS = Bound(metric="failed_requests", comparison="==", limit=0.0, text="== 0")
-"""Implied wherever none of `FAILURES` is bounded."""
+"""Implied unless one of `FAILURES` is bounded."""
+
+NO_EMPTY_OUTPUTS = Bound(metric="empty_outputs", comparison="==", limit=0.0, text="== 0")
+"""Implied unless `empty_outputs` is bounded: an answer without output has no latency, but counts for throughput."""
 
 FAILURES = frozenset({"failed_requests", "error_rate"})
 """Metrics by which a point says how many failures it tolerates."""
@@ -22,6 +25,12 @@ _OUTCOMES: dict[BoundState, Outcome] = {
 }
 
 _TIMES = (("s", 1e9), ("ms", 1e6), ("us", 1e3))
+SHOWN_UNCERTAINTY = 0.01
+"""The uncertainty of a value is shown where it is a larger share of the value."""
+_LESS_CLIENT = (
+    ": the limit lies within the uncertainty of the measurement; lower the load per load worker, or give the client "
+    "cores that nothing else uses, to decide"
+)
 _DECLARED = {judged: declared for declared, judged in SCHEDULED.items()}
 
 
@@ -37,6 +46,9 @@ class Measured(Protocol):
     def unit(self, name: str) -> str:
         """Its base unit."""
 
+    def uncertainty(self, name: str) -> float:
+        """By how much the measurement itself may be off, either way, in the base unit."""
+
     def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
         """Its two-sided confidence interval, where there is one."""
 
@@ -45,17 +57,21 @@ def judge(
     bounds: Sequence[Bound],
     measured: Measured,
     *,
-    implied: Sequence[Bound] = (NO_FAILED_REQUESTS,),
+    implied: Sequence[Bound] = (NO_FAILED_REQUESTS, NO_EMPTY_OUTPUTS),
     labels: Sequence[str] = (),
 ) -> Judgement:
-    """Judge every bound of a point, and the `implied` ones where the point says nothing of failures.
+    """Judge every bound of a point, and those of `implied` whose subject the point does not bound itself.
 
-    A bound on a null metric is an `error`; a bound with a confidence is met or not only where the whole
-    interval is, else the point is `inconclusive`; a point without bounds of its own is labelled `unbounded`.
+    A bound on a null metric is an `error`; a bound is met or not only where everything is that the value may be,
+    within the uncertainty of its measurement and the confidence that the bound declares, else the point is
+    `inconclusive`; a point without bounds of its own is labelled `unbounded`.
     Raises `UsageError` for a metric that the measurement does not know.
     """
-    says_failures = FAILURES & {bound.metric for bound in bounds}
-    judged = tuple(judge_bound(bound, measured) for bound in (*bounds, *(() if says_failures else implied)))
+    bounded = {bound.metric for bound in bounds}
+    if bounded & FAILURES:
+        bounded |= FAILURES
+    all_bounds = (*bounds, *(bound for bound in implied if bound.metric not in bounded))
+    judged = tuple(judge_bound(bound, measured) for bound in all_bounds)
     return Judgement(
         outcome=worst(_OUTCOMES[item.state] for item in judged),
         reasons=tuple(Reason(f"bound-{item.state}", item.sentence) for item in judged if item.state != "met"),
@@ -76,48 +92,51 @@ def judge_bound(bound: Bound, measured: Measured) -> JudgedBound:
             state="undefined",
             sentence=f"{_subject(bound)} is null: {why}; {required}",
         )
-    if bound.confidence is None:
-        return JudgedBound(
-            bound=bound,
-            measured=value,
-            state="met" if bound.holds(value) else "not-met",
-            sentence=f"{_subject(bound)} is {_show_beside(value, bound.limit, unit)}, {required}",
-        )
-    return _judge_interval(bound, bound.confidence, value, measured, required)
-
-
-def _judge_interval(
-    bound: Bound, confidence: float, value: float, measured: Measured, required: str
-) -> JudgedBound:
-    unit = measured.unit(bound.metric)
-    interval = measured.interval(bound.metric, confidence)
+    uncertainty = measured.uncertainty(bound.metric)
     said = f"{_subject(bound)} is {_show_beside(value, bound.limit, unit)}"
-    if interval is None:
+    if uncertainty > SHOWN_UNCERTAINTY * abs(value) or _spans(
+        bound, value - uncertainty, value + uncertainty
+    ):
+        said += f" ± {show(uncertainty, unit, 2)}"
+    interval = None if bound.confidence is None else measured.interval(bound.metric, bound.confidence)
+    if bound.confidence is None:
+        low, high, within = value, value, ""
+    elif interval is None:
         return JudgedBound(
             bound=bound,
             measured=value,
             state="undefined",
-            sentence=f"{said}, but there is no {confidence:.4g} interval of it: too few requests, or this "
+            sentence=f"{said}, but there is no {bound.confidence:.4g} interval of it: too few requests, or this "
             f"statistic has none; {required}",
         )
-    low, high = interval
-    within = f"{confidence:.4g} interval {show(low, unit)} to {show(high, unit)}"
-    if bound.comparison == "==":
-        state: BoundState = "inconclusive" if low <= bound.limit <= high else "not-met"
-        if low == bound.limit == high:
-            state = "met"
-    elif bound.holds(low) and bound.holds(high):
-        state = "met"
     else:
-        state = "inconclusive" if bound.holds(low) or bound.holds(high) else "not-met"
-    advice = ": measure more requests to decide" if state == "inconclusive" else ""
+        low, high = interval
+        within = f", {bound.confidence:.4g} interval {show(low, unit)} to {show(high, unit)}"
+    state = _state(bound, low - uncertainty, high + uncertainty)
+    advice = ""
+    if state == "inconclusive":
+        decided = _state(bound, low, high) != "inconclusive"
+        advice = _LESS_CLIENT if decided else ": measure more requests to decide"
     return JudgedBound(
         bound=bound,
         measured=value,
         state=state,
-        sentence=f"{said}, {within}, {required}{advice}",
-        interval=interval,
+        sentence=f"{said}{within}, {required}{advice}",
+        interval=(low - uncertainty, high + uncertainty) if interval or uncertainty else None,
     )
+
+
+def _state(bound: Bound, low: float, high: float) -> BoundState:
+    """Of a value that lies within [low, high]."""
+    if bound.comparison == "==" and low < bound.limit < high:
+        return "inconclusive"
+    if bound.holds(low) and bound.holds(high):
+        return "met"
+    return "inconclusive" if bound.holds(low) or bound.holds(high) else "not-met"
+
+
+def _spans(bound: Bound, low: float, high: float) -> bool:
+    return _state(bound, low, high) == "inconclusive"
 
 
 def _subject(bound: Bound) -> str:

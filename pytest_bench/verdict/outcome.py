@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     FAIL = "fail"
     """Measured, and not good enough."""
     INCONCLUSIVE = "inconclusive"
-    """The declared interval spans the bound."""
+    """The declared interval, or the uncertainty of the measurement, spans the bound."""
     ERROR = "error"
     """Could not be measured, or not be trusted."""
     MISSING = "missing"
@@ -68,13 +68,16 @@ class JudgedBound(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     """Measured, required, and where the requirement stands."""
     interval: tuple[float, float] | None = None
-    """The confidence interval that was judged, where the bound declares a confidence."""
+    """What the value may be, within the confidence that the bound declares and the uncertainty of the measurement;
+    None where the bound declares none and the value is exact."""
 
     def is_met(self) -> bool:
         """Whether the numbers themselves, and not only `state`, say that the bound is met."""
         if self.state != "met" or self.measured is None:
             return False
-        judged = (self.measured,) if self.bound.confidence is None else self.interval
+        judged = (
+            (self.measured,) if self.interval is None and self.bound.confidence is None else self.interval
+        )
         return judged is not None and all(self.bound.holds(value) for value in judged)
 
 

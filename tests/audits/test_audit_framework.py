@@ -1,4 +1,4 @@
-"""The framework: audits are data and a pure check, found by id, refused before anything runs."""
+"""The framework: audits are data and a pure check, found by id and validated before anything runs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_suite_with_an_unknown_audit_is_refused_with_its_position(auditor, cac
 
 
 @pytest.mark.parametrize("name", ["id", "artifact"])
-def test_two_audits_of_one_name_are_refused(name):
+def test_two_audits_with_one_name_are_refused(name):
     twin = Halving()
     setattr(twin, name, getattr(output_caching.OutputCaching, name))
 
@@ -102,7 +102,7 @@ def test_two_audits_of_one_name_are_refused(name):
         registry([twin])
 
 
-def test_a_third_partys_audit_runs_like_one_of_ours(auditor, caching_suite):
+def test_a_third_party_audit_runs_like_a_shipped_one(auditor, caching_suite):
     auditor.audits = registry([Halving()])
 
     measured = auditor.audit(
@@ -114,7 +114,7 @@ def test_a_third_partys_audit_runs_like_one_of_ours(auditor, caching_suite):
 
 
 @pytest.mark.parametrize("room", ["load", "suite", "plugin", "running", "perf", "metrics", "verdict", "api"])
-def test_no_other_room_knows_an_audit_by_name(room):
+def test_no_other_package_names_an_audit(room):
     audits = [registry().find(name) for name in registry().words()]
     names = [name for audit in audits for name in (audit.id, audit.artifact, type(audit).__name__)]
     known = re.compile("|".join([*names, r"TEST0\d"]))
@@ -169,16 +169,16 @@ def test_phases_that_cannot_be_driven_are_refused(phases, complaint):
 
 @pytest.mark.parametrize("pattern", ["constant", "poisson"])
 def test_a_paced_load_is_refused_because_pacing_hides_the_effect(pattern):
-    with pytest.raises(UsageError, match="cannot show"):
+    with pytest.raises(UsageError, match="cannot detect"):
         check(phase(), where=setting(Load(pattern=pattern, rate=1.0, requests=4)))
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="is no file"):
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is not a file"):
         check(result=tmp_path / "missing.json")
 
 
-def test_a_load_that_grows_is_refused_where_rates_are_compared():
+def test_a_load_that_ramps_up_is_refused_if_rates_are_compared():
     growing = setting(Load(pattern="concurrency", concurrency=4, requests=8, ramp_s=1.0))
 
     for audit in ("output-caching", "accuracy-in-performance"):
@@ -186,22 +186,22 @@ def test_a_load_that_grows_is_refused_where_rates_are_compared():
             registry().find(audit).validate(growing)
 
 
-def test_phases_that_would_run_at_less_load_than_each_other_are_refused():
+def test_phases_that_would_run_at_different_loads_are_refused():
     load = Load(pattern="concurrency", concurrency=16, requests=32)
 
-    with pytest.raises(UsageError, match=r"phases of 32 and 8 requests.*expected 16 requests or more"):
+    with pytest.raises(UsageError, match=r"phases of 32 and 8 requests.*expected at least 16 requests"):
         output_caching.OutputCaching().validate(setting(load, options={"audit_samples": 8}))
     output_caching.OutputCaching().validate(setting(load, options={"audit_samples": 16}))
 
 
-def test_fixed_samples_may_be_repeated_as_often_as_one_likes():
+def test_a_fixed_sample_may_be_repeated_more_often_than_there_are_rows():
     check(phase(requests=400, samples=SampleOrder(order="single", count=40, index=3)))
 
 
 # Phases and loads.
 
 
-def test_samples_come_from_those_set_aside_where_they_suffice():
+def test_samples_come_from_those_reserved_for_the_point_if_they_suffice():
     inside = setting(first=10, count=20).distinct(20)
     outside = setting(first=10, count=20).distinct(21)
 
@@ -217,7 +217,7 @@ def test_samples_come_from_those_set_aside_where_they_suffice():
         (Load(pattern="concurrency", concurrency=2, duration_s=5.0), None),
     ],
 )
-def test_the_count_ends_a_phase_and_only_a_longest_duration_cuts_it_off(load, longest_s):
+def test_the_count_ends_a_phase_and_only_a_maximum_duration_cuts_it_off(load, longest_s):
     driven = checking.phase_load(load, phase(requests=7))
 
     assert (driven.requests, driven.duration_s, driven.stop) == (7, longest_s, "or")
@@ -229,20 +229,20 @@ def test_no_more_requests_are_in_flight_than_a_phase_has():
     assert checking.phase_load(load, phase(requests=20)).concurrency == 20
 
 
-def test_a_phase_may_ask_for_a_closed_loop_of_its_own():
+def test_a_phase_may_declare_its_own_closed_loop():
     driven = checking.phase_load(Load(pattern="burst", requests=100), phase(requests=20, concurrency=1))
 
     assert (driven.pattern, driven.concurrency, driven.requests) == ("concurrency", 1, 20)
 
 
-def test_a_reset_or_another_way_of_asking_begins_a_new_run_of_the_engine():
+def test_a_cache_reset_or_a_change_of_streaming_starts_a_new_run_of_the_engine():
     one, two = phase("one"), phase("two")
     reset, whole = phase("reset", reset_cache=True), phase("whole", stream=False)
 
     assert driving.stretches([one, two, reset, whole]) == [[one, two], [reset], [whole]]
 
 
-# What certifies nothing.
+# Phases that cannot be judged.
 
 
 def phase_result(**changes):
@@ -259,12 +259,13 @@ def phase_result(**changes):
         peak_in_flight=1,
         health=ClientHealth(
             workers=1,
-            loop_lag_ms=None,
+            client_lag_ms=None,
+            turnaround_ms=None,
             schedule_lateness_ms=None,
             cpu_share=0.0,
             cpu_share_p99=0.0,
-            callback_share=0.0,
-            callback_share_p99=0.0,
+            vacancy=None,
+            vacancy_p99=None,
             asked=None,
             achieved=None,
             achieved_share_p1=None,
@@ -287,14 +288,14 @@ def test_typed_failures_are_neither_incomplete_nor_lossy():
         ({"last_completion_ns": 0}, "zero-throughput"),
     ],
 )
-def test_a_phase_that_lost_sight_of_requests_certifies_nothing(changes, code):
+def test_a_phase_with_unaccounted_requests_is_an_error(changes, code):
     results = [phase_result(**changes)]
 
     assert {reason.code for reason in [*driving.uncertified(results), *untrustworthy(results)]} == {code}
 
 
 class Modes(Halving):
-    """Tells what each of its phases left for it."""
+    """Reports how many outputs it got from each phase."""
 
     fields = AuditFields
 
@@ -314,7 +315,7 @@ class Modes(Halving):
         return AuditResult(passed=True, reason="", explanation="", lines=(), details=kept)
 
 
-def test_only_phases_for_accuracy_hand_their_outputs_to_the_audit(auditor, caching_suite):
+def test_only_accuracy_phases_pass_their_outputs_to_the_audit(auditor, caching_suite):
     auditor.audits = registry([Modes()])
 
     measured = auditor.audit(caching_suite().replace("output-caching", "halving"))
@@ -327,7 +328,7 @@ def test_only_phases_for_accuracy_hand_their_outputs_to_the_audit(auditor, cachi
 # Artifacts.
 
 
-def test_the_record_is_written_before_the_words_that_checkers_look_for(tmp_path):
+def test_the_record_is_written_before_the_lines_for_checkers(tmp_path):
     audit = output_caching.OutputCaching()
     (tmp_path / artifacts.text_name(audit)).mkdir()
     result = output_caching.judge(run(), run(), threshold=0.1, sample_index=3)
@@ -338,7 +339,7 @@ def test_the_record_is_written_before_the_words_that_checkers_look_for(tmp_path)
     assert json.loads((tmp_path / "audit_output_caching_test.json").read_text())["passed"] is True
 
 
-def test_the_files_of_an_audit_look_like_this(tmp_path):
+def test_the_content_of_the_files_of_an_audit(tmp_path):
     reference = run(requested=100, seconds=1)
     result = output_caching.judge(
         reference, run("output_caching", requested=10, seconds=0.05), threshold=0.1, sample_index=3
@@ -365,10 +366,10 @@ def test_the_files_of_an_audit_look_like_this(tmp_path):
     }
 
 
-# What the how-to says.
+# The how-to page.
 
 
-def test_the_audit_that_the_how_to_writes_runs(auditor, caching_suite):
+def test_the_audit_of_the_how_to_page_runs(auditor, caching_suite):
     text = (PACKAGE.parent / "docs" / "how-to" / "write-an-audit.md").read_text()
     written = {"__name__": "written"}
     exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], written)

@@ -1,8 +1,9 @@
-"""The export, from real results, read as MLPerf's submission checker reads it."""
+"""The export of real results: what is written, what is refused, and what the user is told."""
 
 from __future__ import annotations
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pytest_bench import simulator
 from pytest_bench.audits.vbench import DIMENSIONS
+from pytest_bench.cli import main
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import write_json
 from pytest_bench.load.log import read_records
@@ -27,7 +29,7 @@ from pytest_bench.workload import Load
 @pytest.fixture(scope="module")
 def served():
     """Stands in for a system to submit."""
-    with simulator.start(simulator.Behaviour(model="wan2.2-t2v-a14b", video_ms=3)) as running:
+    with simulator.start(simulator.Behaviour(model="wan2.2-t2v-a14b", video_ms=60)) as running:
         yield running.url
 
 
@@ -109,7 +111,7 @@ def told_otherwise(results, **changes):
     write_json(path, msgspec.structs.replace(read_verdict(path), **changes))
 
 
-def test_a_passed_session_is_laid_out_as_the_checker_reads_it(session, tmp_path):
+def test_a_passed_session_is_written_in_the_layout_of_the_checker(session, tmp_path):
     results = session("a", "v", "single-stream")
 
     (folder,) = export(results, tmp_path / "out")
@@ -171,11 +173,11 @@ perf:
   single-stream:
     dataset: prompts
     load: {{pattern: concurrency, concurrency: 1, requests: 15}}
-    budget: {{loop_lag_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
+    budget: {{vacancy: 1, cpu_share: 1, achieved_share: 0.1}}
 """
 
 
-def test_percentiles_as_loadgen_takes_them_stand_beside_ours_of_every_time(auditor, tmp_path):
+def test_every_series_has_our_percentiles_and_loadgens(auditor, tmp_path):
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = sorted(byte_level.alphabet())
     tokenizer = Tokenizer(models.BPE({letter: place for place, letter in enumerate(alphabet)}, []))
@@ -196,19 +198,105 @@ def test_percentiles_as_loadgen_takes_them_stand_beside_ours_of_every_time(audit
     summary = json.loads((folder / "performance" / "result_summary.json").read_text())
     phase = point.folder / "phases" / "measured"
     counts = {line.request_id: line for line in read_outputs(phase / "tokens.jsonl")}
-    times = sorted(
-        (record.last_content_ns - record.first_content_ns)
-        / (counts[record.request_id].total - counts[record.request_id].first_event)
-        for record in read_records(phase)
+    records = list(read_records(phase))
+    totals = [counts[record.request_id].total for record in records]
+    firsts = [counts[record.request_id].first_event for record in records]
+    rests = [record.last_content_ns - record.first_content_ns for record in records]
+    for name, divisors in (
+        ("tpot", [total - first for total, first in zip(totals, firsts, strict=True)]),
+        ("tpot_loadgen", [total - 1 for total in totals]),
+    ):
+        times = sorted(rest / divisor for rest, divisor in zip(rests, divisors, strict=True))
+        written = summary[name]["loadgen_percentiles"]
+        assert {key: written[key] for key in ("50.0", "90.0", "99.9")} == {
+            "50.0": times[7],
+            "90.0": times[13],
+            "99.9": times[14],
+        }
+        assert summary[name]["percentiles"]["90.0"] == times[12]
+    assert all(len(summary[name]["loadgen_percentiles"]) == 12 for name in ("latency", "ttft", "tpot"))
+    assert summary["output_sequence_lengths"]["total"] == sum(totals)
+    for name, metric in (
+        ("latency", "request_latency"),
+        ("ttft", "time_to_first_token"),
+        ("tpot", "time_per_output_token"),
+        ("output_sequence_lengths", "output_tokens"),
+    ):
+        measured = point.measurement.metrics[metric].statistics
+        assert summary[name]["percentiles"]["99.0"] == measured["p99"]
+        assert (summary[name]["avg"], summary[name]["std_dev"]) == (measured["mean"], measured["stddev"])
+
+
+def label(results, point, name):
+    """Add a label to a point, and let evidence and verdict agree with it."""
+    folder = results / "points" / "s" / point
+    judge_anew(folder, lambda judgement: judgement["labels"].append(name))
+    return json.loads((folder / "evidence.json").read_text())["nonce"]
+
+
+def test_labels_are_exported_and_named_before_anything_is_written(session, auditor, tmp_path):
+    results = session("a", "v", "single-stream")
+    label(results, "perf/single-stream", "unofficial")
+    nonce = label(results, "audit/a", "failures-tolerated")
+    conclude(results, auditor.planned, nonce)
+    out = tmp_path / "out"
+    notes = []
+
+    def note(sentence):
+        assert not out.exists()
+        notes.append(sentence)
+
+    (folder,) = export(results, out, note=note)
+
+    text = "\n".join(notes)
+    assert re.search(r"s/perf/single-stream is labelled .*\bunofficial", text)
+    assert re.search(r"s/audit/a is labelled .*\bfailures-tolerated", text)
+    summary = json.loads((folder / "performance" / "result_summary.json").read_text())
+    record = json.loads((folder / "audit" / "audit_output_caching_test.json").read_text())
+    assert "unofficial" in summary["labels"]
+    assert "failures-tolerated" in record["labels"]
+
+
+def test_rules_of_mlperf_that_a_result_does_not_meet_are_named(session, tmp_path):
+    notes = []
+    export(
+        session("v", "single-stream"),
+        tmp_path / "out",
+        benchmarks={"s": "wan-2.2-t2v-a14b"},
+        without_audits=True,
+        note=notes.append,
     )
-    told = summary["tpot"]["loadgen_percentiles"]
-    assert {name: told[name] for name in ("50.0", "90.0", "99.9")} == {
-        "50.0": times[7],
-        "90.0": times[13],
-        "99.9": times[14],
-    }
-    assert summary["tpot"]["percentiles"]["90.0"] == times[12]
-    assert [len(summary[name]["loadgen_percentiles"]) for name in ("latency", "ttft", "tpot")] == [12] * 3
+
+    for sentence in (
+        "dataloader_random_seed is 0; MLPerf's is 2747215439041700203",
+        "scheduler_random_seed is 0; MLPerf's is 16159082839903944936",
+        "at least 600 s is required",
+        "12 requests completed; at least 50 are required",
+        "the audit output_caching_test is required and was not exported",
+    ):
+        assert any(sentence in note for note in notes), sentence
+    assert not any("accuracy" in note for note in notes)
+
+
+def test_the_command_prints_them_to_standard_error_and_the_folders_to_standard_output(
+    session, tmp_path, capsys
+):
+    out = tmp_path / "out"
+
+    status = main(["export", str(session("single-stream")), str(out), "--without-audits"])
+
+    printed = capsys.readouterr()
+    assert status == 0
+    assert printed.out.splitlines() == [str(out / "wan2.2-t2v-a14b" / "SingleStream")]
+    assert "MLPerf: benchmark 'wan2.2-t2v-a14b' is not one of wan-2.2-t2v-a14b, " in printed.err
+
+
+def test_the_minimum_duration_is_the_duration_of_a_run_that_declares_none(session, tmp_path):
+    (folder,) = export(session("single-stream"), tmp_path / "out", without_audits=True)
+
+    lasted_ns = json.loads((folder / "performance" / "result_summary.json").read_text())["duration_ns"]
+    runtime = yaml.safe_load((folder / "config.yaml").read_text())["settings"]["runtime"]
+    assert runtime["min_duration_ms"] == lasted_ns // 1_000_000 > 0
 
 
 def test_only_what_passed_can_be_submitted(session, auditor, tmp_path):
@@ -216,14 +304,14 @@ def test_only_what_passed_can_be_submitted(session, auditor, tmp_path):
     (point,) = read_verdict(results / "verdict.json").points
     told_otherwise(results, points=(msgspec.structs.replace(point, outcome=Outcome.FAIL),))
 
-    with pytest.raises(UsageError, match="is fail by the verdict: only what passed"):
+    with pytest.raises(UsageError, match="is fail by the verdict: only points that passed"):
         export(results, tmp_path / "out", without_audits=True)
     told_otherwise(results, points=())
-    with pytest.raises(UsageError, match="is missing by the verdict: only what passed"):
+    with pytest.raises(UsageError, match="is missing by the verdict: only points that passed"):
         export(results, tmp_path / "out", without_audits=True)
 
 
-def test_an_audit_that_is_red_keeps_its_point_from_being_submitted(session, tmp_path):
+def test_a_point_whose_audit_did_not_pass_is_refused(session, tmp_path):
     results = session("a", "v", "single-stream")
     points = read_verdict(results / "verdict.json").points
     red = (
@@ -237,7 +325,7 @@ def test_an_audit_that_is_red_keeps_its_point_from_being_submitted(session, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_an_audit_that_did_not_run_is_missed_unless_that_is_said(session, tmp_path):
+def test_an_audit_that_did_not_run_is_refused_unless_it_is_waived(session, tmp_path):
     results = session("v", "single-stream")
 
     with pytest.raises(UsageError, match=r"s/audit/a were left out.*--without-audits"):
@@ -247,12 +335,12 @@ def test_an_audit_that_did_not_run_is_missed_unless_that_is_said(session, tmp_pa
     assert [path.name for path in (folder / "audit").glob("*.json")] == ["audit_vbench_accuracy.json"]
 
 
-def test_evidence_that_the_verdict_was_not_given_of_is_refused(session, tmp_path):
+def test_evidence_that_is_not_that_of_the_verdict_is_refused(session, tmp_path):
     results = session("single-stream")
     folder = results / "points" / "s" / "perf" / "single-stream"
     judge_anew(folder, lambda judgement: judgement["labels"].append("unbounded"))
 
-    with pytest.raises(EvidenceError, match="other evidence than the verdict was given of"):
+    with pytest.raises(EvidenceError, match="the evidence is not that of the verdict"):
         export(results, tmp_path / "out", without_audits=True)
 
 
@@ -262,21 +350,21 @@ def test_a_session_with_a_fault_or_without_a_verdict_of_its_own_cannot_be_submit
     with pytest.raises(UsageError, match=r"had a fault.*two sessions measured at once"):
         export(results, tmp_path / "out", without_audits=True)
     told_otherwise(results, nonce="0")
-    with pytest.raises(EvidenceError, match="of another session than the plan beside it"):
+    with pytest.raises(EvidenceError, match="belongs to another session than the plan beside it"):
         export(results, tmp_path / "out", without_audits=True)
     (results / "verdict.json").unlink()
     with pytest.raises(EvidenceError, match=r"verdict\.json"):
         export(results, tmp_path / "out", without_audits=True)
 
 
-def test_the_simulator_is_no_system_to_submit(session, tmp_path):
+def test_results_of_the_simulator_are_refused(session, tmp_path):
     results = session("single-stream", endpoint="simulator")
 
     with pytest.raises(UsageError, match="simulator"):
         export(results, tmp_path / "out", without_audits=True)
 
 
-def test_a_folder_is_never_exported_into_twice(session, tmp_path):
+def test_an_existing_folder_is_refused(session, tmp_path):
     results = session("single-stream")
     export(results, tmp_path / "out", without_audits=True)
 
@@ -317,5 +405,5 @@ def test_results_without_a_plan_or_a_scenario_are_refused(session, tmp_path):
         (Load(pattern="constant", rate=1, requests=1), None),
     ],
 )
-def test_scenarios_are_told_by_the_way_load_arrives(load, scenario):
+def test_the_load_determines_the_scenario(load, scenario):
     assert scenario_of(load) == scenario

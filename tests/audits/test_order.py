@@ -1,4 +1,4 @@
-"""What ran before an audit on its server: told as it happened, whatever suites and datasets are called."""
+"""What ran before an audit on its server is recorded as it happened, whatever suites and datasets are called."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def with_second_dataset(text, name):
     return text.replace("{prompts:", f"{{again: {{path: {name}.jsonl}}, prompts:")
 
 
-def test_an_audit_that_runs_before_a_benchmark_planned_before_it_says_so(auditor, caching_suite):
+def test_an_audit_that_runs_before_a_benchmark_planned_before_it_is_labelled_so(auditor, caching_suite):
     measured = auditor.audit(PERF_FIRST + caching_suite("of: single-stream, samples: 4"))
 
     assert "before-benchmark" in measured.summary.judgement.labels
@@ -43,7 +43,7 @@ def test_an_audit_after_a_benchmark_that_was_to_come_after_it_is_refused_before_
     with auditor.session(caching_suite("of: single-stream")) as run:
         auditor.perf("single-stream")
         sent = len(auditor.requests())
-        with pytest.raises(OutOfOrder, match="ran after s/perf/single-stream, which was to come after it"):
+        with pytest.raises(OutOfOrder, match="s/perf/single-stream was planned after the audit"):
             run("a")
         assert len(auditor.requests()) == sent
 
@@ -158,7 +158,7 @@ def said(auditor, caching_suite, *, sharing=BENCHMARKS, begun=(), order="before 
     return list(contradictions(plan, plan.point("s/audit/a"), detail, times))
 
 
-def test_an_order_that_leases_bear_out_is_not_contradicted(auditor, caching_suite):
+def test_an_order_that_agrees_with_the_leases_is_accepted(auditor, caching_suite):
     assert said(auditor, caching_suite) == []
     assert said(auditor, caching_suite, began={}) == []
 
@@ -178,9 +178,7 @@ def test_an_order_that_leases_bear_out_is_not_contradicted(auditor, caching_suit
         ({"sharing": BENCHMARKS[:1]}, "lacks s/perf/single-stream"),
     ],
 )
-def test_an_order_that_leases_or_the_plan_do_not_bear_out_is_contradicted(
-    auditor, caching_suite, lie, sentence
-):
+def test_an_order_that_disagrees_with_leases_or_plan_is_reported(auditor, caching_suite, lie, sentence):
     assert any(sentence in found for found in said(auditor, caching_suite, **lie))
 
 
@@ -188,7 +186,7 @@ def test_an_order_that_leases_or_the_plan_do_not_bear_out_is_contradicted(
     ("benchmarked", "shared"),
     [("http://model.test", True), ("HTTP://Model.TEST:80/v2", True), ("https://model.test", False)],
 )
-def test_an_order_that_leaves_out_the_same_server_spelt_otherwise_is_contradicted(
+def test_an_order_that_omits_the_same_server_by_another_url_is_reported(
     auditor, caching_suite, benchmarked, shared
 ):
     plan = plan_of_two(auditor, caching_suite("of: single-stream"), "http://model.test:80", benchmarked)
@@ -197,7 +195,7 @@ def test_an_order_that_leaves_out_the_same_server_spelt_otherwise_is_contradicte
     assert any("lacks other/perf/offline" in sentence for sentence in found) is shared
 
 
-def test_an_audit_that_does_not_say_what_ran_before_it_is_no_evidence(auditor, caching_suite):
+def test_an_audit_that_does_not_state_what_ran_before_it_is_rejected(auditor, caching_suite):
     plan = auditor.plan(caching_suite())
     with pytest.raises(EvidenceError, match=r"detail\.before"):
         list(contradictions(plan, plan.point("s/audit/a"), {}, {}))

@@ -1,4 +1,4 @@
-"""The other audits against a server that cheats in just the way each looks for, and one that does not."""
+"""The other audits against a server that cheats in the way that each detects, and against an honest one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pytest_bench.audits.point import judgement_of
+from pytest_bench.audits.reverify import reverify
+
 SUITE = """
 suite: s
 deployment:
@@ -16,7 +19,7 @@ deployment:
   endpoint: simulator
   metrics_path: null
   generation: {{max_tokens: 6, temperature: 0}}
-  simulator: {{ttft_ms: 4, itl_ms: 1, {behaviour}}}
+  simulator: {{ttft_ms: 60, itl_ms: 1, {behaviour}}}
 datasets:
   prompts: {{path: prompts.jsonl}}
   answers: {{path: answers.jsonl}}
@@ -24,7 +27,7 @@ perf:
   busy:
     dataset: prompts
     load: {{pattern: concurrency, concurrency: 4, requests: 16}}
-    budget: {{loop_lag_ms: 2000, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
+    budget: {{vacancy: 1, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}}
 audit:
   a: {{of: busy, {audit}}}
 """
@@ -68,7 +71,6 @@ def test_an_honest_server_passes(auditor, suite, audit, behaviour):
         (ACCURACY, f"cheat: [different_output], {ONLY_UNDER_LOAD}", "Accuracy check pass: False"),
         (ACCURACY, f"cheat: [short_output], {ONLY_UNDER_LOAD}", "Accuracy check pass: False"),
         (CONSISTENCY, "cheat: [trailing_eos]", "EOS check pass: False"),
-        (CONSISTENCY, "cheat: [first_eos]", "EOS check pass: False"),
         (CONSISTENCY, f"cheat: [different_output], {ONLY_UNDER_LOAD}", "First token check pass: False"),
         (LENGTH, "cheat: [short_output]", "Min check pass: False"),
         (LENGTH, "cheat: [empty_output]", "Mean output tokens: 0.00"),
@@ -77,7 +79,7 @@ def test_an_honest_server_passes(auditor, suite, audit, behaviour):
         (FULL, f"answers: answers.jsonl, cheat: [different_output], {ONLY_UNDER_LOAD}", "TEST FAIL"),
     ],
 )
-def test_a_server_that_cheats_in_this_way_fails(auditor, suite, audit, behaviour, word):
+def test_a_server_that_cheats_fails(auditor, suite, audit, behaviour, word):
     measured = auditor.audit(suite(audit, behaviour))
 
     assert measured.outcome == "fail", measured.report()
@@ -129,7 +131,7 @@ def test_a_server_that_miscounts_its_tokens_fails(auditor, suite, counting, toke
     said, url = counting
     said["tokens"] = tokens
     text = suite(CONSISTENCY).replace("endpoint: simulator", f"endpoint: {url}")
-    text = text.replace("  simulator: {ttft_ms: 4, itl_ms: 1, seed: 0}\n", "")
+    text = text.replace("  simulator: {ttft_ms: 60, itl_ms: 1, seed: 0}\n", "")
 
     measured = auditor.audit(text.replace("temperature: 0}", "temperature: 0, stream: false}"))
 
@@ -138,13 +140,44 @@ def test_a_server_that_miscounts_its_tokens_fails(auditor, suite, counting, toke
     assert f"Sample length check pass: {outcome == 'pass'}" in words
 
 
-@pytest.mark.parametrize("audit", [ACCURACY, CONSISTENCY, LENGTH, FULL])
-def test_errors_never_help_to_pass(auditor, suite, audit):
-    measured = auditor.audit(suite(audit, "answers: answers.jsonl, fault: {http_503: 0.3}"))
+def test_a_server_whose_outputs_begin_with_an_end_of_sequence_token_fails_although_mlperfs_lines_pass(
+    auditor, suite
+):
+    measured = auditor.audit(suite(CONSISTENCY, "cheat: [first_eos]"))
 
     assert measured.outcome == "fail", measured.report()
-    (record,) = measured.folder.glob("audit_*.json")
-    assert json.loads(record.read_text())["passed"] is False
+    assert "audit-finding" in {reason.code for reason in measured.summary.judgement.reasons}
+    words = (measured.folder / "verify_CONSISTENCY_OUTPUT_TEST.txt").read_text().splitlines()
+    assert "EOS check pass: True" in words
+    judged_again(auditor, measured)
+
+
+def judged_again(auditor, measured):
+    """Judging the logs again gives the same outcome, reasons and labels."""
+    result, _ = reverify(auditor.planned, measured.point, measured.folder, measured.summary, auditor.audits)
+    first, again = measured.summary.judgement, judgement_of(result)
+    assert (again.outcome, again.reasons) == (first.outcome, first.reasons)
+    assert set(again.labels) <= set(first.labels)
+
+
+def test_empty_outputs_that_the_suite_allows_are_labelled_and_judged_alike_by_verify(auditor, suite):
+    audit = f"{CONSISTENCY}, allow_empty_outputs: true"
+    measured = auditor.audit(suite(audit, "cheat: [first_eos]"))
+
+    assert measured.outcome == "pass", measured.report()
+    assert "empty-outputs-allowed" in measured.summary.judgement.labels
+    judged_again(auditor, measured)
+
+
+@pytest.mark.parametrize(
+    ("audit", "outcome"), [(ACCURACY, "error"), (CONSISTENCY, "fail"), (LENGTH, "fail"), (FULL, "fail")]
+)
+def test_failed_requests_never_help_to_pass(auditor, suite, audit, outcome):
+    measured = auditor.audit(suite(audit, "answers: answers.jsonl, fault: {http_503: 0.3}"))
+
+    assert measured.outcome == outcome, measured.report()
+    records = list(measured.folder.glob("audit_*.json"))
+    assert [json.loads(record.read_text())["passed"] for record in records] == [False] * (outcome == "fail")
 
 
 def test_outputs_without_token_ids_make_the_audit_an_error(auditor, suite):

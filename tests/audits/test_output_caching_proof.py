@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import pytest
+from audit_runs import DECISIVE_MS
 from msgspec.structs import replace
 
 from pytest_bench.audits import AuditPhase, point
@@ -13,14 +13,12 @@ from pytest_bench.audits.output_caching import judge
 from pytest_bench.audits.outputs import read_run
 from pytest_bench.errors import UsageError
 from pytest_bench.load.log import read_records
-from pytest_bench.simulator import Behaviour
-from pytest_bench.simulator.faults import pick
 from pytest_bench.workload import SampleOrder
 
 # Wider than MLPerf's thresholds: other work on this machine must not look like a cache, which is ten times faster.
 OFFLINE = "of: offline, threshold: 0.5"
 SINGLE_STREAM = "of: single-stream, threshold: 0.5"
-PATIENT = "{loop_lag_ms: 2000, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}"
+PATIENT = "{vacancy: 1, schedule_lateness_ms: 2000, cpu_share: 1, achieved_share: 0.1}"
 RECORD, WORDS = "audit_output_caching_test.json", "verify_OUTPUT_CACHING_TEST.txt"
 
 
@@ -40,7 +38,7 @@ def samples(measured, phase):
 @pytest.mark.parametrize("first_cached", [2, 5])
 def test_a_server_that_answers_from_a_cache_fails(auditor, caching_suite, scenario, first_cached):
     """From the second identical request on, or a later one."""
-    measured = auditor.audit(caching_suite(scenario, f"cache_after: {first_cached}"))
+    measured = auditor.audit(caching_suite(scenario, f"cache_after: {first_cached}", DECISIVE_MS))
 
     assert measured.outcome == "fail", measured.report()
     assert (measured.folder / WORDS).read_text() == "Performance check pass: False\n"
@@ -50,7 +48,7 @@ def test_a_server_that_answers_from_a_cache_fails(auditor, caching_suite, scenar
 
 @pytest.mark.parametrize("scenario", [OFFLINE, SINGLE_STREAM])
 def test_a_server_that_computes_every_answer_passes(auditor, caching_suite, scenario):
-    measured = auditor.audit(caching_suite(scenario))
+    measured = auditor.audit(caching_suite(scenario, video_ms=DECISIVE_MS))
 
     assert measured.outcome == "pass", measured.report()
     assert (measured.folder / WORDS).read_text() == "Performance check pass: True\n"
@@ -63,7 +61,9 @@ def test_thresholds_just_above_and_just_below_what_was_measured_decide(
     auditor, caching_suite, scenario, single_stream
 ):
     """A cache that answers half as fast again, judged from its logs with one threshold and with the next."""
-    text = caching_suite(f"of: {scenario}, threshold: 0.05", "cache_after: 2, cached_speedup: 1.5")
+    text = caching_suite(
+        f"of: {scenario}, threshold: 0.05", "cache_after: 2, cached_speedup: 1.5", DECISIVE_MS
+    )
     measured = auditor.audit(text)
     folders = [
         replace(phase, folder=str(measured.folder / phase.folder)) for phase in measured.summary.phases
@@ -91,7 +91,7 @@ def test_distinct_samples_come_first_and_then_one_sample_alone(auditor, caching_
     assert samples(measured, "output_caching") == [5] * 8
 
 
-def test_the_warm_up_of_the_point_it_audits_is_no_part_of_it(auditor, caching_suite):
+def test_the_warm_up_of_the_audited_point_is_not_part_of_the_audit(auditor, caching_suite):
     text = caching_suite().replace("concurrency: 4}\n", "concurrency: 4}\n    warmup: {requests: 4}\n")
     assert "warmup" in text
 
@@ -101,18 +101,18 @@ def test_the_warm_up_of_the_point_it_audits_is_no_part_of_it(auditor, caching_su
     assert len(auditor.requests()) == 48
 
 
-# What certifies nothing.
+# Phases that cannot be judged.
 
 
 @pytest.mark.parametrize(
     ("audit", "behaviour", "code"),
     [
-        ("of: offline, budget: {loop_lag_ms: 1.0e-6}", "seed: 0", "client-bound"),
+        ("of: offline, budget: {cpu_share: 1.0e-6}", "seed: 0", "client-bound"),
         ("of: single-stream, samples: 1, timeouts: {drain_s: 0.01}", "video_ms: 700", "interrupted"),
         ("of: offline", "fault: {http_500: 1.0}", "zero-throughput"),
     ],
 )
-def test_a_phase_that_cannot_be_trusted_is_an_error_and_certifies_nothing(
+def test_a_phase_that_cannot_be_trusted_is_an_error_without_files(
     auditor, caching_suite, audit, behaviour, code
 ):
     text = caching_suite(audit, behaviour)
@@ -125,97 +125,50 @@ def test_a_phase_that_cannot_be_trusted_is_an_error_and_certifies_nothing(
     assert measured.summary.detail["result"] is None
 
 
-def test_errors_do_not_help_a_caching_server_to_pass(auditor, caching_suite):
-    measured = auditor.audit(caching_suite(OFFLINE, "cache_after: 2, fault: {http_500: 0.3}"))
-
-    assert measured.outcome == "fail"
-    assert codes(measured) == {"audit-failed"}
-    assert measured.measurement.failures["server_error"] > 0
-
-
-def slow_failures(requests, *, most):
-    """A seed and a fault that let `most` requests fail, all of them early in the second phase."""
-    fault = {"stall": 0.1}
-    for seed in itertools.count():
-        behaviour = Behaviour(seed=seed, fault=fault)
-        struck = [number for number in range(2 * requests) if pick(behaviour, number)[0]]
-        if len(struck) == most and requests <= struck[0] and struck[-1] < requests * 4 / 3:
-            return f"seed: {seed}, fault: {{stall: 0.1}}"
-    raise AssertionError
-
-
-SINGLE = "of: single-stream", 12
-FOUR = "of: offline", 24
-ALL = "dataset: prompts, load: {pattern: burst, requests: 24}", 24
-CACHE = "cache_after: 2"
-
-
-@pytest.fixture
-def with_slow_failures(auditor, caching_suite):
-    """Audits a server on which two requests of the second phase hang until they time out: its literal rate is low."""
-
-    def audit(scenario, behaviour):
-        load, requests = scenario
-        slow = f"{load}, threshold: 0.5, timeouts: {{request_s: 0.8}}, budget: {PATIENT}"
-        return auditor.audit(
-            caching_suite(slow, f"max_concurrency: 4, {behaviour}, {slow_failures(requests, most=2)}")
-        )
-
-    return audit
-
-
-@pytest.mark.parametrize(
-    ("scenario", "cache", "outcome"),
-    [
-        (SINGLE, CACHE, "fail"),
-        (FOUR, CACHE, "fail"),
-        (ALL, CACHE, "fail"),
-        (SINGLE, "cache_after: 0", "pass"),
-    ],
-    ids=["single-stream", "burst of four", "burst of all", "single-stream without a cache"],
-)
-def test_slow_failures_within_the_guard_do_not_hide_a_cache(with_slow_failures, scenario, cache, outcome):
-    measured = with_slow_failures(scenario, cache)
-
-    assert measured.outcome == outcome, measured.report()
-    record = json.loads((measured.folder / RECORD).read_text())
-    requests = scenario[1]
-    assert record["audit_completed"] == requests - 2 >= requests * (1 - 0.5)
-    assert record["ref_completed"] == requests
-    assert record["literal_audit_qps"] < record["ref_qps"], "by the literal rate it would pass"
-    assert (record["audit_qps"] < 1.5 * record["ref_qps"]) is (outcome == "pass")
-    assert (
-        "Failures among the repeated requests: 2. The time they took is left out"
-        in measured.summary.detail["explanation"]
-    )
-
-
-@pytest.mark.parametrize(
-    ("scenario", "behaviour"),
-    [(ALL, "cache_after: 2, cached_speedup: 1.6"), (ALL, "cache_after: 0"), (FOUR, "cache_after: 0")],
-    ids=["burst of all", "burst of all without a cache", "burst of four without a cache"],
-)
-def test_slow_failures_that_may_hide_a_weak_cache_certify_nothing(with_slow_failures, scenario, behaviour):
-    """A server that could hide one, and a server that has none: from here they look the same."""
-    measured = with_slow_failures(scenario, behaviour)
+@pytest.mark.parametrize("scenario", [OFFLINE, SINGLE_STREAM])
+@pytest.mark.parametrize("behaviour", ["cache_after: 2", "cache_after: 0"])
+def test_failed_requests_are_an_error_whether_or_not_the_server_has_a_cache(
+    auditor, caching_suite, scenario, behaviour
+):
+    measured = auditor.audit(caching_suite(scenario, f"{behaviour}, fault: {{http_500: 0.3}}"))
 
     assert measured.outcome == "error", measured.report()
-    assert codes(measured) == {"undecided"}
-    assert "2 of 24 requests failed, and how long the server worked on them" in measured.report()
+    assert codes(measured) == {"failures-in-rate"}
+    assert "`tolerate_failures: true`" in measured.report()
     assert not (measured.folder / RECORD).exists()
     assert not (measured.folder / WORDS).exists()
 
 
-def test_errors_make_an_honest_server_fail_by_the_guard(auditor, caching_suite):
-    measured = auditor.audit(caching_suite("of: offline", "fault: {http_500: 0.3}"))
+@pytest.mark.parametrize(
+    ("threshold", "behaviour", "outcome"),
+    [
+        ("0.8", "cache_after: 0", "pass"),
+        ("0.8", "cache_after: 2", "fail"),
+        ("0.01", "cache_after: 0", "fail"),
+    ],
+    ids=["no cache", "cache", "too few successes"],
+)
+def test_tolerated_failures_are_judged_by_mlperfs_arithmetic_and_labelled(
+    auditor, caching_suite, threshold, behaviour, outcome
+):
+    audit = f"of: single-stream, threshold: {threshold}, tolerate_failures: true"
+    measured = auditor.audit(caching_suite(audit, f"{behaviour}, fault: {{http_500: 0.15}}", DECISIVE_MS))
 
-    assert measured.outcome == "fail"
-    assert "Phase incomplete" in json.loads((measured.folder / RECORD).read_text())["reason"]
+    assert measured.outcome == outcome, measured.report()
+    assert "failures-tolerated" in labels(measured)
+    record = json.loads((measured.folder / RECORD).read_text())
+    assert record["passed"] is (outcome == "pass")
+    phases = measured.summary.phases
+    assert sum(phase.failed for phase in phases) > 0
+    for phase, name in zip(phases, ("ref", "audit"), strict=True):
+        window_s = (phase.last_completion_ns - phase.first_issue_ns) / 1e9
+        assert record[f"{name}_qps"] == phase.succeeded / window_s
+        assert (record[f"{name}_completed"], record[f"{name}_requested"]) == (phase.succeeded, 12)
 
 
-def test_a_phase_cut_off_by_its_own_longest_duration_is_judged_by_the_guard(auditor, caching_suite):
+def test_a_phase_cut_off_by_its_maximum_duration_is_judged_by_the_guard(auditor, caching_suite):
     load = "load: {pattern: concurrency, concurrency: 1, requests: 40, duration_s: 0.2}"
-    measured = auditor.audit(caching_suite(f"dataset: prompts, {load}"))
+    measured = auditor.audit(caching_suite(f"dataset: prompts, {load}, budget: {PATIENT}"))
 
     assert measured.outcome == "fail"
     assert measured.summary.phases[0].issued < 40
@@ -223,7 +176,7 @@ def test_a_phase_cut_off_by_its_own_longest_duration_is_judged_by_the_guard(audi
 
 
 def test_a_phase_shorter_than_the_declared_minimum_is_unofficial_and_not_extended(auditor, caching_suite):
-    measured = auditor.audit(caching_suite(f"{SINGLE_STREAM}, minimum_duration_s: 600"))
+    measured = auditor.audit(caching_suite("of: single-stream, threshold: 0.9, minimum_duration_s: 600"))
 
     assert measured.outcome == "pass"
     assert "unofficial" in labels(measured)
@@ -251,12 +204,12 @@ def test_what_cannot_be_audited_is_refused_before_the_first_request(auditor, cac
 
 # Order, and the cache between phases.
 
-TWO_AUDITS = "of: offline}\n  b: {test: output-caching, of: offline, reset_cache: "
+TWO_AUDITS = "of: offline, threshold: 0.5}\n  b: {test: output-caching, of: offline, reset_cache: "
 
 
-def test_a_cache_that_an_earlier_point_primed_is_reset_where_the_suite_says_so(auditor, caching_suite):
+def test_a_primed_cache_is_reset_if_the_suite_declares_it(auditor, caching_suite):
     auditor.dataset(rows=24)
-    text = caching_suite(TWO_AUDITS + "true", "cache_after: 2").replace(
+    text = caching_suite(TWO_AUDITS + "true", "cache_after: 2", DECISIVE_MS).replace(
         "  model: m", "  model: m\n  cache_reset: /reset_cache"
     )
 
@@ -304,7 +257,7 @@ def test_an_audit_leaves_evidence_that_lists_its_files(auditor, caching_suite):
     }
 
 
-def test_an_audit_against_a_simulator_at_its_own_limit_says_so_and_stays_what_it_is(
+def test_an_audit_of_a_simulator_at_its_own_limit_is_labelled_and_keeps_its_outcome(
     auditor, caching_suite, monkeypatch
 ):
     seen = []
@@ -314,7 +267,7 @@ def test_an_audit_against_a_simulator_at_its_own_limit_says_so_and_stays_what_it
         return ["In phase 'reference' the simulator was late."]
 
     monkeypatch.setattr(point, "simulator_bound", late)
-    measured = auditor.audit(caching_suite())
+    measured = auditor.audit(caching_suite("of: offline, threshold: 0.9"))
 
     assert measured.outcome == "pass", measured.report()
     assert {"simulator", "simulator-bound"} <= labels(measured)

@@ -9,10 +9,10 @@ from audit_runs import SECOND, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_bench.audits import Flight
-from pytest_bench.audits.output_caching import default_threshold, enough, judge, needed
+from pytest_bench.audits import FailedRequests
+from pytest_bench.audits.output_caching import DEFAULT_THRESHOLD, judge
+from pytest_bench.audits.rates import enough, needed
 from pytest_bench.audits.ratio import ratio_interval
-from pytest_bench.workload import Load
 
 
 def verdict(reference, audit, threshold=0.10, **more):
@@ -38,28 +38,27 @@ def jittered(label, rate):
     """A phase of 40 completions, whose batches of four take half or one and a half times the mean in turn."""
     even = run(label, requested=40, rate=rate)
     gaps = [(1.5 if number // 4 % 2 else 0.5) / rate for number in range(40)]
-    ends = [round(sum(gaps[: number + 1]) * SECOND) for number in range(40)]
-    flights = tuple(Flight(begin, end) for begin, end in zip([0, *ends], ends, strict=False))
-    return dataclasses.replace(even, succeeded=flights)
+    ends = tuple(round(sum(gaps[: number + 1]) * SECOND) for number in range(40))
+    return dataclasses.replace(even, completions_ns=ends)
 
 
 @pytest.mark.parametrize(
     ("rate", "passed", "said"),
     [
-        (105, True, "is under the limit, but its interval reaches above it: a cache is not ruled out"),
-        (115, False, "the interval reaches below the limit: it may be chance, and another run may pass"),
+        (105, True, "is below the limit, but its interval reaches above it: a cache is not ruled out"),
+        (115, False, "the interval reaches below the limit, so this may be chance, and another run may pass"),
     ],
 )
-def test_a_ratio_whose_interval_holds_the_limit_is_said_to_be_unsure(rate, passed, said):
+def test_a_ratio_whose_interval_contains_the_limit_is_reported_as_uncertain(rate, passed, said):
     result = verdict(jittered("reference", 100), jittered("output_caching", rate))
     interval = result.details["ratio_interval"]
     assert interval["low"] < 1.1 < interval["high"]
     assert result.passed is passed
     assert said in result.explanation
-    assert "nothing shows" not in result.explanation
+    assert "Nothing indicates" not in result.explanation
 
 
-def test_slower_passes_however_slow():
+def test_any_slower_audit_phase_passes():
     assert verdict(run(rate=100), run("output_caching", rate=1)).passed
 
 
@@ -97,10 +96,65 @@ def test_the_guard_is_exact_where_floating_point_is_not():
     assert not enough(run(requested=150, completed=122), 0.18)
 
 
-@pytest.mark.parametrize("phase", [0, 1])
-def test_a_phase_with_too_few_successes_fails_whatever_the_rate(phase):
+def phases_with_failures(phase, *, requested=100, completed=89, rate=50):
     phases = [run(rate=100), run("output_caching", rate=50)]
-    phases[phase] = run(phases[phase].label, requested=100, completed=89, rate=50)
+    phases[phase] = run(phases[phase].label, requested=requested, completed=completed, rate=rate)
+    return phases
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+@pytest.mark.parametrize("completed", [99, 89, 1])
+@pytest.mark.parametrize("rate", [50, 1000])
+def test_a_failed_request_is_an_error_that_says_what_to_do_whatever_the_rates(phase, completed, rate):
+    phases = phases_with_failures(phase, completed=completed, rate=rate)
+
+    with pytest.raises(FailedRequests) as raised:
+        verdict(*phases)
+
+    assert raised.value.code == "failures-in-rate"
+    message = str(raised.value)
+    assert f"{100 - completed} of 100 in phase '{phases[phase].label}'" in message
+    assert f"phases/{phases[phase].label}" in message
+    assert "`tolerate_failures: true`" in message
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_tolerated_failures_are_judged_by_mlperfs_guard(phase):
+    below, at = (phases_with_failures(phase, completed=completed) for completed in (89, 90))
+
+    failed, passed = (verdict(*phases, tolerate_failures=True) for phases in (below, at))
+
+    assert passed.passed
+    assert not failed.passed
+    assert failed.reason.startswith("Phase incomplete: ")
+    assert f"{below[phase].label!r}: 89 of 100 requests succeeded, and at least 90 must" in failed.explanation
+
+
+def test_tolerated_failures_are_judged_by_mlperfs_rate_and_label_the_point():
+    """Successes over the whole window: 95 in one second, of which ten hung."""
+    holed = run("output_caching", requested=100, completed=95, seconds=1)
+
+    passes = verdict(run(requested=100, rate=87), holed, tolerate_failures=True)
+    fails = verdict(run(requested=100, rate=86), holed, tolerate_failures=True)
+
+    assert holed.throughput == 95
+    assert (passes.passed, fails.passed) == (True, False)  # 95 against 95.7, and against 94.6
+    assert passes.labels == ("failures-tolerated",)
+    assert passes.details["audit_qps"] == 95
+    assert "5 requests failed, which `tolerate_failures` allows" in passes.explanation
+
+
+def test_tolerance_without_a_failure_changes_nothing():
+    assert verdict(run(), run("output_caching"), tolerate_failures=True) == verdict(
+        run(), run("output_caching")
+    )
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_a_phase_that_issued_too_few_requests_fails_by_the_guard(phase):
+    """Cut off by its own maximum duration, without a failure."""
+    phases = [run(rate=100), run("output_caching", rate=50)]
+    phases[phase] = run(phases[phase].label, requested=100, completed=89, failed=0, rate=50)
 
     result = verdict(*phases)
 
@@ -109,17 +163,9 @@ def test_a_phase_with_too_few_successes_fails_whatever_the_rate(phase):
     assert f"phases/{phases[phase].label}" in result.explanation
 
 
-def test_failed_requests_are_no_part_of_the_rate():
-    full, holed = run(requested=100, seconds=1), run(requested=100, completed=95, seconds=1)
-
-    assert full.throughput == 100
-    assert holed.throughput == 95
-
-
-def test_the_default_threshold_is_wider_with_one_request_at_a_time():
-    assert default_threshold(Load(pattern="concurrency", concurrency=1)) == 0.20
-    assert default_threshold(Load(pattern="concurrency", concurrency=2)) == 0.10
-    assert default_threshold(Load(pattern="burst", requests=144)) == 0.10
+def test_the_default_threshold_is_a_tenth_for_every_load():
+    """`OutputCachingTestConfig.threshold` of mlcommons/endpoints."""
+    assert DEFAULT_THRESHOLD == 0.10
 
 
 def test_single_stream_shows_the_early_stopped_p90_of_64_requests_and_more():
@@ -152,7 +198,7 @@ def test_answers_that_come_in_one_wave_have_no_interval():
 
 
 @given(st.lists(st.integers(2 * 10**8, 10**9), min_size=20, max_size=80), st.integers(2, 50))
-def test_the_interval_holds_the_ratio_of_mean_gaps_and_turns_over_with_it(gaps, factor):
+def test_the_interval_contains_the_ratio_of_mean_gaps_and_inverts_with_it(gaps, factor):
     times = [sum(gaps[: place + 1]) for place in range(len(gaps))]
     fast = [time // factor + place + 1 for place, time in enumerate(times)]
 

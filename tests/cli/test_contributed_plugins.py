@@ -27,7 +27,7 @@ def bench(tmp_path_factory):
     (root / "bench" / "conftest.py").write_text(code)
     (root / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider -p no:hypothesispytest\n")
     suite = root / "bench" / "chat.yaml"
-    patient = "{achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}"
+    patient = "{achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}"
     audit = f"{{test: warm-latency, of: steady/c0008, requests: 16, slowdown: 50, budget: {patient}}}"
     suite.write_text(f"{suite.read_text()}  warm: {audit}\n")
     command = [sys.executable, "-m", "pytest", "bench", "--endpoint=simulator", "--results=results"]

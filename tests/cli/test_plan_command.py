@@ -63,7 +63,7 @@ def test_digests_of_data_that_is_not_there_are_refused_and_names_alone_are_not(c
     (suites / "rows.jsonl").unlink()
     status, out, err = ends(capsys, "plan", "suites")
     assert (status, out) == (2, "")
-    assert f"suites/chat.yaml:4:12: dataset 'rows': {suites}/rows.jsonl: there is no such plain file" in err
+    assert f"suites/chat.yaml:4:12: dataset 'rows': {suites}/rows.jsonl: there is no such regular file" in err
     assert "run this where the data is, or add --no-digests" in err
     assert list(expectation(capsys, "suites", "--no-digests")["points"]) == POINTS
 
@@ -134,3 +134,17 @@ def test_the_schema_of_suites_accepts_a_suite_and_refuses_a_misspelt_one(capsys,
     jsonschema.validate(suite, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**suite, "perv": {}}, schema)
+
+
+def test_a_suite_that_would_not_run_is_refused_by_name(capsys, suites):
+    (suites / "team").mkdir()
+    (suites / "team/team.yaml").write_text(SUITE.replace("chat", "team"), encoding="utf-8")
+    status, out, err = ends(capsys, "plan", "suites", "--no-digests")
+    assert (status, out) == (2, "")
+    assert "suites/team/team.yaml: is a suite that would not run: its folder holds no test_*.py" in err
+
+
+def test_a_path_that_does_not_exist_is_refused_by_name(capsys, suites):
+    status, out, err = ends(capsys, "plan", "suites", "evals", "--no-digests")
+    assert (status, out) == (2, "")
+    assert "evals: no such file or folder" in err

@@ -29,7 +29,7 @@ deployment:
   model: simulated
   endpoint: ${ENDPOINT:-}
   simulator: {ttft_ms: 1, itl_ms: 0.1, output_tokens: 2}
-  ready_timeout_s: 1
+  ready_timeout_s: 5
 datasets:
   prompts: {path: data/prompts.jsonl}
 perf:
@@ -39,7 +39,7 @@ POINT = """
   %s:
     dataset: prompts
     load: {pattern: concurrency, concurrency: 1, requests: 2}
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
     timeouts: {request_s: 10}
     bounds: {request_latency.p99: "<= 60s"}
 """

@@ -15,8 +15,9 @@ audit:
     test: output-caching
     dataset: prompts
     load: {pattern: concurrency, concurrency: 1, requests: 30}
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
     sample_index: 3
+    threshold: 0.9
 """
 TEST_AUDIT = """
 import pytest
@@ -74,4 +75,4 @@ def test_an_audit_that_a_plugin_moves_behind_the_benchmark_is_an_error(caching):
     assert ran.status == 1
     assert ran.reasons("tiny/audit/caching") == ["out-of-order"], ran.output
     assert ran.outcomes == {"tiny/audit/caching": "error", "tiny/perf/one": "pass"}
-    assert "ran after tiny/perf/one, which was to come after it" in ran.output
+    assert "tiny/perf/one was planned after the audit" in ran.output

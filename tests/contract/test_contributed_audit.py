@@ -18,7 +18,7 @@ def test_the_audit_of_the_how_to_page_runs_from_a_conftest(folder, tmp_path, wor
     main(["init", str(tmp_path / "bench")])
     (tmp_path / "bench" / "conftest.py").write_text(code)
     suite = tmp_path / "bench" / "chat.yaml"
-    patient = "budget: {loop_lag_ms: 5000, achieved_share: 0.01}"
+    patient = "budget: {vacancy: 1, achieved_share: 0.01}"
     declared = f"  warm: {{test: warm-latency, of: steady/c0008, requests: 16, slowdown: 50, {patient}}}\n"
     fast = "deployment:\n  simulator: {ttft_ms: 1, itl_ms: 0.1}\n"
     suite.write_text(suite.read_text().replace("deployment:\n", fast) + declared)

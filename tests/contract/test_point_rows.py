@@ -97,7 +97,7 @@ def test_half_a_character_in_a_message_breaks_no_file(folder):
 
 def test_a_bound_that_is_not_met_fails_the_point_and_no_other(folder):
     text = (folder.root / "bench/tiny.yaml").read_text()
-    folder.write("bench/tiny.yaml", text.replace('"<= 60s"', '"<= 1us"', 1))
+    folder.write("bench/tiny.yaml", text.replace('"<= 60s"', '">= 1h"', 1))
     folder.run("-n0").require(1, "fail", one="fail", two="pass")
 
 

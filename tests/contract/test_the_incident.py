@@ -20,7 +20,7 @@ perf:
     dataset: prompts
     load: {pattern: concurrency, requests: 512}
     sweep: {concurrency: [%s]}
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
     bounds: {request_latency.p99: "<= 60s"}
 """
 

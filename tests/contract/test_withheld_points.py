@@ -14,7 +14,7 @@ audit:
     test: output-caching
     dataset: prompts
     load: {pattern: concurrency, concurrency: 1, requests: 4}
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
     threshold: %s
 """
 TEST_AUDIT = """

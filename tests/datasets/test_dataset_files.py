@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_bench.datasets.formats import read_rows
+from pytest_bench.datasets.formats import LARGEST_DATASET, read_rows
 from pytest_bench.datasets.rows import COMPLAINTS_SHOWN, load_dataset
 from pytest_bench.errors import DatasetError
 from pytest_bench.suite.plan import DatasetPlan
@@ -17,12 +18,13 @@ CHAT = {"prompt": "text", "messages": "a conversation", "system": "text", "max_t
 NEEDED = frozenset({"prompt", "messages"})
 
 
-def load(path: Path, file_format: str = "", columns=CHAT, required=NEEDED, **mapping: str):
+def load(path: Path, file_format: str = "", columns=CHAT, required=NEEDED, *, skip_bad=False, **mapping: str):
     plan = DatasetPlan(
         name="d",
         path=str(path),
         format=file_format or path.suffix[1:],
         columns=mapping,
+        skip_bad=skip_bad,
         origin="suites/chat.yaml:4:3",
     )
     return load_dataset(plan, columns=columns, required=required, tokenizer=None)
@@ -38,9 +40,9 @@ def write(tmp_path):
     return write
 
 
-def complaint(path: Path, *args, **mapping) -> str:
+def complaint(path: Path, *args, **options) -> str:
     with pytest.raises(DatasetError) as caught:
-        load(path, *args, **mapping)
+        load(path, *args, **options)
     return str(caught.value)
 
 
@@ -56,7 +58,11 @@ def test_a_json_file_is_a_list_of_rows_that_know_their_lines(write):
     path = write("d.json", '[\n  {"prompt": "a"},\n  {\n   "prompt": "b"}, {"prompt": "c"}\n]\n')
     dataset = load(path)
     assert [row["prompt"] for row in dataset.rows] == ["a", "b", "c"]
-    assert [raw.origin.rsplit(":", 1)[1] for raw in read_rows(path, "json")] == ["2", "3", "4"]
+    assert [raw.origin for raw in read_rows(path, "json")] == [
+        f"{path}:2: entry 1",
+        f"{path}:3: entry 2",
+        f"{path}:4: entry 3",
+    ]
 
 
 def test_csv_cells_may_hold_line_breaks_and_long_prompts(write):
@@ -80,7 +86,7 @@ def test_a_sharegpt_row_without_a_human_turn_is_refused(write):
     path = write("d.jsonl", '{"conversations": []}\n{"conversations": [{"from": "human"}]}\n{"turns": []}\n')
     message = complaint(path, "sharegpt")
     assert "d.jsonl:1: a conversation without a human turn" in message
-    assert "d.jsonl:2: a turn that is no {from, value}" in message
+    assert "d.jsonl:2: a turn is not an object with 'from' and a text 'value'" in message
     assert "d.jsonl:3: not a ShareGPT row" in message
 
 
@@ -94,7 +100,7 @@ def test_messages_are_whole_conversations(write):
     assert load(write("d.jsonl", json.dumps({"messages": messages}))).rows[0]["messages"] == messages
 
 
-def test_columns_are_mapped_by_name_and_the_others_left_aside(write):
+def test_columns_are_mapped_by_name_and_the_others_ignored(write):
     path = write("d.jsonl", '{"question": "a", "answer": "b"}\n')
     assert load(path, prompt="question").rows == ({"prompt": "a"},)
 
@@ -104,7 +110,7 @@ def test_nulls_are_left_out(write):
     assert load(path).rows == ({"prompt": "a"},)
 
 
-def test_without_a_list_of_columns_any_column_is_taken(write):
+def test_without_a_list_of_columns_any_column_is_accepted(write):
     path = write("d.jsonl", '{"question": "a", "answer": 3}\n')
     dataset = load(path, columns=None, required=frozenset())
     assert dataset.rows == ({"question": "a", "answer": 3},)
@@ -118,7 +124,7 @@ def test_without_a_list_of_columns_any_column_is_taken(write):
         ('"text"', "a row is an object; found str"),
         ('{"prompt": "a", "prompt": "b"}', "duplicate key 'prompt'"),
         ('{"prompt": NaN}', "NaN is not a finite number"),
-        ('{"promt": "a"}', "unknown column 'promt' (did you mean 'prompt'?)"),
+        ('{"promt": "a"}', "unknown column 'promt'; expected max_tokens, messages, prompt, system"),
         ('{"system": "a"}', "none of the columns messages, prompt; expected one of them"),
         ('{"prompt": null}', "none of the columns messages, prompt"),
         ('{"prompt": ""}', "'prompt' is empty"),
@@ -135,7 +141,7 @@ def test_without_a_list_of_columns_any_column_is_taken(write):
         ('{"messages": [{"role": "human", "content": "x"}]}', "messages[0] has the role 'human'"),
         (
             '{"messages": [{"role": "user", "contents": "x"}]}',
-            "unknown key 'contents' (did you mean 'content'?)",
+            "unknown key 'contents'; did you mean 'content'?",
         ),
         ('{"messages": [{"role": "user"}]}', "messages[0]: content is null"),
         ('{"messages": [{"role": "user", "content": ""}]}', "messages[0]: content is empty"),
@@ -162,7 +168,10 @@ def test_a_mapped_column_that_a_row_lacks_is_an_error_with_the_nearest(write):
         prompt="prompt",
         negative_prompt="negative_prompt",
     )
-    assert "no column 'negative_prompt' (did you mean 'negative_promt'?)" in message
+    assert (
+        "no column 'negative_prompt'; the row has negative_promt, prompt; did you mean 'negative_promt'?"
+        in message
+    )
 
 
 def test_bytes_that_are_not_utf8_are_an_error_with_the_line(write):
@@ -172,11 +181,130 @@ def test_bytes_that_are_not_utf8_are_an_error_with_the_line(write):
 
 
 def test_bad_rows_are_reported_together_up_to_a_limit(write):
-    path = write("d.jsonl", "{\n" * 3 + '{"prompt": "a"}\n' + "[]\n" * 100)
+    many = "".join(f'{{"prompt": "a", "max_tokens": -{number}}}\n' for number in range(COMPLAINTS_SHOWN + 5))
+    path = write("d.jsonl", '{"prompt": "a"}\n' + many)
     lines = complaint(path).splitlines()
-    assert len(lines) == 1 + COMPLAINTS_SHOWN
-    assert lines[1].strip().startswith(f"{path}:1: ")
-    assert lines[4].strip().startswith(f"{path}:5: ")
+    assert len(lines) == 1 + COMPLAINTS_SHOWN + 1
+    assert lines[1].strip().startswith(f"{path}:2: ")
+    assert lines[-1].strip() == "and 5 more"
+
+
+def test_a_complaint_about_many_rows_is_made_once_with_their_number(write):
+    rows = [{"question": f"q{number}", "answer": "a"} for number in range(30)]
+    path = write("d.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    [line] = complaint(path).splitlines()[1:]
+    assert line == (
+        f"  {path}:1: unknown columns 'answer', 'question'; expected max_tokens, messages, prompt, system; to use only "
+        "the columns that you name, add `columns: {prompt: question}` to the dataset (30 rows)"
+    )
+    assert load(path, prompt="question").rows[29] == {"prompt": "q29"}
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [
+        ({"promt": "a"}, "{prompt: promt}"),
+        ({"id": "7", "prompt": "a"}, "{prompt: prompt}"),
+        ({"messages": [{"role": "user", "content": "a"}], "id": 7}, "{messages: messages}"),
+        ({"id": 7, "body": "a"}, "{prompt: body}"),
+        ({"answer": "b", "instruction": "a"}, "{prompt: instruction}"),
+    ],
+)
+def test_an_unknown_column_comes_with_the_mapping_that_would_select_the_right_one(write, row, hint):
+    assert f"add `columns: {hint}`" in complaint(write("d.jsonl", json.dumps(row)))
+
+
+def test_no_mapping_is_offered_if_no_column_can_be_meant(write):
+    assert "add `columns:" not in complaint(write("d.jsonl", '{"id": 7}'))
+
+
+SHAREGPT = json.dumps(
+    [
+        {"conversations": [{"from": "human", "value": "first"}]},
+        {"conversations": []},
+        {"conversations": [{"from": "gpt", "value": "hello"}]},
+        {"conversations": [{"from": "human", "value": " "}, {"from": "human", "value": "why"}]},
+        {"conversations": [{"from": "human", "value": "last"}]},
+    ]
+)
+
+
+def test_bad_conversations_on_one_line_are_told_apart_by_their_entry(write):
+    path = write("d.json", SHAREGPT)
+    first, second = complaint(path, "sharegpt").splitlines()[1:]
+    assert first.strip().startswith(f"{path}:1: entry 2: a conversation without a human turn; remove")
+    assert first.endswith("or add `skip_bad: true` to leave out such rows (2 rows)")
+    assert second.strip().startswith(f"{path}:1: entry 4: the first human turn is empty")
+
+
+def test_bad_rows_are_left_out_and_counted_if_the_suite_allows_it(write):
+    dataset = load(write("d.json", SHAREGPT), "sharegpt", skip_bad=True)
+    assert [row["prompt"] for row in dataset.rows] == ["first", "last"]
+    assert dataset.skipped == 3
+    path = write("d.jsonl", '{"prompt": "a"}\n{\n{"prompt": ""}\n{"prompt": "b"}\n')
+    dataset = load(path, skip_bad=True)
+    assert [row["prompt"] for row in dataset.rows] == ["a", "b"]
+    assert dataset.skipped == 2
+
+
+def test_a_dataset_of_bad_rows_alone_is_refused_with_the_reasons(write):
+    assert ":1: 'prompt' is empty; expected text (2 rows)" in complaint(
+        write("d.jsonl", '{"prompt": ""}\n' * 2), skip_bad=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("d.json", '[{"prompt": "a"},\n{"prompt": "b"'),
+        ("d.json", '[{"prompt": "a"}]\n[]'),
+        ("d.csv", 'prompt\na\n"b\n'),
+    ],
+)
+def test_a_file_that_cannot_be_read_to_its_end_is_refused_whatever_may_be_skipped(write, name, content):
+    assert "has bad rows" in complaint(write(name, content), skip_bad=True)
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"session_id": "s1"}, "column 'session_id' links requests to sessions; sessions cannot be replayed"),
+        ({"delay": 500, "session_id": "s1"}, "columns 'delay', 'session_id' link requests to sessions"),
+        ({"parent_chat_id": 3}, "column 'parent_chat_id' links"),
+        ({"delay_ms": 0}, "column 'delay_ms' links"),
+    ],
+)
+def test_rows_that_belong_to_sessions_are_refused_by_the_names_of_the_columns(write, extra, said):
+    path = write("d.jsonl", '{"prompt": "a"}\n' + json.dumps({"prompt": "b", **extra}))
+    for options in ({}, {"prompt": "prompt"}, {"skip_bad": True}):
+        assert f"{path}:2: {said}" in complaint(path, **options)
+
+
+def test_a_column_that_the_api_reads_links_nothing(write):
+    columns = {"prompt": "text", "session_id": "text"}
+    path = write("d.jsonl", '{"prompt": "a", "session_id": "s1"}')
+    assert load(path, columns=columns).rows == ({"prompt": "a", "session_id": "s1"},)
+
+
+def test_a_column_without_a_value_links_nothing(write):
+    assert load(write("d.csv", "text,session_id\na,\n"), prompt="text").rows == ({"prompt": "a"},)
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "json", "csv", "sharegpt", "parquet"])
+def test_only_regular_files_are_read(tmp_path, file_format):
+    if file_format == "parquet":
+        pytest.importorskip("pyarrow.parquet")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path / "link"):
+        assert f"{path}: is not a regular file" in complaint(path, file_format)
+
+
+def test_a_file_over_the_size_limit_is_refused_unread(tmp_path):
+    path = tmp_path / "d.jsonl"
+    with path.open("wb") as stream:
+        stream.truncate(LARGEST_DATASET + 1)
+    assert f"is {LARGEST_DATASET + 1} bytes long; expected at most {LARGEST_DATASET}" in complaint(path)
 
 
 @pytest.mark.parametrize(
@@ -186,15 +314,15 @@ def test_an_empty_dataset_is_refused(write, name, content):
     assert "is empty" in complaint(write(name, content))
 
 
-def test_a_file_that_is_not_there_is_told_with_the_nearest_that_is(tmp_path):
+def test_a_missing_file_is_reported_with_the_nearest_existing_name(tmp_path):
     (tmp_path / "prompts.jsonl").touch()
     (tmp_path / "promptz.jsonl").mkdir()
     said = complaint(tmp_path / "promts.jsonl")
     assert "; did you mean 'prompts.jsonl'?; " in said
-    assert "correct `path`, which counts from the folder of the file that it is written in" in said
+    assert "correct `path`, which is relative to the file that declares it" in said
 
 
-def test_a_folder_that_is_not_there_is_what_is_told(tmp_path):
+def test_a_missing_folder_is_reported_instead_of_the_file(tmp_path):
     assert f"; there is no folder {tmp_path / 'date'}; " in complaint(tmp_path / "date" / "prompts.jsonl")
 
 
@@ -209,16 +337,17 @@ def test_a_bad_line_is_never_called_line_1_of_itself(tmp_path):
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
     assert f"{tmp_path / 'd.jsonl'}: there is no such file; put it there" in complaint(tmp_path / "d.jsonl")
     (tmp_path / "d.json").mkdir()
-    assert "cannot be read: Is a directory" in complaint(tmp_path / "d.json")
+    assert "is not a regular file" in complaint(tmp_path / "d.json")
+    assert "is not a file name" in complaint(Path("a\0b.json"))
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ('{"prompt": "a"}', "expected a JSON array of objects"),
-        ('[{"prompt": "a"} {"prompt": "b"}]', ":1: not valid JSON: expected ',' or ']'"),
-        ('[{"prompt": "a"},\n{"prompt": }]', ":2: not valid JSON"),
-        ('[{"prompt": "a"}', ":1: not valid JSON"),
+        ('[{"prompt": "a"} {"prompt": "b"}]', ":1: entry 1: not valid JSON: expected ',' or ']'"),
+        ('[{"prompt": "a"},\n{"prompt": }]', ":2: entry 2: not valid JSON"),
+        ('[{"prompt": "a"}', ":1: entry 1: not valid JSON"),
         ('[{"prompt": "a"}]\n[]', "more text after the JSON array"),
         ("", "expected a JSON array"),
     ],
@@ -230,7 +359,7 @@ def test_a_malformed_json_file_is_refused_with_its_line(write, content, said):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("prompt,prompt\na,b\n", ":1: columns need names of their own"),
+        ("prompt,prompt\na,b\n", ":1: every column needs a name of its own"),
         ("prompt,max_tokens\na\n", ":2: 1 cells; the header has 2"),
         ('prompt\n"a\n', "not valid CSV"),
         ("prompt,max_tokens\na,many\n", ":2: 'max_tokens' is 'many'"),
@@ -245,7 +374,7 @@ def test_parquet_without_its_library_says_what_to_install(write, monkeypatch):
     assert "pip install 'pytest-inference-bench[parquet]'" in complaint(write("d.parquet", b"PAR1"))
 
 
-def test_parquet_rows_are_read_where_the_library_is_there(tmp_path):
+def test_parquet_rows_are_read_if_the_library_is_installed(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     arrow = pytest.importorskip("pyarrow")
     path = tmp_path / "d.parquet"

@@ -214,7 +214,7 @@ def test_each_arrival_of_a_trace_has_a_prompt_of_its_length_and_asks_for_its_out
     assert [row["max_tokens"] for row in rows] == [5, 7, 3]
 
 
-def test_rows_to_warm_up_with_stand_before_the_first_arrival(tmp_path, tokenizer):
+def test_rows_of_the_warm_up_come_before_the_first_arrival(tmp_path, tokenizer):
     rows = traced(tmp_path, tokenizer, rows=5, ahead=2)
     assert [row["max_tokens"] for row in rows] == [5, 7, 5, 7, 3]
     assert len({row["prompt"] for row in rows}) == 5
@@ -291,7 +291,7 @@ def test_the_last_block_is_cut_and_not_made_anew(tmp_path, any_tokenizer):
     assert tokens_shared(any_tokenizer, cut, whole) is None or tokens_shared(any_tokenizer, cut, whole) >= 24
 
 
-def test_what_warms_up_shares_no_block_with_the_arrivals(tmp_path, tokenizer):
+def test_the_warm_up_shares_no_block_with_the_arrivals(tmp_path, tokenizer):
     warm_up, *arrivals = of_blocks(tmp_path, tokenizer, (32, [0, 1]), (48, [0, 1, 2]), ahead=1)
 
     assert len(tokenizer.encode(warm_up)) == 32

@@ -2,10 +2,12 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 from scripted_server import Reply, as_json, models, page
 
+from pytest_bench.endpoints import ready as ready_module
 from pytest_bench.endpoints.headers import NO_HEADERS, read_headers
 from pytest_bench.endpoints.ready import OneToken, wait_ready
 from pytest_bench.errors import EndpointError, UsageError
@@ -13,7 +15,7 @@ from pytest_bench.suite.plan import Secret
 
 OK = Reply()
 CHAT = "/v1/chat/completions"
-ONE_TOKEN = OneToken(path=CHAT, body=b'{"model":"m","max_tokens":1}')
+ONE_TOKEN = OneToken(path=CHAT, bodies=(b'{"model":"m","max_tokens":1}',))
 ANSWER = as_json({"choices": [{"message": {"content": "a"}}]})
 
 
@@ -76,10 +78,72 @@ def test_an_ok_that_a_framework_calls_html_is_an_answer(serve):
     assert ready(server.url).ready_by == "GET /health"
 
 
-# Who answers
+# Servers whose /health fails and that serve all the same
 
 
-def test_the_identity_tells_models_version_and_server(serve):
+def test_repeated_5xx_of_health_leave_the_decision_to_the_api(serve):
+    server = serve({"GET /health": Reply(500), f"POST {CHAT}": ANSWER})
+    identity = ready(server.url, one_token=ONE_TOKEN)
+    assert identity.ready_by == f"POST {CHAT}"
+    assert next(attempt for attempt in identity.tried if attempt.request == "GET /health").times == 3
+
+
+def test_repeated_5xx_of_health_leave_the_decision_to_the_model_list_of_an_api_without_a_cheap_request(serve):
+    server = serve({"GET /health": Reply(500), "GET /v1/models": models("m")})
+    assert ready(server.url).ready_by == "GET /v1/models"
+
+
+def test_repeated_time_outs_of_health_leave_the_decision_to_the_api(serve, monkeypatch):
+    monkeypatch.setattr(ready_module, "_PROBE_TIMEOUT_S", 0.1)
+    over = threading.Event()
+    server = serve({"GET /health": OK, "GET /v1/models": models("m"), f"POST {CHAT}": ANSWER})
+    server.on_request = lambda: over.wait() if server.asked()[-1] == "GET /health" else None
+    try:
+        assert ready(server.url, one_token=ONE_TOKEN).ready_by == f"POST {CHAT}"
+    finally:
+        over.set()
+
+
+def test_a_model_list_beside_a_503_of_health_is_a_server_that_is_loading(serve):
+    server = serve({"GET /health": [*[Reply(503)] * 5, OK], "GET /v1/models": models("m")})
+    assert ready(server.url).ready_by == "GET /health"
+
+
+def test_an_api_that_fails_as_health_does_is_waited_for(serve):
+    server = serve({"GET /health": Reply(500), f"POST {CHAT}": [Reply(500), Reply(503), ANSWER]})
+    assert ready(server.url, one_token=ONE_TOKEN).ready_by == f"POST {CHAT}"
+
+
+def test_a_server_that_fails_everywhere_is_named_with_all_that_was_tried(serve):
+    said = refusal(serve(fallback=Reply(500)).url, one_token=ONE_TOKEN, timeout_s=0.4)
+    assert "GET /health: 500" in said
+    assert "GET /v1/models: 500" in said
+    assert f"POST {CHAT}: 500" in said
+
+
+# The limit on output tokens
+
+
+BY_EITHER_NAME = OneToken(path=CHAT, bodies=(b'{"max_tokens":1}', b'{"max_completion_tokens":1}'))
+UNKNOWN_FIELD = as_json({"error": {"message": "max_tokens is not supported"}}, 400)
+
+
+def test_a_server_that_refuses_one_name_of_the_limit_is_asked_by_the_other(serve):
+    server = serve({"GET /health": OK, f"POST {CHAT}": [UNKNOWN_FIELD, ANSWER]})
+    assert ready(server.url, one_token=BY_EITHER_NAME).api_path == CHAT
+    assert server.requests[-2][2] == b'{"max_completion_tokens":1}'
+
+
+def test_a_server_that_refuses_both_names_is_shown_with_its_first_reason(serve):
+    other = as_json({"error": {"message": "max_completion_tokens is unknown"}}, 400)
+    server = serve({"GET /health": OK, f"POST {CHAT}": [UNKNOWN_FIELD, other]})
+    assert "max_tokens is not supported" in refusal(server.url, one_token=BY_EITHER_NAME, timeout_s=20)
+
+
+# Identity
+
+
+def test_the_identity_holds_models_version_and_server(serve):
     server = serve(
         {
             "GET /health": OK,
@@ -95,7 +159,7 @@ def test_the_identity_tells_models_version_and_server(serve):
     )
 
 
-def test_a_server_that_tells_neither_models_nor_version_leaves_them_unknown(serve):
+def test_models_and_version_that_a_server_does_not_report_are_unknown(serve):
     identity = ready(serve({"GET /health": OK, "GET /version": Reply(200, b"v1")}).url)
     assert (identity.served_models, identity.version) == (None, None)
 
@@ -117,10 +181,42 @@ def test_a_router_without_workers_yet_is_waited_for(serve):
     assert ready(server.url).served_models == ("m",)
 
 
-def test_an_api_that_does_not_know_the_model_says_so_with_404(serve):
+def test_a_404_of_the_api_that_names_the_model_is_an_unknown_model(serve):
     unknown = as_json({"error": {"message": "The model `m` does not exist."}}, 404)
     said = refusal(serve({"GET /health": OK, f"POST {CHAT}": unknown}).url, one_token=ONE_TOKEN)
     assert "does not serve 'm'" in said
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"model not found",
+        b'{"detail":"m2 is not here"}',
+        b"no route /v1/m",
+        b"The model gem-m does not exist",
+        b"m-lora is unknown",
+        b"m.bin",
+    ],
+)
+def test_a_404_that_merely_contains_the_letters_of_the_model_is_a_missing_path(serve, body):
+    server = serve({"GET /health": OK, f"POST {CHAT}": Reply(404, body)})
+    assert "the API's path does not exist" in refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
+
+
+@pytest.mark.parametrize("body", ["unknown model m.", 'no "m"', "`m`", "model=m", "models: m, n"])
+def test_a_404_that_names_the_model_is_a_model_that_is_not_served(serve, body):
+    server = serve({"GET /health": OK, f"POST {CHAT}": Reply(404, body.encode())})
+    assert "does not serve 'm'" in refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
+
+
+def test_a_name_that_the_server_does_not_list_is_accepted_where_the_check_is_off(serve):
+    server = serve({"GET /health": OK, "GET /v1/models": models("alias")})
+    assert ready(server.url, check_model=False).served_models == ("alias",)
+
+
+def test_models_are_listed_at_the_path_that_is_given(serve):
+    server = serve({"GET /v1beta/openai/models": models("m")})
+    assert ready(server.url, models_path="/v1beta/openai/models").ready_by == "GET /v1beta/openai/models"
 
 
 # Waiting
@@ -169,30 +265,30 @@ def test_the_caller_can_end_the_wait(closed_port):
         ready(f"http://127.0.0.1:{closed_port}", not_yet=not_yet)
 
 
-def test_the_caller_is_told_what_each_attempt_came_to(serve):
+def test_the_caller_gets_the_result_of_each_attempt(serve):
     server = serve({"GET /health": [Reply(503), Reply(503), OK], "GET /v1/models": models("m")})
-    told = []
-    ready(server.url, not_yet=told.append)
-    assert told == ["GET /health: 503", "GET /health: 503 (2 times)"]
+    results = []
+    ready(server.url, not_yet=results.append)
+    assert results == ["GET /health: 503", "GET /health: 503 (2 times)"]
 
 
 # Advice
 
 
-def test_a_refused_connection_is_told_once_with_what_to_do(closed_port):
+def test_a_refused_connection_is_reported_once_with_advice(closed_port):
     said = refusal(f"http://127.0.0.1:{closed_port}")
     assert said.count("connection refused") == 1
     assert "Next: nothing listens there: start the server, or correct host and port" in said
 
 
-def test_a_name_that_does_not_exist_is_told_once_with_what_to_do():
+def test_a_name_that_does_not_exist_is_reported_once_with_advice():
     said = refusal("http://nowhere.invalid:8000")
     assert said.count("cannot be looked up") == 1
     assert "correct the host in the endpoint's URL" in said
     assert "SSL_CERT_FILE" not in said
 
 
-def test_advice_about_certificates_is_for_certificates_alone(tls_server):
+def test_advice_about_certificates_is_given_for_certificates_only(tls_server):
     assert "SSL_CERT_FILE" in refusal(tls_server, timeout_s=20)
 
 
@@ -203,31 +299,31 @@ def test_plain_http_to_a_server_with_tls_is_advised_to_try_https(tls_server):
 def test_tls_to_a_server_without_it_is_advised_to_try_http(serve):
     server = serve({"GET /health": OK})
     said = refusal(f"https://127.0.0.1:{server.port}", timeout_s=20)
-    assert said.endswith("Next: does the server speak TLS on that port? If not, the URL begins with http://")
+    assert said.endswith("Next: if the server does not speak TLS on that port, the URL begins with http://")
 
 
-def test_a_server_that_accepts_and_says_nothing_is_no_server_that_was_not_started(silent_port):
+def test_a_server_that_accepts_and_does_not_answer_is_not_reported_as_one_that_was_not_started(silent_port):
     advice = refusal(f"http://127.0.0.1:{silent_port}").partition("Next: ")[2]
-    assert "something listens there and says nothing" in advice
+    assert "something accepts connections there and does not answer" in advice
 
 
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (500, "the server is there and fails: look into its log"),
+        (500, "the server fails: read its log"),
         (502, "a proxy answers, and the server behind it does not"),
         (503, "says that it is not ready"),
         (429, "busy"),
     ],
 )
-def test_a_status_is_told_once_with_what_to_do_about_it(serve, status, advice):
+def test_a_status_is_reported_once_with_advice(serve, status, advice):
     said = refusal(serve({"GET /health": Reply(status, b"oh no")}).url)
     assert said.count(f"{status} oh no") == 1
     assert advice in said.partition("Next: ")[2]
     assert "host and port" not in said
 
 
-def test_what_else_was_tried_is_told_beside_what_failed(serve):
+def test_other_attempts_are_listed_beside_the_one_that_failed(serve):
     said = refusal(serve({"GET /health": OK, f"POST {CHAT}": Reply(500)}).url, one_token=ONE_TOKEN)
     assert f"POST {CHAT}: 500" in said
     assert "Tried too: GET /health: 200" in said
@@ -241,30 +337,30 @@ def test_a_question_ends_its_sentence(serve):
 # What waiting cannot change
 
 
-def test_a_declared_probe_that_is_not_there_ends_the_wait(serve):
+def test_a_declared_probe_that_does_not_exist_ends_the_wait(serve):
     server = serve({"GET /health": OK})
     said = refusal(server.url, probe="/healthz", timeout_s=20)
     assert "the declared probe /healthz answered 404" in said
 
 
 @pytest.mark.parametrize("fallback", [None, page(404), page(200), page(501)])
-def test_a_server_that_is_no_model_ends_the_wait(serve, fallback):
+def test_a_server_that_is_not_a_model_server_ends_the_wait(serve, fallback):
     said = refusal(serve(fallback=fallback).url, timeout_s=20)
     assert "no model server answers here" in said
     assert "GET /health" in said
     assert "GET /v1/models" in said
 
 
-def test_a_web_page_on_the_apis_path_is_no_answer(serve):
+def test_a_web_page_at_the_apis_path_is_not_an_answer(serve):
     said = refusal(serve(fallback=page()).url, one_token=ONE_TOKEN, timeout_s=20)
-    assert "no API's response" in said
+    assert "not a response of the API" in said
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_an_api_path_that_is_not_there_is_named(serve, status):
+def test_an_api_path_that_does_not_exist_is_named(serve, status):
     server = serve({"GET /health": OK, f"POST {CHAT}": Reply(status)})
     said = refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
-    assert f"the API's path is not there: POST {CHAT} answered {status}" in said
+    assert f"the API's path does not exist: POST {CHAT} answered {status}" in said
 
 
 def test_a_doubled_prefix_is_pointed_out(serve):
@@ -324,7 +420,7 @@ def test_proxies_of_the_environment_are_not_used(serve, closed_port, monkeypatch
     assert ready(serve({"GET /health": OK}).url)
 
 
-def test_a_url_that_is_none_is_a_usage_error():
+def test_an_invalid_url_is_a_usage_error():
     with pytest.raises(UsageError):
         ready("h:8000")
 
@@ -341,7 +437,7 @@ def test_control_characters_of_a_server_never_reach_the_message(serve):
 @pytest.mark.parametrize(
     "body", [b"\xff\xfe", b"[" * 100_000, b'{"data": [{"id": "\xff"}]}', b'{"data": [{"id": 4}]}', b"null"]
 )
-def test_a_model_list_that_is_none_leaves_the_models_unknown(serve, body):
+def test_an_invalid_model_list_leaves_the_models_unknown(serve, body):
     server = serve({"GET /health": OK, "GET /v1/models": Reply(200, body)})
     assert ready(server.url).served_models is None
 

@@ -21,9 +21,7 @@ from pytest_bench.simulator import Simulator, Truth, read_truth
 from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder, Target
 
 SAMPLES = 64
-PATIENT = HealthBudget(
-    loop_lag_ms=1e4, schedule_lateness_ms=1e4, cpu_share=10.0, callback_share=10.0, achieved_share=0.0
-)
+PATIENT = HealthBudget(vacancy=1.0, schedule_lateness_ms=1e4, cpu_share=10.0, achieved_share=0.0)
 """Tests share their machine with others: only tests of the budget itself hold the client to one."""
 
 

@@ -1,7 +1,7 @@
-"""When a complete response is settled: in turns of the event loop that had nothing else to do."""
+"""When a complete response is settled: in turns of the loop that had nothing else to do."""
 
-import asyncio
 import time
+from types import SimpleNamespace
 
 from pytest_bench.load import backlog as load_backlog
 from pytest_bench.load.backlog import Backlog
@@ -9,80 +9,75 @@ from pytest_bench.load.backlog import Backlog
 BUSY_TURNS = 5
 
 
-def test_responses_are_settled_in_the_order_in_which_they_came():
+def response(name, end_ns=None):
+    return SimpleNamespace(name=name, end_ns=time.monotonic_ns() if end_ns is None else end_ns)
+
+
+def test_responses_are_settled_in_the_order_in_which_they_came(loop, monkeypatch):
+    monkeypatch.setattr(load_backlog, "_IDLE_TURN_NS", 10**12)
     settled = []
 
-    async def run():
-        all_settled = asyncio.Event()
+    def settle(exchange):
+        settled.append(exchange.name)
+        if len(settled) == 20:
+            loop.stop()
 
-        def settle(exchange, end_ns):
-            settled.append((exchange, end_ns))
-            if len(settled) == 20:
-                all_settled.set()
-
-        backlog = Backlog(asyncio.get_running_loop(), settle)
-        assert not any(backlog.add(f"r{number}", number, peak_in_flight=1) for number in range(20))
-        assert settled == []
-        await all_settled.wait()
-
-    asyncio.run(run())
-    assert settled == [(f"r{number}", number) for number in range(20)]
+    backlog = Backlog(loop, settle)
+    for number in range(20):
+        backlog.add(response(number), peak_in_flight=1)
+    assert settled == []
+    loop.run()
+    assert settled == list(range(20))
 
 
-def test_turns_that_had_something_to_do_settle_nothing():
+def test_turns_that_had_something_to_do_settle_nothing(loop):
     happened = []
 
-    async def run():
-        loop = asyncio.get_running_loop()
-        settled = asyncio.Event()
+    def settle(exchange):
+        happened.append(exchange.name)
+        loop.stop()
 
-        def settle(exchange, _):
-            happened.append(exchange)
-            settled.set()
+    backlog = Backlog(loop, settle)
 
-        backlog = Backlog(loop, settle)
+    def busy(left):
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.001:
+            pass
+        happened.append("busy")
+        if left:
+            loop.soon(lambda: busy(left - 1))
 
-        def busy(left):
-            begun = time.monotonic()
-            while time.monotonic() - begun < 0.001:
-                pass
-            happened.append("busy")
-            if left:
-                loop.call_soon(busy, left - 1)
-
-        loop.call_soon(busy, BUSY_TURNS - 1)
-        backlog.add("r", time.monotonic_ns(), peak_in_flight=1)
-        await settled.wait()
-
-    asyncio.run(run())
+    loop.soon(lambda: busy(BUSY_TURNS - 1))
+    backlog.add(response("r"), peak_in_flight=1)
+    loop.run()
     assert happened == ["busy"] * BUSY_TURNS + ["r"]
 
 
-def test_what_is_old_is_settled_though_no_turn_ever_has_little_to_do(monkeypatch):
+def test_a_response_that_has_waited_long_is_settled_though_no_turn_has_little_to_do(loop, monkeypatch):
     monkeypatch.setattr(load_backlog, "_IDLE_TURN_NS", 0)
     settled = []
+    backlog = Backlog(loop, lambda exchange: settled.append(exchange.name))
+    backlog.add(response("old", time.monotonic_ns() - 2 * 10**9), peak_in_flight=1)
 
-    async def run():
-        backlog = Backlog(asyncio.get_running_loop(), lambda exchange, _: settled.append(exchange))
-        now_ns = time.monotonic_ns()
-        backlog.add("old", now_ns - 2 * 10**9, peak_in_flight=1)
-        for _ in range(3):
-            await asyncio.sleep(0)
-        backlog.add("young", now_ns + 10**12, peak_in_flight=1)
-        for _ in range(10):
-            await asyncio.sleep(0)
+    def turn(number):
+        if number == 10:
+            backlog.add(response("young", time.monotonic_ns() + 10**12), peak_in_flight=1)
+        if number == 20:
+            loop.stop()
+        else:
+            loop.soon(lambda: turn(number + 1))
 
-    asyncio.run(run())
+    loop.soon(lambda: turn(0))
+    loop.run()
     assert settled == ["old"]
 
 
-def test_where_more_wait_than_ever_were_in_flight_room_is_made_with_what_came_last():
+def test_no_more_wait_than_were_ever_in_flight(loop, monkeypatch):
+    monkeypatch.setattr(load_backlog, "_IDLE_TURN_NS", 0)
     settled = []
-
-    async def run():
-        backlog = Backlog(asyncio.get_running_loop(), lambda exchange, _: settled.append(exchange))
-        full = [backlog.add(number, 0, peak_in_flight=64) for number in range(68)]
-        backlog.make_room()
-        return full, settled.copy()
-
-    assert asyncio.run(run()) == ([False] * 67 + [True], [67, 66, 65, 64])
+    backlog = Backlog(loop, lambda exchange: settled.append(exchange.name))
+    for number in range(68):
+        backlog.add(response(number, 10**18), peak_in_flight=64)
+    loop.soon(loop.stop)
+    loop.run()
+    assert settled == [67, 66, 65, 64]

@@ -1,6 +1,5 @@
 import re
-from itertools import pairwise
-from unittest import mock
+from itertools import accumulate, pairwise
 
 import msgspec
 import pytest
@@ -10,17 +9,19 @@ from wire_server import CHUNKED, HEAD
 
 from pytest_bench.api import Decoded
 from pytest_bench.api.openai_chat import OpenAIChat
-from pytest_bench.load import connection as load_connection
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.exchange import Exchange, settle
 from pytest_bench.load.framing import split_events
+from pytest_bench.records import Moments
 
-JSON = st.recursive(
+VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
-).map(msgspec.json.encode)
+)
+JSON = VALUES.map(msgspec.json.encode)
+OBJECTS = st.dictionaries(st.text(max_size=3), VALUES, max_size=2).map(msgspec.json.encode)
 
 NEWLINES = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
@@ -47,7 +48,7 @@ def bodies(draw, newlines=NEWLINES):
 @st.composite
 def common_bodies(draw):
     """As nearly every server frames its streams."""
-    events = draw(st.lists(JSON, min_size=1, max_size=6))
+    events = draw(st.lists(OBJECTS, min_size=1, max_size=6))
     done = [b"[DONE]"] if draw(st.booleans()) else []
     return b"".join(b"data: " + event + b"\n\n" for event in events + done)
 
@@ -70,7 +71,7 @@ def standard_events(body: bytes) -> list[bytes]:
 
 
 def expected(body: bytes) -> tuple[bytes, int, bool]:
-    events = standard_events(body)
+    events = [event for event in standard_events(body) if event.strip() not in (b"", b"null")]
     done = b"[DONE]" in events
     payloads = events[: events.index(b"[DONE]")] if done else events
     return b"[%b]" % b",".join(payloads), len(payloads), done
@@ -96,7 +97,7 @@ def test_the_common_framing_and_the_same_events_with_a_comment_are_read_alike(bo
 
 
 @pytest.mark.parametrize("cut", [1, 2])
-def test_a_last_event_without_its_blank_line_is_no_event(cut):
+def test_a_last_event_without_its_blank_line_is_dropped(cut):
     events = split_events(b"data: 1\n\ndata: 2\n\n"[:-cut])
     assert (events.array, events.size) == (b"[1]", 1)
 
@@ -105,17 +106,19 @@ def test_a_last_event_without_its_blank_line_is_no_event(cut):
 
 
 class Reader:
-    """Stands where the load worker stands, and never opens a socket."""
+    """Stands where the load worker and its loop stand, and never opens a socket."""
 
     def __init__(self):
         self.done = []
-        self.spent_ns = 0
 
-    def completed(self, connection, exchange, end_ns):
-        self.done.append((exchange, end_ns))
+    def add(self, fd, connection):
+        pass
 
-    def spent(self, phase, callback_ns):
-        self.spent_ns += callback_ns
+    def remove(self, fd):
+        pass
+
+    def completed(self, connection, exchange):
+        self.done.append(exchange)
 
     def broken(self, connection, exchange, failure, *, resend):
         raise AssertionError(failure)
@@ -125,35 +128,39 @@ class Reader:
 
 
 class Wire:
-    """A socket that takes everything and is written to by the test."""
+    """A socket that takes everything and is never read."""
 
-    def get_extra_info(self, name):
-        return object() if name == "ssl_object" else None
+    recvmsg_into = None
 
-    def write(self, data):
+    def fileno(self):
+        return 9
+
+    def send(self, data):
+        return len(data)
+
+    def close(self):
         pass
 
-    def abort(self):
-        pass
 
-    def is_closing(self):
-        return False
+STEP = 10
+"""Between reads: the socket was empty 3 before the kernel's stamp, and read 2 after it."""
 
 
-def read_all(reads: list[bytes]) -> tuple[Exchange, int]:
-    """What a connection makes of a response that comes in these reads; a time is the number of its read."""
+def read_all(reads: list[bytes]) -> Exchange:
+    """What a connection makes of a response that comes in these reads, each stamped `STEP` later."""
     reader = Reader()
-    connection = Connection(reader, 0)
-    connection.connection_made(Wire())
+    connection = Connection(reader, reader, Wire(), 0, limit_bytes=10**9)
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    exchange.send_start_ns = 1
     connection.send(exchange)
     for number, data in enumerate(reads, 1):
-        with mock.patch.object(load_connection, "monotonic_ns", lambda number=number: number):
-            connection.data_received(data)
+        at = STEP * number
+        connection.received(data, len(data), at, at + 2, at - 3)
     if not reader.done:
-        connection.connection_lost(None)
-    [(exchange, end_ns)] = reader.done
-    return exchange, end_ns
+        at = STEP * (len(reads) + 1)
+        connection.ended(None, at, at - 3)
+    assert reader.done == [exchange]
+    return exchange
 
 
 def delta(text: str) -> bytes:
@@ -213,19 +220,67 @@ def responses(draw):
 @given(responses())
 def test_an_event_arrives_with_the_read_that_completes_it_however_the_packets_were_cut(response):
     texts, reads, wire_ends = response
-    exchange, _ = read_all(reads)
-    settled = settle(exchange, seq=0, end_ns=10**6, api=OpenAIChat, streaming=True, texts="keep")
+    settled = settle(read_all(reads), seq=0, api=OpenAIChat, streaming=True, texts="keep")
     record, text = settled.record, settled.text
     assert (record.error_detail, record.outcome) == (None, "succeeded")
     assert text.content == "".join(texts)
     arrived, total = [], 0
     for number, data in enumerate(reads, 1):
         before, total = total, total + len(data)
-        arrived += [number] * sum(before < end <= total for end in wire_ends)
+        arrived += [STEP * number] * sum(before < end <= total for end in wire_ends)
     content = arrived[: len(texts)]
     assert record.first_content_ns == record.first_output_ns == content[0]
     assert record.last_content_ns == content[-1]
     assert record.content_gaps_ns == tuple(b - a for a, b in pairwise(content))
+
+
+@given(responses())
+def test_an_event_is_uncertain_if_anything_followed_it_in_its_read(response):
+    texts, reads, wire_ends = response
+    record = settle(read_all(reads), seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    assert record.seen_after_ns.first_content == record.seen_after_ns.last_content == 2
+    edges = list(accumulate(map(len, reads)))
+    uncertainty = record.uncertainty_ns or Moments()
+    for number, uncertainty_ns in (
+        (0, uncertainty.first_content),
+        (len(texts) - 1, uncertainty.last_content),
+    ):
+        end = wire_ends[number]
+        edge = next(edge for edge in edges if edge >= end)
+        if edge == edges[-1] or any(end < later <= edge for later in wire_ends):
+            assert uncertainty_ns == 3
+        elif edge == end:
+            assert uncertainty_ns == 0
+
+
+def test_a_read_without_a_stamp_of_the_kernel_is_uncertain_since_the_socket_was_empty():
+    exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    exchange.send_start_ns = 1
+    exchange.status, exchange.content_type = 200, "text/event-stream"
+    exchange.body = [b"data: " + delta("x") + b"\n\n", b"data: " + FINISH + b"\n\n"]
+    exchange.reads = [100, 100, 40, 1, 200, 205, 150, 2, 300, 305, 250, 2]
+    record = settle(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    assert (record.first_content_ns, record.seen_after_ns.first_content) == (100, 0)
+    assert record.uncertainty_ns.first_content == 60
+    assert (record.end_ns, record.seen_after_ns.end, record.uncertainty_ns.end) == (300, 5, 0)
+
+
+def test_nothing_arrives_before_the_request_leaves():
+    exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    exchange.send_start_ns = 90
+    exchange.status, exchange.content_type = 200, "text/event-stream"
+    exchange.body = [b"data: " + delta("x") + b"\n\n", b"data: " + FINISH + b"\n\n"]
+    exchange.reads = [100, 105, 40, 2]
+    record = settle(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    assert record.uncertainty_ns == Moments(first_byte=10, first_content=10, first_output=10, last_content=10)
+
+
+def test_a_step_of_the_clock_puts_the_clients_own_stamps_in_place_of_the_kernels():
+    exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    exchange.reads = [100, 103, 40, 1, 999, 205, 150, 2]
+    exchange.void_stamps(200)
+    assert exchange.reads == [100, 103, 40, 1, 205, 205, 150, 2]
+    assert exchange.lags_ns == [3, 0]
 
 
 def as_listed(decoded: Decoded) -> Decoded:
@@ -240,7 +295,7 @@ def decoded_one_by_one(parts: list[bytes]) -> tuple[Decoded, bool]:
 @given(responses())
 def test_the_template_road_gives_what_decoding_every_event_gives(response):
     _, reads, _ = response
-    exchange, _ = read_all(reads)
+    exchange = read_all(reads)
     fast = read_deltas(exchange.body, OpenAIChat)
     if fast is not None:
         assert (as_listed(fast.decoded), fast.done) == decoded_one_by_one(exchange.body)
@@ -292,17 +347,3 @@ def test_the_template_road_is_left_wherever_it_would_give_another_answer(parts):
     fast = read_deltas(parts, OpenAIChat)
     if fast is not None:
         assert (as_listed(fast.decoded), fast.done) == decoded_one_by_one(parts)
-
-
-def test_one_read_in_sixteen_is_timed_up_to_the_end_of_its_response_and_stands_for_all():
-    reader = Reader()
-    connection = Connection(reader, 0)
-    connection.connection_made(Wire())
-    connection.send(Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b""))
-    head, *pieces = [b"HTTP/1.1 200 OK\r\ncontent-length: 32\r\n\r\n", *[b"x"] * 32]
-    for number, data in enumerate([head, *pieces]):
-        stamps = iter([1000 + number, 1000 + number + 5])
-        with mock.patch.object(load_connection, "monotonic_ns", lambda stamps=stamps: next(stamps)):
-            connection.data_received(data)
-    assert reader.spent_ns == 2 * 16 * 5
-    assert [exchange.body for exchange, _ in reader.done] == [[b"x"] * 32]

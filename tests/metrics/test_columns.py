@@ -57,27 +57,35 @@ def test_a_phase_without_records_has_empty_columns():
     assert columns.end_ns.tolist() == []
 
 
-def test_token_gaps_exist_only_where_every_success_tells_the_tokens_of_every_event(record):
+def test_token_gaps_are_those_of_streams_whose_events_all_tell_their_tokens(record):
     told = record(0, first=1, gaps=(10, 20), content_event_tokens=(1, 2, 1))
     untold = record(1, first=1, gaps=(10,))
-    assert np.concatenate(list(read_columns([told]).token_gaps.chunks())).tolist() == [5, 5, 20]
-    assert read_columns([told, untold]).token_gaps is None
-    assert read_columns([untold, told]).token_gaps is None
+    columns = read_columns([untold, told])
+    assert np.concatenate(list(columns.token_gaps.chunks())).tolist() == [5, 20]
+    assert np.concatenate(list(columns.token_gap_times.chunks())).tolist() == [2, 1]
+    assert columns.first_event_tokens.tolist() == [ABSENT, 1]
+    assert columns.gap_count.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
-    ("gaps", "tokens", "between"),
+    ("gaps", "tokens", "between", "times"),
     [
-        ((10, 20), (1, 1, 1), [10, 20]),
-        ((10, 20), (3, 1, 2), [10, 10, 10]),
-        ((10, 20), (1, 0, 1), [30]),
-        ((10, 20), (0, 1, 1), [20]),
-        ((10, 20), (1, 1, 0), [10]),
-        ((), (1,), []),
+        ((10, 20), (1, 1, 1), [10, 20], [1, 1]),
+        ((10, 20), (3, 1, 2), [10, 10], [1, 2]),
+        ((10, 20), (1, 0, 1), [30], [1]),
+        ((10, 20), (0, 1, 1), [20], [1]),
+        ((10, 20), (1, 1, 0), [10], [1]),
+        ((), (1,), [], []),
+        ((10,), (1, 1 << 62), [0], [1 << 62]),
     ],
 )
-def test_tokens_share_the_gap_before_their_event(gaps, tokens, between):
-    assert gaps_between_tokens(gaps, tokens) == between
+def test_tokens_share_the_gap_before_their_event(gaps, tokens, between, times):
+    assert gaps_between_tokens(gaps, tokens) == (between, times)
+
+
+def test_gaps_of_streams_that_came_at_once_are_not_pooled(record):
+    columns = read_columns([record(0, first=1, gaps=(0, 0)), record(1, first=1, gaps=(0, 7))])
+    assert np.concatenate(list(columns.gaps.chunks())).tolist() == [0, 7]
 
 
 WINDOW = Window(start_ns=100, end_ns=200)

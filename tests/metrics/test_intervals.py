@@ -75,3 +75,28 @@ def test_a_perfectly_steady_rate_has_a_narrow_interval():
     low, high = intervals.of_rate(np.arange(0, 10_000_000_000, 10_000_000), 0, 10_000_000_000, 0.95)
     assert low == pytest.approx(100.0)
     assert high == pytest.approx(100.0)
+
+
+@given(
+    share=st.sampled_from([0.01, 0.25, 0.5, 0.9, 0.99]),
+    confidence=st.floats(0.5, 0.999),
+)
+def test_an_interval_of_a_percentile_needs_exactly_as_many_values_as_it_is_said(share, confidence):
+    needed = intervals.values_needed_for_percentile(share, confidence)
+    assert intervals.of_percentile(np.zeros(needed), share, confidence) is not None
+    assert intervals.of_percentile(np.zeros(needed - 1), share, confidence) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "needed"),
+    [
+        ("request_latency.p99", 299),  # 0.99^298 > 0.05 >= 0.99^299
+        ("request_latency.p50", 5),  # 2^-5 <= 0.05
+        ("request_latency.mean", 2),
+        ("error_rate", 1),
+        ("request_throughput", 40),
+        ("request_latency.max", None),
+    ],
+)
+def test_the_number_of_requests_that_an_interval_needs_is_known_beforehand(metric, needed):
+    assert intervals.requests_needed(metric, 0.9) == needed

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import msgspec
 import numpy as np
 import pytest
@@ -8,14 +10,15 @@ from pytest_bench.bounds import parse_bound
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import canonical_json
 from pytest_bench.metrics.columns import read_columns
-from pytest_bench.metrics.definitions import DEFINITIONS, NEEDS_TOKENIZER, names, slo_unit_of, unit_of
+from pytest_bench.metrics.definitions import COUNTS_TOKENS, DEFINITIONS, names, slo_unit_of, unit_of
 from pytest_bench.metrics.measure import measure, steady_state_of
-from pytest_bench.metrics.measurement import Measurement, Window, from_json, to_json
+from pytest_bench.metrics.measurement import Measurement, Window
 from pytest_bench.records import Usage
 from pytest_bench.workload import Load
 
 MS = 1_000_000
 S = 1_000_000_000
+NOBODY = "no tokenizer was found, and the server reports no usage"
 BURST = Load(pattern="burst", requests=2)
 POISSON = Load(pattern="poisson", rate=10.0, requests=2)
 
@@ -44,7 +47,76 @@ def test_the_tokens_of_the_first_event_are_no_part_of_time_per_output_token(reco
 def test_a_stream_with_all_tokens_in_its_first_event_has_no_time_per_output_token(record, measured, counts):
     result = measured([record(0, send=0, first=5 * MS)], tokens=counts(r0=(1, 4, 4)))
     assert result.value("time_per_output_token.p50") is None
-    assert "after its first content event" in result.reason("time_per_output_token.p50")
+    assert "a token after its first content event" in result.reason("time_per_output_token.p50")
+
+
+def test_content_that_all_came_with_one_stamp_has_no_time_per_output_token(record, measured, counts):
+    """A proxy that buffers a whole answer: no bound on the time between tokens is met by a time of zero."""
+    result = measured([record(0, send=0, first=5 * MS, gaps=(0,) * 30)], tokens=counts(r0=(1, 31, 1)))
+    assert result.value("time_per_output_token.p50") is None
+    assert "one stamp" in result.reason("time_per_output_token.p50")
+
+
+def test_our_time_per_output_token_leaves_out_all_tokens_of_the_first_event(record, measured, counts):
+    stream = record(0, send=0, first=5 * MS, gaps=(30 * MS,) * 3)
+    result = measured([stream], tokens=counts(r0=(1, 12, 3)))
+    assert result.value("time_per_output_token.p50") == 10 * MS  # 90 ms / 9; LoadGen and vLLM have 90 ms / 11
+
+
+BETWEEN_EVENTS = [
+    "time_per_output_token.p50",
+    "output_token_throughput_per_user.p50",
+    "inter_chunk_latency.p50",
+    "inter_token_latency.p50",
+]
+
+
+def test_streams_that_came_at_once_have_no_time_between_events(record, measured, counts):
+    streams = [record(i, send=0, first=5 * MS, gaps=(0,) * 30) for i in range(3)]
+    limits = slo(time_per_output_token="<= 10ms")
+    tokens = counts(**{f"r{i}": (1, 31, 1) for i in range(3)})
+    result = measured(streams, tokens=tokens, slo=limits)
+    for name in [*BETWEEN_EVENTS, "goodput"]:
+        assert result.value(name) is None, name
+        assert result.reason(name) == (
+            "in 3 of 3 streams all content events carry one stamp: they came at once, as through a proxy that "
+            "buffers responses"
+        )
+    assert result.value("time_to_first_token.p50") == 5 * MS
+    assert result.value("output_token_throughput") > 0
+
+
+def test_a_few_streams_that_came_at_once_are_left_out_and_counted(record, measured, counts):
+    def run(buffered):
+        streams = [
+            record(i, send=0, first=5 * MS, gaps=(0, 0) if i < buffered else (9 * MS, 9 * MS))
+            for i in range(100)
+        ]
+        return measured(streams, tokens=counts(**{f"r{i}": (1, 3, 1) for i in range(100)}))
+
+    few = run(1)
+    for name in BETWEEN_EVENTS:
+        assert few.value(name) in (9 * MS, pytest.approx(1000 / 9)), name
+    assert few.metrics["time_per_output_token"].count == 99
+    for name in ("time_per_output_token", "inter_chunk_latency"):
+        assert few.metrics[name].note.startswith("in 1 of 100 streams all content events carry one stamp")
+    many = run(2)
+    assert all(many.value(name) is None for name in BETWEEN_EVENTS)
+
+
+def test_hidden_tokens_after_the_only_content_event_give_no_time_per_output_token(record, measured, counts):
+    result = measured([record(0, send=0, first=5 * MS)], tokens=counts(r0=(1, 8, 1)))
+    assert result.value("time_per_output_token.p50") is None
+
+
+def test_token_counts_of_a_server_take_no_memory_of_their_size(record, measured):
+    stream = record(0, send=0, first=MS, gaps=(MS,), content_event_tokens=(1, 1 << 24))
+    tracemalloc.start()
+    result = measured([stream])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result.metrics["inter_token_latency"].count == 1 << 24
+    assert peak < 16 << 20
 
 
 def test_latencies_count_successes_only(record, measured):
@@ -157,18 +229,19 @@ def test_the_server_scenario_is_open_loop_only(record, measured):
     assert "open loop" in measured([record(0, last=S)]).reason("server_scenario_throughput")
 
 
-def test_without_a_tokenizer_token_metrics_are_null_and_say_so(record, measured):
+def test_where_nobody_counts_token_metrics_are_null_and_say_so(record, measured):
     records = [record(number, send=number * S, first=MS, gaps=(MS,)) for number in range(5)]
     phase = {"full_load_ns": S, "last_issue_ns": 3 * S}
     result = measured(records, phase=phase, tokens=None, asked_output_tokens=2)
     named = [f"{name}.p50" if one.kind == "distribution" else name for name, one in DEFINITIONS.items()]
-    null = {name for name in named if result.reason(name) == "the suite names no tokenizer"}
+    null = {name for name in named if result.reason(name) == NOBODY}
     assert all(result.value(name) is None for name in null)
-    assert {name.partition(".")[0] for name in null} == NEEDS_TOKENIZER | {"inter_token_latency"}
+    assert {name.partition(".")[0] for name in null} == COUNTS_TOKENS | {"inter_token_latency"}
+    assert result.token_source is None
 
 
 def test_why_tokens_were_not_counted_is_passed_on(record, measured):
-    result = measured([record(0, last=MS)], tokens=None, no_tokens="counting ended with 3 pending")
+    result = measured([record(0, last=MS)], tokens=None, unfinished="counting ended with 3 pending")
     assert result.reason("output_token_throughput") == "counting ended with 3 pending"
 
 
@@ -186,7 +259,38 @@ def test_the_servers_usage_stands_beside_the_clients_count(record, measured, cou
     assert result.value("server_output_tokens.mean") == 12
     assert result.value("server_cached_tokens.max") == 8
     assert result.value("token_count_difference.max") == 3
-    assert result.value("token_count_difference_share") == 0.5
+    assert result.value("token_count_mean_difference") == 0.125
+
+
+def test_the_share_of_input_tokens_that_the_server_took_from_its_cache(record, measured):
+    records = [
+        record(0, last=MS, usage=Usage(input_tokens=10, cached_tokens=9)),
+        record(1, last=MS, usage=Usage(input_tokens=30, cached_tokens=0)),
+        record(2, last=MS, usage=Usage(input_tokens=70)),
+        record(3, outcome="failed", usage=Usage(input_tokens=10, cached_tokens=10)),
+    ]
+    assert measured(records).value("server_cached_token_share") == pytest.approx(9 / 40)
+    assert measured(records[2:]).reason("server_cached_token_share") == "the server reports no cached tokens"
+
+
+def test_latencies_of_several_endpoints_are_given_for_each(record, measured):
+    records = [
+        record(0, endpoint=0, last=2 * MS),
+        record(1, endpoint=1, last=5 * MS),
+        record(2, endpoint=0, last=4 * MS),
+        record(3, endpoint=1, outcome="failed"),
+        record(4, endpoint=2, outcome="failed"),
+    ]
+    first, second, third = measured(records).endpoints
+    assert [(part.endpoint, part.issued, part.succeeded, part.failed) for part in (first, second, third)] == [
+        (0, 2, 2, 0),
+        (1, 2, 1, 1),
+        (2, 1, 0, 1),
+    ]
+    assert first.metrics["request_latency"].statistics["mean"] == 3 * MS
+    assert second.metrics["request_latency"].statistics["p99"] == 5 * MS
+    assert third.metrics["request_latency"].reason == "no request succeeded"
+    assert measured(records[:1]).endpoints == ()
 
 
 def test_the_share_of_tokens_asked_for(record, measured, counts):
@@ -239,18 +343,138 @@ def test_inter_token_latency_names_the_rule_it_used(record, measured, counts):
     told = record(0, first=1, gaps=(10, 20), content_event_tokens=(1, 2, 1))
     result = measured([told])
     assert result.value("inter_token_latency.max") == 20
-    assert "usage with every chunk" in result.metrics["inter_token_latency"].note
+    assert (
+        "in 1 of 1 streams the server reports the tokens of every event"
+        in result.metrics["inter_token_latency"].note
+    )
 
     plain = record(0, first=1, gaps=(10, 20))
     result = measured([plain], tokens=counts(r0=(1, 3, 1)))
     assert result.value("inter_token_latency.mean") == 15
-    assert "one token a chunk" in result.metrics["inter_token_latency"].note
+    assert "in 1 of 1 streams one token an event is proven" in result.metrics["inter_token_latency"].note
 
 
 def test_inter_token_latency_is_null_where_chunks_hold_several_tokens(record, measured, counts):
     result = measured([record(0, first=1, gaps=(10, 20))], tokens=counts(r0=(1, 6, 2)))
-    assert "not known" in result.reason("inter_token_latency.p50")
+    assert "are known for 0 of 1 streams" in result.reason("inter_token_latency.p50")
     assert result.value("inter_chunk_latency.p50") == 10
+
+
+def test_streams_with_reported_tokens_and_streams_with_one_token_an_event_are_pooled(record, measured):
+    told = [
+        record(i, first=1, gaps=(10, 20), content_event_tokens=(1, 2, 1), usage=Usage(output_tokens=4))
+        for i in range(2)
+    ]
+    single = record(2, first=1, gaps=(7, 7), usage=Usage(output_tokens=3))
+    metric = measured([*told, single]).metrics["inter_token_latency"]
+    assert metric.count == 2 * 3 + 2
+    assert metric.statistics["mean"] == pytest.approx((2 * (5 + 5 + 20) + 7 + 7) / 8)
+    assert metric.note == (
+        "in 2 of 3 streams the server reports the tokens of every event; "
+        "in 1 of 3 streams one token an event is proven"
+    )
+
+
+def test_one_request_that_proves_nothing_does_not_make_inter_token_latency_null(record, measured):
+    def stream(number, tokens, **fields):
+        return record(number, first=1, gaps=(10, 20), usage=Usage(output_tokens=tokens), **fields)
+
+    records = [stream(number, 3) for number in range(18)]
+    result = measured([*records, stream(18, 4, finish_reason="stop"), stream(19, 6)])
+    assert result.metrics["inter_token_latency"].count == 2 * 19
+    assert "in 19 of 20 streams one token an event is proven" in result.metrics["inter_token_latency"].note
+    few = measured([*records[:8], stream(8, 6), stream(9, 4, finish_reason="length")])
+    assert "known for 8 of 10 streams, 90% are needed" in few.reason("inter_token_latency.p50")
+
+
+def test_usage_counts_where_there_is_no_tokenizer_and_the_measurement_says_so(record, measured):
+    records = [
+        record(0, send=0, first=MS, gaps=(MS, MS), usage=Usage(input_tokens=5, output_tokens=3)),
+        record(1, send=0, first=MS, gaps=(3 * MS,), usage=Usage(input_tokens=7, output_tokens=8), end=S),
+    ]
+    result = measured(records)
+    assert (result.token_source.output, result.token_source.input) == ("usage", "usage")
+    assert result.token_source.shown == "usage"
+    assert result.value("output_token_throughput") == 11
+    assert result.value("input_tokens.max") == 7
+    # Three tokens in three events; eight in two, so that the first event holds four of them.
+    assert result.metrics["time_per_output_token"].statistics["min"] == 0.75 * MS
+    assert result.metrics["time_per_output_token"].statistics["max"] == MS
+
+
+def test_usage_that_some_requests_lack_counts_nothing(record, measured):
+    records = [record(0, last=MS, usage=Usage(output_tokens=3)), record(1, last=MS)]
+    for rule in ("auto", "usage"):
+        result = measured(records, count=rule)
+        assert "1 of 2 succeeded requests have no usage" in result.reason("output_token_throughput")
+
+
+def eight_made_of_which_six_and_a_half_show(record, counts):
+    """Answers of 8 tokens, of which 6.5 are in the text: special tokens are not shown."""
+    records = [record(n, send=0, last=S, usage=Usage(input_tokens=4, output_tokens=8)) for n in range(2)]
+    return records, counts(r0=(3, 7, 1), r1=(3, 6, 1))
+
+
+def test_under_ignore_eos_usage_decides_and_both_counts_are_named(record, measured, counts):
+    records, tokens = eight_made_of_which_six_and_a_half_show(record, counts)
+    result = measured(records, tokens=tokens, ignore_eos=True)
+    assert result.value("output_token_throughput") == 16
+    assert result.value("input_tokens.max") == 3
+    source = result.token_source
+    assert (source.output, source.input, source.agree, source.mismatch) == (
+        "usage",
+        "tokenizer",
+        False,
+        False,
+    )
+    assert source.shown == "usage (tokenizer -19%)"
+    assert "text does not show" in source.reason
+
+
+def test_a_count_beyond_what_tokenizing_again_explains_is_a_mismatch(record, measured, counts):
+    records, tokens = eight_made_of_which_six_and_a_half_show(record, counts)
+    result = measured(records, tokens=tokens)
+    assert result.value("output_token_throughput") == 13
+    assert result.value("token_count_mean_difference") == pytest.approx(1.5 / 8)
+    assert (result.token_source.agree, result.token_source.mismatch) == (False, True)
+    assert result.token_source.shown == "tokenizer (usage +23%)"
+
+
+def test_the_rule_of_the_suite_decides_whose_count_it_is(record, measured, counts):
+    records, tokens = eight_made_of_which_six_and_a_half_show(record, counts)
+    by_usage = measured(records, tokens=tokens, count="usage")
+    assert (by_usage.value("output_token_throughput"), by_usage.value("input_tokens.max")) == (16, 4)
+    by_tokenizer = measured(records, tokens=tokens, count="tokenizer", ignore_eos=True)
+    assert by_tokenizer.value("output_token_throughput") == 13
+    assert "no tokenizer to count with" in measured(records, count="tokenizer").reason("output_tokens.p50")
+
+
+@pytest.mark.parametrize(
+    ("usage", "finish_reason", "agree"),
+    [
+        ((20, 20, 20, 21), "length", True),  # a quarter of the answers differ by one token
+        ((21, 21, 21, 21), "stop", True),  # an end-of-sequence token each
+        ((21, 21, 21, 21), "length", False),
+        ((18, 18, 18, 18), "stop", False),  # the tokenizer of another model
+    ],
+)
+def test_counts_agree_within_what_tokenizing_again_and_ends_of_sequence_explain(
+    record, measured, counts, usage, finish_reason, agree
+):
+    records = [
+        record(number, last=MS, usage=Usage(output_tokens=tokens), finish_reason=finish_reason)
+        for number, tokens in enumerate(usage)
+    ]
+    tokens = counts(**{f"r{number}": (1, 20, None) for number in range(4)})
+    source = measured(records, tokens=tokens).token_source
+    assert (source.agree, source.shown == "both") == (agree, agree)
+
+
+def test_counting_that_did_not_finish_leaves_auto_without_counts_though_usage_is_there(record, measured):
+    records = [record(0, send=0, last=S, usage=Usage(output_tokens=3))]
+    result = measured(records, unfinished="counting did not finish")
+    assert result.reason("output_token_throughput") == "counting did not finish"
+    assert measured(records, unfinished="late", count="usage").value("output_token_throughput") == 3
 
 
 def test_rows_may_ask_for_videos_of_their_own_length(record, measured):
@@ -346,8 +570,8 @@ def test_a_measurement_survives_its_own_wire_format(record, measured, counts):
     result = measured(
         [record(0, send=0, first=MS, gaps=(MS,))], tokens=counts(r0=(1, 2, 1)), labels=("simulator",)
     )
-    assert from_json(to_json(result)) == result
-    assert msgspec.json.decode(canonical_json(result))["version"] == 1
+    assert msgspec.json.decode(msgspec.json.encode(result), type=Measurement) == result
+    assert msgspec.json.decode(canonical_json(result))["version"] == 2
 
 
 def test_a_measurement_refuses_a_name_that_it_does_not_have(record, measured):
@@ -395,7 +619,7 @@ def test_whatever_was_recorded_a_measurement_is_finite_json_and_agrees_with_nump
     result = measured(
         records, phase={"full_load_ns": full_load}, tokens=tokens, slo=slo(time_to_first_token="<= 500ms")
     )
-    assert from_json(canonical_json(result)) == result
+    assert msgspec.json.decode(canonical_json(result), type=Measurement) == result
     assert set(result.metrics) == set(DEFINITIONS)
     for name in names():
         assert (result.value(name) is None) == (result.reason(name) is not None)

@@ -72,5 +72,23 @@ def test_statistics_over_chunks_equal_those_of_all_values_at_once(drawn, parts):
     assert described["stddev"] == pytest.approx(whole["stddev"], rel=1e-6, abs=1e-3)
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 10**11), st.integers(1, 40)), min_size=1, max_size=60),
+    st.integers(1, 5),
+)
+def test_a_value_that_counts_several_times_counts_as_that_many_values(drawn, parts):
+    values, times = (np.array(column, dtype=np.int64) for column in zip(*drawn, strict=True))
+    count, described = selection.describe(
+        lambda: np.array_split(values, parts), lambda: np.array_split(times, parts)
+    )
+    whole_count, whole = selection.describe(lambda: [np.repeat(values, times)])
+    assert count == whole_count
+    for name in ("min", "max", *PERCENTILES):
+        assert described[name] == whole[name]
+    assert described["mean"] == pytest.approx(whole["mean"])
+    if count > 1:
+        assert described["stddev"] == pytest.approx(whole["stddev"], rel=1e-6, abs=1e-3)
+
+
 def test_no_values_have_no_statistics():
     assert selection.describe(list) == (0, {})

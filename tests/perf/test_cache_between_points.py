@@ -37,7 +37,7 @@ perf:
   replay: &replay
     dataset: monday
     load: {pattern: trace, trace: monday.jsonl}
-    budget: &patient {loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1, achieved_share: 0.01}
+    budget: &patient {vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1, achieved_share: 0.01}
   again: *replay
   first: &four {dataset: one, load: {pattern: concurrency, concurrency: 1, requests: 4}, budget: *patient}
   second: {<<: *four, dataset: other}

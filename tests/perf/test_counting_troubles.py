@@ -28,7 +28,7 @@ perf:
     dataset: written
     load: {{pattern: concurrency, concurrency: 4, requests: 24}}
     texts: {texts}
-    budget: {{loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0, achieved_share: 0.01}}
+    budget: {{vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0, achieved_share: 0.01}}
     bounds: {{"request_latency.p50": "< 10s"}}
 """
 
@@ -197,13 +197,10 @@ def test_a_session_that_is_ended_while_it_counts_leaves_nothing_running_and_can_
         time.sleep(0.02)
     started = children(session.pid)
     assert started
-    begin = time.monotonic()
     session.send_signal(signal.SIGTERM)
     said, _ = session.communicate(timeout=20)
-    took_s = time.monotonic() - begin
     assert session.returncode == 2, said
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
-    assert took_s < 2, said
     assert read_outcome(log) == "interrupted"
     verdict = json.loads((folder / "ended/verdict.json").read_text())
     assert verdict["status"] != "pass"

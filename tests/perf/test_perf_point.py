@@ -1,10 +1,13 @@
 """What a performance point makes of its declaration, before and after it is driven."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from pytest_bench.bounds import parse_bound
 from pytest_bench.errors import UsageError
 from pytest_bench.perf.point import WARMUP, bounds_of, phases_of, require_own_rows
+from pytest_bench.perf.remeasure import shortfalls
 from pytest_bench.running.samples import share_out
 from pytest_bench.suite.plan import Point, Warmup
 from pytest_bench.workload import Load, SampleOrder
@@ -62,3 +65,30 @@ def test_a_warm_up_that_cannot_have_rows_of_its_own_is_refused_with_what_would_h
     )
     salted = point(CLOSED, warmup=Warmup(load=CLOSED, samples="salted"))
     require_own_rows(salted, share_out([salted], 1)[salted.id], 1)
+
+
+def ended(*, issued, peak=8):
+    """What `shortfalls` reads of the result of a phase."""
+    return SimpleNamespace(issued=issued, peak_in_flight=peak)
+
+
+def test_a_phase_that_time_ended_before_its_count_issued_enough():
+    either = Load(pattern="concurrency", concurrency=8, requests=1000, duration_s=2.0)
+    assert list(shortfalls(point(either), ended(issued=400))) == []
+    assert list(shortfalls(point(either), ended(issued=1001))) == [
+        "issued is 1001, and at most 1000 requests were asked for"
+    ]
+
+
+def test_a_phase_that_only_its_count_ends_issues_exactly_so_many():
+    counted = Load(pattern="concurrency", concurrency=8, requests=1000)
+    assert list(shortfalls(point(counted), ended(issued=999))) == [
+        "issued is 999, and 1000 requests were asked for"
+    ]
+
+
+def test_more_requests_than_the_count_are_held_in_flight_where_a_duration_must_be_reached_too():
+    both = Load(pattern="concurrency", concurrency=1000, requests=100, duration_s=60.0, stop="and")
+    assert list(shortfalls(point(both), ended(issued=5000, peak=1000))) == []
+    [sentence] = shortfalls(point(both), ended(issued=5000, peak=100))
+    assert sentence == "peak_in_flight is 100, and a concurrency of 1000 was asked for"

@@ -23,7 +23,7 @@ perf:
   point:
     dataset: made
     load: {{pattern: concurrency, concurrency: 4, requests: 24}}
-    budget: {{loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0, achieved_share: 0.01}}
+    budget: {{vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0, achieved_share: 0.01}}
     texts: {texts}
     bounds: {{"output_tokens.min": ">= 1", "input_tokens.max": "== 30"}}
 """

@@ -52,8 +52,11 @@ def session(tmp_path_factory):
         machine=this_machine(),
         streams=100,
         streams_limit="client",
+        streams_error=0.0125,
+        turnaround_ms=7.5,
         rate=1000,
         rate_limit="client",
+        lateness_ms=2.25,
         measured_at="2031-05-06T07:08:09Z",
     )
     write_capacity(store_path(environ), known)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -17,10 +18,10 @@ from pytest_bench.load.log import PhaseLog
 from pytest_bench.perf.point import assess
 from pytest_bench.records import ClientHealth, PhaseResult, RequestRecord
 from pytest_bench.running.counting import Counted
-from pytest_bench.running.measuring import unwarmed, with_failures
+from pytest_bench.running.measuring import client_labels, unwarmed, with_failures
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
-from pytest_bench.workload import Load
+from pytest_bench.workload import HealthBudget, Load
 
 BOUND = Reason("bound-not-met", "failed_requests is 3 requests, required == 0")
 
@@ -51,12 +52,13 @@ def phase(tmp_path):
         kinds = [error for error, _ in failures]
         health = ClientHealth(
             workers=1,
-            loop_lag_ms=None,
+            client_lag_ms=None,
+            turnaround_ms=None,
             schedule_lateness_ms=None,
             cpu_share=0.1,
             cpu_share_p99=0.1,
-            callback_share=0.1,
-            callback_share_p99=0.1,
+            vacancy=None,
+            vacancy_p99=None,
             asked=1,
             achieved=1,
             achieved_share_p1=1,
@@ -92,6 +94,25 @@ def judgement(state="not-met", outcome=Outcome.FAIL):
         sentence="",
     )
     return Judgement(outcome=outcome, reasons=(BOUND,), bounds=(limit,))
+
+
+@pytest.mark.parametrize(
+    ("budget", "user_stamped_reads", "labels"),
+    [
+        (HealthBudget(), 0, []),
+        (HealthBudget(vacancy=0.01), 0, []),
+        (HealthBudget(vacancy=0.03), 0, ["budget-relaxed"]),
+        (HealthBudget(achieved_share=0.9), 0, ["budget-relaxed"]),
+        (HealthBudget(), 1, ["user-stamped"]),
+    ],
+)
+def test_a_relaxed_budget_and_stamps_of_the_clients_own_are_labelled(
+    phase, budget, user_stamped_reads, labels
+):
+    result = phase()
+    health = replace(result.health, user_stamped_reads=user_stamped_reads)
+    point = SimpleNamespace(budget=budget)
+    assert list(client_labels(point, [replace(result, health=health)])) == labels
 
 
 def told(phase):
@@ -153,7 +174,7 @@ def test_a_point_that_was_not_warmed_up_is_an_error_though_its_bounds_are_met(ph
         bounds=(Bound(metric="failed_requests", comparison="<=", limit=0.0, text="<= 0"),),
     )
     deployment = DeploymentPlan(suite="s", api="a", api_reference="a:A", model="m", endpoints=())
-    counted = Counted(tokens=None, absent="", evidence=None)
+    counted = Counted()
     measured = phase(succeeded=4)
 
     def judged(*warmups):
@@ -202,7 +223,7 @@ perf:
   point:
     dataset: made
     load: {{pattern: constant, rate: 100, requests: 20}}
-    budget: {{achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}}
+    budget: {{achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}}
     bounds: {{{bounds}}}
 """
 
@@ -222,7 +243,7 @@ def session(tmp_path_factory):
     """What one session said of a server that cuts some of its streams, and of one that answers with nothing."""
     home = tmp_path_factory.mktemp("session")
     for name, fault, bounds in (
-        ("cut", "truncated: 0.3", 'request_latency.p99: "<= 1us"'),
+        ("cut", "truncated: 0.3", 'request_latency.p99: ">= 1h"'),
         ("hollow", "empty: 1.0", 'request_throughput: ">= 0.01"'),
     ):
         (home / f"{name}.yaml").write_text(SUITE.format(name=name, fault=fault, bounds=bounds))
@@ -255,8 +276,9 @@ def test_the_headline_of_a_point_says_how_its_requests_failed(session):
     ]
 
 
-def test_empty_answers_are_counted_in_the_table_and_in_junit(session):
+def test_empty_answers_fail_a_point_and_are_counted_in_the_table_and_in_junit(session):
     results, said = session
+    assert "hollow/perf/point: fail: empty_outputs is 20 requests, required == 0" in said
     (heading,) = [line for line in said.splitlines() if re.search(r"requests +failed +empty", line)]
     (row,) = [line for line in said.splitlines() if re.match(r"hollow/perf/point +\d", line)]
     assert row.split()[1:4] == ["20", "0", "20"], heading
@@ -269,8 +291,8 @@ def test_empty_answers_are_counted_in_the_table_and_in_junit(session):
 def test_an_open_loop_bound_says_that_it_is_judged_from_the_scheduled_time(session):
     results, said = session
     assert re.search(
-        r"request_latency\.p99, from the scheduled time \(open loop\), is [\d.]+ [mu]s, "
-        r"required <= 1us",
+        r"request_latency\.p99, from the scheduled time \(open loop\), is [\d.]+ [mu]?s( ± \S+ \w+)?, "
+        r"required >= 1h",
         ET.parse(results / "junit.xml").find(".//testcase[@name='cut/perf/point']/failure").text,
     )
     assert "scheduled latency" in said

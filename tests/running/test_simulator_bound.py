@@ -39,7 +39,7 @@ perf:
     load: {{pattern: concurrency, concurrency: 128, requests: 256}}
     workers: 1
     budget: &patient
-      {{loop_lag_ms: 60000, schedule_lateness_ms: 60000, cpu_share: 1, callback_share: 1, achieved_share: 0.01}}
+      {{vacancy: 1, schedule_lateness_ms: 60000, cpu_share: 1, achieved_share: 0.01}}
     bounds: {{failed_requests: "== 0"}}
   trickle:
     dataset: prompts

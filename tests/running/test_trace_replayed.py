@@ -26,7 +26,7 @@ perf:
     dataset: monday
     load: {{pattern: trace, trace: monday.jsonl}}
     warmup: {{requests: 2, handover: drain}}
-    budget: {{loop_lag_ms: 5000, schedule_lateness_ms: 5000, achieved_share: 0.01}}
+    budget: {{vacancy: 1, schedule_lateness_ms: 5000, achieved_share: 0.01}}
 """
 
 TEST = """

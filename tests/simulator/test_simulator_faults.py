@@ -104,6 +104,33 @@ def test_stream_error_puts_an_error_object_into_a_body(client):
     assert "error" in msgspec.json.decode(answer.body)
 
 
+def test_an_error_event_ends_the_content_of_a_stream(client):
+    body = struck(client, "error_event").body
+    assert b'event: error\ndata: {"detail":"injected fault: error_event"}\n\ndata: [DONE]\n\n' in body
+    assert len(text(body.partition(b"event: error")[0]).split()) == 2
+
+
+def test_an_error_field_ends_the_content_of_a_stream(client):
+    body = struck(client, "error_field").body
+    assert b'error: {"error":{"message":"injected fault: error_field"' in body
+    assert body.endswith(b"}\n\ndata: [DONE]\n\n")
+
+
+def test_unseparated_events_have_single_newlines(client):
+    body = struck(client, "unseparated").body
+    assert b"\n\n" not in body
+    assert body.endswith(b"}\ndata: [DONE]\n")
+
+
+def test_keep_alives_come_before_every_event(client):
+    body = struck(client, "keep_alives").body
+    assert body.count(b"data:\n\ndata: null\n\ndata: ") == len(payloads(client.chat().body))
+
+
+def test_an_untyped_stream_has_no_content_type(client):
+    assert b"content-type" not in struck(client, "untyped").head
+
+
 @pytest.mark.parametrize(("fault", "status"), [("http_429", 429), ("http_500", 500), ("http_503", 503)])
 def test_a_refusal_by_status_says_when_to_come_back(client, fault, status):
     answer = struck(client, fault, x_sim_retry_after_s=7, connection="close")

@@ -1,9 +1,11 @@
 import os
+import resource
 import select
 import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import httpx
 import msgspec
@@ -19,7 +21,7 @@ PROGRAM = [sys.executable, "-m", "pytest_bench.simulator"]
 
 @pytest.fixture
 def program():
-    """Run the program as a shell would; what a test leaves running is killed."""
+    """Runs the program as a shell would; kills what a test leaves running."""
     running = []
 
     def run(*arguments, **options):
@@ -86,6 +88,54 @@ def test_a_log_that_exists_is_not_written_over(tmp_path):
     assert (tmp_path / "log").read_text() == "precious"
 
 
+def fill(simulator):
+    """Send requests until the simulator is gone."""
+    with (
+        httpx.Client(base_url=simulator.url, trust_env=False, timeout=10) as client,
+        pytest.raises(httpx.TransportError),
+    ):
+        while True:
+            client.post("/generate", json={"text": "x", "sampling_params": {"max_new_tokens": 1}})
+
+
+def test_a_log_that_reaches_a_size_limit_stops_the_simulator_which_says_so(tmp_path):
+    simulator = start(Behaviour(ttft_ms=0), log=tmp_path / "log")
+    simulator.require_running()
+    resource.prlimit(simulator.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+    fill(simulator)
+    until(lambda: not listens(simulator.url))
+    with pytest.raises(EndpointError, match=r"log: the simulator cannot write its log: File too large"):
+        simulator.close()
+    assert (tmp_path / "log").stat().st_size == 4096
+    simulator.close()
+
+
+def test_a_log_whose_last_lines_do_not_fit_is_reported_when_the_simulator_is_closed(tmp_path):
+    simulator = start(Behaviour(), log=tmp_path / "log")
+    size = (tmp_path / "log").stat().st_size
+    resource.prlimit(simulator.pid, resource.RLIMIT_FSIZE, (size + 5, size + 5))
+    with pytest.raises(EndpointError, match="the simulator cannot write its log"):
+        simulator.close()
+
+
+def test_a_simulator_that_was_killed_is_reported():
+    with start(Behaviour()) as simulator:
+        os.kill(simulator.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, simulator.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(EndpointError, match=r"the simulator stopped \(exit status -9\)"):
+            simulator.require_running()
+
+
+def test_a_program_whose_log_cannot_be_written_ends_with_status_1(program, tmp_path):
+    process = program(
+        *("--port", "0", "--log", str(tmp_path / "log"), "--exit-on-eof"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
+    )
+    fill(SimpleNamespace(url=ready(process)["url"]))
+    assert process.wait(10) == 1
+    assert process.stderr.read().decode().startswith(f"error: {tmp_path}/log: the simulator cannot write")
+
+
 def test_a_key_that_is_not_in_the_environment_is_an_error(monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(EndpointError, match="NO_SUCH_KEY"):
@@ -122,7 +172,7 @@ def test_it_does_not_outlive_a_parent_that_was_killed():
     until(lambda: not listens(url))
 
 
-def test_requests_in_flight_do_not_hold_it_up():
+def test_requests_in_flight_do_not_delay_its_end():
     with start(Behaviour(ttft_ms=60_000.0)) as simulator:
         client = Client(simulator)
         with client.connect() as connection:

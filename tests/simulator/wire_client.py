@@ -95,11 +95,12 @@ class Client:
 
 
 def payloads(body: bytes) -> list[bytes]:
-    """Data of each event, read as the standard says: all line ends, comments and other fields skipped."""
+    """Data of each event, read as the standard says; keep-alives (no data, or null) are left out."""
     events, data = [], []
     for line in body.replace(b"\r\n", b"\n").split(b"\n"):
         if not line and data:
-            events.append(b"\n".join(data))
+            if data not in ([b""], [b"null"]):
+                events.append(b"\n".join(data))
             data = []
         elif line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))

@@ -1,4 +1,4 @@
-"""What the tests of suites share: a vocabulary, a suite to continue from, and a folder to write it to."""
+"""Shared by the tests of suites: a vocabulary, the beginning of a suite, and a folder to write suites to."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ datasets:
   prompts: {path: data/prompts.jsonl}
   made: {synthetic: {rows: 10, input_tokens: 128, output_tokens: 16}}
 """
-"""Five lines that every test can continue from; what follows begins on line 6."""
+"""The first five lines of a suite, which tests continue on line 6."""
 
 
 class Bench:

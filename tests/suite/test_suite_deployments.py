@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from pytest_bench.errors import SuiteError
 from pytest_bench.suite.deployments import endpoint_problem
-from pytest_bench.suite.plan import Secret, to_json
+from pytest_bench.suite.plan import Secret
 
 TAIL = "datasets: {d: {path: x.jsonl}}\nperf: {p: {dataset: d, load: {pattern: burst, requests: 1}}}\n"
 
@@ -45,7 +46,7 @@ def test_the_simulator_is_an_endpoint_and_the_plan_knows_who_asked_for_it(bench)
     assert (plan.endpoints, plan.simulator_from_command_line) == (("simulator",), True)
 
 
-def test_a_deployment_without_endpoint_is_planned_and_says_the_ways_out(bench):
+def test_a_deployment_without_endpoint_is_planned_and_names_the_remedies(bench):
     plan = deployment(bench)
     assert plan.endpoints == ()
     message = endpoint_problem(plan)
@@ -64,7 +65,7 @@ def test_a_problem_of_the_command_line_is_not_called_one_of_the_suites(bench):
     assert str(caught.value).startswith("2 problems on the command line and in the suites:\n")
 
 
-def test_a_time_that_is_none_is_told_its_unit(bench):
+def test_a_value_that_is_not_a_time_is_refused_with_the_unit(bench):
     (problem,) = bench.problems(suite("  metrics_interval_s: soon\n"))
     assert 'metrics_interval_s is "soon", which is text; expected a number of seconds' in problem
 
@@ -72,17 +73,17 @@ def test_a_time_that_is_none_is_told_its_unit(bench):
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
-        ("localhost:8000", "is 'localhost:8000', no endpoint; expected a URL such as http://host:8000"),
-        ("ftp://a", "no endpoint"),
-        ("'http://'", "no endpoint"),
-        ("'http://a:99999'", "no endpoint"),
-        ("'http://[::1'", "no endpoint"),
-        ("'http://a b'", "no endpoint"),
-        ("http://a?x=1", "expected a URL without query and fragment"),
+        ("localhost:8000", "is 'localhost:8000', not an endpoint; expected a URL such as http://host:8000"),
+        ("ftp://a", "not an endpoint"),
+        ("'http://'", "not an endpoint"),
+        ("'http://a:99999'", "not an endpoint"),
+        ("'http://[::1'", "not an endpoint"),
+        ("'http://a b'", "not an endpoint"),
+        ("http://a?x=1", "a query is given as deployment.query"),
         ("simulater", "or 'simulator'; did you mean 'simulator'?"),
         ("127.0.0.1:8000", "; did you mean 'http://127.0.0.1:8000'?"),
         ("[]", "is empty"),
-        ("[http://a, '']", "no endpoint"),
+        ("[http://a, '']", "not an endpoint"),
         ("3", "expected a URL, a list of URLs, or 'simulator'"),
         ("[http://a, http://a]", "repeats 'http://a'"),
         ("[http://a, http://a/]", "repeats 'http://a/'"),
@@ -139,7 +140,10 @@ def test_an_api_without_streams_streams_nothing_and_may_not_be_asked_to(bench):
     ("generation", "said"),
     [
         ("{max_tokens: 1, extra_body: {max_tokens: 2}}", "is also given in generation"),
-        ("{extra_body: {model: x}}", "is written by the API itself"),
+        ("{extra_body: {model: x}}", "is written by the API"),
+        ("{extra_body: {stream_options: x}}", "is 'x'; expected a mapping, or null to leave it out"),
+        ("{extra_body: {stream_options: [1]}}", "expected a mapping, or null to leave it out"),
+        ("{extra_body: {sampling_params: 5}}", "expected a mapping, or null to leave it out"),
         ("{extra_body: {x: .nan}}", "is not a finite number"),
         ("{top_p: 2}", "expected a number of at most 1"),
         ("{max_token: 2}", "did you mean 'max_tokens'?"),
@@ -156,7 +160,7 @@ def test_secrets_are_names_and_their_values_never_reach_the_plan(bench):
         suite("  api_key: {from_env: KEY}\n  headers: {x-team: a, X-Api-Key: {from_env: KEY}}\n")
     )
     assert plan.deployments["s"].headers == {"x-team": "a", "X-Api-Key": Secret(from_env="KEY")}
-    assert b"hunter2" not in to_json(plan)
+    assert b"hunter2" not in msgspec.json.encode(plan)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +170,38 @@ def test_secrets_are_names_and_their_values_never_reach_the_plan(bench):
         "  api_key: {from_env: hunter 2}\n",
         "  headers: {Authorization: Bearer hunter2}\n",
         "  headers: {x-api-key: hunter2}\n",
+        "  query: {key: hunter2}\n",
+        "  query: {API-Key: hunter2}\n",
         "  headers: {x-team: 'hunter2\\nx'}\n".replace("'", '"'),
     ],
 )
 def test_a_written_secret_is_refused_and_not_shown(bench, fields):
     (problem,) = bench.problems(suite(fields))
     assert "hunter" not in problem
+
+
+def test_path_query_and_the_model_check_reach_the_plan(bench):
+    plan = bench.plan(
+        suite("  path: /a/b\n  query: {api-version: '1', key: {from_env: KEY}}\n  check_model: false\n")
+    )
+    deployment = plan.deployments["s"]
+    assert (deployment.path, deployment.check_model) == ("/a/b", False)
+    assert deployment.query == {"api-version": "1", "key": Secret(from_env="KEY")}
+
+
+def test_the_command_line_says_how_long_to_wait(bench):
+    assert deployment(bench, "  ready_timeout_s: 30\n", ready_timeout_s=0.0).ready_timeout_s == 0.0
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_a_wait_that_is_no_length_of_time_is_refused(bench, seconds):
+    (problem,) = bench.problems(suite(), ready_timeout_s=seconds)
+    assert "--ready-timeout is" in problem
+
+
+def test_how_long_to_wait_does_not_make_another_point(bench):
+    patient, impatient = (bench.plan(suite(f"  ready_timeout_s: {seconds}\n")) for seconds in (1, 2))
+    assert patient.digest() == impatient.digest()
 
 
 @pytest.mark.parametrize("header", ["Host: a", "content-length: '1'", "'a b': c", "'': c"])
@@ -184,13 +214,13 @@ def test_an_authorization_header_beside_an_api_key_is_refused(bench):
     (problem,) = bench.problems(
         suite("  api_key: {from_env: K}\n  headers: {Authorization: {from_env: L}}\n")
     )
-    assert "is given beside an API key" in problem
+    assert "is given together with an API key" in problem
 
 
 def test_the_behaviour_of_the_simulator_is_checked_by_the_simulator(bench):
     assert deployment(bench, "  simulator: {ttft_ms: 5}\n").simulator == {"ttft_ms": 5}
     (problem,) = bench.problems(suite("  simulator: {tftt_ms: 5}\n"))
-    assert problem.endswith("is no behaviour of the simulator: there is no 'tftt_ms'; expected ttft_ms")
+    assert problem.endswith("is not a behaviour of the simulator: there is no 'tftt_ms'; expected ttft_ms")
 
 
 def test_a_tokenizer_that_lies_beside_the_suite_is_found_there(bench):
@@ -203,6 +233,6 @@ def test_a_tokenizer_that_lies_beside_the_suite_is_found_there(bench):
 def test_an_unknown_api_is_refused_with_the_nearest(bench):
     (problem,) = bench.problems(suite(api="openai_chat"))
     assert problem == (
-        "chat.yaml:3:8: deployment.api is 'openai_chat', no API; "
+        "chat.yaml:3:8: deployment.api is 'openai_chat', not a known API; "
         "expected openai-chat, videos; did you mean 'openai-chat'?"
     )

@@ -62,7 +62,7 @@ def test_digests_do_not_change_with_the_line_of_a_declaration(plan_in):
         ("model: m", "model: n"),
     ],
 )
-def test_digests_change_with_what_is_asked_for(plan_in, old, new):
+def test_digests_change_with_the_declarations(plan_in, old, new):
     text = SUITE % "rows.jsonl"
     assert old in text
     one, other = plan_in("a", text), plan_in("b", text.replace(old, new))
@@ -101,7 +101,7 @@ perf:
     ],
     ids=["file", "trace"],
 )
-def test_digests_change_with_what_a_file_of_data_holds(plan_in, tmp_path, text, name, old, new):
+def test_digests_change_with_the_contents_of_data_files(plan_in, tmp_path, text, name, old, new):
     digests = []
     for place, content in (("a", old), ("b", old), ("c", new)):
         (tmp_path / place).mkdir()
@@ -113,7 +113,7 @@ def test_digests_change_with_what_a_file_of_data_holds(plan_in, tmp_path, text, 
     assert all(was != now for was, now in zip(first, changed, strict=True))
 
 
-def test_what_is_no_plain_file_is_never_waited_for(plan_in, tmp_path):
+def test_a_pipe_is_never_waited_for(plan_in, tmp_path):
     (tmp_path / "a").mkdir()
     os.mkfifo(tmp_path / "a" / "rows.jsonl")
     assert plan_in("a").datasets["s"]["rows"].contents is None

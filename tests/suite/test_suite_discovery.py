@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from pytest_bench.errors import SuiteError
 from pytest_bench.files import open_plain
-from pytest_bench.suite.discovery import LARGEST_SUITE, discover
+from pytest_bench.suite.discovery import LARGEST_SUITE, discover, require_all_found
 
 
 @pytest.fixture
@@ -13,7 +16,7 @@ def tree(tmp_path):
         "suites/wan.yaml",
         "suites/test_perf.py",
         "suites/notes.yml",
-        "suites/data/rows.yaml",
+        "suites/data/words.txt",
         "suites/team/team.yaml",
         "suites/team/test_perf.py",
         "suites/team/deep/deep.yaml",
@@ -27,7 +30,6 @@ def tree(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("suite: some\n", encoding="utf-8")
-    (tmp_path / "suites" / "folder.yaml").mkdir()
     return tmp_path
 
 
@@ -39,6 +41,7 @@ def found(tree, *args: str, testpaths: tuple[str, ...] = (), cwd: str = "") -> l
 def test_a_folder_gives_its_own_suites_and_those_of_subfolders_with_tests(tree):
     assert found(tree, "suites") == [
         "suites/chat.yaml",
+        "suites/notes.yml",
         "suites/team/deep/deep.yaml",
         "suites/team/team.yaml",
         "suites/wan.yaml",
@@ -47,11 +50,11 @@ def test_a_folder_gives_its_own_suites_and_those_of_subfolders_with_tests(tree):
 
 def test_a_folder_without_tests_gives_its_own_suites(tree):
     assert found(tree, "other/") == ["other/other.yaml"]
-    assert found(tree, "suites/data") == ["suites/data/rows.yaml"]
+    assert found(tree, "suites/team/deep/data") == ["suites/team/deep/data/x.yaml"]
 
 
 def test_a_file_or_node_id_means_its_folder_alone(tree):
-    expected = ["suites/chat.yaml", "suites/wan.yaml"]
+    expected = ["suites/chat.yaml", "suites/notes.yml", "suites/wan.yaml"]
     assert found(tree, "suites/test_perf.py") == expected
     assert found(tree, "suites/test_perf.py::test_perf[chat/perf/steady/c0008]") == expected
 
@@ -74,12 +77,22 @@ def test_a_suite_found_twice_is_listed_once(tree):
 
 
 @pytest.mark.parametrize("name", ["nowhere", "suites/nothing.py::test", "n" * 300])
-def test_what_does_not_exist_or_cannot_be_looked_at_is_left_to_pytest(tree, name):
+def test_a_path_that_does_not_exist_is_left_to_pytest(tree, name):
     assert found(tree, name) == []
 
 
 @pytest.mark.parametrize(
-    "text", ["suite: a\n", "# x\n\nsuite : a\n", '"suite": a\n', "{suite: a, perf: {}}\n", "a: 1\nsuite: b\n"]
+    "text",
+    [
+        "suite: a\n",
+        "# x\n\nsuite : a\n",
+        '"suite": a\n',
+        "{suite: a, perf: {}}\n",
+        "a: 1\nsuite: b\n",
+        "\ufeffsuite: a\n",
+        "--- {suite: a}\n",
+        "# x\rsuite: a\r",
+    ],
 )
 def test_a_top_level_suite_key_makes_a_folder_one_of_suites(tmp_path, text):
     (tmp_path / "any.yaml").write_text(text, encoding="utf-8")
@@ -89,7 +102,7 @@ def test_a_top_level_suite_key_makes_a_folder_one_of_suites(tmp_path, text):
 @pytest.mark.parametrize(
     "text", ["", "services: {suite: a}\n", "jobs:\n  suite: a\n", "suites: []\n", "# suite: a\n"]
 )
-def test_yaml_of_other_tools_is_none_of_ours(tmp_path, text):
+def test_yaml_of_other_tools_is_not_a_suite(tmp_path, text):
     (tmp_path / "docker-compose.yaml").write_text(text, encoding="utf-8")
     assert found(tmp_path, ".") == []
 
@@ -107,7 +120,7 @@ def large(path, begins=""):
         stream.truncate(LARGEST_SUITE + 1)
 
 
-def test_a_large_yaml_of_another_tool_is_none_of_ours(tmp_path):
+def test_a_large_yaml_of_another_tool_is_not_a_suite(tmp_path):
     large(tmp_path / "cassette.yaml", "interactions:\n")
     assert found(tmp_path, ".") == []
 
@@ -130,3 +143,114 @@ def test_a_yaml_that_cannot_be_read_counts_beside_a_suite_alone(tmp_path, monkey
     assert found(tmp_path, ".") == []
     (tmp_path / "right.yaml").write_text("suite: right\n", encoding="utf-8")
     assert found(tmp_path, ".") == ["barred.yaml", "right.yaml"]
+
+
+def test_a_suite_in_utf16_is_found_for_its_reader_to_refuse(tmp_path):
+    (tmp_path / "any.yaml").write_text("suite: a\n", encoding="utf-16")
+    assert found(tmp_path, ".") == ["any.yaml"]
+
+
+@pytest.mark.parametrize("name", ["other.yml", "other.YAML", "other.Yml", ".other.yaml"])
+def test_every_spelling_of_the_suffix_counts(tmp_path, name):
+    (tmp_path / "right.yaml").write_text("suite: right\n", encoding="utf-8")
+    (tmp_path / name).write_text("suite: other\n", encoding="utf-8")
+    assert found(tmp_path, ".") == sorted([name, "right.yaml"])
+
+
+@pytest.mark.parametrize("kind", ["dangling link", "pipe", "folder"])
+def test_beside_a_suite_an_entry_that_is_not_a_file_is_found_for_its_reader_to_refuse(tmp_path, kind):
+    (tmp_path / "right.yaml").write_text("suite: right\n", encoding="utf-8")
+    other = tmp_path / "wrong.yaml"
+    if kind == "dangling link":
+        other.symlink_to("nowhere.yaml")
+    elif kind == "pipe":
+        os.mkfifo(other)
+    else:
+        other.mkdir()
+    assert found(tmp_path, ".") == ["right.yaml", "wrong.yaml"]
+
+
+def test_a_lock_of_an_editor_is_not_a_suite(tmp_path):
+    (tmp_path / "right.yaml").write_text("suite: right\n", encoding="utf-8")
+    (tmp_path / ".#right.yaml").symlink_to("user@host.1234")
+    assert found(tmp_path, ".") == ["right.yaml"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    write(tmp_path, "elsewhere/chat.yaml", "elsewhere/test_perf.py")
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "team").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "suites" / "loop").symlink_to(tmp_path / "suites")
+    assert found(tmp_path, "suites") == ["suites/team/chat.yaml"]
+
+
+def write(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("suite: some\n" if path.suffix == ".yaml" else "", encoding="utf-8")
+
+
+def passed_over(root, *args, testpaths=()):
+    """What a call would pass over, one line each."""
+    try:
+        require_all_found(discover(args, root, testpaths, cwd=root), args, root, testpaths, cwd=root)
+    except SuiteError as error:
+        return list(error.problems)
+    return []
+
+
+def test_a_call_that_finds_every_suite_is_accepted(tmp_path):
+    write(
+        tmp_path, "suites/chat.yaml", "suites/test_perf.py", "suites/team/a.yaml", "suites/team/test_perf.py"
+    )
+    assert passed_over(tmp_path, "suites") == []
+
+
+def test_a_suite_in_a_subfolder_without_tests_is_refused(tmp_path):
+    write(tmp_path, "suites/chat.yaml", "suites/test_perf.py", "suites/team/a.yaml", "suites/team/helper.py")
+    [problem] = passed_over(tmp_path, "suites")
+    assert problem.startswith(
+        "suites/team/a.yaml: is a suite that would not run: its folder holds no test_*.py; add one"
+    )
+    assert passed_over(tmp_path, "suites", "suites/team") == []
+
+
+@pytest.mark.parametrize("name", ["build", "dist", "venv", ".x", "build/lib", ".x/y"])
+def test_a_suite_in_a_folder_that_pytest_does_not_collect_from_is_refused(tmp_path, name):
+    write(tmp_path, "suites/chat.yaml", f"suites/{name}/a.yaml", f"suites/{name}/test_perf.py")
+    [problem] = passed_over(tmp_path, "suites")
+    top = name.partition("/")[0]
+    assert problem.startswith(
+        f"suites/{name}/a.yaml: is a suite that would not run: pytest does not collect from folders named {top!r}"
+    )
+
+
+@pytest.mark.parametrize("name", [".git", "node_modules", "__pycache__"])
+def test_folders_of_version_control_and_packages_are_not_searched(tmp_path, name):
+    write(tmp_path, "suites/chat.yaml", f"suites/{name}/a.yaml", f"suites/{name}/test_perf.py")
+    assert passed_over(tmp_path, "suites") == []
+
+
+def test_a_virtual_environment_is_not_searched(tmp_path):
+    write(tmp_path, "suites/chat.yaml", "suites/env/a.yaml", "suites/env/pyvenv.cfg")
+    assert passed_over(tmp_path, "suites") == []
+
+
+def test_yaml_of_other_tools_in_subfolders_is_accepted(tmp_path):
+    write(tmp_path, "suites/chat.yaml")
+    (tmp_path / "suites" / "data").mkdir()
+    (tmp_path / "suites" / "data" / "rows.yaml").write_text("rows: []\n", encoding="utf-8")
+    assert passed_over(tmp_path, "suites") == []
+
+
+def test_without_any_suite_nothing_is_refused(tmp_path):
+    write(tmp_path, "tests/data/a.yaml", "tests/test_x.py")
+    assert passed_over(tmp_path, "tests", testpaths=("nowhere",)) == []
+
+
+@pytest.mark.parametrize("pattern", ["evals", "ev*", "../evals"])
+def test_an_entry_of_testpaths_that_matches_nothing_is_refused(tmp_path, pattern):
+    write(tmp_path, "suites/chat.yaml")
+    [problem] = passed_over(tmp_path, testpaths=("suites", pattern))
+    assert problem.startswith(f"testpaths: {pattern!r} matches nothing below {tmp_path}")

@@ -59,12 +59,12 @@ def test_the_schema_holds_the_fields_of_audits_and_evals(vocabulary):
         {"unknown": 1},
     ],
 )
-def test_what_the_loader_refuses_for_its_shape_the_schema_refuses(validator, broken):
+def test_the_schema_refuses_shapes_that_the_loader_refuses(validator, broken):
     suite = {"suite": "s", "deployment": {"api": "videos", "model": "m"}, **broken}
     assert not validator.is_valid(suite)
 
 
-def test_the_forms_that_the_loader_takes_the_schema_takes(validator):
+def test_the_schema_accepts_forms_that_the_loader_accepts(validator):
     validator.validate(
         {
             "suite": "s",
@@ -85,3 +85,59 @@ def test_the_forms_that_the_loader_takes_the_schema_takes(validator):
             },
         }
     )
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The schema that `pytest-bench schema` prints, with every metric."""
+    schema = json_schema(catalogue.vocabulary(catalogue.all_apis([])))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def limited(**fields):
+    load = {"pattern": "burst", "requests": 4}
+    return {
+        "suite": "s",
+        "deployment": {"api": "videos", "model": "m"},
+        "perf": {"p": {"dataset": "d", "load": load, **fields}},
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"bounds": {"time_to_first_token.p99": "<= 200ms", "error_rate": "<= 0.7%", "use": ["n"]}},
+        {"bounds": {"request_throughput": {"bound": ">= 1e1", "confidence": 0.9}}},
+        {"bounds": {"request_latency.p50": "<= ${LIMIT}ms"}},
+        {"slo": {"time_to_first_token": "< 1.5 s"}},
+    ],
+)
+def test_limits_on_metrics_that_exist_are_valid_in_their_unit(published, fields):
+    published.validate(limited(**fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"bounds": {"time_to_first_tokn.p99": "<= 200ms"}},
+        {"bounds": {"time_to_first_token": "<= 200ms"}},
+        {"bounds": {"time_to_first_token.p98": "<= 200ms"}},
+        {"bounds": {"time_to_first_token.p99": "<= 200"}},
+        {"bounds": {"time_to_first_token.p99": {"bound": "<= 200%"}}},
+        {"bounds": {"request_throughput": ">= 1ms"}},
+        {"bounds": {"error_rate": "0.7%"}},
+        {"slo": {"time_to_first_token.p99": "<= 1s"}},
+        {"slo": {"request_throughput": ">= 1"}},
+    ],
+)
+def test_limits_on_other_metrics_statistics_and_units_are_not_valid(published, fields):
+    assert not published.is_valid(limited(**fields))
+
+
+def test_every_metric_that_a_bound_may_name_is_in_the_schema():
+    vocabulary = catalogue.vocabulary(catalogue.all_apis([]))
+    properties = json_schema(vocabulary)["$defs"]["BoundsSection"]["properties"]
+    assert {name for name in properties if name != "use"} == set(vocabulary.metrics["perf"])
+    for kind, units in vocabulary.metrics.items():
+        assert {name: vocabulary.unit_of[kind](name) for name in units} == units

@@ -11,7 +11,7 @@ def problems(bench, load: str):
     ("load", "said"),
     [
         ("{pattern: burst}", "has no 'requests', which pattern 'burst' needs"),
-        ("{pattern: burst, requests: 3, rate: 2}", "rate is not for pattern 'burst'"),
+        ("{pattern: burst, requests: 3, rate: 2}", "rate does not apply to pattern 'burst'"),
         ("{pattern: concurrency, requests: 3}", "has no 'concurrency', which pattern 'concurrency' needs"),
         ("{pattern: concurrency, concurrency: 3}", "never ends: expected 'requests', 'duration_s', or both"),
         (
@@ -25,11 +25,11 @@ def problems(bench, load: str):
         ("{pattern: poisson, requests: 3}", "has no 'rate', which pattern 'poisson' needs"),
         (
             "{pattern: poisson, rate: 3, requests: 3, burstiness: 2}",
-            "burstiness is not for pattern 'poisson'",
+            "burstiness does not apply to pattern 'poisson'",
         ),
         (
             "{pattern: poisson, rate: 3, requests: 3, concurrency: 2}",
-            "concurrency is not for pattern 'poisson'",
+            "concurrency does not apply to pattern 'poisson'",
         ),
         ("{pattern: poisson, rate: 0, requests: 3}", "expected a number of at least"),
         (
@@ -37,7 +37,7 @@ def problems(bench, load: str):
             "ramp_s is 10, not shorter than 'duration_s'",
         ),
         ("{pattern: trace, requests: 3}", "has no 'trace', which pattern 'trace' needs"),
-        ("{pattern: trace, trace: nowhere.jsonl}", "nowhere.jsonl is not there"),
+        ("{pattern: trace, trace: nowhere.jsonl}", "nowhere.jsonl: there is no such file"),
         ("{pattern: stages}", "has no 'stages', which pattern 'stages' needs"),
         ("{pattern: stages, stages: []}", "is empty; expected at least one"),
         ("{pattern: stages, stages: [{pattern: burst}]}", "perf.p.load.stages[0] has no 'requests'"),
@@ -102,7 +102,7 @@ def test_every_pattern_can_be_written(bench):
         ('{"timestamp_s": "x"}\n', "t.jsonl:1: timestamp_s is 'x'"),
         ('{"timestamp_s": NaN}\n', "t.jsonl:1: timestamp_s is nan"),
         ('{"time": 1}\n', "t.jsonl:1: expected a row with one of 'timestamp', 'timestamp_ms', 'timestamp_s'"),
-        ("[1]\n", "t.jsonl:1: is no JSON object"),
+        ("[1]\n", "t.jsonl:1: is not a JSON object"),
         ("{\n", "t.jsonl:1: not valid JSON: Expecting property name enclosed in double quotes at column 2"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_trace_with_a_bad_line_is_refused_with_its_number(bench, lines, said):
     assert "line 1" not in problem
 
 
-def test_a_bad_trace_is_told_once_however_often_it_is_named(bench):
+def test_a_bad_trace_is_reported_once_however_often_it_is_named(bench):
     (bench.folder / "t.jsonl").write_text("{\n", encoding="utf-8")
     found = bench.body_problems(
         "perf:\n"
@@ -176,7 +176,7 @@ def test_an_unknown_key_is_answered_with_those_of_its_own_pattern(bench, load, s
         ("{pattern: burst, requests: 10}", (10, None, "or")),
     ],
 )
-def test_a_minimum_duration_is_enforced_wherever_the_count_is_not_fixed(bench, load, ends):
+def test_a_minimum_duration_is_enforced_unless_the_count_is_fixed(bench, load, ends):
     plan = bench.body(f"perf: {{p: {{dataset: made, minimum_duration_s: 60, load: {load}}}}}\n")
     found = plan.points[0].load
     assert (found.requests, found.duration_s, found.stop) == ends

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
-from pytest_bench.suite.plan import from_json, to_json
+from pytest_bench.errors import SuiteError
+from pytest_bench.suite.plan import Plan
 from pytest_bench.suite.sweep import padded
 
 
@@ -39,8 +41,9 @@ def test_the_plan_survives_its_own_json(bench):
         "audit: {a: {test: output-caching, of: p/c0001-isl00064}}\n"
         "eval: {e: {dataset: prompts, task: gsm8k, concurrency: 4}}\n"
     )
-    assert from_json(to_json(plan)) == plan
-    assert from_json(to_json(plan)).digest() == plan.digest()
+    read = msgspec.json.decode(msgspec.json.encode(plan), type=Plan)
+    assert read == plan
+    assert read.digest() == plan.digest()
 
 
 def test_a_sweep_makes_one_point_a_combination(bench):
@@ -75,6 +78,31 @@ def test_sweep_values_are_padded_decimals(value, text):
     assert padded(value, 4) == text
 
 
+def test_the_data_seed_of_the_command_line_makes_other_prompts_and_so_another_point(bench):
+    text = "perf: {p: {dataset: made, load: {pattern: burst, requests: 2}}}\n"
+    plan, reseeded = bench.body(text), bench.body(text, data_seed=7)
+    assert (plan.datasets["chat"]["made"].synthetic["seed"], plan.digest()) != (7, reseeded.digest())
+    assert reseeded.datasets["chat"]["made"].synthetic["seed"] == 7
+    assert reseeded.digest() != plan.digest()
+
+
+def test_a_data_seed_that_changes_nothing_is_refused(bench):
+    text = (
+        "suite: s\ndeployment: {api: openai-chat, model: m}\ndatasets: {d: {path: prompts.jsonl}}\n"
+        "perf: {p: {dataset: d, load: {pattern: burst, requests: 2}}}\n"
+    )
+    (problem,) = bench.problems(text, data_seed=7)
+    assert "--data-seed is 7, but no dataset of these suites is synthetic" in problem
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_data_seed_out_of_range_is_refused(bench, seed):
+    (problem,) = bench.body_problems(
+        "perf: {p: {dataset: made, load: {pattern: burst, requests: 2}}}\n", data_seed=seed
+    )
+    assert "--data-seed is" in problem
+
+
 def test_lengths_of_a_sweep_make_synthetic_datasets_of_their_own(bench):
     plan = bench.body(
         "perf:\n  p:\n    dataset: made\n    load: {pattern: burst, requests: 5}\n    sweep: {isl: [64], osl: [32]}\n"
@@ -106,13 +134,13 @@ def test_a_sweep_over_a_field_that_the_pattern_lacks_points_at_the_sweep(bench):
     (problem,) = bench.body_problems(
         "perf:\n  p:\n    dataset: made\n    load: {pattern: burst, requests: 64}\n    sweep: {rate: [1, 2]}\n"
     )
-    assert problem.startswith("chat.yaml:10:19: perf.p.sweep.rate is not for pattern 'burst'")
+    assert problem.startswith("chat.yaml:10:19: perf.p.sweep.rate does not apply to pattern 'burst'")
 
 
 def test_an_unknown_dataset_is_refused_with_the_nearest(bench):
     (problem,) = bench.body_problems("perf: {p: {dataset: prompt, load: {pattern: burst, requests: 1}}}\n")
     assert problem == (
-        "chat.yaml:6:21: perf.p.dataset is 'prompt', no dataset of this suite; "
+        "chat.yaml:6:21: perf.p.dataset is 'prompt', not a known dataset of this suite; "
         "expected made, prompts; did you mean 'prompts'?"
     )
 
@@ -124,7 +152,7 @@ def test_an_unknown_dataset_is_refused_with_the_nearest(bench):
         ("time_to_first_token: '<= 1s'", "is a distribution: a statistic must follow"),
         ("time_to_first_token.p98: '<= 1s'", "has no statistic 'p98'"),
         ("time_to_first_token.p99: '<= 1'", "a time needs one of the units"),
-        ("error_rate: '= 1%'", "is no bound"),
+        ("error_rate: '= 1%'", "is not a bound"),
         ("error_rate: 0.01", "expected a limit in quotes"),
         ("error_rate: {bound: '<= 1%', confidence: 95}", "expected a number less than 1"),
     ],
@@ -213,10 +241,10 @@ def test_an_eval_needs_concurrency_or_a_sweep(bench):
     assert "needs exactly one of 'concurrency' and 'sweep" in problem
 
 
-def test_evals_are_refused_where_the_installation_has_none(bench):
+def test_evals_are_refused_if_the_installation_does_not_run_them(bench):
     bench.vocabulary = replace(bench.vocabulary, eval_fields=None)
     (problem,) = bench.body_problems("eval: {e: {dataset: prompts, concurrency: 1}}\n")
-    assert problem == "chat.yaml:6:1: this installation runs no evals; leave them out"
+    assert problem == "chat.yaml:6:1: this installation does not run evals; remove the section"
 
 
 EVERYTHING = """\
@@ -269,13 +297,13 @@ def test_a_dataset_of_an_eval_has_the_columns_of_the_eval(bench):
             "{path: x.jsonl, synthetic: {rows: 1, input_tokens: 1}}",
             "expected exactly one of 'path' and 'synthetic'",
         ),
-        ("{path: x.txt}", "whose suffix names no format; add `format:`"),
+        ("{path: x.txt}", "whose suffix is not known; add `format:`"),
         (
             "{synthetic: {rows: 1, input_tokens: {distribution: uniform, min: 9, max: 3}}}",
             "'min' is more than 'max'",
         ),
         ("{synthetic: {rows: 1, input_tokens: {distribution: normal, mean: 9}}}", "normal needs 'stddev'"),
-        ("{synthetic: {rows: 1, input_tokens: {mean: 9, max: 10}}}", "fixed takes no 'max'"),
+        ("{synthetic: {rows: 1, input_tokens: {mean: 9, max: 10}}}", "fixed does not accept 'max'"),
         (
             "{synthetic: {rows: 1, input_tokens: many}}",
             "expected a whole number, or a mapping with a distribution",
@@ -290,7 +318,7 @@ def test_a_dataset_that_cannot_be_read_is_refused(bench, dataset, said):
     assert said in problem
 
 
-def test_the_seed_of_the_command_line_stands_in_for_every_seed(bench):
+def test_the_seed_of_the_command_line_replaces_every_seed(bench):
     body = (
         "perf:\n  p:\n    dataset: made\n    load: {pattern: poisson, rate: 1, requests: 5}\n"
         "    arrival_seed: 3\n    order: {seed: 4}\n"
@@ -313,12 +341,86 @@ def test_a_duration_scale_shortens_durations_and_is_recorded(bench):
     assert bench.body(body).duration_scale == 1
 
 
+COUNTED = "perf:\n  p:\n    dataset: made\n    load: {pattern: concurrency, concurrency: 4, requests: 50}\n"
+
+
+def test_a_duration_scale_labels_the_points_that_it_shortens_and_no_others(bench):
+    body = COUNTED + "  q: {dataset: made, load: {pattern: concurrency, concurrency: 4, duration_s: 50}}\n"
+    plan = bench.body(body, duration_scale=0.1)
+    counted, timed = plan.points
+    assert (counted.load.requests, counted.labels) == (50, ())
+    assert (timed.load.duration_s, timed.labels) == (5, ("shortened",))
+    assert plan.unscaled(timed) == ""
+    assert plan.unscaled(counted) == (
+        "--duration-scale 0.1 changed nothing: the point declares no duration; --requests overrides its count"
+    )
+    unscaled = bench.body(body)
+    assert [unscaled.unscaled(point) for point in unscaled.points] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    "more", ["    warmup: {duration_s: 10}\n", "    minimum_duration_s: 9\n", "    slo: {}\n"]
+)
+def test_every_duration_of_a_point_counts_as_shortened(bench, more):
+    (point,) = bench.body(COUNTED + more, duration_scale=0.5).points
+    assert point.labels == (() if "slo" in more else ("shortened",))
+
+
+def test_a_count_given_on_the_command_line_replaces_those_of_the_loads_and_is_labelled(bench):
+    stages = "stages: [{pattern: burst, requests: 9}, {pattern: constant, rate: 1, duration_s: 3}]"
+    plan = bench.body(
+        COUNTED + "    warmup: {requests: 20}\n"
+        f"  s: {{dataset: made, load: {{pattern: stages, {stages}}}}}\n"
+        "  t: {dataset: made, load: {pattern: concurrency, concurrency: 4, duration_s: 50}}\n",
+        requests=3,
+    )
+    counted, staged, timed = plan.points
+    assert (counted.load.requests, counted.warmup.load.requests, counted.load.peak_in_flight) == (3, 3, 3)
+    assert counted.labels == ("requests-overridden",)
+    assert [stage.requests for stage in staged.load.stages] == [3, None]
+    assert (timed.load.requests, timed.labels) == (None, ())
+
+
+def test_a_count_equal_to_the_declared_one_overrides_nothing(bench):
+    (point,) = bench.body(COUNTED, requests=50).points
+    assert point.labels == ()
+
+
+def test_a_count_that_a_sweep_gives_stays_because_the_id_states_it(bench):
+    (point,) = bench.body(
+        COUNTED.replace(", requests: 50", "") + "    sweep: {requests: [8]}\n", requests=3
+    ).points
+    assert (point.id, point.load.requests, point.labels) == ("chat/perf/p/n00008", 8, ())
+
+
+def test_a_replayed_trace_issues_as_many_arrivals_as_the_command_line_allows(bench):
+    (bench.folder / "t.csv").write_text("timestamp_s\n0\n1\n2\n", encoding="utf-8")
+    body = "perf: {p: {dataset: made, load: {pattern: trace, trace: t.csv}}}\n"
+    for requests, issued, labels in [(2, 2, ("requests-overridden",)), (3, 3, ()), (9, 3, ())]:
+        (point,) = bench.body(body, requests=requests).points
+        assert (point.load.exact_requests, point.labels) == (issued, labels)
+
+
+def test_an_audit_of_a_shortened_point_is_labelled_like_it(bench):
+    body = COUNTED + "audit:\n  a: {test: output-caching, of: p}\n  b: {test: output-caching, dataset: made, "
+    body += "load: {pattern: concurrency, concurrency: 4, requests: 50}}\n"
+    points = bench.body(body, requests=3).points
+    assert [point.labels for point in points] == [("requests-overridden",)] * 3
+    assert [point.load.requests for point in points] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("requests", [0, -1])
+def test_a_count_on_the_command_line_must_be_positive(bench, requests):
+    with pytest.raises(SuiteError, match=f"--requests is {requests}; expected a whole number greater than 0"):
+        bench.body(COUNTED, requests=requests)
+
+
 def test_a_warmup_is_the_points_own_load_with_other_limits(bench):
     plan = bench.body(
         "perf:\n  p:\n    dataset: made\n    load: {pattern: concurrency, requests: 64, ramp_s: 2}\n"
         "    sweep: {concurrency: [2, 32]}\n    warmup: {requests: 8, samples: salted, handover: drain}\n"
     )
-    assert [point.warmup.load.concurrency for point in plan.points] == [2, 8]
+    assert [point.warmup.load.peak_in_flight for point in plan.points] == [2, 8]
     warmup = plan.points[1].warmup
     assert (warmup.load.requests, warmup.load.ramp_s, warmup.samples, warmup.handover) == (
         8,
@@ -335,7 +437,7 @@ def test_a_warmup_without_an_end_is_refused(bench):
     assert "expected 'requests', 'duration_s', or both" in problem
 
 
-def test_the_digest_of_a_plan_depends_on_what_it_says_alone(bench):
+def test_the_digest_of_a_plan_depends_on_its_declarations_only(bench):
     body = "perf: {p: {dataset: made, load: {pattern: burst, requests: %d}}}\n"
     first = bench.body(body % 1).digest()
     assert bench.body(body % 1).digest() == first

@@ -1,4 +1,4 @@
-"""Whatever a file holds, loading it gives a plan or a `SuiteError`; and ids hold what they promise."""
+"""Loading any file gives a plan or a `SuiteError`, and ids keep their promises."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ SWEEPS = st.fixed_dictionaries(
 
 @settings(max_examples=30, deadline=None)
 @given(SWEEPS)
-def test_ids_are_unique_and_made_of_what_selection_understands(folder, sweep):
+def test_ids_are_unique_and_contain_only_characters_that_selection_accepts(folder, sweep):
     plan = swept(folder, sweep)
     ids = [point.id for point in plan.points]
     assert len(set(ids)) == len(ids)

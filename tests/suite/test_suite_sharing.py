@@ -20,7 +20,7 @@ def test_a_variable_expands_in_a_value(bench):
     assert deployment(bench, "endpoint: ${URL}", URL="http://a:1").endpoints == ("http://a:1",)
 
 
-def test_a_default_stands_in_for_a_variable_that_is_unset_or_empty(bench):
+def test_a_default_replaces_a_variable_that_is_unset_or_empty(bench):
     assert deployment(bench, "endpoint: ${URL:-http://b:2}").endpoints == ("http://b:2",)
     assert deployment(bench, "endpoint: ${URL:-http://b:2}", URL="").endpoints == ("http://b:2",)
 
@@ -63,7 +63,7 @@ def test_a_doubled_dollar_is_a_dollar(bench):
 @pytest.mark.parametrize("text", ["${1X}", "${}", "${A", "${A-b}", "${A:b}"])
 def test_a_reference_that_names_no_variable_is_refused(bench, text):
     (problem,) = bench.problems(f"suite: s\ndeployment: {{api: videos, model: '{text}'}}\n" + DATA + PERF)
-    assert "names no variable" in problem
+    assert "is not a reference to a variable" in problem
 
 
 def test_anchors_and_merge_keys_work_and_own_keys_win(bench):
@@ -116,7 +116,7 @@ def test_a_problem_in_a_fragment_is_placed_in_the_fragment(bench):
     assert problem.startswith("shared.yaml:2:8: deployment.api is 'vdeos'")
 
 
-def test_a_path_is_relative_to_the_file_it_stands_in(bench):
+def test_a_path_is_relative_to_the_file_that_contains_it(bench):
     bench.write("datasets: {d: {path: data/x.jsonl}}\n", "configs/shared.yaml")
     bench.write(
         "suite: s\ninclude: [../configs/shared.yaml]\ndeployment: {api: videos, model: m}\n" + PERF,
@@ -130,8 +130,8 @@ def test_a_path_is_relative_to_the_file_it_stands_in(bench):
     ("fragment", "said"),
     [
         (None, "shared.yaml cannot be read: No such file or directory"),
-        ("- a\n", "a fragment is a mapping, as a suite is"),
-        ("include: [other.yaml]\n", "a fragment includes nothing; include it in the suite"),
+        ("- a\n", "a fragment must be a mapping, as a suite is"),
+        ("include: [other.yaml]\n", "a fragment cannot include other files; include them in the suite"),
         ("", "the file is empty"),
         ("suite: t\n", "the key 'suite' is also given at shared.yaml:1:1"),
     ],
@@ -146,7 +146,7 @@ def test_a_fragment_that_cannot_be_merged_is_refused(bench, fragment, said):
     assert said in problems[0]
 
 
-def test_named_bounds_are_taken_in_where_they_are_used(bench):
+def test_named_bounds_are_added_where_they_are_used(bench):
     plan = bench.plan(
         "suite: s\ndeployment: {api: videos, model: m}\n"
         + DATA
@@ -165,7 +165,7 @@ def test_named_bounds_are_taken_in_where_they_are_used(bench):
     [
         (
             "{use: [okay]}",
-            "perf.p.bounds.use[0] is 'okay', no set of named_bounds; expected ok; did you mean 'ok'?",
+            "perf.p.bounds.use[0] is 'okay', not a known set of named_bounds; expected ok; did you mean 'ok'?",
         ),
         ("{use: [ok], error_rate: '<= 2%'}", "expected one bound a metric"),
         ("{use: []}", "is empty"),

@@ -29,7 +29,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_word(bench):
     assert "did you mean 'perf'?" in problem
 
 
-def test_an_unknown_key_deep_inside_is_named_where_it_stands(bench):
+def test_a_nested_unknown_key_is_reported_at_its_position(bench):
     problem = only(
         bench.body_problems(
             "perf:\n  p:\n    dataset: prompts\n    load: {pattern: burst, request: 10, requests: 5}\n"
@@ -85,14 +85,14 @@ def test_only_true_and_false_are_booleans(bench, word):
     assert "expected true or false" in problem
 
 
-def test_a_number_where_text_is_meant_is_told_to_be_quoted(bench):
+def test_a_number_in_place_of_text_is_refused_with_advice_to_quote_it(bench):
     problem = only(bench.problems("suite: s\ndeployment: {api: videos, model: 7}\n" + MADE))
     assert (
-        problem == "chat.yaml:2:34: deployment.model is 7, which is no text; expected text: put it in quotes"
+        problem == "chat.yaml:2:34: deployment.model is 7, which is not text; expected text: put it in quotes"
     )
 
 
-def test_exponents_are_numbers_where_a_number_is_meant(bench):
+def test_exponents_are_numbers_where_a_number_is_expected(bench):
     plan = bench.body("perf: {p: {dataset: made, load: {pattern: poisson, rate: 1e3, requests: 10}}}\n")
     assert plan.points[0].load.rate == 1000.0
 
@@ -221,4 +221,4 @@ def test_names_are_safe_as_paths_and_for_selection(bench, name):
     problem = only(
         bench.body_problems(f"perf:\n  {name!r}: {{dataset: made, load: {{pattern: burst, requests: 1}}}}\n")
     )
-    assert "is no name; expected lower-case letters" in problem
+    assert "is not a valid name; expected lower-case letters" in problem

@@ -1,6 +1,7 @@
-"""Traces that tell lengths: in the field's own terms, with a dataset made of them, and nothing left to guess."""
+"""Traces with lengths: the columns of the field, and datasets made of them."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_bench.errors import UsageError
 from pytest_bench.load.schedule import arrivals_ns
-from pytest_bench.suite.loads import trace_requests
-from pytest_bench.suite.traces import read_hash_ids, read_trace
+from pytest_bench.suite.traces import LARGEST_TRACE, read_hash_ids, read_trace
 from pytest_bench.workload import Load
 
 MOONCAKE = """\
@@ -87,7 +87,7 @@ def test_a_warm_up_has_rows_before_those_of_the_arrivals(monday, more, rows, ahe
 
 
 @pytest.mark.parametrize(("limit", "rows"), [("requests: 2", 2), ("duration_s: 0.0205", 1)])
-def test_a_trace_that_is_cut_short_needs_rows_for_what_is_left(monday, limit, rows):
+def test_a_shortened_trace_needs_rows_for_the_remaining_arrivals_only(monday, limit, rows):
     _, dataset = point(monday, f"{{dataset: monday, load: {{pattern: trace, trace: monday.jsonl, {limit}}}}}")
     assert dataset.synthetic["rows"] == rows
 
@@ -106,19 +106,19 @@ def test_any_other_load_takes_the_lengths_of_a_trace_as_they_come(monday):
     [
         (
             f"{{dataset: prompts, {REPLAY}}}",
-            "perf.p.load.trace tells lengths ({file}:1), and dataset 'prompts' is a file; expected a dataset with",
+            "perf.p.load.trace has lengths ({file}:1), and dataset 'prompts' is a file; expected a dataset with",
         ),
         (
             f"{{dataset: drawn, {REPLAY}}}",
-            "perf.p.load.trace tells lengths ({file}:1), and dataset 'drawn' is not made of this trace",
+            "perf.p.load.trace has lengths ({file}:1), and dataset 'drawn' is not made of this trace",
         ),
         (
             f"{{dataset: monday, {REPLAY}, order: {{order: with_replacement}}}}",
-            "perf.p.order.order is 'with_replacement', and tells lengths ({file}:1); expected 'sequential'",
+            "perf.p.order.order is 'with_replacement', and the trace has lengths ({file}:1); expected 'sequential'",
         ),
         (
             "{dataset: monday, load: {pattern: stages, stages: [{pattern: trace, trace: monday.jsonl}]}}",
-            "perf.p.load.stages[0].trace tells lengths ({file}:1), which a stage cannot replay",
+            "perf.p.load.stages[0].trace has lengths ({file}:1), which a stage cannot replay",
         ),
         (
             "{dataset: monday, load: {pattern: concurrency, concurrency: 1, requests: 1}, sweep: {isl: [8]}}",
@@ -135,7 +135,7 @@ def test_lengths_that_cannot_be_replayed_are_refused_with_both_places(monday, te
 def test_a_dataset_of_a_trace_without_lengths_is_refused(monday):
     suite = SUITE.replace("monday.jsonl", "tuesday.csv")
     (problem,) = monday.problems(f"{suite}  p: {{dataset: monday, load: {{pattern: burst, requests: 1}}}}\n")
-    assert "datasets.monday.synthetic.trace gives no lengths" in problem
+    assert "datasets.monday.synthetic.trace has no lengths" in problem
     assert "tuesday.csv:2 has no 'input_length' and 'output_length'" in problem
 
 
@@ -178,13 +178,13 @@ def test_lengths_that_begin_late_are_refused(tmp_path):
 # What prompts had in common.
 
 
-def test_ids_of_blocks_are_replayed_where_the_trace_has_them_and_the_plan_says_so(monday):
+def test_ids_of_blocks_are_replayed_if_the_trace_has_them_and_the_plan_shows_it(monday):
     _, dataset = point(monday, f"{{dataset: monday, {REPLAY}}}")
     assert dataset.synthetic["block_size"] == 16
     assert read_hash_ids(monday.folder / "monday.jsonl", 16) == ((46, 47), (46,), (7,))
 
 
-def test_ids_of_blocks_are_left_aside_where_the_suite_says_so(monday):
+def test_ids_of_blocks_are_ignored_if_the_suite_says_so(monday):
     # With the block size that is wrong for them: what is not replayed need not agree.
     suite = SUITE.replace("block_size: 16", "hash_ids: false")
     plan = monday.plan(f"{suite}  p: {{dataset: monday, {REPLAY}}}\n")
@@ -276,4 +276,43 @@ def test_any_bytes_are_a_trace_or_refused(tmp_path_factory, data, suffix):
 )
 def test_as_many_arrivals_are_counted_as_are_issued(times, requests, duration_s):
     load = Load(pattern="trace", trace_ns=tuple(times), requests=requests, duration_s=duration_s)
-    assert trace_requests(load) == len(arrivals_ns(load, 0))
+    assert load.exact_requests == len(arrivals_ns(load, 0))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            '{"timestamp": 1, "session_id": "a", "delay": 5}',
+            "t.jsonl:2: columns 'delay', 'session_id' link requests",
+        ),
+        (
+            '{"timestamp": 1, "parent_chat_id": -1}',
+            "t.jsonl:2: column 'parent_chat_id' links requests to sessions",
+        ),
+    ],
+)
+def test_a_trace_of_sessions_is_refused_by_the_names_of_its_columns(tmp_path, row, said):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"timestamp": 0, "kind": "text"}\n' + row, encoding="utf-8")
+    with pytest.raises(UsageError, match="sessions cannot be replayed") as caught:
+        read_trace(path)
+    assert said in str(caught.value)
+
+
+def test_only_regular_trace_files_of_a_bounded_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with (tmp_path / "large.jsonl").open("wb") as stream:
+        stream.truncate(LARGEST_TRACE + 1)
+    for path in (tmp_path / "pipe.jsonl", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match="is not a regular file"):
+            read_trace(path)
+    with pytest.raises(UsageError, match="expected at most"):
+        read_trace(tmp_path / "large.jsonl")
+
+
+def test_a_line_with_more_cells_than_the_header_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("timestamp\n0\n1,2\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"t\.csv:3: has more cells than the header"):
+        read_trace(path)

@@ -5,8 +5,8 @@ import pytest
 from pytest_bench.errors import TokensError
 from pytest_bench.tokens import proof
 from pytest_bench.tokens.backends import load_authority, load_fast
+from pytest_bench.tokens.messages import Load
 from pytest_bench.tokens.probes import probe_set, sample_prompts
-from pytest_bench.tokens.wire import Load
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +16,9 @@ def loaded(bpe_folder):
 
 @pytest.fixture
 def load_task(bpe_folder):
-    def make(backend, prompts=()):
+    def make(backend, *prompts):
         return Load(
-            key="k", file=str(bpe_folder / "tokenizer.json"), format="json", backend=backend, prompts=prompts
+            key="k", file=str(bpe_folder / "tokenizer.json"), format="json", backend=backend, texts=[*prompts]
         )
 
     return make
@@ -77,7 +77,7 @@ def test_a_sample_of_the_prompts_is_bounded():
     sampled = sample_prompts([str(number) + "x" * 100_000 for number in range(1000)])
     assert len(sampled) <= 64
     assert max(map(len, sampled)) <= 20_000
-    assert sample_prompts(["a", "b"]) == ("a", "b")
+    assert sample_prompts(["a", "b"]) == ["a", "b"]
 
 
 def test_auto_takes_the_fast_one_where_it_proves_equal(load_task):
@@ -114,7 +114,7 @@ def test_the_sessions_own_prompts_are_probes(load_task, monkeypatch):
 
     monkeypatch.setattr(proof, "load_fast", OnlyPrompts)
     assert proof.prepare(load_task("auto")).backend.name == "fastokens"
-    assert proof.prepare(load_task("auto", ("SECRET words",))).backend.name == "tokenizers"
+    assert proof.prepare(load_task("auto", "SECRET words")).backend.name == "tokenizers"
 
 
 def test_a_difference_shows_both_counts_and_the_place(loaded):

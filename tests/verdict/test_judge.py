@@ -14,6 +14,7 @@ class Numbers(msgspec.Struct):
     values: dict[str, float | None]
     units: dict[str, str] = {}
     intervals: dict[tuple[str, float], tuple[float, float]] = {}
+    uncertainties: dict[str, float] = {}
 
     def value(self, name):
         if name not in self.values:
@@ -27,6 +28,9 @@ class Numbers(msgspec.Struct):
         self.value(name)
         return self.units.get(name, "requests/s")
 
+    def uncertainty(self, name):
+        return self.uncertainties.get(name, 0.0)
+
     def interval(self, name, confidence):
         return self.intervals.get((name, confidence))
 
@@ -35,7 +39,9 @@ NAME = "time_to_first_token.p99"
 
 
 def numbers(value, **fields):
-    return Numbers({NAME: value, "failed_requests": 0.0, "error_rate": 0.1}, {NAME: "ns"}, **fields)
+    return Numbers(
+        {NAME: value, "failed_requests": 0.0, "error_rate": 0.1, "empty_outputs": 0.0}, {NAME: "ns"}, **fields
+    )
 
 
 def limit(text="<= 200ms", **fields):
@@ -46,7 +52,7 @@ def test_a_bound_that_is_met_passes():
     judgement = judge([limit()], numbers(200e6))
     assert judgement.outcome is Outcome.PASS
     assert judgement.reasons == ()
-    assert [item.state for item in judgement.bounds] == ["met", "met"]
+    assert [item.state for item in judgement.bounds] == ["met", "met", "met"]
     assert all(item.is_met() for item in judgement.bounds)
 
 
@@ -65,7 +71,7 @@ def test_a_value_just_past_its_limit_is_shown_with_the_digits_that_tell_them_apa
 
 def test_a_bound_judged_from_the_scheduled_time_is_said_as_it_was_declared():
     name = "scheduled_time_to_first_token.p99"
-    measured = Numbers({name: 42e6, "failed_requests": 0.0}, {name: "ns"})
+    measured = Numbers({name: 42e6, "failed_requests": 0.0, "empty_outputs": 0.0}, {name: "ns"})
     bound = parse_bound(name, "<= 20ms", "ns")
     assert judge([bound], measured).reasons[0].sentence == (
         "time_to_first_token.p99, from the scheduled time (open loop), is 42 ms, required <= 20ms"
@@ -86,6 +92,17 @@ def test_failed_requests_are_not_tolerated_unless_the_suite_says_so():
     tolerant = parse_bound("error_rate", "<= 20%", "fraction")
     assert judge([limit(), tolerant], failing).outcome is Outcome.PASS
     assert judge([parse_bound("failed_requests", "<= 3", "requests")], failing).outcome is Outcome.PASS
+
+
+def test_empty_outputs_are_not_tolerated_unless_the_suite_says_so():
+    empty = numbers(1.0)
+    empty.values["empty_outputs"] = 12.0
+    judgement = judge([limit()], empty)
+    assert judgement.outcome is Outcome.FAIL
+    assert judgement.reasons[0].sentence == "empty_outputs is 12 requests/s, required == 0"
+    assert judge([], empty).outcome is Outcome.FAIL
+    assert judge([parse_bound("error_rate", "<= 20%", "fraction")], empty).outcome is Outcome.FAIL
+    assert judge([parse_bound("empty_outputs", "<= 12", "requests")], empty).outcome is Outcome.PASS
 
 
 def test_a_point_without_bounds_passes_as_unbounded_while_nothing_failed():
@@ -183,8 +200,10 @@ def test_the_worst_outcome_is_an_error_and_none_is_a_pass():
 
 def test_a_measurement_is_something_that_can_be_judged():
     latency = Metric(unit="ns", kind="distribution", statistics={"p99": 150e6}, count=9)
-    failed = Metric(unit="requests", kind="scalar", value=0)
-    measurement = Measurement(metrics={"time_to_first_token": latency, "failed_requests": failed})
+    none = Metric(unit="requests", kind="scalar", value=0)
+    measurement = Measurement(
+        metrics={"time_to_first_token": latency, "failed_requests": none, "empty_outputs": none}
+    )
     assert judge([limit()], measurement).outcome is Outcome.PASS
     assert violations(measurement, f"{NAME} <= 100ms").lines() == [
         "time_to_first_token.p99 is 150 ms, required <= 100ms"

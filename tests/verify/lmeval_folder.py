@@ -1,4 +1,4 @@
-"""A folder as lm-eval and a job around it leave it, with everything in order; tests spoil one thing."""
+"""A good folder as lm-eval and the job around it write it; tests spoil one thing."""
 
 from __future__ import annotations
 

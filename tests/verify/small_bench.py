@@ -13,7 +13,7 @@ deployment:
   api: openai-chat
   model: simulated
   endpoint: ${ENDPOINT:-}
-  simulator: {ttft_ms: 20, itl_ms: 0.1, output_tokens: 4}
+  simulator: {ttft_ms: 60, itl_ms: 0.1, output_tokens: 4}
   metrics_path: null
 datasets:
   prompts: {path: data/prompts.jsonl}
@@ -22,7 +22,7 @@ perf:
     dataset: prompts
     load: {pattern: concurrency, requests: 8}
     sweep: {concurrency: [1, 2]}
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
     bounds: {request_latency.p99: "<= 60s"}
 audit:
   caching:
@@ -30,7 +30,7 @@ audit:
     dataset: prompts
     load: {pattern: concurrency, concurrency: 2, requests: 6}
     threshold: 0.99
-    budget: {achieved_share: 0.01, loop_lag_ms: 5000, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
 """
 
 TEST = """

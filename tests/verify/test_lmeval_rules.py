@@ -1,4 +1,4 @@
-"""Every row of the evidence rules on what was asked, thresholds, metadata and concurrencies, on a folder in order."""
+"""Every evidence rule on the request, thresholds, metadata and concurrencies, each applied to a good folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_without_an_expectation_nothing_is_good(tmp_path, check, concs):
     assert (status, "an expectation is required" in said) == (1, True), said
 
 
-def test_expected_concurrencies_may_stand_in_any_order_and_be_large(tmp_path, check):
+def test_expected_concurrencies_may_be_large_and_in_any_order(tmp_path, check):
     assert check(EvalFolder(tmp_path / "eval", 4, 1, 1234567890), asked="1  1234567890\n4")[0] == 0
 
 
@@ -105,7 +105,7 @@ def test_unreadable_thresholds_are_an_error(tmp_path, batch, check, text, ending
         ("gsm8k: .inf", "gsm8k: is inf"),
         ("gsm8k: yes", "gsm8k: is True"),
         ("gsm8k: 0.1\ngsm8k: 0.2", "repeats the key 'gsm8k'"),
-        ("? [gsm8k]\n: 0.1", "has a key that is no text"),
+        ("? [gsm8k]\n: 0.1", "has a key that is not text"),
         ("1: 0.5", "a task's name must be text"),
         ("a: 0.5\n---\nb: 0.5", "expected a single document"),
         ("a: !!python/object:os.system x", "is not YAML"),
@@ -126,25 +126,53 @@ def test_missing_thresholds_are_an_error(tmp_path, batch, check):
 def test_a_task_without_a_threshold_is_an_error(batch, check):
     batch.thresholds = {"other": 0.5}
     status, said = check(batch)
-    assert (status, "nothing says how good 'gsm8k' must be" in said) == (1, True), said
+    assert (status, "'gsm8k' has no threshold" in said) == (1, True), said
 
 
 @pytest.mark.parametrize(
-    ("thresholds", "named"),
+    "thresholds",
     [
-        ({"gsm8k": 0.85, "mmlu": 0.5}, "error: --thresholds: mmlu: "),
-        ({"models": {"small": {"gsm8k": 0.85, "mmlu": 0.5}}}, "error: --thresholds: models.small.mmlu: "),
-        ({"default": {"gsm8k": 0.85, "mmlu": 0.5}}, None),
-        ({"default": {"gsm8k": 0.85}, "models": {"large": {"mmlu": 0.5}}}, None),
+        {"gsm8k": 0.85, "mmlu": 0.5},
+        {"models": {"small": {"gsm8k": 0.85, "mmlu": 0.5}}},
+        {"default": {"gsm8k": 0.85, "mmlu": 0.5}},
+        {"default": {"gsm8k": 0.85}, "models": {"small": {"mmlu": 0.5}, "large": {"mmlu": 0.5}}},
     ],
 )
-def test_a_task_that_thresholds_of_this_eval_name_and_no_result_has_is_an_error(
-    batch, check, thresholds, named
-):
-    """A table `default` may list tasks of many evals; a flat file, or the model's own section, is of this one."""
+def test_a_table_of_thresholds_may_list_tasks_that_did_not_run(batch, check, thresholds):
     batch.thresholds = thresholds
     status, said = check(batch)
-    assert (status, named is None or named in said) == (0 if named is None else 1, True), said
+    assert status == 0, said
+
+
+def test_a_task_that_ran_is_looked_up_in_a_table_for_another_one(batch, check):
+    for content in batch.results.values():
+        content["results"] = {"gpqa": content["results"]["gsm8k"]}
+        content["n-samples"] = {"gpqa": content["n-samples"]["gsm8k"]}
+    batch.thresholds = {"default": {"gpqa": 0.3}, "models": {"small": {"gsm8k": 0.91}}}
+    status, said = check(batch)
+    assert (status, "gpqa exact_match,strict-match = 0.9000 >= 0.3 (default.gpqa)" in said) == (0, True), said
+
+
+def test_an_expected_task_without_a_score_is_red(batch, check):
+    assert check(batch, "--expected-tasks", "gsm8k")[0] == 0
+    status, said = check(batch, "--expected-tasks", "gsm8k mmlu")
+    assert (status, "results.mmlu: is missing; --expected-tasks names it" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--expected-tasks", ""),
+        ("--expected-tasks", " "),
+        ("--expected-tasks", "gsm8k gsm8k"),
+        ("--metric-prefix", ""),
+        ("--model-prefix", ""),
+        ("--allow-missing", ""),
+        ("--allow-missing", "conc"),
+    ],
+)
+def test_an_empty_or_unknown_value_is_a_usage_error(batch, check, words):
+    assert check(batch, *words)[0] == 2
 
 
 def test_the_least_score_given_is_the_threshold_of_last_resort(batch, check):
@@ -198,11 +226,25 @@ def test_a_missing_exit_status_is_an_error(batch, check):
     assert (status, "eval_exit_code: is missing" in said) == (1, True), said
 
 
+def test_a_missing_exit_status_may_be_accepted_and_is_said_to_be_unproven(batch, check):
+    del batch.metadata["eval_exit_code"]
+    assert "--allow-missing eval_exit_code accepts that" in check(batch)[1]
+    status, said = check(batch, "--allow-missing", "eval_exit_code")
+    assert (status, "note: meta_env.json: eval_exit_code is missing" in said) == (0, True), said
+    assert "it is not proven that the eval ended successfully" in said
+
+
+@pytest.mark.parametrize("status", [1, None, "0", True])
+def test_a_bad_exit_status_is_red_even_if_a_missing_one_would_be_accepted(batch, check, status):
+    batch.metadata["eval_exit_code"] = status
+    assert check(batch, "--allow-missing", "eval_exit_code")[0] == 1
+
+
 @pytest.mark.parametrize(
     "artifacts",
     [["server.log"], ["../secret"], ["/etc/hostname"], "server.log", [1], [""], ["a\0b"], ["n" * 5000], {}],
 )
-def test_a_declared_artifact_that_is_not_there_is_an_error(batch, check, artifacts):
+def test_a_missing_declared_artifact_is_an_error(batch, check, artifacts):
     batch.metadata["artifacts"] = artifacts
     status, said = check(batch)
     assert (status, "error: meta_env.json: artifacts" in said) == (1, True), said
@@ -228,7 +270,7 @@ def test_a_declared_artifact_is_a_plain_file_of_the_folder(tmp_path, batch, chec
             "file": lambda: path.write_text("ready"),
         }[kind]()
     status, said = check(batch)
-    assert (status, "which is not there as a plain file" in said) == (
+    assert (status, "which is not a regular file of the folder" in said) == (
         (0, False) if kind == "file" else (1, True)
     )
 
@@ -251,7 +293,7 @@ def test_two_results_of_one_concurrency_asked_are_red(single, check):
     assert (status, "2 result files" in said) == (1, True), said
 
 
-def test_a_suffix_where_one_concurrency_was_asked_is_red(single, check):
+def test_a_suffix_is_red_if_one_concurrency_was_requested(single, check):
     single.rename(single.first_name, f"{NAME}_conc4.json")
     status, said = check(single, asked="4")
     assert (status, "has a concurrency suffix" in said) == (1, True), said
@@ -284,15 +326,15 @@ def test_bad_lists_of_concurrencies_are_red(batch, check, field, value):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"eval_concs": [1]}, "eval_concs: 4 asked for, and not listed"),
-        ({"eval_concs": [1, 4, 8]}, "eval_concs: 8 listed, and not asked for"),
-        ({"completed_eval_concs": [1]}, "completed_eval_concs: 4 asked for, and not completed"),
-        ({"completed_eval_concs": [1, 4, 8]}, "completed_eval_concs: 8 completed, and not asked for"),
+        ({"eval_concs": [1]}, "eval_concs: 4 requested, but not listed"),
+        ({"eval_concs": [1, 4, 8]}, "eval_concs: 8 listed, but not requested"),
+        ({"completed_eval_concs": [1]}, "completed_eval_concs: 4 requested, but not completed"),
+        ({"completed_eval_concs": [1, 4, 8]}, "completed_eval_concs: 8 completed, but not requested"),
         ({"failed_eval_concs": [4]}, "failed_eval_concs: the eval failed at concurrency 4"),
         ({"failed_eval_concs": [4]}, "4 both completed and failed"),
     ],
 )
-def test_lists_that_differ_from_what_was_asked_are_red_by_value(batch, check, changes, named):
+def test_lists_that_differ_from_the_request_are_red_and_name_the_values(batch, check, changes, named):
     batch.metadata |= changes
     status, said = check(batch)
     assert (status, named in said) == (1, True), said
@@ -306,7 +348,7 @@ def test_lists_that_differ_from_what_was_asked_are_red_by_value(batch, check, ch
         (f"{NAME}_conc.json", "malformed concurrency suffix"),
         (f"{NAME}_conc0.json", "malformed concurrency suffix"),
         (f"{NAME}_conc4.5.json", "malformed concurrency suffix"),
-        (f"{NAME}_conc8.json", "was not asked for"),
+        (f"{NAME}_conc8.json", "was not requested"),
     ],
 )
 def test_result_files_of_another_name_are_red_and_the_missing_one_is_named(batch, check, name, said_of_it):
@@ -328,6 +370,41 @@ def test_two_results_of_one_concurrency_are_red(batch, check):
     batch.add("results_2026-01-01_conc4.json", batch.results[f"{NAME}_conc4.json"] | {"date": 2e9})
     status, said = check(batch)
     assert (status, "2 result files of concurrency 4" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(("number", "ordinal"), [(2, "second"), (3, "third"), (11, "11th")])
+def test_a_further_result_of_a_concurrency_is_red_and_counted(batch, check, number, ordinal):
+    name = f"{NAME}_conc4_{number}.json"
+    batch.add(name, batch.results[f"{NAME}_conc4.json"] | {"date": 2e9})
+    status, said = check(batch)
+    assert (status, f"{name}: is the {ordinal} result of 4; expected one result" in said) == (1, True), said
+    assert "malformed" not in said
+
+
+def test_a_further_result_does_not_replace_the_first(batch, check):
+    batch.rename(f"{NAME}_conc4.json", f"{NAME}_conc4_2.json")
+    status, said = check(batch)
+    assert (status, "no result file of concurrency 4" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("below", ["", "org__small/"])
+def test_results_of_an_output_path_that_ends_in_json_are_read(single, check, below):
+    if below:
+        (single.path / below).mkdir(parents=True)
+    single.rename(single.first_name, f"{below}gsm8k_2026-01-02T03-04-05.123456.json")
+    status, said = check(single, asked="4")
+    assert (status, "gsm8k_2026-01-02T03-04-05.123456.json: gsm8k exact_match,strict-match" in said) == (
+        0,
+        True,
+    ), said
+
+
+def test_such_a_result_is_named_if_it_cannot_be_used(single, check):
+    single.results = {}
+    single.write()
+    (single.path / "gsm8k_2026-01-02T03-04-05.json").write_text("{")
+    status, said = check(single, asked="4")
+    assert (status, "gsm8k_2026-01-02T03-04-05.json: is not strict JSON" in said) == (1, True), said
 
 
 def test_a_result_copied_over_another_concurrency_is_red(batch, check):

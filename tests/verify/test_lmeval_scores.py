@@ -1,4 +1,4 @@
-"""Every row of the evidence rules on single results and their scores, and how all that is wrong is said."""
+"""Every evidence rule on single results and their scores, and how problems are reported."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NAME = "results_2026-01-02T03-04-05"
 def test_a_result_of_another_model_is_red(batch, check, arguments):
     batch.first["config"]["model_args"] = arguments
     status, said = check(batch)
-    assert (status, "'org/small' was asked for" in said) == (1, True), said
+    assert (status, "'org/small' was requested" in said) == (1, True), said
 
 
-def test_another_model_is_red_where_only_its_pretrained_name_says_so(batch, check):
+def test_another_model_is_red_if_only_its_pretrained_name_differs(batch, check):
     del batch.first["model_name"]
     batch.first["config"]["model_args"] = "pretrained=org/other,num_concurrent=1"
     status, said = check(batch)
@@ -29,7 +29,7 @@ def test_another_model_is_red_where_only_its_pretrained_name_says_so(batch, chec
 
 
 @pytest.mark.parametrize("model", [..., None, "", 7])
-def test_two_models_are_red_where_the_metadata_names_none(batch, check, model):
+def test_two_models_are_red_if_the_metadata_names_none(batch, check, model):
     del batch.metadata["model"]
     if model is not ...:
         batch.metadata["model"] = model
@@ -41,7 +41,7 @@ def test_two_models_are_red_where_the_metadata_names_none(batch, check, model):
     )
 
 
-def test_another_concurrency_is_red_where_it_stands_beside_the_models_arguments(batch, check):
+def test_another_concurrency_beside_the_models_arguments_is_red(batch, check):
     batch.first["config"] |= {"model_args": "model=org/small", "num_concurrent": 64}
     status, said = check(batch)
     assert (status, "config.num_concurrent: is 64; the file should be of concurrency 1" in said) == (
@@ -71,13 +71,13 @@ def test_fewer_items_than_there_are_is_red(batch, check, counts):
     assert (status, "n-samples.gsm8k" in said) == (1, True), said
 
 
-def test_a_limit_that_nobody_declared_is_red(batch, check):
+def test_an_undeclared_limit_is_red(batch, check):
     batch.first["config"]["limit"] = 5
     status, said = check(batch)
     assert (status, "config.limit: is 5" in said) == (1, True), said
 
 
-def test_a_limit_that_was_declared_is_good_where_it_left_as_many_items_as_it_says(batch, check):
+def test_a_declared_limit_is_good_if_so_many_items_were_evaluated(batch, check):
     for content in batch.results.values():
         content["config"]["limit"] = 5.0
         content["n-samples"]["gsm8k"]["effective"] = 5
@@ -85,7 +85,7 @@ def test_a_limit_that_was_declared_is_good_where_it_left_as_many_items_as_it_say
     assert check(batch, "--limit", "6")[0] == 1
     batch.first["n-samples"]["gsm8k"]["effective"] = 4
     status, said = check(batch, "--limit", "5")
-    assert (status, "4 of 10 items were evaluated, and a limit of 5 was declared" in said) == (1, True), said
+    assert (status, "4 of 10 items were evaluated, but a limit of 5 was declared" in said) == (1, True), said
 
 
 def test_a_limit_that_was_declared_and_cut_nothing_is_good(batch, check):
@@ -96,7 +96,7 @@ def test_a_limit_that_was_declared_and_cut_nothing_is_good(batch, check):
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1.5", "x"])
-def test_a_limit_that_is_no_count_is_a_usage_error(batch, check, limit):
+def test_a_limit_that_is_not_a_count_is_a_usage_error(batch, check, limit):
     assert check(batch, "--limit", limit)[0] == 2
 
 
@@ -104,7 +104,7 @@ def test_a_limit_that_is_no_count_is_a_usage_error(batch, check, limit):
     "score",
     ["0.9", True, None, "N/A", "NaN", math.nan, math.inf, -math.inf, 1.0000001, -0.1, 10**400, [0.9], {}],
 )
-def test_a_score_that_is_no_share_is_red(batch, check, score):
+def test_a_score_that_is_not_a_share_is_red(batch, check, score):
     batch.first["results"]["gsm8k"]["exact_match,strict-match"] = score
     status, said = check(batch)
     assert (status, f"{batch.first_name}: results.gsm8k.exact_match,strict-match: is" in said) == (1, True), (
@@ -143,7 +143,7 @@ def test_a_task_that_only_some_files_have_is_red(batch, check):
     assert (status, "results.mmlu" in said) == (1, True), said
 
 
-def test_a_group_stands_for_its_members_and_is_not_judged_itself(batch, check):
+def test_a_group_without_a_threshold_is_judged_by_its_members(batch, check):
     for content in batch.results.values():
         content["results"]["math"] = {"alias": "math", "exact_match,strict-match": 0.1}
         content["group_subtasks"] = {"math": ["gsm8k"]}
@@ -198,13 +198,13 @@ def test_a_task_is_not_hidden_by_listing_members_below_it(batch, check, threshol
 
 
 @pytest.mark.parametrize("stderr", ["0.01", True, -1, []])
-def test_a_standard_error_that_is_no_number_is_red(batch, check, stderr):
+def test_a_standard_error_that_is_not_a_number_is_red(batch, check, stderr):
     batch.first["results"]["gsm8k"]["exact_match_stderr,strict-match"] = stderr
     assert check(batch)[0] == 1
 
 
 @pytest.mark.parametrize(("score", "status"), [(0.9, 0), (0.8999999, 1), (1, 0), (0, 1)])
-def test_a_score_passes_where_it_reaches_its_threshold(batch, check, score, status):
+def test_a_score_passes_if_it_reaches_its_threshold(batch, check, score, status):
     for name in ("exact_match,strict-match", "exact_match,flexible-extract"):
         batch.first["results"]["gsm8k"][name] = score
     found, said = check(batch)
@@ -227,7 +227,7 @@ def test_a_score_edited_by_hand_is_contradicted_by_its_samples(batch, check):
     assert (status, "is 0.95; its 10 samples" in said) == (1, True), said
 
 
-def test_yesterdays_folder_is_red_where_an_age_is_given(batch, check):
+def test_yesterdays_folder_is_red_if_an_age_is_given(batch, check):
     batch.first["date"] -= 86400
     assert check(batch)[0] == 0
     status, said = check(batch, "--max-age", "12h")
@@ -236,7 +236,7 @@ def test_yesterdays_folder_is_red_where_an_age_is_given(batch, check):
     assert check(batch, "--max-age", "12h")[0] == 1
 
 
-def test_a_folder_of_tomorrow_is_red_where_an_age_is_given(batch, check):
+def test_a_folder_of_tomorrow_is_red_if_an_age_is_given(batch, check):
     batch.first["date"] += 86400
     assert check(batch)[0] == 0
     status, said = check(batch, "--max-age", "12h")
@@ -245,7 +245,7 @@ def test_a_folder_of_tomorrow_is_red_where_an_age_is_given(batch, check):
 
 @pytest.mark.parametrize("name", ["meta_env.json", f"{NAME}_conc4.json"])
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
-def test_what_is_no_plain_file_is_red(tmp_path, batch, check, name, kind):
+def test_anything_but_a_regular_file_is_red(tmp_path, batch, check, name, kind):
     batch.write()
     path = batch.path / name
     elsewhere = tmp_path / "elsewhere.json"
@@ -269,10 +269,10 @@ def test_samples_behind_a_link_are_red(tmp_path, batch, check):
     (tmp_path / "samples").write_text("")
     (batch.path / "samples_gsm8k_2026-01-02T03-04-05_conc4.jsonl").symlink_to(tmp_path / "samples")
     status, said = check(batch)
-    assert (status, "is a link, which evidence never holds" in said) == (1, True), said
+    assert (status, "is not a regular file; evidence must hold regular files" in said) == (1, True), said
 
 
-def test_everything_wrong_is_on_standard_error_a_line_each_with_file_and_field(tmp_path, batch, capsys):
+def test_every_problem_is_one_line_on_standard_error_with_file_and_field(tmp_path, batch, capsys):
     batch.metadata |= {"eval_exit_code": 1, "completed_eval_concs": [1]}
     batch.first["config"]["limit"] = 5
     batch.first["results"]["gsm8k"]["exact_match,strict-match"] = 0.5
@@ -295,7 +295,7 @@ def test_everything_wrong_is_on_standard_error_a_line_each_with_file_and_field(t
     assert not any(line.startswith(("fail", "error")) for line in captured.out.splitlines())
 
 
-def test_everything_wrong_is_said_at_once(batch, check):
+def test_every_problem_is_reported_at_once(batch, check):
     batch.metadata |= {"eval_exit_code": 1, "failed_eval_concs": [4]}
     batch.first["config"]["limit"] = 5
     batch.first["results"]["gsm8k"]["exact_match,strict-match"] = 0.5
@@ -305,12 +305,12 @@ def test_everything_wrong_is_said_at_once(batch, check):
         assert named in said, said
 
 
-def test_a_folder_of_nothing_known_is_a_usage_error(tmp_path, verify):
+def test_an_unrecognised_folder_is_a_usage_error(tmp_path, verify):
     assert verify(tmp_path)[0] == 2
     assert verify(tmp_path / "none")[0] == 2
 
 
-def test_what_a_file_says_never_steers_the_terminal(batch, check):
+def test_text_of_a_file_never_steers_the_terminal(batch, check):
     batch.metadata["model"] = "\x1b[2J"
     batch.first["results"] = {"\x1b[31mgsm8k\n": {"exact_match,strict-match": 0.9}}
     status, said = check(batch)

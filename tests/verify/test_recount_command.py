@@ -97,7 +97,7 @@ def test_a_log_that_names_a_sample_the_dataset_does_not_have_is_told(results, re
         edit_lines(results / STEADY / log, lambda records: records[0].update(sample_index=10**6))
     relist(results, STEADY)
     status, _, err = recount("--point", ONE, "--tokenizer", str(tokenizer_file))
-    assert (status, "cannot be worked out from what the files say" in err) == (1, True), err
+    assert (status, "the evidence is inconsistent" in err) == (1, True), err
     assert made(results) == []
 
 

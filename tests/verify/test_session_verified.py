@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 
+import msgspec
 import pytest
 from tampering import AUDIT, STEADY, TWO, edit, edit_events, relist, reseal, tell
 
-from pytest_bench.suite.plan import from_json
+from pytest_bench.suite.plan import Plan
 
 
 def test_results_of_a_session_that_passed_verify(results, verify):
@@ -105,7 +106,7 @@ def test_an_edited_plan_no_longer_has_its_digest(results, verify):
 def test_a_plan_with_a_point_and_its_digest_altered_is_contradicted_by_the_events(results, verify):
     def change(plan):
         plan["plan"]["points"][1]["bounds"] = []
-        plan["digest"] = from_json(json.dumps(plan["plan"])).digest()
+        plan["digest"] = msgspec.convert(plan["plan"], Plan).digest()
 
     edit(results / "plan.json", change)
     status, said = verify(results)

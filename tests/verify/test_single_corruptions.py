@@ -235,7 +235,7 @@ JUNIT_CHANGES = {
         'name="failed_requests" value="0 requests"',
         'name="failed_requests" value="1 requests"',
     ),
-    "another label": ('value="simulator"', 'value="real"'),
+    "another label": ('value="simulator ', 'value="real '),
     "another count": ('tests="3"', 'tests="2"'),
     "another digest": ('evidence_sha256" value="', 'evidence_sha256" value="0'),
 }

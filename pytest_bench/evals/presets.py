@@ -1,0 +1,44 @@
+"""Prompts and stop strings that belong to a tool's task, so that a suite need not spell them."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Preset(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tool's task fixes about prompts and answers. The data are the user's."""
+
+    source: str
+    """Tool, version and file that the preset follows."""
+    template: str
+    target: str
+    stop: tuple[str, ...]
+    few_shots: int
+    """Number of examples that the tool shows."""
+    temperature: float
+    scorers: tuple[str, ...]
+
+
+PRESETS: dict[str, Preset] = {
+    "gsm8k": Preset(
+        source="lm-eval 0.4.13, lm_eval/tasks/gsm8k/gsm8k.yaml, version 3.0",
+        template="Question: {{question}}\nAnswer:",
+        target="{{answer}}",
+        stop=("Question:", "</s>", "<|im_end|>"),
+        few_shots=5,
+        temperature=0.0,
+        scorers=("gsm8k-strict-match", "gsm8k-flexible-extract"),
+    ),
+    "gsm8k-inferencex": Preset(
+        source="InferenceX 843c6254, utils/evals/gsm8k.yaml",
+        # the wording is part of what is measured
+        template="Question: {{question}}\nEnd your response with the answer on the last line, formatted as: "
+        "#### [number]\nAnswer:",
+        target="{{answer}}",
+        stop=("</s>", "<|im_end|>"),
+        few_shots=5,
+        temperature=0.0,
+        scorers=("gsm8k-inferencex-strict-match", "gsm8k-inferencex-flexible-extract"),
+    ),
+}
+"""By name. The two variants of gsm8k differ in prompt, stop strings and the match that counts."""

@@ -1,0 +1,128 @@
+"""By how much a metric may be off because of the client: what stamps of the kernel leave open, its own lateness, and
+its share of the concurrency that was missing.
+
+Sources: `moments` (reads that held several events), `receive_clock` (the offset between two clocks), and `health`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pytest_bench.bounds import Bound
+from pytest_bench.metrics.formulas import (
+    PER_REQUEST,
+    Floats,
+    Ints,
+    Observed,
+    elapsed,
+    output_token_throughput_per_user,
+    ratio,
+    time_per_output_token,
+)
+
+_MOST_MISSING = 0.999
+
+
+def _time_to_first_token(seen: Observed) -> Floats:
+    return _stamped(seen.columns.first_content_uncertainty_ns, seen)
+
+
+def _time_to_first_output_token(seen: Observed) -> Floats:
+    return _stamped(seen.columns.first_output_uncertainty_ns, seen)
+
+
+def _request_latency(seen: Observed) -> Floats:
+    return _stamped(seen.columns.last_content_uncertainty_ns, seen)
+
+
+def _scheduled_time_to_first_token(seen: Observed) -> Floats:
+    return _time_to_first_token(seen) + _lateness(seen)
+
+
+def _scheduled_request_latency(seen: Observed) -> Floats:
+    return _request_latency(seen) + _lateness(seen)
+
+
+def _time_per_output_token(seen: Observed) -> Floats:
+    """Both ends carry stamps of the kernel's, so that the error of the clock drops out."""
+    columns = seen.columns
+    ends_ns = np.maximum(columns.first_content_uncertainty_ns, columns.last_content_uncertainty_ns)
+    return ratio(ends_ns.astype(np.float64), seen.lengths.output - seen.lengths.first_event)
+
+
+def _output_token_throughput_per_user(seen: Observed) -> Floats:
+    """Of 1 / t: 1 / (t - u) - 1 / t."""
+    share = ratio(_time_per_output_token(seen), time_per_output_token(seen))
+    bounded = np.minimum(share, _MOST_MISSING)
+    return output_token_throughput_per_user(seen) * bounded / (1.0 - bounded)
+
+
+def _stamped(uncertainty_ns: Ints, seen: Observed) -> Floats:
+    """Of a time from a stamp of the client's to one of the kernel's."""
+    return np.add(uncertainty_ns, seen.phase.health.clock_error_ns, dtype=np.float64)
+
+
+def _lateness(seen: Observed) -> Floats:
+    """A request that had left in time might have been answered that much earlier."""
+    return np.maximum(elapsed(seen.columns.send_start_ns, seen.columns.scheduled_ns), 0.0)
+
+
+OF_REQUESTS: dict[str, Callable[[Observed], Floats]] = {
+    "time_to_first_token": _time_to_first_token,
+    "time_to_first_output_token": _time_to_first_output_token,
+    "scheduled_time_to_first_token": _scheduled_time_to_first_token,
+    "request_latency": _request_latency,
+    "scheduled_request_latency": _scheduled_request_latency,
+    "time_per_output_token": _time_per_output_token,
+    "output_token_throughput_per_user": _output_token_throughput_per_user,
+}
+"""For each row, by how much the value of `PER_REQUEST` may be off, either way. Metrics that the client has no part in
+are left out."""
+
+_THROUGHPUTS = frozenset(
+    {
+        "request_throughput",
+        "steady_request_throughput",
+        "output_token_throughput",
+        "steady_output_token_throughput",
+        "total_token_throughput",
+        "goodput",
+        "video_throughput",
+        "video_seconds_throughput",
+    }
+)
+"""Scalars that would have been larger without the client's vacancy."""
+
+
+def of_scalar(name: str, value: float, seen: Observed) -> float:
+    """By how much a scalar may be off, either way: throughputs by the client's vacancy, and what the slo counts by the
+    requests that may lie on either side of it."""
+    uncertainty = 0.0
+    vacancy = seen.phase.health.vacancy
+    if name in _THROUGHPUTS and vacancy is not None:
+        bounded = min(vacancy, _MOST_MISSING)
+        uncertainty += value * bounded / (1.0 - bounded)
+    if name == "goodput":
+        uncertainty += _good_requests(seen) / seen.whole.seconds
+    elif name == "good_request_fraction":
+        uncertainty += _good_requests(seen) / len(seen.columns)
+    return uncertainty
+
+
+def _good_requests(seen: Observed) -> int:
+    """By how much the number of good requests may be off."""
+    count = int(seen.good.sum())
+
+    def at_end(limit: Bound, *, better: bool) -> Floats:
+        values = PER_REQUEST[limit.metric](seen)
+        if limit.metric not in OF_REQUESTS:
+            return values
+        lower = better == (limit.comparison in {"<", "<="})
+        width = OF_REQUESTS[limit.metric](seen)
+        return values - width if lower else values + width
+
+    most = int(seen.meeting(lambda limit: at_end(limit, better=True)).sum())
+    least = int(seen.meeting(lambda limit: at_end(limit, better=False)).sum())
+    return max(most - count, count - least)

@@ -1,0 +1,83 @@
+"""A scoring: text choice, extractor, normaliser and comparison as one configuration, and the score of a response."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+
+import msgspec
+
+from pytest_bench.files import digest
+from pytest_bench.scoring.comparisons import Comparison, library_version
+from pytest_bench.scoring.extractors import Extractor
+from pytest_bench.scoring.normaliser import Normaliser
+from pytest_bench.scoring.responses import (
+    Condition,
+    Response,
+    TextChoice,
+    TextSource,
+    conditions,
+    scored_text,
+)
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Score of one response."""
+
+    value: float | None
+    """From 0 to 1; None if the response could not be scored."""
+    extracted: str | None = None
+    source: TextSource = "content"
+    """The part of the response that was scored."""
+    conditions: tuple[Condition, ...] = ()
+    error: str | None = None
+    """Traceback of a scorer that failed on this response."""
+
+
+class Scoring(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to score a task. Two scorings with equal digests give equal scores to equal responses."""
+
+    name: str
+    """Unique within the catalogue: a variant of another tool has a name of its own."""
+    version: int
+    metric: str
+    """lm-eval's name of the metric: the part of a result's key before the comma."""
+    filter: str
+    """lm-eval's name of the filter: the part after it."""
+    extractor: Extractor
+    comparison: Comparison
+    normaliser: Normaliser = Normaliser()
+    text: TextChoice = "content"
+
+    @property
+    def key(self) -> str:
+        return f"{self.metric},{self.filter}"
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether every value is 0 or 1."""
+        return self.comparison.binary
+
+    def digest(self, prompt: str) -> str:
+        """sha256 (hex) of the whole configuration: this, the prompt's template, and the version of the library that
+        compares, if there is one."""
+        return digest({"prompt": prompt, "scoring": self, "library": library_version(self.comparison)})
+
+    def score(self, response: Response, target: str, choices: Sequence[str] = ()) -> Score:
+        """Score one response. An answer that cannot be extracted is wrong; a scorer that fails gives None."""
+        text, source = scored_text(response, self.text)
+        found = conditions(response, text)
+        extracted: str | None = None
+        error: str | None = None
+        try:
+            extracted = self.extractor.extract(text, choices)
+            value: float | None = 0.0
+            if extracted is None:
+                found.add("extraction_failed")
+            else:
+                value = self.comparison.compare(extracted, target, self.normaliser)
+        except Exception:  # noqa: BLE001 # kept in the score and counted: a failed scorer is never a wrong answer
+            value, error = None, traceback.format_exc()
+        return Score(
+            value=value, extracted=extracted, source=source, conditions=tuple(sorted(found)), error=error
+        )

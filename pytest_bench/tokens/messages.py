@@ -1,0 +1,193 @@
+"""What the pool and its workers send each other: MessagePack, small messages inline and large ones in files.
+
+A message carries the number of its job; the answer to a task carries the number of the task. A message too large for
+the socket's buffer is written to a temporary file, which its reader removes: sending never waits for the reader.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from pytest_bench.errors import TokensError
+
+BackendChoice = Literal["auto", "tokenizers", "fastokens"]
+BackendName = Literal["tokenizers", "fastokens"]
+
+_INLINE_BYTES = 1 << 14
+"""A few messages of this size fit into the buffer of a socket."""
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
+    """Load a tokenizer and prove its back end on the probe set and on `texts`. Answer: `Loaded`."""
+
+    key: str
+    """Names the tokenizer in later tasks."""
+    file: str
+    format: Literal["json", "tiktoken"]
+    backend: BackendChoice
+    texts: list[str]
+    """Prompts of the session."""
+
+
+class CountTexts(msgspec.Struct, frozen=True, kw_only=True, tag="texts"):
+    """Count each text. Answer: `Counts`."""
+
+    key: str
+    texts: list[str]
+
+
+class CountRange(msgspec.Struct, frozen=True, kw_only=True, tag="range"):
+    """Count the text records in bytes `start … stop - 1` of a log, which are whole lines. Answer: `RangeCounts`."""
+
+    key: str
+    path: str
+    start: int
+    stop: int
+    sample_share: float
+    """Share of the records to name as samples for a recount, rounded up."""
+    least_samples: int = 0
+    """How many to name at least, if there are so many."""
+    seed: int
+
+
+class Recount(msgspec.Struct, frozen=True, kw_only=True, tag="recount"):
+    """Count texts again with the authority. Answer: `Recounted`."""
+
+    key: str
+    names: list[str]
+    """What to call each text in a complaint."""
+    texts: list[str]
+    counts: list[int]
+
+
+class Encode(msgspec.Struct, frozen=True, kw_only=True, tag="encode"):
+    """Token ids of each text, without special tokens. Answer: `Ids`."""
+
+    key: str
+    texts: list[str]
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
+    key: str
+    backend: BackendName
+    reason: str
+    """Why this back end is used."""
+    probes: int
+    """Texts on which it was compared with the authority."""
+    vocabulary: int
+    note: str | None
+    """Why the worker runs unpinned, if it was asked to pin itself and could not."""
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True, tag="counts"):
+    counts: list[int | None]
+    """None for a text that could not be counted."""
+    failures: list[str]
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True):
+    """One line of a log, and the counts of its texts in the order of `TEXT_KINDS`."""
+
+    offset: int
+    length: int
+    counts: tuple[int | None, ...]
+
+
+class RangeCounts(msgspec.Struct, frozen=True, kw_only=True, tag="range_counts"):
+    lines: bytes
+    """Finished lines of the counts log, one a record."""
+    written: int
+    """Number of those lines."""
+    counted: int
+    """Records of which every text was counted."""
+    tokens: int
+    """Output tokens of those that were counted."""
+    failures: list[str]
+    answered: list[int]
+    """Indices of the dataset's samples that the records answer, each once."""
+    samples: list[Sample]
+
+
+class Recounted(msgspec.Struct, frozen=True, tag="recounted"):
+    texts: int
+    """How many were counted again."""
+    disagreements: list[str]
+    """For each text with another count: both counts, and the text."""
+
+
+class Ids(msgspec.Struct, frozen=True, kw_only=True, tag="ids"):
+    ids: list[list[int]]
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The task could not be carried out; the worker lives on."""
+
+    message: str
+
+
+Task = Load | CountTexts | CountRange | Recount | Encode
+Answer = Loaded | Counts | RangeCounts | Recounted | Ids | Failed
+
+TASKS: msgspec.msgpack.Decoder[tuple[int, Task]] = msgspec.msgpack.Decoder(tuple[int, Task])
+ANSWERS: msgspec.msgpack.Decoder[tuple[int, Answer]] = msgspec.msgpack.Decoder(tuple[int, Answer])
+
+Out = TypeVar("Out", Task, Answer)
+In = TypeVar("In", Task, Answer)
+
+
+class Channel(Generic[Out, In]):
+    """One end of the socket between the pool and a worker."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        arriving: msgspec.msgpack.Decoder[tuple[int, In]],
+        folder: str | None = None,
+    ) -> None:
+        """`arriving` is `TASKS` or `ANSWERS`; `folder` takes large messages, by default the system's own."""
+        self.connection = connection
+        self._decode: Callable[[bytes | memoryview], tuple[int, In]] = arriving.decode
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._folder = folder
+
+    def send(self, job: int, message: Out) -> None:
+        """Send a message. Raises `OSError` if the other end is closed."""
+        try:
+            body = self._encode((job, message))
+        except UnicodeEncodeError:
+            body = self._encode((job, _without_surrogates(message)))
+        if len(body) <= _INLINE_BYTES:
+            self.connection.send_bytes(b"=" + body)
+            return
+        descriptor, path = tempfile.mkstemp(prefix="pytest-bench-tokens-", dir=self._folder)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(body)
+        self.connection.send_bytes(b"@" + os.fsencode(path))
+
+    def receive(self) -> tuple[int, In]:
+        """Wait for a message. Raises `EOFError` or `OSError` if the other end is closed."""
+        return self.decode(self.connection.recv_bytes())
+
+    def decode(self, data: bytes) -> tuple[int, In]:
+        """The job number and the message in `data`, which came out of the connection."""
+        if data[:1] == b"@":
+            path = Path(os.fsdecode(data[1:]))
+            body = path.read_bytes()
+            path.unlink()
+            return self._decode(body)
+        return self._decode(memoryview(data)[1:])
+
+
+def _without_surrogates(message: Out) -> Out:
+    """`message` with lone surrogates, which UTF-8 lacks, replaced by U+FFFD."""
+    if not isinstance(message, Load | CountTexts | Recount | Encode):
+        raise TokensError(f"a {type(message).__name__} message holds text that is not Unicode")
+    texts = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in message.texts]
+    return msgspec.structs.replace(message, texts=texts)

@@ -1,0 +1,199 @@
+"""What a pool worker does: load tokenizers, count texts and ranges of text logs, count samples again."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import threading
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from pytest_bench.errors import TokensError
+from pytest_bench.lines import encode_line
+from pytest_bench.records import TextRecord
+from pytest_bench.tokens.backends import Backend
+from pytest_bench.tokens.counts import OutputTokens
+from pytest_bench.tokens.messages import (
+    Answer,
+    CountRange,
+    Counts,
+    CountTexts,
+    Encode,
+    Ids,
+    Load,
+    Loaded,
+    RangeCounts,
+    Recount,
+    Recounted,
+    Sample,
+    Task,
+)
+from pytest_bench.tokens.probes import excerpt
+from pytest_bench.tokens.proof import Prepared, describe_difference
+from pytest_bench.tokens.text_log import read_records, texts_of
+
+_MOST_REMEMBERED = 200_000
+
+
+class Work:
+    """The tokenizers of one worker, and the tasks on them. May be called from several threads.
+
+    A library takes every core of the worker's block, so one thread at a time is inside it; the others decode the next
+    range meanwhile, or write the lines of the last one.
+    """
+
+    def __init__(self, prepare: Callable[[Load], Prepared], note: str | None) -> None:
+        self._prepare = prepare
+        self._note = note
+        self._loaded: dict[str, tuple[Prepared, TextCounter]] = {}
+        self._library = threading.Lock()
+
+    def answer(self, task: Task) -> Answer:
+        """Carry out one task. Raises `TokensError`, and whatever a library raises."""
+        if isinstance(task, Load):
+            return self._load(task)
+        if task.key not in self._loaded:
+            raise TokensError(f"tokenizer {task.key} is not loaded in this worker")
+        prepared, counter = self._loaded[task.key]
+        match task:
+            case CountRange():
+                return count_range(task, counter)
+            case CountTexts():
+                with self._library:
+                    counts, failures = count_each(prepared.backend, task.texts)
+                return Counts(counts=counts, failures=failures)
+            case Recount():
+                with self._library:
+                    return recount(task, prepared)
+            case Encode():
+                with self._library:
+                    return Ids(ids=prepared.backend.encode(task.texts))
+
+    def _load(self, task: Load) -> Loaded:
+        prepared = self._prepare(task)
+        self._loaded[task.key] = prepared, TextCounter(prepared.backend, self._library)
+        return Loaded(
+            key=task.key,
+            backend=prepared.backend.name,
+            reason=prepared.reason,
+            probes=prepared.probes,
+            vocabulary=prepared.authority.vocabulary,
+            note=self._note,
+        )
+
+
+class TextCounter:
+    """Counts texts with one back end, identical ones once a worker.
+
+    Of the last texts the hash, length and count are remembered, not the text: two of a million texts have the same
+    hash and length with a probability below one in 10**7.
+    """
+
+    def __init__(self, backend: Backend, library: threading.Lock) -> None:
+        self._backend = backend
+        self._library = library
+        self._remembered: dict[int, tuple[int, int]] = {}
+
+    def count(self, texts: Iterable[str]) -> tuple[dict[str, int | None], list[str]]:
+        """Tokens by text, None for a text that could not be counted, and what went wrong with those."""
+        known: dict[str, int | None] = {}
+        with self._library:
+            missing = []
+            for text in dict.fromkeys(texts):
+                length, tokens = self._remembered.get(hash(text), (-1, 0))
+                if length == len(text):
+                    known[text] = tokens
+                else:
+                    missing.append(text)
+            counts, failures = count_each(self._backend, missing)
+            if len(self._remembered) + len(missing) > _MOST_REMEMBERED:
+                self._remembered.clear()
+            for text, count in zip(missing, counts, strict=True):
+                known[text] = count
+                if count is not None:
+                    self._remembered[hash(text)] = len(text), count
+        return known, failures
+
+
+def count_each(backend: Backend, texts: list[str]) -> tuple[list[int | None], list[str]]:
+    """Tokens of each text, None for one on which the back end fails, and what went wrong with those.
+
+    A batch that fails is halved until the texts at fault stand alone: the others keep their counts. Raises
+    `TokensError` for an answer of the wrong length.
+    """
+    if not texts:
+        return [], []
+    try:
+        counts = backend.count(texts)
+    except BaseException as error:  # noqa: BLE001 - a panic of native code derives from it
+        if len(texts) == 1:
+            return [None], [
+                f"`{backend.name}` failed ({type(error).__name__}: {error}) on {excerpt(texts[0])}"
+            ]
+        half = len(texts) // 2
+        first, second = count_each(backend, texts[:half]), count_each(backend, texts[half:])
+        return first[0] + second[0], first[1] + second[1]
+    if len(counts) != len(texts):
+        raise TokensError(f"`{backend.name}` answered {len(counts)} counts for {len(texts)} texts")
+    return list(counts), []
+
+
+def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
+    """Count the records in a range of a log. A damaged line stays uncounted and is named.
+
+    Raises `TokensError` for lines that are intact and not text records.
+    """
+    records, lines, failures = read_records(task.path, task.start, task.stop)
+    known, uncountable = counter.count(text for record in records for text in texts_of(record) if text)
+    known[""] = 0
+    counts = [tuple(map(known.__getitem__, texts_of(record))) for record in records]
+    return RangeCounts(
+        lines=_count_lines(records, counts),
+        written=len(records),
+        counted=sum(None not in four for four in counts),
+        tokens=sum(filter(None, itertools.chain.from_iterable(four[:3] for four in counts))),
+        failures=failures + uncountable,
+        answered=list({record.sample_index for record in records}),
+        samples=[Sample(*lines[chosen], counts[chosen]) for chosen in _choose(len(records), task)],
+    )
+
+
+def recount(task: Recount, prepared: Prepared) -> Recounted:
+    """Count texts with the authority; a disagreement shows the text."""
+    authority = prepared.authority
+    disagreements = []
+    for name, text, count, right in zip(
+        task.names, task.texts, task.counts, authority.count(task.texts), strict=True
+    ):
+        if count != right:
+            ids, other_ids = authority.encode([text])[0], prepared.backend.encode([text])[0]
+            difference = describe_difference(text, ids, other_ids, authority)
+            disagreements.append(f"{name}: counted as {count}: {difference}")
+    return Recounted(len(task.texts), disagreements)
+
+
+def _count_lines(records: list[TextRecord], counts: list[tuple[int | None, ...]]) -> bytes:
+    encode = msgspec.json.Encoder().encode
+    return b"".join(
+        encode_line(
+            encode(
+                OutputTokens(
+                    request_id=record.request_id,
+                    sample_index=record.sample_index,
+                    content=content,
+                    reasoning=reasoning,
+                    tool_calls=tool_calls,
+                    first_event=first_event,
+                )
+            )
+        )
+        for record, (content, reasoning, tool_calls, first_event) in zip(records, counts, strict=True)
+    )
+
+
+def _choose(records: int, task: CountRange) -> list[int]:
+    wanted = min(records, max(task.least_samples, math.ceil(records * task.sample_share)))
+    generator = random.Random(f"{task.seed}:{task.path}:{task.start}")  # noqa: S311 - a sample, not a secret
+    return generator.sample(range(records), wanted)

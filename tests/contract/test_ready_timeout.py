@@ -1,0 +1,30 @@
+"""How long an endpoint is waited for can be said on the command line."""
+
+import socket
+
+import pytest
+
+
+@pytest.fixture
+def closed_port():
+    """A port that refuses connections: bound, so that nobody else takes it, and not listening."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+def test_with_no_time_to_wait_a_refused_connection_is_tried_once(folder, closed_port):
+    folder.edit("bench/tiny.yaml", "ready_timeout_s: 1", "ready_timeout_s: 600")
+    folder.endpoint = f"http://127.0.0.1:{closed_port}"
+    ran = folder.run("-n0", "-k", "one", "--ready-timeout=0")
+    ran.require(1, "error", one="error")
+    (reason,) = {reason["sentence"] for reason in ran.verdict["points"][0]["reasons"]}
+    assert "not ready within 0 s: GET /health: connection refused." in reason
+    assert "--ready-timeout=0" in ran.verdict["invocation"]
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "soon"])
+def test_a_time_to_wait_that_is_none_is_refused_before_anything_runs(folder, seconds):
+    ran = folder.run("-n0", f"--ready-timeout={seconds}")
+    assert ran.status == 4
+    assert "--ready-timeout" in ran.output

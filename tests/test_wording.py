@@ -1,0 +1,28 @@
+"""Phrases that messages share."""
+
+import pytest
+
+from pytest_bench.wording import did_you_mean, first_of, one_of, printable
+
+
+def test_the_nearest_word_is_offered_and_nothing_if_none_is_near():
+    assert did_you_mean("promt", ["model", "prompt"]) == "; did you mean 'prompt'?"
+    assert did_you_mean("xyz", ["model", "prompt"]) == ""
+
+
+def test_words_are_listed_in_their_order():
+    assert one_of(["b", "a"]) == "b, a"
+    assert one_of([]) == "nothing"
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "w0"), (2, "w0, w1"), (3, "w0, w1 and 1 more")])
+def test_a_long_list_ends_in_how_many_more_there_are(count, said):
+    assert first_of([f"w{number}" for number in range(count)], 2) == said
+
+
+def test_control_characters_are_replaced_unless_kept():
+    assert (
+        printable("a\x1b[2Jb\nc\u202e")
+        == "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c\N{REPLACEMENT CHARACTER}"
+    )
+    assert printable("a\nb", keep="\n") == "a\nb"
