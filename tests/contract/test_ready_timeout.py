@@ -14,7 +14,7 @@ def closed_port():
 
 
 def test_with_no_time_to_wait_a_refused_connection_is_tried_once(folder, closed_port):
-    folder.edit("bench/tiny.yaml", "ready_timeout_s: 1", "ready_timeout_s: 600")
+    folder.edit("bench/tiny.yaml", "ready_timeout_s: 5", "ready_timeout_s: 600")
     folder.endpoint = f"http://127.0.0.1:{closed_port}"
     ran = folder.run("-n0", "-k", "one", "--ready-timeout=0")
     ran.require(1, "error", one="error")
