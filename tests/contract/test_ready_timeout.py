@@ -20,7 +20,7 @@ def test_with_no_time_to_wait_a_refused_connection_is_tried_once(folder, closed_
     ran.require(1, "error", one="error")
     (reason,) = {reason["sentence"] for reason in ran.verdict["points"][0]["reasons"]}
     assert "not ready within 0 s: GET /health: connection refused." in reason
-    assert "--ready-timeout=0" in ran.verdict["invocation"]
+    assert "--ready-timeout=0" in ran.verdict["invocation"]["command_line"]
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "soon"])
