@@ -1,6 +1,6 @@
-"""Facts about the machine and the software that measured, for `environment.json`.
+"""Facts about the measuring machine and its software, for `environment.json`.
 
-Reads only; a fact that cannot be had is None and never a guess.
+Nothing is changed. A fact that cannot be determined is None.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True):
     affinity: int | None
     """Logical CPUs this process may run on."""
     quota: float | None
-    """CPUs' worth of time that the control groups grant; None: no limit, or not known."""
+    """CPU limit of the control groups, in CPUs; None: no limit, or unknown."""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     total_bytes: int | None
     limit_bytes: int | None
-    """What the control groups grant; None: no limit, or not known."""
+    """Memory limit of the control groups; None: no limit, or unknown."""
 
 
 class Git(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class Git(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What a measurement's numbers depend on, apart from the server."""
+    """Facts on which a measurement depends, apart from the server."""
 
     packages: dict[str, str | None]
     """Version of this package and of each of its dependencies, extras included; None: not installed."""
@@ -64,19 +64,19 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Cpu
     memory: Memory
     gpus: tuple[str, ...] | None
-    """Names, by index; None where no vendor's tool tells them."""
+    """Names, by index; None if no vendor's tool lists any."""
     git: Git | None
-    """State of the working folder's repository."""
+    """State of the repository that contains the working folder."""
     clock: str
-    """Clock that latencies come from."""
+    """Clock of all latencies."""
     clock_source: str | None
-    """What the kernel makes that clock of; `hpet` or `acpi_pm` cost a system call a reading."""
+    """The kernel's source of that clock. With `hpet` or `acpi_pm`, every reading costs a system call."""
     measured_at: str
     """ISO 8601, UTC."""
 
 
 class Environment(Host, frozen=True, kw_only=True):
-    """What `environment.json` holds: where a session ran."""
+    """Contents of `environment.json`: the host and the nonce of a session."""
 
     version: int = ENVIRONMENT_VERSION
     nonce: str
@@ -84,9 +84,9 @@ class Environment(Host, frozen=True, kw_only=True):
 
 
 def describe(folder: Path) -> Host:
-    """Facts as they are now. `folder` is the one whose repository is named.
+    """Collect the facts now. `folder` is the folder whose repository is described.
 
-    Subprocesses: git, and the GPU tools, only where they are installed, each with a deadline.
+    Runs git and the GPU tools as subprocesses if they are installed, each with a time limit.
     """
     return Host(
         packages=_packages(),
@@ -114,18 +114,18 @@ def describe(folder: Path) -> Host:
 
 
 def environment(folder: Path, nonce: str) -> Environment:
-    """`describe(folder)`, as a session of this nonce writes it down."""
+    """`describe(folder)` with the nonce of a session."""
     return Environment(nonce=nonce, **msgspec.structs.asdict(describe(folder)))
 
 
 def cpu_model(root: Path = _ROOT) -> str | None:
-    """The first processor's name as the kernel gives it; many ARM kernels give none."""
+    """Model name of the first processor; None if the kernel does not report one, as on many ARM systems."""
     match = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
     return match[1].strip() if match else None
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
-    """The tightest CPU limit among this process's control group and its parents, in CPUs."""
+    """Lowest CPU limit of this process's control group and its parents, in CPUs."""
     quotas = []
     for group in _groups(root, ""):
         quotas += _quota(_text(group / "cpu.max"))
@@ -136,23 +136,23 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
 
 
 def memory_limit_bytes(root: Path = _ROOT) -> int | None:
-    """The tightest memory limit among this process's control group and its parents."""
+    """Lowest memory limit of this process's control group and its parents."""
     texts = [_text(group / "memory.max") for group in _groups(root, "")]
     texts += [_text(group / "memory.limit_in_bytes") for group in _groups(root, "memory")]
-    # Version 1 writes the largest multiple of the page size where there is no limit.
+    # Version 1 reports the largest multiple of the page size if there is no limit.
     limits = [int(text) for text in texts if text and text.isdigit() and int(text) < 1 << 62]
     return min(limits, default=None)
 
 
 def gpu_names() -> tuple[str, ...] | None:
-    """Names of the GPUs that the vendor's own tool lists (`nvidia-smi`, `rocm-smi`)."""
+    """Names of the GPUs that the vendor's tool (`nvidia-smi`, `rocm-smi`) lists."""
     nvidia = _run("nvidia-smi", ["--query-gpu=name", "--format=csv,noheader"]) or ""
     names = tuple(line.strip() for line in nvidia.splitlines() if line.strip())
     return names or _rocm_names(_run("rocm-smi", ["--showproductname", "--json"]))
 
 
 def git_state(folder: Path) -> Git | None:
-    """Commit of the repository that `folder` is in. Takes no lock and starts no file-system monitor."""
+    """Commit of the repository that contains `folder`. Takes no lock and starts no file-system monitor."""
     command = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder)]
     commit = _run("git", [*command, "rev-parse", "--verify", "HEAD"])
     if commit is None:
@@ -193,14 +193,14 @@ def _memory_bytes() -> int | None:
 
 
 def _groups(root: Path, controller: str) -> list[Path]:
-    """This process's group for a controller ('' for version 2) and its parents, as far as they are visible."""
+    """This process's group for a controller ('' for version 2) and its visible parents."""
     for line in (_text(root / "proc/self/cgroup") or "").splitlines():
         number, controllers, path = line.split(":", 2)
         if controller not in controllers.split(",") or (not controller and number != "0"):
             continue
         top = root / "sys/fs/cgroup" / controller
         group = top / path.lstrip("/")
-        # A container may see the path of its host, but only its own group, as the top.
+        # A container may see the path on the host, while only its own group is mounted.
         return [
             top,
             *(level for level in (group, *group.parents) if level.is_relative_to(top) and level != top),
@@ -228,7 +228,7 @@ def _rocm_names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _run(tool: str, arguments: Sequence[str]) -> str | None:
-    """Output of an installed tool; None where it is missing, fails, or does not end in time."""
+    """Output of an installed tool; None if it is missing, fails, or exceeds the time limit."""
     program = shutil.which(tool)
     if program is None:
         return None
