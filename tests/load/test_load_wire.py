@@ -146,6 +146,12 @@ def status(line, *headers):
             id="switching protocols",
         ),
         pytest.param(
+            in_pieces(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+            "protocol",
+            "101 (Switching Protocols): the server changes the protocol",
+            id="switching protocols without saying to which",
+        ),
+        pytest.param(
             in_pieces(HEAD + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(DATA)),
             "protocol",
             "",
