@@ -146,6 +146,12 @@ def status(line, *headers):
             id="switching protocols",
         ),
         pytest.param(
+            in_pieces(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+            "protocol",
+            "101 (Switching Protocols): the server changes the protocol",
+            id="switching protocols without saying to which",
+        ),
+        pytest.param(
             in_pieces(HEAD + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(DATA)),
             "protocol",
             "",
@@ -269,8 +275,9 @@ def test_a_long_stream_in_an_odd_framing_costs_the_load_worker_no_heartbeat(wire
     assert record.error in {"malformed", "truncated_stream"}
 
 
-def test_a_body_whose_finish_reason_is_that_the_server_gave_up_is_a_failure(wire, drive):
-    body = BODY.replace(b'"stop"', b'"abort"')
+@pytest.mark.parametrize("reason", [b"abort", b"cancelled", b"error", b"timeout"])
+def test_a_body_whose_finish_reason_is_that_the_server_gave_up_is_a_failure(wire, drive, reason):
+    body = BODY.replace(b'"stop"', b'"%b"' % reason)
     answer = in_pieces(WHOLE + b"content-length: %d\r\n\r\n" % len(body) + body)
     run = drive(wire(answer).url, ONE_BY_ONE, streaming=False)
     assert run.errors() == {"stream_error": 3}
