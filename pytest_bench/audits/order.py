@@ -11,6 +11,7 @@ from pytest_bench.audits.contract import AuditPhase
 from pytest_bench.endpoints.address import servers
 from pytest_bench.errors import BenchError, EvidenceError
 from pytest_bench.files import canonical_json
+from pytest_bench.results.layout import point_path
 from pytest_bench.running.bench import Bench, load_api
 from pytest_bench.running.deployment import SIMULATOR, Deployment
 from pytest_bench.running.samples import Share
@@ -52,7 +53,7 @@ def look_back(bench: Bench, point: Point, deployment: Deployment) -> Before:
         )
     ]
     # A phase creates its folder before its first request.
-    begun = [name for name in sharing if (bench.results / "points" / name / "phases").exists()]
+    begun = [name for name in sharing if (bench.results / point_path(name) / "phases").exists()]
     return Before(sharing=tuple(sharing), begun=tuple(begun))
 
 

@@ -13,9 +13,9 @@ from pytest_bench.audits.outputs import read_run
 from pytest_bench.audits.point import setting_of
 from pytest_bench.audits.registry import Registry
 from pytest_bench.errors import EvidenceError
+from pytest_bench.results.summary import Summary
 from pytest_bench.running.bench import load_api
 from pytest_bench.running.counting import read_counted
-from pytest_bench.running.summary import Summary
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 
 

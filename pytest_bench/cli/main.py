@@ -16,6 +16,7 @@ from pytest_bench.wording import printable
 COMMANDS = {
     "init": "pytest_bench.cli.init",
     "plan": "pytest_bench.cli.plan",
+    "run": "pytest_bench.cli.run",
     "schema": "pytest_bench.cli.schema",
     "serve": "pytest_bench.cli.serve",
     "calibrate": "pytest_bench.cli.calibrate",
@@ -37,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _overview().parse_args(words or ["--help"])
         return USAGE
     command = importlib.import_module(COMMANDS[name])
-    arguments = _parser(name, command).parse_args(words[1:])
     try:
-        status = int(command.run(arguments))
+        status = _status(name, command, words[1:])
         sys.stdout.flush()
     except UsageError as error:
         return _complain(error, USAGE)
@@ -54,6 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
+
+
+def _status(name: str, command: ModuleType, words: list[str]) -> int:
+    if hasattr(command, "run_words") and words[:1] not in (["-h"], ["--help"]):
+        return int(command.run_words(words))  # all of them are another program's
+    for word in words:
+        option, equals, value = word.partition("=")
+        if not word.strip() or (word.startswith("-") and equals and not value.strip()):
+            raise UsageError(
+                f"{option + ': its' if option.strip() else 'a'} value is empty, as a variable that is not set leaves "
+                "it; give a value, or leave the option out"
+            )
+    arguments = _parser(name, command).parse_args(words)
+    return int(command.run(arguments))
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
@@ -82,6 +96,5 @@ def _overview() -> argparse.ArgumentParser:
 
 
 def _complain(error: object, status: int) -> int:
-    said = printable(str(error), keep="\n")
-    print(f"error: {said}", file=sys.stderr)
+    print("error:", printable(str(error), keep="\n"), file=sys.stderr)
     return status

@@ -22,14 +22,15 @@ from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.metrics.token_source import CountRule
 from pytest_bench.perf.point import MEASURED, TOKEN_LABELS, assess, token_labels
 from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
-from pytest_bench.running import summary as summaries
+from pytest_bench.results import summary as summaries
+from pytest_bench.results.layout import point_path
+from pytest_bench.results.plan_file import NAME as PLAN
+from pytest_bench.results.plan_file import read_plan
+from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
-from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.plan import Plan, Point
-from pytest_bench.suite.plan_file import NAME as PLAN
-from pytest_bench.suite.plan_file import read_plan
 from pytest_bench.tokens.counts import COUNTS_LOG
 from pytest_bench.tokens.messages import BackendChoice
 from pytest_bench.tokens.pool import TokenizerPool
@@ -104,7 +105,7 @@ def recount(
 def has_measured(results: Path, point: Point) -> bool:
     """Whether this is a performance point with all its requests behind it, be it that its session ended before they
     were counted."""
-    folder = results / "points" / point.id
+    folder = results / point_path(point.id)
     return point.kind == "perf" and ((folder / summaries.NAME).is_file() or _was_driven(folder))
 
 

@@ -11,6 +11,7 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.point import MEASURED, assess, labels_of, phases_of
 from pytest_bench.records import PhaseResult
+from pytest_bench.results.summary import Summary
 from pytest_bench.running.counting import read_counted
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
@@ -18,7 +19,6 @@ from pytest_bench.running.phases import samples_sent
 from pytest_bench.running.replicas import differences
 from pytest_bench.running.sharing import share_of
 from pytest_bench.running.simulator_bound import simulator_bound
-from pytest_bench.running.summary import Summary
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.workload import SampleOrder

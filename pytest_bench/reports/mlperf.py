@@ -30,13 +30,16 @@ from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.metrics.token_source import choose
 from pytest_bench.reports.mlperf_rules import run_type, shortcomings
 from pytest_bench.reports.result_summary import result_summary
+from pytest_bench.results.claim import read_verdict
+from pytest_bench.results.evidence import check_evidence
+from pytest_bench.results.layout import point_path
+from pytest_bench.results.plan_file import PlanFile, read_plan
+from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.running.counting import read_counted
-from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.suite.plan import Plan, Point
-from pytest_bench.suite.plan_file import PlanFile, read_plan
-from pytest_bench.verdict.evidence import check_evidence, contradictions
 from pytest_bench.verdict.outcome import Outcome
-from pytest_bench.verdict.verdict import Verdict, read_verdict
+from pytest_bench.verdict.points import contradictions
+from pytest_bench.verdict.verdict import Verdict
 from pytest_bench.workload import Load
 
 VERDICT = "verdict.json"
@@ -190,7 +193,7 @@ def _scenario(point: Point) -> str | None:
 
 
 def _folder(results: Path, point: Point) -> Path:
-    return results / "points" / point.id
+    return results / point_path(point.id)
 
 
 def _submittable(session: _Session, point: Point) -> Summary:

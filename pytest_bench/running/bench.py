@@ -11,6 +11,7 @@ from pytest_bench.datasets.rows import Dataset, load_dataset
 from pytest_bench.errors import DatasetError
 from pytest_bench.files import file_digest
 from pytest_bench.load.supervisor import Progress
+from pytest_bench.results.layout import point_path
 from pytest_bench.running.inputs import as_sent
 from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Plan, Point
 from pytest_bench.tokens.chat import ChatTemplate, load_chat_template
@@ -50,7 +51,7 @@ class Bench:
 
     def folder(self, point: Point) -> Path:
         """The point's evidence folder."""
-        return self.results / "points" / point.id
+        return self.results / point_path(point.id)
 
     def tokenizer(self, deployment: DeploymentPlan) -> Tokenizer | None:
         """The tokenizer of a deployment, loaded and proven; None if there is none. Raises `TokensError`."""

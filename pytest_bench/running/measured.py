@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_bench.errors import NotMet
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.running.summary import Summary, read_summary
+from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.judge import Violations, violations
 from pytest_bench.verdict.outcome import Outcome

@@ -15,15 +15,15 @@ from pytest_bench.metrics.columns import read_columns
 from pytest_bench.metrics.measure import measure, steady_state_of
 from pytest_bench.metrics.measurement import Measurement, Window
 from pytest_bench.records import PhaseResult
-from pytest_bench.running import summary as summaries
+from pytest_bench.results import summary as summaries
+from pytest_bench.results.evidence import write_evidence
+from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.capacity import crowding
 from pytest_bench.running.counting import Counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.summary import DatasetUsed, PointFile, Summary
 from pytest_bench.suite.plan import DeploymentPlan, Point
-from pytest_bench.verdict.evidence import write_evidence
 from pytest_bench.verdict.judge import FAILURES
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
 from pytest_bench.workload import Load

@@ -10,10 +10,10 @@ from pytest_bench.api import BUILTIN
 from pytest_bench.catalogue import vocabulary
 from pytest_bench.perf import run_perf
 from pytest_bench.perf.remeasure import remeasure
+from pytest_bench.results.summary import read_summary
 from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import bring_up
 from pytest_bench.running.replicas import differences
-from pytest_bench.running.summary import read_summary
 from pytest_bench.simulator import Behaviour, start
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
