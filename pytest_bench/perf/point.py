@@ -14,7 +14,6 @@ from pytest_bench.errors import UsageError
 from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import Counted, count_phase
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.live import live_lane
@@ -30,8 +29,10 @@ from pytest_bench.running.measuring import (
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
 from pytest_bench.running.replicas import REPLICAS_DIFFER, differences
+from pytest_bench.running.resources import Resources
 from pytest_bench.running.samples import Share
 from pytest_bench.running.server_counts import count_inputs_by_server
+from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import sends_again, share_of
 from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
@@ -48,32 +49,42 @@ TOKEN_LABELS = frozenset({"server-counted", "no-template", "token-mismatch"})
 """Labels that `token_labels` may give."""
 
 
-def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoint:
+def run_perf(
+    session: SessionFacts,
+    resources: Resources,
+    point: Point,
+    deployment: Deployment,
+    reporter: Reporter = SILENT,
+) -> MeasuredPoint:
     """Drive the point's phases, measure the last, judge it, and leave the evidence.
 
     Raises what cannot be turned into a judgement: `UsageError`, `DatasetError`, `LoadError`, `TokensError`.
     """
     if point.load is None or point.dataset is None:
         raise UsageError(f"{point.origin}: a performance point needs a load and a dataset")
-    rows = bench.dataset(point.suite, point.dataset).rows
-    share = share_of(bench.plan, point, len(rows))
+    dataset = resources.dataset(point.suite, point.dataset)
+    rows = dataset.rows
+    share = share_of(session.plan, point, len(rows))
     require_own_rows(point, share, len(rows))
     if share.shared and deployment.plan.cache_reset is not None:
         for target in deployment.targets:
             reset_cache(target.url, deployment.plan.cache_reset, headers=deployment.headers)
     phases = list(phases_of(point, share))
-    with live_lane(bench, point, deployment.plan, bench.folder(point) / "phases" / MEASURED) as lane:
-        results = drive(bench, point, deployment, phases)
+    # Loaded before the load starts, so that a tokenizer that cannot be loaded costs no measurement.
+    tokenizer = resources.tokenizer(deployment.plan)
+    folder = session.folder(point) / "phases" / MEASURED
+    with live_lane(tokenizer, deployment.plan, point, folder) as lane:
+        results = drive(session, point, deployment, rows, phases, reporter, lane=lane)
         live = None if lane is None else lane.finish()
     measured = results[-1]
-    counted = count_phase(bench, point, deployment.plan, measured, live=live)
+    counted = count_phase(tokenizer, deployment.plan, measured, rows, texts=point.texts, live=live)
     if counted == Counted():
-        counted = count_inputs_by_server(bench, point, deployment, measured)
+        counted = count_inputs_by_server(deployment, measured, rows)
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     late = simulator_bound(results[-1:]) if deployment.simulated else []
     differ = differences([msgspec.to_builtins(identity) for identity in deployment.identities])
     labels = labels_of(
-        bench.plan,
+        session.plan,
         point,
         share,
         measurement,
@@ -85,9 +96,10 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
     # A job is found done up to one interval late: the bound on the error of its latency.
     detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
     return conclude(
-        bench,
+        session,
         point,
         deployment,
+        dataset,
         judgement=with_errors(judgement, (), list(labels)),
         measurement=measurement,
         phases=results,

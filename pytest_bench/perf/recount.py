@@ -7,15 +7,15 @@ prompts are made again, with the tokenizer that they were made with.
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pytest_bench import clock
+from pytest_bench.datasets.rows import Dataset
 from pytest_bench.errors import EvidenceError, TokensError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_json
 from pytest_bench.metrics.measurement import Measurement
@@ -25,16 +25,17 @@ from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.layout import point_path
 from pytest_bench.results.plan_file import NAME as PLAN
-from pytest_bench.results.plan_file import read_plan
+from pytest_bench.results.plan_file import PlanFile, read_plan
 from pytest_bench.results.summary import Summary, read_summary
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
+from pytest_bench.running.resources import Resources
 from pytest_bench.scratch import scratch_folder
-from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.tokens.counts import COUNTS_LOG
 from pytest_bench.tokens.messages import BackendChoice
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import find, resolve
+from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 from pytest_bench.wording import did_you_mean, one_of
 
@@ -79,22 +80,25 @@ def recount(
     _check_tokenizers(plan, measured, tokenizer)
     home = results / RECOUNTS / f"{clock.utc_now().replace(':', '')}-{secrets.token_hex(3)}"
     with TokenizerPool() as pool:
-        original = Bench(
-            plan=file.plan,
-            nonce=file.nonce,
-            results=results,
-            tokenizer_pool=pool,
-            on_progress=lambda *_: None,
-            rerun=lambda point: f"pytest-bench recount {results} --point {point.id}",
-        )
-        bench = dataclasses.replace(original, plan=plan)  # datasets, once loaded, are those of both
+        resources = Resources(file.plan, pool)
         for point in measured:
             # In the same file system: what is made there is moved into place.
             with scratch_folder(results, _UNFINISHED) as made:
-                with makes_sense(bench.folder(point)):
-                    original.dataset(point.suite, str(point.dataset))
-                    before = _before(original, point)
-                    after = _recount_point(bench, point, before, made)
+                evidence = results / point_path(point.id)
+                with makes_sense(evidence):
+                    dataset = resources.dataset(point.suite, str(point.dataset))
+                    before = _before(file, point, evidence)
+                    _check_dataset(point, dataset, before)
+                    deployment = plan.deployments[point.suite]
+                    after = _recount_point(
+                        resources.tokenizer(deployment),
+                        deployment,
+                        point,
+                        dataset.rows,
+                        before,
+                        evidence,
+                        made,
+                    )
                 folder = home / point.id
                 folder.mkdir(parents=True)
                 for path in made.iterdir():
@@ -123,9 +127,8 @@ def _read_phase(path: Path) -> PhaseResult:
     return PhaseResult(folder=str(path.parent), **fields)
 
 
-def _before(bench: Bench, point: Point) -> Summary:
+def _before(file: PlanFile, point: Point, folder: Path) -> Summary:
     """The point's summary; one that holds what is known, where its session ended before it was written."""
-    folder = bench.folder(point)
     if (folder / summaries.NAME).is_file():
         return read_summary(folder)
     phases = [_read_phase(path) for path in folder.glob("phases/*/phase.json")]
@@ -133,8 +136,8 @@ def _before(bench: Bench, point: Point) -> Summary:
     reason = Reason("interrupted", "the session ended before this point was judged")
     return Summary(
         point=point.id,
-        point_digest=bench.plan.point_digest(point),
-        nonce=bench.nonce,
+        point_digest=file.plan.point_digest(point),
+        nonce=file.nonce,
         judgement=Judgement(outcome=Outcome.ERROR, reasons=(reason,)),
         measurement=None,
         phases=tuple(
@@ -182,19 +185,24 @@ def _is_without(plan: Plan, suite: str) -> bool:
     return not named and find(None, deployment.tokenizer_model, plan.folder(suite)) is None
 
 
-def _recount_point(bench: Bench, point: Point, before: Summary, folder: Path) -> Summary:
-    """The point's summary after counting again, which is written into `folder` with the counts."""
-    evidence = bench.folder(point)
+def _recount_point(
+    tokenizer: Tokenizer | None,
+    deployment: DeploymentPlan,
+    point: Point,
+    rows: Sequence[Mapping[str, Any]],
+    before: Summary,
+    evidence: Path,
+    folder: Path,
+) -> Summary:
+    """Count the phase in `evidence` again; write the new summary and the counts into `folder`."""
     phases = [msgspec.structs.replace(phase, folder=str(evidence / phase.folder)) for phase in before.phases]
     measured = next((phase for phase in phases if phase.label == MEASURED), None)
     if measured is None:
         raise EvidenceError(f"{evidence}: has no phase {MEASURED!r} to count again")
-    _check_dataset(bench, point, before)
     counted = count_phase(
-        bench, point, bench.plan.deployments[point.suite], measured, output=folder / COUNTS_LOG
+        tokenizer, deployment, measured, rows, texts=point.texts, output=folder / COUNTS_LOG
     )
-    rows = bench.dataset(point.suite, str(point.dataset)).rows
-    measurement, judgement = assess(bench.plan.deployments[point.suite], point, phases, counted, rows)
+    measurement, judgement = assess(deployment, point, phases, counted, rows)
     after = msgspec.structs.replace(
         before,
         judgement=msgspec.structs.replace(judgement, labels=_labels(before, measurement)),
@@ -224,11 +232,9 @@ def _with_tokens(plan: Plan, **given: str | None) -> Plan:
     )
 
 
-def _check_dataset(bench: Bench, point: Point, before: Summary) -> None:
-    if before.dataset is None or point.dataset is None:
-        return
-    found = bench.dataset(point.suite, point.dataset).digest
-    if found != before.dataset.digest:
+def _check_dataset(point: Point, dataset: Dataset, before: Summary) -> None:
+    found = dataset.digest
+    if before.dataset is not None and found != before.dataset.digest:
         raise EvidenceError(
             f"{point.id}: the dataset {point.dataset!r} has changed since it was used (its rows have digest "
             f"{found}, then {before.dataset.digest}): bring the old file back to count its inputs again"

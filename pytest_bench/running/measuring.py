@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pytest_bench.bounds import Bound
+from pytest_bench.datasets.rows import Dataset
 from pytest_bench.files import write_json
 from pytest_bench.load.log import read_records
 from pytest_bench.metrics.columns import read_columns
@@ -18,11 +19,11 @@ from pytest_bench.records import PhaseResult
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.evidence import write_evidence
 from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.capacity import crowding
 from pytest_bench.running.counting import Counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.judge import FAILURES
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
@@ -169,9 +170,10 @@ def _short(text: str) -> str:
 
 
 def conclude(
-    bench: Bench,
+    session: SessionFacts,
     point: Point,
     deployment: Deployment,
+    dataset: Dataset,
     *,
     judgement: Judgement,
     measurement: Measurement | None,
@@ -180,34 +182,33 @@ def conclude(
     detail: Mapping[str, Any] | None = None,
 ) -> MeasuredPoint:
     """Write the summary and then the evidence; nothing may be written to the point's folder afterwards."""
-    folder = bench.folder(point)
+    folder = session.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     if point.texts != "keep":
         for texts in folder.glob("phases/*/texts.*.jsonl"):
             texts.unlink()
-    digest = bench.plan.point_digest(point)
-    dataset = None if point.dataset is None else bench.dataset(point.suite, point.dataset)
+    digest = session.plan.point_digest(point)
     summary = Summary(
         point=point.id,
         point_digest=digest,
-        nonce=bench.nonce,
+        nonce=session.nonce,
         judgement=judgement,
         measurement=measurement,
         phases=tuple(_relative(phase, folder) for phase in phases),
-        dataset=None
-        if dataset is None or point.dataset is None
-        else DatasetUsed(
-            name=point.dataset, digest=dataset.digest, rows=len(dataset.rows), skipped=dataset.skipped
+        dataset=DatasetUsed(
+            name=dataset.name, digest=dataset.digest, rows=len(dataset), skipped=dataset.skipped
         ),
         served=deployment.urls,
         identities=tuple(msgspec.to_builtins(identity) for identity in deployment.identities),
         tokenizer=None if tokenizer is None else dict(tokenizer),
         detail={**(detail or {}), **({"note": note} if (note := crowding(point.workers)) else {})},
     )
-    write_json(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=bench.nonce))
+    write_json(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce))
     write_json(folder / summaries.NAME, summary)
-    write_evidence(folder, point=point.id, point_digest=digest, nonce=bench.nonce, outcome=judgement.outcome)
-    return MeasuredPoint(point=point, summary=summary, folder=folder, rerun=bench.rerun(point))
+    write_evidence(
+        folder, point=point.id, point_digest=digest, nonce=session.nonce, outcome=judgement.outcome
+    )
+    return MeasuredPoint(point=point, summary=summary, folder=folder, rerun=session.rerun(point))
 
 
 def _relative(phase: PhaseResult, folder: Path) -> PhaseResult:

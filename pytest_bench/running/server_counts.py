@@ -18,11 +18,9 @@ from pytest_bench.errors import EndpointError
 from pytest_bench.lines import encode_line
 from pytest_bench.load.log import read_records
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import Counted, read_counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.inputs import FOR_THE_TEMPLATE
-from pytest_bench.suite.plan import Point
 from pytest_bench.tokens.counts import COUNTS_LOG, SERVER, CountsWriter, InputTokens, OutputTokens
 
 _LOOKED_AT = 100
@@ -30,7 +28,7 @@ _LOOKED_AT = 100
 
 
 def count_inputs_by_server(
-    bench: Bench, point: Point, deployment: Deployment, result: PhaseResult
+    deployment: Deployment, result: PhaseResult, rows: Sequence[Mapping[str, Any]]
 ) -> Counted:
     """Ask vLLM's `/tokenize` for the length of each sample of a phase, and record the answers in its counts log.
 
@@ -38,9 +36,8 @@ def count_inputs_by_server(
     within the deployment's `counting_timeout_s`, leaves inputs uncounted; the evidence then says why.
     """
     folder = Path(result.folder)
-    if point.dataset is None or deployment.plan.video_seconds is not None or _told_by_usage(folder):
+    if deployment.plan.video_seconds is not None or _told_by_usage(folder):
         return Counted()
-    rows = bench.dataset(point.suite, point.dataset).rows
     answered = [
         (record.request_id, record.sample_index)
         for record in read_records(folder)

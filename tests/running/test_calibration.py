@@ -27,6 +27,7 @@ from pytest_bench.running.capacity import (
     write_capacity,
 )
 from pytest_bench.running.phases import DeclaredPhase
+from pytest_bench.running.session import Reporter
 from pytest_bench.workload import HealthBudget, Load, SampleOrder
 
 CAPACITY = Capacity(
@@ -258,15 +259,15 @@ def test_a_point_says_so_before_it_starts_and_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     write_capacity(store_path({"XDG_CACHE_HOME": str(tmp_path)}), CAPACITY)
     said = []
-    bench, point = SimpleNamespace(say=said.append), SimpleNamespace(id="s/perf/p", workers=None)
+    reporter, point = Reporter(note=said.append), SimpleNamespace(id="s/perf/p", workers=None)
     modest, large, again = (
         DeclaredPhase(label=label, load=closed(streams), samples=SampleOrder(count=1))
         for label, streams in (("settle", 5), ("warmup", 500), ("measured", 500))
     )
-    phases._warn(bench, point, [modest, large])
+    phases._warn(reporter, point, [modest, large])
     assert said.pop().startswith("s/perf/p, phase 'warmup': asks for 500 requests in flight")
     assert not said
-    phases._warn(bench, point, [modest, large, again])
+    phases._warn(reporter, point, [modest, large, again])
     [sentence] = said
     assert sentence.startswith("s/perf/p, phase 'warmup' and 'measured': asks for 500 requests in flight")
 

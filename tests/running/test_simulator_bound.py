@@ -17,8 +17,9 @@ from pytest_bench.lines import encode_line, end_line, header_line
 from pytest_bench.perf import run_perf
 from pytest_bench.perf.remeasure import remeasure
 from pytest_bench.running import simulator_bound as rule
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import bring_up
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
 from pytest_bench.simulator.lag import SERIES, bucket
 from pytest_bench.suite.context import Overrides
@@ -60,15 +61,14 @@ def measured(tmp_path, monkeypatch):
         (tmp_path / "suite.yaml").write_text(SUITE.format(endpoint=endpoint))
         plan = load_plan([tmp_path / "suite.yaml"], vocabulary(BUILTIN), Overrides(), {}, root=tmp_path)
         with TokenizerPool(workers=1) as pool, bring_up(plan.deployments["s"], tmp_path / "up", {}) as up:
-            bench = Bench(
+            session = SessionFacts(
                 plan=plan,
                 nonce=secrets.token_hex(8),
                 results=tmp_path / "results",
-                tokenizer_pool=pool,
-                on_progress=lambda *_: None,
                 rerun=lambda point: f"pytest -k {point.id}",
             )
-            return plan, run_perf(bench, plan.point(f"s/perf/{name}"), up)
+            resources = Resources(plan, pool)
+            return plan, run_perf(session, resources, plan.point(f"s/perf/{name}"), up)
 
     return run
 
