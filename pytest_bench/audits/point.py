@@ -26,15 +26,17 @@ from pytest_bench.audits.order import look_back, order_of, primed_by, require_in
 from pytest_bench.audits.registry import Registry
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.errors import UsageError
+from pytest_bench.labels import Label
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.labels import labels_of
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import client_labels, conclude, with_errors
+from pytest_bench.running.measuring import conclude, with_errors
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import shares_beside
-from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
+from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
@@ -85,7 +87,14 @@ def run_audit(
             driven.problems,
             [
                 *_ORDER_LABELS.get(order, ()),
-                *_labels(point, deployment, driven, primed=bool(primed), late=bool(late)),
+                *labels_of(
+                    point,
+                    driven.results,
+                    simulated=deployment.simulated,
+                    simulator_bound=bool(late),
+                    cache_shared=bool(primed),
+                    too_short=_too_short(point, driven),
+                ),
             ],
         ),
         measurement=None if result is None else measurement_of(result, driven.results),
@@ -108,9 +117,9 @@ def run_audit(
 
 
 _ORDER_LABELS = {
-    "before the benchmark": ("before-benchmark",),
-    "between benchmarks": ("between-benchmarks",),
-    "after the benchmark": ("after-benchmark",),
+    "before the benchmark": (Label.BEFORE_BENCHMARK,),
+    "between benchmarks": (Label.BETWEEN_BENCHMARKS,),
+    "after the benchmark": (Label.AFTER_BENCHMARK,),
 }
 """Labels by which the session's verdict states the order."""
 
@@ -209,19 +218,9 @@ def _caution(primed: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _labels(
-    point: Point, deployment: Deployment, driven: Driven, *, primed: bool, late: bool
-) -> Iterator[str]:
-    if deployment.simulated:
-        yield "simulator"
-    if late:
-        yield SIMULATOR_BOUND
-    yield from client_labels(point, driven.results)
-    if primed:
-        yield "cache-shared"
-    yield from point.labels
+def _too_short(point: Point, driven: Driven) -> bool:
+    """Whether a phase is shorter than the point's minimum duration; a duration beside a count (`stop: and`) is one."""
     minimum_s = point.minimum_duration_s
     if minimum_s is None and point.load is not None and point.load.stop == "and":
         minimum_s = point.load.duration_s
-    if point.unofficial or (minimum_s is not None and driven.shorter_than(minimum_s)):
-        yield "unofficial"
+    return minimum_s is not None and driven.shorter_than(minimum_s)

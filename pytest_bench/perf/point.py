@@ -11,15 +11,16 @@ import msgspec
 from pytest_bench.bounds import Bound
 from pytest_bench.endpoints.actions import reset_cache
 from pytest_bench.errors import UsageError
+from pytest_bench.labels import Label
 from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.counting import Counted, count_phase
 from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.labels import labels_of
 from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import (
-    client_labels,
     conclude,
     measure_phase,
     untrustworthy,
@@ -28,25 +29,22 @@ from pytest_bench.running.measuring import (
     with_failures,
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
-from pytest_bench.running.replicas import REPLICAS_DIFFER, differences
+from pytest_bench.running.replicas import differences
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.samples import Share
 from pytest_bench.running.server_counts import count_inputs_by_server
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import sends_again, share_of
-from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
+from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.verdict.judge import judge
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.workload import SampleOrder
 
 MEASURED = "measured"
-SERVER_CACHED = "server-cached"
 CACHED_SHARE = 0.1
 """Of the input tokens: a server that takes more than this from its cache makes a point `server-cached`."""
 WARMUP = "warmup"
-TOKEN_LABELS = frozenset({"server-counted", "no-template", "token-mismatch"})
-"""Labels that `token_labels` may give."""
 
 
 def run_perf(
@@ -83,7 +81,7 @@ def run_perf(
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     late = simulator_bound(results[-1:]) if deployment.simulated else []
     differ = differences([msgspec.to_builtins(identity) for identity in deployment.identities])
-    labels = labels_of(
+    labels = perf_labels(
         session.plan,
         point,
         share,
@@ -180,20 +178,20 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
     )
 
 
-def token_labels(measurement: Measurement) -> Iterator[str]:
-    """What must be known of the point's token counts."""
+def token_labels(measurement: Measurement) -> Iterator[Label]:
+    """The labels about the token counts of a point, out of `TOKEN_LABELS`."""
     source = measurement.token_source
     if source is None:
         return
     if source.output == "usage" and not source.agree:
-        yield "server-counted"
+        yield Label.SERVER_COUNTED
     if not source.template:
-        yield "no-template"
+        yield Label.NO_TEMPLATE
     if source.mismatch:
-        yield "token-mismatch"
+        yield Label.TOKEN_MISMATCH
 
 
-def labels_of(
+def perf_labels(
     plan: Plan,
     point: Point,
     share: Share,
@@ -204,25 +202,25 @@ def labels_of(
     late: bool,
     differ: bool,
 ) -> Iterator[str]:
-    """What readers of the point's numbers must know. `result` is the measured phase. `late`: the simulator was the
-    bottleneck (`simulator_bound`); `differ`: the endpoints are not alike (`replicas.differences`)."""
-    deployment = plan.deployments[point.suite]
-    if simulated:
-        yield "simulator"
-    if late:
-        yield SIMULATOR_BOUND
-    yield from client_labels(point, [result])
-    shared = share.shared and deployment.cache_reset is None
-    if shared or sends_again(plan, point, share, measurement.issued):
-        yield "cache-shared"
+    """The labels of a performance point. `result` is the measured phase. `late`: the simulator was the bottleneck
+    (`simulator_bound`); `differ`: the endpoints differ (`replicas.differences`)."""
+    minimum_s, phase = point.minimum_duration_s, measurement.phase
+    shared = share.shared and plan.deployments[point.suite].cache_reset is None
+    return labels_of(
+        point,
+        [result],
+        simulated=simulated,
+        simulator_bound=late,
+        cache_shared=shared or sends_again(plan, point, share, measurement.issued),
+        too_short=minimum_s is not None and (phase is None or phase.seconds < minimum_s),
+        specific=_specific_labels(measurement, differ=differ),
+    )
+
+
+def _specific_labels(measurement: Measurement, *, differ: bool) -> Iterator[Label]:
     yield from token_labels(measurement)
     cached = measurement.metrics["server_cached_token_share"].value
     if cached is not None and cached > CACHED_SHARE:
-        yield SERVER_CACHED
+        yield Label.SERVER_CACHED
     if differ:
-        yield REPLICAS_DIFFER
-    yield from point.labels
-    minimum_s = point.minimum_duration_s
-    phase = measurement.phase
-    if point.unofficial or (minimum_s is not None and (phase is None or phase.seconds < minimum_s)):
-        yield "unofficial"
+        yield Label.REPLICAS_DIFFER

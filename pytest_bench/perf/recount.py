@@ -18,9 +18,10 @@ from pytest_bench import clock
 from pytest_bench.datasets.rows import Dataset
 from pytest_bench.errors import EvidenceError, TokensError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_json
+from pytest_bench.labels import TOKEN_LABELS
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.metrics.token_source import CountRule
-from pytest_bench.perf.point import MEASURED, TOKEN_LABELS, assess, token_labels
+from pytest_bench.perf.point import MEASURED, assess, token_labels
 from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.layout import point_path

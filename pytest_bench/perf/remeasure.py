@@ -9,7 +9,7 @@ import msgspec
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.perf.point import MEASURED, assess, labels_of, phases_of
+from pytest_bench.perf.point import MEASURED, assess, perf_labels, phases_of
 from pytest_bench.records import PhaseResult
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.counting import read_counted
@@ -54,7 +54,7 @@ def remeasure(
     simulated = is_simulated(deployment, (identity.get("server") for identity in summary.identities))
     late = simulated and bool(simulator_bound(phases[-1:]))
     differ = bool(differences(summary.identities))
-    labels = labels_of(
+    labels = perf_labels(
         plan, point, share, measurement, phases[-1], simulated=simulated, late=late, differ=differ
     )
     return measurement, with_errors(judgement, (), list(labels))

@@ -78,14 +78,6 @@ def untrustworthy(results: Sequence[PhaseResult]) -> Iterator[Reason]:
             yield Reason("client-bound", f"client-bound in phase {result.label!r}: {sentence}")
 
 
-def client_labels(point: Point, results: Sequence[PhaseResult]) -> Iterator[str]:
-    """What must be known of the client's part in a point's numbers."""
-    if point.budget.relaxed:
-        yield "budget-relaxed"
-    if any(result.health.user_stamped_reads for result in results):
-        yield "user-stamped"
-
-
 def unwarmed(results: Sequence[PhaseResult]) -> Iterator[Reason]:
     """Why warm-ups left their server cold, or half so: cut off, or without one success.
 

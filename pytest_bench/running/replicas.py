@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-REPLICAS_DIFFER = "replicas-differ"
-"""Label of a point whose endpoints are not known to be the same."""
-
 _FACTS = {"served_models": "served models", "version": "version", "server": "Server header"}
 
 

@@ -17,8 +17,6 @@ from pytest_bench.lines import LineReader
 from pytest_bench.records import PhaseResult
 from pytest_bench.simulator.lag import SERIES, bucket
 
-SIMULATOR_BOUND = "simulator-bound"
-"""The label of a point with such a phase."""
 LIMIT_MS = 20
 """How late its event loop may be at p99: as late as the client's own by default."""
 
