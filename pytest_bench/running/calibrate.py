@@ -86,16 +86,16 @@ def calibrate(
         paced = simulator.Behaviour(ttft_ms=_TTFT_MS, ttft_distribution="uniform", itl_ms=_ITL_MS)
         quick = simulator.Behaviour(ttft_ms=0.0, itl_ms=0.0)
         servers = max(1, machine.cpus // 2)
-        bench = _Bench(scratch, seconds, say)
+        steps = _Steps(scratch, seconds, say)
         carried_streams, streams_limit = highest(
-            bench.streams([stack.enter_context(simulator.start(paced)).url for _ in range(servers)]), *streams
+            steps.streams([stack.enter_context(simulator.start(paced)).url for _ in range(servers)]), *streams
         )
-        kept = bench.health.get(carried_streams)
-        bench.health.clear()
+        kept = steps.health.get(carried_streams)
+        steps.health.clear()
         carried_rate, rate_limit = highest(
-            bench.rate([stack.enter_context(simulator.start(quick)).url for _ in range(servers)]), *rates
+            steps.rate([stack.enter_context(simulator.start(quick)).url for _ in range(servers)]), *rates
         )
-        issued = bench.health.get(carried_rate)
+        issued = steps.health.get(carried_rate)
     return Capacity(
         machine=machine,
         streams=carried_streams,
@@ -135,13 +135,13 @@ def highest(attempt: Callable[[int], Limit | None], first: int, most: int) -> tu
     return carried, limit
 
 
-class _Bench:
-    """One engine run a step."""
+class _Steps:
+    """Runs the engine once for each step of a search."""
 
     def __init__(
         self, scratch: Path, seconds: float, say: Say, *, budget: HealthBudget | None = None
     ) -> None:
-        """`budget` is what the client's own health may cost; the default of every point where None."""
+        """`budget` limits the client's share of the numbers; None: the default of every point."""
         self._scratch = scratch
         self._seconds = seconds
         self._say = say

@@ -16,7 +16,7 @@ from pytest_bench.cli.main import main
 from pytest_bench.errors import EvidenceError
 from pytest_bench.records import ClientHealth, PhaseResult
 from pytest_bench.running import phases
-from pytest_bench.running.calibrate import Delivery, _Bench, calibrate, highest, judged
+from pytest_bench.running.calibrate import Delivery, _Steps, calibrate, highest, judged
 from pytest_bench.running.capacity import (
     Capacity,
     excess,
@@ -76,7 +76,7 @@ def test_streams_that_the_simulator_did_not_deliver_are_not_carried(tmp_path, br
     said = []
     behaviour = simulator.Behaviour(**{"ttft_ms": 50.0, "itl_ms": 10.0, **broken})
     with simulator.start(behaviour) as server:
-        limit = _Bench(tmp_path, 0.2, said.append, budget=ANY_HEALTH).streams([server.url])(8)
+        limit = _Steps(tmp_path, 0.2, said.append, budget=ANY_HEALTH).streams([server.url])(8)
     assert limit == "simulator"
     [sentence] = said
     assert sentence.startswith("8 streams: not carried: the simulator was the bottleneck (")
@@ -87,7 +87,7 @@ def test_a_client_past_its_budget_is_the_bottleneck(tmp_path):
     said = []
     strict = HealthBudget(cpu_share=0.0)
     with simulator.start(simulator.Behaviour(ttft_ms=50.0, itl_ms=10.0)) as server:
-        limit = _Bench(tmp_path, 0.2, said.append, budget=strict).streams([server.url])(8)
+        limit = _Steps(tmp_path, 0.2, said.append, budget=strict).streams([server.url])(8)
     assert limit == "client"
     [sentence] = said
     assert sentence.startswith("8 streams: not carried: the client was the bottleneck (")
