@@ -1,4 +1,4 @@
-"""One performance point, from its phases to its judgement."""
+"""Runs one performance point, from its phases to its judgement."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def run_perf(
     deployment: Deployment,
     reporter: Reporter = SILENT,
 ) -> MeasuredPoint:
-    """Drive the point's phases, measure the last, judge it, and leave the evidence.
+    """Drive the point's phases, measure the last, judge it, and write the evidence.
 
-    Raises what cannot be turned into a judgement: `UsageError`, `DatasetError`, `LoadError`, `TokensError`.
+    Raises `UsageError`, `DatasetError`, `LoadError` or `TokensError` if the point cannot be judged.
     """
     if point.load is None or point.dataset is None:
         raise UsageError(f"{point.origin}: a performance point needs a load and a dataset")
@@ -91,7 +91,7 @@ def run_perf(
         late=bool(late),
         differ=bool(differ),
     )
-    # A job is found done up to one interval late: the bound on the error of its latency.
+    # A finished job is noticed up to one interval late, which bounds the error of its latency.
     detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
     return conclude(
         session,
@@ -115,9 +115,9 @@ def assess(
     *,
     scratch: Path | None = None,
 ) -> tuple[Measurement, Judgement]:
-    """Measure the last of a point's phases and judge it. The same logs give the same answer, whenever.
+    """Measure the last of a point's phases and judge it. The result depends on the logs alone.
 
-    `rows` are those of its dataset; `scratch` is where temporary files go, if not beside the logs.
+    `rows` are those of the point's dataset. `scratch`: folder for temporary files; default: that of the logs.
     """
     if point.load is None:
         raise UsageError(f"{point.origin}: a performance point needs a load")
@@ -138,16 +138,16 @@ def assess(
 
 
 def bounds_of(point: Point) -> Iterator[Bound]:
-    """The point's bounds; under a load that is open loop throughout, latencies count from the scheduled time, so
-    that a server that falls behind cannot hide it (coordinated omission). Stages that mix loops are judged as
-    written: requests of a closed loop have no scheduled time."""
+    """The point's bounds. If the whole load is open loop, latencies count from the scheduled time, so that a server
+    that falls behind is seen (coordinated omission). Stages that mix loops are judged as written, because requests of a
+    closed loop have no scheduled time."""
     open_loop = point.load is not None and point.load.open_loop
     for bound in point.bounds:
         yield msgspec.structs.replace(bound, metric=open_loop_name(bound.metric)) if open_loop else bound
 
 
 def require_own_rows(point: Point, share: Share, rows: int) -> None:
-    """Raises `UsageError` where the warm-up needs rows that are not measured, and the dataset has none."""
+    """Raises `UsageError` if the warm-up needs rows that are not measured, and the dataset has none."""
     if point.warmup is not None and point.warmup.samples == "own" and not share.warmup and rows < 2:
         raise UsageError(
             f"{point.origin}: the warm-up of {point.id} needs samples of its own, but the dataset "
@@ -157,7 +157,7 @@ def require_own_rows(point: Point, share: Share, rows: int) -> None:
 
 
 def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
-    """What a performance point drives: its warm-up, where it has one, and what is measured."""
+    """The phases of a performance point: its warm-up, if it has one, and the measured phase."""
     if point.load is None:
         return
     order = point.samples or SampleOrder(count=0)

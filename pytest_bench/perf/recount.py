@@ -1,8 +1,8 @@
-"""Token metrics again, from the logs alone: with another tokenizer, or because counting failed.
+"""Recomputes token metrics from the logs alone: with another tokenizer, or because counting failed.
 
-Evidence is never touched: what is found goes into a folder of its own, `recounts/`, beside the points of the
-session, and the old summary stays where it is. Inputs are counted from the dataset, which must be as it was; made-up
-prompts are made again, with the tokenizer that they were made with.
+Evidence is never changed: results are written to the folder `recounts/`, beside the points of the session. Inputs are
+counted from the dataset, which must not have changed. Synthetic prompts are generated again, with the tokenizer that
+they were generated with.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def recount(
 ) -> Iterator[Recounted]:
     """Count and measure every performance point of a session again, one after the other.
 
-    `tokenizer`, `backend` and `count` stand in for those of the suites; with `points` only these, by id. Raises
-    `UsageError` for one that there is none of, for what is no results folder, and where there is nothing to count
-    with; `EvidenceError` where the results do not hold what is needed (a damaged log, texts that were not kept, a
-    dataset that has changed since) and `TokensError` where the tokenizer cannot be loaded.
+    `tokenizer`, `backend` and `count` replace those of the suites; `points` are the ids of the points to recount,
+    default all. Raises `UsageError` for an unknown point, for a folder that is not a results folder, and if there is no
+    tokenizer; `EvidenceError` if the results lack what is needed (a damaged log, texts that were not kept, a dataset
+    that has changed); and `TokensError` if the tokenizer cannot be loaded.
     """
     if not (results / PLAN).exists():
         raise UsageError(
@@ -83,7 +83,7 @@ def recount(
     with TokenizerPool() as pool:
         resources = Resources(file.plan, pool)
         for point in measured:
-            # In the same file system: what is made there is moved into place.
+            # In the same file system, because the results are moved into place.
             with scratch_folder(results, _UNFINISHED) as made:
                 evidence = results / point_path(point.id)
                 with makes_sense(evidence):
@@ -108,8 +108,8 @@ def recount(
 
 
 def has_measured(results: Path, point: Point) -> bool:
-    """Whether this is a performance point with all its requests behind it, be it that its session ended before they
-    were counted."""
+    """Whether this is a performance point whose requests all ended, even if its session ended before it counted
+    them."""
     folder = results / point_path(point.id)
     return point.kind == "perf" and ((folder / summaries.NAME).is_file() or _was_driven(folder))
 
@@ -129,7 +129,7 @@ def _read_phase(path: Path) -> PhaseResult:
 
 
 def _before(file: PlanFile, point: Point, folder: Path) -> Summary:
-    """The point's summary; one that holds what is known, where its session ended before it was written."""
+    """The point's summary. If its session ended before it was written, a summary of what is known."""
     if (folder / summaries.NAME).is_file():
         return read_summary(folder)
     phases = [_read_phase(path) for path in folder.glob("phases/*/phase.json")]
@@ -161,7 +161,7 @@ def _check_points(results: Path, wanted: Collection[str], known: Sequence[str]) 
 
 
 def _check_tokenizers(plan: Plan, points: Sequence[Point], given: str | None) -> None:
-    """Raises `UsageError` unless there is something to count each point with."""
+    """Raises `UsageError` unless there is a tokenizer for each point."""
     suites = dict.fromkeys(point.suite for point in points)
     without = [name for name in suites if _is_without(plan, name)]
     if without:
@@ -180,7 +180,7 @@ def _check_tokenizers(plan: Plan, points: Sequence[Point], given: str | None) ->
 
 
 def _is_without(plan: Plan, suite: str) -> bool:
-    """Whether a suite names no tokenizer, and its model leads to none."""
+    """Whether a suite has no tokenizer: it names none, and none is found by the name of its model."""
     deployment = plan.deployments[suite]
     named = deployment.tokens.tokenizer is not None
     return not named and find(None, deployment.tokenizer_model, plan.folder(suite)) is None

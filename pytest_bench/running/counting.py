@@ -1,4 +1,4 @@
-"""Tokens of a phase, counted when its load is over."""
+"""Counts the tokens of a phase after its load has ended."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ NO_CHAT_TEMPLATE = "its tokenizer has no chat template: input tokens are those o
 
 @dataclass(frozen=True)
 class Counted:
-    """What the client's counting of a phase came to."""
+    """The result of counting the tokens of a phase."""
 
     tokens: TokenCounts | None = None
     """None if there is no tokenizer, or counting did not finish."""
     unfinished: str | None = None
     """Why counting did not finish, if it did not."""
     evidence: Mapping[str, Any] | None = None
-    """Which tokenizer counted, by which back end, and how that was proven."""
+    """Which tokenizer and back end counted, and how the back end was verified."""
     problems: tuple[Reason, ...] = ()
-    """Why the counts are not all there."""
+    """Why counts are missing."""
 
 
 def count_phase(
@@ -98,7 +98,7 @@ def count_phase(
 
 
 def read_counted(folder: Path) -> Counted:
-    """What the phase's own counts log says; nothing is counted. Raises `EvidenceError` for a damaged one."""
+    """Read the counts log of a phase, without counting. Raises `EvidenceError` if it is damaged."""
     path = folder / COUNTS_LOG
     if not path.exists():
         return Counted()

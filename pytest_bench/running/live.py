@@ -1,4 +1,4 @@
-"""Counting tokens while load runs, for suites that ask for it."""
+"""Counts tokens while load runs, if the suite asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From phase results to a judged point with its evidence."""
+"""Measures phases, judges the point, and writes its evidence."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def measure_phase(
     bounds: tuple[Bound, ...] = (),
     scratch: Path | None = None,
 ) -> Measurement:
-    """Every metric of one phase, from its own log. `scratch` is where temporary files go, if not beside the log.
+    """Compute every metric of one phase from its log. `scratch`: folder for temporary files; default: that of the log.
 
-    Raises `EvidenceError` where log and counters differ.
+    Raises `EvidenceError` if log and counters differ.
     """
     folder = Path(result.folder)
     window = steady_state_of(result, load)
@@ -71,7 +71,7 @@ def measure_phase(
 
 
 def untrustworthy(results: Sequence[PhaseResult]) -> Iterator[Reason]:
-    """Why phases cannot stand as a measurement, whatever their numbers: cut off, lossy, or client-bound."""
+    """Why phases are not a valid measurement, whatever their numbers: interrupted, incomplete, or client-bound."""
     for result in results:
         yield from _cut_off(result)
         for sentence in result.health.violations:
@@ -79,7 +79,7 @@ def untrustworthy(results: Sequence[PhaseResult]) -> Iterator[Reason]:
 
 
 def unwarmed(results: Sequence[PhaseResult]) -> Iterator[Reason]:
-    """Why warm-ups left their server cold, or half so: cut off, or without one success.
+    """Why warm-ups may have left the server cold: interrupted, incomplete, or without a success.
 
     Raises `EvidenceError` for a damaged log.
     """
@@ -107,7 +107,7 @@ def _cut_off(result: PhaseResult) -> Iterator[Reason]:
 
 
 def with_errors(judgement: Judgement, reasons: Sequence[Reason], labels: Sequence[str] = ()) -> Judgement:
-    """`judgement`, made an error by `reasons` where there are any."""
+    """`judgement` with `reasons` and `labels` in front; an error if there are any `reasons`."""
     outcome = worst([judgement.outcome, *(Outcome.ERROR for _ in reasons)])
     return msgspec.structs.replace(
         judgement,
@@ -118,10 +118,10 @@ def with_errors(judgement: Judgement, reasons: Sequence[Reason], labels: Sequenc
 
 
 def with_failures(judgement: Judgement, result: PhaseResult) -> Judgement:
-    """`judgement` with what failed, where requests did and it is no pass.
+    """`judgement` with a reason that says which requests failed, if any did and the point does not pass.
 
-    It comes first, as the cause of what follows from it; last where successes were judged and the bounds tolerate
-    that many failures. Raises `EvidenceError` for a damaged log.
+    The reason comes first, because failures cause the others; it comes last if the bounds tolerate that many
+    failures. Raises `EvidenceError` for a damaged log.
     """
     if not result.failed or judgement.outcome is Outcome.PASS:
         return judgement
@@ -133,7 +133,7 @@ def with_failures(judgement: Judgement, result: PhaseResult) -> Judgement:
 
 
 def _failures(result: PhaseResult) -> str:
-    """How many requests failed in which ways, and what the first of the most frequent ways said."""
+    """How many requests failed, by type, with the message of the first failure of the most frequent types."""
     by_type = sorted(result.failures.items(), key=lambda item: (-item[1], item[0]))
     details = _first_details(result, [name for name, _ in by_type[:_TYPES_SHOWN]])
     ways = [
@@ -144,7 +144,7 @@ def _failures(result: PhaseResult) -> str:
 
 
 def _first_details(result: PhaseResult, types: Sequence[str]) -> dict[str, str]:
-    """What the first failure of each type said, in the order of the log, which is read no further than needed."""
+    """The message of the first failure of each type. Reads no more of the log than needed."""
     found: dict[str, str] = {}
     for record in read_records(Path(result.folder)):
         kind = record.error
@@ -156,7 +156,7 @@ def _first_details(result: PhaseResult, types: Sequence[str]) -> dict[str, str]:
 
 
 def _short(text: str) -> str:
-    """A server's words in one line, without control characters, cut where they are long."""
+    """A server's message in one line, without control characters, shortened if it is long."""
     line = "".join(character for character in " ".join(text.split()) if character.isprintable())
     return line if len(line) <= _LONGEST_DETAIL else line[: _LONGEST_DETAIL - 1] + "…"
 
@@ -204,7 +204,7 @@ def conclude(
 
 
 def _relative(phase: PhaseResult, folder: Path) -> PhaseResult:
-    """Evidence names its own files by paths within it, so that the folder can be moved."""
+    """Make the phase's folder relative to the point's, so that the evidence can be moved."""
     return msgspec.structs.replace(phase, folder=str(Path(phase.folder).relative_to(folder)))
 
 

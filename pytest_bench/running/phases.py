@@ -1,4 +1,4 @@
-"""Declared phases carried out on a deployment."""
+"""Drives the declared phases of a point on a deployment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredPhase:
-    """One phase that a kind of point asks for."""
+    """One phase of a point."""
 
     label: str
     load: Load
@@ -98,7 +98,7 @@ def drive(
 
 
 def _warn(reporter: Reporter, point: Point, phases: Sequence[DeclaredPhase]) -> None:
-    """Say so where a point has too many load workers, or a phase asks for more than this machine is known to carry."""
+    """Note that a point has too many load workers, or that a phase exceeds the calibrated capacity of this machine."""
     if crowded := crowding(point.workers):
         reporter.note(f"{point.id}: {crowded}")
     try:
@@ -117,7 +117,7 @@ def _warn(reporter: Reporter, point: Point, phases: Sequence[DeclaredPhase]) -> 
 
 
 def samples_sent(phase: DeclaredPhase, rows: int) -> SampleOrder:
-    """The phase's samples by the numbers that its log knows them by; the dataset has `rows` rows."""
+    """The phase's samples by their numbers in its log; the dataset has `rows` rows."""
     samples = phase.samples
     if not phase.salted:
         return samples
