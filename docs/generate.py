@@ -151,7 +151,7 @@ _RESPONSES = {
     "an object with `error`, or with an `error_code` that is not 0": "`stream_error`",
     "an object with `message` or `detail` and no field of the API": "`stream_error`",
     "an event of type `error`, or a line `error: …` (llama.cpp)": "`stream_error`",
-    "the finish reason `abort` or `error`": "`stream_error`",
+    "the finish reason `abort`, `aborted`, `cancelled`, `canceled`, `error` or `timeout`": "`stream_error`",
     'the finish reason `""`, `"null"` or `"none"`': "no finish reason",
     "a stream with neither `[DONE]` nor a finish reason": "`truncated_stream`",
     "an event that is not a JSON object, or a field of another type": "`malformed`",

@@ -21,7 +21,7 @@ from pytest_bench.workload import TextPolicy
 if TYPE_CHECKING:
     from pytest_bench.load.connection import Connection
 
-_BROKEN_OFF = frozenset({"abort", "error"})
+_BROKEN_OFF = frozenset({"abort", "aborted", "cancelled", "canceled", "error", "timeout"})
 """Finish reasons of requests that the server gave up."""
 _LONGEST_SERVER_TIME_S = 1e9
 _LONGEST_ERROR = 4_096
