@@ -206,7 +206,7 @@ def test_options_of_ours_without_a_suite_are_a_mistake(used, name, source):
         used.environ["PYTEST_ADDOPTS"] = " ".join(words)
     ran = used.run("unit", *(words if source == "command line" else []), results=None)
     assert ran.status == 4, ran.output
-    assert "holds no suite" in ran.output
+    assert "contains no suite" in ran.output
     assert read_junit(used.root / "ci.xml") == {"session::integrity": "error"}
     if "--results=used" in words:
         assert json.loads((used.root / "used/verdict.json").read_text())["refused"]
