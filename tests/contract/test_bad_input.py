@@ -67,7 +67,7 @@ def test_no_endpoint_at_all_is_refused_and_offers_the_ways(folder, workers):
     assert "--endpoint=simulator" in ran.output
 
 
-def test_a_deployment_that_nobody_asked_for_needs_no_endpoint(folder):
+def test_a_deployment_that_is_not_selected_needs_no_endpoint(folder):
     text = (folder.root / "bench/tiny.yaml").read_text()
     folder.write(
         "bench/other.yaml", text.replace("suite: tiny", "suite: other").replace("${ENDPOINT:-}", "${OTHER:-}")
@@ -109,7 +109,7 @@ def test_an_endpoint_that_wants_a_key_is_an_error_that_says_how_to_give_it(folde
     assert "s3cret" not in ran.output
 
 
-def test_a_server_that_is_no_model_is_an_error(folder, answering):
+def test_a_server_that_does_not_serve_a_model_is_an_error(folder, answering):
     folder.endpoint = answering(200, b"<html>Welcome</html>")
     ran = folder.run("-n0", "-k", "one")
     ran.require(1, "error", one="error")
@@ -169,7 +169,7 @@ def test_two_suites_of_one_name_are_refused_with_both_places(folder):
     assert "bench/tiny.yaml:2:" in ran.output
 
 
-def test_every_problem_of_every_suite_is_told_at_once(folder):
+def test_all_problems_of_all_suites_are_reported_at_once(folder):
     folder.edit("bench/tiny.yaml", "requests: 2}", "requests: 0}")
     folder.write("bench/other.yaml", "suite: other\ndeployment: {api: nothing, model: m}\nperv: {}\n")
     ran = refused(folder)

@@ -16,7 +16,7 @@ def test_a_used_results_folder_is_refused_and_its_verdict_set_aside(folder, work
     first.require(0, "pass", one="pass")
     again = folder.run(workers, results="used")
     assert again.status == 4
-    assert "holds something already" in again.output
+    assert "is not empty" in again.output
     assert (again.verdict["status"], again.verdict["refused"]) == ("error", True)
     assert again.junit == {"session::integrity": "error"}
     kept = json.loads((again.results / f"verdict.{first.verdict['nonce']}.json").read_text())
@@ -29,13 +29,13 @@ def test_a_verdict_that_was_set_aside_can_be_had_back_as_the_refusal_and_verify_
     first = folder.run("-n0", "-k", "one", results="used")
     again = folder.run("-n0", "-k", "one", results="used")
     kept = f"verdict.{first.verdict['nonce']}.json"
-    (told,) = [line for line in again.output.splitlines() if "to have it back: " in line]
+    (told,) = [line for line in again.output.splitlines() if "to restore it: " in line]
     assert kept in told
     assert main(["verify", str(first.results), "--allow-partial"]) == 1
     (verified,) = capsys.readouterr().err.splitlines()
-    assert "verdict.json: is of a later call, which was refused" in verified
+    assert "verdict.json: is of a later call that was refused" in verified
     assert verified.rpartition("mv ")[2] == told.rpartition("mv ")[2]
-    command = verified.rpartition("to have it back: ")[2]
+    command = verified.rpartition("to restore it: ")[2]
     subprocess.run(command, shell=True, check=True, cwd=folder.root)
     assert main(["verify", str(first.results), "--allow-partial"]) == 0
 

@@ -1,20 +1,20 @@
-"""How to have back a verdict that a refused call set aside."""
+"""The command that restores a verdict that a refused call has renamed."""
 
 from __future__ import annotations
 
 import subprocess
 
-from pytest_bench.results.claim import kept_names, way_back
+from pytest_bench.results.claim import backup_names, restore_hint
 
 
-def test_the_way_back_is_a_command_that_moves_the_files_whatever_the_nonce_in_them(tmp_path):
+def test_the_restore_hint_is_a_safe_command_for_any_nonce(tmp_path):
     results, nonce = tmp_path / "my results", "$(touch spoilt) b"
     results.mkdir()
-    for aside in kept_names(nonce):
-        (results / aside).write_text(f"{aside.partition('.')[0]}{aside[aside.rindex('.') :]}")
-    told = way_back(results, nonce)
-    assert told is not None
-    command = told.partition("to have it back: ")[2]
+    for backup in backup_names(nonce):
+        (results / backup).write_text(f"{backup.partition('.')[0]}{backup[backup.rindex('.') :]}")
+    hint = restore_hint(results, nonce)
+    assert hint is not None
+    command = hint.partition("to restore it: ")[2]
     subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path)
     assert {path.name: path.read_text() for path in results.iterdir()} == {
         "verdict.json": "verdict.json",
@@ -22,5 +22,5 @@ def test_the_way_back_is_a_command_that_moves_the_files_whatever_the_nonce_in_th
     }
 
 
-def test_what_was_not_set_aside_has_no_way_back(tmp_path):
-    assert way_back(tmp_path, "n") is None
+def test_without_a_renamed_verdict_there_is_no_restore_hint(tmp_path):
+    assert restore_hint(tmp_path, "n") is None
