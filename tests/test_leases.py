@@ -1,4 +1,4 @@
-"""Leases, against real processes: what one holds, another cannot."""
+"""Leases between real processes: while one holds a lease, another cannot."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`pytest-bench`, as a user calls it."""
+"""`pytest-bench`, called as a user would call it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Audits and APIs that other people's plugins bring: commands know them as pytest does, or say what is missing."""
+"""Commands find audits and APIs of other plugins as pytest does, or report what is missing."""
 
 from __future__ import annotations
 

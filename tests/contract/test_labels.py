@@ -1,4 +1,4 @@
-"""Results of the simulator are labelled as such, however it was reached."""
+"""Results of the simulator are labelled, for every way to reach it."""
 
 import json
 import os

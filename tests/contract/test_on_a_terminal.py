@@ -1,4 +1,4 @@
-"""What a session looks like where somebody watches it."""
+"""The output of a session on a terminal and in a log."""
 
 import os
 import pty
@@ -32,7 +32,7 @@ def watched(folder, *args, width=200, status=0, **environ):
         try:
             while data := os.read(reader, 65536):
                 text += data
-        except OSError:  # how a terminal says that nobody writes to it any more
+        except OSError:  # the terminal has no writer any more
             pass
         assert process.wait(30) == status, text.decode()
     os.close(reader)

@@ -1,4 +1,4 @@
-"""Hooks of others that raise, swallow failures, or choose the exit status: nothing is green without proof."""
+"""Hooks of other plugins that raise, swallow failures, or set the exit status cannot make a session green."""
 
 from __future__ import annotations
 

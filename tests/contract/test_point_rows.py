@@ -1,4 +1,4 @@
-"""Ways in which single points stay green, or vanish, in pytest alone."""
+"""Ways in which single points stay green, or disappear, in plain pytest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public fixtures, each as a user would write it."""
+"""The public fixtures, as a user would use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that are refused at configure: exit status 4, the reason, the right call, and no green file."""
+"""Calls that are refused at configure: exit status 4, the reason, the correct call, and no green file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves points out: the user's own selection makes a session partial, anything else makes it red."""
+"""The user's own selection makes a session partial; any other absence of a point makes it red."""
 
 from __future__ import annotations
 

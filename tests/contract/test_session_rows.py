@@ -47,11 +47,11 @@ def test_pytest_exit_before_anything_ran_leaves_red_files(folder, workers):
 def test_a_process_that_ends_itself_leaves_red_files(folder):
     folder.write("bench/test_perf.py", EXIT % "os._exit(0)")
     ran = folder.run("-n0")
-    assert ran.status == 0, "nobody was left to say otherwise"
+    assert ran.status == 0, "the process was killed, so its own exit status counts"
     assert ran.verdict["status"] == "incomplete"
     assert ran.outcomes == {"tiny/perf/one": "missing", "tiny/perf/two": "missing"}
     assert set(ran.junit.values()) == {"error"}
-    assert main(["verify", str(ran.results)]) == 1, "what a CI's gate is told"
+    assert main(["verify", str(ran.results)]) == 1, "the exit status that CI gates on"
 
 
 @pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
@@ -167,7 +167,7 @@ def test_an_interrupted_session_keeps_what_is_complete_and_leaves_nothing_runnin
     ran = folder.read(process.returncode, output, tmp_path / "interrupted")
     ran.require(2, "error", one="pass", two="error", three="missing")
     assert ran.verdict["interrupted"]
-    assert ran.faults == ["interrupted"], "how pytest ended is no fault of its own"
+    assert ran.faults == ["interrupted"], "the exit status of pytest is not a separate fault"
     assert ran.reasons("tiny/perf/two") == ["cut-off"]
     told = [line for line in output.splitlines() if "tiny/perf/three" in line]
     assert len(told) == 2, "in the table, and below it with the reason"

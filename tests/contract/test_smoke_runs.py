@@ -1,4 +1,4 @@
-"""Runs that the command line or the suite makes smaller say so."""
+"""Runs that the command line or the suite shortens are labelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Green files of an earlier session never stand for a later one."""
+"""Green files of an earlier session are never taken for those of a later one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(folder):
     "mistake", [["--no-such-option"], ["-k", "one and"], ["--endpoint=h:1"]], ids=" ".join
 )
 def test_a_mistake_does_not_use_up_the_name_of_a_folder(folder, mistake):
-    """However often: what a refused call leaves is no evidence."""
+    """Any number of times: the files of a refused call are not evidence."""
     junit = "--junitxml=new/ci.xml"
     for _ in range(2):
         assert folder.run("-n0", *mistake, junit, results="new").status == 4
@@ -108,7 +108,9 @@ def test_a_process_that_dies_leaves_no_stale_junit_file_green(folder, workers):
     folder.write("ci.xml", GREEN)
     folder.write("conftest.py", "import os\ndef pytest_sessionstart(): os._exit(0)\n")
     ran = folder.run(workers, "--junitxml=ci.xml")
-    assert (ran.status, ran.verdict["status"]) == (0, "incomplete"), "nobody was left to say otherwise"
+    assert (ran.status, ran.verdict["status"]) == (0, "incomplete"), (
+        "the process was killed, so its own exit status counts"
+    )
     assert set(ran.junit.values()) == {"error"}
 
 
@@ -195,7 +197,7 @@ def test_of_sessions_that_want_one_folder_at_once_one_has_it_and_the_others_touc
     output, _ = winner.communicate(timeout=60)
     ran = folder.read(winner.returncode, output, folder.root / "shared", ("--junitxml=ci.xml",))
     ran.require(0, "pass", one="pass", two="pass")
-    assert not (ran.results / ".session").exists(), "nobody holds it any more"
+    assert not (ran.results / ".session").exists(), "no session holds it any more"
     assert not [name for name in before if name.startswith(("verdict.", "junit.")) and name != "verdict.json"]
     assert main(["verify", str(ran.results), "--junit", str(folder.root / "ci.xml")]) == 0
 

@@ -1,4 +1,4 @@
-"""After an audit that could not be carried out, nothing more is measured on its deployment."""
+"""After an audit that could not be completed, nothing more is measured on its deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""xdist workers that die: in an item, while they collect, before, and after."""
+"""xdist workers that die in an item, during collection, before it, or after the tests."""
 
 from __future__ import annotations
 

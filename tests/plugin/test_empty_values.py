@@ -1,4 +1,4 @@
-"""An empty value is what a lost variable leaves: no option of ours takes it for "not given"."""
+"""An empty value, as from a lost variable, is refused by every option of the plugin."""
 
 from __future__ import annotations
 

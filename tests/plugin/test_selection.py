@@ -1,4 +1,4 @@
-"""What the adapter of pytest's own matchers expects of the pytest that is installed."""
+"""What the adapter to pytest's own matchers relies on in the installed pytest."""
 
 from __future__ import annotations
 

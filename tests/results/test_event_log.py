@@ -1,4 +1,4 @@
-"""Event logs: an event is on disk when `append` returns, and a log is whole lines whatever happens."""
+"""Event logs: an event is on disk when `append` returns, and a log always consists of whole lines."""
 
 from __future__ import annotations
 

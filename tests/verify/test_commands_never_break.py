@@ -1,4 +1,4 @@
-"""Whatever lies where a file should be: each command ends in time, with a sentence and its own exit status."""
+"""With anything in place of a file, each command ends in time, with a message and its own exit status."""
 
 from __future__ import annotations
 

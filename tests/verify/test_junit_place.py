@@ -1,4 +1,4 @@
-"""The JUnit file is looked for where the session was told to write it, and missed there."""
+"""`verify` expects the JUnit file where the session had to write it."""
 
 from __future__ import annotations
 

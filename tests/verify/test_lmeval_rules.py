@@ -1,4 +1,4 @@
-"""Every evidence rule on the request, thresholds, metadata and concurrencies, each applied to a good folder."""
+"""Every evidence rule on the request, thresholds, metadata and concurrencies, each applied to a valid folder."""
 
 from __future__ import annotations
 

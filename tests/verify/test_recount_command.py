@@ -1,4 +1,4 @@
-"""`pytest-bench recount` on results of a session: what it names, and what it leaves behind."""
+"""`pytest-bench recount` on results of a session: its output and its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evidence of an earlier session in place of points that did not run again."""
+"""Reuse of evidence of an earlier session for points that did not run."""
 
 from __future__ import annotations
 

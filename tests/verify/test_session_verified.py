@@ -1,4 +1,4 @@
-"""Results of our own sessions: verified as they are, and red once any one thing in them is altered."""
+"""Results of a session verify unchanged, and are red if any one thing is altered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One thing altered, and it is found: in the files that hold the session together, in logs, in the JUnit file."""
+"""Each single alteration is detected: in the files of the session, in logs, in the JUnit file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pytest-bench verify` says of a folder whose session never came to its end."""
+"""`pytest-bench verify` on a folder whose session did not finish."""
 
 from __future__ import annotations
 

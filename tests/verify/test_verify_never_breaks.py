@@ -1,4 +1,4 @@
-"""Whatever bytes lie in a folder: sentences, never a traceback; and no altered field goes unnoticed."""
+"""For any bytes in a folder, `verify` reports problems without a traceback, and detects every altered field."""
 
 from __future__ import annotations
 
