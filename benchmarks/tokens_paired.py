@@ -1,4 +1,4 @@
-"""`python -m benchmarks.tokens_paired REVISION`: counting tokens, beside the same of another revision, in pairs.
+"""`python -m benchmarks.tokens_paired REVISION`: counting tokens, compared with another revision in pairs.
 
 The revision is checked out into a git worktree (`.bench/revisions`). One process of each revision stays up; they count
 the same texts in turn, in random order, so that what else the machine does hits both alike. Printed for each work: the
@@ -120,7 +120,7 @@ def checked_out(revision: str) -> Iterator[Path]:
 
 
 def pairs_of(works: list[str], count: int, folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """So many pieces of every work, each of texts of its own, works in turn."""
+    """Yield the pieces of every workload in turn, each with its own texts."""
     corpus = Corpus(seed=random.randrange(1 << 30))  # noqa: S311 - texts, not secrets
     for _ in range(count):
         for work in works:
