@@ -146,7 +146,6 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """Confidence intervals that bounds asked for."""
     endpoints: tuple[EndpointMeasurement, ...] = ()
     """Endpoint by endpoint; empty if there is only one."""
-    labels: tuple[str, ...] = ()
     token_source: TokenSource | None = None
     """Source of the token counts; None if the metrics use none."""
 

@@ -1,6 +1,6 @@
-"""What the public fixtures do: bring deployments up, run points one at a time, read measurements back.
+"""The work behind the public fixtures: start deployments, run points one at a time, read measurements back.
 
-The load engine and all that it needs come with this module, so only a process that runs a point imports it.
+This module imports the load engine, so only a process that runs a point imports this module.
 """
 
 from __future__ import annotations
@@ -24,29 +24,33 @@ from pytest_bench.plugin import reports
 from pytest_bench.plugin.call import Call
 from pytest_bench.plugin.progress import ProgressLine
 from pytest_bench.plugin.session import Session
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import SIMULATOR, Deployment, bring_up
 from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import Reporter, SessionFacts
 from pytest_bench.suite.plan import Point
-from pytest_bench.tokens.pool import TokenizerPool
 
-Runner = Callable[[Bench, Point, Deployment], MeasuredPoint]
+Runner = Callable[[SessionFacts, Resources, Point, Deployment, Reporter], MeasuredPoint]
 
 
 class PointRunner:
-    """What the fixtures of one process share."""
+    """State that the fixtures of one process share."""
 
     def __init__(self, config: pytest.Config, call: Call, session: Session) -> None:
         self._config = config
         self._session = session
         self._progress = ProgressLine(config)
         self._log = call.log
+        self._facts = SessionFacts(
+            plan=session.plan, nonce=session.nonce, results=session.results, rerun=session.rerun
+        )
+        self._reporter = Reporter(progress=self._progress.show, note=self._progress.note)
         audits = registry(chain.from_iterable(config.hook.pytest_bench_audits()))
         self._runners: Mapping[str, Runner] = {"perf": run_perf, "audit": partial(run_audit, registry=audits)}
 
     @contextmanager
     def deployment(self, suite: str) -> Iterator[Deployment]:
-        """The suite's system under test, ready; taken down in the end where we started it."""
+        """The suite's system under test, ready for requests; stopped at exit if this session started it."""
         plan = self._session.plan.deployments[suite]
         first = reports.running(self._config)
         with ExitStack() as stack:
@@ -58,34 +62,25 @@ class PointRunner:
                     self._progress.clear()
             yield up
 
-    def bench(self, pool: TokenizerPool) -> Bench:
-        """What a point is handed by this session."""
-        session = self._session
-        return Bench(
-            plan=session.plan,
-            nonce=session.nonce,
-            results=session.results,
-            tokenizer_pool=pool,
-            on_progress=self._progress.show,
-            say=self._progress.note,
-            rerun=session.rerun,
-        )
-
     def runner(
-        self, item: pytest.Item, point: Point, deployment: Deployment, bench: Bench
+        self, item: pytest.Item, point: Point, deployment: Deployment, resources: Resources
     ) -> Callable[[], MeasuredPoint]:
-        """What runs `point`, once, with this host and its endpoints for it alone."""
+        """Return the function that runs `point`, once, with exclusive use of this host and its endpoints."""
         started = False
 
         def run() -> MeasuredPoint:
             nonlocal started
             if started:
-                raise UsageError(f"{item.nodeid} calls run_load() twice: a point is measured once")
+                raise UsageError(
+                    f"{item.nodeid} calls run_load() twice: a point is measured once; call it once"
+                )
             started = True
             with self._hold(point.id, deployment.urls):
                 self._progress.begins(point)
                 try:
-                    measured = self._runners[point.kind](bench, point, deployment)
+                    measured = self._runners[point.kind](
+                        self._facts, resources, point, deployment, self._reporter
+                    )
                 except OSError as error:
                     raise _cause(error) from error
                 finally:
@@ -97,13 +92,13 @@ class PointRunner:
         return run
 
     def read(self, point: Point) -> MeasuredPoint:
-        """A point that was judged earlier in the session. Raises `EvidenceError`."""
+        """Read a point that was judged earlier in the session. Raises `EvidenceError`."""
         session = self._session
         return MeasuredPoint.read(point, session.point_folder(point.id), session.rerun(point))
 
     @contextmanager
     def _hold(self, point: str, urls: tuple[str, ...]) -> Iterator[None]:
-        """Hold this host and these endpoints for one point alone; leases go into the event log."""
+        """Hold leases on this host and these endpoints for one point, and append them to the event log."""
         wanted: list[tuple[Scope, str]] = [("host", platform.node())]
         wanted += [("endpoint", server) for url in urls if url != SIMULATOR for server in servers(url)]
         with acquire_all(
@@ -112,7 +107,7 @@ class PointRunner:
             point=point,
             worker=self._log.process if self._log else "main",
             record=self._record,
-            on_wait=self._tell_of_others,
+            on_wait=self._report_wait,
         ):
             yield
 
@@ -120,17 +115,17 @@ class PointRunner:
         if self._log is not None:
             self._log.append(lease)
 
-    def _tell_of_others(self, sentence: str) -> None:
-        """Say what we wait for, unless it is our own session: that its points take turns is no news."""
+    def _report_wait(self, sentence: str) -> None:
+        """Show what holds the lease, unless it is this session, whose points take turns."""
         if self._session.nonce not in sentence:
-            self._progress.say(sentence)
+            self._progress.waits(sentence)
 
 
 def _cause(error: OSError) -> BenchError:
-    """The error that kept a point from being measured: the first one, if more followed on the way out."""
+    """The error that prevented the measurement: the first in the chain of exceptions."""
     before = error.__context__
     while before is not None:
         if isinstance(before, BenchError):
             return before
         before = before.__context__
-    return EvidenceError(f"it could not be measured: {error}")
+    return EvidenceError(f"the point could not be measured: {error}")

@@ -1,4 +1,4 @@
-"""Every evidence rule on the request, thresholds, metadata and concurrencies, each applied to a good folder."""
+"""Every evidence rule on the request, thresholds, metadata and concurrencies, each applied to a valid folder."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_a_missing_exit_status_is_an_error(batch, check):
     assert (status, "eval_exit_code: is missing" in said) == (1, True), said
 
 
-def test_a_missing_exit_status_may_be_accepted_and_is_said_to_be_unproven(batch, check):
+def test_a_missing_exit_status_may_be_accepted_and_is_noted(batch, check):
     del batch.metadata["eval_exit_code"]
     assert "--allow-missing eval_exit_code accepts that" in check(batch)[1]
     status, said = check(batch, "--allow-missing", "eval_exit_code")
@@ -397,6 +397,14 @@ def test_results_of_an_output_path_that_ends_in_json_are_read(single, check, bel
         0,
         True,
     ), said
+
+
+def test_a_json_file_that_is_no_result_by_its_name_is_named_where_none_is_found(single, check):
+    single.rename(single.first_name, "gsm8k.json")
+    status, said = check(single, asked="4")
+    assert (status, "no result; lm-eval does not give a result the name gsm8k.json" in said) == (1, True), (
+        said
+    )
 
 
 def test_such_a_result_is_named_if_it_cannot_be_used(single, check):
