@@ -57,7 +57,7 @@ def test_a_signal_keeps_what_is_complete_and_leaves_nothing_behind(simulator, tm
         # Slurm and containers signal every process, not only the first.
         for pid in [*(process.load_workers if whole_group else ()), process.pid]:
             os.kill(pid, number)
-        assert process.wait(15) == 130
+        assert process.wait(60) == 130
         assert all(gone(pid) for pid in process.load_workers)
     folder = tmp_path / "runs" / "run1" / "main"
     result = read_json(folder / "phase.json")
@@ -261,7 +261,7 @@ def test_a_full_disk_fails_the_phase_naming_the_file(simulator, drive):
 
 def test_a_client_out_of_descriptors_says_so_and_blames_nobody_else(simulator, tmp_path):
     with interruptible(tmp_path, simulator.url, 1, concurrency=200, descriptors=80) as process:
-        _, told = process.communicate(timeout=15)
+        _, told = process.communicate(timeout=60)
         assert process.returncode == 1
         assert (
             "LoadError: load worker 0 cannot continue: the client cannot open another connection"
