@@ -172,11 +172,8 @@ class Channel(Generic[Out, In]):
             raise TokensError(f"a message of {len(body)} bytes is too large for a tokenizer worker")
 
     def receive(self) -> tuple[int, In]:
-        """Wait for a message. Raises `EOFError` or `OSError` if the other end is closed."""
-        return self.decode(self.connection.recv_bytes())
-
-    def decode(self, data: bytes) -> tuple[int, In]:
-        """The job number and the message in `data`, which came out of the connection."""
+        """Wait for a message and its job number. Raises `EOFError` or `OSError` if the other end is closed."""
+        data = self.connection.recv_bytes()
         job, size = _HEAD.unpack_from(data)
         body = data[_HEAD.size :] or os.pread(self._memory, size, job * _SLOT_BYTES)
         return job, self._decode(body)

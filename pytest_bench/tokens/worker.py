@@ -30,8 +30,7 @@ def serve(channel: Channel[Answer, Task], work: Work) -> Never:
     """Answer tasks until the other end of `channel` is closed; then end the process."""
     writing = threading.Lock()
 
-    def answer(data: bytes) -> None:
-        job, task = channel.decode(data)
+    def answer(job: int, task: Task) -> None:
         try:
             found = work.answer(task)
         except BenchError as error:
@@ -51,7 +50,7 @@ def serve(channel: Channel[Answer, Task], work: Work) -> Never:
     executor = ThreadPoolExecutor(2)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            executor.submit(answer, channel.connection.recv_bytes())
+            executor.submit(answer, *channel.receive())
     os._exit(0)  # a library may keep its thread for a while; nobody waits for what it counts
 
 
