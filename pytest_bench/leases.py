@@ -28,7 +28,7 @@ import msgspec
 from pytest_bench import clock
 from pytest_bench.errors import BenchError
 
-Scope = Literal["endpoint", "host"]
+Scope = Literal["endpoint", "host", "file"]
 
 ELSEWHERE = "PYTEST_BENCH_LEASES"
 _POLL_S = 0.05
@@ -40,9 +40,12 @@ class Busy(BenchError):
     code = "busy"
 
 
-class Lease(msgspec.Struct, kw_only=True):
-    """A stretch of time during which something was held for one user alone. For the evidence."""
+class Lease(msgspec.Struct, kw_only=True, tag="lease"):
+    """A stretch of time during which a point held an endpoint or a host for itself."""
 
+    point: str
+    worker: str = "main"
+    """The process that ran the point."""
     scope: Scope
     resource: str
     """A server that the endpoint's URL leads to, as HOST:PORT; the host's name."""
@@ -92,15 +95,18 @@ def acquire(
     *,
     nonce: str,
     point: str,
+    worker: str = "main",
+    record: Callable[[Lease], None] | None = None,
     wait: bool = True,
     on_wait: Callable[[str], None] | None = None,
     folder: Path | None = None,
 ) -> Iterator[Lease]:
     """Hold `resource` alone while the block runs. Not re-entrant, not even within one process.
 
-    There is one lease for each endpoint's `resource`, and a single one for `host` whatever it is called.
-    While another holds it, `on_wait` gets a sentence naming the holder, once for each holder; with
-    `wait=False` that sentence is raised as `Busy` instead. `folder` defaults to `lease_folder()`.
+    `record` is called when the lease is taken and when it is given back. There is one lease for each
+    `resource` of an endpoint or a file, and a single one for `host` whatever it is called. While another
+    holds it, `on_wait` gets a sentence naming the holder, once for each holder; with `wait=False` that
+    sentence is raised as `Busy` instead. `folder` defaults to `lease_folder()`.
     """
     # A folder that was asked for is a machine of its own; the usual one differs from user to user.
     realm = str(folder) if folder else os.environ.get(ELSEWHERE, "")
@@ -114,12 +120,21 @@ def acquire(
         try:
             with _bound(f"{realm}\0{name}", what, tell):
                 lease = Lease(
-                    scope=scope, resource=resource, boot_id=clock.boot_id(), start_ns=clock.boottime_ns()
+                    point=point,
+                    worker=worker,
+                    scope=scope,
+                    resource=resource,
+                    boot_id=clock.boot_id(),
+                    start_ns=clock.boottime_ns(),
                 )
+                if record is not None:
+                    record(lease)
                 try:
                     yield lease
                 finally:
                     lease.end_ns = clock.boottime_ns()
+                    if record is not None:
+                        record(lease)
         finally:
             os.ftruncate(descriptor, 0)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -133,6 +148,8 @@ def acquire_all(
     *,
     nonce: str,
     point: str,
+    worker: str = "main",
+    record: Callable[[Lease], None] | None = None,
     wait: bool = True,
     on_wait: Callable[[str], None] | None = None,
     folder: Path | None = None,
@@ -141,7 +158,17 @@ def acquire_all(
     with contextlib.ExitStack() as stack:
         yield tuple(
             stack.enter_context(
-                acquire(scope, resource, nonce=nonce, point=point, wait=wait, on_wait=on_wait, folder=folder)
+                acquire(
+                    scope,
+                    resource,
+                    nonce=nonce,
+                    point=point,
+                    worker=worker,
+                    record=record,
+                    wait=wait,
+                    on_wait=on_wait,
+                    folder=folder,
+                )
             )
             for scope, resource in sorted(set(wanted))
         )

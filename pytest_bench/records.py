@@ -122,7 +122,7 @@ ERROR_TYPES: dict[str, str] = {
     "truncated_stream": "stream ended with neither [DONE] nor a finish reason",
     "malformed": "an event or body that is not what the API promises",
     "stream_error": "an answer of status 200 reports an error: an error object, an event of type `error`, a field "
-    "`error`, or the finish reason `abort` or `error`",
+    "`error`, or a finish reason such as `abort`, `cancelled`, `error` or `timeout`",
 }
 """Types a failed request may have, and what each means."""
 

@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pytest_bench"
 
 FLOORS = {
+    "cli": 7,
     "plugin": 6,
-    "cli": 6,
     "catalogue": 5,
     "verify": 5,
     "perf": 4,
@@ -21,6 +21,7 @@ FLOORS = {
     "simulator": 2,
     "endpoints": 2,
     "datasets": 2,
+    "results": 2,
     "tokens": 2,
     "suite": 1,
     "lmeval": 1,

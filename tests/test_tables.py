@@ -6,7 +6,7 @@ import pytest
 from pytest_bench.bounds import Bound
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.reports.tables import Row, render, tables, together
-from pytest_bench.running.summary import Summary
+from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome
 from pytest_bench.verdict.verdict import PointVerdict
 

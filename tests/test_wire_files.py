@@ -17,30 +17,38 @@ from pytest_bench.audits.contract import AuditResult
 from pytest_bench.audits.output_caching import OutputCaching
 from pytest_bench.bounds import Bound
 from pytest_bench.cli.schema import SCHEMAS
-from pytest_bench.files import readable_json
+from pytest_bench.files import canonical_json, readable_json
 from pytest_bench.host import Cpu, Environment, Git, Memory
+from pytest_bench.leases import Lease
+from pytest_bench.lines import encode_line
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
 from pytest_bench.records import ClientHealth, PhaseFile, PhaseResult, Quantiles
-from pytest_bench.running.summary import DatasetUsed, PointFile, Summary
+from pytest_bench.results.evidence import Evidence, EvidenceFile
+from pytest_bench.results.plan_file import PlanFile
+from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
+from pytest_bench.results.withheld import WithheldFile
 from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Plan, Point, Secret, TokensPlan
-from pytest_bench.suite.plan_file import PlanFile
 from pytest_bench.verdict.events import (
+    Called,
     Collected,
     Deselected,
+    Ended,
     Expectation,
-    ExpectedPoint,
     Fault,
-    Lease,
+    Interrupted,
+    Invocation,
+    JUnitCase,
+    Planned,
+    Refused,
     Report,
     Selected,
-    SessionFacts,
+    SuiteProperty,
     Withheld,
+    WorkerBegan,
     WorkerCrashed,
 )
-from pytest_bench.verdict.evidence import Evidence, EvidenceFile
 from pytest_bench.verdict.expectation import expectation_json
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
-from pytest_bench.verdict.record import SessionRecord, WithheldFile
 from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict
 from pytest_bench.workload import Load, SampleOrder
 
@@ -169,41 +177,55 @@ SUMMARY = Summary(
     tokenizer={"tokenizer": SHA256, "backend": "tokenizers"},
     detail={"poll_interval_s": 1.0},
 )
-RECORD = SessionRecord(
-    expected=(ExpectedPoint(id=ID, digest=DIGEST, leases=("endpoint", "host"), origin="s.yaml:7:3"),),
-    events=(
-        Collected(point=ID, worker="main"),
-        Selected(point=ID),
-        Deselected(point="chat/perf/other"),
-        Withheld(point=ID, sentence="the audit before it could not be judged"),
-        Report(
-            point=ID, stage="call", outcome="failed", worker="main", judgement=JUDGEMENT, detail="not met"
-        ),
-        WorkerCrashed(worker="gw0", detail="signal 9", point=ID),
-        Fault(code="internal-error", sentence="pytest itself failed"),
-    ),
-    leases=(
-        Lease(
-            point=ID,
-            worker="main",
-            scope="endpoint",
-            resource="http://host:8000",
-            boot_id="b",
-            start_ns=1,
-            end_ns=2,
-        ),
-    ),
-    facts=SessionFacts(
-        nonce=NONCE,
-        pytest_exit_status=1,
-        plan_digest=DIGEST,
-        expectation=Expectation(points={ID: None}, digest=SHA256),
-        versions={"pytest": "9.0.0"},
-        invocation=("suites", "--endpoint=http://host:8000"),
+INVOCATION = Invocation(
+    ini=("-ra",), environment=("--complete",), command_line=("suites", "--endpoint=http://host:8000")
+)
+EVENTS = (
+    Called(
+        invocation=INVOCATION,
         started="2026-01-02T03:04:05Z",
-        finished="2026-01-02T03:05:05Z",
-        files={"environment.json": SHA256, "plan.json": SHA256},
+        results="/checkout/results/r",
+        junit="junit.xml",
+        versions={"pytest": "9.0.0"},
     ),
+    Planned(
+        plan_digest=DIGEST,
+        complete=True,
+        expectation=Expectation(points={ID: None}, digest=SHA256),
+        accepted_labels=("simulator",),
+        files={"environment.json": SHA256, "plan.json": SHA256},
+        rerun={ID: f"pytest suites -k {ID}"},
+    ),
+    Refused(sentence="the endpoint is not known"),
+    WorkerBegan(worker="gw0"),
+    WorkerCrashed(worker="gw0", detail="signal 9", point=ID),
+    Collected(point=ID, worker="main"),
+    Selected(point=ID),
+    Deselected(point="chat/perf/other"),
+    Withheld(point=ID, sentence="the audit before it could not be judged"),
+    Lease(
+        point=ID,
+        worker="main",
+        scope="endpoint",
+        resource="http://host:8000",
+        boot_id="b",
+        start_ns=1,
+        end_ns=2,
+    ),
+    Report(
+        point=ID,
+        stage="call",
+        outcome="failed",
+        worker="main",
+        judgement=JUDGEMENT,
+        detail="not met",
+        duration_s=1.5,
+    ),
+    Fault(code="internal-error", sentence="pytest itself failed"),
+    Interrupted(),
+    JUnitCase(xml='<testcase classname="t" name="test_it" time="0.1" />'),
+    SuiteProperty(name="build", value="7"),
+    Ended(status=1, at="2026-01-02T03:05:05Z"),
 )
 VERDICT = Verdict(
     status="fail",
@@ -224,12 +246,12 @@ VERDICT = Verdict(
     ),
     counts={"fail": 1},
     plan_digest=DIGEST,
-    ledger_digest=SHA256,
     pytest_exit_status=1,
     versions={"pytest": "9.0.0"},
-    invocation=("suites", "--endpoint=http://host:8000"),
+    invocation=INVOCATION,
     started="2026-01-02T03:04:05Z",
     finished="2026-01-02T03:05:05Z",
+    files={"events/main.jsonl": SHA256},
 )
 ENVIRONMENT = Environment(
     nonce=NONCE,
@@ -266,7 +288,6 @@ FILES = (EvidenceFile(path="point.json", size_bytes=2, sha256=SHA256),)
 WRITTEN: dict[str, tuple[str, bytes]] = {
     "plan.json": ("plan", readable_json(PlanFile(nonce=NONCE, digest=PLAN.digest(), plan=PLAN))),
     "verdict.json": ("verdict", readable_json(VERDICT)),
-    "ledger.json": ("ledger", readable_json(RECORD)),
     "environment.json": ("environment", readable_json(ENVIRONMENT)),
     "withheld.json": (
         "withheld",
@@ -300,11 +321,18 @@ def test_the_words_of_an_audit_are_those_that_checkers_look_for():
 def test_a_file_says_its_version_and_is_valid_under_the_published_schema(name):
     of, data = WRITTEN[name]
     content, schema = json.loads(data), SCHEMAS[of]()
-    assert content["version"] == (2 if of in {"point", "summary", "phase"} else 1)
+    assert content["version"] == (2 if of in {"verdict", "point", "summary", "phase"} else 1)
     jsonschema.validate(content, schema, jsonschema.Draft202012Validator)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**content, "version": "one"}, schema, jsonschema.Draft202012Validator)
 
 
+def test_events_are_byte_for_byte_what_their_version_says_and_valid_under_the_published_schema():
+    lines = b"".join(encode_line(canonical_json(event)) for event in EVENTS)
+    assert lines.decode() == (GOLDENS / "events.jsonl").read_text()
+    for line in lines.splitlines():
+        jsonschema.validate(json.loads(line), SCHEMAS["event"](), jsonschema.Draft202012Validator)
+
+
 def test_every_golden_is_of_a_file_that_is_written():
-    assert {path.name for path in GOLDENS.iterdir()} == WRITTEN.keys()
+    assert {path.name for path in GOLDENS.iterdir()} == {*WRITTEN, "events.jsonl"}

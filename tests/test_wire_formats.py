@@ -8,8 +8,8 @@ import msgspec
 from pytest_bench.endpoints.scrape import METRICS_VERSION, Reading
 from pytest_bench.lines import encode_line, end_line, header_line
 from pytest_bench.records import REQUESTS_VERSION, Moments, RequestRecord, TextRecord, Usage
+from pytest_bench.results.evidence import EVIDENCE_VERSION, write_evidence
 from pytest_bench.tokens.counts import COUNTS_VERSION, InputTokens, OutputTokens
-from pytest_bench.verdict.evidence import EVIDENCE_VERSION, write_evidence
 from pytest_bench.verdict.outcome import Outcome
 
 REQUEST = RequestRecord(

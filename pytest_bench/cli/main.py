@@ -1,4 +1,4 @@
-"""The commands by name, and how each of them ends."""
+"""Run a command by its name, and report its errors."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pytest_bench.wording import printable
 COMMANDS = {
     "init": "pytest_bench.cli.init",
     "plan": "pytest_bench.cli.plan",
+    "run": "pytest_bench.cli.run",
     "schema": "pytest_bench.cli.schema",
     "serve": "pytest_bench.cli.serve",
     "calibrate": "pytest_bench.cli.calibrate",
@@ -26,7 +27,7 @@ COMMANDS = {
 """Import paths of the commands; only the one that is asked for is imported."""
 
 GOOD, NOT_GOOD, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit statuses. A mistake of the user's never ends in a traceback."""
+"""Exit statuses. A user error never ends in a traceback."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,16 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         _overview().parse_args(words or ["--help"])
         return USAGE
     command = importlib.import_module(COMMANDS[name])
-    arguments = _parser(name, command).parse_args(words[1:])
     try:
-        status = int(command.run(arguments))
+        status = _status(name, command, words[1:])
         sys.stdout.flush()
     except UsageError as error:
         return _complain(error, USAGE)
     except BenchError as error:
         return _complain(error, NOT_GOOD)
     except BrokenPipeError:
-        # Whoever read our output has left; the interpreter would complain once more while it ends.
+        # The reader of our output has exited. Without this, the interpreter would report the error again as it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_GOOD
     except OSError as error:
@@ -54,6 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
+
+
+def _status(name: str, command: ModuleType, words: list[str]) -> int:
+    if hasattr(command, "run_words") and words[:1] not in (["-h"], ["--help"]):
+        return int(command.run_words(words))  # the command parses them itself
+    for word in words:
+        option, equals, value = word.partition("=")
+        if not word.strip() or (word.startswith("-") and equals and not value.strip()):
+            raise UsageError(
+                f"{option + ': its' if option.strip() else 'a'} value is empty, as a variable that is not set leaves "
+                "it; give a value, or leave the option out"
+            )
+    arguments = _parser(name, command).parse_args(words)
+    return int(command.run(arguments))
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
@@ -82,6 +96,5 @@ def _overview() -> argparse.ArgumentParser:
 
 
 def _complain(error: object, status: int) -> int:
-    said = printable(str(error), keep="\n")
-    print(f"error: {said}", file=sys.stderr)
+    print("error:", printable(str(error), keep="\n"), file=sys.stderr)
     return status

@@ -16,12 +16,15 @@ from pytest_bench.cli.contributions import add_plugin_argument
 from pytest_bench.cli.planning import words
 from pytest_bench.endpoints.scrape import Reading
 from pytest_bench.files import readable_json
-from pytest_bench.running.summary import PointFile, Summary
+from pytest_bench.results.evidence import Evidence
+from pytest_bench.results.plan_file import PlanFile
+from pytest_bench.results.summary import PointFile, Summary
+from pytest_bench.results.withheld import WithheldFile
 from pytest_bench.simulator.truth import TruthRecord
 from pytest_bench.suite.json_schema import json_schema
-from pytest_bench.suite.plan_file import PlanFile
 from pytest_bench.tokens.counts import InputTokens, OutputTokens
-from pytest_bench.verdict import evidence, expectation, record, verdict
+from pytest_bench.verdict import expectation, verdict
+from pytest_bench.verdict.events import Event
 
 SUMMARY = "print a JSON Schema: of suites, for editors, or of a file in a results folder"
 EXAMPLE = "pytest-bench schema > suite.schema.json"
@@ -34,16 +37,16 @@ def _either(*types: type) -> dict[str, Any]:
 
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "verdict": verdict.json_schema,
-    "evidence": partial(msgspec.json.schema, evidence.Evidence),
+    "evidence": partial(msgspec.json.schema, Evidence),
     "summary": partial(msgspec.json.schema, Summary),
     "point": partial(msgspec.json.schema, PointFile),
     "phase": partial(msgspec.json.schema, records.PhaseFile),
     "audit": partial(msgspec.json.schema, AuditRecord),
     "plan": partial(msgspec.json.schema, PlanFile),
-    "ledger": record.json_schema,
     "environment": partial(msgspec.json.schema, host.Environment),
-    "withheld": partial(msgspec.json.schema, record.WithheldFile),
+    "withheld": partial(msgspec.json.schema, WithheldFile),
     "expectation": expectation.json_schema,
+    "event": partial(msgspec.json.schema, Event),
     "request": partial(msgspec.json.schema, records.RequestRecord),
     "text": partial(msgspec.json.schema, records.TextRecord),
     "tokens": partial(_either, OutputTokens, InputTokens),

@@ -1,4 +1,4 @@
-"""`pytest-bench verify`: results judged again, later and elsewhere, from files and an expectation alone."""
+"""`pytest-bench verify`: judge results again, from their files and an independent expectation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from pytest_bench.lmeval import (
     read_thresholds,
     verify_folder,
 )
-from pytest_bench.suite.plan_file import read_plan
+from pytest_bench.results.layout import EVENTS, PLAN, POINTS, VERDICT
+from pytest_bench.results.plan_file import read_plan
 from pytest_bench.verdict.events import Expectation
 from pytest_bench.verdict.expectation import read_expectation
 from pytest_bench.verdict.verdict import Verdict
@@ -35,7 +36,7 @@ EXAMPLE = "pytest-bench verify results/latest --expect expectation.json"
 _REUSABLE = "7d"
 _OPTIONS = {"plugins": "-p"}
 _NOT_GIVEN: tuple[object, ...] = (None, [])
-_OURS = ("plan.json", "verdict.json", "ledger.json", "points")
+_OURS = (PLAN, VERDICT, EVENTS, POINTS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where everything that was asked for is there and good, else 1, with all that is wrong on standard error."""
+    """0 if everything that was asked for is there and good, else 1, with every problem on standard error."""
     folder: Path | None = arguments.folder
     if folder is None:
         if arguments.reuse is None:
@@ -107,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a session left this folder, going by what lies in it; a folder of nothing known is nobody's."""
+    """Whether the folder holds a session's results. Raises `UsageError` for an unrecognised folder."""
     names = {path.name for path in folder.iterdir()}
     if names & set(_OURS):
         return True
@@ -135,7 +136,7 @@ def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
         problems += (f"{folder}: {problem}" for problem in verified.problems)
         for note in verified.notes:
             _say(f"note: {folder}: {note}")
-        if verdict is not None and arguments.max_age is not None:
+        if arguments.max_age is not None:
             problems += too_old(verdict, folder, parse_age(arguments.max_age), datetime.now(UTC))
     if arguments.reuse is not None:
         verdict = _reuse(verdict, expectation, arguments, problems)
@@ -180,7 +181,7 @@ def _reuse(
 
 
 def _audits(arguments: argparse.Namespace, folder: Path) -> Registry:
-    """The audits that can be judged here; others' code is loaded only where it is named, or needed."""
+    """The audits that can be judged here. Code of plugins is loaded only if it is named or needed."""
     known = registry()
     try:
         points = read_plan(folder).plan.points
@@ -193,7 +194,7 @@ def _audits(arguments: argparse.Namespace, folder: Path) -> Registry:
 
 
 def _shortcomings(verdict: Verdict, expectation: Expectation | None, *, allow_partial: bool) -> Iterable[str]:
-    """Why a verdict is not good enough, whatever its folder holds."""
+    """Why the verdict is not good enough."""
     for fault in verdict.faults:
         yield fault.sentence
     for point in verdict.points:
@@ -263,7 +264,7 @@ def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:
 
 
 def _concurrencies(arguments: argparse.Namespace) -> tuple[int, ...] | None:
-    """What was asked for: said outright, or by the points of one eval in an expectation."""
+    """The concurrencies that were asked for: given directly, or by the points of one eval in an expectation."""
     said = None if arguments.expected_concs is None else parse_concurrencies(arguments.expected_concs)
     if arguments.expect is None:
         return said

@@ -10,7 +10,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     """Tool, version and file that the preset follows."""
-    template: str
+    template: str | None
+    """None: the tool's wording is its own, and the suite that reproduces it quotes it."""
     target: str
     stop: tuple[str, ...]
     few_shots: int
@@ -31,9 +32,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "gsm8k-inferencex": Preset(
         source="InferenceX 843c6254, utils/evals/gsm8k.yaml",
-        # the wording is part of what is measured
-        template="Question: {{question}}\nEnd your response with the answer on the last line, formatted as: "
-        "#### [number]\nAnswer:",
+        template=None,
         target="{{answer}}",
         stop=("</s>", "<|im_end|>"),
         few_shots=5,

@@ -254,9 +254,10 @@ class Connection:
 
     def _what_came(self, error: Exception) -> str:
         """What came instead of an answer in HTTP/1.1."""
-        if not isinstance(error, httptools.HttpParserUpgrade):
+        status = None if self.exchange is None else self.exchange.status
+        # Without an `Upgrade` header, the parser's error for a 101 does not say what it is about.
+        if status is None or not (status == 101 or isinstance(error, httptools.HttpParserUpgrade)):
             return str(error) or type(error).__name__
-        status = self._parser.get_status_code()
         try:
             phrase = HTTPStatus(status).phrase
         except ValueError:

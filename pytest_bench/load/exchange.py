@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pytest_bench.api import MOST_TOKENS, Api, Decoded, Malformed, error_text, finish_reason
+from pytest_bench.api import MOST_TOKENS, Api, Decoded, Malformed, error_text, finish_reason, gave_up
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.framing import Events, is_event_stream, split_events
 from pytest_bench.load.moments import Moment, Reads
@@ -21,8 +21,6 @@ from pytest_bench.workload import TextPolicy
 if TYPE_CHECKING:
     from pytest_bench.load.connection import Connection
 
-_BROKEN_OFF = frozenset({"abort", "error"})
-"""Finish reasons of requests that the server gave up."""
 _LONGEST_SERVER_TIME_S = 1e9
 _LONGEST_ERROR = 4_096
 """Most characters of an error detail that are kept. What is shown is shorter, and cut after secrets are removed."""
@@ -304,7 +302,7 @@ def _bad_content(
 ) -> Failure | None:
     if decoded.error is not None:
         return Failure("stream_error", decoded.error)
-    if decoded.finish_reason is not None and decoded.finish_reason.lower() in _BROKEN_OFF:
+    if gave_up(decoded.finish_reason):
         return Failure("stream_error", f"the server's finish reason is {decoded.finish_reason!r}")
     if stream is None:
         if streaming:

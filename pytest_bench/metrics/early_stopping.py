@@ -16,23 +16,19 @@ CONFIDENCE = 0.99
 TOLERANCE = 0.0
 
 
-def _met(
-    passing: int, over: int, percentile: float, confidence: float = CONFIDENCE, tolerance: float = TOLERANCE
-) -> bool:
-    return beta_cdf(percentile - tolerance, passing, over + 1) < 1.0 - confidence
+def _met(passing: int, over: int, percentile: float) -> bool:
+    return beta_cdf(percentile - TOLERANCE, passing, over + 1) < 1.0 - CONFIDENCE
 
 
-def minimum_passing(
-    over: int, percentile: float, confidence: float = CONFIDENCE, tolerance: float = TOLERANCE
-) -> int:
+def minimum_passing(over: int, percentile: float) -> int:
     """How many requests must be within a latency when `over` others are not, to claim it as `percentile`."""
     high = 1
-    while not _met(high, over, percentile, confidence, tolerance):
+    while not _met(high, over, percentile):
         high *= 2
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        if _met(middle, over, percentile, confidence, tolerance):
+        if _met(middle, over, percentile):
             high = middle
         else:
             low = middle

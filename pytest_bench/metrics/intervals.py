@@ -98,17 +98,15 @@ def _first(limit: int, holds: Callable[[int], bool]) -> int:
     return high
 
 
-def of_rate(
-    times_ns: NDArray[np.int64], start_ns: int, end_ns: int, confidence: float, batches: int = BATCHES
-) -> Pair | None:
+def of_rate(times_ns: NDArray[np.int64], start_ns: int, end_ns: int, confidence: float) -> Pair | None:
     """Of events per second over a stretch of time: batch means with Student's t.
 
     The stretch is cut into equal batches, long enough that neighbours hardly depend on each other; needs
     two events a batch on average (Law, Simulation Modeling and Analysis, 9.5.3).
     """
-    if times_ns.size < EVENTS_PER_BATCH * batches or end_ns <= start_ns:
+    if times_ns.size < EVENTS_PER_BATCH * BATCHES or end_ns <= start_ns:
         return None
-    counts, _ = np.histogram(times_ns, bins=batches, range=(start_ns, end_ns))
-    seconds = (end_ns - start_ns) / 1e9 / batches
+    counts, _ = np.histogram(times_ns, bins=BATCHES, range=(start_ns, end_ns))
+    seconds = (end_ns - start_ns) / 1e9 / BATCHES
     pair = of_mean(counts / seconds, confidence)
     return None if pair is None else (max(0.0, pair[0]), pair[1])

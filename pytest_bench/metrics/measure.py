@@ -86,7 +86,6 @@ def measure(
     bounds: tuple[Bound, ...] = (),
     asked_output_tokens: int | Mapping[int, int] | None = None,
     video_seconds: float | Mapping[int, float] | None = None,
-    labels: tuple[str, ...] = (),
 ) -> Measurement:
     """Compute every metric of `definitions` for one phase; what is not defined is null and says why.
 
@@ -124,7 +123,6 @@ def measure(
         steady_state=columns.steady_state,
         intervals=tuple(interval for interval in found if interval is not None),
         endpoints=_by_endpoint(seen),
-        labels=labels,
         token_source=None if chosen.source.output is None else chosen.source,
     )
 

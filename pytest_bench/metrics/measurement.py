@@ -147,7 +147,6 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """Confidence intervals that bounds asked for."""
     endpoints: tuple[EndpointMeasurement, ...] = ()
     """Endpoint by endpoint; empty if there is only one."""
-    labels: tuple[str, ...] = ()
     token_source: TokenSource | None = None
     """Who counted tokens, and whether the tokenizer and the server agree; None if the metrics count none."""
 

@@ -1,11 +1,10 @@
-"""Everything that knows pytest. This file holds the hooks' entry and names nothing else.
+"""Everything that knows pytest. This file holds the entry of its hooks and nothing else.
 
-`options` (the command line) → `session` (plan, results folder, born-red files) → `items` (points as
-parametrized tests) → `fixtures` (what tests ask for) → `controller` (reports in, verdict out) → `junit`,
-`terminal`, `progress` (what people and CI see). `xdist` is the only file that imports xdist.
+`call` watches over the call from before conftests are loaded until its exit status is decided; `opening` plans;
+`items` makes tests of points; `fixtures` and `runner` run them; `reports` and `controller` append to the event log
+what pytest reports; `junit`, `terminal` and `progress` show it. `xdist` is the only file that imports xdist.
 
-Beside suites of other people's tests the plugin costs nothing: all but this file is imported where there
-is a suite.
+Beside suites of other people's tests the plugin costs nothing: what is heavy is imported when there is a suite.
 """
 
 from __future__ import annotations
@@ -14,12 +13,8 @@ from collections.abc import Generator
 
 import pytest
 
-from pytest_bench.plugin import hookspecs, markers
+from pytest_bench.plugin import call, hookspecs, markers
 from pytest_bench.plugin.options import add_options, shows_only
-from pytest_bench.plugin.orphans import Orphans
-from pytest_bench.plugin.outermost import OUTERMOST, UNOPENED, Outermost
-from pytest_bench.plugin.unopened import Unopened
-from pytest_bench.suite.discovery import discover
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -27,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     # No hook that pytest calls before it reads the whole command line brings a config.
     config = pluginmanager.get_plugin("pytestconfig")
     if isinstance(config, pytest.Config):
-        pluginmanager.register(Unopened(config), UNOPENED)
+        call.start(config)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -35,42 +30,25 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    _unopened(early_config).before_conftests()
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser
+) -> Generator[None, None, None]:
+    this = call.call_of(early_config)
+    this.begin(parser)
     yield
-    early_config.pluginmanager.register(Outermost(), OUTERMOST)
+    early_config.pluginmanager.register(this)  # after conftests, so that it is around their hooks
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Plan the session before anything is collected. Without a suite the plugin does nothing at all."""
     markers.declare(config)
+    this = call.call_of(config)
     if shows_only(config.option):
         return
-    if not _joins(config):
-        config.pluginmanager.register(Orphans(), "inference-bench-orphans")
-        _unopened(config).settle_unless_misspelt()
+    if this.suites or hasattr(config, "workerinput"):
+        from pytest_bench.plugin import opening  # noqa: PLC0415 # heavy, and not needed beside other people's tests
 
-
-def _joins(config: pytest.Config) -> bool:
-    """Take part in a session, or open one; False where there is no suite."""
-    is_worker = hasattr(config, "workerinput")
-    here = config.invocation_params.dir
-    files = [] if is_worker else discover(config.args, config.rootpath, config.getini("testpaths"), cwd=here)
-    if not (files or is_worker):
-        return False
-    unopened = _unopened(config)
-    unopened.settle()
-    from pytest_bench.plugin import activation  # noqa: PLC0415 # heavy, and seldom needed
-
-    if is_worker:
-        return activation.take_part(config)
-    activation.take_charge(config, files, unopened.nonce)
-    return True
-
-
-def _unopened(config: pytest.Config) -> Unopened:
-    found = config.pluginmanager.get_plugin(UNOPENED)
-    if not isinstance(found, Unopened):
-        raise pytest.UsageError(f"the plugin {UNOPENED} is a part of pytest-inference-bench: leave it loaded")
-    return found
+        opening.join_session(config, this)
+    else:
+        config.pluginmanager.register(markers.WithoutSuite())

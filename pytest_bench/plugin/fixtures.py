@@ -9,13 +9,14 @@ import pytest
 
 from pytest_bench.errors import UsageError
 from pytest_bench.plugin import markers
+from pytest_bench.plugin.call import call_of
 from pytest_bench.plugin.session import Session
 
 if TYPE_CHECKING:
-    from pytest_bench.plugin.desk import Desk
-    from pytest_bench.running.bench import Bench
+    from pytest_bench.plugin.runner import PointRunner
     from pytest_bench.running.deployment import Deployment
     from pytest_bench.running.measured import MeasuredPoint
+    from pytest_bench.running.resources import Resources
     from pytest_bench.suite.plan import Point
     from pytest_bench.tokens.pool import TokenizerPool
 
@@ -23,7 +24,7 @@ _SESSION = pytest.StashKey[Session]()
 
 
 def set_up(config: pytest.Config, session: Session) -> None:
-    """Say whose points the fixtures of this process are for."""
+    """Set the session that the fixtures of this process serve."""
     config.stash[_SESSION] = session
 
 
@@ -34,10 +35,10 @@ def point(request: pytest.FixtureRequest) -> Point:
 
 
 @pytest.fixture(scope="session")
-def _desk(request: pytest.FixtureRequest) -> Desk:
-    from pytest_bench.plugin.desk import Desk  # noqa: PLC0415 # heavy; xdist workers may never run a point
+def _runner(request: pytest.FixtureRequest) -> PointRunner:
+    from pytest_bench.plugin.runner import PointRunner  # noqa: PLC0415 # heavy; xdist workers may never run a point
 
-    return Desk(request.config, request.config.stash[_SESSION])
+    return PointRunner(request.config, call_of(request.config), request.config.stash[_SESSION])
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +51,9 @@ def tokenizer_pool() -> Iterator[TokenizerPool]:
 
 
 @pytest.fixture(scope="session")
-def deployment(request: pytest.FixtureRequest, _desk: Desk) -> Iterator[Deployment]:
+def deployment(request: pytest.FixtureRequest, _runner: PointRunner) -> Iterator[Deployment]:
     """The system under test, ready: started once for all its points, taken down after the last."""
-    with _desk.deployment(request.param) as up:
+    with _runner.deployment(request.param) as up:
         yield up
 
 
@@ -63,13 +64,19 @@ def endpoint(deployment: Deployment) -> str:
 
 
 @pytest.fixture(scope="session")
-def _bench(_desk: Desk, tokenizer_pool: TokenizerPool) -> Bench:
-    return _desk.bench(tokenizer_pool)
+def _resources(request: pytest.FixtureRequest, tokenizer_pool: TokenizerPool) -> Resources:
+    from pytest_bench.running.resources import Resources  # noqa: PLC0415 # as above
+
+    return Resources(request.config.stash[_SESSION].plan, tokenizer_pool)
 
 
 @pytest.fixture
 def run_load(
-    request: pytest.FixtureRequest, point: Point, deployment: Deployment, _desk: Desk, _bench: Bench
+    request: pytest.FixtureRequest,
+    point: Point,
+    deployment: Deployment,
+    _runner: PointRunner,
+    _resources: Resources,
 ) -> Callable[[], MeasuredPoint]:
     """Call it, once, to run the point: drive its load, measure, judge, leave the evidence.
 
@@ -81,14 +88,14 @@ def run_load(
             f"{request.node.nodeid} does not judge its point (judge=False), so it cannot run it: ask for "
             "`measurement` instead, or let this function judge"
         )
-    return _desk.runner(request.node, point, deployment, _bench)
+    return _runner.runner(request.node, point, deployment, _resources)
 
 
 @pytest.fixture
 def measurement(
     point: Point,
     deployment: Deployment,  # noqa: ARG001 # points come with their deployment
-    _desk: Desk,
+    _runner: PointRunner,
 ) -> MeasuredPoint:
     """What the point came to, for functions with judge=False: its judging function has run before."""
-    return _desk.read(point)
+    return _runner.read(point)

@@ -1,4 +1,4 @@
-"""SIGTERM ends a session as Ctrl-C does: evidence kept, verdict written, nothing left running."""
+"""SIGTERM ends a session as Ctrl-C does: evidence is kept, the verdict is written, nothing keeps running."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 class SigtermAsInterrupt:
-    """Turns the first SIGTERM into an interrupt while the session runs, and gives the old handler back."""
+    """Turns the first SIGTERM into an interrupt while the session runs; restores the old handler at the end."""
 
     def __init__(self) -> None:
         self._previous = signal.signal(signal.SIGTERM, self._interrupt)
@@ -20,7 +20,7 @@ class SigtermAsInterrupt:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """An interrupt may hit an instruction that stands on no line: pytest fails to show that, and exits with 1."""
+        """An interrupt may hit an instruction without a line number; pytest fails to show that, and exits with 1."""
         error = excinfo.value.with_traceback(_on_lines(excinfo.value.__traceback__))
         excinfo.traceback = pytest.ExceptionInfo.from_exception(error).traceback
 
@@ -30,7 +30,7 @@ class SigtermAsInterrupt:
 
 
 def _on_lines(entry: TracebackType | None) -> TracebackType | None:
-    """The same traceback; what stands on no line is put on the first of its function."""
+    """The same traceback; an entry without a line number gets the first line of its function."""
     if entry is None:
         return None
     lineno: int | None = entry.tb_lineno

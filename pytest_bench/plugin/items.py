@@ -1,4 +1,4 @@
-"""Points as parametrized tests: which function runs which point, in which order, and who left one out."""
+"""Points as parametrized tests: which function runs which point, in which order, and what left one out."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import sys
 from collections.abc import Generator, Sequence
 from typing import cast
 
-import msgspec
 import pytest
 
-from pytest_bench.plugin import markers, orphans, shadows
+from pytest_bench.plugin import markers
+from pytest_bench.plugin.call import Call
 from pytest_bench.plugin.markers import JUDGES, READS
-from pytest_bench.plugin.selection import UserSelection, misspelt
+from pytest_bench.plugin.selection import Matcher
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.events import Collected, Deselected, Event, Fault, Selected
 
-EVENTS_KEY = "inference_bench_events"
-"""Where an xdist worker's output holds its events."""
+SHADOWED = "shadowed-fixture"
+"""Code of the fault of a fixture that replaces one of ours."""
 
 _POINT = pytest.StashKey[Point]()
 _JUDGES = pytest.StashKey[bool]()
@@ -36,14 +36,13 @@ def judges(item: pytest.Item) -> bool:
 class Items:
     """Makes items of points, in every process that collects."""
 
-    def __init__(self, config: pytest.Config, session: Session) -> None:
-        self.events: list[Event] = []
-        """What this process saw while it collected."""
+    def __init__(self, config: pytest.Config, call: Call, session: Session) -> None:
         self._config = config
+        self._call = call
         self._session = session
         self._order = {point.id: number for number, point in enumerate(session.plan.points)}
         self._worker = getattr(config, "workerinput", {}).get("workerid", "main")
-        self._selection = UserSelection(config, session.root)
+        self._collected: list[pytest.Item] = []
         if sys.flags.optimize:
             self._fault(
                 "optimized", f"{self._worker} runs python -O, where failing asserts pass: run it without"
@@ -61,7 +60,7 @@ class Items:
             return made
         folder = collector.path.parent
         if folder not in self._session.suite_folders():
-            orphans.refuse(collector, name)
+            markers.refuse_orphan(collector, name)
         return made if self._session.points_of(folder, mark.kind) else []
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -76,7 +75,7 @@ class Items:
                     "deployment: ask for `run_load`, or for `measurement` with judge=False"
                 )
         points = self._session.points_of(metafunc.definition.path.parent, mark.kind)
-        # Plain strings: what pytest orders and compares parameters by.
+        # Plain strings: pytest orders and compares parameters by value.
         metafunc.parametrize(
             ("point", "deployment"),
             [(point.id, point.suite) for point in points],
@@ -87,37 +86,30 @@ class Items:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
-        """Put points into the plan's order, and note what was collected and what is left in the end."""
+        """Put points into the plan's order, and remember what was collected before anything was left out."""
         self._attach(items)
-        everything = list(items)
-        collected = [point.id for item in items if judges(item) and (point := point_of(item))]
-        self.events += [Collected(point=name, worker=self._worker) for name in collected]
-        try:
-            yield
-        finally:
-            for sentence in misspelt(self._config, self._session.plan.points, everything):
-                self._fault("no-such-name", sentence)
-            self._sort(items)
-            selected = {point.id for item in items if judges(item) and (point := point_of(item))}
-            self.events += [Selected(point=name) for name in sorted(selected)]
-            self.events += [
-                Deselected(point=point.id)
-                for point in self._session.plan.points
-                if point.id not in collected
-                and self._selection.leaves_out_uncollected(point, self._session.suite_folder(point))
-            ]
+        self._collected = list(items)
+        yield
+        self._sort(items)
 
-    def account(self, output: dict[str, object]) -> None:
-        """Put what an xdist worker saw into its output."""
-        output[EVENTS_KEY] = msgspec.to_builtins(self.events)
-
-    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Believe in the user's selection where the command line bears it out, whoever announces it."""
-        self.events += [
-            Deselected(point=point.id)
-            for item in items
-            if judges(item) and (point := point_of(item)) and self._selection.leaves_out_item(item)
-        ]
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Record what was collected, what is left, and whether the user's selection explains the difference."""
+        matcher = Matcher(self._config, self._session.selection)
+        points = self._session.plan.points
+        collected = _judged(self._collected)
+        for name in collected:
+            self._append(Collected(point=name, worker=self._worker))
+        for name in _judged(session.items):
+            self._append(Selected(point=name))
+        for name in _judged(matcher.left_out(self._collected)):
+            self._append(Deselected(point=name))
+        for point in points:
+            if point.id not in collected and matcher.leaves_out_uncollected(
+                point, self._session.suite_folder(point)
+            ):
+                self._append(Deselected(point=point.id))
+        for sentence in matcher.misspelt(points, self._collected):
+            self._fault("no-such-name", sentence)
 
     def _attach(self, items: Sequence[pytest.Item]) -> None:
         for item in items:
@@ -135,16 +127,23 @@ class Items:
     def _check_fixtures(self, item: pytest.Item, point: Point) -> None:
         # pytest offers no public way to ask which fixture a name means before it is set up.
         definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-        for name in sorted(shadows.PUBLIC_FIXTURES & definitions.keys()):
-            module = definitions[name][-1].func.__module__
-            if module.partition(".")[0] != "pytest_bench":
-                sentence = shadows.sentence(f"{item.nodeid}: {module}", name)
-                if self._worker == "main":
-                    raise pytest.UsageError(sentence)
-                self._fault("shadowed-fixture", sentence, point.id)
+        for name in sorted(markers.PUBLIC_FIXTURES & definitions.keys()):
+            function = definitions[name][-1].func
+            if function.__module__.partition(".")[0] != "pytest_bench":
+                code = function.__code__
+                self._fault(
+                    SHADOWED,
+                    f"{code.co_filename}:{code.co_firstlineno}: the fixture {name!r} would replace the plugin's own "
+                    f"for {item.nodeid}: give yours another name",
+                    point.id,
+                )
+
+    def _append(self, event: Event) -> None:
+        if self._call.log is not None:
+            self._call.log.append(event)
 
     def _fault(self, code: str, sentence: str, point: str | None = None) -> None:
-        self.events.append(Fault(code=code, sentence=sentence, point=point))
+        self._append(Fault(code=code, sentence=sentence, point=point))
 
     def _sort(self, items: list[pytest.Item]) -> None:
         """Points in the order of the plan, judged before they are read; other tests keep their places."""
@@ -155,3 +154,8 @@ class Items:
         )
         for place, item in zip(places, ours, strict=True):
             items[place] = item
+
+
+def _judged(items: Sequence[pytest.Item]) -> list[str]:
+    """Ids of the points that some of these items judge, one for each item."""
+    return [point.id for item in items if judges(item) and (point := point_of(item))]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import NoReturn, get_args
 
 import pytest
 
 from pytest_bench.suite.plan import Kind
 
 JUDGES = "judges"
-"""Property by which the report of the item that judges a point is recognised."""
+"""Property by which the reports of the item that judges a point are recognised."""
 
 READS = "reads"
 """The same for an item that only reads a point's measurement."""
+
+PUBLIC_FIXTURES = frozenset({"point", "deployment", "endpoint", "tokenizer_pool", "run_load", "measurement"})
+"""Fixtures that test functions may ask for; nobody else may define one of these names for a point's test."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,21 @@ def _checked(mark: pytest.Mark, where: str) -> PointsMark:
             f"{', '.join(kinds)}; found points{mark.args!r} {mark.kwargs or ''}".rstrip()
         )
     return PointsMark(kind=mark.args[0], judge=judge)
+
+
+class WithoutSuite:
+    """For a call that finds no suite: a test function for points there is an error."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        marks = list(metafunc.definition.iter_markers("points"))
+        if read(marks, metafunc.definition.nodeid) is not None:
+            refuse_orphan(metafunc.definition)
+
+
+def refuse_orphan(function: pytest.Item | pytest.Collector, name: str = "") -> NoReturn:
+    """Make collecting a function for points beside no suite an error, in whatever process collects it."""
+    where = f"{function.nodeid}::{name}" if name else function.nodeid
+    raise pytest.Collector.CollectError(
+        f"{where}: is marked points(...), and {function.path.parent} holds no suite: a *.yaml with a top-level "
+        "key `suite`; write one, as `pytest-bench init` does, or remove the marker"
+    )

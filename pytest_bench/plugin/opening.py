@@ -1,69 +1,171 @@
-"""How a session is opened: suites found are planned, bad calls refused, the results folder claimed.
-
-Only the process that was called opens one; xdist workers adopt theirs.
-"""
+"""How a process joins a session: the one that was called plans and opens it, an xdist worker is handed it."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pytest_bench import clock
-from pytest_bench.catalogue import all_apis, require_possible, require_tokenizers, vocabulary
+from pytest_bench import host
+from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.endpoints.headers import hide_secrets
 from pytest_bench.errors import BenchError, UsageError
-from pytest_bench.plugin import folder, refusals
-from pytest_bench.plugin.options import SIMULATOR, is_informational
-from pytest_bench.plugin.outermost import told
-from pytest_bench.plugin.selection import likely_selected
-from pytest_bench.plugin.session import Session
+from pytest_bench.files import file_digest, write_json
+from pytest_bench.plugin import fixtures, options, requirements, selection
+from pytest_bench.plugin.call import Call, one_line
+from pytest_bench.plugin.items import Items
+from pytest_bench.plugin.junit import JUnitCases
+from pytest_bench.plugin.redacting import Redacting
+from pytest_bench.plugin.reports import Reports
+from pytest_bench.plugin.selection import Selection
+from pytest_bench.plugin.session import Session, adopt_session
+from pytest_bench.results import layout
+from pytest_bench.results.claim import Claim
+from pytest_bench.results.event_log import EventLog
+from pytest_bench.results.plan_file import write_plan
+from pytest_bench.results.publish import publish
+from pytest_bench.results.settle import settle
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.discovery import require_all_found
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.vocabulary import Vocabulary
+from pytest_bench.verdict.events import Planned
 from pytest_bench.verdict.expectation import read_expectation
 
 
-def open_session(config: pytest.Config, files: Sequence[Path], nonce: str) -> Session:
-    """Plan the suites in `files`, and put red files in place.
+def join_session(config: pytest.Config, call: Call) -> None:
+    """Take part in the session of `call`. Raises `pytest.UsageError` (exit status 4) if it cannot be opened."""
+    if call.is_worker:
+        session = adopt_session(config)
+        if session is not None:
+            from pytest_bench.plugin.xdist import worker_log  # noqa: PLC0415 # xdist is there: this is its worker
 
-    Raises `pytest.UsageError` (exit status 4) for anything wrong with suites, command line or folder. Whatever
-    is raised, others' hooks included: green files that this call would have replaced are red.
-    """
-    informational = is_informational(config.option)
+            hide_secrets(session.plan, os.environ)
+            call.log = worker_log(config, session) if session.runs else None
+            _register(config, call, session)
+        return
     try:
-        _refuse_namesake()
-        hook = config.hook
-        words = vocabulary(
-            all_apis(hook.pytest_bench_apis()), list(chain.from_iterable(hook.pytest_bench_audits()))
-        )
-        _require_all_found(config, files)
-        session = _plan(config, files, words, nonce)
-        hide_secrets(session.plan, os.environ)
-        refusals.refuse_malformed_expressions(config)
-        if not informational:
-            refusals.refuse_dangerous_calls(config)
-            refusals.refuse_shadows(config, session)
-            refusals.refuse_missing_endpoints(config, session)
-            require_possible(session.plan, likely_selected(config, session.plan.points))
-            require_tokenizers(session.plan, likely_selected(config, session.plan.points))
-            refusals.refuse_bad_datasets(config, session, words.apis)
-            folder.claim(config, session)
-    except BaseException as error:
-        foreseen = isinstance(error, (BenchError, pytest.UsageError))
-        if not informational:
-            folder.leave_red(config, nonce, str(error) if foreseen else told(error))
-        if foreseen:
-            raise pytest.UsageError(
-                f"{error}{'' if informational else folder.told_of_kept(config)}"
-            ) from error
+        words = _words(config)
+        if options.collects_only(config.option):
+            session = _plan(config, call, words)
+            selection.refuse_malformed(config)
+            config.option.xmlpath = None  # what pytest would write of a call that runs nothing is green
+            _register(config, call, session)
+            _register_workers(config, call, session, words)
+            return
+        session = _open(config, call, words)
+    except (BenchError, pytest.UsageError) as error:
+        raise call.refuse(str(error)) from error
+    except Exception as error:  # of another plugin's hook
+        call.refuse(one_line(error))
         raise
+    _register(config, call, session)
+    _register_controller(config, call, session, words)
+
+
+def _register(config: pytest.Config, call: Call, session: Session) -> None:
+    config.pluginmanager.register(Items(config, call, session))
+    config.pluginmanager.register(Reports(call, session))
+    config.pluginmanager.register(Redacting())
+    fixtures.set_up(config, session)
+    config.pluginmanager.register(fixtures)
+
+
+def _register_controller(config: pytest.Config, call: Call, session: Session, words: Vocabulary) -> None:
+    from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # workers are spared the imports
+    from pytest_bench.plugin.interrupts import SigtermAsInterrupt  # noqa: PLC0415 # as above
+
+    requires = requirements.Requirements(session, words.apis)
+    config.pluginmanager.register(SigtermAsInterrupt())
+    config.pluginmanager.register(Controller(config, call, session, requires))
+    config.pluginmanager.register(JUnitCases(config, call))
+    _register_workers(config, call, session, words)
+
+
+def _register_workers(config: pytest.Config, call: Call, session: Session, words: Vocabulary) -> None:
+    if config.pluginmanager.hasplugin("xdist"):
+        from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # `-p no:xdist` is a way to run
+
+        config.pluginmanager.register(Workers(call, session, requirements.Requirements(session, words.apis)))
+
+
+def _open(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
+    """Plan, write the plan down, and turn every point red."""
+    session = _plan(config, call, words)
+    requirements.refuse_dangerous_calls(config)
+    selection.refuse_malformed(config)
+    if call.log is not None and call.given is not None:
+        open_folder(session, call.log, call.given, config.option, config.invocation_params.dir, call.claim)
     return session
+
+
+def open_folder(
+    session: Session,
+    log: EventLog,
+    given: options.Given,
+    option: argparse.Namespace,
+    here: Path,
+    claim: Claim | None,
+) -> None:
+    """Write down what is planned, and turn every point red. Raises `UsageError`.
+
+    `claim` is None in the process that `pytest-bench run` started, which has done all this on its own.
+    """
+    results = session.results
+    expectation = read_expectation(here / option.expect) if option.expect else None
+    try:
+        if not (results / layout.PLAN).exists():
+            write_plan(results, session.plan, session.nonce)
+        if not (results / layout.ENVIRONMENT).exists():
+            write_json(results / layout.ENVIRONMENT, host.environment(here, session.nonce))
+        log.append(
+            Planned(
+                plan_digest=session.plan.digest(),
+                complete=option.complete,
+                expectation=expectation,
+                accepted_labels=given.accepted_labels(option),
+                files={name: file_digest(results / name) for name in (layout.PLAN, layout.ENVIRONMENT)},
+                rerun={point.id: session.rerun(point) for point in session.plan.points},
+            )
+        )
+        if claim is not None:
+            claim.reserve(len(session.plan.points))
+        publish(results, settle(results))
+    except OSError as error:
+        raise UsageError(
+            f"--results: {error.filename or results}: {error.strerror}; name a folder that can be written, with "
+            "room for a verdict"
+        ) from error
+
+
+def _words(config: pytest.Config) -> Vocabulary:
+    _refuse_namesake()
+    hook = config.hook
+    return vocabulary(
+        all_apis(hook.pytest_bench_apis()), list(chain.from_iterable(hook.pytest_bench_audits()))
+    )
+
+
+def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
+    here = config.invocation_params.dir
+    _require_all_found(config, call.suites)
+    plan = load_plan(call.suites, words, overrides(config.option), os.environ, root=here)
+    hide_secrets(plan, os.environ)
+    return Session(
+        plan=plan,
+        nonce=call.nonce,
+        results_path=str(call.results),
+        root_path=os.path.normpath(here),
+        selection=Selection.of(config),
+        runs=not options.collects_only(config.option),
+        rerun_options=call.given.kept_for_rerun() if call.given else (),
+    )
 
 
 def _require_all_found(config: pytest.Config, files: Sequence[Path]) -> None:
@@ -75,36 +177,31 @@ def _require_all_found(config: pytest.Config, files: Sequence[Path]) -> None:
     require_all_found(files, config.args, config.rootpath, testpaths, cwd=here)
 
 
-def _plan(config: pytest.Config, files: Sequence[Path], words: Vocabulary, nonce: str) -> Session:
-    here = config.invocation_params.dir
-    option = config.option
-    return Session(
-        plan=load_plan(files, words, _overrides(config), os.environ, root=here),
-        nonce=nonce,
-        results_path=str(folder.path_of(config, nonce)),
-        root_path=os.path.normpath(here),
-        invocation=tuple(map(str, config.invocation_params.args)),
-        started=clock.utc_now(),
-        expectation=read_expectation(here / option.expect) if option.expect else None,
-    )
-
-
-def _overrides(config: pytest.Config) -> Overrides:
-    option = config.option
+def overrides(option: argparse.Namespace) -> Overrides:
+    """What the options say over the suites. Raises `UsageError`."""
     endpoints = tuple(option.endpoint)
-    if SIMULATOR in endpoints and len(endpoints) > 1:
+    if options.SIMULATOR in endpoints and len(endpoints) > 1:
         raise UsageError("--endpoint=simulator stands alone: it cannot be a replica of anything")
     return Overrides(
         endpoints=endpoints,
         served_model=option.served_model,
         api_key_env=option.api_key_env,
         tokenizer=option.tokenizer,
-        load_seed=option.load_seed,
-        data_seed=option.data_seed,
-        ready_timeout_s=option.ready_timeout,
-        duration_scale=option.duration_scale,
-        requests=option.requests,
+        load_seed=_number("--load-seed", option.load_seed, int, "a whole number"),
+        data_seed=_number("--data-seed", option.data_seed, int, "a whole number"),
+        ready_timeout_s=_number("--ready-timeout", option.ready_timeout, float, "a number of seconds"),
+        requests=_number("--requests", option.requests, int, "a whole number"),
+        duration_scale=1.0
+        if option.duration_scale is None
+        else _number("--duration-scale", option.duration_scale, float, "a number") or 0.0,
     )
+
+
+def _number(option: str, text: str | None, kind: type[Any], expected: str) -> Any:
+    try:
+        return None if text is None else kind(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: expected {expected}") from error
 
 
 def _refuse_namesake() -> None:

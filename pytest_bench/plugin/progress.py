@@ -1,8 +1,8 @@
-"""Progress while a point runs, or its endpoint is waited for: one line that is rewritten on a terminal, one every 30 s
-(10 s) in a log.
+"""Progress while a point runs, or while its endpoint is not ready yet.
 
-Under xdist nothing of pytest's shows what a worker is at. A worker therefore sends lines to the controller: where
-a point begins, where each of its phases has ended, what it came to, and as many as a log gets.
+On a terminal it is one line that is rewritten; in a log, one line every 30 s (10 s while waiting). Under xdist pytest
+does not show what a worker is doing. A worker therefore sends lines to the controller: when a point begins, when each
+of its phases has ended, its outcome, and the lines that a log gets.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pytest_bench.running.waiting import Waiting
 from pytest_bench.suite.plan import Point
 from pytest_bench.workload import PhaseSpec
 
-RELAY_KEY = "inference_bench_progress"
-"""Where `workerinput` holds what takes a worker's lines to the controller's terminal, by `send`."""
+RELAY_KEY = "inference_bench_relay"
+"""Where `workerinput` holds the channel that takes text to the controller's terminal and bytes to its event logs."""
 
 _LOG_EVERY_S = 30.0
 _LOG_WAITS_EVERY_S = 10.0
@@ -29,9 +29,9 @@ _TAKE_BACK = "\r\x1b[2K"
 
 
 class ProgressLine:
-    """Where a session shows how far it is. Silent with -q.
+    """Shows how far a session is. Silent with -q.
 
-    On a terminal it is the line below pytest's own, which stays as it is and is gone on with afterwards.
+    On a terminal it is the line below pytest's own, which stays unchanged and is continued afterwards.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -43,11 +43,11 @@ class ProgressLine:
         self._waiting_for = ""
 
     def begins(self, point: Point) -> None:
-        """Announce a point, where pytest does not."""
+        """Announce a point in a worker, where pytest does not."""
         self._send(f"{point.id}: begins")
 
     def ends(self, point: Point, outcome: str) -> None:
-        """Say what a point came to, where pytest does so by a letter, and later."""
+        """Show the outcome of a point in a worker; pytest shows a letter, and later."""
         self._send(f"{point.id}: {outcome}")
 
     def show(self, point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None) -> None:
@@ -59,13 +59,13 @@ class ProgressLine:
             self._show(line, _LOG_EVERY_S)
 
     def wait(self, waiting: Waiting) -> None:
-        """Show what is waited for, and for how long yet; a log is told so at once, and every 10 s."""
+        """Show which endpoint is not ready and the time left; a log gets a line at once and every 10 s."""
         every_s = _LOG_WAITS_EVERY_S if waiting.url == self._waiting_for else 0.0
         self._waiting_for = waiting.url
         self._show(describe_wait(waiting), every_s)
 
     def _show(self, line: str, every_s: float) -> None:
-        """Put `line` where the last one stood; in a log, write one where `every_s` have passed."""
+        """Replace the last line by `line`; in a log, write it if `every_s` have passed."""
         if self._relay is not None:
             if self._is_time_for_a_line(every_s):
                 self._send(line)
@@ -83,11 +83,11 @@ class ProgressLine:
                 terminal.flush()
 
     def say(self, sentence: str) -> None:
-        """Show why nothing moves."""
+        """Show what the session waits for."""
         self.note(f"waiting: {sentence}")
 
     def note(self, sentence: str) -> None:
-        """Show what somebody should know before the next point runs."""
+        """Show a sentence that should be read before the next point runs."""
         self._send(sentence)
         self.clear()
         with self._terminal() as terminal:
@@ -96,7 +96,7 @@ class ProgressLine:
                 terminal.flush()
 
     def clear(self) -> None:
-        """Take the line away, and go back to where pytest's own line ends."""
+        """Remove the line and return the cursor to the end of pytest's own line."""
         if not self._shown:
             return
         with self._terminal():
@@ -113,16 +113,16 @@ class ProgressLine:
         return True
 
     def _send(self, line: str) -> None:
-        """Hand a line to the controller, if this is an xdist worker's process and there is one yet."""
+        """Send a line to the controller, if this is an xdist worker."""
         if self._relay is not None and not self._quiet:
             with suppress(OSError):
                 self._relay.send(line)
 
     @contextmanager
     def _terminal(self) -> Iterator[pytest.TerminalReporter | None]:
-        """The terminal, while pytest captures nothing: what is written within a test is the test's otherwise.
+        """The terminal, with pytest's capturing suspended: otherwise the text would count as the test's output.
 
-        Asked for late: when the session is prepared, pytest has none yet.
+        Looked up late: pytest has no terminal reporter yet when the session is prepared.
         """
         terminal = None if self._quiet else self._config.pluginmanager.get_plugin("terminalreporter")
         capture = self._config.pluginmanager.get_plugin("capturemanager")
@@ -135,7 +135,7 @@ class ProgressLine:
                 yield terminal
 
     def _write(self, text: str) -> None:
-        """Past pytest's writer, which counts columns to align its percentages."""
+        """Write without pytest's writer, which counts columns to align its percentages."""
         print(text, end="", flush=True)
 
 

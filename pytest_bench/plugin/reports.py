@@ -1,4 +1,4 @@
-"""What a point's item tells the controller, across processes, on its test reports."""
+"""What becomes of a point's item, appended to the event log by the process that runs it."""
 
 from __future__ import annotations
 
@@ -9,55 +9,47 @@ import msgspec
 import pytest
 
 from pytest_bench.errors import BenchError, NotMet
-from pytest_bench.plugin import items, withholding
-from pytest_bench.plugin.outermost import told
+from pytest_bench.plugin import items
+from pytest_bench.plugin.call import Call, one_line
 from pytest_bench.plugin.session import Session
-from pytest_bench.verdict.events import Lease
+from pytest_bench.results import withheld
+from pytest_bench.verdict.events import Fault, Report, Withheld
 from pytest_bench.verdict.judge import Violations
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 from pytest_bench.wording import printable
 
-REPORT_KEY = "inference_bench"
-"""Attribute of a test report that carries a `PointReport` as JSON primitives: all that crosses xdist."""
-
-_REPORT = pytest.StashKey["PointReport"]()
+_STATE = pytest.StashKey["_State"]()
 _RUNNING = pytest.StashKey[pytest.Item]()
-_RAISED = pytest.StashKey[str]()
-"""What an item's function raised, at whichever attempt."""
 
 
-class PointReport(msgspec.Struct, kw_only=True):
-    point: str
+class _State(msgspec.Struct, kw_only=True):
+    """What is known of an item's point so far."""
+
     judgement: Judgement | None = None
-    leases: list[Lease] = []
-    """All that were held for the point so far."""
     withheld: str | None = None
-    """Why the point was not run on purpose."""
     raised: str | None = None
-    """What this stage really raised, whatever its report says by now."""
+    """What the item's function raised."""
 
 
 def note_judgement(item: pytest.Item, judgement: Judgement) -> None:
-    """Remember what running the point of `item` came to, for its report."""
-    item.stash[_REPORT].judgement = judgement
+    """Remember the judgement of the point of `item`, for its report."""
+    item.stash[_STATE].judgement = judgement
 
 
-def note_leases(item: pytest.Item, leases: list[Lease]) -> None:
-    """Remember what was held for the point of `item`."""
-    item.stash[_REPORT].leases += leases
-
-
-def running(config: pytest.Config) -> tuple[pytest.Item, str]:
-    """The item that this process is setting up, and its point: what a session's fixture is made for first."""
-    item = config.stash[_RUNNING]
-    return item, item.stash[_REPORT].point
+def running(config: pytest.Config) -> str:
+    """Id of the point whose item this process is setting up."""
+    point = items.point_of(config.stash[_RUNNING])
+    return "" if point is None else point.id
 
 
 class Reports:
-    """Joins in where items are set up, run and reported."""
+    """Joins in when items are set up, run and reported."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, call: Call, session: Session) -> None:
+        self._call = call
         self._session = session
+        self._made: tuple[pytest.Item, pytest.TestReport, str | None] | None = None
+        """The latest report, its item, and what its stage really raised."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -66,26 +58,27 @@ class Reports:
         if point is None:
             return
         item.config.stash[_RUNNING] = item
-        item.stash[_REPORT] = PointReport(point=point.id)
+        item.stash[_STATE] = _State()
         folder = self._session.deployment_folder(point.suite)
-        withholding.require_not_withheld(folder)
+        withheld.require_not_withheld(folder)
         if point.kind == "audit" and items.judges(item):
-            withholding.audit_begins(folder, point, self._session.nonce)
+            withheld.audit_begins(folder, point.id, self._session.nonce)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-        """Note what a point's function raises, inside all that could swallow it."""
+        """Note what a point's function raises, inside every hook that could swallow it."""
         try:
             return (yield)
         except BaseException as error:
-            pyfuncitem.stash[_RAISED] = told(error)
+            if (state := pyfuncitem.stash.get(_STATE, None)) is not None:
+                state.raised = one_line(error)
             raise
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Attach what the point came to; an error of ours is told in its own words, without a traceback."""
+        """Take in what the stage came to; an error of ours is shown in its own words, without a traceback."""
         report = yield
         point = items.point_of(item)
         if point is None:
@@ -95,19 +88,52 @@ class Reports:
         if error is not None and report.failed:
             report.longrepr = printable(str(error), keep="\n")
         if items.judges(item):
-            said = item.stash.setdefault(_REPORT, PointReport(point=point.id))
-            if isinstance(error, withholding.PointWithheld):
-                said.withheld = str(error)
-            elif error is not None and not isinstance(error, NotMet) and said.judgement is None:
-                said.judgement = Judgement(outcome=Outcome.ERROR, reasons=(Reason(error.code, str(error)),))
-            said.raised = told(raised) if raised is not None else None
+            state = item.stash.setdefault(_STATE, _State())
+            if isinstance(error, withheld.PointWithheld):
+                state.withheld = str(error)
+            elif error is not None and not isinstance(error, NotMet) and state.judgement is None:
+                state.judgement = Judgement(outcome=Outcome.ERROR, reasons=(Reason(error.code, str(error)),))
+            really = None if raised is None else one_line(raised)
             if report.when == "call":
-                said.raised = item.stash.get(_RAISED, said.raised)
-            if report.when == "teardown" and point.kind == "audit" and said.withheld is None:
+                really = state.raised or really
+            if report.when == "teardown" and point.kind == "audit" and state.withheld is None:
                 folder = self._session.deployment_folder(point.suite)
-                withholding.audit_ends(folder, point, self._session.nonce, _problem(said.judgement))
-            setattr(report, REPORT_KEY, msgspec.to_builtins(said))
+                withheld.audit_ends(folder, point.id, self._session.nonce, _problem(state.judgement))
+            self._made = (item, report, really)
         return report
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Append the report that this process has just made, as other plugins have left it."""
+        if self._made is None or self._made[1] is not report or self._call.log is None:
+            return
+        item, _, raised = self._made
+        self._made = None
+        point, state = items.point_of(item), item.stash[_STATE]
+        if point is None or report.when is None:
+            return
+        outcome = report.outcome if report.outcome in {"passed", "failed", "skipped"} else "failed"
+        append = self._call.log.append
+        append(
+            Report(
+                point=point.id,
+                stage=report.when,
+                outcome=outcome,
+                worker=self._call.log.process,
+                attempt=getattr(report, "rerun", 0) + 1,
+                xfail=hasattr(report, "wasxfail"),
+                judgement=state.judgement if report.when == "call" or report.failed else None,
+                detail=_first_line(report),
+                duration_s=report.duration,
+            )
+        )
+        if raised is not None and outcome == "passed":
+            sentence = (
+                f"its {report.when} is reported as passed, and raised {raised}: another plugin hides it"
+            )
+            append(Fault(code="contradiction", sentence=sentence, point=point.id))
+        if state.withheld is not None and report.failed:
+            append(Withheld(point=point.id, sentence=state.withheld))
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
         """Show what a requirement measured instead of two tuples."""
@@ -116,8 +142,18 @@ class Reports:
         return None
 
 
+def _first_line(report: pytest.TestReport) -> str:
+    if report.outcome == "passed":
+        return ""
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2])
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = getattr(crash, "message", None) or report.longreprtext
+    return text.strip().partition("\n")[0][:300]
+
+
 def _problem(judgement: Judgement | None) -> str | None:
-    """Why an audit says nothing of its deployment; None where it ended `pass` or `fail`."""
+    """Why an audit says nothing of its deployment; None if it ended `pass` or `fail`."""
     if judgement is None:
         return "it ended without a judgement"
     if judgement.outcome in {Outcome.PASS, Outcome.FAIL}:

@@ -1,80 +1,259 @@
-"""The user's own selection, told apart from whatever else makes items disappear.
+"""Which points the user's own selection leaves out, by pytest's own matchers.
 
-What the command line leaves out makes a session partial, and that is fine where it is meant. What
-disappears for any other reason makes it red.
+A selection makes a session partial, which is fine if it is meant. A point that disappears for any other reason makes
+the session red. So each absence is compared with what pytest's own code does with the recorded options alone. This is
+the one file that calls internals of pytest; `tests/plugin/test_selection.py` holds them to what it expects.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import os.path
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from fnmatch import fnmatch
+from argparse import Namespace
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
+from itertools import combinations as combinations_of
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from pytest_bench.plugin.expressions import compile_expression, strange_markers, strange_words
+from pytest_bench.errors import UsageError
 from pytest_bench.suite.plan import Point
 
 _NAMES_SHOWN = 4
-_NO_KEYWORDS = frozenset({"pytestmark", "cache_parameters"})
+_WORDS_TRIED = 10
 
 
-class UserSelection:
-    """What the command line leaves out: `-k`, `-m`, `--deselect`, `--lf`, `--ignore`, paths and node ids."""
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """The options by which the call that began the session selects. Workers are handed these."""
 
-    def __init__(self, config: pytest.Config, root: Path) -> None:
+    keyword: str = ""
+    markexpr: str = ""
+    deselect: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    """Absolute, as are `ignore_glob` and `args`."""
+    ignore_glob: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    """Paths and node ids."""
+    last_failed: bool = False
+    stepwise: bool = False
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Selection:
         option = config.option
-        self._by_name = compile_expression(option.keyword)
-        self._by_marker = compile_expression(option.markexpr, whole_words=True)
-        self._prefixes = tuple(option.deselect or ())
-        self._by_cache = bool(getattr(option, "lf", False) or getattr(option, "stepwise", False))
-        self._patterns: list[str] = config.getini("python_files")
-        self._collected = [_below(root, arg) for arg in config.args if "::" not in arg]
-        self._ignored = [_below(root, path) for path in option.ignore or ()]
-        self._ignored_globs = [str(_below(root, path)) for path in option.ignore_glob or ()]
 
-    def leaves_out_item(self, item: pytest.Item) -> bool:
-        """Whether the command line asks for this item to be deselected."""
-        return (
-            self._by_cache
-            or item.nodeid.startswith(self._prefixes or ("\0",))
-            or not self._by_name(_names(item))
-            or not self._by_marker([mark.name for mark in item.iter_markers()])
+        def absolute(words: Sequence[str] | None) -> tuple[str, ...]:
+            split = (
+                (Path(word.partition("::")[0]), "".join(word.partition("::")[1:])) for word in words or ()
+            )
+            here = config.invocation_params.dir
+            return tuple(f"{os.path.normpath(here / path)}{rest}" for path, rest in split)
+
+        return cls(
+            keyword=option.keyword,
+            markexpr=option.markexpr,
+            deselect=tuple(option.deselect or ()),
+            ignore=absolute(option.ignore),
+            ignore_glob=absolute(option.ignore_glob),
+            args=absolute(config.args),
+            last_failed=bool(getattr(option, "lf", False)),
+            stepwise=bool(getattr(option, "stepwise", False)),
         )
+
+    def hides_files(self) -> bool:
+        """Whether options keep tests from being collected."""
+        return bool(self.last_failed or self.stepwise or self.ignore or self.ignore_glob)
+
+
+def refuse_malformed(config: pytest.Config) -> None:
+    """Raises `UsageError` for a malformed `-k` or `-m`, which xdist would turn into an internal error."""
+    for option, text in (("-k", config.option.keyword), ("-m", config.option.markexpr)):
+        try:
+            _compile(config, text)
+        except SyntaxError as error:
+            raise UsageError(
+                f"{option} {text!r}: at column {error.offset}: {error.msg}; expected names joined by and, or, not "
+                "and parentheses, as in 'wan22 and not audit'"
+            ) from error
+
+
+class Matcher:
+    """pytest's own deselection with the recorded options, in any process."""
+
+    def __init__(self, config: pytest.Config, selection: Selection) -> None:
+        self._config = config
+        self._selection = selection
+        self._recorded = _RecordedConfig(config, selection)
+
+    def _plugin(self, name: str) -> Any:
+        return self._config.pluginmanager.get_plugin(name)
+
+    def left_out(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
+        """The items that pytest itself deselects of all that were collected."""
+        left, recorded = list(items), self._recorded
+        recorded.dropped = []
+        # In pytest's order. A copy of a plugin with a memory: the real one has yet to decide, or has done so.
+        if self._selection.stepwise and (stepwise := copy.copy(self._plugin("stepwiseplugin"))) is not None:
+            stepwise.cached_info = copy.copy(stepwise.cached_info)
+            stepwise.report_status = []
+            stepwise.pytest_collection_modifyitems(config=recorded, items=left)
+        for name in ("mark", "main"):
+            self._plugin(name).pytest_collection_modifyitems(items=left, config=recorded)
+        if self._selection.last_failed and (last_failed := copy.copy(self._plugin("lfplugin"))) is not None:
+            steps = last_failed.pytest_collection_modifyitems(config=recorded, items=left)
+            next(steps)
+            with suppress(StopIteration):
+                next(steps)
+        return recorded.dropped
 
     def leaves_out_uncollected(self, point: Point, folder: Path) -> bool:
-        """Whether the command line keeps pytest from the file in `folder` that judges `point`."""
-        return self._by_cache or any(
-            not self._reaches(file)
-            for pattern in self._patterns
+        """Whether the user's words keep pytest from collecting any function in `folder` that judges `point`."""
+        places = [
+            (file, name)
+            for pattern in self._config.getini("python_files")
             for file in folder.glob(pattern)
-            if point.kind in judged_kinds(file)
-        )
+            for kind, name in judging_functions(file)
+            if kind == point.kind
+        ]
+        return bool(places) and not any(self._asks_for(point, file, name) for file, name in places)
 
-    def _reaches(self, file: Path) -> bool:
-        around = (file, *file.parents)
-        return (
-            any(path in around for path in self._collected)
-            and not any(path in around for path in self._ignored)
-            and not any(fnmatch(str(path), pattern) for path in around for pattern in self._ignored_globs)
+    def _asks_for(self, point: Point, file: Path, function: str) -> bool:
+        if not any(_covers(arg, point, file, function) for arg in self._selection.args):
+            return False
+        ignores = self._plugin("main").pytest_ignore_collect
+        if any(ignores(collection_path=path, config=self._recorded) for path in (file, *file.parents)):
+            return False
+        return not (self._selection.last_failed and self._last_failed_skips(point, file))
+
+    def _last_failed_skips(self, point: Point, file: Path) -> bool:
+        plugin = self._plugin("lfplugin")
+        failed = plugin.get_last_failed_paths() if plugin is not None else ()
+        if not failed:
+            return False
+        return file not in failed or not any(f"[{point.id}]" in str(node) for node in plugin.lastfailed)
+
+    def misspelt(self, points: Sequence[Point], items: Sequence[pytest.Item]) -> Iterator[str]:
+        """A sentence for each word of `-k` or `-m` that asks for something and matches no name.
+
+        Names are those of points, collected or not, and of other tests; for `-m` registered markers too. Options
+        that keep tests from being collected may hide the test that `-k` names.
+        """
+        option = self._selection
+        mark = self._plugin("mark")
+        if option.keyword and not option.hides_files():
+            matchers = [mark.KeywordMatcher.from_item(item) for item in items]
+            names = {
+                name
+                for point in points
+                for name in (f"test_{point.kind}.py", f"test_{point.kind}[{point.id}]")
+            }
+            for word in _asked(_compile(self._config, option.keyword)):
+                known = any(word.lower() in name.lower() for name in names)
+                if not known and not any(matcher(word) for matcher in matchers):
+                    yield f"-k {option.keyword!r}: no test is called {word!r}: {_nearest(word, points, names)}"
+        if option.markexpr:
+            markers = {re.split(r"\W", line, maxsplit=1)[0] for line in self._config.getini("markers")}
+            markers |= {carried.name for item in items for carried in item.iter_markers()}
+            for word in _asked(_compile(self._config, option.markexpr)):
+                if word not in markers:
+                    near = difflib.get_close_matches(word, sorted(markers), n=3)
+                    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see pytest --markers"
+                    yield f"-m {option.markexpr!r}: no marker is called {word!r}: {hint}"
+
+
+class _RecordedConfig:
+    """Stands in for pytest's config: it knows the recorded options, and takes down what is deselected."""
+
+    def __init__(self, config: pytest.Config, selection: Selection) -> None:
+        self._config = config
+        self.option = Namespace(
+            keyword=selection.keyword,
+            markexpr=selection.markexpr,
+            deselect=list(selection.deselect),
+            ignore=list(selection.ignore),
+            ignore_glob=list(selection.ignore_glob),
+            lf=selection.last_failed,
         )
+        self.hook = self
+        self.dropped: list[pytest.Item] = []
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self.dropped += items
+
+    def getoption(self, name: str) -> Any:
+        return getattr(self.option, name) if hasattr(self.option, name) else self._config.getoption(name)
+
+    def getini(self, name: str) -> Any:
+        return [] if name == "norecursedirs" else self._config.getini(name)
+
+    def _getconftest_pathlist(self, name: str, path: Path) -> None:
+        """What conftests ignore is not the user's selection."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, name)
+
+
+def _compile(config: pytest.Config, text: str) -> Any:
+    """A compiled expression of pytest. Raises `SyntaxError`."""
+    mark: Any = config.pluginmanager.get_plugin("mark")
+    return mark.Expression.compile(text)
+
+
+def _asked(expression: Any) -> list[str]:
+    """The words of an expression that ask for something: those that no `not` turns round.
+
+    Such a word, were it a name of a test, would select the test for some combination of its other names.
+    """
+    words = sorted(expression.idents())
+    if len(words) > _WORDS_TRIED:
+        return words
+
+    def holds(names: Collection[str]) -> bool:
+        def match(name: str, /, **_: object) -> bool:
+            return name in names
+
+        return bool(expression.evaluate(match))
+
+    def is_asked(word: str) -> bool:
+        others = [other for other in words if other != word]
+        combinations = (
+            set(chosen) for count in range(len(others) + 1) for chosen in combinations_of(others, count)
+        )
+        return any(holds(names | {word}) and not holds(names) for names in combinations)
+
+    return [word for word in words if is_asked(word)]
+
+
+def _covers(arg: str, point: Point, file: Path, function: str) -> bool:
+    """Whether a path or a node id asks for a function of a file with a point as its parameter."""
+    path, colons, rest = arg.partition("::")
+    if not colons:
+        return file.is_relative_to(path)
+    name, bracket, parameters = rest.partition("[")
+    named = function == "" or name.partition("::")[0] == function
+    return Path(path) == file and named and (not bracket or point.id in parameters)
 
 
 @cache
-def judged_kinds(file: Path) -> frozenset[str]:
-    """Kinds of points that functions of a test file judge, read without importing it."""
+def judging_functions(file: Path) -> frozenset[tuple[str, str]]:
+    """Kinds of points that a test file judges, each with the top-level function or class that does ("" for all).
+
+    Read without importing the file, which may be one that the user excluded.
+    """
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return frozenset()
     return frozenset(
-        argument.value
-        for call in ast.walk(tree)
+        (argument.value, getattr(node, "name", ""))
+        for node in tree.body
+        for call in ast.walk(node)
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "points"
         if not any(word.arg == "judge" and ast.unparse(word.value) == "False" for word in call.keywords)
         for argument in call.args
@@ -82,74 +261,11 @@ def judged_kinds(file: Path) -> frozenset[str]:
     )
 
 
-def likely_selected(config: pytest.Config, points: Iterable[Point]) -> list[Point]:
-    """Points that the command line's node ids and `-k` select, as far as can be known before collection."""
-    matches = compile_expression(config.option.keyword)
-    folders = [part for arg in config.args for part in arg.partition("::")[0].split("/")]
-    named = {arg.rpartition("[")[2].rstrip("]") if "::" in arg and "[" in arg else "" for arg in config.args}
-    return [
-        point
-        for point in points
-        if ("" in named or point.id in named) and matches([*_expected_names(point), *folders])
-    ]
-
-
-def misspelt(config: pytest.Config, points: Sequence[Point], items: Iterable[pytest.Item]) -> Iterator[str]:
-    """A sentence for each word that `-k` or `-m` asks for and that is the name of nothing.
-
-    Neither of a point, collected or not, nor of another test; and of no marker that is registered. What a `not`
-    turns round leaves nothing out where it is misspelt. Where options keep tests from being collected, `-k` may
-    name one of those.
-    """
-    expected = {name for point in points for name in _expected_names(point)}
-    option = config.option
-    keyword, markexpr = option.keyword, option.markexpr
-    hidden = getattr(option, "lf", False) or option.ignore or option.ignore_glob
-    if not hidden and strange_words(keyword, expected):
-        carried = {name for item in items for name in _names(item)}
-        for word in strange_words(keyword, expected | carried):
-            yield f"-k {keyword!r}: nothing is called {word!r}: {_nearest(word, points, expected)}"
-    if strange_markers(markexpr, ()):
-        markers = {re.split(r"\W", line, maxsplit=1)[0] for line in config.getini("markers")}
-        markers |= {mark.name for item in items for mark in item.iter_markers()}
-        for word in strange_markers(markexpr, markers):
-            near = difflib.get_close_matches(word, sorted(markers), n=3)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see pytest --markers"
-            yield f"-m {markexpr!r}: no marker is called {word!r}: {hint}"
-
-
 def _nearest(word: str, points: Sequence[Point], names: Collection[str]) -> str:
-    """What a word that is the name of nothing may have meant, as the end of a sentence."""
+    """What a word that matches nothing may have meant, as the end of a sentence."""
     parts = sorted({part for name in names for part in name.replace("[", "/").rstrip("]").split("/")})
     near = difflib.get_close_matches(word, parts, n=3) or difflib.get_close_matches(word, sorted(names), n=3)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     more = f" and {len(points) - _NAMES_SHOWN} more" if len(points) > _NAMES_SHOWN else ""
     return f"the points are {', '.join(point.id for point in points[:_NAMES_SHOWN])}{more}"
-
-
-def _expected_names(point: Point) -> Iterator[str]:
-    yield f"test_{point.kind}[{point.id}]"
-    yield f"test_{point.kind}.py"
-    yield "points"
-
-
-def _names(item: pytest.Item) -> set[str]:
-    """What pytest matches `-k` against."""
-    chain = [
-        node
-        for node in item.listchain()
-        if not isinstance(node, pytest.Session)
-        and not (isinstance(node, pytest.Directory) and isinstance(node.parent, pytest.Session))
-    ]
-    attributes = getattr(getattr(item, "function", None), "__dict__", {})
-    return {
-        *(node.name for node in chain),
-        *item.listextrakeywords(),
-        *(name for name in attributes if not name.startswith("_") and name not in _NO_KEYWORDS),
-        *(mark.name for mark in item.iter_markers()),
-    }
-
-
-def _below(root: Path, path: str | Path) -> Path:
-    return Path(os.path.normpath(root / path))

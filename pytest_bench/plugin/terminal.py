@@ -1,19 +1,21 @@
-"""What a session shows at its end: a table a kind, what is red and why, the verdict in a sentence, where it is."""
+"""The end of a session on the terminal: a table for each kind of point, what is red and why, and the verdict."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from pytest_bench.errors import BenchError
-from pytest_bench.plugin.folder import VERDICT
-from pytest_bench.plugin.options import junit_path
 from pytest_bench.plugin.session import Session
 from pytest_bench.reports.tables import Row, render, tables
-from pytest_bench.running.summary import Summary, read_summary
+from pytest_bench.results.layout import VERDICT
+from pytest_bench.results.settle import Settled
+from pytest_bench.results.summary import Summary, read_summary
+from pytest_bench.verdict.events import Report, WorkerCrashed
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.verdict import PointVerdict, Verdict
 from pytest_bench.wording import printable
@@ -27,11 +29,24 @@ _SENTENCES = {
 }
 _NAMES_SHOWN = 4
 _NO_END = frozenset({"cut-off", "worker-crashed"})
-"""Codes of points that began, and came to no end."""
+"""Codes of points that began and did not end."""
 
 
-def write_summary(reporter: pytest.TerminalReporter, session: Session, verdict: Verdict) -> None:
+def count_missing(reporter: pytest.TerminalReporter, settled: Settled) -> None:
+    """Let pytest's counters count the points that nothing reported: "1 passed, 1 missing"."""
+    reported = {event.point for event in settled.events if isinstance(event, Report | WorkerCrashed)}
+    missing = [
+        point
+        for point in settled.verdict.points
+        if point.outcome is not Outcome.PASS and point.id not in reported
+    ]
+    if missing:
+        reporter._add_stats("missing", missing)  # noqa: SLF001 # no public way makes it count a new category
+
+
+def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: Settled) -> None:
     """Write the end of a session."""
+    verdict = settled.verdict
     reporter.section("inference bench")
     rows = [Row(point, _summary(session, point)) for point in verdict.points]
     width = shutil.get_terminal_size().columns if reporter.isatty else None
@@ -51,14 +66,14 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, verdict: 
     reporter.write(verdict.status, bold=True, green=good, red=not good)
     reporter.write_line(f" - {_SENTENCES[verdict.status]}; {_coverage(verdict)}")
     reporter.write_line(
-        f"evidence: {os.path.relpath(session.results)} ({VERDICT} and {_junit(reporter, session)} say the same)"
+        f"evidence: {os.path.relpath(session.results)} ({VERDICT} and {_junit(settled)} say the same)"
     )
 
 
-def _junit(reporter: pytest.TerminalReporter, session: Session) -> str:
-    """The JUnit file as a reader of the line finds it: in the results folder, or from where they are."""
-    path = junit_path(reporter.config)
-    return path.name if path.parent == session.results else os.path.relpath(path)
+def _junit(settled: Settled) -> str:
+    """The JUnit file as a reader of the line finds it: in the results folder, or from the working folder."""
+    path = settled.called.junit
+    return os.path.relpath(path) if Path(path).is_absolute() else path
 
 
 def _write_what_is_red(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:
@@ -87,7 +102,7 @@ def _in_a_line(text: str) -> str:
 
 def _summary(session: Session, point: PointVerdict) -> Summary | None:
     try:
-        return read_summary(session.results / "points" / point.id)
+        return read_summary(session.point_folder(point.id))
     except BenchError:
         return None  # the verdict's own reasons say what is wrong with the evidence
 

@@ -1,41 +1,50 @@
-"""Points over xdist workers: the plan handed over, one worker an endpoint, and no worker lost unnoticed.
+"""Points over xdist workers: the session handed over, one worker for each endpoint, and every worker accounted for.
 
 The only file that imports xdist.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Generator, Mapping
-from contextlib import suppress
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from pytest_bench.endpoints.address import servers
-from pytest_bench.plugin.items import EVENTS_KEY
+from pytest_bench.errors import EvidenceError
+from pytest_bench.plugin.call import Call
+from pytest_bench.plugin.controller import check_collection
 from pytest_bench.plugin.markers import JUDGES
 from pytest_bench.plugin.options import SIMULATOR
-from pytest_bench.plugin.outermost import FAREWELL_KEY
 from pytest_bench.plugin.progress import RELAY_KEY
+from pytest_bench.plugin.requirements import Requirements
 from pytest_bench.plugin.session import HANDOVER_KEY, Session, hand_over
+from pytest_bench.results.event_log import Appender, EventLog, log_path, nonce_of
 from pytest_bench.suite.plan import Plan
+from pytest_bench.verdict.events import WorkerBegan, WorkerCrashed
 from pytest_bench.wording import printable
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.workermanage import WorkerController
 
-    from pytest_bench.plugin.controller import Controller
 
-_FAREWELL_S = 60.0
-"""For all workers. Ample for what conftests do when tests are over; xdist itself then ends one within 10 s."""
+def worker_log(config: pytest.Config, session: Session) -> EventLog:
+    """The event log of this worker: a file if it shares the results folder, otherwise the controller writes it."""
+    worker: str = getattr(config, "workerinput", {})["workerid"]
+    try:
+        shared = nonce_of(session.results) == session.nonce
+    except EvidenceError:
+        shared = False
+    if shared:
+        return EventLog.create(session.results, worker, session.nonce)
+    return EventLog(worker, getattr(config, "workerinput", {})[RELAY_KEY].send, session.nonce)
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc] # xdist is not typed
-    """Gives all points of one deployment to one worker, so that they never overlap. Stands in for --dist."""
+    """Gives all points of one deployment to one worker, so that they never overlap. Replaces --dist."""
 
     def __init__(self, config: pytest.Config, log: Producer, units: Mapping[str, str]) -> None:
         super().__init__(config, log)
@@ -45,80 +54,94 @@ class ByDeployment(LoadScopeScheduling):  # type: ignore[misc] # xdist is not ty
         point = _point_of(nodeid, self._units)
         return f"deployment {self._units[point]}" if point else str(super()._split_scope(nodeid))
 
+    def remove_node(self, node: WorkerController) -> str | None:
+        """A test that its worker did not survive is not started again; xdist would hand it out as pending."""
+        workload = self.assigned_work.pop(node)
+        pending = [(unit, nodeid) for unit in workload.values() for nodeid, done in unit.items() if not done]
+        if not pending:
+            return None
+        unit, crashed = pending[0]
+        unit[crashed] = True
+        self.workqueue.update({scope: unit for scope, unit in workload.items() if not all(unit.values())})
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return str(crashed)
+
 
 class Workers:
     """The controller's side of xdist."""
 
-    def __init__(self, session: Session, controller: Controller | None) -> None:
+    def __init__(self, call: Call, session: Session, requires: Requirements) -> None:
+        self._call = call
         self._session = session
-        self._controller = controller
-        self._ending: list[WorkerController] = []
-        """Workers that have reported all of their tests."""
-        self._ended_well: set[str] = set()
+        self._requires = requires
 
     @cached_property
     def _units(self) -> dict[str, str]:
-        """Looks names up, so only where it is needed."""
+        """Resolves host names, so only when it is needed."""
         return units(self._session.plan)
 
     def pytest_configure_node(self, node: WorkerController) -> None:
+        worker = node.gateway.id
         node.workerinput[HANDOVER_KEY] = hand_over(self._session)
         channel = node.gateway.newchannel()
-        channel.setcallback(partial(_show, node.config, node.gateway.id))
+        channel.setcallback(_Relay(node.config, worker, self._session))
         node.workerinput[RELAY_KEY] = channel
-        farewell = node.gateway.newchannel()
-        farewell.setcallback(lambda _: self._ended_well.add(node.gateway.id))
-        node.workerinput[FAREWELL_KEY] = farewell
+        if self._call.log is not None:
+            self._call.log.append(WorkerBegan(worker=worker))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> ByDeployment:
         return ByDeployment(config, log, self._units)
 
+    def pytest_xdist_node_collection_finished(self, node: WorkerController) -> None:
+        """The points that are left must be possible before the first of them runs."""
+        if self._call.log is not None:
+            check_collection(self._call, self._requires, node.gateway.id)
+
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """The process that ran a point has died: the case that xdist makes of it is the point's."""
         point = _point_of(crashitem, self._units)
-        if self._controller is not None and point is not None:
+        if point is not None:
             report.user_properties.append((JUDGES, point))
             worker = getattr(report, "node", None)
             name = worker.gateway.id if worker is not None else "a worker"
-            self._controller.worker_crashed(name, report.longreprtext, point)
+            self._crashed(name, report.longreprtext, point)
 
     def pytest_testnodedown(self, node: WorkerController, error: object) -> None:
-        """A worker has gone: without its account, or with an error, it crashed."""
-        if self._controller is None:
+        if error is not None:
+            self._crashed(node.gateway.id, str(error))
+
+    def _crashed(self, worker: str, detail: str, point: str | None = None) -> None:
+        if self._call.log is not None:
+            self._call.log.append(WorkerCrashed(worker=worker, detail=detail, point=point))
+
+
+class _Relay:
+    """Takes what a worker sends: text to the terminal, bytes to the worker's event log.
+
+    Called by the thread that listens to that worker.
+    """
+
+    def __init__(self, config: pytest.Config, worker: str, session: Session) -> None:
+        self._config = config
+        self._worker = worker
+        self._session = session
+
+    @cached_property
+    def _append(self) -> Appender:
+        return Appender(log_path(self._session.results, self._worker))
+
+    def __call__(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            self._append(message)
             return
-        output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
-        if EVENTS_KEY in output and error is None:
-            self._controller.hear(output[EVENTS_KEY])
-            self._ending.append(node)
-        else:
-            self._controller.worker_crashed(node.gateway.id, str(error or "it ended without its account"))
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self) -> Generator[None, None, None]:
-        """A worker may fail once it has reported, where xdist no longer listens: wait for its farewell."""
-        if self._controller is not None:
-            until = time.monotonic() + _FAREWELL_S
-            for node in self._ending:
-                # Heard in order: what a worker said is known once its channel is closed.
-                try:
-                    with suppress(node.channel.RemoteError, EOFError):
-                        node.channel.waitclose(max(0.0, until - time.monotonic()))
-                except node.channel.TimeoutError:
-                    self._controller.worker_late(node.gateway.id, _FAREWELL_S)
-                    continue
-                if node.gateway.id not in self._ended_well:
-                    self._controller.worker_crashed(node.gateway.id, "it failed after the last of its tests")
-        yield
-
-
-def _show(config: pytest.Config, worker: str, line: str) -> None:
-    """Show a worker's line on our terminal; called by the thread that listens to that worker."""
-    terminal = config.pluginmanager.get_plugin("terminalreporter")
-    if isinstance(terminal, pytest.TerminalReporter):
-        begun = config.get_terminal_writer().width_of_current_line > 0
-        # In one piece: the main thread writes too.
-        terminal.write(f"{chr(10) if begun else ''}[{worker}] {printable(line)}\n", flush=True)
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if isinstance(terminal, pytest.TerminalReporter):
+            begun = self._config.get_terminal_writer().width_of_current_line > 0
+            # In one piece: the main thread writes too.
+            text = f"{chr(10) if begun else ''}[{self._worker}] {printable(message)}\n"
+            terminal.write(text, flush=True)
 
 
 def _point_of(nodeid: str, points: Collection[str]) -> str | None:

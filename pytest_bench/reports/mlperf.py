@@ -24,27 +24,28 @@ import yaml
 from pytest_bench import __version__
 from pytest_bench.errors import EvidenceError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_atomic, write_json
+from pytest_bench.labels import ORDER_LABELS, Label
 from pytest_bench.load.log import read_records
 from pytest_bench.metrics.columns import read_columns
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.metrics.token_source import choose
 from pytest_bench.reports.mlperf_rules import run_type, shortcomings
 from pytest_bench.reports.result_summary import result_summary
+from pytest_bench.results.claim import read_verdict
+from pytest_bench.results.evidence import check_evidence
+from pytest_bench.results.layout import point_path
+from pytest_bench.results.plan_file import PlanFile, read_plan
+from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.running.counting import read_counted
-from pytest_bench.running.summary import Summary, read_summary
 from pytest_bench.suite.plan import Plan, Point
-from pytest_bench.suite.plan_file import PlanFile, read_plan
-from pytest_bench.verdict.evidence import check_evidence, contradictions
 from pytest_bench.verdict.outcome import Outcome
-from pytest_bench.verdict.verdict import Verdict, read_verdict
+from pytest_bench.verdict.points import contradictions
+from pytest_bench.verdict.verdict import Verdict
 from pytest_bench.workload import Load
 
 VERDICT = "verdict.json"
 
 _ACCURACY = "audit_vbench_accuracy.json"
-
-_NEUTRAL_LABELS = frozenset({"before-benchmark", "between-benchmarks", "after-benchmark"})
-"""Labels that state a fact and do not restrict a result."""
 
 
 class _Session(NamedTuple):
@@ -190,7 +191,7 @@ def _scenario(point: Point) -> str | None:
 
 
 def _folder(results: Path, point: Point) -> Path:
-    return results / "points" / point.id
+    return results / point_path(point.id)
 
 
 def _submittable(session: _Session, point: Point) -> Summary:
@@ -212,7 +213,7 @@ def _submittable(session: _Session, point: Point) -> Summary:
         raise EvidenceError(sentence)
     if check.digest != judged.evidence_digest or judgement.outcome is not judged.outcome:
         raise EvidenceError(f"{folder}: the evidence is not that of the verdict")
-    if "simulator" in judgement.labels:
+    if Label.SIMULATOR in judgement.labels:
         raise UsageError(f"{point.id} was measured on the simulator, which cannot be submitted")
     return summary
 
@@ -233,7 +234,7 @@ def _passed(session: _Session, point: Point, *, without_audits: bool) -> _Passed
 
 
 def _restricting(summary: Summary) -> list[str]:
-    return [label for label in summary.judgement.labels if label not in _NEUTRAL_LABELS]
+    return [label for label in summary.judgement.labels if label not in ORDER_LABELS]
 
 
 def _submission(

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.running.summary import Summary
+from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.verdict import PointVerdict

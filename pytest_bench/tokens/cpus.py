@@ -14,11 +14,16 @@ from pathlib import Path
 
 import msgspec
 
+from pytest_bench.host import control_groups, cpu_quota
+
 _log = logging.getLogger(__name__)
 
 BLOCK = 8
 """Lower bound on the CPUs of a pool worker, if the machine has that many. With more threads than this, one process of
 either library scales worse than linearly; with fewer, another process only costs memory."""
+
+
+_CPUSET_NAMES = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
 
 
 class Cpus(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,10 +59,8 @@ def discover(root: Path = Path("/")) -> Cpus:
     The first source that can be read wins. `root` is the folder in which `proc` and `sys` are mounted.
     """
     online = _online(root)
-    quota = _quota(root)
-    for path in _cgroup_files(
-        root, "cpuset", ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
-    ):
+    quota = cpu_quota(root)
+    for path in _cpuset_files(root):
         listed = _read_list(path)
         allowed = tuple(cpu for cpu in listed if cpu in online) if online else listed
         if allowed:
@@ -123,60 +126,16 @@ def _online(root: Path) -> tuple[int, ...]:
     return _read_list(root / "sys/devices/system/cpu/online")
 
 
-def _quota(root: Path) -> float | None:
-    """Return the smallest quota between this process's group and the root of the hierarchy; None if there is none."""
-    quotas = []
-    for path in _cgroup_files(root, "cpu", ("cpu.max", "cpu.cfs_quota_us"), all_levels=True):
-        try:
-            limit, _, period = path.read_text(encoding="ascii").strip().partition(" ")
-            if limit in {"max", "-1"}:
-                continue
-            period = period or path.with_name("cpu.cfs_period_us").read_text(encoding="ascii")
-            quotas.append(int(limit) / int(period))
-        except (OSError, ValueError, ZeroDivisionError) as error:
-            _log.info("%s cannot be read (%s): trying the next source", path, error)
-    return min(quotas, default=None)
-
-
-def _cgroup_files(
-    root: Path, controller: str, names: tuple[str, ...], *, all_levels: bool = False
-) -> Iterator[Path]:
-    """Yield files of this process's group for `controller`, of cgroup versions 1 and 2, innermost group first.
-
-    In a container, the group's path may not exist below the mount point; then the mount point itself is the group.
-    """
-    for mount, group in _groups(root, controller):
-        folder = mount / group.lstrip("/")
-        levels = [folder, *folder.parents] if mount in [folder, *folder.parents] else [mount]
-        for level in levels[: levels.index(mount) + 1]:
-            found = next((level / name for name in names if (level / name).is_file()), None)
-            if found is not None:
-                yield found
-                if not all_levels:
-                    break
-
-
-def _groups(root: Path, controller: str) -> Iterator[tuple[Path, str]]:
-    base = root / "sys/fs/cgroup"
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        _log.info("the control group of this process cannot be read (%s): trying the next source", error)
-        return
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if not controllers:
-            yield base, group
-            yield base / "unified", group
-        elif controller in controllers.split(","):
-            yield base / controllers, group
-            yield base / controller, group
+def _cpuset_files(root: Path) -> Iterator[Path]:
+    """The innermost file that lists the CPUs of this process's group, for each place where it may be mounted."""
+    for levels in control_groups("cpuset", root):
+        files = (level / name for level in levels for name in _CPUSET_NAMES)
+        yield from itertools.islice((path for path in files if path.is_file()), 1)
 
 
 def _read_list(path: Path) -> tuple[int, ...]:
     try:
         return parse_cpu_list(path.read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
-        _log.info("%s cannot be read (%s): trying the next source", path, error)
+        _log.info("%s cannot be read (%s): asking the next source", path, error)
         return ()

@@ -1,5 +1,4 @@
-"""Bounds judged, the ledger settled, evidence re-verified, the verdict written.
+"""Events, and what they amount to: bounds judged, points decided, the verdict. Pure.
 
-Pure, apart from reading and writing its own files. Others use `judge`, `violations`, `settle`,
-`write_evidence`, `check_evidence`, `Verdict` with `born_red` and `exit_status`, and the event types.
+Others use `judge`, `violations`, `decide`, `Verdict` with `status_of` and `exit_status`, and the event types.
 """

@@ -1,6 +1,7 @@
-"""What the ledger is told: what was expected, and everything that happened.
+"""The events of a session: what its processes saw, and what the ledger is told.
 
-All of it crosses processes as JSON primitives (`msgspec.to_builtins`, `msgspec.convert`).
+Every process appends its events to a log of its own (`results/event_log.py`). They are JSON objects that a field
+`type` tells apart.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from typing import Literal
 
 import msgspec
 
+from pytest_bench.leases import Lease, Scope
 from pytest_bench.verdict.outcome import Judgement, Outcome
 
 Stage = Literal["setup", "call", "teardown"]
-Scope = Literal["endpoint", "host"]
 
 
 class ExpectedPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,8 +23,77 @@ class ExpectedPoint(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """Of everything the point depends on; its evidence must carry the same."""
     leases: tuple[Scope, ...]
-    """What a passing run of it must have held a lease for."""
+    """Scopes for which a passing run must have held a lease."""
     origin: str = ""
+
+
+class Expectation(msgspec.Struct, frozen=True, kw_only=True):
+    """What must have run, from another source than the session's own suites."""
+
+    points: dict[str, str | None]
+    """Point ids, each with its digest where the expectation knows it."""
+    plan_digest: str | None = None
+    digest: str
+    """Of the expectation itself."""
+
+
+class Invocation(msgspec.Struct, frozen=True, kw_only=True):
+    """The words that pytest was called with, by their source; later sources override earlier ones."""
+
+    ini: tuple[str, ...] = ()
+    """`addopts` of the configuration file."""
+    environment: tuple[str, ...] = ()
+    """`PYTEST_ADDOPTS`."""
+    command_line: tuple[str, ...] = ()
+
+
+class Called(msgspec.Struct, frozen=True, kw_only=True, tag="called"):
+    """pytest was called to run points. The first event of a session."""
+
+    invocation: Invocation = Invocation()
+    started: str
+    """ISO 8601, UTC."""
+    results: str
+    """The results folder, absolute, as the session knew it."""
+    junit: str
+    """The JUnit file: relative to the results folder if it is inside, otherwise absolute."""
+    versions: dict[str, str] = {}
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True, tag="planned"):
+    """The plan was made and written; nothing has been started yet."""
+
+    plan_digest: str
+    complete: bool = False
+    """`--complete` was given."""
+    expectation: Expectation | None = None
+    accepted_labels: tuple[str, ...] = ()
+    """Labels that the command line itself asks for, such as `simulator` by `--endpoint=simulator`."""
+    files: dict[str, str] = {}
+    """sha256 of the files that were written before anything was started, by name."""
+    rerun: dict[str, str] = {}
+    """For each point the command that runs it alone."""
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """The call was refused: no test was started."""
+
+    sentence: str
+
+
+class WorkerBegan(msgspec.Struct, frozen=True, kw_only=True, tag="worker-began"):
+    """Another process of the session was started; it must leave a log that ends with `Ended`."""
+
+    worker: str
+
+
+class WorkerCrashed(msgspec.Struct, frozen=True, kw_only=True, tag="worker-crashed"):
+    """A process of the session died."""
+
+    worker: str
+    detail: str
+    point: str | None = None
+    """The point it was running, where that is known."""
 
 
 class Collected(msgspec.Struct, frozen=True, kw_only=True, tag="collected"):
@@ -34,13 +104,13 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True, tag="collected"):
 
 
 class Selected(msgspec.Struct, frozen=True, kw_only=True, tag="selected"):
-    """The user's command line asks for the point."""
+    """The item of the point was left to run after collection."""
 
     point: str
 
 
 class Deselected(msgspec.Struct, frozen=True, kw_only=True, tag="deselected"):
-    """The user's own command line (`-k`, `--deselect`, a path, …) leaves the point out."""
+    """The user's own selection (`-k`, `--deselect`, a path, ...) leaves the point out, as pytest's matcher confirms."""
 
     point: str
 
@@ -62,50 +132,73 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     attempt: int = 1
     """1 unless something ran the item again."""
     xfail: bool = False
-    """Marked as expected to fail, whatever came of it."""
+    """Marked as expected to fail, whatever the result."""
     judgement: Judgement | None = None
-    """What the point says of itself; on the call report, or the set-up report of one that got no further."""
+    """The point's own judgement; on the call report, or on the set-up report if the point got no further."""
     detail: str = ""
     """First line of the failure."""
-
-
-class WorkerCrashed(msgspec.Struct, frozen=True, kw_only=True, tag="worker-crashed"):
-    """A process of the session died."""
-
-    worker: str
-    detail: str
-    point: str | None = None
-    """The point it was running, where that is known."""
+    duration_s: float = 0.0
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
-    """Something that must not happen did, as the guard saw it."""
+    """Something that must not happen did."""
 
     code: str
     sentence: str
     point: str | None = None
 
 
-Event = Collected | Selected | Deselected | Withheld | Report | WorkerCrashed | Fault
+class Interrupted(msgspec.Struct, frozen=True, kw_only=True, tag="interrupted"):
+    """Ctrl-C or SIGTERM ended the session early."""
 
 
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of time during which a point held an endpoint or a host for itself."""
+class JUnitCase(msgspec.Struct, frozen=True, kw_only=True, tag="case"):
+    """A JUnit case as pytest's own writer made it."""
 
-    point: str
-    worker: str
-    scope: Scope
-    resource: str
-    """A server that the endpoint's URL leads to, as HOST:PORT; the host's name."""
-    boot_id: str
-    start_ns: int
-    """CLOCK_BOOTTIME; comparable within one `boot_id` only."""
-    end_ns: int | None
-    """None: never given back."""
+    xml: str
+    """The element `testcase`, serialized."""
+    point: str | None = None
+    """The point that the item judges; None for other tests."""
+
+
+class SuiteProperty(msgspec.Struct, frozen=True, kw_only=True, tag="suite-property"):
+    """A property that a test recorded for the whole JUnit suite."""
+
+    name: str
+    value: str
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
+    """The process ended. The last event of a log."""
+
+    status: int
+    """Exit status; negative: the signal that killed it, as `subprocess` reports it."""
+    at: str
+    """ISO 8601, UTC."""
+
+
+Event = (
+    Called
+    | Planned
+    | Refused
+    | WorkerBegan
+    | WorkerCrashed
+    | Collected
+    | Selected
+    | Deselected
+    | Withheld
+    | Lease
+    | Report
+    | Fault
+    | Interrupted
+    | JUnitCase
+    | SuiteProperty
+    | Ended
+)
 
 
 class EvidenceCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What re-reading a point's evidence found. Without `errors` it is whole and says what it says."""
+    """What re-reading a point's evidence found. Without `errors` the evidence is whole."""
 
     point: str
     path: str
@@ -118,32 +211,17 @@ class EvidenceCheck(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
 
 
-class Expectation(msgspec.Struct, frozen=True, kw_only=True):
-    """What must have run, from somewhere else than the session's own suites."""
-
-    points: dict[str, str | None]
-    """Point ids, each with its digest where the expectation knows it."""
-    plan_digest: str | None = None
-    digest: str
-    """Of the expectation itself."""
-
-
 class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is true of the session as a whole."""
+    """What is true of the session as a whole, gathered from its events."""
 
     nonce: str
-    pytest_exit_status: int
-    """What pytest would have exited with, before the ledger spoke."""
+    pytest_exit_status: int | None
+    """What pytest exited with; None if it has not ended."""
     plan_digest: str
     complete: bool = False
-    """`--complete` was given."""
     expectation: Expectation | None = None
-    simulator_asked_for: bool = False
-    """The command line itself says `--endpoint=simulator`."""
-    interrupted: bool = False
+    accepted_labels: tuple[str, ...] = ()
     versions: dict[str, str] = {}
-    invocation: tuple[str, ...] = ()
+    invocation: Invocation = Invocation()
     started: str | None = None
     finished: str | None = None
-    files: dict[str, str] = {}
-    """sha256 of what the session wrote before anything was started, by name: its plan and its environment."""

@@ -1,4 +1,4 @@
-"""The expectation: what must have run, on a road of its own.
+"""The expectation: what must have run, from a source that is independent of the run.
 
     {"version": 1, "plan_digest": "…", "points": {"chat/perf/steady/c0001": "…", …}}
 
@@ -90,7 +90,7 @@ def _problems(raw: object) -> list[str]:
 
 def _point_problems(points: object) -> list[str]:
     if not isinstance(points, dict | list) or not points:
-        return ["points is missing or empty: an expectation of nothing is met by nothing"]
+        return ["points is missing or empty; expected at least one point"]
     problems = [
         f"points: {name!r} is no point id, as in 'chat/perf/steady'" for name in points if not _is_id(name)
     ]

@@ -1,11 +1,21 @@
-"""Whether points that must not disturb each other overlapped."""
+"""Whether the leases of different points overlapped."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from pytest_bench.verdict.events import ExpectedPoint, Lease
+from pytest_bench.leases import Lease
+from pytest_bench.verdict.events import ExpectedPoint
+
+
+def latest(events: Iterable[Lease]) -> list[Lease]:
+    """One lease for each that was taken: the event of giving it back replaces that of taking it."""
+    taken = {
+        (lease.point, lease.worker, lease.scope, lease.resource, lease.boot_id, lease.start_ns): lease
+        for lease in events
+    }
+    return list(taken.values())
 
 
 def overlaps(leases: Iterable[Lease]) -> Iterator[tuple[Lease, Lease]]:

@@ -1,6 +1,6 @@
-"""The ledger: what was expected, settled against what happened. Pure.
+"""The ledger: what was expected, compared with what happened. Pure.
 
-The request (the plan, the expectation) and the evidence reach it by different roads; it believes neither
+The request (the plan, the expectation) and the evidence reach it by different roads; it trusts neither
 pytest's exit status, nor a report, nor a file alone.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from pytest_bench.leases import Lease
 from pytest_bench.verdict import leases as lease_rules
 from pytest_bench.verdict.events import (
     Collected,
@@ -17,7 +18,8 @@ from pytest_bench.verdict.events import (
     EvidenceCheck,
     ExpectedPoint,
     Fault,
-    Lease,
+    Interrupted,
+    Refused,
     Report,
     Selected,
     SessionFacts,
@@ -34,34 +36,34 @@ from pytest_bench.verdict.points import (
     judgement_of,
     missing,
 )
-from pytest_bench.verdict.verdict import Coverage, PointVerdict, Status, Verdict
+from pytest_bench.verdict.verdict import NOT_ENDED, Coverage, PointVerdict, Verdict, status_of
 
 
-def settle(
+def decide(
     expected: Sequence[ExpectedPoint],
     events: Sequence[Event],
     evidence: Mapping[str, EvidenceCheck],
-    leases: Sequence[Lease],
     session: SessionFacts,
 ) -> Verdict:
     """The verdict on a session.
 
     `expected` is the plan, in order; `evidence` holds what re-reading each point's folder found, by point
     id. Nothing that is missing counts as good: a point that is neither selected nor left out by the user,
-    or of which any needed event, file or lease is absent, is not a pass.
+    or that lacks any needed event, file or lease, does not pass.
     """
-    ledger = _Ledger(expected, events, evidence, leases, session)
+    ledger = _Ledger(expected, events, evidence, session)
     points = (*ledger.points(), *ledger.points_expected_elsewhere())
-    faults = tuple(dict.fromkeys(ledger.faults(points)))  # every xdist worker tells of what all saw
+    faults = tuple(dict.fromkeys(ledger.faults(points)))  # several xdist workers report the same fault
     return Verdict(
-        status=_status(points, faults),
+        status=status_of(points, faults),
         coverage=Coverage(complete=not ledger.left_out and bool(expected), left_out=ledger.left_out),
         nonce=session.nonce,
         points=points,
         faults=faults,
         counts=dict(Counter(point.outcome.value for point in points)),
         complete_required=session.complete,
-        interrupted=session.interrupted,
+        interrupted=ledger.interrupted,
+        refused=any(isinstance(event, Refused) for event in events),
         plan_digest=session.plan_digest,
         expectation_digest=session.expectation.digest if session.expectation else None,
         pytest_exit_status=session.pytest_exit_status,
@@ -72,46 +74,32 @@ def settle(
     )
 
 
-def _status(points: Sequence[PointVerdict], faults: Sequence[Reason]) -> Status:
-    if faults:
-        return "error"
-    return _STATUS[worst(point.outcome for point in points)]
-
-
-_STATUS: dict[Outcome, Status] = {
-    Outcome.PASS: "pass",
-    Outcome.INCONCLUSIVE: "inconclusive",
-    Outcome.FAIL: "fail",
-    Outcome.MISSING: "incomplete",
-    Outcome.ERROR: "error",
-}
-
-
 class _Ledger:
-    """The events of a session, sorted by point."""
+    """The events of a session, grouped by point."""
 
     def __init__(
         self,
         expected: Sequence[ExpectedPoint],
         events: Sequence[Event],
         evidence: Mapping[str, EvidenceCheck],
-        leases: Sequence[Lease],
         session: SessionFacts,
     ) -> None:
         self.expected = expected
         self.evidence = evidence
-        self.leases = leases
+        self.leases = lease_rules.latest(event for event in events if isinstance(event, Lease))
         self.session = session
         self.known = {point.id for point in expected}
         self.events = events
+        self.interrupted = any(isinstance(event, Interrupted) for event in events)
         self.by_point: dict[str, list[Event]] = defaultdict(list)
         for event in events:
-            if event.point is not None:
-                self.by_point[event.point].append(event)
+            point = getattr(event, "point", None)
+            if point is not None and not isinstance(event, Lease):
+                self.by_point[point].append(event)
         deselected = self._ids(Deselected)
         self.left_out = tuple(point.id for point in expected if point.id in deselected - self._ids(Selected))
         self.overlapping: dict[str, list[str]] = defaultdict(list)
-        for one, other in lease_rules.overlaps(leases):
+        for one, other in lease_rules.overlaps(self.leases):
             for lease, rival in ((one, other), (other, one)):
                 sentence = (
                     f"held {lease.scope} {lease.resource} while {rival.point} on {rival.worker} held it too: "
@@ -123,7 +111,7 @@ class _Ledger:
         return {event.point for event in self.events if isinstance(event, kind)}
 
     def points(self) -> Iterator[PointVerdict]:
-        """One for each point of the plan that was asked for, here or by the expectation."""
+        """A verdict for each point of the plan that was asked for, here or by the expectation."""
         must_run = self._must_run()
         for point in self.expected:
             if point.id not in self.left_out:
@@ -169,13 +157,16 @@ class _Ledger:
         return [event for event in self.by_point[name] if isinstance(event, Report)]
 
     def _findings(self, point: ExpectedPoint) -> Iterator[Finding]:
-        """Why a point that was not left out does not pass; nothing for one that does."""
+        """Why a point that was not left out does not pass; yields nothing if it does."""
         events = self.by_point[point.id]
         reports = self._reports(point.id)
         judgement = judgement_of(reports)
         for event in events:
             if isinstance(event, WorkerCrashed):
-                yield error("worker-crashed", f"process {event.worker} died while running it: {event.detail}")
+                yield error(
+                    "worker-crashed",
+                    f"was begun by {event.worker}, which died, and not started again: {event.detail}",
+                )
             elif isinstance(event, Fault):
                 yield error(event.code, event.sentence)
         yield from self._selection(events)
@@ -187,7 +178,7 @@ class _Ledger:
                 error("contradiction", f"was run although withheld: {item.sentence}") for item in withheld
             )
             if reports or any(isinstance(event, Selected) for event in events):
-                yield from findings_of_reports(reports, interrupted=self.session.interrupted)
+                yield from findings_of_reports(reports, interrupted=self.interrupted)
         yield from findings_of_evidence(point, judgement, self.evidence.get(point.id), self.session.nonce)
         yield from (error("overlap", sentence) for sentence in self.overlapping[point.id])
         if judgement is not None:
@@ -232,25 +223,36 @@ class _Ledger:
                 )
 
     def faults(self, points: Sequence[PointVerdict]) -> Iterator[Reason]:
-        """What is wrong with the session, whatever its points say."""
-        if self.session.interrupted:
+        """What is wrong with the session as a whole."""
+        for event in self.events:
+            if isinstance(event, Refused):
+                yield Reason("refused", event.sentence)
+        if self.interrupted:
             yield Reason("interrupted", "interrupted: what is complete was kept, the rest did not run")
-        yield from self._plan_faults(points)
+        status = self.session.pytest_exit_status
+        refused = any(isinstance(event, Refused) for event in self.events)
+        if status is None and not refused:
+            yield Reason(
+                NOT_ENDED, "the session has not ended: it is still running, or its process was killed"
+            )
+        if status is not None and not refused:
+            yield from self._plan_faults(points)
         yield from self._strays()
         for event in self.events:
             if isinstance(event, WorkerCrashed) and event.point is None:
                 yield Reason("worker-crashed", f"process {event.worker} died: {event.detail}")
             elif isinstance(event, Fault) and event.point is None:
                 yield Reason(event.code, event.sentence)
-        if not self._accounts_for(self.session.pytest_exit_status, points):
+        if status is not None and not self._accounts_for(status, points):
             yield Reason(
                 "pytest-exit",
-                f"pytest itself ended with status {self.session.pytest_exit_status}: "
-                "something besides the points went wrong",
+                f"pytest itself ended with status {status}: something besides the points went wrong",
             )
 
     def _accounts_for(self, status: int, points: Sequence[PointVerdict]) -> bool:
-        """Whether pytest's exit status only follows from what is told anyway."""
+        """Whether other findings already explain pytest's exit status."""
+        if self._is_told("cut-off"):
+            return True
         match status:
             case 0:
                 return True
@@ -259,9 +261,11 @@ class _Ledger:
                     point.outcome is not Outcome.PASS for point in points
                 )
             case 2:
-                return self.session.interrupted or self._is_told("collection-error", "stopped")
+                return self.interrupted or self._is_told("collection-error", "stopped")
             case 3:
                 return self._is_told("internal-error")
+            case 4:
+                return any(isinstance(event, Refused) for event in self.events)
             case 5:  # nothing was collected or selected
                 return not points or any(point.outcome is not Outcome.PASS for point in points)
         return False

@@ -7,21 +7,47 @@ A point passes only with exactly one passed report of each stage, from one worke
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
 from pytest_bench.verdict.events import EvidenceCheck, ExpectedPoint, Report, SessionFacts, Stage
-from pytest_bench.verdict.evidence import contradictions
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 MEASURED = frozenset({Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE})
 """Outcomes that claim a measurement, which evidence must back."""
 
-RED_UNDER_COMPLETE: dict[str, str] = {
-    "unbounded": "under --complete every point must have something to meet: declare a bound for it",
+
+class LabelRule(NamedTuple):
+    """When a label makes a passing point red."""
+
+    under: Literal["complete", "complete or expect"]
+    """The option that the session was given."""
+    unless_asked: bool
+    """Not if the command line itself (not PYTEST_ADDOPTS or a configuration file) asks for the label."""
+    sentence: str
+
+
+LABEL_RULES: dict[str, LabelRule] = {
+    "unbounded": LabelRule(
+        "complete",
+        unless_asked=False,
+        sentence="under --complete every point must have something to meet: declare a bound for it",
+    ),
+    "simulator": LabelRule(
+        "complete or expect",
+        unless_asked=True,
+        sentence="what answered is the built-in simulator, whatever its URL, and no model: give the URL of a model's "
+        "server, or say --endpoint=simulator on the command line if the simulator is meant",
+    ),
+    "shortened": LabelRule(
+        "complete or expect",
+        unless_asked=True,
+        sentence="its durations were scaled by --duration-scale, which the command line itself does not give: remove "
+        "it from PYTEST_ADDOPTS and the configuration file, or give it on the command line if it is meant",
+    ),
 }
-"""Labels that make a passing point red under `--complete`, each with the reason."""
+"""Every other label is information only."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -140,17 +166,35 @@ def findings_of_evidence(
 
 def findings_of_labels(labels: Sequence[str], session: SessionFacts) -> Iterator[Finding]:
     """Labels that this session does not accept on a passing point."""
-    if session.complete:
-        for label in labels:
-            if label in RED_UNDER_COMPLETE:
-                yield error(label, RED_UNDER_COMPLETE[label])
-    strict = session.complete or session.expectation is not None
-    if "simulator" in labels and strict and not session.simulator_asked_for:
-        yield error(
-            "simulator",
-            "what answered is the built-in simulator, whatever its URL, and no model: give the URL of a model's "
-            "server, or say --endpoint=simulator on the command line if the simulator is meant",
-        )
+    given = {
+        "complete": session.complete,
+        "complete or expect": session.complete or session.expectation is not None,
+    }
+    for label in labels:
+        rule = LABEL_RULES.get(label)
+        accepted = rule is None or (rule.unless_asked and label in session.accepted_labels)
+        if rule is not None and given[rule.under] and not accepted:
+            yield error(label, rule.sentence)
+
+
+def contradictions(
+    check: EvidenceCheck, *, point: str, point_digest: str, nonce: str, outcome: Outcome
+) -> Iterator[str]:
+    """In what whole evidence differs from what it should be evidence of, a sentence each."""
+    comparisons: tuple[tuple[str, str | None, str], ...] = (
+        ("point", check.point, point),
+        ("point digest", check.point_digest, point_digest),
+        ("nonce", check.nonce, nonce),
+        ("outcome", check.outcome, outcome),
+    )
+    for what, found, wanted in comparisons:
+        if found != wanted:
+            yield (
+                f"{check.path}/evidence.json: its {what} is {found}, expected {wanted}: "
+                "it is the evidence of something else"
+            )
+    if check.digest is None:
+        yield f"{check.path}/evidence.json: was never read"
 
 
 def _because(report: Report) -> str:

@@ -1,20 +1,19 @@
-"""The verdict of a session: its wire format, its file, and the exit status it asks for."""
+"""The verdict of a session: its wire format, the one formula for its status, and the exit status it asks for."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from pytest_bench.errors import EvidenceError
-from pytest_bench.files import read_json, write_json
-from pytest_bench.verdict.outcome import JudgedBound, Outcome, Reason
+from pytest_bench.verdict.events import Invocation
+from pytest_bench.verdict.outcome import JudgedBound, Outcome, Reason, worst
 
-VERDICT_VERSION = 1
+VERDICT_VERSION = 2
 
 NOT_ENDED = "not-ended"
-"""Code of the fault that a verdict is born with."""
+"""Code of the fault of a session that has not ended."""
 
 Status = Literal["pass", "fail", "inconclusive", "error", "incomplete"]
 
@@ -63,70 +62,58 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """`--complete` was given."""
     interrupted: bool = False
     refused: bool = False
-    """Refused at configure: nothing was started."""
+    """The call was refused: no test was started."""
     plan_digest: str | None = None
     """The nonce left out, so that an independent plan of the same suites is equal."""
     expectation_digest: str | None = None
-    ledger_digest: str | None = None
-    """sha256 of the `ledger.json` that it was settled from."""
     pytest_exit_status: int | None = None
     versions: dict[str, str] = {}
-    invocation: tuple[str, ...] = ()
-    """The command line."""
+    invocation: Invocation = Invocation()
+    """The words that pytest was called with, by their source."""
     started: str | None = None
     """ISO 8601, UTC."""
     finished: str | None = None
+    files: dict[str, str] = {}
+    """sha256 of every file of the results folder, by path. Left out are the verdict itself, the JUnit file, which
+    is rendered from the verdict and the events, and the points' own files, which their evidence lists."""
 
 
-def born_red(
-    *,
-    nonce: str,
-    point_ids: tuple[str, ...] = (),
-    plan_digest: str | None = None,
-    expectation_digest: str | None = None,
-    complete_required: bool = False,
-    versions: dict[str, str] | None = None,
-    invocation: tuple[str, ...] = (),
-    started: str | None = None,
-) -> Verdict:
-    """The verdict that stands until a session has ended: `incomplete`, every point missing."""
-    unreported = (Reason("unreported", "the session has not ended: nothing was reported for this point yet"),)
-    return Verdict(
-        status="incomplete",
-        coverage=Coverage(complete=False),
-        nonce=nonce,
-        points=tuple(
-            PointVerdict(id=name, outcome=Outcome.MISSING, reasons=unreported) for name in point_ids
-        ),
-        faults=(
-            Reason(NOT_ENDED, "the session has not ended: this file was written before anything started"),
-        ),
-        counts={Outcome.MISSING.value: len(point_ids)} if point_ids else {},
-        complete_required=complete_required,
-        plan_digest=plan_digest,
-        expectation_digest=expectation_digest,
-        versions=versions or {},
-        invocation=invocation,
-        started=started,
-    )
+_STATUS: dict[Outcome, Status] = {
+    Outcome.PASS: "pass",
+    Outcome.INCONCLUSIVE: "inconclusive",
+    Outcome.FAIL: "fail",
+    Outcome.MISSING: "incomplete",
+    Outcome.ERROR: "error",
+}
 
 
-def refusal(*, nonce: str, reasons: tuple[Reason, ...], invocation: tuple[str, ...] = ()) -> Verdict:
-    """The verdict of a session that was refused at configure, for `reasons`."""
+def status_of(points: Iterable[PointVerdict], faults: Sequence[Reason]) -> Status:
+    """The status of a session with these points and faults.
+
+    Any fault makes it `error`; if the only fault is that the session has not ended, `incomplete`. Otherwise the
+    worst outcome decides.
+    """
+    if faults:
+        return "incomplete" if all(fault.code == NOT_ENDED for fault in faults) else "error"
+    return _STATUS[worst(point.outcome for point in points)]
+
+
+def refusal(*, nonce: str, sentence: str, invocation: Invocation) -> Verdict:
+    """The verdict of a call that was refused, with nothing but the reason."""
     return Verdict(
         status="error",
         coverage=Coverage(complete=False),
         nonce=nonce,
-        faults=reasons,
+        faults=(Reason("refused", sentence),),
         refused=True,
         invocation=invocation,
     )
 
 
 def exit_status(verdict: Verdict, *, complete: bool = False) -> int:
-    """Exit status for pytest: 0 for `pass` only, 2 interrupted, 4 refused at configure, else 1.
+    """Exit status for pytest: 0 for `pass` only, 2 interrupted, 4 refused, else 1.
 
-    With `complete`, or where the session itself was started with `--complete`, partial coverage is 1.
+    With `complete`, or if the session itself was started with `--complete`, partial coverage is 1.
     """
     if verdict.refused:
         return 4
@@ -135,26 +122,6 @@ def exit_status(verdict: Verdict, *, complete: bool = False) -> int:
     must_cover = complete or verdict.complete_required
     good = verdict.status == "pass" and (verdict.coverage.complete or not must_cover)
     return 0 if good else 1
-
-
-def write_verdict(path: Path, verdict: Verdict) -> None:
-    """Replace the file at `path` atomically. Raises `OSError`."""
-    write_json(path, verdict)
-
-
-def read_verdict(path: Path) -> Verdict:
-    """Read a verdict file. Raises `EvidenceError` for one that is damaged or of another version."""
-    raw = read_json(path)
-    version = raw.get("version") if isinstance(raw, dict) else None
-    if version != VERDICT_VERSION or isinstance(version, bool):
-        raise EvidenceError(
-            f"{path}: expected a verdict of version {VERDICT_VERSION}, found version {version!r}; "
-            "read it with the release that wrote it"
-        )
-    try:
-        return msgspec.convert(raw, Verdict)
-    except msgspec.ValidationError as error:
-        raise EvidenceError(f"{path}: is no verdict: {error}") from error
 
 
 def json_schema() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader
 from pytest_bench.load.order import sample_function
 from pytest_bench.records import REQUESTS_VERSION, PhaseResult, RequestRecord
-from pytest_bench.verify.differences import differences
+from pytest_bench.results.differences import differences
 from pytest_bench.workload import SampleOrder
 
 

@@ -17,21 +17,21 @@ from pytest_bench.errors import BenchError, EvidenceError, makes_sense
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import from_rows, orders_of, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
-from pytest_bench.running import summary as summaries
+from pytest_bench.results import summary as summaries
+from pytest_bench.results.differences import differences, plain, unlike
+from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
-from pytest_bench.running.summary import PointFile, Summary, read_summary
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
-from pytest_bench.verify.differences import differences, plain, unsaid
 from pytest_bench.verify.logs import contradictions
 from pytest_bench.workload import SampleOrder
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionContext:
-    """What the points of a session have in common."""
+    """What is common to all points of a session."""
 
     plan: Plan
     nonce: str
@@ -43,8 +43,7 @@ class SessionContext:
 def verify_point(
     session: SessionContext, point: Point, folder: Path, said: Judgement | None
 ) -> Iterator[str]:
-    """Everything in a point's evidence that its own logs, its `session`, or `said` (its report to the session)
-    contradict.
+    """Contradictions between a point's evidence and its own logs, its `session`, or `said` (its report to the session).
 
     `folder` is whole evidence: every listed file is there, with the bytes it was written with.
     """
@@ -61,7 +60,7 @@ def _contradictions(
     session: SessionContext, point: Point, folder: Path, said: Judgement | None
 ) -> Iterator[str]:
     summary = read_summary(folder)
-    yield from unsaid(folder / summaries.NAME, summary)
+    yield from unlike(folder / summaries.NAME, summary)
     yield from _identity(session, point, folder, summary)
     if said is not None:
         yield from _named(differences(plain(summary.judgement), plain(said), "judgement"))
@@ -79,7 +78,7 @@ def _identity(session: SessionContext, point: Point, folder: Path, summary: Summ
     digest = session.plan.point_digest(point)
     wanted = {"point": point.id, "point_digest": digest, "nonce": session.nonce}
     yield from _named(differences({name: getattr(summary, name) for name in wanted}, wanted))
-    yield from unsaid(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce))
+    yield from unlike(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce))
 
 
 def _orders(plan: Plan, point: Point, summary: Summary) -> dict[str, SampleOrder]:
@@ -96,7 +95,7 @@ def _phase(
     account = PhaseFile.of(phase, point=point.id, nonce=nonce)
     header = {"nonce": nonce, "point": point.id, "phase": phase.label}
     for sentence in (
-        *unsaid(folder / here / "phase.json", account),
+        *unlike(folder / here / "phase.json", account),
         *contradictions(folder / here, phase, header, order),
     ):
         yield f"{here}/{sentence}"

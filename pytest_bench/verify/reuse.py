@@ -1,4 +1,4 @@
-"""Evidence of an earlier session, admitted by today's rules in place of points that did not run again."""
+"""Evidence of an earlier session replaces points that did not run again, if it is good by today's rules."""
 
 from __future__ import annotations
 
@@ -15,28 +15,21 @@ from pytest_bench.audits.registry import Registry
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.plan import Plan
 from pytest_bench.verdict.events import Expectation
-from pytest_bench.verdict.outcome import Outcome, worst
-from pytest_bench.verdict.verdict import Coverage, PointVerdict, Status, Verdict
+from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict, status_of
 from pytest_bench.verify.session import VerifiedSession, verify_session
 
 _AGE = re.compile(r"([1-9][0-9]{0,5})(min|h|d)", re.ASCII)
 _SECONDS = {"min": 60, "h": 3600, "d": 86400}
-_STATUS: dict[Outcome, Status] = {
-    Outcome.PASS: "pass",
-    Outcome.INCONCLUSIVE: "inconclusive",
-    Outcome.FAIL: "fail",
-    Outcome.MISSING: "incomplete",
-    Outcome.ERROR: "error",
-}
 
 
 class Reuse(NamedTuple):
-    """What came of it."""
+    """The result of reusing evidence."""
 
     verdict: Verdict
-    """With points that were reused, each naming the folder it was taken from."""
+    """Points that were reused name the folder they were taken from."""
     refused: tuple[str, ...]
-    """Why evidence of the earlier session stands in for nothing, or not for some point."""
+    """Why evidence of the earlier session was not used, for all points or for one."""
 
 
 def parse_age(text: str) -> int:
@@ -72,7 +65,7 @@ def reuse(
     )
     refused = list(_unfit(earlier, old, max_age_s, now))
     taken: dict[str, PointVerdict] = {}
-    if not refused and earlier.verdict is not None and earlier.plan is not None:
+    if not refused and earlier.plan is not None:
         points = {point.id: point for point in earlier.verdict.points}
         whole = _whole_sweeps(earlier.plan, points)
         for name, digest in known.items():
@@ -87,15 +80,13 @@ def reuse(
 def _unfit(earlier: VerifiedSession, old: Path, max_age_s: float, now: datetime) -> Iterator[str]:
     yield from (f"{old}: {problem}" for problem in earlier.problems)
     verdict = earlier.verdict
-    if verdict is None:
-        return
     for fault in verdict.faults:
         yield f"{old}: its session had a fault: {fault.sentence}"
     yield from too_old(verdict, old, max_age_s, now)
 
 
 def too_old(verdict: Verdict, folder: Path, max_age_s: float, now: datetime) -> Iterator[str]:
-    """Why a session is too old, or of no known age; nothing for one that is young enough."""
+    """Why a session is too old or of unknown age; yields nothing if it is recent enough."""
     try:
         started = datetime.strptime(verdict.started or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
@@ -109,7 +100,7 @@ def too_old(verdict: Verdict, folder: Path, max_age_s: float, now: datetime) -> 
 
 
 def _whole_sweeps(plan: Plan, points: dict[str, PointVerdict]) -> set[str]:
-    """Points whose declaration passed as a whole: a part of a sweep is no sweep."""
+    """Points whose whole declaration passed: one point of a sweep never qualifies alone."""
     declared: dict[tuple[str, str], list[str]] = defaultdict(list)
     for point in plan.points:
         declared[point.kind, point.origin].append(point.id)
@@ -153,7 +144,7 @@ def _with(
     left_out = tuple(name for name in verdict.coverage.left_out if name not in taken)
     return msgspec.structs.replace(
         verdict,
-        status="error" if verdict.faults else _STATUS[worst(point.outcome for point in points)],
+        status=status_of(points, verdict.faults),
         points=points,
         counts=dict(Counter(point.outcome.value for point in points)),
         coverage=Coverage(complete=not left_out, left_out=left_out),

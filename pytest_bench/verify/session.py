@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import LARGEST_JSON, read_json, read_plain
+from pytest_bench.files import read_plain
+from pytest_bench.leases import Lease
+from pytest_bench.results import layout, withheld
+from pytest_bench.results.claim import kept_names, read_verdict, way_back
+from pytest_bench.results.differences import unlike
+from pytest_bench.results.evidence import walk
+from pytest_bench.results.settle import Settled, is_folder, settle
 from pytest_bench.suite.plan import Plan
-from pytest_bench.suite.plan_file import NAME as PLAN
-from pytest_bench.suite.plan_file import PlanFile, read_plan
-from pytest_bench.verdict.events import EvidenceCheck, Expectation, Report, Withheld
-from pytest_bench.verdict.evidence import check_evidence
-from pytest_bench.verdict.kept import way_back
-from pytest_bench.verdict.ledger import settle
+from pytest_bench.verdict.events import Expectation, Report, Withheld
+from pytest_bench.verdict.leases import latest
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.points import judgement_of
-from pytest_bench.verdict.record import NAME as LEDGER
-from pytest_bench.verdict.record import WITHHELD, WITHHELD_VERSION, SessionRecord, WithheldFile, read_record
-from pytest_bench.verdict.verdict import Verdict, read_verdict
-from pytest_bench.verify import junit
-from pytest_bench.verify.differences import differences, unsaid
+from pytest_bench.verdict.verdict import NOT_ENDED, Verdict
 from pytest_bench.verify.point import SessionContext, verify_point
-from pytest_bench.verify.unended import why_unsettled
+from pytest_bench.verify.unended import refused, why_not_ended
 
-ENVIRONMENT = "environment.json"
-VERDICT = "verdict.json"
+_LARGEST_JUNIT = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedSession:
     """What a results folder amounts to today."""
 
-    verdict: Verdict | None
-    """Settled anew, from files alone; None where they do not suffice."""
+    verdict: Verdict
+    """Settled again, from files alone."""
     plan: Plan | None
     problems: tuple[str, ...]
     """Where files are damaged, or contradict each other or their own logs."""
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and is wrong with nothing for that."""
+    """What was not looked at."""
 
     @property
     def sound(self) -> bool:
         """Whether the folder holds what it says it holds. It may still say that points failed."""
-        return not self.problems and self.verdict is not None
+        return not self.problems
 
 
 def verify_session(
@@ -64,176 +57,179 @@ def verify_session(
 ) -> VerifiedSession:
     """Judge a results folder again. Whatever its files hold, this returns.
 
-    With an `expectation`, the verdict says whether what it names ran and passed. `audits` knows more than the
-    shipped ones; `junit_file` is held against the verdict where the folder's own is not the one that counts.
+    With an `expectation`, the verdict says whether what it names ran and passed. `audits` may hold more than the
+    shipped ones; `junit_file` is the session's JUnit file if it lies outside the folder.
     """
+    settled = settle(results)
     problems: list[str] = []
-    planned = _read(problems, lambda: read_plan(results))
-    plan = None if planned is None else planned.plan
-    said = _read(problems, lambda: read_verdict(results / VERDICT))
-    record = _read(problems, lambda: read_record(results))
-    if planned is None or plan is None or record is None:
-        begun = [
-            point.id for point in (plan.points if plan else ()) if _is_folder(results, f"points/{point.id}")
-        ]
-        why = tuple(why_unsettled(results, said, planned, begun))
-        return VerifiedSession(verdict=None, plan=plan, problems=why or tuple(_within(results, problems)))
-    nonce = planned.nonce
-    problems += unsaid(results / PLAN, planned)
-    problems += unsaid(results / LEDGER, record)
-    problems += _agreement(planned, record)
-    problems += _written_first(results, record)
-    checks = dict(_checks(results, plan))
-    problems += _strays(results, plan)
-    settled = msgspec.structs.replace(
-        settle(record.expected, record.events, checks, record.leases, record.facts),
-        ledger_digest=_sha256(results / LEDGER),
-    )
-    back = None if said is None or not said.refused else way_back(results, nonce)
-    if back is not None:
-        problems.append(f"{VERDICT}: is of a later call, which was refused: {back}")
-    elif said is not None:
-        problems += unsaid(results / VERDICT, settled)
-    problems += _withheld(results, plan, record, settled)
-    context = SessionContext(
-        plan=plan, nonce=nonce, audits=audits or registry(), began=_began(results, plan, record)
-    )
-    for point in plan.points:
-        if (check := checks.get(point.id)) is not None and not check.errors:
-            reports = [item for item in record.events if isinstance(item, Report) and item.point == point.id]
-            folder, told = results / check.path, judgement_of(reports)
-            sentences = verify_point(context, point, folder, told)
-            problems += (f"{check.path}/{sentence}" for sentence in sentences)
-        elif check is not None:
-            problems += check.errors
-    junit_path = junit_file or junit.place(results, settled.invocation)
-    notes: tuple[str, ...] = ()
-    if junit_path is None:
-        notes = (
-            "its JUnit file was written elsewhere (--junitxml) and is not verified: name it with --junit FILE",
-        )
-    elif back is None:  # which was set aside together with its JUnit file
-        problems += junit.disagreements(junit_path, settled, results)
-    if expectation is not None:
-        facts = msgspec.structs.replace(record.facts, expectation=expectation)
-        settled = msgspec.structs.replace(
-            settle(record.expected, record.events, checks, record.leases, facts),
-            ledger_digest=settled.ledger_digest,
-        )
-    return VerifiedSession(
-        verdict=settled,
-        plan=plan,
-        problems=tuple(dict.fromkeys(_within(results, problems))),
-        notes=notes,
-    )
-
-
-def _read(problems: list[str], read: Any) -> Any:
+    notes: list[str] = []
     try:
-        return read()
+        said = read_verdict(results / layout.VERDICT)
     except EvidenceError as error:
+        said = None
         problems.append(str(error))
-        return None
+    if said is not None and said.refused and not os.path.lexists(results / layout.EVENTS):
+        problems = list(refused(said))
+    elif any(fault.code == NOT_ENDED for fault in settled.verdict.faults):
+        problems += why_not_ended(results, settled)
+    else:
+        problems += _differences(results, settled, said, junit_file, notes)
+        problems += _points(results, settled, audits or registry())
+    if expectation is not None:
+        settled = settle(results, expectation, evidence=settled.evidence)
+    return VerifiedSession(
+        verdict=settled.verdict,
+        plan=settled.plan,
+        problems=tuple(dict.fromkeys(problem.replace(f"{results}/", "") for problem in problems)),
+        notes=tuple(notes),
+    )
 
 
-def _within(results: Path, problems: list[str]) -> list[str]:
-    """Paths as people look for them: below the folder that they named."""
-    whole = re.compile(rf"(?<![\w./-]){re.escape(str(results))}/")
-    return [whole.sub("", problem) for problem in problems]
-
-
-def _written_first(results: Path, record: SessionRecord) -> Iterator[str]:
-    """What the session wrote before anything was started still has the bytes that it had then."""
-    for name in (PLAN, ENVIRONMENT):
-        found, wanted = _sha256(results / name), record.facts.files.get(name)
-        if found is None:
-            yield f"{name}: is missing, or no plain file that can be read"
-        elif found != wanted:
-            yield f"{name}: was altered: its sha256 is {found}, {wanted} when the session began"
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(read_plain(path, LARGEST_JSON)).hexdigest()
-    except (EvidenceError, OSError):
-        return None
-
-
-def _agreement(planned: PlanFile, record: SessionRecord) -> Iterator[str]:
-    """What the ledger was told to expect is what the plan asks for."""
-    plan = planned.plan
-    facts = {"nonce": record.facts.nonce, "plan_digest": record.facts.plan_digest}
-    wanted = {"nonce": planned.nonce, "plan_digest": planned.digest}
-    yield from (f"{LEDGER}: {sentence}" for sentence in differences(facts, wanted, "facts"))
-    expected = [[point.id, point.digest, sorted(point.leases), point.origin] for point in record.expected]
-    asked = [
-        [point.id, plan.point_digest(point), ["endpoint", "host"], point.origin] for point in plan.points
-    ]
-    yield from (f"{LEDGER}: {sentence}" for sentence in differences(expected, asked, "expected"))
-
-
-def _began(results: Path, plan: Plan, record: SessionRecord) -> dict[str, int]:
-    """When points that sent anything began, ns: the last host lease of each is for its run, any other for bringing
-    its deployment up."""
-    began: dict[str, int] = {}
-    for lease in record.leases:
-        if lease.scope == "host":
-            began[lease.point] = max(lease.start_ns, began.get(lease.point, lease.start_ns))
-    sent = {point.id for point in plan.points if _is_folder(results, f"points/{point.id}/phases")}
-    return {name: start_ns for name, start_ns in began.items() if name in sent}
-
-
-def _checks(results: Path, plan: Plan) -> Iterator[tuple[str, EvidenceCheck]]:
-    for point in plan.points:
-        path = f"points/{point.id}"
-        if _is_folder(results, path):
-            yield point.id, check_evidence(results / path, path=path, point=point.id)
-
-
-def _is_folder(results: Path, path: str) -> bool:
-    """Whether it is a folder, reached without a link; a point's id is only text until then."""
-    here = results
-    for part in path.split("/"):
-        here = here / part
+def _differences(
+    results: Path, settled: Settled, said: Verdict | None, junit_file: Path | None, notes: list[str]
+) -> Iterator[str]:
+    """In what the folder's own verdict, JUnit file and list of files differ from what its events amount to."""
+    yield from (fault.sentence for fault in settled.verdict.faults if fault.code == "damaged")
+    back = way_back(results, settled.verdict.nonce) if said is not None and said.refused else None
+    if back is not None and not settled.verdict.refused:
+        yield f"{layout.VERDICT}: is of a later call, which was refused: {back}"
+    elif said is not None:
+        yield from _altered(said.files, settled.verdict.files)
+        wanted = msgspec.structs.replace(settled.verdict, files=said.files)
         try:
-            if part in {"", ".", ".."} or not stat.S_ISDIR(here.lstat().st_mode):
-                return False
-        except (OSError, ValueError):
-            return False
-    return True
+            yield from unlike(results / layout.VERDICT, wanted, bytewise=True)
+        except EvidenceError as error:
+            yield str(error)
+    junit = settled.called.junit
+    if junit_file is None and os.path.isabs(junit):  # noqa: PTH117 # text of an event
+        notes.append(
+            "its JUnit file was written elsewhere (--junitxml) and is not verified: name it with --junit FILE"
+        )
+    elif back is None:  # its JUnit file was set aside together with the verdict
+        yield from _junit(junit_file or results / junit, settled.junit)
+    lists = said if said is not None and not said.refused else settled.verdict
+    yield from _strays(results, settled, lists, notes)
+    yield from _withheld(results, settled)
 
 
-def _withheld(results: Path, plan: Plan, record: SessionRecord, settled: Verdict) -> Iterator[str]:
-    """What each deployment was left with: a note of this session's, where points on it were held back."""
-    suites = {point.id: point.suite for point in plan.points}
-    held_back = {suites.get(event.point) for event in record.events if isinstance(event, Withheld)}
-    passed = {point.id for point in settled.points if point.outcome is Outcome.PASS}
-    for suite in plan.deployments:
-        name = f"deployments/{suite}/{WITHHELD}"
-        if not _is_folder(results, f"deployments/{suite}") or not os.path.lexists(results / name):
+def _altered(said: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
+    """Files that the verdict lists and that are not what they were."""
+    for name, digest in sorted(said.items()):
+        if name not in found:
+            yield f"{name}: is listed, and is missing or not a plain file"
+        elif found[name] != digest:
+            yield f"{name}: was altered after the session had ended"
+
+
+def _junit(path: Path, rendered: bytes) -> Iterator[str]:
+    """How a JUnit file differs from the one that is rendered from the verdict and the events."""
+    try:
+        if path.is_symlink():
+            yield f"{path}: is a link, which a session never writes"
+            return
+        found = read_plain(path, _LARGEST_JUNIT)
+    except FileNotFoundError:
+        yield f"{path}: is missing, and every session writes one; if it is elsewhere, name it with --junit FILE"
+        return
+    except (EvidenceError, OSError, ValueError) as error:
+        yield str(error)
+        return
+    if found == rendered:
+        return
+    lines, wanted = found.split(b"\n"), rendered.split(b"\n")
+    number = next(
+        (n for n, (one, other) in enumerate(zip(lines, wanted, strict=False)) if one != other), None
+    )
+    if number is None:
+        number = min(len(lines), len(wanted)) - 1
+    yield (
+        f"{path}: line {number + 1} is {_excerpt(lines[number])}; "
+        f"by the verdict and the events it is {_excerpt(wanted[number])}"
+    )
+
+
+def _excerpt(line: bytes) -> str:
+    text = ascii(line.decode("utf-8", "replace").strip())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _strays(results: Path, settled: Settled, said: Verdict, notes: list[str]) -> Iterator[str]:
+    """Files of the folder that nothing lists."""
+    problems: list[str] = []
+    known = {layout.VERDICT, layout.LOCK, settled.called.junit, *said.files}
+    known |= kept_names(settled.verdict.nonce)
+    points = tuple(
+        f"{layout.point_path(point.id)}/" for point in (settled.plan.points if settled.plan else ())
+    )
+    recounted = False
+    for name, _ in walk(results, "", problems):
+        if name.startswith(f"{layout.RECOUNTS}/"):
+            recounted = True
+        elif name not in known and not name.startswith(points or ("\0",)):
+            yield f"{name}: is not listed: it was added after the session had ended"
+    if recounted:
+        notes.append(f"{layout.RECOUNTS}/: made by `pytest-bench recount` after the session; not verified")
+    yield from problems
+
+
+def _withheld(results: Path, settled: Settled) -> Iterator[str]:
+    """Each deployment on which points were held back has a note of it, of this session."""
+    plan = settled.plan
+    suites = {point.id: point.suite for point in (plan.points if plan else ())}
+    held_back = {suites.get(event.point) for event in settled.events if isinstance(event, Withheld)}
+    passed = {point.id for point in settled.verdict.points if point.outcome is Outcome.PASS}
+    for suite in plan.deployments if plan else ():
+        name = f"{layout.deployment_path(suite)}/{withheld.NAME}"
+        if not is_folder(results, layout.deployment_path(suite)) or not os.path.lexists(results / name):
             if suite in held_back:
                 yield f"{name}: is missing, and points of {suite} were held back"
             continue
         try:
-            said = msgspec.convert(read_json(results / name), WithheldFile)
-        except (EvidenceError, msgspec.ValidationError) as error:
-            yield f"{name}: says nothing of what was held back: {error}"
+            said = withheld.read_withheld(results / layout.deployment_path(suite))
+        except EvidenceError as error:
+            yield str(error)
             continue
-        found = (said.version, said.nonce, suites.get(said.audit), said.audit in passed)
-        if found != (WITHHELD_VERSION, record.facts.nonce, suite, False):
+        if (said.nonce, suites.get(said.audit), said.audit in passed) != (
+            settled.verdict.nonce,
+            suite,
+            False,
+        ):
             yield (
-                f"{name}: is version {said.version}, of session {said.nonce}, of the audit {said.audit}; expected "
-                f"version {WITHHELD_VERSION}, session {record.facts.nonce}, and an audit of {suite} that did not pass"
+                f"{name}: is of session {said.nonce} and the audit {said.audit}; expected session "
+                f"{settled.verdict.nonce} and an audit of {suite} that did not pass"
             )
 
 
-def _strays(results: Path, plan: Plan) -> Iterator[str]:
-    """Evidence that belongs to no point."""
-    known = {f"points/{point.id}" for point in plan.points}
-    try:
-        for path in sorted((results / "points").rglob("evidence.json")):
-            folder = path.parent.relative_to(results).as_posix()
-            if not any(f"{folder}/".startswith(f"{name}/") for name in known):
-                yield f"{folder}: is evidence of no point of the plan"
-    except OSError as error:
-        yield f"points: cannot be listed: {error.strerror or error}"
+def _points(results: Path, settled: Settled, audits: Registry) -> Iterator[str]:
+    """What the logs of each point contradict."""
+    plan = settled.plan
+    if plan is None:
+        return
+    context = SessionContext(
+        plan=plan, nonce=settled.verdict.nonce, audits=audits, began=_began(results, settled)
+    )
+    for point in plan.points:
+        check = settled.evidence.get(point.id)
+        if check is None:
+            continue
+        yield from check.errors
+        if not check.errors:
+            reports = [
+                event for event in settled.events if isinstance(event, Report) and event.point == point.id
+            ]
+            sentences = verify_point(context, point, results / check.path, judgement_of(reports))
+            yield from (f"{check.path}/{sentence}" for sentence in sentences)
+
+
+def _began(results: Path, settled: Settled) -> dict[str, int]:
+    """When points that sent anything began, ns: the last host lease of each is for its run, any other for bringing
+    its deployment up."""
+    began: dict[str, int] = {}
+    for lease in latest(event for event in settled.events if isinstance(event, Lease)):
+        if lease.scope == "host":
+            began[lease.point] = max(lease.start_ns, began.get(lease.point, lease.start_ns))
+    return {
+        name: start_ns
+        for name, start_ns in began.items()
+        if is_folder(results, f"{layout.point_path(name)}/phases")
+    }

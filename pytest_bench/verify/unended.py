@@ -1,61 +1,56 @@
-"""A folder whose session was never settled: why, what it holds, and what can be done."""
+"""A folder whose session has not ended: why, what it holds, and what can be done."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.perf.recount import has_measured
-from pytest_bench.suite.plan import Plan, Point
-from pytest_bench.suite.plan_file import PlanFile
-from pytest_bench.verdict.record import LOCK
-from pytest_bench.verdict.record import NAME as LEDGER
-from pytest_bench.verdict.verdict import NOT_ENDED, Verdict
+from pytest_bench.results import evidence, layout
+from pytest_bench.results.settle import Settled, is_folder
+from pytest_bench.suite.plan import Point
+from pytest_bench.verdict.verdict import Verdict
 
 _NAMES_SHOWN = 4
 
 
-def why_unsettled(
-    results: Path, said: Verdict | None, planned: PlanFile | None, begun: Collection[str]
-) -> Iterator[str]:
-    """Why `results` have no ledger, in sentences, where the verdict that `said` something tells; else nothing.
-
-    `begun` are the points that have a folder.
-    """
-    if said is None or os.path.lexists(results / LEDGER):
-        return
-    if said.refused and planned is None:
-        yield f"nothing was run: the call was refused: {' '.join(fault.sentence for fault in said.faults)}"
-    elif planned is not None and any(fault.code == NOT_ENDED for fault in said.faults):
-        yield from _never_ended(results, said, planned.plan, begun)
+def refused(said: Verdict) -> Iterator[str]:
+    """Why nothing was run, in a folder that only a refused call has used."""
+    yield f"nothing was run: the call was refused: {' '.join(fault.sentence for fault in said.faults)}"
 
 
-def _never_ended(results: Path, said: Verdict, plan: Plan, begun: Collection[str]) -> Iterator[str]:
+def why_not_ended(results: Path, settled: Settled) -> Iterator[str]:
+    """Why the session has not ended, what became of its points, and what can be done."""
     if _is_running(results):
         yield "its session is still running, and its verdict red until that has ended: verify it then"
         return
     states: dict[str, list[str]] = {"judged": [], "measured": [], "cut off": [], "not begun": []}
-    for point in plan.points:
-        states[_state(results, point) if point.id in begun else "not begun"].append(point.id)
+    for point in settled.plan.points if settled.plan else ():
+        states[_state(results, point)].append(point.id)
     held = "; ".join(f"{what}: {_named(names)}" for what, names in states.items() if names)
     yield (
-        "its session did not end: it was killed, or its machine was. Its verdict is the red one that it began with, "
-        f"and no ledger says what came after. Of its points, {held}"
+        "its session did not end: it was killed, or its machine was. Its verdict is the red one that it began with. "
+        f"Of its points, {held or 'none was planned'}"
     )
-    yield f"next: run it again, into a new folder: pytest {shlex.join(said.invocation)}"
+    words = shlex.join(settled.called.invocation.command_line)
+    yield f"next: run it again, into a new folder: pytest {words}"
     if states["judged"] or states["measured"]:
         yield (
             f"or see what was measured: pytest-bench recount {shlex.quote(str(results))} counts and measures points "
             "again that have all their requests; it makes no verdict"
         )
+    yield from (fault.sentence for fault in settled.verdict.faults if fault.code == "damaged")
 
 
 def _state(results: Path, point: Point) -> str:
-    if os.path.lexists(results / "points" / point.id / "evidence.json"):
+    path = layout.point_path(point.id)
+    if not is_folder(results, path):
+        return "not begun"
+    if os.path.lexists(results / path / evidence.NAME):
         return "judged"
     try:
         return "measured" if has_measured(results, point) else "cut off"
@@ -74,7 +69,7 @@ def _is_running(results: Path) -> bool:
     Its lock is taken for a moment, and nothing is written.
     """
     try:
-        held = os.open(results / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        held = os.open(results / layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

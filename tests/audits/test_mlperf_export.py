@@ -14,13 +14,15 @@ from pytest_bench import simulator
 from pytest_bench.audits.vbench import DIMENSIONS
 from pytest_bench.cli import main
 from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.files import write_json
 from pytest_bench.load.log import read_records
 from pytest_bench.reports.mlperf import export, scenario_of
-from pytest_bench.suite.plan_file import write_plan
+from pytest_bench.results.claim import read_verdict
+from pytest_bench.results.evidence import check_evidence, write_evidence
+from pytest_bench.results.plan_file import write_plan
 from pytest_bench.tokens.counts import read_outputs
-from pytest_bench.verdict.evidence import check_evidence, write_evidence
 from pytest_bench.verdict.outcome import Outcome, Reason
-from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict, read_verdict, write_verdict
+from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict
 from pytest_bench.workload import Load
 
 
@@ -96,7 +98,7 @@ def conclude(results, plan, nonce, **changes):
     verdict = Verdict(
         status="pass", coverage=coverage, nonce=nonce, points=tuple(points), plan_digest=plan_digest(results)
     )
-    write_verdict(results / "verdict.json", msgspec.structs.replace(verdict, **changes))
+    write_json(results / "verdict.json", msgspec.structs.replace(verdict, **changes))
 
 
 def plan_digest(results):
@@ -106,7 +108,7 @@ def plan_digest(results):
 def told_otherwise(results, **changes):
     """Let the session's verdict say something else."""
     path = results / "verdict.json"
-    write_verdict(path, msgspec.structs.replace(read_verdict(path), **changes))
+    write_json(path, msgspec.structs.replace(read_verdict(path), **changes))
 
 
 def test_a_passed_session_is_written_in_the_layout_of_the_checker(session, tmp_path):

@@ -121,7 +121,7 @@ def test_an_api_of_a_third_party_is_named_on_the_command_line(capsys, suites):
     assert "expected NAME=MODULE:CLASS" in ends(capsys, "plan", "suites", "--api", "theirs")[2]
 
 
-@pytest.mark.parametrize("of", ["suite", "verdict", "evidence", "summary", "ledger", "plan"])
+@pytest.mark.parametrize("of", ["suite", "verdict", "evidence", "summary", "event", "plan"])
 def test_every_published_schema_is_one(capsys, of):
     status, out, _ = ends(capsys, "schema", of)
     assert status == 0

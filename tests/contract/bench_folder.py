@@ -11,6 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from pytest_bench.leases import Lease
+from pytest_bench.results.event_log import nonce_of, read_logs
+from pytest_bench.verdict.events import Event
+from pytest_bench.verdict.leases import latest
+
 INI = """
 [pytest]
 required_plugins = pytest-inference-bench
@@ -24,7 +29,7 @@ deployment:
   model: simulated
   endpoint: ${ENDPOINT:-}
   simulator: {ttft_ms: 1, itl_ms: 0.1, output_tokens: 2}
-  ready_timeout_s: 1
+  ready_timeout_s: 5
 datasets:
   prompts: {path: data/prompts.jsonl}
 perf:
@@ -95,6 +100,9 @@ class Ran:
         assert (status == 0) == all(case == "pass" for case in self.junit.values()), self.junit_text
 
 
+RUN = ("-c", "from pytest_bench.cli import main; raise SystemExit(main())", "run")
+"""`pytest-bench run`, as words after the interpreter."""
+
 CASES = {"pass": "pass", "fail": "failure", "inconclusive": "failure", "error": "error", "missing": "error"}
 """How JUnit says what a point came to."""
 
@@ -147,19 +155,27 @@ class BenchFolder:
         }
         return {**kept, **own, **self.environ}
 
-    def command(self, *args: str, results: Path | None) -> list[str]:
+    def command(self, *args: str, results: Path | None, judged: bool = False) -> list[str]:
         where = () if results is None else ("--results", str(results))
         named = any((self.root / arg.partition("::")[0]).exists() for arg in args)
         asked = args if named else ("bench", *args)
-        return [sys.executable, "-m", "pytest", *asked, *where]
+        return [sys.executable, *(RUN if judged else ("-m", "pytest")), *asked, *where]
 
     def run(
-        self, *args: str, results: str | None = "", python: tuple[str, ...] = (), prefix: tuple[str, ...] = ()
+        self,
+        *args: str,
+        results: str | None = "",
+        python: tuple[str, ...] = (),
+        prefix: tuple[str, ...] = (),
+        judged: bool = False,
     ) -> Ran:
-        """Run pytest on the folder. `results` names the results folder; None leaves the option out."""
+        """Run pytest on the folder; `judged`: by `pytest-bench run`.
+
+        `results` names the results folder; None leaves the option out.
+        """
         self._runs += 1
         named = None if results is None else self.root / (results or f"results-{self._runs}")
-        command = self.command(*args, results=named)
+        command = self.command(*args, results=named, judged=judged)
         command[1:1] = python
         done = subprocess.run(
             [*prefix, *command],
@@ -204,3 +220,14 @@ def read_junit(path: Path) -> dict[str, str]:
     assert [int(suite.get(name)) for name in ("failures", "errors", "skipped")] == counted
     assert int(suite.get("tests")) == len(outcomes)
     return outcomes
+
+
+def events_in(results: Path, process: str) -> list[Event]:
+    """The events of one process of a session."""
+    return read_logs(results, nonce_of(results)).get(process, [])
+
+
+def leases_in(results: Path) -> list[Lease]:
+    """Every lease that a session took."""
+    logs = read_logs(results, nonce_of(results))
+    return latest(event for log in logs.values() for event in log if isinstance(event, Lease))

@@ -55,7 +55,7 @@ def refused(folder, *args: str):
     assert ran.status == 4, ran.output
     assert "Traceback" not in ran.output
     assert ran.verdict["refused"]
-    assert ran.junit == {"session::integrity": "error"}
+    assert set(ran.junit.values()) == {"error"}
     return ran
 
 

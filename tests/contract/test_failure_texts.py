@@ -45,7 +45,7 @@ def test_the_command_it_gives_runs_that_one_point_again(folder, workers, tmp_pat
     result = folder.read(done.returncode, done.stdout + done.stderr, tmp_path / "again")
     result.require(1, "fail", one="fail")
     assert result.verdict["coverage"]["left_out"] == ["tiny/perf/one-more"]
-    assert "--load-seed=7" in result.verdict["invocation"]
+    assert "--load-seed=7" in result.verdict["invocation"]["command_line"]
 
 
 def test_it_says_measured_required_where_and_evidence_on_the_terminal_and_in_junit(folder, workers):

@@ -67,7 +67,7 @@ def test_where_nobody_wants_it_there_is_no_progress(folder, args, environ):
 @pytest.fixture
 def absent(folder):
     """A folder whose endpoint refuses connections for as long as the wait lasts."""
-    folder.edit("bench/tiny.yaml", "ready_timeout_s: 1", "ready_timeout_s: 3.2")
+    folder.edit("bench/tiny.yaml", "ready_timeout_s: 5", "ready_timeout_s: 3.2")
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))  # and does not listen
         folder.endpoint = f"http://127.0.0.1:{holder.getsockname()[1]}"

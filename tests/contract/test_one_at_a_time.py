@@ -8,16 +8,17 @@ import subprocess
 
 import msgspec
 import pytest
+from bench_folder import leases_in
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_bench.leases import acquire
 from pytest_bench.plugin.xdist import units
+from pytest_bench.results.settle import settle
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
-from pytest_bench.verdict.evidence import check_evidence
+from pytest_bench.verdict.events import ExpectedPoint, SessionFacts
 from pytest_bench.verdict.leases import overlaps
-from pytest_bench.verdict.ledger import settle
-from pytest_bench.verdict.record import read_record
+from pytest_bench.verdict.ledger import decide
 
 TWO_SUITES = ("tiny", "other")
 
@@ -37,18 +38,18 @@ def test_two_suites_on_two_workers_take_turns_on_the_host(folder):
     folder.edit("bench/other.yaml", "endpoint: ${ENDPOINT:-}", "endpoint: simulator")
     ran = folder.run("-n2")
     assert (ran.status, ran.verdict["status"]) == (0, "pass"), ran.output
-    record = read_record(ran.results)
+    leases = leases_in(ran.results)
     points = [point["id"] for point in ran.verdict["points"]]
-    assert {lease.point for lease in of_hosts(record.leases)} == set(points)
-    assert {lease.worker for lease in record.leases} == {"gw0", "gw1"}
-    assert list(overlaps(record.leases)) == []
+    assert {lease.point for lease in of_hosts(leases)} == set(points)
+    assert {lease.worker for lease in leases} == {"gw0", "gw1"}
+    assert list(overlaps(leases)) == []
 
 
 def test_suites_on_one_endpoint_stay_on_one_worker(folder):
     second_suite(folder)
     ran = folder.run("-n2")
     assert (ran.status, ran.verdict["status"]) == (0, "pass"), ran.output
-    assert len({lease.worker for lease in read_record(ran.results).leases}) == 1
+    assert len({lease.worker for lease in leases_in(ran.results)}) == 1
 
 
 def test_suites_that_spell_one_endpoint_differently_stay_on_one_worker(folder):
@@ -57,7 +58,7 @@ def test_suites_that_spell_one_endpoint_differently_stay_on_one_worker(folder):
     folder.edit("bench/other.yaml", "endpoint: ${ENDPOINT:-}", f"endpoint: HTTP://LocalHost:{port}/")
     ran = folder.run("-n2")
     assert (ran.status, ran.verdict["status"]) == (0, "pass"), ran.output
-    leases = read_record(ran.results).leases
+    leases = leases_in(ran.results)
     assert len({lease.worker for lease in leases}) == 1
     held = {
         suite: {
@@ -134,11 +135,10 @@ def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
     for call in calls:
         output, _ = call.communicate(timeout=60)
         assert call.returncode == 0, output
-    records = [read_record(tmp_path / name) for name in ("first", "second")]
     leases = [
-        msgspec.structs.replace(lease, worker=f"{record.facts.nonce} {lease.worker}")
-        for record in records
-        for lease in record.leases
+        msgspec.structs.replace(lease, worker=f"{name} {lease.worker}")
+        for name in ("first", "second")
+        for lease in leases_in(tmp_path / name)
     ]
     assert {lease.scope for lease in leases} == {"endpoint", "host"}
     assert list(overlaps(leases)) == []
@@ -161,14 +161,14 @@ def test_a_session_waits_for_what_another_holds_and_says_for_whom(folder, scope,
     rest, _ = call.communicate(timeout=60)
     assert f"the {scope} {resource} is in use by other/perf/long of session theirs" in told
     assert call.returncode == 0, rest
-    starts = [item.start_ns for item in read_record(folder.root / "waited").leases if item.scope == scope]
+    starts = [item.start_ns for item in leases_in(folder.root / "waited") if item.scope == scope]
     assert min(starts) >= held.end_ns
 
 
 def test_the_lease_covers_the_deployment_coming_up_and_the_whole_point(folder):
     folder.edit("bench/tiny.yaml", "endpoint: ${ENDPOINT:-}", "endpoint: simulator")
     ran = folder.run("-n0", "-k", "one")
-    held = of_hosts(read_record(ran.results).leases)
+    held = of_hosts(leases_in(ran.results))
     assert [lease.point for lease in held] == ["tiny/perf/one"] * 2, "bringing up, and running"
     phase = json.loads((ran.results / "points/tiny/perf/one/summary.json").read_text())["phases"][0]
     assert (held[1].end_ns - held[1].start_ns) > phase["last_completion_ns"] - phase["first_issue_ns"]
@@ -177,16 +177,21 @@ def test_the_lease_covers_the_deployment_coming_up_and_the_whole_point(folder):
 def test_a_session_whose_points_overlapped_is_red(folder):
     """As two points would that disturbed each other: everything else about them is good."""
     ran = folder.run("-n0")
-    record = read_record(ran.results)
+    found = settle(ran.results)
+    assert found.verdict.status == "pass"
+    leases = leases_in(ran.results)
     first, second = (
-        next(lease for lease in record.leases if lease.point == f"tiny/perf/{name}" and lease.scope == "host")
+        next(lease for lease in leases if lease.point == f"tiny/perf/{name}" and lease.scope == "host")
         for name in ("one", "two")
     )
     overlapping = msgspec.structs.replace(second, start_ns=first.start_ns, worker="gw1")
-    leases = [overlapping if lease == second else lease for lease in record.leases]
-    evidence = {
-        point.id: check_evidence(ran.results / "points" / point.id, path=f"points/{point.id}", point=point.id)
-        for point in record.expected
-    }
-    assert settle(record.expected, record.events, evidence, record.leases, record.facts).status == "pass"
-    assert settle(record.expected, record.events, evidence, leases, record.facts).status == "error"
+    others = [event for event in found.events if event != second]
+    expected = [
+        ExpectedPoint(id=point.id, digest=found.plan.point_digest(point), leases=("endpoint", "host"))
+        for point in found.plan.points
+    ]
+    facts = SessionFacts(
+        nonce=found.verdict.nonce, pytest_exit_status=0, plan_digest=found.verdict.plan_digest
+    )
+    assert decide(expected, [*others, second], found.evidence, facts).status == "pass"
+    assert decide(expected, [*others, overlapping], found.evidence, facts).status == "error"

@@ -6,8 +6,6 @@ import json
 
 import pytest
 
-from pytest_bench.plugin.expressions import strange_markers, strange_words, wanted_words
-
 SIMULATOR = "--endpoint=simulator"
 """Said outright, where only a model would do otherwise."""
 
@@ -110,7 +108,7 @@ def test_a_misspelt_k_is_red_and_names_what_is_near(folder, workers):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["-k", "one or tow"], "-k 'one or tow': nothing is called 'tow': did you mean 'two'"),
+        (["-k", "one or tow"], "-k 'one or tow': no test is called 'tow': did you mean 'two'"),
         (["-m", "points or slwo"], "-m 'points or slwo': no marker is called 'slwo': did you mean 'slow'"),
     ],
     ids=["-k", "-m"],
@@ -158,23 +156,6 @@ def test_a_word_may_be_the_name_of_a_test_that_another_option_hides(folder, hide
     ran.require(0, "pass", one="pass")
 
 
-@pytest.mark.parametrize(
-    ("expression", "wanted"),
-    [
-        ("", []),
-        ("a", ["a"]),
-        ("a or b and c", ["a", "b", "c"]),
-        ("a and not b", ["a"]),
-        ("not (a or not b)", ["b"]),
-        ("not not a", ["a"]),
-    ],
-)
-def test_what_an_expression_asks_for_is_what_no_not_turns_round(expression, wanted):
-    assert wanted_words(expression) == wanted
-    assert strange_words(expression, ["XA", "bX"]) == [word for word in wanted if word == "c"]
-    assert strange_markers(expression, ["a", "b"]) == [word for word in wanted if word == "c"]
-
-
 SILENT = """
     def pytest_collection_modifyitems(items):
         items[:] = [item for item in items if "two" not in item.name]
@@ -203,3 +184,82 @@ def test_what_another_plugin_deselects_is_not_the_users_selection(folder, args, 
 def test_a_file_that_a_conftest_ignores_is_red(folder, workers):
     folder.write("conftest.py", "collect_ignore_glob = ['bench/test_perf.py']\n")
     folder.run(workers).require(1, "incomplete", one="missing", two="missing")
+
+
+HIDES = {
+    "ignored by a conftest": ("conftest.py", "collect_ignore_glob = ['bench/test_perf.py']\n"),
+    "skipped module": ("bench/test_perf.py", "import pytest\npytest.importorskip('no_such_module')\n%s"),
+    "removed by a hook": ("conftest.py", SILENT),
+    "announced by a hook": ("conftest.py", ANNOUNCED),
+    "no marker": ("bench/test_perf.py", "def test_perf(): pass\n"),
+}
+
+
+@pytest.mark.parametrize("name", HIDES)
+@pytest.mark.parametrize("option", ["--lf", "--sw"])
+def test_an_option_that_selects_by_the_cache_excuses_only_its_own_choice(folder, name, option):
+    """The point `two` failed last time, so the option itself asks for it."""
+    folder.edit("pytest.ini", "-p no:cacheprovider ", "")
+    good = (folder.root / "bench/test_perf.py").read_text()
+    folder.write(
+        "bench/test_perf.py",
+        good.replace("(run_load)", "(run_load, point)").replace(
+            "run_load().require()", 'run_load().require(); assert "two" not in point.name'
+        ),
+    )
+    before = folder.run("-n0", *([option] if option == "--sw" else []))
+    assert before.outcomes == {"tiny/perf/one": "pass", "tiny/perf/two": "fail"}
+    file, text = HIDES[name]
+    folder.write(file, text.replace("%s", good))
+    ran = folder.run("-n0", option)
+    assert ran.status != 0, ran.output
+    assert ran.verdict["status"] != "pass"
+    assert ran.outcomes.get("tiny/perf/two") in {"error", "missing"}, ran.output
+
+
+def test_other_names_of_test_files_are_not_the_users_selection(folder, workers):
+    ran = folder.run(workers, "-o", "python_files=other_*.py")
+    assert ran.outcomes == {"tiny/perf/one": "missing", "tiny/perf/two": "missing"}
+    assert ran.status != 0
+
+
+@pytest.mark.parametrize("how", ["conftest", "tx"])
+def test_a_selection_of_workers_alone_is_not_the_users(folder, how):
+    args = ["-n2"]
+    if how == "conftest":
+        folder.write("conftest.py", "import os\nos.environ['PYTEST_ADDOPTS'] = '-k one'\n")
+    else:
+        args = ["--dist", "load", "--tx", "popen//env:PYTEST_ADDOPTS=-k one"]
+    ran = folder.run(*args)
+    assert ran.status == 1, ran.output
+    assert ran.outcomes["tiny/perf/two"] == "error"
+    assert ran.reasons("tiny/perf/two") == ["removed"]
+
+
+@pytest.mark.parametrize("source", ["environment", "ini"])
+def test_only_the_command_line_itself_asks_for_the_simulator(folder, source):
+    if source == "environment":
+        folder.environ["PYTEST_ADDOPTS"] = SIMULATOR
+    else:
+        folder.edit("pytest.ini", "addopts = ", f"addopts = {SIMULATOR} ")
+    ran = folder.run("-n0", "--complete")
+    ran.require(1, "error", one="error", two="error")
+    assert ran.reasons("tiny/perf/one") == ["simulator"]
+    assert SIMULATOR in ran.verdict["invocation"][source]
+    assert SIMULATOR not in ran.verdict["invocation"]["command_line"]
+
+
+@pytest.mark.parametrize("source", ["environment", "ini", "command_line"])
+def test_only_the_command_line_itself_shortens_a_session_that_must_be_complete(folder, source):
+    folder.edit("bench/tiny.yaml", "requests: 2}", "duration_s: 2}")
+    word, args = "--duration-scale=0.5", []
+    if source == "environment":
+        folder.environ["PYTEST_ADDOPTS"] = word
+    elif source == "ini":
+        folder.edit("pytest.ini", "addopts = ", f"addopts = {word} ")
+    else:
+        args = [word]
+    folder.write("expect.json", json.dumps({"points": ["tiny/perf/one"]}))
+    ran = folder.run("-n0", "-k", "one", "--expect", "expect.json", SIMULATOR, *args)
+    assert (ran.status, word in ran.verdict["invocation"][source]) == (int(source != "command_line"), True)
+    assert ("shortened" in ran.reasons("tiny/perf/one")) == (source != "command_line")

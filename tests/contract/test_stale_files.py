@@ -62,9 +62,24 @@ def test_a_mistake_does_not_use_up_the_name_of_a_folder(folder, mistake):
     assert main(["verify", str(ran.results), "--allow-partial", "--junit", str(ran.results / "ci.xml")]) == 0
 
 
-def test_a_call_that_pytest_cannot_read_makes_no_folder(folder):
-    folder.run("-n0", "--no-such-option", results="new")
-    assert not (folder.root / "new").exists()
+def test_a_folder_that_holds_only_a_green_junit_file_is_refused_and_turns_red(folder):
+    folder.write("used/junit.xml", GREEN)
+    ran = folder.run("-n0", results="used")
+    assert ran.status == 4
+    assert ran.verdict["refused"]
+    assert ran.junit == {"session::integrity": "error"}
+    (kept,) = (folder.root / "used").glob("junit.unreadable-*.xml")
+    assert kept.read_text() == GREEN
+
+
+def test_a_folder_whose_verdict_is_a_dangling_link_is_refused_and_turns_red(folder):
+    folder.write("used/junit.xml", GREEN)
+    (folder.root / "used/verdict.json").symlink_to("nowhere.json")
+    ran = folder.run("-n0", results="used")
+    assert ran.status == 4
+    assert ran.verdict["refused"]
+    assert not (ran.results / "verdict.json").is_symlink()
+    assert ran.junit == {"session::integrity": "error"}
 
 
 @pytest.mark.parametrize("damage", ["{", '{"version": 1}', "[]"])
@@ -95,6 +110,54 @@ def test_a_process_that_dies_leaves_no_stale_junit_file_green(folder, workers):
     ran = folder.run(workers, "--junitxml=ci.xml")
     assert (ran.status, ran.verdict["status"]) == (0, "incomplete"), "nobody was left to say otherwise"
     assert set(ran.junit.values()) == {"error"}
+
+
+def test_a_junit_file_behind_a_link_is_written_where_the_link_leads(folder):
+    folder.write("artifacts/real.xml", GREEN)
+    (folder.root / "ci.xml").symlink_to("artifacts/real.xml")
+    ran = folder.run("-n0", "-k", "one", "--junitxml=ci.xml")
+    ran.require(0, "pass", one="pass")
+    assert (folder.root / "ci.xml").is_symlink()
+    assert (folder.root / "artifacts/real.xml").read_text() == ran.junit_text
+    assert (
+        main(
+            [
+                "verify",
+                str(ran.results),
+                "--allow-partial",
+                "--junit",
+                str(folder.root / "artifacts/real.xml"),
+            ]
+        )
+        == 0
+    )
+
+
+@pytest.mark.parametrize("target", ["/dev/stdout", "/dev/null", "/proc/self/fd/1"])
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_junit_file_that_leads_to_a_device_is_refused(folder, target, by_link):
+    named = target
+    if by_link:
+        named = "ci.xml"
+        (folder.root / named).symlink_to(target)
+    ran = folder.run("-n0", "--junitxml", named)
+    assert ran.status == 4, ran.output
+    assert "is a device" in ran.output
+    assert not by_link or (folder.root / named).is_symlink()
+
+
+def test_of_two_sessions_with_one_junit_file_the_second_is_refused_and_touches_it_not(folder):
+    with acquire("host", "node", nonce="theirs", point="other/perf/long", folder=folder.runtime):
+        running = start(folder, "-k", "one", "--junitxml=ci.xml", results="first")
+        assert any("waiting: " in line for line in running.stdout)
+        before = (folder.root / "ci.xml").read_bytes()
+        ran = folder.run("-n0", "--junitxml=ci.xml", results="second")
+        assert ran.status == 4, ran.output
+        assert "is in use by pytest of session" in ran.output
+        assert ran.verdict["refused"]
+        assert (folder.root / "ci.xml").read_bytes() == before
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 0, output
 
 
 def test_the_latest_results_are_those_of_the_last_call_even_if_it_was_refused(folder):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
+import subprocess
+import sys
 
-from pytest_bench.verdict.record import read_record
+import pytest
+from bench_folder import events_in, leases_in
 
 DIES_IN_ITEM = """
     import os
@@ -77,4 +79,61 @@ def test_our_scheduler_stands_in_for_other_ways_to_distribute(folder):
     """Under xdist's own `loadgroup` alone, points of one deployment would run side by side."""
     ran = folder.run("-n2", "--dist", "loadgroup")
     ran.require(0, "pass", one="pass", two="pass")
-    assert len({lease.worker for lease in read_record(ran.results).leases}) == 1
+    assert len({lease.worker for lease in leases_in(ran.results)}) == 1
+
+
+KILLS = """
+    import os
+    import pytest
+
+    @pytest.mark.points("perf")
+    def test_perf(run_load, point):
+        if point.name == "one":
+            os._exit(1)
+        run_load().require()
+"""
+
+
+def test_a_point_that_kills_its_worker_is_not_started_again_and_the_others_run(folder):
+    folder.points = ("one", "two", "three")
+    folder.__post_init__()
+    folder.write("bench/test_perf.py", KILLS)
+    ran = folder.run("-n2")
+    ran.require(1, "error", one="error", two="pass", three="pass")
+    begun = [
+        event
+        for event in events_in(ran.results, "gw0")
+        + events_in(ran.results, "gw1")
+        + (events_in(ran.results, "gw2"))
+        if getattr(event, "stage", None) == "setup" and event.point.endswith("/one")
+    ]
+    assert len(begun) == 1
+    (sentence,) = [
+        reason["sentence"]
+        for reason in ran.verdict["points"][0]["reasons"]
+        if reason["code"] == "worker-crashed"
+    ]
+    assert "was begun by gw" in sentence
+    assert "which died" in sentence
+
+
+@pytest.fixture
+def apart(folder):
+    """A Python whose results folder is another one than the controller's, as on a node that shares nothing."""
+    script = f'mount -t tmpfs none "{folder.root}/results-1" && exec "{sys.executable}" "$@"'
+    folder.write(
+        "python-apart", f"#!/bin/sh\nexec unshare --map-root-user --mount sh -c '{script}' - \"$@\"\n"
+    ).chmod(0o755)
+    (folder.root / "results-1").mkdir()
+    probe = subprocess.run([folder.root / "python-apart", "-c", "pass"], capture_output=True, check=False)
+    if probe.returncode != 0:
+        pytest.skip(f"nothing can be mounted here: {probe.stderr.decode()}")
+    (folder.root / "results-1").rmdir()
+    return folder
+
+
+def test_a_worker_that_does_not_share_the_results_folder_sends_its_events(apart):
+    ran = apart.run("--dist", "load", "--tx", f"popen//python={apart.root}/python-apart")
+    ran.require(1, "error", one="error", two="error")
+    assert ran.reasons("tiny/perf/one") == ["no-evidence"], "its reports arrived, its files did not"
+    assert events_in(ran.results, "gw0")

@@ -21,7 +21,7 @@ def test_a_preset_makes_a_task_whose_scorers_can_be_built(name):
     preset = PRESETS[name]
     task = Task(
         name=name,
-        template=preset.template,
+        template=preset.template or "Question: {{question}}\nAnswer:",
         target=preset.target,
         parameters={"stop": list(preset.stop), "temperature": preset.temperature},
         scorings=tuple(build_scoring(scorer) for scorer in preset.scorers),

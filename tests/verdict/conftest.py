@@ -4,17 +4,17 @@ import msgspec
 import pytest
 
 from pytest_bench.bounds import Bound
+from pytest_bench.leases import Lease
 from pytest_bench.verdict.events import (
     Collected,
     Event,
     EvidenceCheck,
     ExpectedPoint,
-    Lease,
     Report,
     Selected,
     SessionFacts,
 )
-from pytest_bench.verdict.ledger import settle
+from pytest_bench.verdict.ledger import decide
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome
 
 LIMIT = Bound(
@@ -36,7 +36,7 @@ class Story(msgspec.Struct, kw_only=True):
     session: SessionFacts
 
     def settle(self):
-        return settle(self.expected, self.events, self.evidence, self.leases, self.session)
+        return decide(self.expected, [*self.events, *self.leases], self.evidence, self.session)
 
     def without(self, *unwanted):
         """The same session without some of its events, evidence checks or leases."""

@@ -8,6 +8,7 @@ from pytest_bench.verdict.events import (
     Deselected,
     Expectation,
     Fault,
+    Interrupted,
     Report,
     Selected,
     Withheld,
@@ -66,6 +67,7 @@ def test_no_proper_subset_of_what_is_needed_is_a_pass(green, data):
 HARMLESS = {
     ("Collected", "worker"),
     ("Report", "detail"),
+    ("Report", "duration_s"),
     ("Lease", "worker"),
     ("Lease", "resource"),
     ("Lease", "boot_id"),
@@ -101,6 +103,7 @@ def others(name, old):
     return {
         str: [f"{old}?"],
         int: [old + 1, -1] if isinstance(old, int) else [],
+        float: [1.0],
         bool: [not old],
         Outcome: [other for other in Outcome if other is not old],
         type(None): [],
@@ -415,7 +418,7 @@ def test_a_verdict_is_never_better_than_pytests_own_exit_status(green, status):
 
 
 def test_an_interrupted_session_is_red_and_exits_2(green):
-    verdict = green(A).facts(pytest_exit_status=2, interrupted=True).settle()
+    verdict = green(A).facts(pytest_exit_status=2).plus(Interrupted()).settle()
     assert verdict.status == "error"
     assert exit_status(verdict) == 2
 
@@ -474,7 +477,7 @@ def test_an_unbounded_point_passes_and_is_red_under_complete(green, good, comple
         ({}, "pass"),
         ({"complete": True}, "error"),
         ({"expectation": expectation({A: None})}, "error"),
-        ({"complete": True, "simulator_asked_for": True}, "pass"),
+        ({"complete": True, "accepted_labels": ("simulator",)}, "pass"),
     ],
 )
 def test_the_simulator_by_accident_is_red_where_completeness_is_asked_for(green, good, facts, status):

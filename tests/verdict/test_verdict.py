@@ -6,15 +6,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import readable_json
-from pytest_bench.verdict.outcome import Reason
+from pytest_bench.files import readable_json, write_json
+from pytest_bench.results.claim import read_verdict
+from pytest_bench.verdict.events import Invocation
 from pytest_bench.verdict.verdict import (
-    born_red,
     exit_status,
     json_schema,
-    read_verdict,
     refusal,
-    write_verdict,
 )
 
 GOLDEN = """{
@@ -28,10 +26,14 @@ GOLDEN = """{
   },
   "expectation_digest": null,
   "faults": [],
+  "files": {},
   "finished": null,
   "interrupted": false,
-  "invocation": [],
-  "ledger_digest": null,
+  "invocation": {
+    "command_line": [],
+    "environment": [],
+    "ini": []
+  },
   "nonce": "n0",
   "plan_digest": "plan",
   "points": [
@@ -67,39 +69,37 @@ GOLDEN = """{
   "refused": false,
   "started": null,
   "status": "pass",
-  "version": 1,
+  "version": 2,
   "versions": {}
 }
 """
 
 
-def test_the_wire_format_of_version_1_stays_as_it_is(green):
+def test_the_wire_format_of_version_2_stays_as_it_is(green):
     assert readable_json(green("s/perf/a").settle()).decode() == GOLDEN
 
 
 def test_a_verdict_written_is_the_verdict_read(green, tmp_path):
     verdict = green("s/perf/a", "s/perf/b").settle()
-    write_verdict(tmp_path / "verdict.json", verdict)
+    write_json(tmp_path / "verdict.json", verdict)
     assert read_verdict(tmp_path / "verdict.json") == verdict
 
 
-def test_a_verdict_is_born_red_with_every_point_missing():
-    verdict = born_red(nonce="n0", point_ids=("a", "b"), plan_digest="p")
+def test_a_session_that_has_not_ended_is_incomplete(green):
+    verdict = green("s/perf/a").facts(pytest_exit_status=None).settle()
     assert verdict.status == "incomplete"
-    assert {point.outcome for point in verdict.points} == {"missing"}
-    assert verdict.faults
-    assert not verdict.coverage.complete
+    assert [fault.code for fault in verdict.faults] == ["not-ended"]
     assert exit_status(verdict) == 1
 
 
 def test_a_session_refused_at_configure_is_red_and_exits_4(tmp_path):
     verdict = refusal(
-        nonce="n0", reasons=(Reason("used-folder", "the results folder holds another session"),)
+        nonce="n0", sentence="the results folder holds another session", invocation=Invocation()
     )
     assert verdict.status == "error"
     assert exit_status(verdict) == 4
-    write_verdict(tmp_path / "v.json", verdict)
-    assert read_verdict(tmp_path / "v.json") == verdict
+    write_json(tmp_path / "verdict.json", verdict)
+    assert read_verdict(tmp_path / "verdict.json") == verdict
 
 
 @pytest.mark.parametrize("status", ["fail", "inconclusive", "error", "incomplete"])
@@ -116,8 +116,8 @@ def test_only_a_pass_exits_0(green, status):
         b"{}",
         b"[]",
         b"null",
+        b'{"version": 3}',
         b'{"version": 2}',
-        b'{"version": 1}',
         b'{"version": true}',
         b"\xff",
         b'{"version": NaN}',

@@ -13,7 +13,7 @@ deployment:
   api: openai-chat
   model: simulated
   endpoint: ${ENDPOINT:-}
-  simulator: {ttft_ms: 60, itl_ms: 0.1, output_tokens: 4}   # slow enough for its audit on a busy machine
+  simulator: {ttft_ms: 60, itl_ms: 0.1, output_tokens: 4}
   metrics_path: null
 datasets:
   prompts: {path: data/prompts.jsonl}

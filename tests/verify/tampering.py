@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 
+from pytest_bench.files import readable_json
 from pytest_bench.lines import encode_line
+from pytest_bench.results.publish import publish
+from pytest_bench.results.settle import settle
 
 STEADY = "points/small/perf/steady/c0001"
 TWO = "points/small/perf/steady/c0002"
@@ -14,17 +17,26 @@ REQUESTS = "phases/measured/requests.0.jsonl"
 
 
 def edit(path, change):
-    """Alter what a JSON file holds."""
+    """Alter what a JSON file holds, and write it as a session would."""
     content = json.loads(path.read_text())
     change(content)
-    path.write_text(json.dumps(content, indent=2, sort_keys=True))
+    path.write_bytes(readable_json(content))
 
 
-def tell(results, **facts):
-    """Let ledger and verdict both say something else of the session."""
-    edit(results / "ledger.json", lambda ledger: ledger["facts"].update(facts))
-    digest = hashlib.sha256((results / "ledger.json").read_bytes()).hexdigest()
-    edit(results / "verdict.json", lambda verdict: verdict.update(facts, ledger_digest=digest))
+def edit_events(results, change, process="main"):
+    """Alter the events of a process, a list."""
+    edit_lines(results / "events" / f"{process}.jsonl", change)
+
+
+def reseal(results):
+    """Let the verdict and the JUnit file say what the other files amount to now."""
+    publish(results, settle(results))
+
+
+def tell(results, **fields):
+    """Let the session say something else of its call, and everything else agree."""
+    edit_events(results, lambda events: events[0].update(fields))
+    reseal(results)
 
 
 def edit_lines(path, change):
@@ -47,7 +59,7 @@ def edit_header(path, **fields):
 
 
 def relist(results, point):
-    """Make evidence and verdict list what the point's files hold now."""
+    """Make evidence, verdict and JUnit file agree with what the point's files hold now."""
     folder = results / point
 
     def renew(evidence):
@@ -56,14 +68,7 @@ def relist(results, point):
             file |= {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     edit(folder / "evidence.json", renew)
-    digest = hashlib.sha256((folder / "evidence.json").read_bytes()).hexdigest()
-
-    def point_at_it(verdict):
-        for item in verdict["points"]:
-            if item["evidence"] == point:
-                item["evidence_digest"] = digest
-
-    edit(results / "verdict.json", point_at_it)
+    reseal(results)
 
 
 def _compact(value):

@@ -14,7 +14,7 @@ from pytest_bench.cli import main
 PHASE = f"{STEADY}/phases/measured"
 FILES = [
     "plan.json",
-    "ledger.json",
+    "events/main.jsonl",
     "environment.json",
     "junit.xml",
     f"{STEADY}/point.json",
@@ -134,12 +134,12 @@ def test_what_is_no_plain_file_is_red_and_nobody_waits_for_it(spoiled, calls, ca
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("data", CONTENTS.values(), ids=CONTENTS)
 def test_any_content_is_red_although_the_evidence_lists_it(spoiled, calls, capsys, name, data):
-    kept = {
-        path: path.read_bytes() for path in (spoiled / f"{STEADY}/evidence.json", spoiled / "verdict.json")
-    }
+    sealed = ("evidence.json", "junit.xml")
+    names = (f"{STEADY}/evidence.json", "verdict.json", "junit.xml")
+    kept = {spoiled / sealing: (spoiled / sealing).read_bytes() for sealing in names}
     undo = replaced(spoiled / name, lambda path: path.write_bytes(data))
     try:
-        if not name.endswith("evidence.json"):
+        if not name.endswith(sealed):
             relist(spoiled, STEADY)
         *verified, recounted, exported = statuses(calls, capsys)
     finally:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 from small_bench import bench_folder, run_pytest
-from tampering import REQUESTS, edit, edit_lines, relist
+from tampering import REQUESTS, edit_events, edit_lines, relist, reseal
 
 from pytest_bench.cli import main
 from pytest_bench.verdict.expectation import read_expectation
@@ -103,7 +103,8 @@ def test_evidence_that_only_says_it_passed_is_not_reused(finished, expectation, 
 def test_a_session_with_a_fault_is_not_reused(finished, expectation, tmp_path, verify):
     old = shutil.copytree(finished, tmp_path / "old")
     fault = {"type": "fault", "code": "internal-error", "sentence": "pytest itself failed", "point": None}
-    edit(old / "ledger.json", lambda ledger: ledger["events"].append(fault))
+    edit_events(old, lambda events: events.insert(-1, fault))
+    reseal(old)
     status, said = verify("--expect", expectation, "--reuse", old)
     assert (status, "reused: small" in said) == (1, False), said
     assert "its session had a fault: pytest itself failed" in said

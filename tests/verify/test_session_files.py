@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pytest_bench.cli.schema import SCHEMAS
 PHASE = {"phase.json", "requests.0.jsonl", "texts.0.jsonl"}
 EVERY_POINT = {"point.json", "summary.json", "evidence.json"}
 FILES = {
-    *("plan.json", "verdict.json", "ledger.json", "environment.json", "junit.xml"),
+    *("plan.json", "verdict.json", "environment.json", "junit.xml", "events/main.jsonl"),
     "deployments/small/simulator.jsonl",
     *(f"points/small/perf/steady/{name}/{file}" for name in ("c0001", "c0002") for file in EVERY_POINT),
     *(f"points/small/perf/steady/{n}/phases/measured/{file}" for n in ("c0001", "c0002") for file in PHASE),
@@ -26,7 +27,7 @@ FILES = {
     "points/small/audit/caching/audit_output_caching_test.json",
     "points/small/audit/caching/verify_OUTPUT_CACHING_TEST.txt",
 }
-LINES = {"requests": "request", "texts": "text", "simulator": "simulator"}
+LINES = {"requests": "request", "texts": "text", "simulator": "simulator", "main": "event"}
 """The published schema of a line, by what the log's name begins with."""
 
 
@@ -43,7 +44,9 @@ def test_these_files_and_no_others(finished):
 def test_a_file_has_a_version_and_is_what_its_schema_says(finished, name):
     of = name.rpartition("/")[2].partition(".")[0].partition("_")[0]
     content = json.loads((finished / name).read_text())
-    assert content["version"] == (2 if Path(name).name in {"phase.json", "point.json", "summary.json"} else 1)
+    assert content["version"] == (
+        2 if Path(name).name in {"verdict.json", "phase.json", "point.json", "summary.json"} else 1
+    )
     validator(of).validate(content)
 
 
@@ -77,9 +80,11 @@ def test_evidence_holds_no_path_of_the_machine(finished):
     ] == []
 
 
-def test_the_verdict_leads_to_every_other_file_by_digests(finished):
-    """Verdict to ledger, ledger to plan and environment, verdict to evidence, evidence to all of a point's files."""
-    verdict, ledger = (json.loads((finished / name).read_text()) for name in ("verdict.json", "ledger.json"))
-    assert len(verdict["ledger_digest"]) == 64
-    assert ledger["facts"]["files"].keys() == {"plan.json", "environment.json"}
+def test_the_verdict_lists_every_file_that_no_evidence_lists(finished):
+    """Verdict to evidence, evidence to all of a point's files; the JUnit file is rendered from verdict and events."""
+    verdict = json.loads((finished / "verdict.json").read_text())
+    own = {name for name in FILES if not name.startswith("points/")} - {"verdict.json", "junit.xml"}
+    assert verdict["files"].keys() == own
+    for name, digest in verdict["files"].items():
+        assert hashlib.sha256((finished / name).read_bytes()).hexdigest() == digest
     assert all(len(point["evidence_digest"]) == 64 for point in verdict["points"])

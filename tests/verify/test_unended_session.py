@@ -8,25 +8,25 @@ import shutil
 
 import pytest
 
-from pytest_bench.files import read_json
-from pytest_bench.verdict.outcome import Reason
-from pytest_bench.verdict.verdict import born_red, refusal, write_verdict
+from pytest_bench.files import write_json
+from pytest_bench.results.publish import publish
+from pytest_bench.results.settle import settle
+from pytest_bench.verdict.events import Invocation
+from pytest_bench.verdict.verdict import refusal
 
 ONE, TWO, AUDIT = "small/perf/steady/c0001", "small/perf/steady/c0002", "small/audit/caching"
 
 
 @pytest.fixture
 def killed(results):
-    """What is there where a session was killed once its first point was judged."""
-    plan = read_json(results / "plan.json")
-    (results / "ledger.json").unlink()
-    write_verdict(
-        results / "verdict.json",
-        born_red(nonce=plan["nonce"], point_ids=(ONE, TWO, AUDIT), invocation=("bench", "-k", "a b")),
-    )
-    (results / ".session").write_text("")
+    """What is there if a session was killed once its first point was judged."""
+    log = results / "events/main.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:3]))
     (results / "points" / TWO / "evidence.json").unlink()
     shutil.rmtree(results / "points" / AUDIT)
+    publish(results, settle(results))
+    (results / ".session").write_text("")
     return results
 
 
@@ -40,7 +40,7 @@ def test_a_session_that_was_killed_is_said_to_be_with_what_it_left(killed, verif
 
 def test_it_says_how_to_run_it_again_and_what_can_be_had_of_it(killed, verify):
     _, said = verify(killed)
-    assert "run it again, into a new folder: pytest bench -k 'a b'" in said
+    assert "run it again, into a new folder: pytest bench --endpoint=simulator --results=all" in said
     assert f"pytest-bench recount {killed}" in said
 
 
@@ -69,17 +69,16 @@ def test_a_file_system_without_locks_is_told_of_as_one_that_nobody_holds(killed,
     assert (status, "its session did not end" in said) == (1, True)
 
 
-def test_a_ledger_that_was_taken_away_is_no_session_that_was_killed(results, verify):
-    (results / "ledger.json").unlink()
+def test_a_main_log_that_was_taken_away_is_not_a_session_that_was_killed(results, verify):
+    (results / "events/main.jsonl").unlink()
     status, said = verify(results)
-    assert (status, "ledger.json: cannot be read" in said) == (1, True)
+    assert (status, "events/main.jsonl: cannot be read" in said) == (1, True), said
 
 
 def test_a_call_that_was_refused_is_said_to_have_run_nothing(tmp_path, verify):
-    reason = Reason("refused", "--results: taken holds something already")
-    write_verdict(tmp_path / "verdict.json", refusal(nonce="n", reasons=(reason,)))
+    sentence = "--results: taken holds something already"
+    red = refusal(nonce="n", sentence=sentence, invocation=Invocation())
+    write_json(tmp_path / "verdict.json", red)
     status, said = verify(tmp_path)
-    assert (status, said.splitlines()) == (
-        1,
-        [f"{tmp_path}: nothing was run: the call was refused: {reason.sentence}"],
-    )
+    assert status == 1
+    assert said.splitlines()[0] == f"{tmp_path}: nothing was run: the call was refused: {sentence}"

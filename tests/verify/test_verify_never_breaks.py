@@ -19,7 +19,7 @@ POINT = "points/small/perf/steady/c0001"
 FILES = [
     "plan.json",
     "verdict.json",
-    "ledger.json",
+    "events/main.jsonl",
     "environment.json",
     f"{POINT}/summary.json",
     f"{POINT}/evidence.json",
@@ -101,7 +101,7 @@ def test_any_bytes_in_a_file_of_a_session_are_red(spoiled, name, data):
 
 
 @QUICK
-@given(name=st.sampled_from(FILES), new=JSON, choose=st.data())
+@given(name=st.sampled_from([name for name in FILES if name.endswith(".json")]), new=JSON, choose=st.data())
 def test_any_altered_field_of_a_session_is_red(spoiled, name, new, choose):
     path = spoiled / name
     before = path.read_bytes()
@@ -114,6 +114,64 @@ def test_any_altered_field_of_a_session_is_red(spoiled, name, new, choose):
         assert same or not verified.sound or verified.verdict.status != "pass", (name, where)
     finally:
         path.write_bytes(before)
+
+
+EVERYWHERE = st.sampled_from(
+    [
+        *FILES,
+        "junit.xml",
+        "deployments/small/simulator.jsonl",
+        f"{POINT}/phases/measured/requests.0.jsonl",
+        f"{POINT}/phases/measured/texts.0.jsonl",
+        "new.txt",
+        "events/new.jsonl",
+        "deployments/small/new",
+        f"{POINT}/new",
+        "points/new",
+    ]
+)
+
+
+@settings(QUICK, max_examples=120)
+@given(
+    name=EVERYWHERE,
+    how=st.sampled_from(["cut", "flip", "insert", "append", "link", "swap"]),
+    choose=st.data(),
+)
+def test_no_change_of_bytes_no_link_and_no_new_file_leaves_a_session_green(
+    spoiled, tmp_path_factory, name, how, choose
+):
+    path = spoiled / name
+    before = path.read_bytes() if path.exists() else None
+    data = before or b"new"
+    place = choose.draw(st.integers(0, len(data) - 1))
+    match how:
+        case "cut":
+            after = data[:place]
+        case "flip":
+            after = data[:place] + bytes([data[place] ^ choose.draw(st.integers(1, 255))]) + data[place + 1 :]
+        case "insert":
+            after = data[:place] + choose.draw(st.binary(min_size=1, max_size=8)) + data[place:]
+        case "append":
+            after = data + choose.draw(st.sampled_from([b" ", b"\n", b"\0", b"{}"]))
+        case "swap":
+            after = data[place:] + data[:place]
+        case _:
+            after = data
+    try:
+        if how == "link":
+            copy = tmp_path_factory.mktemp("copy") / "file"
+            copy.write_bytes(data)
+            path.unlink(missing_ok=True)
+            path.symlink_to(copy)
+        else:
+            path.write_bytes(after)
+        verified = verify_session(spoiled)
+        assert (how != "link" and after == before) or not verified.sound, (name, how, place)
+    finally:
+        path.unlink(missing_ok=True)
+        if before is not None:
+            path.write_bytes(before)
 
 
 @QUICK
@@ -177,7 +235,7 @@ def test_what_is_no_plain_file_of_a_session_is_red(results, tmp_path, name, kind
     path.rename(tmp_path / "aside")
     if kind == "folder":
         path.mkdir()
-    elif kind == "link" and name.startswith("points"):
+    elif kind == "link":
         path.symlink_to(tmp_path / "aside")
     elif kind == "pipe":
         os.mkfifo(path)

@@ -1,4 +1,4 @@
-"""The evidence of a point: a list of its files, written once, re-verified by whoever judges later.
+"""The evidence of a point: a list of its files, written once and checked again by every later judgement.
 
 A listed path never leads out of the folder: only plain files found by walking it are opened, links are
 refused, and nothing is read because a file says so.
@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import file_digest, read_json, readable_json, write_atomic
+from pytest_bench.files import file_digest, readable_json, write_atomic
+from pytest_bench.results.reading import read_versioned
 from pytest_bench.verdict.events import EvidenceCheck
 from pytest_bench.verdict.outcome import Outcome
 
@@ -62,7 +63,7 @@ def write_evidence(
     anything else that is not a plain file, and `OSError`.
     """
     problems: list[str] = []
-    found = dict(_walk(folder, "", problems))
+    found = dict(walk(folder, "", problems))
     if problems:
         raise EvidenceError(f"{folder}: cannot be evidence: {'; '.join(problems)}")
     found.pop(NAME, None)
@@ -80,10 +81,10 @@ def check_evidence(folder: Path, *, path: str, point: str) -> EvidenceCheck:
     """Re-read the evidence of `point` in `folder`, whose place in the results folder is `path`.
 
     Whatever the files hold, this returns: everything wrong is a sentence in `errors`, all of it at once.
-    Whether it is evidence of the right thing is for `contradictions` to say.
+    Whether it is evidence of the right thing is decided by the ledger.
     """
     errors: list[str] = []
-    found = dict(_walk(folder, "", errors))
+    found = dict(walk(folder, "", errors))
     try:
         evidence, digest = _read(folder, found.pop(NAME, None))
     except EvidenceError as error:
@@ -111,27 +112,8 @@ def check_evidence(folder: Path, *, path: str, point: str) -> EvidenceCheck:
     )
 
 
-def contradictions(
-    check: EvidenceCheck, *, point: str, point_digest: str, nonce: str, outcome: Outcome
-) -> Iterator[str]:
-    """In what whole evidence differs from what it should be evidence of, a sentence each."""
-    comparisons: tuple[tuple[str, str | None, str], ...] = (
-        ("point", check.point, point),
-        ("point digest", check.point_digest, point_digest),
-        ("nonce", check.nonce, nonce),
-        ("outcome", check.outcome, outcome),
-    )
-    for what, found, wanted in comparisons:
-        if found != wanted:
-            yield (
-                f"{check.path}/{NAME}: its {what} is {found}, expected {wanted}: it is the evidence of something else"
-            )
-    if check.digest is None:
-        yield f"{check.path}/{NAME}: was never read"
-
-
-def _walk(folder: Path, prefix: str, problems: list[str]) -> Iterator[tuple[str, int]]:
-    """Relative path and size in bytes of every plain file; anything else becomes a problem."""
+def walk(folder: Path, prefix: str, problems: list[str]) -> Iterator[tuple[str, int]]:
+    """Relative path and size in bytes of every plain file below `folder`; anything else becomes a problem."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         for entry in entries:
@@ -140,11 +122,11 @@ def _walk(folder: Path, prefix: str, problems: list[str]) -> Iterator[tuple[str,
             if not _is_text(name):
                 problems.append(f"{_show(name)}: its name is not UTF-8")
             elif stat.S_ISDIR(mode.st_mode):
-                yield from _walk(folder / entry.name, f"{name}/", problems)
+                yield from walk(folder / entry.name, f"{name}/", problems)
             elif stat.S_ISREG(mode.st_mode):
                 yield name, mode.st_size
             else:
-                problems.append(f"{_show(name)}: is a link or no plain file, which evidence never holds")
+                problems.append(f"{_show(name)}: is a link or not a plain file, which evidence never holds")
     except OSError as error:
         problems.append(f"{prefix or '.'}: cannot be listed: {error.strerror or error}")
 
@@ -152,17 +134,12 @@ def _walk(folder: Path, prefix: str, problems: list[str]) -> Iterator[tuple[str,
 def _read(folder: Path, size: int | None) -> tuple[Evidence, str]:
     path = folder / NAME
     if size is None:
-        raise EvidenceError(f"{path}: is missing, or no plain file: the point left no evidence")
+        raise EvidenceError(f"{path}: is missing or not a plain file: the point left no evidence")
     if size > _LARGEST_LIST:
-        raise EvidenceError(f"{path}: is {size} bytes long: it is no list of files")
-    raw = read_json(path)
-    version = raw.get("version") if isinstance(raw, dict) else None
-    if version != EVIDENCE_VERSION or isinstance(version, bool):
-        raise EvidenceError(f"{path}: expected evidence of version {EVIDENCE_VERSION}, found {version!r}")
+        raise EvidenceError(f"{path}: is {size} bytes long: expected a list of files")
+    evidence = read_versioned(path, Evidence, EVIDENCE_VERSION)
     try:
-        return msgspec.convert(raw, Evidence), file_digest(path)
-    except msgspec.ValidationError as error:
-        raise EvidenceError(f"{path}: is no evidence: {error}") from error
+        return evidence, file_digest(path)
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -1,4 +1,4 @@
-"""What the public fixtures do: deployments brought up, points run one at a time, measurements read back.
+"""What the public fixtures do: bring deployments up, run points one at a time, read measurements back.
 
 The load engine and all that it needs come with this module, so only a process that runs a point imports it.
 """
@@ -18,30 +18,33 @@ from pytest_bench.audits import registry
 from pytest_bench.audits.point import run_audit
 from pytest_bench.endpoints.address import servers
 from pytest_bench.errors import BenchError, EvidenceError, UsageError
-from pytest_bench.leases import Lease as HeldLease
-from pytest_bench.leases import Scope, acquire_all
+from pytest_bench.leases import Lease, Scope, acquire_all
 from pytest_bench.perf import run_perf
 from pytest_bench.plugin import reports
+from pytest_bench.plugin.call import Call
 from pytest_bench.plugin.progress import ProgressLine
 from pytest_bench.plugin.session import Session
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import SIMULATOR, Deployment, bring_up
 from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import Reporter, SessionFacts
 from pytest_bench.suite.plan import Point
-from pytest_bench.tokens.pool import TokenizerPool
-from pytest_bench.verdict.events import Lease
 
-Runner = Callable[[Bench, Point, Deployment], MeasuredPoint]
+Runner = Callable[[SessionFacts, Resources, Point, Deployment, Reporter], MeasuredPoint]
 
 
-class Desk:
+class PointRunner:
     """What the fixtures of one process share."""
 
-    def __init__(self, config: pytest.Config, session: Session) -> None:
+    def __init__(self, config: pytest.Config, call: Call, session: Session) -> None:
         self._config = config
         self._session = session
         self._progress = ProgressLine(config)
-        self._worker = getattr(config, "workerinput", {}).get("workerid", "main")
+        self._log = call.log
+        self._facts = SessionFacts(
+            plan=session.plan, nonce=session.nonce, results=session.results, rerun=session.rerun
+        )
+        self._reporter = Reporter(progress=self._progress.show, note=self._progress.note)
         audits = registry(chain.from_iterable(config.hook.pytest_bench_audits()))
         self._runners: Mapping[str, Runner] = {"perf": run_perf, "audit": partial(run_audit, registry=audits)}
 
@@ -49,9 +52,9 @@ class Desk:
     def deployment(self, suite: str) -> Iterator[Deployment]:
         """The suite's system under test, ready; taken down in the end where we started it."""
         plan = self._session.plan.deployments[suite]
-        item, first = reports.running(self._config)
+        first = reports.running(self._config)
         with ExitStack() as stack:
-            with self._hold(item, first, plan.endpoints):
+            with self._hold(first, plan.endpoints):
                 folder = self._session.deployment_folder(suite)
                 try:
                     up = stack.enter_context(bring_up(plan, folder, os.environ, self._progress.wait))
@@ -59,21 +62,8 @@ class Desk:
                     self._progress.clear()
             yield up
 
-    def bench(self, pool: TokenizerPool) -> Bench:
-        """What a point is handed by this session."""
-        session = self._session
-        return Bench(
-            plan=session.plan,
-            nonce=session.nonce,
-            results=session.results,
-            tokenizer_pool=pool,
-            on_progress=self._progress.show,
-            say=self._progress.note,
-            rerun=session.rerun,
-        )
-
     def runner(
-        self, item: pytest.Item, point: Point, deployment: Deployment, bench: Bench
+        self, item: pytest.Item, point: Point, deployment: Deployment, resources: Resources
     ) -> Callable[[], MeasuredPoint]:
         """What runs `point`, once, with this host and its endpoints for it alone."""
         started = False
@@ -83,12 +73,14 @@ class Desk:
             if started:
                 raise UsageError(f"{item.nodeid} calls run_load() twice: a point is measured once")
             started = True
-            with self._hold(item, point.id, deployment.urls):
+            with self._hold(point.id, deployment.urls):
                 self._progress.begins(point)
                 try:
-                    measured = self._runners[point.kind](bench, point, deployment)
+                    measured = self._runners[point.kind](
+                        self._facts, resources, point, deployment, self._reporter
+                    )
                 except OSError as error:
-                    raise _told(error) from error
+                    raise _cause(error) from error
                 finally:
                     self._progress.clear()
             self._progress.ends(point, measured.outcome)
@@ -103,38 +95,32 @@ class Desk:
         return MeasuredPoint.read(point, session.point_folder(point.id), session.rerun(point))
 
     @contextmanager
-    def _hold(self, item: pytest.Item, point: str, urls: tuple[str, ...]) -> Iterator[None]:
-        """This host and these endpoints for one point alone; on record with `item` once given back."""
+    def _hold(self, point: str, urls: tuple[str, ...]) -> Iterator[None]:
+        """Hold this host and these endpoints for one point alone; leases go into the event log."""
         wanted: list[tuple[Scope, str]] = [("host", platform.node())]
         wanted += [("endpoint", server) for url in urls if url != SIMULATOR for server in servers(url)]
-        held: tuple[HeldLease, ...] = ()
-        try:
-            with acquire_all(
-                wanted, nonce=self._session.nonce, point=point, on_wait=self._tell_of_others
-            ) as held:
-                yield
-        finally:
-            reports.note_leases(item, [self._record(point, lease) for lease in held])
+        with acquire_all(
+            wanted,
+            nonce=self._session.nonce,
+            point=point,
+            worker=self._log.process if self._log else "main",
+            record=self._record,
+            on_wait=self._tell_of_others,
+        ):
+            yield
+
+    def _record(self, lease: Lease) -> None:
+        if self._log is not None:
+            self._log.append(lease)
 
     def _tell_of_others(self, sentence: str) -> None:
         """Say what we wait for, unless it is our own session: that its points take turns is no news."""
         if self._session.nonce not in sentence:
             self._progress.say(sentence)
 
-    def _record(self, point: str, lease: HeldLease) -> Lease:
-        return Lease(
-            point=point,
-            worker=self._worker,
-            scope=lease.scope,
-            resource=lease.resource,
-            boot_id=lease.boot_id,
-            start_ns=lease.start_ns,
-            end_ns=lease.end_ns,
-        )
 
-
-def _told(error: OSError) -> BenchError:
-    """What kept a point from being measured: what failed first, where more failed on the way out."""
+def _cause(error: OSError) -> BenchError:
+    """The error that kept a point from being measured: the first one, if more followed on the way out."""
     before = error.__context__
     while before is not None:
         if isinstance(before, BenchError):

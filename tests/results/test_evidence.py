@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import file_digest
-from pytest_bench.verdict.evidence import NAME, check_evidence, contradictions, write_evidence
+from pytest_bench.results.evidence import NAME, check_evidence, write_evidence
 from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.verdict.points import contradictions
 
 POINT = "s/perf/a"
 RIGHT = {"point": POINT, "point_digest": "d0", "nonce": "n0", "outcome": Outcome.PASS}
@@ -79,14 +80,14 @@ def test_writing_evidence_again_lists_what_is_there_now(written):
         (lambda path: (path / NAME).unlink(), "is missing"),
         (lambda path: (path / NAME).write_bytes(b""), "is not strict JSON"),
         (lambda path: (path / NAME).write_bytes(b"\xff\xfe"), "is not strict JSON"),
-        (lambda path: (path / NAME).write_text("[]"), "found None"),
-        (lambda path: (path / NAME).write_text('{"version": true}'), "found True"),
-        (lambda path: (path / NAME).write_text('{"version": 1}'), "is no evidence"),
+        (lambda path: (path / NAME).write_text("[]"), "found version None"),
+        (lambda path: (path / NAME).write_text('{"version": true}'), "found version True"),
+        (lambda path: (path / NAME).write_text('{"version": 1}'), "is not a valid evidence.json"),
         (lambda path: (path / NAME).write_text('{"version": 1, "version": 1}'), "duplicate key"),
         (lambda path: (path / NAME).write_text("[" * 100_000), "nested too deeply"),
         (lambda path: (path / NAME).write_text('{"version": 1' + "0" * 5_000 + "}"), "is not strict JSON"),
-        (lambda path: rewrite(path, lambda it: it.update(more=1)), "is no evidence"),
-        (lambda path: rewrite(path, lambda it: it.update(outcome="good")), "is no evidence"),
+        (lambda path: rewrite(path, lambda it: it.update(more=1)), "is not a valid evidence.json"),
+        (lambda path: rewrite(path, lambda it: it.update(outcome="good")), "is not a valid evidence.json"),
         (lambda path: rewrite(path, lambda it: it["files"].append(it["files"][0])), "lists empty 2 times"),
     ],
 )
@@ -131,13 +132,13 @@ def test_a_folder_replaced_by_a_link_is_noticed(written):
 
 def test_a_pipe_in_the_folder_is_refused_and_never_opened(written):
     os.mkfifo(written / "pipe")
-    assert any("pipe: is a link or no plain file" in error for error in check(written).errors)
+    assert any("pipe: is a link or not a plain file" in error for error in check(written).errors)
 
 
 def test_a_pipe_in_place_of_the_list_is_refused_and_never_opened(written):
     (written / NAME).unlink()
     os.mkfifo(written / NAME)
-    assert any("is missing, or no plain file" in error for error in check(written).errors)
+    assert any("is missing or not a plain file" in error for error in check(written).errors)
 
 
 def test_a_name_that_is_not_text_is_shown_safely(written):

@@ -1,4 +1,4 @@
-"""`summary.json`: what one point came to, as files and reports show it."""
+"""`summary.json` and `point.json`: the result of one point, and the point as it was run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import read_json
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
+from pytest_bench.results.reading import read_versioned
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.outcome import Judgement
 
@@ -73,16 +73,7 @@ def read_summary(folder: Path) -> Summary:
     """The summary in a point's evidence folder. Raises `EvidenceError` for anything else, and for one whose phases
     would lead out of the folder."""
     path = folder / NAME
-    raw = read_json(path)
-    version = raw.get("version") if isinstance(raw, dict) else None
-    if version != SUMMARY_VERSION or isinstance(version, bool):
-        raise EvidenceError(
-            f"{path}: expected a summary of version {SUMMARY_VERSION}, found version {version!r}"
-        )
-    try:
-        summary = msgspec.convert(raw, Summary)
-    except msgspec.ValidationError as error:
-        raise EvidenceError(f"{path}: is no summary: {error}") from error
+    summary = read_versioned(path, Summary, SUMMARY_VERSION)
     for number, phase in enumerate(summary.phases):
         if not _LABEL.fullmatch(phase.label) or phase.folder != f"phases/{phase.label}":
             raise EvidenceError(f"{path}: phases[{number}].folder is not that of its label")

@@ -1,4 +1,4 @@
-"""`plan.json`: the plan that a session writes before it starts anything."""
+"""`plan.json`: the plan, written before anything is started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from pytest_bench.errors import EvidenceError
-from pytest_bench.files import read_json, write_json
+from pytest_bench.files import write_json
+from pytest_bench.results.reading import read_versioned
 from pytest_bench.suite.plan import PLAN_VERSION, Plan, Point
 
 PLAN_FILE_VERSION = 1
@@ -35,16 +36,10 @@ def write_plan(results: Path, plan: Plan, nonce: str) -> None:
 def read_plan(results: Path) -> PlanFile:
     """The plan in a results folder. Raises `EvidenceError` for anything but a whole one that has its digest."""
     path = results / NAME
-    raw = read_json(path)
-    version = raw.get("version") if isinstance(raw, dict) else None
-    if version != PLAN_FILE_VERSION or isinstance(version, bool):
-        raise EvidenceError(
-            f"{path}: expected the plan of a session, version {PLAN_FILE_VERSION}, found version {version!r}"
-        )
+    found = read_versioned(path, PlanFile, PLAN_FILE_VERSION)
     try:
-        found = msgspec.convert(raw, PlanFile)
         problem = next(_problems(found), None)
-    except (msgspec.ValidationError, KeyError, ValueError, OverflowError, RecursionError) as error:
+    except (KeyError, ValueError, OverflowError, RecursionError) as error:
         raise EvidenceError(f"{path}: is not the plan of a session: {error}") from error
     if problem:
         raise EvidenceError(f"{path}: {problem}")

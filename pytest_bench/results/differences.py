@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from pytest_bench.files import canonical_json, read_json
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import LARGEST_JSON, canonical_json, read_json, read_plain, readable_json
 
 _RELATIVE = 1e-9
 """Two machines may round a sum of floats differently, and by less than this."""
@@ -19,23 +20,28 @@ _ABSENT = object()
 
 
 def plain(value: object) -> Any:
-    """`value` as it reads once it has been written as JSON."""
+    """`value` as it is after writing and reading JSON."""
     return msgspec.json.decode(canonical_json(value))
 
 
-def unsaid(path: Path, value: object) -> Iterator[str]:
-    """Fields of the file `value` was read from that are not what was understood.
+def unlike(path: Path, value: object, *, bytewise: bool = False) -> Iterator[str]:
+    """Fields of the file at `path` that differ from `value`; with `bytewise` other bytes of the same meaning, too.
 
-    A field left out would be taken for its default, and an unknown one for nothing. Raises `EvidenceError`.
+    Raises `EvidenceError`.
     """
-    for sentence in differences(read_json(path), plain(value)):
-        yield f"{path.name}: {sentence}"
+    found = list(differences(read_json(path), plain(value)))
+    try:
+        if bytewise and not found and read_plain(path, LARGEST_JSON) != readable_json(value):
+            found = ["its fields are right, its bytes are not those that a session writes: it was rewritten"]
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    yield from (f"{path.name}: {sentence}" for sentence in found)
 
 
 def differences(said: Any, found: Any, field: str = "", *, rounded: bool = False) -> Iterator[str]:
-    """Fields of `said` (what a file holds) that are otherwise in `found` (what was worked out anew).
+    """Fields of `said` (from a file) whose value differs in `found` (computed again).
 
-    With `rounded`, sums of floats may differ as much as two machines make them.
+    With `rounded`, floats may differ by the rounding of a sum.
     """
     if isinstance(said, dict) and isinstance(found, dict):
         for name in sorted(said.keys() | found.keys()):

@@ -1,0 +1,71 @@
+"""A child process that receives the signals of its parent, and whose descendants are ended with it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+_FORWARDED = frozenset(
+    {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
+)
+_FROM_KERNEL = 0x80
+"""`si_code` of a signal from the terminal, which the child, in the same process group, receives too."""
+_PR_SET_CHILD_SUBREAPER = 36
+_GRACE_S = 5.0
+
+
+def start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a child whose orphans become children of this process. Afterwards, only `wait` receives signals."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
+
+    def restore() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    return subprocess.Popen(command, env=environment, preexec_fn=restore)  # noqa: PLW1509 # no other thread runs
+
+
+def wait(child: subprocess.Popen[bytes]) -> int:
+    """Wait for the child and forward every signal to it. Returns its exit status; negative: ended by a signal."""
+    while (status := child.poll()) is None:
+        received = signal.sigwaitinfo({*_FORWARDED, signal.SIGCHLD})
+        if received.si_signo in _FORWARDED and received.si_code != _FROM_KERNEL:
+            child.send_signal(received.si_signo)
+    return status
+
+
+def end_descendants() -> None:
+    """End every descendant of this process: SIGTERM first, SIGKILL after a few seconds."""
+    for number, grace_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
+        for pid in _descendants():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        until = time.monotonic() + grace_s
+        while list(_descendants()) and time.monotonic() < until:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)
+            time.sleep(0.01)
+
+
+def _descendants() -> Iterator[int]:
+    """Running descendants of this process, according to /proc."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                parents[int(folder.name)] = int(parent)
+    for pid in parents:
+        above = pid
+        while above in parents and above != os.getpid():
+            above = parents[above]
+            if above == os.getpid():
+                yield pid

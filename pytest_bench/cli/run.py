@@ -1,0 +1,133 @@
+"""`pytest-bench run`: run pytest in a child process, and judge it from the parent.
+
+Nothing in pytest's process can make the result green: no hook, no `os._exit`, no disabled plugin. The parent plans,
+writes a red verdict, waits for the child, and settles the results folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench import clock
+from pytest_bench.cli.planning import words as vocabulary_of
+from pytest_bench.cli.process import end_descendants, start, wait
+from pytest_bench.errors import SuiteError, UsageError
+from pytest_bench.plugin import handover, options
+from pytest_bench.plugin.call import called_now, find_suites
+from pytest_bench.plugin.opening import open_folder, overrides
+from pytest_bench.plugin.selection import Selection
+from pytest_bench.plugin.session import Session
+from pytest_bench.results.claim import Claim
+from pytest_bench.results.event_log import RUN, EventLog
+from pytest_bench.results.publish import conclude
+from pytest_bench.suite.loading import load_plan
+from pytest_bench.verdict.events import Ended, Invocation, Refused
+from pytest_bench.verdict.verdict import NOT_ENDED, exit_status
+from pytest_bench.wording import printable
+
+SUMMARY = "run pytest in a process of its own, and exit by the verdict"
+EXAMPLE = "pytest-bench run suites/ --endpoint=http://host:8000 --complete --results results/ci"
+
+_EXITS = {0: 0, 1: 1, 2: 130, 4: 2}
+"""Exit status of a command for that of a session."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "pytest", nargs="*", metavar="ARGUMENT", help="everything that pytest takes; may begin after `--`"
+    )
+
+
+def run_words(words: Sequence[str]) -> int:
+    """Run pytest with `words`. 0 only if the verdict is `pass`; 1 not good, 2 refused, 130 interrupted."""
+    args = list(words[1:] if words[:1] == ["--"] else words)
+    nonce = secrets.token_hex(8)
+    try:
+        call = handover.read_call(args)
+    except UsageError as error:
+        _refuse_named(options.named_files(args), nonce, error)
+        raise
+    claim = _claim(call.option, call.here, nonce)
+    try:
+        if options.shows_only(call.option) or options.collects_only(call.option):
+            raise UsageError(  # noqa: TRY301 # refused as the functions called here refuse
+                "this call only shows something and runs nothing: call pytest itself"
+            )
+        suites = find_suites(call.option, call.here, call.rootpath, call.testpaths)
+        if not suites:
+            raise UsageError(  # noqa: TRY301 # as above
+                f"{' '.join(call.option.file_or_dir) or 'the folder'} holds no suite: name a folder that holds a "
+                "*.yaml with a top-level key `suite`"
+            )
+        words_given = msgspec.structs.replace(call.given.invocation, command_line=tuple(args))
+        called = called_now(claim.results, words_given)
+        log = claim.take(RUN, called)
+    except UsageError as error:
+        told = claim.refuse(str(error), call.given.invocation)
+        claim.close()
+        raise UsageError(f"{error}\n{told}" if told else str(error)) from error
+    try:
+        _plan(call, suites, claim, log, nonce)
+        return _run(args, claim, log, nonce)
+    except UsageError as error:
+        log.append(Refused(sentence=str(error)))
+        conclude(claim.results, log, Ended(status=4, at=clock.utc_now()))
+        raise
+    finally:
+        claim.close()
+
+
+def _claim(option: argparse.Namespace, here: Path, nonce: str) -> Claim:
+    results = options.results_path(option, here, clock.utc_now(), nonce)
+    return Claim(results, options.junit_path(option, here), nonce, is_named=bool(option.results))
+
+
+def _refuse_named(option: argparse.Namespace, nonce: str, error: UsageError) -> None:
+    if option.results or option.xmlpath:
+        claim = _claim(option, Path.cwd(), nonce)
+        claim.refuse(str(error), Invocation())
+        claim.close()
+
+
+def _plan(call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: EventLog, nonce: str) -> None:
+    """Plan independently of pytest. Suites that need a conftest's APIs or audits are planned by pytest alone."""
+    named = call.option.plugins or ()
+    plugins = [name for name in named if not name.startswith("no:") and name != handover.PLUGIN]
+    try:
+        plan = load_plan(suites, vocabulary_of(plugins), overrides(call.option), os.environ, root=call.here)
+    except SuiteError:
+        return  # pytest reports the same problems, unless a conftest solves them
+    session = Session(
+        plan=plan,
+        nonce=nonce,
+        results_path=str(claim.results),
+        root_path=str(call.here),
+        selection=Selection(),
+        rerun_options=call.given.kept_for_rerun(),
+    )
+    open_folder(session, log, call.given, call.option, call.here, claim)
+
+
+def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str) -> int:
+    handed = handover.Handed(results=str(claim.results), nonce=nonce, junit=claim.junit, parent=os.getpid())
+    child = start([sys.executable, "-m", "pytest", *args], handover.environment(handed))
+    status = wait(child)
+    end_descendants()
+    settled = conclude(claim.results, log, Ended(status=status, at=clock.utc_now()))
+    own = exit_status(settled.verdict)
+    if status in {0, *(_EXITS[own],)} and own == 0:
+        return 0
+    unheard = [
+        fault for fault in settled.verdict.faults if fault.code in {"cut-off", "pytest-exit", NOT_ENDED}
+    ]
+    if unheard:
+        sentences = "; ".join(fault.sentence for fault in unheard)
+        print(f"verdict: {settled.verdict.status}: {printable(sentences)}", file=sys.stderr)
+    return _EXITS[own or 1]

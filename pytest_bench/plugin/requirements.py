@@ -1,0 +1,114 @@
+"""Calls that could end green without proof are refused, and what selected points need must be there.
+
+The first is checked before anything is collected, the second after collection and before the first test.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+
+import pytest
+
+from pytest_bench.catalogue import require_possible, require_tokenizers
+from pytest_bench.datasets.rows import load_dataset
+from pytest_bench.datasets.synthetic import check_declared
+from pytest_bench.errors import DatasetError, UsageError
+from pytest_bench.plugin.session import Session
+from pytest_bench.suite.deployments import endpoint_problem
+from pytest_bench.suite.plan import Point
+from pytest_bench.suite.vocabulary import ApiWords
+from pytest_bench.tokens.source import find
+
+
+def refuse_dangerous_calls(config: pytest.Config) -> None:
+    """Raises `UsageError` naming the danger and the right call."""
+    option = config.option
+    if sys.flags.optimize or option.assertmode == "plain":
+        _refuse(
+            "python -O and --assert=plain let failing asserts pass",
+            "run python without -O (and PYTHONOPTIMIZE), and pytest without --assert=plain",
+        )
+    if (
+        getattr(option, "reruns", None)
+        or _ini(config, "reruns")
+        or getattr(option, "count", 1) not in (None, 1)
+    ):
+        _refuse("reruns hide failures: a point is measured once", "leave --reruns and --count out")
+    if not config.pluginmanager.hasplugin("junitxml"):
+        _refuse("-p no:junitxml leaves CI without the file that it reads", "leave it out")
+    _refuse_lost_workers(config)
+
+
+def _refuse_lost_workers(config: pytest.Config) -> None:
+    # As the user wrote it: xdist rewrites its own options before anybody is configured.
+    written = config.known_args_namespace
+    distribution = "load" if getattr(written, "distload", False) else getattr(written, "dist", "no")
+    tx, processes = getattr(written, "tx", None), getattr(written, "numprocesses", None)
+    if tx and processes is not None:
+        _refuse("-n replaces --tx: the workers you named would not be used", "give one of -n and --tx")
+    if tx and distribution == "no":
+        _refuse(
+            "--tx without --dist is ignored by xdist: everything would run on this machine", "add --dist load"
+        )
+    if distribution == "each":
+        _refuse("--dist each runs every point once for each worker", "use --dist load")
+
+
+class Requirements:
+    """What the points that are about to run need."""
+
+    def __init__(self, session: Session, apis: Mapping[str, ApiWords]) -> None:
+        self._plan = session.plan
+        self._apis = apis
+
+    def check(self, selected: Collection[str]) -> None:
+        """Raises `UsageError` for what the points with these ids need and is not there."""
+        points = [point for point in self._plan.points if point.id in selected]
+        self._require_endpoints(points)
+        require_possible(self._plan, points)
+        require_tokenizers(self._plan, points)
+        self._require_datasets(points)
+
+    def _require_endpoints(self, points: Collection[Point]) -> None:
+        suites = dict.fromkeys(point.suite for point in points)
+        problems = [endpoint_problem(self._plan.deployments[suite]) for suite in suites]
+        if needed := [problem for problem in problems if problem]:
+            raise UsageError("\n".join(needed))
+
+    def _require_datasets(self, points: Collection[Point]) -> None:
+        """A file with bad rows, or none; generated rows that cannot be generated."""
+        plan = self._plan
+        wanted: dict[tuple[str, str, bool], Point] = {}
+        for point in points:
+            if point.dataset is not None:
+                wanted.setdefault((point.suite, point.dataset, point.kind == "eval"), point)
+        complaints: list[str] = []
+        for (suite, name, is_eval), point in wanted.items():
+            dataset, deployment = plan.datasets[suite][name], plan.deployments[suite]
+            api = self._apis[deployment.api]
+            columns = None if is_eval else api.columns
+            required = frozenset[str]() if is_eval else api.required
+            try:
+                if dataset.synthetic is None:
+                    load_dataset(dataset, columns=columns, required=required, tokenizer=None)
+                else:
+                    named, model = deployment.tokens.tokenizer, deployment.tokenizer_model
+                    in_tokens = find(named, model, plan.folder(suite)) is not None
+                    check_declared(name, dataset.synthetic, columns, in_tokens=in_tokens)
+            except DatasetError as error:
+                # A file's complaint names its line; generated rows have only the point that asks for them.
+                complaints.append(str(error) if dataset.synthetic is None else f"{point.origin}: {error}")
+        if complaints:
+            raise DatasetError("\n".join(complaints))
+
+
+def _refuse(danger: str, remedy: str) -> None:
+    raise UsageError(f"refused: {danger}; {remedy}")
+
+
+def _ini(config: pytest.Config, name: str) -> object:
+    try:
+        return config.getini(name)
+    except ValueError:
+        return None  # no plugin knows it

@@ -1,0 +1,84 @@
+"""The end of a session: its last event, its verdict and its JUnit file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench.files import write_atomic, write_json
+from pytest_bench.results import junit, layout
+from pytest_bench.results.event_log import EventLog
+from pytest_bench.results.settle import Settled, settle
+from pytest_bench.verdict.events import Ended, EvidenceCheck, Fault
+from pytest_bench.verdict.outcome import Reason
+
+
+def publish(results: Path, settled: Settled) -> None:
+    """Write the JUnit file and the verdict of a results folder. Raises `OSError`."""
+    write_atomic(results / settled.called.junit, settled.junit)
+    write_json(results / layout.VERDICT, settled.verdict)
+
+
+def conclude(
+    results: Path, log: EventLog, ended: Ended, evidence: Mapping[str, EvidenceCheck] | None = None
+) -> Settled:
+    """Append the last event to `log`, settle, and write verdict and JUnit file.
+
+    What cannot be written makes the verdict red; what can still be written says so. `evidence` is what was checked
+    already.
+    """
+    release_space(results)
+    log.flush()
+    if log.problem is not None:
+        log.append(_unwritten(log.problem, results))
+    settled = settle(results, pending={log.process: ended}, evidence=evidence)
+    path = results / settled.called.junit
+    try:
+        _require_room(path, settled.junit)
+    except OSError as error:
+        log.append(_unwritten(error, path))
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)  # what is left of it may hold the space for a shorter one
+    log.append(ended)
+    settled = settle(results, evidence=settled.evidence)
+    for rendered in (settled.junit, junit.render(msgspec.structs.replace(settled.verdict, points=()))):
+        try:
+            write_atomic(path, rendered)
+            break
+        except OSError:
+            continue
+    try:
+        write_json(results / layout.VERDICT, settled.verdict)
+    except OSError as error:  # the one of the start is there, and red
+        fault = _unwritten(error, results)
+        return settled._replace(
+            verdict=msgspec.structs.replace(
+                settled.verdict,
+                status="error",
+                faults=(*settled.verdict.faults, Reason(fault.code, fault.sentence)),
+            )
+        )
+    return settled
+
+
+def _require_room(path: Path, data: bytes) -> None:
+    """Raises `OSError` if `data` cannot be written beside `path`. The file itself stays red until the end is logged."""
+    probe = path.with_name(f".{path.name}.probe")
+    try:
+        probe.write_bytes(data)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def release_space(results: Path) -> None:
+    """Free what was kept for the verdict, which is about to be written."""
+    with contextlib.suppress(OSError):
+        (results / layout.RESERVE).unlink(missing_ok=True)
+
+
+def _unwritten(error: OSError, path: Path) -> Fault:
+    sentence = f"{error.filename or path}: cannot be written: {error.strerror or error}"
+    return Fault(code="unwritten", sentence=sentence)

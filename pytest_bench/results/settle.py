@@ -1,0 +1,227 @@
+"""How a verdict comes about: one function from a results folder to a verdict and a JUnit file.
+
+The end of a session, `pytest-bench run` and `pytest-bench verify` all call `settle`. It reads files and decides; it
+writes nothing, and whatever the files hold, it returns.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import file_digest
+from pytest_bench.results import junit, layout
+from pytest_bench.results.event_log import MAIN, RUN, nonce_of, read_logs
+from pytest_bench.results.evidence import check_evidence, walk
+from pytest_bench.results.plan_file import read_plan
+from pytest_bench.suite.plan import Plan
+from pytest_bench.verdict.events import (
+    Called,
+    Ended,
+    Event,
+    EvidenceCheck,
+    Expectation,
+    ExpectedPoint,
+    Fault,
+    Planned,
+    SessionFacts,
+    WorkerBegan,
+    WorkerCrashed,
+)
+from pytest_bench.verdict.ledger import decide
+from pytest_bench.verdict.verdict import Verdict
+
+_LARGEST_FILE = 8 << 30
+"""Bytes of a file of the folder, the points' own aside, that is hashed."""
+
+
+class Settled(NamedTuple):
+    """What a results folder amounts to."""
+
+    verdict: Verdict
+    junit: bytes
+    """The JUnit file that says the same."""
+    plan: Plan | None
+    events: tuple[Event, ...]
+    called: Called
+    evidence: Mapping[str, EvidenceCheck]
+
+
+def settle(
+    results: Path,
+    expectation: Expectation | None = None,
+    *,
+    pending: Mapping[str, Ended] | None = None,
+    evidence: Mapping[str, EvidenceCheck] | None = None,
+) -> Settled:
+    """Judge a results folder.
+
+    `expectation` replaces the session's own. A process that is about to end passes the last event of its log as
+    `pending`, and a session that has just been judged the `evidence` that was checked for it.
+    """
+    problems: list[str] = []
+    logs, nonce = _logs(results, problems)
+    for process, event in (pending or {}).items():
+        logs.setdefault(process, []).append(event)
+    # What `pytest-bench run` recorded goes before the account of the process that it started.
+    first = [*logs.get(RUN, ()), *logs.get(MAIN, ())]
+    plan, plan_digest = _plan(results, nonce, problems)
+    events = [event for log in logs.values() for event in log]
+    called = next((event for event in first if isinstance(event, Called)), None)
+    called = called or Called(started="", results=str(results), junit=layout.JUNIT)
+    all_planned = [event for event in first if isinstance(event, Planned)]
+    planned = all_planned[0] if all_planned else None
+    for each in all_planned:
+        problems += _changed_files(results, each, plan_digest)
+    events += _missing_ends(logs)
+    events += (Fault(code="damaged", sentence=_below(results, problem)) for problem in problems)
+    end = _last_end(logs.get(MAIN, ())) or _last_end(logs.get(RUN, ()))
+    expected = expectation if expectation is not None else planned.expectation if planned else None
+    facts = SessionFacts(
+        nonce=nonce,
+        pytest_exit_status=end.status if end else None,
+        plan_digest=plan_digest or "",
+        complete=planned.complete if planned else False,
+        expectation=expected,
+        accepted_labels=planned.accepted_labels if planned else (),
+        versions=called.versions,
+        invocation=called.invocation,
+        started=called.started or None,
+        finished=end.at if end else None,
+    )
+    checks = dict(_checks(results, plan)) if evidence is None else evidence
+    verdict = decide(_expected_points(plan), events, checks, facts)
+    verdict = msgspec.structs.replace(verdict, files=dict(listed_files(results, called)))
+    rerun = planned.rerun if planned else {}
+    rendered = junit.render(verdict, events, results, called=called, rerun=rerun)
+    return Settled(verdict, rendered, plan, tuple(events), called, checks)
+
+
+def listed_files(results: Path, called: Called) -> Iterator[tuple[str, str]]:
+    """Path and sha256 of the files that the verdict itself lists: those that neither evidence nor rendering covers."""
+    found = [layout.PLAN, layout.ENVIRONMENT]
+    for folder in (layout.EVENTS, layout.DEPLOYMENTS):
+        if is_folder(results, folder):
+            found += [f"{folder}/{name}" for name, _ in walk(results / folder, "", [])]
+    for name in sorted(found):
+        digest = _digest(results / name)
+        if name != called.junit and digest is not None:  # `verify` reports a file that is not listed
+            yield name, digest
+
+
+def _digest(path: Path) -> str | None:
+    """sha256 of a plain file of bearable size; None for anything else."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
+            return None
+        return file_digest(path)
+    except (OSError, ValueError):
+        return None
+
+
+def is_folder(results: Path, path: str) -> bool:
+    """Whether `path` below `results` is a folder that is reached without a link."""
+    here = results
+    for part in path.split("/"):
+        here = here / part
+        try:
+            if part in {"", ".", ".."} or not stat.S_ISDIR(here.lstat().st_mode):
+                return False
+        except (OSError, ValueError):
+            return False
+    return True
+
+
+def _logs(results: Path, problems: list[str]) -> tuple[dict[str, list[Event]], str]:
+    try:
+        nonce = nonce_of(results)
+        return read_logs(results, nonce), nonce
+    except EvidenceError as error:
+        problems.append(str(error))
+        return {}, ""
+
+
+def _plan(results: Path, nonce: str, problems: list[str]) -> tuple[Plan | None, str | None]:
+    if not os.path.lexists(results / layout.PLAN):
+        return None, None
+    try:
+        found = read_plan(results)
+    except EvidenceError as error:
+        problems.append(str(error))
+        return None, None
+    if nonce and found.nonce != nonce:
+        problems.append(
+            f"{results / layout.PLAN}: is of session {found.nonce}, its events of session {nonce}"
+        )
+    return found.plan, found.digest
+
+
+def _expected_points(plan: Plan | None) -> list[ExpectedPoint]:
+    return [
+        ExpectedPoint(
+            id=point.id,
+            digest=plan.point_digest(point),
+            leases=("endpoint", "host"),
+            origin=point.origin,
+        )
+        for point in (plan.points if plan else ())
+        if plan is not None
+    ]
+
+
+def _checks(results: Path, plan: Plan | None) -> Iterator[tuple[str, EvidenceCheck]]:
+    for point in plan.points if plan else ():
+        path = layout.point_path(point.id)
+        if is_folder(results, path):
+            yield point.id, check_evidence(results / path, path=path, point=point.id)
+
+
+def _changed_files(results: Path, planned: Planned, plan_digest: str | None) -> Iterator[str]:
+    """What was written before anything was started must still have the same bytes."""
+    if plan_digest is None:
+        yield f"{layout.PLAN}: is missing, or cannot be read"
+    elif plan_digest != planned.plan_digest:
+        yield f"{layout.PLAN}: its digest is {plan_digest}; the session planned {planned.plan_digest}"
+    for name, digest in planned.files.items():
+        found = _digest(results / name)
+        if found is None:
+            yield f"{name}: is missing, or not a plain file that can be read"
+        elif found != digest:
+            yield f"{name}: was altered: its sha256 is {found}, {digest} when the session began"
+
+
+def _missing_ends(logs: Mapping[str, Sequence[Event]]) -> Iterator[Event]:
+    """A worker without an end crashed; a main process without one that is known to be gone was cut off."""
+    crashed = {event.worker for event in logs.get(MAIN, ()) if isinstance(event, WorkerCrashed)}
+    for event in logs.get(MAIN, ()):
+        if isinstance(event, WorkerBegan) and event.worker not in crashed:
+            log = logs.get(event.worker, ())
+            if not (log and isinstance(log[-1], Ended)):
+                yield WorkerCrashed(worker=event.worker, detail="it did not record its end")
+    end = _last_end(logs.get(RUN, ()))
+    own = _last_end(logs.get(MAIN, ()))
+    if end is None:
+        return
+    how = f"was killed by signal {-end.status}" if end.status < 0 else f"ended with status {end.status}"
+    if own is None:
+        yield Fault(code="cut-off", sentence=f"pytest {how} before its session had ended")
+    elif end.status not in (own.status, own.status % 256):
+        yield Fault(
+            code="pytest-exit", sentence=f"pytest {how}; its session had ended with status {own.status}"
+        )
+
+
+def _last_end(log: Sequence[Event]) -> Ended | None:
+    return log[-1] if log and isinstance(log[-1], Ended) else None
+
+
+def _below(results: Path, text: str) -> str:
+    """Paths as people look for them: below the folder that they named."""
+    return text.replace(f"{results}/", "")
