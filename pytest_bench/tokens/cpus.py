@@ -137,5 +137,5 @@ def _read_list(path: Path) -> tuple[int, ...]:
     try:
         return parse_cpu_list(path.read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
-        _log.info("%s cannot be read (%s): trying the next source", path, error)
+        _log.info("%s cannot be read (%s): asking the next source", path, error)
         return ()

@@ -116,7 +116,7 @@ def test_an_unreadable_source_gives_way_to_the_next_with_a_log_line(tmp_path, ca
 def test_a_system_that_tells_nothing_leaves_the_affinity(tmp_path, caplog):
     caplog.set_level("INFO")
     assert discover(tmp_path).allowed == tuple(sorted(os.sched_getaffinity(0)))
-    assert "trying the next source" in caplog.text
+    assert "asking the next source" in caplog.text
 
 
 def test_discovery_changes_nothing():
