@@ -192,7 +192,7 @@ def test_an_api_whose_error_looks_like_a_connections_fails_the_phase_too(simulat
 
 def test_an_interrupt_while_connections_are_being_made_leaves_no_load_worker(drive):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        # Nobody accepts: the first few connections are made by the kernel, the next ones hang.
+        # No connection is accepted: the kernel completes the first few, and the next ones hang.
         queued = [socket.socket() for _ in range(4)]
         for one in queued:
             one.settimeout(0)
@@ -259,7 +259,7 @@ def test_a_full_disk_fails_the_phase_naming_the_file(simulator, drive):
     assert workers_of(os.getpid()) == []
 
 
-def test_a_client_out_of_descriptors_says_so_and_blames_nobody_else(simulator, tmp_path):
+def test_a_client_without_descriptors_fails_with_the_remedy(simulator, tmp_path):
     with interruptible(tmp_path, simulator.url, 1, concurrency=200, descriptors=80) as process:
         _, told = process.communicate(timeout=60)
         assert process.returncode == 1
@@ -296,7 +296,7 @@ def test_what_was_written_before_an_interrupt_can_be_read_though_the_log_is_torn
 
 
 @pytest.mark.parametrize("handover", ["drain", "overlap"])
-def test_every_phase_has_a_last_word_once_its_requests_have_ended(simulator, drive, handover):
+def test_every_phase_has_a_last_progress_report_once_its_requests_have_ended(simulator, drive, handover):
     told = []
     drive(
         simulator.url,
