@@ -261,7 +261,7 @@ def command_line_page() -> str:
         "",
         "## pytest-bench",
         "",
-        "What is not a test. Exit status: 0 good, 1 not good, 2 a mistake in the call, 130 interrupted.",
+        "Commands beside pytest. Exit status: 0 good, 1 not good, 2 a mistake in the call, 130 interrupted.",
     ]
     for name, reference in COMMANDS.items():
         command = importlib.import_module(reference)

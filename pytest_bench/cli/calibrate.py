@@ -10,9 +10,7 @@ from pytest_bench.errors import UsageError
 from pytest_bench.running.calibrate import SECONDS, calibrate
 from pytest_bench.running.capacity import found, store_path, write_capacity
 
-SUMMARY = (
-    "find out how many streams this machine keeps and which rate it issues, how precisely, and remember it"
-)
+SUMMARY = "measure how many streams and which request rate this machine can drive, and store the result"
 EXAMPLE = "pytest-bench calibrate --seconds 5"
 
 
@@ -21,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds",
         type=float,
         default=SECONDS,
-        help=f"how long each step lasts (default: {SECONDS:g}); longer steps find steadier figures",
+        help=f"length of each step (default: {SECONDS:g}); longer steps give steadier results",
     )
 
 

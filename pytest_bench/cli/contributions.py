@@ -32,8 +32,8 @@ def add_plugin_argument(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="PLUGIN",
-        help="a module or a file whose APIs and audits count too, as in -p my_audits or -p bench/conftest.py; "
-        "those of installed pytest plugins do without it",
+        help="also use the APIs and audits of a module or file, as in -p my_audits or -p bench/conftest.py; "
+        "those of installed pytest plugins are always used",
     )
 
 
@@ -72,7 +72,7 @@ def _module_at(path: Path) -> ModuleType:
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
-            raise ImportError(f"{path}: is no Python file")
+            raise ImportError(f"{path}: is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

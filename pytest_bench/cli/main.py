@@ -84,7 +84,7 @@ def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
 def _overview() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-bench",
-        description="What is not a test. Points themselves are run by pytest: pytest suites/ --endpoint=URL",
+        description="Commands beside pytest, which runs the points itself: pytest suites/ --endpoint=URL",
         epilog="example: pytest-bench plan suites/ --endpoint http://host:8000 > expectation.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

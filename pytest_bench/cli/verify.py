@@ -48,39 +48,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="results of a session, or a folder that lm-eval wrote with its meta_env.json",
     )
     parser.add_argument(
-        "--expect", type=Path, metavar="FILE", help="what must have run, as `pytest-bench plan` says"
+        "--expect", type=Path, metavar="FILE", help="what must have run, as written by `pytest-bench plan`"
     )
     parser.add_argument(
         "--max-age",
         metavar="AGE",
-        help="refuse what is older: 7d, 12h, 30min (of what is reused: 7d unless said)",
+        help="refuse results that are older: 7d, 12h, 30min (default for reused results: 7d)",
     )
     ours = parser.add_argument_group("results of a session")
     ours.add_argument(
         "--allow-partial",
         action="store_true",
         default=None,
-        help="points that the selection left out do not matter",
+        help="ignore points that the selection left out",
     )
     ours.add_argument(
-        "--reuse", type=Path, metavar="OLD", help="an earlier session that may stand in for expected points"
+        "--reuse",
+        type=Path,
+        metavar="OLD",
+        help="an earlier session whose results may be used for expected points",
     )
     ours.add_argument(
-        "--junit", type=Path, metavar="FILE", help="the session's JUnit file, where --junitxml named another"
+        "--junit", type=Path, metavar="FILE", help="the session's JUnit file, if --junitxml named another"
     )
     add_plugin_argument(ours)
-    ours.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the new verdict there")
+    ours.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the new verdict to FILE")
     theirs = parser.add_argument_group("a folder of lm-eval")
-    theirs.add_argument("--expected-concs", metavar="'1 2 4'", help="the concurrencies that were asked for")
-    theirs.add_argument("--thresholds", type=Path, metavar="FILE", help="least score of each task")
+    theirs.add_argument("--expected-concs", metavar="'1 2 4'", help="the requested concurrencies")
+    theirs.add_argument("--thresholds", type=Path, metavar="FILE", help="minimum score of each task")
     theirs.add_argument(
-        "--min-score", type=float, metavar="X", help="least score of tasks without a threshold"
+        "--min-score", type=float, metavar="X", help="minimum score of tasks without a threshold"
     )
     theirs.add_argument(
         "--metric-prefix", metavar="P", help=f"which metrics count (default: {Request.metric_prefix})"
     )
     theirs.add_argument(
-        "--model-prefix", metavar="P", help="whose thresholds (default: as meta_env.json says)"
+        "--model-prefix", metavar="P", help="model whose thresholds apply (default: that of meta_env.json)"
     )
     theirs.add_argument(
         "--expected-tasks", metavar="'gsm8k mmlu'", help="tasks that every result must have a score of"
@@ -92,18 +95,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD",
         help="accept metadata without eval_exit_code, as InferenceX writes it; the output says that it was not proven",
     )
-    theirs.add_argument("--limit", type=int, metavar="N", help="items to which each task was cut on purpose")
+    theirs.add_argument(
+        "--limit", type=int, metavar="N", help="number of items to which each task was limited on purpose"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 if everything that was asked for is there and good, else 1, with every problem on standard error."""
+    """0 if everything requested is there and good, else 1, with every problem on standard error."""
     folder: Path | None = arguments.folder
     if folder is None:
         if arguments.reuse is None:
             raise UsageError("name a folder, or --reuse OLD with --expect FILE")
         return _session(None, arguments)
     if not folder.is_dir():
-        raise UsageError(f"{folder}: is no folder")
+        raise UsageError(f"{folder}: is not a folder")
     return _session(folder, arguments) if _is_ours(folder) else _lmeval(folder, arguments)
 
 
@@ -163,7 +168,7 @@ def _reuse(
     if expectation is None:
         raise UsageError("--reuse needs --expect FILE: only what an expectation names can be reused")
     if not arguments.reuse.is_dir():
-        raise UsageError(f"--reuse {arguments.reuse}: is no folder")
+        raise UsageError(f"--reuse {arguments.reuse}: is not a folder")
     age_s = parse_age(arguments.max_age or _REUSABLE)
     found = reuse(
         verdict,

@@ -71,7 +71,7 @@ def recount(
     """
     if not (results / PLAN).exists():
         raise UsageError(
-            f"{results}: is no results folder: expected one that a session wrote, with its {PLAN}"
+            f"{results}: is not a results folder: expected one that a session wrote, with its {PLAN}"
         )
     file = read_plan(results)
     measured = [point for point in file.plan.points if has_measured(results, point)]
@@ -123,7 +123,7 @@ def _read_phase(path: Path) -> PhaseResult:
     try:
         account = msgspec.convert(read_json(path), PhaseFile)
     except msgspec.ValidationError as error:
-        raise EvidenceError(f"{path}: is no account of a phase: {error}") from error
+        raise EvidenceError(f"{path}: is not a phase file: {error}") from error
     fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
     return PhaseResult(folder=str(path.parent), **fields)
 

@@ -125,7 +125,7 @@ def known_capacity(environ: Mapping[str, str]) -> Capacity | None:
 
 
 def read_capacity(path: Path, machine: Machine) -> Capacity | None:
-    """The capacity of `machine`; None if there is no calibration, or one of another machine or version.
+    """The capacity of `machine`; None if there is not a calibration, or one of another machine or version.
 
     Raises `EvidenceError` for a file that is not a calibration.
     """
@@ -135,7 +135,7 @@ def read_capacity(path: Path, machine: Machine) -> Capacity | None:
         capacity = msgspec.convert(read_json(path), Capacity)
     except (EvidenceError, msgspec.ValidationError) as error:
         raise EvidenceError(
-            f"{path}: is no calibration ({error}); run `pytest-bench calibrate` again"
+            f"{path}: is not a calibration ({error}); run `pytest-bench calibrate` again"
         ) from error
     return capacity if capacity.machine == machine else None
 

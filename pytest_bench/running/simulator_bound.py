@@ -61,7 +61,7 @@ def _counted(path: Path, label: str) -> Mapping[str, float] | None:
         try:
             reading = decode(payload)
         except msgspec.MsgspecError as error:
-            raise EvidenceError(f"{path}:{number}: is no reading of metrics: {error}") from error
+            raise EvidenceError(f"{path}:{number}: is not a reading of metrics: {error}") from error
         if reading.label == label:
             told = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
             known = {series: value for series, value in told.items() if value is not None}

@@ -214,7 +214,7 @@ def test_a_calibration_of_another_machine_or_version_counts_for_nothing(tmp_path
 def test_a_damaged_calibration_is_named_with_its_remedy(tmp_path, text):
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(
-        EvidenceError, match=r"c\.json: is no calibration .*run `pytest-bench calibrate` again"
+        EvidenceError, match=r"c\.json: is not a calibration .*run `pytest-bench calibrate` again"
     ):
         read_capacity(tmp_path / "c.json", this_machine())
 

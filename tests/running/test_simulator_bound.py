@@ -152,5 +152,5 @@ def test_a_damaged_log_is_named_with_its_line(tmp_path):
     with (tmp_path / f"{METRICS_LOG}.0.jsonl").open("wb") as stream:
         stream.write(header_line(METRICS_LOG, METRICS_VERSION))
         stream.write(encode_line(b'{"label":1}'))
-    with pytest.raises(EvidenceError, match=r"metrics\.0\.jsonl:2: is no reading"):
+    with pytest.raises(EvidenceError, match=r"metrics\.0\.jsonl:2: is not a reading"):
         found(tmp_path)

@@ -66,7 +66,7 @@ def test_without_a_tokenizer_there_is_nothing_to_count_with(results, recount):
 def test_a_path_that_is_not_a_results_folder_is_a_usage_error(tmp_path, capsys):
     for folder in (tmp_path, tmp_path / "nosuch"):
         assert main(["recount", str(folder)]) == 2
-        assert f"{folder}: is no results folder" in capsys.readouterr().err
+        assert f"{folder}: is not a results folder" in capsys.readouterr().err
 
 
 def test_what_a_killed_recount_left_is_removed_and_what_a_living_one_holds_is_not(
