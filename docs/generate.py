@@ -19,9 +19,10 @@ from pytest_bench.api import MOST_TOKENS, import_api
 from pytest_bench.bounds import SCHEDULED, TIME_UNITS
 from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.main import COMMANDS
+from pytest_bench.labels import Label
 from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, RATES, SHARES, STATISTICS
 from pytest_bench.plugin.options import add_options
-from pytest_bench.running.simulator_bound import LIMIT_MS, SIMULATOR_BOUND
+from pytest_bench.running.simulator_bound import LIMIT_MS
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, PER_SERVER, Behaviour
 from pytest_bench.simulator.lag import SERIES
 from pytest_bench.suite.json_schema import json_schema
@@ -30,6 +31,10 @@ from pytest_bench.suite.load_patterns import NEEDS, TAKES
 REFERENCE = Path(__file__).parent / "reference"
 
 NOTE = "<!-- Written by docs/generate.py; change the code, then run it. -->"
+LABELS_BEGIN = (
+    "<!-- This table is written by docs/generate.py; change pytest_bench/labels.py, then run it. -->"
+)
+LABELS_END = "<!-- End of the table. -->"
 
 
 def metrics_page() -> str:
@@ -146,7 +151,7 @@ _RESPONSES = {
     "an object with `error`, or with an `error_code` that is not 0": "`stream_error`",
     "an object with `message` or `detail` and no field of the API": "`stream_error`",
     "an event of type `error`, or a line `error: …` (llama.cpp)": "`stream_error`",
-    "the finish reason `abort` or `error`": "`stream_error`",
+    "the finish reason `abort`, `aborted`, `cancelled`, `canceled`, `error` or `timeout`": "`stream_error`",
     'the finish reason `""`, `"null"` or `"none"`': "no finish reason",
     "a stream with neither `[DONE]` nor a finish reason": "`truncated_stream`",
     "an event that is not a JSON object, or a field of another type": "`malformed`",
@@ -205,8 +210,8 @@ def simulator_page() -> str:
         "more, first tokens come late and events bunched: what is measured is the simulator's own limit. It looks",
         "every 10 ms how late its event loop is while there is something to do, and tells at `/metrics`",
         f"(`{SERIES}`): a point whose phase it was more than {LIMIT_MS} ms late in, at p99, is labelled",
-        f"`{SIMULATOR_BOUND}`, and says so; its outcome stays. How far a machine gets, `pytest-bench calibrate` finds",
-        "out; for more, start several with `pytest-bench serve` and name them all as endpoints.",
+        f"`{Label.SIMULATOR_BOUND}`, and says so; its outcome stays. How far a machine gets, `pytest-bench",
+        "calibrate` finds out; for more, start several with `pytest-bench serve` and name them all as endpoints.",
         "",
         "| knob | default | meaning |",
         "| --- | --- | --- |",
@@ -371,10 +376,21 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def results_folder_page() -> str:
+    """The page as it is, with the table of labels between its two comments written anew."""
+    page = (REFERENCE / "results-folder.md").read_text(encoding="utf-8")
+    before, _, rest = page.partition(LABELS_BEGIN)
+    _, _, after = rest.partition(LABELS_END)
+    table = ["| label | meaning |", "| --- | --- |"]
+    table += [f"| `{label}` | {_cell(label.meaning)} |" for label in Label]
+    return "\n".join([before + LABELS_BEGIN, *table, LABELS_END + after])
+
+
 PAGES = {
     "apis.md": apis_page,
     "command-line.md": command_line_page,
     "metrics.md": metrics_page,
+    "results-folder.md": results_folder_page,
     "simulator.md": simulator_page,
     "suites.md": suites_page,
 }

@@ -1,17 +1,18 @@
-"""Facts about the machine and the software that measured, for `environment.json`.
+"""Facts about the measuring machine and its software, for `environment.json`.
 
-Reads only; a fact that cannot be had is None and never a guess.
+Nothing is changed. A fact that cannot be determined is None.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,8 @@ import msgspec
 from pytest_bench import clock
 
 ENVIRONMENT_VERSION = 1
+
+_log = logging.getLogger(__name__)
 
 _TOOL_TIMEOUT_S = 10.0
 _DISTRIBUTION = "pytest-inference-bench"
@@ -32,13 +35,13 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True):
     affinity: int | None
     """Logical CPUs this process may run on."""
     quota: float | None
-    """CPUs' worth of time that the control groups grant; None: no limit, or not known."""
+    """CPU limit of the control groups, in CPUs; None: no limit, or unknown."""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     total_bytes: int | None
     limit_bytes: int | None
-    """What the control groups grant; None: no limit, or not known."""
+    """Memory limit of the control groups; None: no limit, or unknown."""
 
 
 class Git(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +51,7 @@ class Git(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What a measurement's numbers depend on, apart from the server."""
+    """Facts on which a measurement depends, apart from the server."""
 
     packages: dict[str, str | None]
     """Version of this package and of each of its dependencies, extras included; None: not installed."""
@@ -64,19 +67,19 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Cpu
     memory: Memory
     gpus: tuple[str, ...] | None
-    """Names, by index; None where no vendor's tool tells them."""
+    """Names, by index; None if no vendor's tool lists any."""
     git: Git | None
-    """State of the working folder's repository."""
+    """State of the repository that contains the working folder."""
     clock: str
-    """Clock that latencies come from."""
+    """Clock of all latencies."""
     clock_source: str | None
-    """What the kernel makes that clock of; `hpet` or `acpi_pm` cost a system call a reading."""
+    """The kernel's source of that clock. With `hpet` or `acpi_pm`, every reading costs a system call."""
     measured_at: str
     """ISO 8601, UTC."""
 
 
 class Environment(Host, frozen=True, kw_only=True):
-    """What `environment.json` holds: where a session ran."""
+    """Contents of `environment.json`: the host and the nonce of a session."""
 
     version: int = ENVIRONMENT_VERSION
     nonce: str
@@ -84,9 +87,9 @@ class Environment(Host, frozen=True, kw_only=True):
 
 
 def describe(folder: Path) -> Host:
-    """Facts as they are now. `folder` is the one whose repository is named.
+    """Collect the facts now. `folder` is the folder whose repository is described.
 
-    Subprocesses: git, and the GPU tools, only where they are installed, each with a deadline.
+    Runs git and the GPU tools as subprocesses if they are installed, each with a time limit.
     """
     return Host(
         packages=_packages(),
@@ -114,45 +117,74 @@ def describe(folder: Path) -> Host:
 
 
 def environment(folder: Path, nonce: str) -> Environment:
-    """`describe(folder)`, as a session of this nonce writes it down."""
+    """`describe(folder)` with the nonce of a session."""
     return Environment(nonce=nonce, **msgspec.structs.asdict(describe(folder)))
 
 
 def cpu_model(root: Path = _ROOT) -> str | None:
-    """The first processor's name as the kernel gives it; many ARM kernels give none."""
+    """Model name of the first processor; None if the kernel does not report one, as on many ARM systems."""
     match = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
     return match[1].strip() if match else None
 
 
+def control_groups(controller: str, root: Path = _ROOT) -> Iterator[tuple[Path, ...]]:
+    """Folders of this process's group for `controller` and of its parents, the innermost first.
+
+    One tuple for each place where the group may be mounted. `root` is where `proc` and `sys` are mounted. In a
+    container, the group's path may not exist below the mount; then the mount itself is the group.
+    """
+    base = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        _log.info("the control group of this process cannot be read (%s): asking the next source", error)
+        return
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if not controllers:
+            mounts = [base, base / "unified"]
+        elif controller in controllers.split(","):
+            mounts = [base / controllers, base / controller]
+        else:
+            continue
+        for mount in dict.fromkeys(mounts):
+            folder = mount / group.lstrip("/")
+            levels = (folder, *folder.parents)
+            yield levels[: levels.index(mount) + 1] if mount in levels else (mount,)
+
+
 def cpu_quota(root: Path = _ROOT) -> float | None:
-    """The tightest CPU limit among this process's control group and its parents, in CPUs."""
-    quotas = []
-    for group in _groups(root, ""):
-        quotas += _quota(_text(group / "cpu.max"))
-    for group in _groups(root, "cpu"):
-        limit, period = _text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")
-        quotas += _quota(f"{limit} {period}")
+    """The lowest CPU limit among this process's group and its parents, in CPUs; None if there is no limit."""
+    quotas: list[float] = []
+    for levels in control_groups("cpu", root):
+        for level in levels:
+            quotas += _quota(level)
     return min(quotas, default=None)
 
 
 def memory_limit_bytes(root: Path = _ROOT) -> int | None:
-    """The tightest memory limit among this process's control group and its parents."""
-    texts = [_text(group / "memory.max") for group in _groups(root, "")]
-    texts += [_text(group / "memory.limit_in_bytes") for group in _groups(root, "memory")]
-    # Version 1 writes the largest multiple of the page size where there is no limit.
-    limits = [int(text) for text in texts if text and text.isdigit() and int(text) < 1 << 62]
+    """The lowest memory limit among this process's group and its parents; None if there is no limit."""
+    limits = []
+    for levels in control_groups("memory", root):
+        for level in levels:
+            for path in (level / "memory.max", level / "memory.limit_in_bytes"):
+                text = _text(path) or ""
+                # Version 1 states the largest multiple of the page size if there is no limit.
+                if text.isdigit() and int(text) < 1 << 62:
+                    limits.append(int(text))
     return min(limits, default=None)
 
 
 def gpu_names() -> tuple[str, ...] | None:
-    """Names of the GPUs that the vendor's own tool lists (`nvidia-smi`, `rocm-smi`)."""
+    """Names of the GPUs that the vendor's tool (`nvidia-smi`, `rocm-smi`) lists."""
     nvidia = _run("nvidia-smi", ["--query-gpu=name", "--format=csv,noheader"]) or ""
     names = tuple(line.strip() for line in nvidia.splitlines() if line.strip())
     return names or _rocm_names(_run("rocm-smi", ["--showproductname", "--json"]))
 
 
 def git_state(folder: Path) -> Git | None:
-    """Commit of the repository that `folder` is in. Takes no lock and starts no file-system monitor."""
+    """Commit of the repository that contains `folder`. Takes no lock and starts no file-system monitor."""
     command = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder)]
     commit = _run("git", [*command, "rev-parse", "--verify", "HEAD"])
     if commit is None:
@@ -192,25 +224,17 @@ def _memory_bytes() -> int | None:
         return None
 
 
-def _groups(root: Path, controller: str) -> list[Path]:
-    """This process's group for a controller ('' for version 2) and its parents, as far as they are visible."""
-    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
-        number, controllers, path = line.split(":", 2)
-        if controller not in controllers.split(",") or (not controller and number != "0"):
-            continue
-        top = root / "sys/fs/cgroup" / controller
-        group = top / path.lstrip("/")
-        # A container may see the path of its host, but only its own group, as the top.
-        return [
-            top,
-            *(level for level in (group, *group.parents) if level.is_relative_to(top) and level != top),
-        ]
-    return []
-
-
-def _quota(text: str | None) -> list[float]:
-    match = re.fullmatch(r"([0-9]+) ([0-9]+)", text or "")
-    return [int(match[1]) / int(match[2])] if match and int(match[2]) else []
+def _quota(level: Path) -> Iterator[float]:
+    path = next((level / name for name in ("cpu.max", "cpu.cfs_quota_us") if (level / name).is_file()), None)
+    if path is None:
+        return
+    try:
+        limit, _, period = path.read_text(encoding="ascii").strip().partition(" ")
+        if limit not in {"max", "-1"}:
+            period = period or path.with_name("cpu.cfs_period_us").read_text(encoding="ascii")
+            yield int(limit) / int(period)
+    except (OSError, ValueError, ZeroDivisionError) as error:
+        _log.info("%s cannot be read (%s): asking the next source", path, error)
 
 
 def _rocm_names(text: str | None) -> tuple[str, ...] | None:
@@ -228,7 +252,7 @@ def _rocm_names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _run(tool: str, arguments: Sequence[str]) -> str | None:
-    """Output of an installed tool; None where it is missing, fails, or does not end in time."""
+    """Output of an installed tool; None if it is missing, fails, or exceeds the time limit."""
     program = shutil.which(tool)
     if program is None:
         return None

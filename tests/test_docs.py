@@ -22,7 +22,9 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["apis.md", "command-line.md", "metrics.md", "simulator.md", "suites.md"])
+@pytest.mark.parametrize(
+    "name", ["apis.md", "command-line.md", "metrics.md", "results-folder.md", "simulator.md", "suites.md"]
+)
 def test_a_reference_page_says_what_the_code_says(name):
     page = generator().PAGES[name]()
     assert (DOCS / "reference" / name).read_text() == page, "run: python docs/generate.py"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -147,16 +146,3 @@ def test_a_record_is_not_mistaken_for_a_header_or_an_end():
     assert is_mark(decode_line(header_line("texts", 1)))
     assert is_mark(decode_line(end_line(0)))
     assert not any(is_mark(record) for record in RECORDS)
-
-
-def test_encoding_a_line_costs_less_than_a_microsecond():
-    payload = canonical_json({"request_id": "r-00000001", "content": "x" * 250})
-    best = min(_seconds_per_line(payload) for _ in range(20))
-    assert best < 1e-6
-
-
-def _seconds_per_line(payload, repeats=2_000):
-    start = time.perf_counter()
-    for _ in range(repeats):
-        encode_line(payload)
-    return (time.perf_counter() - start) / repeats

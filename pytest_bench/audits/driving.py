@@ -13,12 +13,13 @@ from pytest_bench.audits.contract import AuditPhase, Run, Setting
 from pytest_bench.audits.outputs import read_run
 from pytest_bench.endpoints.actions import CacheReset, reset_cache
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.running.phases import DeclaredPhase, drive
+from pytest_bench.running.session import Reporter, SessionFacts
 from pytest_bench.suite.plan import Point
+from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.verdict.outcome import Reason
 
 
@@ -41,11 +42,18 @@ class Driven:
 
 
 def drive_phases(
-    bench: Bench, point: Point, deployment: Deployment, setting: Setting, phases: Sequence[AuditPhase]
+    session: SessionFacts,
+    point: Point,
+    deployment: Deployment,
+    tokenizer: Tokenizer | None,
+    rows: Sequence[Mapping[str, Any]],
+    setting: Setting,
+    phases: Sequence[AuditPhase],
+    reporter: Reporter,
 ) -> Driven:
     """Drive all phases, then read their logs, unless their results cannot be judged.
 
-    Raises what `drive`, `reset_cache` and `count_phase` raise, and `EvidenceError` for damaged logs.
+    Raises what `drive` and `reset_cache` raise, and `EvidenceError` for damaged logs.
     """
     driven = Driven()
     for stretch in stretches(phases):
@@ -56,12 +64,16 @@ def drive_phases(
             DeclaredPhase(label=phase.label, load=phase_load(setting.load, phase), samples=phase.samples)
             for phase in stretch
         ]
-        driven.results += drive(bench, point, system, declared)
+        driven.results += drive(session, point, system, rows, declared, reporter)
     driven.problems += [*untrustworthy(driven.results), *uncertified(driven.results)]
     if driven.problems:
         return driven
     for phase, result in zip(phases, driven.results, strict=True):
-        counted = count_phase(bench, point, deployment.plan, result) if phase.count_tokens else None
+        counted = (
+            count_phase(tokenizer, deployment.plan, result, rows, texts=point.texts)
+            if phase.count_tokens
+            else None
+        )
         driven.runs[phase.label] = read_run(phase, result, None if counted is None else counted.tokens)
         if counted is not None:
             driven.problems += counted.problems

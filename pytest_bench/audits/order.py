@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from pytest_bench.api import import_api
 from pytest_bench.audits.contract import AuditPhase
 from pytest_bench.endpoints.address import servers
 from pytest_bench.errors import BenchError, EvidenceError
 from pytest_bench.files import canonical_json
 from pytest_bench.results.layout import point_path
-from pytest_bench.running.bench import Bench, load_api
 from pytest_bench.running.deployment import SIMULATOR, Deployment
+from pytest_bench.running.resources import Resources
 from pytest_bench.running.samples import Share
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.running.sharing import surely_shares
 from pytest_bench.suite.plan import Plan, Point
 
@@ -34,26 +36,26 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     """Those that started to send before the audit, whatever the plan says."""
 
 
-def look_back(bench: Bench, point: Point, deployment: Deployment) -> Before:
+def look_back(session: SessionFacts, resources: Resources, point: Point, deployment: Deployment) -> Before:
     """Find the points that share samples and server with the audit `point`, which is about to start."""
     ours = _servers(deployment.urls)
     reaching = {
         suite
-        for suite, other in bench.plan.deployments.items()
+        for suite, other in session.plan.deployments.items()
         if suite == point.suite or not ours.isdisjoint(_servers(other.endpoints))
     }
-    prompts = functools.cache(functools.partial(_prompts, bench))
+    prompts = functools.cache(functools.partial(_prompts, session.plan, resources))
     sharing = [
         other.id
-        for other in bench.plan.points
+        for other in session.plan.points
         if other.id != point.id
         and (
-            surely_shares(bench.plan, point, other)
+            surely_shares(session.plan, point, other)
             or (other.suite in reaching and _same_samples(prompts, point, other))
         )
     ]
     # A phase creates its folder before its first request.
-    begun = [name for name in sharing if (bench.results / point_path(name) / "phases").exists()]
+    begun = [name for name in sharing if (session.results / point_path(name) / "phases").exists()]
     return Before(sharing=tuple(sharing), begun=tuple(begun))
 
 
@@ -126,7 +128,8 @@ def _same_samples(prompts: Callable[[str, str], frozenset[bytes]], one: Point, o
         return True
 
 
-def _prompts(bench: Bench, suite: str, dataset: str) -> frozenset[bytes]:
-    required = sorted(load_api(bench.plan.deployments[suite]).required)
-    rows = bench.dataset(suite, dataset).rows
+def _prompts(plan: Plan, resources: Resources, suite: str, dataset: str) -> frozenset[bytes]:
+    deployment = plan.deployments[suite]
+    required = sorted(import_api(deployment.api, deployment.api_reference).required)
+    rows = resources.dataset(suite, dataset).rows
     return frozenset(canonical_json([row[column] for column in required if column in row]) for row in rows)

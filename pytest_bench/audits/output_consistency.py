@@ -33,10 +33,10 @@ from pytest_bench.audits.shared import (
     require_tokens,
     scalars,
 )
+from pytest_bench.labels import Label
 from pytest_bench.suite.section import Count, unique
 
 WHOLE = "whole"
-EMPTY_ALLOWED = "empty-outputs-allowed"
 
 TokenId = Annotated[int, Field(ge=0)]
 
@@ -160,7 +160,7 @@ def judge(
             f"TEST06 verification {'complete' if passed else 'failed'}",
         ),
         findings=findings,
-        labels=(EMPTY_ALLOWED,) if empty and allow_empty_outputs else (),
+        labels=(Label.EMPTY_OUTPUTS_ALLOWED,) if empty and allow_empty_outputs else (),
         details={
             "first_token_check": first_tokens,
             "eos_check": ends,

@@ -26,53 +26,75 @@ from pytest_bench.audits.order import look_back, order_of, primed_by, require_in
 from pytest_bench.audits.registry import Registry
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.errors import UsageError
+from pytest_bench.labels import Label
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.labels import labels_of
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import client_labels, conclude, with_errors
+from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import shares_beside
-from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
+from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 
-def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Registry) -> MeasuredPoint:
+def run_audit(
+    session: SessionFacts,
+    resources: Resources,
+    point: Point,
+    deployment: Deployment,
+    reporter: Reporter = SILENT,
+    *,
+    registry: Registry,
+) -> MeasuredPoint:
     """Validate the audit, drive its phases back to back, judge the results, write the evidence.
 
     Raises `UsageError` and `DatasetError` before the first request, `OutOfOrder` if earlier points sent the audit's
     samples against the plan, and what `drive` raises.
     """
     audit = registry.find(str(point.options["test"]))
-    rows = len(bench.dataset(point.suite, str(point.dataset)))
-    setting = setting_of(bench.plan, point, rows, streaming=deployment.api.streaming)
+    dataset = resources.dataset(point.suite, str(point.dataset))
+    rows = len(dataset)
+    setting = setting_of(session.plan, point, rows, streaming=deployment.api.streaming)
     plan = _planned(audit, setting)
     files = {name: path.read_bytes() for name, path in plan.files.items()}
-    before = look_back(bench, point, deployment)
-    order = order_of(bench.plan, before)
+    before = look_back(session, resources, point, deployment)
+    order = order_of(session.plan, before)
     first = plan.phases[0] if plan.phases else None
-    primed = primed_by(first, shares_beside(bench.plan, point, rows), before)
-    require_in_order(bench.plan, point, primed)
-    driven = drive_phases(bench, point, deployment, setting, plan.phases)
+    primed = primed_by(first, shares_beside(session.plan, point, rows), before)
+    require_in_order(session.plan, point, primed)
+    # Loaded before the load starts, so that a tokenizer that cannot be loaded costs no measurement.
+    tokenizer = resources.tokenizer(deployment.plan) if plan.phases else None
+    driven = drive_phases(session, point, deployment, tokenizer, dataset.rows, setting, plan.phases, reporter)
     result = _verified(audit, setting, driven, files)
     late = simulator_bound(driven.results) if deployment.simulated else []
-    folder = bench.folder(point)
+    folder = session.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
     if result is not None:
         write_artifacts(folder, audit, result, order=order)
     return conclude(
-        bench,
+        session,
         point,
         deployment,
+        dataset,
         judgement=with_errors(
             judgement_of(result),
             driven.problems,
             [
                 *_ORDER_LABELS.get(order, ()),
-                *_labels(point, deployment, driven, primed=bool(primed), late=bool(late)),
+                *labels_of(
+                    point,
+                    driven.results,
+                    simulated=deployment.simulated,
+                    simulator_bound=bool(late),
+                    cache_shared=bool(primed),
+                    too_short=_too_short(point, driven),
+                ),
             ],
         ),
         measurement=None if result is None else measurement_of(result, driven.results),
@@ -95,9 +117,9 @@ def run_audit(bench: Bench, point: Point, deployment: Deployment, registry: Regi
 
 
 _ORDER_LABELS = {
-    "before the benchmark": ("before-benchmark",),
-    "between benchmarks": ("between-benchmarks",),
-    "after the benchmark": ("after-benchmark",),
+    "before the benchmark": (Label.BEFORE_BENCHMARK,),
+    "between benchmarks": (Label.BETWEEN_BENCHMARKS,),
+    "after the benchmark": (Label.AFTER_BENCHMARK,),
 }
 """Labels by which the session's verdict states the order."""
 
@@ -196,19 +218,9 @@ def _caution(primed: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _labels(
-    point: Point, deployment: Deployment, driven: Driven, *, primed: bool, late: bool
-) -> Iterator[str]:
-    if deployment.simulated:
-        yield "simulator"
-    if late:
-        yield SIMULATOR_BOUND
-    yield from client_labels(point, driven.results)
-    if primed:
-        yield "cache-shared"
-    yield from point.labels
+def _too_short(point: Point, driven: Driven) -> bool:
+    """Whether a phase is shorter than the point's minimum duration; a duration beside a count (`stop: and`) is one."""
     minimum_s = point.minimum_duration_s
     if minimum_s is None and point.load is not None and point.load.stop == "and":
         minimum_s = point.load.duration_s
-    if point.unofficial or (minimum_s is not None and driven.shorter_than(minimum_s)):
-        yield "unofficial"
+    return minimum_s is not None and driven.shorter_than(minimum_s)

@@ -6,13 +6,12 @@ from fractions import Fraction
 
 from pytest_bench.audits.contract import FailedRequests, Run
 from pytest_bench.audits.shared import SampledFields
+from pytest_bench.labels import Label
 from pytest_bench.suite.section import Share
 from pytest_bench.workload import Load
 
 PATTERNS = frozenset({"burst", "concurrency"})
 """Loads whose rate follows the speed of the server. A paced load issues no sooner because answers come sooner."""
-
-TOLERATED = "failures-tolerated"
 
 
 class RateFields(SampledFields):
@@ -62,7 +61,7 @@ def failure_labels(*runs: Run, tolerated: bool) -> tuple[str, ...]:
     if not failed:
         return ()
     if tolerated:
-        return (TOLERATED,)
+        return (Label.FAILURES_TOLERATED,)
     counts = ", ".join(f"{run.failed} of {run.requested} in phase {run.label!r}" for run in failed)
     folders = ", ".join(f"phases/{run.label}" for run in failed)
     raise FailedRequests(

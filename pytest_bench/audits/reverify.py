@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_bench.api import BUILTIN
+from pytest_bench.api import BUILTIN, import_api
 from pytest_bench.audits.artifacts import artifacts
 from pytest_bench.audits.contract import AuditResult, Findings
 from pytest_bench.audits.outputs import read_run
@@ -14,7 +14,6 @@ from pytest_bench.audits.point import setting_of
 from pytest_bench.audits.registry import Registry
 from pytest_bench.errors import EvidenceError
 from pytest_bench.results.summary import Summary
-from pytest_bench.running.bench import load_api
 from pytest_bench.running.counting import read_counted
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 
@@ -51,5 +50,5 @@ def reverify(
 def _streams(deployment: DeploymentPlan) -> bool:
     """Whether the API can stream. For an API that is not shipped, the plan decides; it is never imported."""
     if BUILTIN.get(deployment.api) == deployment.api_reference:
-        return load_api(deployment).streaming
+        return import_api(deployment.api, deployment.api_reference).streaming
     return deployment.stream

@@ -23,6 +23,7 @@ from pytest_bench.audits.contract import (
     Undecided,
 )
 from pytest_bench.audits.shared import outcome_line, scalars
+from pytest_bench.labels import Label
 from pytest_bench.suite.section import Count, Text
 
 DIMENSIONS: tuple[str, ...] = (
@@ -36,9 +37,6 @@ DIMENSIONS: tuple[str, ...] = (
 """Those of MLPerf's WAN2.2 benchmark (mlcommons/inference, `text_to_video/wan-2.2-t2v-a14b`)."""
 
 RESULT = "vbench_result.json"
-
-NO_BREAKDOWN = "no-breakdown"
-"""Label of a result that states one score, and not those of the six dimensions."""
 
 _AGREEMENT = 0.01
 """Largest difference between a stated score and the mean of its dimensions, which are rounded to two digits."""
@@ -150,7 +148,7 @@ def judge(result: VBenchResult, *, minimum: float, expected_videos: int) -> Audi
         reason=f"vbench_score {score:.4f} {'>=' if good else '<'} {minimum:g}; {videos}/{expected_videos} videos",
         explanation=" ".join(explanation),
         lines=(f"Accuracy check pass: {passed}", outcome_line(passed=passed)),
-        labels=(NO_BREAKDOWN,) if dimensions is None else (),
+        labels=(Label.NO_BREAKDOWN,) if dimensions is None else (),
         details={
             "score": score,
             "minimum": minimum,

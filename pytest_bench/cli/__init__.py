@@ -1,4 +1,4 @@
-"""`pytest-bench`: what is not a test. `main` finds the command; one module a command carries it out.
+"""The command `pytest-bench`. `main` finds the subcommand; each subcommand is one module.
 
 A command module has `SUMMARY`, `EXAMPLE`, `add_arguments(parser)` and `run(arguments)`, which returns the exit
 status: 0 good, 1 not good; 2 is a usage error, 130 an interrupt. It is imported when its command is called.

@@ -1,4 +1,4 @@
-"""`pytest-bench calibrate`: what this machine can carry as a client."""
+"""`pytest-bench calibrate`: measure the capacity of this machine as a client."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 once the calibration is kept. Later sessions say so before a point that asks for more."""
+    """0 after storing the calibration. Later sessions warn before a point that exceeds it."""
     if not 0 < arguments.seconds <= 600:
         raise UsageError(f"--seconds is {arguments.seconds:g}: expected more than 0 and at most 600")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: nothing is left behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, with all cleanup
     path = store_path(os.environ)
     if path is None:
         raise UsageError("there is no folder to keep the calibration in: set XDG_CACHE_HOME")

@@ -1,4 +1,4 @@
-"""What other people's plugins contribute, found and loaded as pytest does: APIs and audits."""
+"""APIs and audits of third-party plugins, found and loaded as pytest does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_bench.errors import UsageError
 
 
 class Contributions(NamedTuple):
-    """What plugins bring, besides what is shipped."""
+    """APIs and audits of plugins, without the shipped ones."""
 
     apis: list[Mapping[str, str]]
     audits: list[AuditTest]
@@ -38,7 +38,7 @@ def add_plugin_argument(parser: argparse._ActionsContainer) -> None:
 
 
 def contributions(named: Sequence[str]) -> Contributions:
-    """What installed plugins contribute, and those `named`: modules, or files that end in `.py`.
+    """Contributions of installed plugins and of those `named`: modules, or files that end in `.py`.
 
     Raises `UsageError` for a plugin that cannot be loaded, or whose hook fails.
     """
@@ -53,21 +53,21 @@ def contributions(named: Sequence[str]) -> Contributions:
                 manager.register(_module_at(Path(name)), name)
             else:
                 manager.import_plugin(name)
-        # Among those who declare hooks is this package's own plugin.
+        # The plugins that declare hooks include this package's own.
         manager.hook.pytest_addhooks.call_historic(kwargs={"pluginmanager": manager})
         return Contributions(
             apis=list(manager.hook.pytest_bench_apis()),
             audits=list(chain.from_iterable(manager.hook.pytest_bench_audits())),
         )
     except Exception as error:
-        # Somebody else's code is run, and may fail in any way.
+        # Third-party code may raise any exception.
         raise UsageError(
             f"plugins: {type(error).__name__}: {error}; expected modules and files that pytest can load"
         ) from error
 
 
 def _module_at(path: Path) -> ModuleType:
-    """The module in a file, which may lie anywhere: the same file is the same module."""
+    """Import the module in a file, which may be anywhere. The same file gives the same module."""
     name = str(path.resolve())
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)

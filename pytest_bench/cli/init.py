@@ -1,4 +1,4 @@
-"""`pytest-bench init`: a folder of suites to begin with."""
+"""`pytest-bench init`: write a starter folder of suites."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the folder and say what to do next. Raises `UsageError` where a file would be replaced."""
+    """Write the folder and print the next step. Raises `UsageError` if a file would be replaced."""
     folder: Path = arguments.folder
     files = starter_files()
     taken = [str(folder / name) for name in files if (folder / name).exists()]
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def starter_files() -> dict[str, str]:
-    """Everything that is written, by path within the folder."""
+    """Contents of the files, by path within the folder."""
     prompts = (text.format(audience=audience) for audience in _AUDIENCES for text in _PROMPTS)
     return {
         "chat.yaml": _SUITE,

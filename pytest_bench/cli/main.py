@@ -1,4 +1,4 @@
-"""The commands by name, and how each of them ends."""
+"""Run a command by its name, and report its errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMMANDS = {
 """Import paths of the commands; only the one that is asked for is imported."""
 
 GOOD, NOT_GOOD, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit statuses. A mistake of the user's never ends in a traceback."""
+"""Exit statuses. A user error never ends in a traceback."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as error:
         return _complain(error, NOT_GOOD)
     except BrokenPipeError:
-        # Whoever read our output has left; the interpreter would complain once more while it ends.
+        # The reader of our output has exited. Without this, the interpreter would report the error again as it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_GOOD
     except OSError as error:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _status(name: str, command: ModuleType, words: list[str]) -> int:
     if hasattr(command, "run_words") and words[:1] not in (["-h"], ["--help"]):
-        return int(command.run_words(words))  # all of them are another program's
+        return int(command.run_words(words))  # the command parses them itself
     for word in words:
         option, equals, value = word.partition("=")
         if not word.strip() or (word.startswith("-") and equals and not value.strip()):

@@ -1,4 +1,4 @@
-"""A child process that gets the signals of its parent, and leaves no process behind."""
+"""A child process that receives the signals of its parent, and whose descendants are ended with it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _FORWARDED = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 )
 _FROM_KERNEL = 0x80
-"""`si_code` of a signal that a terminal sends: the child, in the same process group, gets it too."""
+"""`si_code` of a signal from the terminal, which the child, in the same process group, receives too."""
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE_S = 5.0
 
 
 def start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a child whose orphans become ours. From here on `wait` alone receives signals."""
+    """Start a child whose orphans become children of this process. Afterwards, only `wait` receives signals."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
@@ -34,7 +34,7 @@ def start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.
 
 
 def wait(child: subprocess.Popen[bytes]) -> int:
-    """Wait for the child's end, and hand every signal on to it; returns its exit status (negative: a signal's)."""
+    """Wait for the child and forward every signal to it. Returns its exit status; negative: ended by a signal."""
     while (status := child.poll()) is None:
         received = signal.sigwaitinfo({*_FORWARDED, signal.SIGCHLD})
         if received.si_signo in _FORWARDED and received.si_code != _FROM_KERNEL:
@@ -43,7 +43,7 @@ def wait(child: subprocess.Popen[bytes]) -> int:
 
 
 def end_descendants() -> None:
-    """End every process that descends from this one: asked first, killed if it has not ended after a while."""
+    """End every descendant of this process: SIGTERM first, SIGKILL after a few seconds."""
     for number, grace_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
         for pid in _descendants():
             with contextlib.suppress(ProcessLookupError):
@@ -56,7 +56,7 @@ def end_descendants() -> None:
 
 
 def _descendants() -> Iterator[int]:
-    """Processes that descend from this one and still run, as /proc tells."""
+    """Running descendants of this process, according to /proc."""
     parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):

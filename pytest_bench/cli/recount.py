@@ -1,4 +1,4 @@
-"""`pytest-bench recount`: token metrics again, from the logs of a session."""
+"""`pytest-bench recount`: recompute token metrics from the logs of a session."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where every recounted point passes, 1 where one does not or there was none."""
+    """0 if every recounted point passes; 1 if one does not, or if there was none."""
     done: list[Recounted] = []
     for item in recount(
         arguments.results,

@@ -1,7 +1,7 @@
-"""`pytest-bench run`: pytest in a process of its own, judged by another.
+"""`pytest-bench run`: run pytest in a child process, and judge it from the parent.
 
-Nothing that happens in pytest's process can make the result green: not a hook, nor `os._exit`, nor a plugin that was
-switched off. The parent plans, writes red files, waits, and settles what the folder then holds.
+Nothing in pytest's process can make the result green: no hook, no `os._exit`, no disabled plugin. The parent plans,
+writes a red verdict, waits for the child, and settles the results folder.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _plan(call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: Ev
     try:
         plan = load_plan(suites, vocabulary_of(plugins), overrides(call.option), os.environ, root=call.here)
     except SuiteError:
-        return  # pytest finds the same problems, and says so, or knows better
+        return  # pytest reports the same problems, unless a conftest solves them
     session = Session(
         plan=plan,
         nonce=nonce,

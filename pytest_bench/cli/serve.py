@@ -15,5 +15,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 once it was told to end."""
+    """0 after it was asked to end."""
     return program.run(arguments)

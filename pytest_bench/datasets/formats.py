@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from pytest_bench.errors import DatasetError, EvidenceError
 from pytest_bench.files import STRICT_JSON, open_plain, read_plain, wrong_in_line
 from pytest_bench.suite.problems import nearest_file
+from pytest_bench.suite.traces import session_columns
 
 LARGEST_DATASET = 4 << 30
 """Largest size of a dataset file in bytes: rows are held in memory."""
@@ -165,7 +166,10 @@ def _csv_rows(path: Path, text: str) -> list[Raw]:
 
 
 def _sharegpt(path: Path) -> Iterator[Raw]:
-    """ShareGPT conversations: the first human turn is the prompt, as in vLLM's and SGLang's benchmarks."""
+    """ShareGPT conversations: the first human turn is the prompt, as in vLLM's and SGLang's benchmarks.
+
+    Columns that link conversations to sessions are kept, so that they are refused as in every other format.
+    """
     for raw in _jsonl(path) if path.suffix in (".jsonl", ".ndjson") else _json(path):
         yield raw if raw.row is None else _first_turn(raw.origin, raw.row)
 
@@ -174,7 +178,9 @@ def _first_turn(origin: str, row: dict[str, Any]) -> Raw:
     turns = row.get("conversations", row.get("conversation"))
     if not isinstance(turns, list):
         return Raw(origin, None, "not a ShareGPT row; expected 'conversations', a list of {from, value}")
-    prompt: dict[str, Any] = {}
+    prompt: dict[str, Any] = {
+        name: value for name, value in row.items() if value is not None and session_columns([name])
+    }
     for turn in turns:
         if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
             return Raw(origin, None, "a turn is not an object with 'from' and a text 'value'")

@@ -15,6 +15,7 @@ from typing import Any
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import LARGEST_JSON, read_json, read_plain
 from pytest_bench.lmeval.findings import Finding, error, excerpt, fail
+from pytest_bench.wording import first_of
 
 METADATA = "meta_env.json"
 
@@ -23,6 +24,7 @@ TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}(?:\.[0-9]{1,6})?"
 SUFFIX = r"_conc([1-9][0-9]{0,17})(?:_([1-9][0-9]{0,17}))?"
 """What InferenceX appends to names: the concurrency, and from the second file of one name on its number."""
 
+_SHOWN = 5
 _SUFFIX = re.compile(SUFFIX + r"\.json", re.ASCII)
 _CLAIM = re.compile(r"_conc(?![A-Za-z])")
 _NAMED_RESULT = re.compile(rf".+_{TIME}(?:_conc[^A-Za-z]*)?\.json", re.ASCII)
@@ -100,7 +102,9 @@ def read_folder(path: Path) -> Folder:
     names = _result_names(path, findings)
     results = tuple(result for name in names if (result := _result(path, name, findings)) is not None)
     if not names and not findings:
-        findings.append(error(str(path), "", "holds no results*.json: the eval left no result"))
+        findings.append(
+            error(str(path), "", f"holds no results*.json: the eval left no result{_others(path)}")
+        )
     return Folder(path=path, metadata=metadata, results=results, names=tuple(names), findings=tuple(findings))
 
 
@@ -143,6 +147,12 @@ def _result_names(folder: Path, findings: list[Finding]) -> list[str]:
         if not is_plain(folder / name)
     )
     return [name for name in names if is_plain(folder / name)]
+
+
+def _others(folder: Path) -> str:
+    """Names of the JSON files that lie where a result was expected; empty if there are none."""
+    names = sorted(show(name) for name in _matching(folder, "*.json") if name != METADATA)
+    return f"; lm-eval does not give a result the name {first_of(names, _SHOWN)}" if names else ""
 
 
 def _matching(folder: Path, pattern: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Performance points: load as the suite declares it, measured, and held against its bounds."""
+"""Performance points: drives the load that the suite declares, measures it, and judges its bounds."""
 
 from pytest_bench.perf.point import run_perf
 

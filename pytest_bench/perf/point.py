@@ -1,4 +1,4 @@
-"""One performance point, from its phases to its judgement."""
+"""Runs one performance point, from its phases to its judgement."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import msgspec
 from pytest_bench.bounds import Bound
 from pytest_bench.endpoints.actions import reset_cache
 from pytest_bench.errors import UsageError
+from pytest_bench.labels import Label
 from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import Counted, count_phase
 from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.labels import labels_of
 from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import (
-    client_labels,
     conclude,
     measure_phase,
     untrustworthy,
@@ -29,51 +29,60 @@ from pytest_bench.running.measuring import (
     with_failures,
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
-from pytest_bench.running.replicas import REPLICAS_DIFFER, differences
+from pytest_bench.running.replicas import differences
+from pytest_bench.running.resources import Resources
 from pytest_bench.running.samples import Share
 from pytest_bench.running.server_counts import count_inputs_by_server
+from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import sends_again, share_of
-from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
+from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.verdict.judge import judge
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.workload import SampleOrder
 
 MEASURED = "measured"
-SERVER_CACHED = "server-cached"
 CACHED_SHARE = 0.1
 """Of the input tokens: a server that takes more than this from its cache makes a point `server-cached`."""
 WARMUP = "warmup"
-TOKEN_LABELS = frozenset({"server-counted", "no-template", "token-mismatch"})
-"""Labels that `token_labels` may give."""
 
 
-def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoint:
-    """Drive the point's phases, measure the last, judge it, and leave the evidence.
+def run_perf(
+    session: SessionFacts,
+    resources: Resources,
+    point: Point,
+    deployment: Deployment,
+    reporter: Reporter = SILENT,
+) -> MeasuredPoint:
+    """Drive the point's phases, measure the last, judge it, and write the evidence.
 
-    Raises what cannot be turned into a judgement: `UsageError`, `DatasetError`, `LoadError`, `TokensError`.
+    Raises `UsageError`, `DatasetError`, `LoadError` or `TokensError` if the point cannot be judged.
     """
     if point.load is None or point.dataset is None:
         raise UsageError(f"{point.origin}: a performance point needs a load and a dataset")
-    rows = bench.dataset(point.suite, point.dataset).rows
-    share = share_of(bench.plan, point, len(rows))
+    dataset = resources.dataset(point.suite, point.dataset)
+    rows = dataset.rows
+    share = share_of(session.plan, point, len(rows))
     require_own_rows(point, share, len(rows))
     if share.shared and deployment.plan.cache_reset is not None:
         for target in deployment.targets:
             reset_cache(target.url, deployment.plan.cache_reset, headers=deployment.headers)
     phases = list(phases_of(point, share))
-    with live_lane(bench, point, deployment.plan, bench.folder(point) / "phases" / MEASURED) as lane:
-        results = drive(bench, point, deployment, phases)
+    # Loaded before the load starts, so that a tokenizer that cannot be loaded costs no measurement.
+    tokenizer = resources.tokenizer(deployment.plan)
+    folder = session.folder(point) / "phases" / MEASURED
+    with live_lane(tokenizer, deployment.plan, point, folder) as lane:
+        results = drive(session, point, deployment, rows, phases, reporter, lane=lane)
         live = None if lane is None else lane.finish()
     measured = results[-1]
-    counted = count_phase(bench, point, deployment.plan, measured, live=live)
+    counted = count_phase(tokenizer, deployment.plan, measured, rows, texts=point.texts, live=live)
     if counted == Counted():
-        counted = count_inputs_by_server(bench, point, deployment, measured)
+        counted = count_inputs_by_server(deployment, measured, rows)
     measurement, judgement = assess(deployment.plan, point, results, counted, rows)
     late = simulator_bound(results[-1:]) if deployment.simulated else []
     differ = differences([msgspec.to_builtins(identity) for identity in deployment.identities])
-    labels = labels_of(
-        bench.plan,
+    labels = perf_labels(
+        session.plan,
         point,
         share,
         measurement,
@@ -82,12 +91,13 @@ def run_perf(bench: Bench, point: Point, deployment: Deployment) -> MeasuredPoin
         late=bool(late),
         differ=bool(differ),
     )
-    # A job is found done up to one interval late: the bound on the error of its latency.
+    # A finished job is noticed up to one interval late, which bounds the error of its latency.
     detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
     return conclude(
-        bench,
+        session,
         point,
         deployment,
+        dataset,
         judgement=with_errors(judgement, (), list(labels)),
         measurement=measurement,
         phases=results,
@@ -105,9 +115,9 @@ def assess(
     *,
     scratch: Path | None = None,
 ) -> tuple[Measurement, Judgement]:
-    """Measure the last of a point's phases and judge it. The same logs give the same answer, whenever.
+    """Measure the last of a point's phases and judge it. The result depends on the logs alone.
 
-    `rows` are those of its dataset; `scratch` is where temporary files go, if not beside the logs.
+    `rows` are those of the point's dataset. `scratch`: folder for temporary files; default: that of the logs.
     """
     if point.load is None:
         raise UsageError(f"{point.origin}: a performance point needs a load")
@@ -128,16 +138,16 @@ def assess(
 
 
 def bounds_of(point: Point) -> Iterator[Bound]:
-    """The point's bounds; under a load that is open loop throughout, latencies count from the scheduled time, so
-    that a server that falls behind cannot hide it (coordinated omission). Stages that mix loops are judged as
-    written: requests of a closed loop have no scheduled time."""
+    """The point's bounds. If the whole load is open loop, latencies count from the scheduled time, so that a server
+    that falls behind is seen (coordinated omission). Stages that mix loops are judged as written, because requests of a
+    closed loop have no scheduled time."""
     open_loop = point.load is not None and point.load.open_loop
     for bound in point.bounds:
         yield msgspec.structs.replace(bound, metric=open_loop_name(bound.metric)) if open_loop else bound
 
 
 def require_own_rows(point: Point, share: Share, rows: int) -> None:
-    """Raises `UsageError` where the warm-up needs rows that are not measured, and the dataset has none."""
+    """Raises `UsageError` if the warm-up needs rows that are not measured, and the dataset has none."""
     if point.warmup is not None and point.warmup.samples == "own" and not share.warmup and rows < 2:
         raise UsageError(
             f"{point.origin}: the warm-up of {point.id} needs samples of its own, but the dataset "
@@ -147,7 +157,7 @@ def require_own_rows(point: Point, share: Share, rows: int) -> None:
 
 
 def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
-    """What a performance point drives: its warm-up, where it has one, and what is measured."""
+    """The phases of a performance point: its warm-up, if it has one, and the measured phase."""
     if point.load is None:
         return
     order = point.samples or SampleOrder(count=0)
@@ -168,20 +178,20 @@ def phases_of(point: Point, share: Share) -> Iterator[DeclaredPhase]:
     )
 
 
-def token_labels(measurement: Measurement) -> Iterator[str]:
-    """What must be known of the point's token counts."""
+def token_labels(measurement: Measurement) -> Iterator[Label]:
+    """The labels about the token counts of a point, out of `TOKEN_LABELS`."""
     source = measurement.token_source
     if source is None:
         return
     if source.output == "usage" and not source.agree:
-        yield "server-counted"
+        yield Label.SERVER_COUNTED
     if not source.template:
-        yield "no-template"
+        yield Label.NO_TEMPLATE
     if source.mismatch:
-        yield "token-mismatch"
+        yield Label.TOKEN_MISMATCH
 
 
-def labels_of(
+def perf_labels(
     plan: Plan,
     point: Point,
     share: Share,
@@ -192,25 +202,25 @@ def labels_of(
     late: bool,
     differ: bool,
 ) -> Iterator[str]:
-    """What readers of the point's numbers must know. `result` is the measured phase. `late`: the simulator was the
-    bottleneck (`simulator_bound`); `differ`: the endpoints are not alike (`replicas.differences`)."""
-    deployment = plan.deployments[point.suite]
-    if simulated:
-        yield "simulator"
-    if late:
-        yield SIMULATOR_BOUND
-    yield from client_labels(point, [result])
-    shared = share.shared and deployment.cache_reset is None
-    if shared or sends_again(plan, point, share, measurement.issued):
-        yield "cache-shared"
+    """The labels of a performance point. `result` is the measured phase. `late`: the simulator was the bottleneck
+    (`simulator_bound`); `differ`: the endpoints differ (`replicas.differences`)."""
+    minimum_s, phase = point.minimum_duration_s, measurement.phase
+    shared = share.shared and plan.deployments[point.suite].cache_reset is None
+    return labels_of(
+        point,
+        [result],
+        simulated=simulated,
+        simulator_bound=late,
+        cache_shared=shared or sends_again(plan, point, share, measurement.issued),
+        too_short=minimum_s is not None and (phase is None or phase.seconds < minimum_s),
+        specific=_specific_labels(measurement, differ=differ),
+    )
+
+
+def _specific_labels(measurement: Measurement, *, differ: bool) -> Iterator[Label]:
     yield from token_labels(measurement)
     cached = measurement.metrics["server_cached_token_share"].value
     if cached is not None and cached > CACHED_SHARE:
-        yield SERVER_CACHED
+        yield Label.SERVER_CACHED
     if differ:
-        yield REPLICAS_DIFFER
-    yield from point.labels
-    minimum_s = point.minimum_duration_s
-    phase = measurement.phase
-    if point.unofficial or (minimum_s is not None and (phase is None or phase.seconds < minimum_s)):
-        yield "unofficial"
+        yield Label.REPLICAS_DIFFER

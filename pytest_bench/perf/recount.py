@@ -1,40 +1,42 @@
-"""Token metrics again, from the logs alone: with another tokenizer, or because counting failed.
+"""Recomputes token metrics from the logs alone: with another tokenizer, or because counting failed.
 
-Evidence is never touched: what is found goes into a folder of its own, `recounts/`, beside the points of the
-session, and the old summary stays where it is. Inputs are counted from the dataset, which must be as it was; made-up
-prompts are made again, with the tokenizer that they were made with.
+Evidence is never changed: results are written to the folder `recounts/`, beside the points of the session. Inputs are
+counted from the dataset, which must not have changed. Synthetic prompts are generated again, with the tokenizer that
+they were generated with.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pytest_bench import clock
+from pytest_bench.datasets.rows import Dataset
 from pytest_bench.errors import EvidenceError, TokensError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_json
+from pytest_bench.labels import TOKEN_LABELS
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.metrics.token_source import CountRule
-from pytest_bench.perf.point import MEASURED, TOKEN_LABELS, assess, token_labels
+from pytest_bench.perf.point import MEASURED, assess, token_labels
 from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.layout import point_path
 from pytest_bench.results.plan_file import NAME as PLAN
-from pytest_bench.results.plan_file import read_plan
+from pytest_bench.results.plan_file import PlanFile, read_plan
 from pytest_bench.results.summary import Summary, read_summary
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import count_phase
+from pytest_bench.running.resources import Resources
 from pytest_bench.scratch import scratch_folder
-from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.tokens.counts import COUNTS_LOG
 from pytest_bench.tokens.messages import BackendChoice
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import find, resolve
+from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 from pytest_bench.wording import did_you_mean, one_of
 
@@ -62,10 +64,10 @@ def recount(
 ) -> Iterator[Recounted]:
     """Count and measure every performance point of a session again, one after the other.
 
-    `tokenizer`, `backend` and `count` stand in for those of the suites; with `points` only these, by id. Raises
-    `UsageError` for one that there is none of, for what is no results folder, and where there is nothing to count
-    with; `EvidenceError` where the results do not hold what is needed (a damaged log, texts that were not kept, a
-    dataset that has changed since) and `TokensError` where the tokenizer cannot be loaded.
+    `tokenizer`, `backend` and `count` replace those of the suites; `points` are the ids of the points to recount,
+    default all. Raises `UsageError` for an unknown point, for a folder that is not a results folder, and if there is no
+    tokenizer; `EvidenceError` if the results lack what is needed (a damaged log, texts that were not kept, a dataset
+    that has changed); and `TokensError` if the tokenizer cannot be loaded.
     """
     if not (results / PLAN).exists():
         raise UsageError(
@@ -79,22 +81,25 @@ def recount(
     _check_tokenizers(plan, measured, tokenizer)
     home = results / RECOUNTS / f"{clock.utc_now().replace(':', '')}-{secrets.token_hex(3)}"
     with TokenizerPool() as pool:
-        original = Bench(
-            plan=file.plan,
-            nonce=file.nonce,
-            results=results,
-            tokenizer_pool=pool,
-            on_progress=lambda *_: None,
-            rerun=lambda point: f"pytest-bench recount {results} --point {point.id}",
-        )
-        bench = dataclasses.replace(original, plan=plan)  # datasets, once loaded, are those of both
+        resources = Resources(file.plan, pool)
         for point in measured:
-            # In the same file system: what is made there is moved into place.
+            # In the same file system, because the results are moved into place.
             with scratch_folder(results, _UNFINISHED) as made:
-                with makes_sense(bench.folder(point)):
-                    original.dataset(point.suite, str(point.dataset))
-                    before = _before(original, point)
-                    after = _recount_point(bench, point, before, made)
+                evidence = results / point_path(point.id)
+                with makes_sense(evidence):
+                    dataset = resources.dataset(point.suite, str(point.dataset))
+                    before = _before(file, point, evidence)
+                    _check_dataset(point, dataset, before)
+                    deployment = plan.deployments[point.suite]
+                    after = _recount_point(
+                        resources.tokenizer(deployment),
+                        deployment,
+                        point,
+                        dataset.rows,
+                        before,
+                        evidence,
+                        made,
+                    )
                 folder = home / point.id
                 folder.mkdir(parents=True)
                 for path in made.iterdir():
@@ -103,8 +108,8 @@ def recount(
 
 
 def has_measured(results: Path, point: Point) -> bool:
-    """Whether this is a performance point with all its requests behind it, be it that its session ended before they
-    were counted."""
+    """Whether this is a performance point whose requests all ended, even if its session ended before it counted
+    them."""
     folder = results / point_path(point.id)
     return point.kind == "perf" and ((folder / summaries.NAME).is_file() or _was_driven(folder))
 
@@ -123,9 +128,8 @@ def _read_phase(path: Path) -> PhaseResult:
     return PhaseResult(folder=str(path.parent), **fields)
 
 
-def _before(bench: Bench, point: Point) -> Summary:
-    """The point's summary; one that holds what is known, where its session ended before it was written."""
-    folder = bench.folder(point)
+def _before(file: PlanFile, point: Point, folder: Path) -> Summary:
+    """The point's summary. If its session ended before it was written, a summary of what is known."""
     if (folder / summaries.NAME).is_file():
         return read_summary(folder)
     phases = [_read_phase(path) for path in folder.glob("phases/*/phase.json")]
@@ -133,8 +137,8 @@ def _before(bench: Bench, point: Point) -> Summary:
     reason = Reason("interrupted", "the session ended before this point was judged")
     return Summary(
         point=point.id,
-        point_digest=bench.plan.point_digest(point),
-        nonce=bench.nonce,
+        point_digest=file.plan.point_digest(point),
+        nonce=file.nonce,
         judgement=Judgement(outcome=Outcome.ERROR, reasons=(reason,)),
         measurement=None,
         phases=tuple(
@@ -157,7 +161,7 @@ def _check_points(results: Path, wanted: Collection[str], known: Sequence[str]) 
 
 
 def _check_tokenizers(plan: Plan, points: Sequence[Point], given: str | None) -> None:
-    """Raises `UsageError` unless there is something to count each point with."""
+    """Raises `UsageError` unless there is a tokenizer for each point."""
     suites = dict.fromkeys(point.suite for point in points)
     without = [name for name in suites if _is_without(plan, name)]
     if without:
@@ -176,25 +180,30 @@ def _check_tokenizers(plan: Plan, points: Sequence[Point], given: str | None) ->
 
 
 def _is_without(plan: Plan, suite: str) -> bool:
-    """Whether a suite names no tokenizer, and its model leads to none."""
+    """Whether a suite has no tokenizer: it names none, and none is found by the name of its model."""
     deployment = plan.deployments[suite]
     named = deployment.tokens.tokenizer is not None
     return not named and find(None, deployment.tokenizer_model, plan.folder(suite)) is None
 
 
-def _recount_point(bench: Bench, point: Point, before: Summary, folder: Path) -> Summary:
-    """The point's summary after counting again, which is written into `folder` with the counts."""
-    evidence = bench.folder(point)
+def _recount_point(
+    tokenizer: Tokenizer | None,
+    deployment: DeploymentPlan,
+    point: Point,
+    rows: Sequence[Mapping[str, Any]],
+    before: Summary,
+    evidence: Path,
+    folder: Path,
+) -> Summary:
+    """Count the phase in `evidence` again; write the new summary and the counts into `folder`."""
     phases = [msgspec.structs.replace(phase, folder=str(evidence / phase.folder)) for phase in before.phases]
     measured = next((phase for phase in phases if phase.label == MEASURED), None)
     if measured is None:
         raise EvidenceError(f"{evidence}: has no phase {MEASURED!r} to count again")
-    _check_dataset(bench, point, before)
     counted = count_phase(
-        bench, point, bench.plan.deployments[point.suite], measured, output=folder / COUNTS_LOG
+        tokenizer, deployment, measured, rows, texts=point.texts, output=folder / COUNTS_LOG
     )
-    rows = bench.dataset(point.suite, str(point.dataset)).rows
-    measurement, judgement = assess(bench.plan.deployments[point.suite], point, phases, counted, rows)
+    measurement, judgement = assess(deployment, point, phases, counted, rows)
     after = msgspec.structs.replace(
         before,
         judgement=msgspec.structs.replace(judgement, labels=_labels(before, measurement)),
@@ -224,11 +233,9 @@ def _with_tokens(plan: Plan, **given: str | None) -> Plan:
     )
 
 
-def _check_dataset(bench: Bench, point: Point, before: Summary) -> None:
-    if before.dataset is None or point.dataset is None:
-        return
-    found = bench.dataset(point.suite, point.dataset).digest
-    if found != before.dataset.digest:
+def _check_dataset(point: Point, dataset: Dataset, before: Summary) -> None:
+    found = dataset.digest
+    if before.dataset is not None and found != before.dataset.digest:
         raise EvidenceError(
             f"{point.id}: the dataset {point.dataset!r} has changed since it was used (its rows have digest "
             f"{found}, then {before.dataset.digest}): bring the old file back to count its inputs again"

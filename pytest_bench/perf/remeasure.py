@@ -1,4 +1,4 @@
-"""A performance point again, from its logs alone: nothing is sent, counted or written."""
+"""Measures a performance point again, from its logs alone, without sending, counting or writing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.perf.point import MEASURED, assess, labels_of, phases_of
+from pytest_bench.perf.point import MEASURED, assess, perf_labels, phases_of
 from pytest_bench.records import PhaseResult
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.counting import read_counted
@@ -24,15 +24,15 @@ from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.workload import SampleOrder
 
 _FROM_ROWS = frozenset({"output_tokens_requested_share", "video_seconds_throughput"})
-"""Metrics that may depend on what single rows of the dataset ask for, which evidence does not hold."""
+"""Metrics that may depend on the rows of the dataset, which the evidence does not hold."""
 
 
 def remeasure(
     plan: Plan, point: Point, folder: Path, summary: Summary, scratch: Path
 ) -> tuple[Measurement, Judgement]:
-    """Measure and judge a point's phases as the session did. `folder` holds its evidence, `scratch` what is passing.
+    """Measure and judge a point's phases as the session did. `folder` holds its evidence; `scratch`: temporary files.
 
-    Raises `EvidenceError` where the logs are damaged, lack something, or contradict their counters.
+    Raises `EvidenceError` if the logs are damaged, incomplete, or contradict their counters.
     """
     phases = [msgspec.structs.replace(phase, folder=str(folder / phase.folder)) for phase in summary.phases]
     if not phases or phases[-1].label != MEASURED or summary.dataset is None:
@@ -54,14 +54,14 @@ def remeasure(
     simulated = is_simulated(deployment, (identity.get("server") for identity in summary.identities))
     late = simulated and bool(simulator_bound(phases[-1:]))
     differ = bool(differences(summary.identities))
-    labels = labels_of(
+    labels = perf_labels(
         plan, point, share, measurement, phases[-1], simulated=simulated, late=late, differ=differ
     )
     return measurement, with_errors(judgement, (), list(labels))
 
 
 def orders_of(plan: Plan, point: Point, rows: int) -> dict[str, SampleOrder]:
-    """Which sample each request of a phase takes, by the phase's label; the point's dataset has `rows` rows."""
+    """The order of samples of each phase, by its label. The point's dataset has `rows` rows."""
     share = share_of(plan, point, rows)
     return {phase.label: samples_sent(phase, rows) for phase in phases_of(point, share)}
 
@@ -72,7 +72,7 @@ def from_rows(metric: str) -> bool:
 
 
 def shortfalls(point: Point, phase: PhaseResult) -> Iterator[str]:
-    """In what the engine's own counters differ from the load that was asked for."""
+    """A sentence for each counter of the engine that does not match the declared load."""
     load = point.load
     if load is None:
         return

@@ -14,9 +14,9 @@ from pytest_bench.plugin.session import Session
 
 if TYPE_CHECKING:
     from pytest_bench.plugin.runner import PointRunner
-    from pytest_bench.running.bench import Bench
     from pytest_bench.running.deployment import Deployment
     from pytest_bench.running.measured import MeasuredPoint
+    from pytest_bench.running.resources import Resources
     from pytest_bench.suite.plan import Point
     from pytest_bench.tokens.pool import TokenizerPool
 
@@ -64,13 +64,19 @@ def endpoint(deployment: Deployment) -> str:
 
 
 @pytest.fixture(scope="session")
-def _bench(_runner: PointRunner, tokenizer_pool: TokenizerPool) -> Bench:
-    return _runner.bench(tokenizer_pool)
+def _resources(request: pytest.FixtureRequest, tokenizer_pool: TokenizerPool) -> Resources:
+    from pytest_bench.running.resources import Resources  # noqa: PLC0415 # as above
+
+    return Resources(request.config.stash[_SESSION].plan, tokenizer_pool)
 
 
 @pytest.fixture
 def run_load(
-    request: pytest.FixtureRequest, point: Point, deployment: Deployment, _runner: PointRunner, _bench: Bench
+    request: pytest.FixtureRequest,
+    point: Point,
+    deployment: Deployment,
+    _runner: PointRunner,
+    _resources: Resources,
 ) -> Callable[[], MeasuredPoint]:
     """A function that runs the point: it drives the load, measures, judges, and writes the evidence.
 
@@ -82,7 +88,7 @@ def run_load(
             f"{request.node.nodeid} does not judge its point (judge=False), so it cannot run it: use the "
             "fixture `measurement`, or remove judge=False"
         )
-    return _runner.runner(request.node, point, deployment, _bench)
+    return _runner.runner(request.node, point, deployment, _resources)
 
 
 @pytest.fixture

@@ -24,13 +24,13 @@ from pytest_bench.plugin import reports
 from pytest_bench.plugin.call import Call
 from pytest_bench.plugin.progress import ProgressLine
 from pytest_bench.plugin.session import Session
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import SIMULATOR, Deployment, bring_up
 from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import Reporter, SessionFacts
 from pytest_bench.suite.plan import Point
-from pytest_bench.tokens.pool import TokenizerPool
 
-Runner = Callable[[Bench, Point, Deployment], MeasuredPoint]
+Runner = Callable[[SessionFacts, Resources, Point, Deployment, Reporter], MeasuredPoint]
 
 
 class PointRunner:
@@ -41,6 +41,10 @@ class PointRunner:
         self._session = session
         self._progress = ProgressLine(config)
         self._log = call.log
+        self._facts = SessionFacts(
+            plan=session.plan, nonce=session.nonce, results=session.results, rerun=session.rerun
+        )
+        self._reporter = Reporter(progress=self._progress.show, note=self._progress.note)
         audits = registry(chain.from_iterable(config.hook.pytest_bench_audits()))
         self._runners: Mapping[str, Runner] = {"perf": run_perf, "audit": partial(run_audit, registry=audits)}
 
@@ -58,21 +62,8 @@ class PointRunner:
                     self._progress.clear()
             yield up
 
-    def bench(self, pool: TokenizerPool) -> Bench:
-        """Return what this session provides to a point."""
-        session = self._session
-        return Bench(
-            plan=session.plan,
-            nonce=session.nonce,
-            results=session.results,
-            tokenizer_pool=pool,
-            on_progress=self._progress.show,
-            say=self._progress.note,
-            rerun=session.rerun,
-        )
-
     def runner(
-        self, item: pytest.Item, point: Point, deployment: Deployment, bench: Bench
+        self, item: pytest.Item, point: Point, deployment: Deployment, resources: Resources
     ) -> Callable[[], MeasuredPoint]:
         """Return the function that runs `point`, once, with exclusive use of this host and its endpoints."""
         started = False
@@ -87,7 +78,9 @@ class PointRunner:
             with self._hold(point.id, deployment.urls):
                 self._progress.begins(point)
                 try:
-                    measured = self._runners[point.kind](bench, point, deployment)
+                    measured = self._runners[point.kind](
+                        self._facts, resources, point, deployment, self._reporter
+                    )
                 except OSError as error:
                     raise _cause(error) from error
                 finally:

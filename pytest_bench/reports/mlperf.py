@@ -24,6 +24,7 @@ import yaml
 from pytest_bench import __version__
 from pytest_bench.errors import EvidenceError, UsageError, makes_sense
 from pytest_bench.files import read_json, write_atomic, write_json
+from pytest_bench.labels import ORDER_LABELS, Label
 from pytest_bench.load.log import read_records
 from pytest_bench.metrics.columns import read_columns
 from pytest_bench.metrics.measurement import Measurement
@@ -45,9 +46,6 @@ from pytest_bench.workload import Load
 VERDICT = "verdict.json"
 
 _ACCURACY = "audit_vbench_accuracy.json"
-
-_NEUTRAL_LABELS = frozenset({"before-benchmark", "between-benchmarks", "after-benchmark"})
-"""Labels that state a fact and do not restrict a result."""
 
 
 class _Session(NamedTuple):
@@ -215,7 +213,7 @@ def _submittable(session: _Session, point: Point) -> Summary:
         raise EvidenceError(sentence)
     if check.digest != judged.evidence_digest or judgement.outcome is not judged.outcome:
         raise EvidenceError(f"{folder}: the evidence is not that of the verdict")
-    if "simulator" in judgement.labels:
+    if Label.SIMULATOR in judgement.labels:
         raise UsageError(f"{point.id} was measured on the simulator, which cannot be submitted")
     return summary
 
@@ -236,7 +234,7 @@ def _passed(session: _Session, point: Point, *, without_audits: bool) -> _Passed
 
 
 def _restricting(summary: Summary) -> list[str]:
-    return [label for label in summary.judgement.labels if label not in _NEUTRAL_LABELS]
+    return [label for label in summary.judgement.labels if label not in ORDER_LABELS]
 
 
 def _submission(

@@ -1,7 +1,7 @@
-"""Running phases on a deployment: what every kind of point has in common.
+"""Runs phases on a deployment: what all kinds of points have in common.
 
-`deployment.bring_up` makes the system under test ready, and `waiting` tells whoever watches; `samples` shares
-a dataset out among points; `phases.drive` turns declared phases into phase results; `measuring.measure_phase`
-turns a phase result into a measurement; `measuring.conclude` judges, writes the evidence, and hands back what
-a test asserts on.
+`session` has the facts of a session and the callbacks that report progress; `resources` loads datasets and tokenizers.
+`deployment.bring_up` makes the system under test ready, and `waiting` reports progress meanwhile. `samples` divides a
+dataset among points. `phases.drive` drives declared phases and returns their results, and `measuring.measure_phase`
+measures one. `labels` gives the labels. `measuring.conclude` writes the evidence and returns what a test asserts on.
 """

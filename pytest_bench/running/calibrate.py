@@ -1,4 +1,4 @@
-"""Finding out what this machine can carry: the engine against the simulator, with more and more to do."""
+"""Measures the capacity of this machine as a client: the engine against the simulator, under increasing load."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ _ITL_MS = 1000 / STREAM_EVENTS_PER_S
 _REFINEMENTS = 2
 
 _LEAST_DELIVERED = 0.97
-"""Share of what was asked for that must come."""
+"""Lower bound on the share of the requested events or requests that the simulator delivers."""
 _LATEST_FIRST, _LATEST_FIRST_MS = 1.5, 20.0
-"""How many times as late as the simulator was told the first token may come, and how much later in any case."""
+"""Upper bounds on the time to first token: as a multiple of the requested one, or as an addition to it."""
 _PACES = 0.9, 1.1
-"""Multiples of the gap between events that was asked for. Of an overloaded simulator, events come bunched."""
+"""Bounds on the gap between events, as a multiple of the requested one. An overloaded simulator sends bursts."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What came of what a step asked for."""
+    """What the simulator delivered in one step."""
 
     unit: str
     asked: float
     delivered: float
     ttft_ms: float
-    """Median from the request to its first token."""
+    """Median time to first token."""
     told_ttft_ms: float
-    """What the simulator was told."""
+    """The requested time to first token."""
     pace: float | None = None
-    """Median over requests of the mean gap between events, as a multiple of the one asked for."""
+    """Median over requests of the mean gap between events, as a multiple of the requested one."""
 
     @property
     def rate(self) -> str:
         return f"{_short(self.delivered)} of {_short(self.asked)} {self.unit}"
 
     def shortfalls(self) -> Iterator[str]:
-        """Everything in which the simulator was not what it was told to be."""
+        """Each requested property that the simulator did not have, as text."""
         if self.delivered < _LEAST_DELIVERED * self.asked:
             yield self.rate
         told = self.told_ttft_ms
@@ -76,26 +76,26 @@ def calibrate(
     streams: tuple[int, int] = (FIRST_STREAMS, MOST_STREAMS),
     rates: tuple[int, int] = (FIRST_RATE, MOST_RATE),
 ) -> Capacity:
-    """Look for the most streams and the highest rate, between the first and the most of each pair.
+    """Find the largest number of streams and the highest rate within the given ranges.
 
-    `say` is told every step. A step lasts `seconds`. Raises `LoadError` where the engine fails, and
-    `EndpointError` where a simulator does not come up.
+    `say` is called with a sentence about each step, which lasts `seconds`. Raises `LoadError` if the engine fails, and
+    `EndpointError` if a simulator does not start.
     """
     machine = this_machine()
     with scratch_folder() as scratch, ExitStack() as stack:
         paced = simulator.Behaviour(ttft_ms=_TTFT_MS, ttft_distribution="uniform", itl_ms=_ITL_MS)
         quick = simulator.Behaviour(ttft_ms=0.0, itl_ms=0.0)
         servers = max(1, machine.cpus // 2)
-        bench = _Bench(scratch, seconds, say)
+        steps = _Steps(scratch, seconds, say)
         carried_streams, streams_limit = highest(
-            bench.streams([stack.enter_context(simulator.start(paced)).url for _ in range(servers)]), *streams
+            steps.streams([stack.enter_context(simulator.start(paced)).url for _ in range(servers)]), *streams
         )
-        kept = bench.health.get(carried_streams)
-        bench.health.clear()
+        kept = steps.health.get(carried_streams)
+        steps.health.clear()
         carried_rate, rate_limit = highest(
-            bench.rate([stack.enter_context(simulator.start(quick)).url for _ in range(servers)]), *rates
+            steps.rate([stack.enter_context(simulator.start(quick)).url for _ in range(servers)]), *rates
         )
-        issued = bench.health.get(carried_rate)
+        issued = steps.health.get(carried_rate)
     return Capacity(
         machine=machine,
         streams=carried_streams,
@@ -110,10 +110,10 @@ def calibrate(
 
 
 def highest(attempt: Callable[[int], Limit | None], first: int, most: int) -> tuple[int, Limit]:
-    """The highest level found that `attempt` carries, and what ended the search: 0 where not even `first` is.
+    """The highest level at which `attempt` succeeds, and what limits it. 0 if it does not succeed at `first`.
 
-    `attempt` returns what stood in the way, or None; it has a second try, because machines stutter. Doubles,
-    then halves the gap a few times.
+    `attempt` returns the limit, or None if it succeeds. A failure is retried once, because other processes may
+    interfere. The search doubles the level, then bisects a few times.
     """
 
     def obstacle(level: int) -> Limit | None:
@@ -135,23 +135,23 @@ def highest(attempt: Callable[[int], Limit | None], first: int, most: int) -> tu
     return carried, limit
 
 
-class _Bench:
-    """One engine run a step."""
+class _Steps:
+    """Runs the engine once for each step of a search."""
 
     def __init__(
         self, scratch: Path, seconds: float, say: Say, *, budget: HealthBudget | None = None
     ) -> None:
-        """`budget` is what the client's own health may cost; the default of every point where None."""
+        """`budget` limits the client's share of the numbers; None: the default of every point."""
         self._scratch = scratch
         self._seconds = seconds
         self._say = say
         self._budget = budget or HealthBudget()
         self._runs = 0
         self.health: dict[int, ClientHealth] = {}
-        """The client's at every level that was carried."""
+        """Health of the client at each level that succeeded."""
 
     def streams(self, urls: Sequence[str]) -> Callable[[int], Limit | None]:
-        """Attempts at so many streams at once."""
+        """A function that attempts a number of concurrent streams."""
 
         def attempt(level: int) -> Limit | None:
             load = Load(pattern="concurrency", concurrency=level, duration_s=self._seconds)
@@ -161,7 +161,7 @@ class _Bench:
         return attempt
 
     def rate(self, urls: Sequence[str]) -> Callable[[int], Limit | None]:
-        """Attempts at so many requests a second."""
+        """A function that attempts a number of requests a second."""
 
         def attempt(level: int) -> Limit | None:
             load = Load(pattern="poisson", rate=float(level), duration_s=self._seconds)
@@ -223,9 +223,9 @@ class _Bench:
 
 
 def judged(result: PhaseResult, delivery: Delivery | None) -> tuple[Limit | None, str]:
-    """What stood in the way, if anything, and the verdict in words."""
+    """The limit of a step, None if it succeeded, and a description."""
     if result.failed or result.interrupted or delivery is None:
-        # What was refused at once came back sooner than asked for: the client's health then says nothing.
+        # Failed requests may end early, so the client's health is not meaningful.
         shortfalls = [f"{result.succeeded:,} of {result.issued:,} requests succeeded"]
     elif result.health.violations:
         why = result.health.violations[0].partition(": set ")[0]
@@ -238,10 +238,10 @@ def judged(result: PhaseResult, delivery: Delivery | None) -> tuple[Limit | None
 
 
 def stream_delivery(result: PhaseResult) -> Delivery | None:
-    """Of a closed loop, events a second; None where no request succeeded.
+    """Events a second of a closed loop; None if no request succeeded.
 
-    By Little's law: requests in flight, times the events that came while a request was. Requests that had to
-    connect first are left out where enough others came after them.
+    By Little's law: the requests in flight, times the events per second of a request. Requests that had to connect
+    first are left out if there are enough others.
     """
     every = _succeeded(result)
     later = [record for record in every if record.connect_ns is None]
@@ -263,10 +263,9 @@ def stream_delivery(result: PhaseResult) -> Delivery | None:
 
 
 def request_delivery(result: PhaseResult) -> Delivery | None:
-    """Of an open loop, requests a second; None where none succeeded.
+    """Requests a second of an open loop; None if none succeeded.
 
-    Answers are counted until the last has come: those that a server still owes when the last request has left
-    make that later.
+    The time ends with the last response, so a backlog of the server lowers the rate.
     """
     records = _succeeded(result)
     asked, over = result.health.asked, result.last_completion_ns

@@ -1,7 +1,7 @@
-"""What this machine is known to carry as a client, and whether a load asks for more.
+"""The capacity of this machine as a client, and whether a load exceeds it.
 
-`calibrate.calibrate` finds it out; it is kept in the user's cache folder, for this machine and this version
-alone: figures of another do not count.
+`calibrate.calibrate` measures it. It is stored in the user's cache folder, and is valid for this machine and this
+version only.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from pytest_bench.load.schedule import mean_rate
 from pytest_bench.workload import OPEN_LOOP, Load
 
 STREAM_EVENTS_PER_S = 100
-"""Pace of the streams that capacity is counted in."""
+"""Events per second of each stream of a capacity."""
 
 Limit = Literal["client", "simulator", "search"]
-"""What ended the search: the client, the simulator that it was measured against, or nothing at all."""
+"""What ended the search: the client, the simulator, or the end of the range."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What a calibration is good for."""
+    """The machine and version for which a calibration is valid."""
 
     cpu: str | None
     cpus: int
     """Logical CPUs that this process may run on."""
     quota: float | None
-    """CPUs' worth of time that the control groups grant."""
+    """CPU limit of the control groups, in CPUs; None: no limit, or unknown."""
     version: str
     """Of this package."""
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
-    """The most that was carried with the client's health within its budgets."""
+    """The highest loads with the client's health within its budget."""
 
     machine: Machine
     streams: int
-    """Streams at once, each of `STREAM_EVENTS_PER_S` events a second."""
+    """Concurrent streams, each of `STREAM_EVENTS_PER_S` events a second."""
     streams_limit: Limit
     streams_error: float
-    """Share of these streams that was missing while the client had not sent the next request (its vacancy)."""
+    """Share of these streams that was missing because the client had not sent the next request yet (its vacancy)."""
     turnaround_ms: float
-    """p99, with these streams: from the end of a response to the next request in its place."""
+    """p99 with these streams, from the end of a response to the next request."""
     rate: int
-    """Short requests a second, arriving at random."""
+    """Short requests a second, with Poisson arrivals."""
     rate_limit: Limit
     lateness_ms: float
-    """p99, at this rate: how much later than scheduled a request left."""
+    """p99 at this rate, from the scheduled time of a request to its sending."""
     measured_at: str
     """ISO 8601, UTC."""
 
 
 def found(capacity: Capacity) -> Iterator[str]:
-    """What was found out, in words."""
+    """The capacity in words, one sentence each for streams and rate."""
     yield (
         f"this machine keeps {_level(capacity.streams, capacity.streams_limit)} streams of {STREAM_EVENTS_PER_S} "
         f"events/s with an error of less than {math.ceil(capacity.streams_error * 1000) / 10:g}% "
@@ -84,7 +84,7 @@ def this_machine() -> Machine:
 
 
 def crowding(workers: int | None) -> str | None:
-    """What is to be known of a point with more load workers than this process has CPUs; None where it has not."""
+    """A sentence about a point with more load workers than this process has CPUs; None if it has not."""
     machine = this_machine()
     cpus = machine.cpus if machine.quota is None else min(machine.cpus, machine.quota)
     if workers is None or workers <= max(cpus, 1):
@@ -96,8 +96,8 @@ def crowding(workers: int | None) -> str | None:
 
 
 def store_path(environ: Mapping[str, str]) -> Path | None:
-    """Where calibrations are kept: below `$XDG_CACHE_HOME`, or `~/.cache` where that is unset or relative. None
-    for a user without a home folder."""
+    """File of the calibration: below `$XDG_CACHE_HOME`, or `~/.cache` if that is unset or relative. None for a user
+    without a home folder."""
     declared = Path(environ.get("XDG_CACHE_HOME", ""))
     try:
         base = declared if declared.is_absolute() else Path.home() / ".cache"
@@ -107,7 +107,7 @@ def store_path(environ: Mapping[str, str]) -> Path | None:
 
 
 def write_capacity(path: Path, capacity: Capacity) -> None:
-    """Keep a calibration. Raises `UsageError` where it cannot be written."""
+    """Store a calibration. Raises `UsageError` if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, capacity)
@@ -119,15 +119,15 @@ def write_capacity(path: Path, capacity: Capacity) -> None:
 
 
 def known_capacity(environ: Mapping[str, str]) -> Capacity | None:
-    """What this machine is known to carry; None where it was not calibrated. Raises `EvidenceError`."""
+    """The capacity of this machine; None if it was not calibrated. Raises `EvidenceError`."""
     path = store_path(environ)
     return None if path is None else read_capacity(path, this_machine())
 
 
 def read_capacity(path: Path, machine: Machine) -> Capacity | None:
-    """What `machine` is known to carry; None where it was not calibrated, or another machine or version was.
+    """The capacity of `machine`; None if there is no calibration, or one of another machine or version.
 
-    Raises `EvidenceError` for a file that is no calibration.
+    Raises `EvidenceError` for a file that is not a calibration.
     """
     if not path.is_file():
         return None
@@ -141,7 +141,7 @@ def read_capacity(path: Path, machine: Machine) -> Capacity | None:
 
 
 def excess(load: Load, capacity: Capacity) -> Iterator[str]:
-    """One sentence for each part of `load` that asks for more than `capacity`."""
+    """One sentence for each part of `load` that exceeds `capacity`."""
     for stage in load.parts:
         if stage.pattern in OPEN_LOOP:
             rate = mean_rate(stage)

@@ -1,19 +1,18 @@
-"""Tokens of a phase, counted when its load is over."""
+"""Counts the tokens of a phase after its load has ended."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_bench.api import Chat
+from pytest_bench.api import Chat, import_api
 from pytest_bench.errors import TokensError
 from pytest_bench.metrics.token_counts import TokenCount, TokenCounts
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.bench import Bench, load_api
 from pytest_bench.running.inputs import as_sent
-from pytest_bench.suite.plan import DeploymentPlan, Point
+from pytest_bench.suite.plan import DeploymentPlan
 from pytest_bench.tokens import counting
 from pytest_bench.tokens.counts import (
     COUNTS_LOG,
@@ -24,6 +23,7 @@ from pytest_bench.tokens.counts import (
     read_outputs,
 )
 from pytest_bench.tokens.live import LiveCounts
+from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.verdict.outcome import Reason
 from pytest_bench.workload import TextPolicy
 
@@ -33,40 +33,39 @@ NO_CHAT_TEMPLATE = "its tokenizer has no chat template: input tokens are those o
 
 @dataclass(frozen=True)
 class Counted:
-    """What the client's counting of a phase came to."""
+    """The result of counting the tokens of a phase."""
 
     tokens: TokenCounts | None = None
     """None if there is no tokenizer, or counting did not finish."""
     unfinished: str | None = None
     """Why counting did not finish, if it did not."""
     evidence: Mapping[str, Any] | None = None
-    """Which tokenizer counted, by which back end, and how that was proven."""
+    """Which tokenizer and back end counted, and how the back end was verified."""
     problems: tuple[Reason, ...] = ()
-    """Why the counts are not all there."""
+    """Why counts are missing."""
 
 
 def count_phase(
-    bench: Bench,
-    point: Point,
+    tokenizer: Tokenizer | None,
     deployment: DeploymentPlan,
     result: PhaseResult,
+    rows: Sequence[Mapping[str, Any]],
     *,
+    texts: TextPolicy,
     output: Path | None = None,
     live: LiveCounts | None = None,
 ) -> Counted:
-    """Count what a phase sent and received with the deployment's tokenizer, if there is one.
+    """Count the tokens of a phase's inputs and outputs; without a tokenizer, count nothing.
 
-    `output` is the counts log to write, where it is not the phase's own; `live` what was counted while the phase
-    ran. Texts that stay uncounted, or that the authority counts differently, are a problem, and then there are no
-    counts at all. Raises `TokensError` where the tokenizer cannot be loaded.
+    `rows` are those of the dataset; `texts` says whether output texts are kept after the point. `output` is the counts
+    log to write, if not the phase's own. `live` holds what was counted while the phase ran. If a text stays uncounted,
+    or if the verifying back end counts differently, the result has problems and no counts.
     """
-    tokenizer = bench.tokenizer(deployment)
-    if tokenizer is None or point.dataset is None:
+    if tokenizer is None:
         return Counted()
     folder = Path(result.folder)
     counts_log = output or folder / COUNTS_LOG
-    api = load_api(deployment)
-    rows = bench.dataset(point.suite, point.dataset).rows
+    api = import_api(deployment.api, deployment.api_reference)
     template = tokenizer.chat_template
     evidence = dict(tokenizer.evidence())
     bare = isinstance(api.prompt(rows[0]), Chat) and template is None
@@ -94,12 +93,12 @@ def count_phase(
         "verify_elapsed_ns": done.verify_elapsed_ns,
     }
     if not done.complete:
-        return Counted(unfinished=UNFINISHED, evidence=evidence, problems=_problems(done, point.texts))
+        return Counted(unfinished=UNFINISHED, evidence=evidence, problems=_problems(done, texts))
     return Counted(tokens=_read(counts_log), evidence=evidence)
 
 
 def read_counted(folder: Path) -> Counted:
-    """What the phase's own counts log says; nothing is counted. Raises `EvidenceError` for a damaged one."""
+    """Read the counts log of a phase, without counting. Raises `EvidenceError` if it is damaged."""
     path = folder / COUNTS_LOG
     if not path.exists():
         return Counted()

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_bench import simulator
-from pytest_bench.api import Api, Generation
+from pytest_bench.api import Api, Generation, import_api
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.endpoints.headers import Headers, read_headers
 from pytest_bench.endpoints.ready import MODELS_PATH, Identity, OneToken, wait_ready
 from pytest_bench.errors import UsageError
-from pytest_bench.running.bench import load_api
 from pytest_bench.running.waiting import Waiting, told_while_waiting
 from pytest_bench.simulator.script import SERVER
 from pytest_bench.suite.deployments import endpoint_problem
@@ -74,7 +73,7 @@ def bring_up(
     """
     if problem := endpoint_problem(plan):
         raise UsageError(problem)
-    api = load_api(plan)
+    api = import_api(plan.api, plan.api_reference)
     with ExitStack() as stack:
         urls, require_running = plan.endpoints, _always
         if urls == (SIMULATOR,):

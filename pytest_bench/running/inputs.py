@@ -1,4 +1,4 @@
-"""What the rows of a dataset send, as the server's tokenizer sees it."""
+"""The inputs that rows of a dataset send, as the server's tokenizer reads them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pytest_bench.tokens.chat import ChatTemplate
 from pytest_bench.tokens.counting import Input
 
 FOR_THE_TEMPLATE = ("tools", "add_generation_prompt")
-"""Body fields that servers hand to the chat template as they are."""
+"""Body fields that servers pass to the chat template unchanged."""
 
 
 def as_sent(
     api: Api, row: Mapping[str, Any], template: ChatTemplate | None, parameters: Mapping[str, Any]
 ) -> Input:
-    """What `row` sends: text or token ids as they are, a chat rendered through the tokenizer's template.
+    """The input of `row`: text or token ids unchanged, a chat rendered by the tokenizer's template.
 
-    `parameters` are the body fields that every request carries: servers hand some of them to the template. A chat
-    without a template is its messages' texts. Raises `TokensError` for messages that the template does not take.
+    `parameters` are the body fields of every request; servers pass some of them to the template. Without a template,
+    a chat is the texts of its messages. Raises `TokensError` for messages that the template does not accept.
     """
     prompt = api.prompt(row)
     if not isinstance(prompt, Chat):

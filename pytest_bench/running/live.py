@@ -1,38 +1,29 @@
-"""Counting tokens while load runs, for suites that ask for it."""
+"""Counts tokens while load runs, if the suite asks for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from pytest_bench.running.bench import Bench
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.tokens.live import LiveLane, lane_beside
+from pytest_bench.tokens.tokenizer import Tokenizer
 
 
-@contextmanager
 def live_lane(
-    bench: Bench, point: Point, deployment: DeploymentPlan, folder: Path
-) -> Iterator[LiveLane | None]:
-    """A lane that counts behind the phase whose logs land in `folder`; None where the suite asks for none.
+    tokenizer: Tokenizer | None, deployment: DeploymentPlan, point: Point, folder: Path
+) -> AbstractContextManager[LiveLane | None]:
+    """Count the outputs of the phase that logs into `folder` while it runs; None if the suite does not ask for it.
 
-    What it does not reach is counted afterwards. Raises `TokensError` where the tokenizer cannot be loaded.
+    Outputs that are not counted when the phase ends are counted afterwards.
     """
     workers = deployment.tokens.live_workers
-    tokenizer = bench.tokenizer(deployment) if workers else None
-    if tokenizer is None:
-        yield None
-        return
-    with lane_beside(
+    if tokenizer is None or not workers:
+        return nullcontext()
+    return lane_beside(
         tokenizer,
         folder,
         workers=workers,
         load_workers=point.workers,
         warmup_timeout_s=deployment.tokens.warmup_timeout_s,
-    ) as lane:
-        bench.live_lane = lane
-        try:
-            yield lane
-        finally:
-            bench.live_lane = None
+    )

@@ -1,4 +1,4 @@
-"""A point that was measured: what test functions assert on."""
+"""The result of a point, on which test functions assert."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_bench.verdict.outcome import Outcome
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """What one point came to. `require()` judges it as the suite asks; `value` and `violations` look at it.
+    """The result of one point. `require()` raises unless it passes; `value` and `violations` inspect it.
 
     Metric names are those of bounds: `time_to_first_token.p99`, `request_throughput`. Values are in base
     units: nanoseconds, fractions, tokens or requests per second.
@@ -40,31 +40,31 @@ class MeasuredPoint:
 
     @property
     def measurement(self) -> Measurement:
-        """All metrics. Raises `NotMet` where nothing could be measured."""
+        """All metrics. Raises `NotMet` if nothing could be measured."""
         if self.summary.measurement is None:
             raise NotMet(self.report())
         return self.summary.measurement
 
     def value(self, name: str) -> float | None:
-        """The metric in its base unit; None where it is null. Raises `UsageError` for an unknown name."""
+        """The metric in its base unit; None if it is null. Raises `UsageError` for an unknown name."""
         return self.measurement.value(name)
 
     def violations(self, *requirements: str) -> Violations:
-        """Which requirements ("time_to_first_token.p99 <= 200ms") are not met: `()` when all are.
+        """The requirements ("time_to_first_token.p99 <= 200ms") that are not met; `()` if all are.
 
-        Raises `UsageError` for a text that is no requirement or names no metric.
+        Raises `UsageError` for a text that is not a requirement or does not name a metric.
         """
-        caller = sys._getframe(1)  # noqa: SLF001 # the only way to say where the requirement stands
+        caller = sys._getframe(1)  # noqa: SLF001 # the only way to name the line of the requirement
         origin = f"{caller.f_code.co_filename}:{caller.f_lineno}"
         return violations(self.measurement, *requirements, origin=origin)
 
     def require(self) -> None:
-        """Raise `NotMet` unless the point passes. A decision, so never an `assert`."""
+        """Raise `NotMet` unless the point passes. Not an `assert`, which `python -O` removes."""
         if self.outcome is not Outcome.PASS:
             raise NotMet(self.report())
 
     def report(self) -> str:
-        """Why the point did not pass, where the evidence is, and how to run it again."""
+        """Why the point did not pass, where its evidence is, and how to run it again."""
         judgement = self.summary.judgement
         why = [reason.sentence for reason in judgement.reasons] or ["no reason was given"]
         lines = [

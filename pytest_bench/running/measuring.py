@@ -1,4 +1,4 @@
-"""From phase results to a judged point with its evidence."""
+"""Measures phases, judges the point, and writes its evidence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pytest_bench.bounds import Bound
+from pytest_bench.datasets.rows import Dataset
 from pytest_bench.files import write_json
 from pytest_bench.load.log import read_records
 from pytest_bench.metrics.columns import read_columns
@@ -18,11 +19,11 @@ from pytest_bench.records import PhaseResult
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.evidence import write_evidence
 from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.capacity import crowding
 from pytest_bench.running.counting import Counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.judge import FAILURES
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
@@ -43,9 +44,9 @@ def measure_phase(
     bounds: tuple[Bound, ...] = (),
     scratch: Path | None = None,
 ) -> Measurement:
-    """Every metric of one phase, from its own log. `scratch` is where temporary files go, if not beside the log.
+    """Compute every metric of one phase from its log. `scratch`: folder for temporary files; default: that of the log.
 
-    Raises `EvidenceError` where log and counters differ.
+    Raises `EvidenceError` if log and counters differ.
     """
     folder = Path(result.folder)
     window = steady_state_of(result, load)
@@ -70,23 +71,15 @@ def measure_phase(
 
 
 def untrustworthy(results: Sequence[PhaseResult]) -> Iterator[Reason]:
-    """Why phases cannot stand as a measurement, whatever their numbers: cut off, lossy, or client-bound."""
+    """Why phases are not a valid measurement, whatever their numbers: interrupted, incomplete, or client-bound."""
     for result in results:
         yield from _cut_off(result)
         for sentence in result.health.violations:
             yield Reason("client-bound", f"client-bound in phase {result.label!r}: {sentence}")
 
 
-def client_labels(point: Point, results: Sequence[PhaseResult]) -> Iterator[str]:
-    """What must be known of the client's part in a point's numbers."""
-    if point.budget.relaxed:
-        yield "budget-relaxed"
-    if any(result.health.user_stamped_reads for result in results):
-        yield "user-stamped"
-
-
 def unwarmed(results: Sequence[PhaseResult]) -> Iterator[Reason]:
-    """Why warm-ups left their server cold, or half so: cut off, or without one success.
+    """Why warm-ups may have left the server cold: interrupted, incomplete, or without a success.
 
     Raises `EvidenceError` for a damaged log.
     """
@@ -114,7 +107,7 @@ def _cut_off(result: PhaseResult) -> Iterator[Reason]:
 
 
 def with_errors(judgement: Judgement, reasons: Sequence[Reason], labels: Sequence[str] = ()) -> Judgement:
-    """`judgement`, made an error by `reasons` where there are any."""
+    """`judgement` with `reasons` and `labels` in front; an error if there are any `reasons`."""
     outcome = worst([judgement.outcome, *(Outcome.ERROR for _ in reasons)])
     return msgspec.structs.replace(
         judgement,
@@ -125,10 +118,10 @@ def with_errors(judgement: Judgement, reasons: Sequence[Reason], labels: Sequenc
 
 
 def with_failures(judgement: Judgement, result: PhaseResult) -> Judgement:
-    """`judgement` with what failed, where requests did and it is no pass.
+    """`judgement` with a reason that says which requests failed, if any did and the point does not pass.
 
-    It comes first, as the cause of what follows from it; last where successes were judged and the bounds tolerate
-    that many failures. Raises `EvidenceError` for a damaged log.
+    The reason comes first, because failures cause the others; it comes last if the bounds tolerate that many
+    failures. Raises `EvidenceError` for a damaged log.
     """
     if not result.failed or judgement.outcome is Outcome.PASS:
         return judgement
@@ -140,7 +133,7 @@ def with_failures(judgement: Judgement, result: PhaseResult) -> Judgement:
 
 
 def _failures(result: PhaseResult) -> str:
-    """How many requests failed in which ways, and what the first of the most frequent ways said."""
+    """How many requests failed, by type, with the message of the first failure of the most frequent types."""
     by_type = sorted(result.failures.items(), key=lambda item: (-item[1], item[0]))
     details = _first_details(result, [name for name, _ in by_type[:_TYPES_SHOWN]])
     ways = [
@@ -151,7 +144,7 @@ def _failures(result: PhaseResult) -> str:
 
 
 def _first_details(result: PhaseResult, types: Sequence[str]) -> dict[str, str]:
-    """What the first failure of each type said, in the order of the log, which is read no further than needed."""
+    """The message of the first failure of each type. Reads no more of the log than needed."""
     found: dict[str, str] = {}
     for record in read_records(Path(result.folder)):
         kind = record.error
@@ -163,15 +156,16 @@ def _first_details(result: PhaseResult, types: Sequence[str]) -> dict[str, str]:
 
 
 def _short(text: str) -> str:
-    """A server's words in one line, without control characters, cut where they are long."""
+    """A server's message in one line, without control characters, shortened if it is long."""
     line = "".join(character for character in " ".join(text.split()) if character.isprintable())
     return line if len(line) <= _LONGEST_DETAIL else line[: _LONGEST_DETAIL - 1] + "…"
 
 
 def conclude(
-    bench: Bench,
+    session: SessionFacts,
     point: Point,
     deployment: Deployment,
+    dataset: Dataset,
     *,
     judgement: Judgement,
     measurement: Measurement | None,
@@ -180,38 +174,37 @@ def conclude(
     detail: Mapping[str, Any] | None = None,
 ) -> MeasuredPoint:
     """Write the summary and then the evidence; nothing may be written to the point's folder afterwards."""
-    folder = bench.folder(point)
+    folder = session.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     if point.texts != "keep":
         for texts in folder.glob("phases/*/texts.*.jsonl"):
             texts.unlink()
-    digest = bench.plan.point_digest(point)
-    dataset = None if point.dataset is None else bench.dataset(point.suite, point.dataset)
+    digest = session.plan.point_digest(point)
     summary = Summary(
         point=point.id,
         point_digest=digest,
-        nonce=bench.nonce,
+        nonce=session.nonce,
         judgement=judgement,
         measurement=measurement,
         phases=tuple(_relative(phase, folder) for phase in phases),
-        dataset=None
-        if dataset is None or point.dataset is None
-        else DatasetUsed(
-            name=point.dataset, digest=dataset.digest, rows=len(dataset.rows), skipped=dataset.skipped
+        dataset=DatasetUsed(
+            name=dataset.name, digest=dataset.digest, rows=len(dataset), skipped=dataset.skipped
         ),
         served=deployment.urls,
         identities=tuple(msgspec.to_builtins(identity) for identity in deployment.identities),
         tokenizer=None if tokenizer is None else dict(tokenizer),
         detail={**(detail or {}), **({"note": note} if (note := crowding(point.workers)) else {})},
     )
-    write_json(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=bench.nonce))
+    write_json(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce))
     write_json(folder / summaries.NAME, summary)
-    write_evidence(folder, point=point.id, point_digest=digest, nonce=bench.nonce, outcome=judgement.outcome)
-    return MeasuredPoint(point=point, summary=summary, folder=folder, rerun=bench.rerun(point))
+    write_evidence(
+        folder, point=point.id, point_digest=digest, nonce=session.nonce, outcome=judgement.outcome
+    )
+    return MeasuredPoint(point=point, summary=summary, folder=folder, rerun=session.rerun(point))
 
 
 def _relative(phase: PhaseResult, folder: Path) -> PhaseResult:
-    """Evidence names its own files by paths within it, so that the folder can be moved."""
+    """Make the phase's folder relative to the point's, so that the evidence can be moved."""
     return msgspec.structs.replace(phase, folder=str(Path(phase.folder).relative_to(folder)))
 
 

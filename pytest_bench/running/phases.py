@@ -1,12 +1,12 @@
-"""Declared phases carried out on a deployment."""
+"""Drives the declared phases of a point on a deployment."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -14,18 +14,19 @@ from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.load import bodies, engine
 from pytest_bench.load.supervisor import Progress
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.capacity import crowding, excess, known_capacity
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.samples import salted
 from pytest_bench.running.server_metrics import ServerMetrics
+from pytest_bench.running.session import Reporter, SessionFacts
 from pytest_bench.suite.plan import Point
+from pytest_bench.tokens.live import LiveLane
 from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredPhase:
-    """One phase that a kind of point asks for."""
+    """One phase of a point."""
 
     label: str
     load: Load
@@ -37,35 +38,36 @@ class DeclaredPhase:
 
 
 def drive(
-    bench: Bench, point: Point, deployment: Deployment, phases: Sequence[DeclaredPhase]
+    session: SessionFacts,
+    point: Point,
+    deployment: Deployment,
+    rows: Sequence[Mapping[str, Any]],
+    phases: Sequence[DeclaredPhase],
+    reporter: Reporter,
+    *,
+    lane: LiveLane | None = None,
 ) -> list[PhaseResult]:
-    """Drive `phases` in one go and return a result each. Their logs land in the point's folder.
+    """Drive `phases` one after the other and return a result for each. Logs are written to the point's folder.
 
-    Raises `UsageError` before the first request where a phase names a sample that the dataset does not
-    have, and `TokensError` where the deployment's tokenizer cannot be loaded; everything that `engine.run` raises
-    comes through.
+    `rows` are those of the point's dataset; `lane` counts tokens meanwhile. Raises `UsageError` before the first
+    request if a phase names a sample that the dataset does not have, and whatever `engine.run` raises.
     """
-    if point.dataset is None:
-        raise UsageError(f"{point.origin}: {point.id} names no dataset")
-    rows = bench.dataset(point.suite, point.dataset).rows
     for phase in phases:
         _check_samples(point, phase, len(rows))
-    bench.tokenizer(deployment.plan)  # that it cannot count must not come to light when load is over
-    lane = bench.live_lane
-    folder = bench.folder(point) / "phases"
+    folder = session.folder(point) / "phases"
     specs = tuple(_spec(phase, point, folder, len(rows)) for phase in phases)
     for spec in specs:
         Path(spec.folder).mkdir(parents=True)
-    if bench.say is not None and (note := bench.plan.unscaled(point)):
-        bench.say(f"{point.id}: {note}")
-    _warn(bench, point, phases)
+    if note := session.plan.unscaled(point):
+        reporter.note(f"{point.id}: {note}")
+    _warn(reporter, point, phases)
 
     def progress(seen: Progress) -> None:
-        bench.on_progress(point, specs[seen.phase], seen, None if lane is None else lane.tokens)
+        reporter.progress(point, specs[seen.phase], seen, None if lane is None else lane.tokens)
 
     folders = [Path(spec.folder) for spec in specs]
     with (
-        bodies.nameless(_encoded(bench, point, deployment, phases)) as path,
+        bodies.nameless(_encoded(session.nonce, point, deployment, rows, phases)) as path,
         ServerMetrics(deployment, folders) as metrics,
     ):
 
@@ -74,7 +76,7 @@ def drive(
 
         run = RunSpec(
             point=point.id,
-            nonce=bench.nonce,
+            nonce=session.nonce,
             api=deployment.plan.api_reference,
             streaming=deployment.plan.stream,
             targets=deployment.targets,
@@ -95,16 +97,14 @@ def drive(
     return results
 
 
-def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:
-    """Say so where a point has too many load workers, or a phase asks for more than this machine is known to carry."""
-    if bench.say is None:
-        return
+def _warn(reporter: Reporter, point: Point, phases: Sequence[DeclaredPhase]) -> None:
+    """Note that a point has too many load workers, or that a phase exceeds the calibrated capacity of this machine."""
     if crowded := crowding(point.workers):
-        bench.say(f"{point.id}: {crowded}")
+        reporter.note(f"{point.id}: {crowded}")
     try:
         capacity = known_capacity(os.environ)
     except EvidenceError as error:
-        bench.say(str(error))
+        reporter.note(str(error))
         return
     if capacity is None:
         return
@@ -113,11 +113,11 @@ def _warn(bench: Bench, point: Point, phases: Sequence[DeclaredPhase]) -> None:
         for sentence in excess(phase.load, capacity):
             told.setdefault(sentence, []).append(repr(phase.label))
     for sentence, labels in told.items():
-        bench.say(f"{point.id}, phase {' and '.join(labels)}: {sentence}")
+        reporter.note(f"{point.id}, phase {' and '.join(labels)}: {sentence}")
 
 
 def samples_sent(phase: DeclaredPhase, rows: int) -> SampleOrder:
-    """The phase's samples by the numbers that its log knows them by; the dataset has `rows` rows."""
+    """The phase's samples by their numbers in its log; the dataset has `rows` rows."""
     samples = phase.samples
     if not phase.salted:
         return samples
@@ -138,15 +138,16 @@ def _spec(phase: DeclaredPhase, point: Point, folder: Path, rows: int) -> PhaseS
 
 
 def _encoded(
-    bench: Bench, point: Point, deployment: Deployment, phases: Sequence[DeclaredPhase]
+    nonce: str,
+    point: Point,
+    deployment: Deployment,
+    rows: Sequence[Mapping[str, Any]],
+    phases: Sequence[DeclaredPhase],
 ) -> Iterator[bytes]:
-    if point.dataset is None:
-        return
-    rows = bench.dataset(point.suite, point.dataset).rows
     encode, generation = deployment.api.encode, deployment.generation
     yield from (encode(row, generation) for row in rows)
     if any(phase.salted for phase in phases):
-        salt = f"{bench.nonce[:8]}/{point.id}"
+        salt = f"{nonce[:8]}/{point.id}"
         yield from (encode(salted(row, f"{salt}/{number}"), generation) for number, row in enumerate(rows))
 
 

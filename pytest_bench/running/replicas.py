@@ -1,18 +1,15 @@
-"""Whether the endpoints of one deployment are replicas of one server, by what they say about themselves."""
+"""Whether the endpoints of a deployment are replicas of one server, according to what they report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-REPLICAS_DIFFER = "replicas-differ"
-"""Label of a point whose endpoints are not known to be the same."""
-
 _FACTS = {"served_models": "served models", "version": "version", "server": "Server header"}
 
 
 def differences(identities: Sequence[Mapping[str, Any]]) -> list[str]:
-    """In what `identities`, one for each endpoint as in `endpoints.ready.Identity`, differ; one sentence each."""
+    """One sentence for each fact in which endpoints differ. `identities` has an `endpoints.ready.Identity` for each."""
     sentences = []
     for name, meaning in _FACTS.items():
         values = [_spelled(identity.get(name)) for identity in identities]

@@ -1,4 +1,4 @@
-"""Which rows of a dataset each point uses, so that no point finds another's prompts in the server's cache."""
+"""Assigns rows of a dataset to points, so that no point sends prompts that the server has cached for another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_bench.suite.plan import Point
 class Share(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of one point: `measured` rows from `first`, and `warmup` others from `warmup_first`.
 
-    With `order: single` every row is the measured phase's, which uses one of them; the warm-up's leave that one out.
+    With `order: single`, the measured phase has every row and uses one, which the warm-up leaves out.
     """
 
     first: int
@@ -22,21 +22,20 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     warmup_first: int
     warmup: int
     shared: bool
-    """Other points use rows of it: what the server has cached may show."""
+    """Whether other points use some of these rows, so that the server may answer from its cache."""
 
     def meets(self, begin: int, end: int) -> bool:
-        """Whether one of the rows from `begin` to before `end` is among these, be it for the warm-up."""
+        """Whether the rows from `begin` to before `end` overlap these, including those of the warm-up."""
         parts = ((self.first, self.measured), (self.warmup_first, self.warmup))
         return any(max(begin, first) < min(end, first + count) for first, count in parts)
 
 
 def share_out(points: Sequence[Point], rows: int) -> dict[str, Share]:
-    """Rows for each of `points`, which all use one dataset of `rows` rows on one deployment. Pure.
+    """Assign rows to each of `points`, which all use one dataset of `rows` rows on one deployment. Pure.
 
-    Goes by the whole plan, whatever is selected, so that a point run alone uses the rows it always uses.
-    Points whose number of requests is not known share evenly what the others leave; a point that finds too
-    few rows left may use all of them, and is marked as sharing. A warm-up that needs samples of its own has at least
-    one wherever there is a second row.
+    `points` are those of the whole plan, so that a point uses the same rows if it runs alone. Points whose number of
+    requests is unknown divide evenly what the others leave. A point for which too few rows are left may use all of
+    them, and is marked as shared. A warm-up with samples of its own has at least one if the dataset has two rows.
     """
     needs = {point.id: _need(point, rows) for point in points}
     known = sum(count for need in needs.values() for count in need if count is not None)
@@ -70,7 +69,7 @@ def share_out(points: Sequence[Point], rows: int) -> dict[str, Share]:
 
 
 def salted(row: Mapping[str, Any], salt: str) -> dict[str, Any]:
-    """A copy of `row` whose prompt begins with `salt`: a prompt no server has cached.
+    """A copy of `row` whose prompt begins with `salt`, so that no server has cached it.
 
     Raises `UsageError` for a row whose prompt is given as token ids, which cannot be salted.
     """
@@ -87,18 +86,18 @@ def salted(row: Mapping[str, Any], salt: str) -> dict[str, Any]:
 
 
 def _single(point: Point) -> int | None:
-    """The one row that the measured phase uses, where it uses one."""
+    """The row of a measured phase with `order: single`; None for other orders."""
     return point.samples.index if point.samples is not None and point.samples.order == "single" else None
 
 
 def _beside(index: int, wanted: int, rows: int) -> tuple[int, int]:
-    """Where rows to warm up with begin, and how many there are: up to `wanted` on the longer side of row `index`."""
+    """First row and number of rows of a warm-up: up to `wanted` on the longer side of row `index`."""
     before, after = min(index, rows), max(0, rows - index - 1)
     return (0, min(wanted, before)) if before > after else (index + 1, min(wanted, after))
 
 
 def _need(point: Point, rows: int) -> tuple[int | None, int | None]:
-    """Rows for warming up and for measuring; None where the number of requests is not known."""
+    """Number of rows for the warm-up and for measuring; None if the number of requests is unknown."""
     warmup: int | None = 0
     if point.warmup is not None and point.warmup.samples == "own":
         warmup = point.warmup.load.most_requests

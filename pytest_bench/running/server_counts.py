@@ -1,4 +1,4 @@
-"""Input tokens counted by the server, where there is no tokenizer and its usage does not tell them."""
+"""Input tokens counted by the server, if there is no tokenizer and its usage does not state them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from pytest_bench.errors import EndpointError
 from pytest_bench.lines import encode_line
 from pytest_bench.load.log import read_records
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.counting import Counted, read_counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.inputs import FOR_THE_TEMPLATE
-from pytest_bench.suite.plan import Point
 from pytest_bench.tokens.counts import COUNTS_LOG, SERVER, CountsWriter, InputTokens, OutputTokens
 
 _LOOKED_AT = 100
@@ -30,17 +28,16 @@ _LOOKED_AT = 100
 
 
 def count_inputs_by_server(
-    bench: Bench, point: Point, deployment: Deployment, result: PhaseResult
+    deployment: Deployment, result: PhaseResult, rows: Sequence[Mapping[str, Any]]
 ) -> Counted:
     """Ask vLLM's `/tokenize` for the length of each sample of a phase, and record the answers in its counts log.
 
-    Nothing is asked if usage tells input lengths, or if the API has no prompts. A server that does not answer, or not
-    within the deployment's `counting_timeout_s`, leaves inputs uncounted; the evidence then says why.
+    Sends nothing if usage states input lengths, or if the API has no prompts. If the server does not answer within the
+    deployment's `counting_timeout_s`, inputs are not counted, and the evidence says why.
     """
     folder = Path(result.folder)
-    if point.dataset is None or deployment.plan.video_seconds is not None or _told_by_usage(folder):
+    if deployment.plan.video_seconds is not None or _told_by_usage(folder):
         return Counted()
-    rows = bench.dataset(point.suite, point.dataset).rows
     answered = [
         (record.request_id, record.sample_index)
         for record in read_records(folder)
@@ -74,7 +71,7 @@ def count_inputs_by_server(
 def _asked(
     deployment: Deployment, rows: Sequence[Mapping[str, Any]], samples: Iterable[int]
 ) -> Iterator[tuple[int, int]]:
-    """Each sample and its tokens. Raises `EndpointError` for the first that is not counted in time."""
+    """Each sample and its number of tokens. Raises `EndpointError` if one is not counted in time."""
     limit_s = deployment.plan.tokens.counting_timeout_s
     stop_ns = clock.monotonic_ns() + int(limit_s * 1e9) if limit_s else None
     client = Client(parse_url(deployment.urls[0]), deployment.headers)
@@ -86,7 +83,7 @@ def _asked(
 
 
 def _told_by_usage(folder: Path) -> bool:
-    """Whether there is nothing to ask: the first successes carry input lengths, or there is no success."""
+    """Whether usage states input lengths in the first successes; also True if there is no success."""
     succeeded = (record for record in read_records(folder) if record.outcome == "succeeded")
     return all(
         record.usage is not None and record.usage.input_tokens is not None
@@ -95,7 +92,7 @@ def _told_by_usage(folder: Path) -> bool:
 
 
 def _question(deployment: Deployment, row: Mapping[str, Any]) -> dict[str, Any] | int:
-    """The body for `/tokenize`; a number for token ids, which need no counting."""
+    """The body for `/tokenize`; for token ids their number, because they need no counting."""
     prompt = deployment.api.prompt(row)
     parameters = deployment.plan.parameters
     if isinstance(prompt, Chat):

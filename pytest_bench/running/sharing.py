@@ -1,4 +1,4 @@
-"""Whether a point may find in its server's cache what other points, or it itself, sent before: by the plan alone."""
+"""Whether the server may have cached a point's prompts, because the plan sends them before."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pytest_bench.suite.plan import DatasetPlan, Plan, Point
 
 
 def shares_beside(plan: Plan, point: Point, rows: int) -> dict[str, Share]:
-    """The samples set aside for each of the points that use this point's dataset of `rows` rows."""
+    """The samples assigned to each point that uses the dataset of `point`, which has `rows` rows."""
     return share_out([other for other in plan.points if _one_dataset(point, other)], rows)
 
 
 def share_of(plan: Plan, point: Point, rows: int) -> Share:
-    """The samples set aside for this point, marked as shared where others send them by another name, too, or where
-    prompts of other rows begin with the same blocks."""
+    """The samples assigned to this point. They are also shared if another dataset has the same rows, or if prompts of
+    other rows begin with the same blocks."""
     beside = shares_beside(plan, point, rows)
     mine = beside[point.id]
     before = takewhile(lambda share: share is not mine, beside.values())
     elsewhere = (other for other in plan.points if not _one_dataset(point, other))
     shared = (
         mine.shared
-        # One that found too few rows left has sent any, this point's among them.
+        # A point for which too few rows were left may send any row, including those of this point.
         or any(share.meets(mine.first, mine.first + mine.measured) for share in before)
         or (_of_blocks(plan, point) is not None and len(beside) > 1)
         or any(surely_shares(plan, point, other) for other in elsewhere)
@@ -36,8 +36,8 @@ def share_of(plan: Plan, point: Point, rows: int) -> Share:
 
 
 def sends_again(plan: Plan, point: Point, share: Share, issued: int) -> bool:
-    """Whether some of a point's `issued` measured requests may send what it sent before: a sample once more, or
-    the blocks that its warm-up sent. No reset before the point makes up for that."""
+    """Whether some of a point's `issued` measured requests repeat a sample, or blocks that its warm-up sent. A cache
+    reset before the point does not help against that."""
     order = None if point.samples is None else point.samples.order
     if issued > (1 if order in {"single", "with_replacement"} else share.measured):
         return True
@@ -46,7 +46,7 @@ def sends_again(plan: Plan, point: Point, share: Share, issued: int) -> bool:
 
 
 def surely_shares(plan: Plan, one: Point, other: Point) -> bool:
-    """Whether the plan alone shows that two points send the same samples to the same server."""
+    """Whether, according to the plan alone, two points send the same samples to the same server."""
     if one.dataset is None or other.dataset is None:
         return False
     if _one_dataset(one, other):
@@ -58,7 +58,7 @@ def surely_shares(plan: Plan, one: Point, other: Point) -> bool:
 
 
 def _servers(plan: Plan, point: Point) -> set[str]:
-    """What the point is sent to, by name: the simulator is another one for each suite."""
+    """Names of the servers of a point. The simulator is left out, because each suite has its own."""
     return {server(url) for url in plan.deployments[point.suite].endpoints if url != SIMULATOR}
 
 
@@ -67,7 +67,7 @@ def _one_dataset(one: Point, other: Point) -> bool:
 
 
 def _one_source(one: DatasetPlan, other: DatasetPlan) -> bool:
-    """Whether two datasets are read from the same bytes, or made up from the same random numbers."""
+    """Whether two datasets have the same file contents, or are generated from the same random numbers."""
     if one.synthetic is not None and other.synthetic is not None:
         return (one.name, one.synthetic["seed"]) == (other.name, other.synthetic["seed"])
     if one.path is None or other.path is None:
@@ -76,6 +76,6 @@ def _one_source(one: DatasetPlan, other: DatasetPlan) -> bool:
 
 
 def _of_blocks(plan: Plan, point: Point) -> Mapping[str, int] | None:
-    """What the point's dataset is made of, where its prompts begin with blocks that a trace's `hash_ids` name."""
+    """The synthetic dataset of a point if its prompts begin with blocks that a trace's `hash_ids` name; else None."""
     synthetic = plan.datasets[point.suite][str(point.dataset)].synthetic or {}
     return synthetic if synthetic.get("block_size") is not None else None

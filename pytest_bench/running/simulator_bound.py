@@ -1,7 +1,7 @@
-"""Where the simulator itself was the limit, and not what it was told to be: by what it says of its event loop.
+"""Whether the simulator was the bottleneck of a phase, according to the lag of its event loop.
 
-It counts how late its loop was (`simulator.lag`), and the readings of its metrics before and after a phase tell
-how late in that phase. Nothing is asked of it besides, and no outcome depends on it.
+The simulator counts how late its loop was (`simulator.lag`). The difference between the readings of its metrics before
+and after a phase is the lag in that phase. No outcome depends on it.
 """
 
 from __future__ import annotations
@@ -17,25 +17,23 @@ from pytest_bench.lines import LineReader
 from pytest_bench.records import PhaseResult
 from pytest_bench.simulator.lag import SERIES, bucket
 
-SIMULATOR_BOUND = "simulator-bound"
-"""The label of a point with such a phase."""
 LIMIT_MS = 20
-"""How late its event loop may be at p99: as late as the client's own by default."""
+"""Limit on the lag of its event loop at p99. The client's default limit is the same."""
 
 _ON_TIME, _LOOKS = bucket(LIMIT_MS), f"{SERIES}_count"
 
 
 class _Reading(msgspec.Struct):
-    """What this needs of an `endpoints.scrape.Reading`; of another server's, a value may be null."""
+    """The parts of an `endpoints.scrape.Reading` that are needed. Other servers may report null values."""
 
     label: str | None
     samples: dict[str, float | None] | None
 
 
 def simulator_bound(results: Sequence[PhaseResult]) -> list[str]:
-    """A sentence for each of these phases and each endpoint where the simulator was later than `LIMIT_MS` at p99.
+    """A sentence for each phase and endpoint with a lag above `LIMIT_MS` at p99.
 
-    None where an endpoint is no simulator, or was not read. Raises `EvidenceError` for a damaged log.
+    Endpoints that are not the simulator, or were not read, have none. Raises `EvidenceError` for a damaged log.
     """
     return [
         f"In phase {result.label!r} the simulator's own event loop was more than {LIMIT_MS} ms late for {late:.0%} of "
@@ -47,7 +45,7 @@ def simulator_bound(results: Sequence[PhaseResult]) -> list[str]:
 
 
 def _late_shares(folder: Path) -> Iterator[float]:
-    """Of each endpoint that was too late in the phase, the share of looks at its loop that were."""
+    """For each endpoint that was too late in the phase, the share of observations of its loop that were."""
     for path in sorted(folder.glob(f"{METRICS_LOG}.*.jsonl")):
         before, after = _counted(path, "before"), _counted(path, "after")
         if before is None or after is None:

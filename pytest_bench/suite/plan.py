@@ -10,14 +10,12 @@ import msgspec
 
 from pytest_bench.bounds import Bound
 from pytest_bench.files import digest
+from pytest_bench.labels import Label
 from pytest_bench.workload import MAX_RESPONSE_BYTES, HealthBudget, Load, SampleOrder, TextPolicy, Timeouts
 
 PLAN_VERSION = 2
 
 Kind = Literal["perf", "audit", "eval"]
-
-SHORTENED = "shortened"
-OVERRIDDEN = "requests-overridden"
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True, tag="from_env", tag_field="kind"):
@@ -209,7 +207,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def unscaled(self, point: Point) -> str:
         """A note that `--duration-scale` changed nothing in `point`; empty if it did, or was not given."""
-        if self.duration_scale == 1.0 or SHORTENED in point.labels:
+        if self.duration_scale == 1.0 or Label.SHORTENED in point.labels:
             return ""
         return (
             f"--duration-scale {self.duration_scale:g} changed nothing: the point declares no duration; "

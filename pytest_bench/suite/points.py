@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import create_model
 
+from pytest_bench.labels import Label
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.dataset_plans import check_columns, with_lengths
@@ -20,7 +21,7 @@ from pytest_bench.suite.loads import (
     warmup_load,
 )
 from pytest_bench.suite.names import name_complaint
-from pytest_bench.suite.plan import SHORTENED, DatasetPlan, Kind, Point, Warmup
+from pytest_bench.suite.plan import DatasetPlan, Kind, Point, Warmup
 from pytest_bench.suite.replay import refuse_trace_lengths, with_trace_lengths
 from pytest_bench.suite.schema import (
     AuditSection,
@@ -244,7 +245,7 @@ class PointPlanner:
             workers=section.workers,
             arrival_seed=section.arrival_seed if seed is None else seed,
             minimum_duration_s=None if minimum is None else minimum * scale,
-            labels=() if minimum is None or scale == 1.0 else (SHORTENED,),
+            labels=() if minimum is None or scale == 1.0 else (Label.SHORTENED,),
             unofficial=section.unofficial,
             sweep=dict(values),
         )

@@ -7,8 +7,9 @@ from functools import partial
 
 import msgspec
 
+from pytest_bench.labels import Label
 from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.plan import OVERRIDDEN, SHORTENED, Point
+from pytest_bench.suite.plan import Point
 from pytest_bench.workload import Load
 
 
@@ -22,8 +23,8 @@ def shortened(overrides: Overrides, point: Point) -> Point:
     if overrides.requests is not None and "requests" not in point.sweep:
         counted = _map_loads(point, partial(_with_requests, requests=overrides.requests))
     found = _map_loads(counted, partial(_scaled, scale=overrides.duration_scale))
-    found = labelled(found, [SHORTENED] if found != counted else [])
-    return labelled(found, [OVERRIDDEN] if counted != point else [])
+    found = labelled(found, [Label.SHORTENED] if found != counted else [])
+    return labelled(found, [Label.REQUESTS_OVERRIDDEN] if counted != point else [])
 
 
 def labelled(point: Point, labels: Iterable[str]) -> Point:

@@ -13,8 +13,9 @@ from pytest_bench.audits import Registry, registry
 from pytest_bench.audits.point import run_audit
 from pytest_bench.catalogue import vocabulary
 from pytest_bench.perf import run_perf
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import bring_up
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.simulator import read_truth
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
@@ -50,17 +51,18 @@ class Auditor:
         self.planned = plan = self.plan(text)
         (deployment,) = plan.deployments.values()
         with TokenizerPool(workers=1) as pool:
-            bench = Bench(
+            session = SessionFacts(
                 plan=plan,
                 nonce=secrets.token_hex(8),
                 results=self.folder / "results",
-                tokenizer_pool=pool,
-                on_progress=lambda *_: None,
                 rerun=lambda point: f"pytest -k {point.id}",
             )
+            resources = Resources(plan, pool)
             with bring_up(deployment, self.folder / "deployment", {}) as up:
-                self.perf = lambda name: run_perf(bench, plan.point(f"s/perf/{name}"), up)
-                yield lambda name: run_audit(bench, plan.point(f"s/audit/{name}"), up, self.audits)
+                self.perf = lambda name: run_perf(session, resources, plan.point(f"s/perf/{name}"), up)
+                yield lambda name: run_audit(
+                    session, resources, plan.point(f"s/audit/{name}"), up, registry=self.audits
+                )
 
     def audit(self, text, name="a"):
         with self.session(text) as run:

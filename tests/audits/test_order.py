@@ -7,15 +7,16 @@ import socket
 
 import pytest
 
-from pytest_bench.api import BUILTIN
+from pytest_bench.api import BUILTIN, import_api
 from pytest_bench.audits.contract import AuditPhase
 from pytest_bench.audits.order import Before, OutOfOrder, contradictions, look_back, primed_by
 from pytest_bench.catalogue import vocabulary
 from pytest_bench.endpoints.headers import read_headers
 from pytest_bench.errors import EvidenceError
-from pytest_bench.running.bench import Bench, load_api
 from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.resources import Resources
 from pytest_bench.running.samples import Share
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.tokens.pool import TokenizerPool
@@ -116,22 +117,21 @@ def test_a_benchmark_that_may_reach_the_audited_server_by_any_of_its_addresses_s
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     plan = plan_of_two(auditor, caching_suite("of: single-stream"), audited, benchmarked)
     with TokenizerPool(workers=1) as pool:
-        bench = Bench(
+        session = SessionFacts(
             plan=plan,
             nonce="n",
             results=auditor.folder / "results",
-            tokenizer_pool=pool,
-            on_progress=lambda *_: None,
             rerun=str,
         )
+        resources = Resources(plan, pool)
         deployment = Deployment(
             plan=plan.deployments["s"],
-            api=load_api(plan.deployments["s"]),
+            api=import_api("videos", BUILTIN["videos"]),
             targets=(Target(url=audited, address="127.0.0.1", port=9),),
             headers=read_headers({}, None, {}),
             identities=(),
         )
-        sharing = look_back(bench, plan.point("s/audit/a"), deployment).sharing
+        sharing = look_back(session, resources, plan.point("s/audit/a"), deployment).sharing
     assert ("other/perf/offline" in sharing) is shared
 
 

@@ -280,6 +280,15 @@ def test_rows_that_belong_to_sessions_are_refused_by_the_names_of_the_columns(wr
         assert f"{path}:2: {said}" in complaint(path, **options)
 
 
+@pytest.mark.parametrize("column", ["session_id", "delay", "parent_id"])
+def test_sharegpt_conversations_that_belong_to_sessions_are_refused(write, column):
+    row = {"conversations": [{"from": "human", "value": "a"}], column: "s1"}
+    path = write("d.json", json.dumps([row]))
+    assert f"entry 1: column '{column}' links requests to sessions" in complaint(path, "sharegpt")
+    path = write("d.jsonl", json.dumps({**row, column: None}))
+    assert load(path, "sharegpt").rows == ({"prompt": "a"},)
+
+
 def test_a_column_that_the_api_reads_links_nothing(write):
     columns = {"prompt": "text", "session_id": "text"}
     path = write("d.jsonl", '{"prompt": "a", "session_id": "s1"}')

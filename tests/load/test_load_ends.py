@@ -251,7 +251,8 @@ def test_a_full_disk_fails_the_phase_naming_the_file(simulator, drive):
     with (
         small_disk(run.folder / "main", 400_000) as reason,
         pytest.raises(
-            LoadError, match=rf"gave up: .*main/\w+\.\d\.jsonl: cannot be written: {reason}; free some"
+            LoadError,
+            match=rf"cannot continue: .*main/\w+\.\d\.jsonl: cannot be written: {reason}; free some",
         ),
     ):
         engine.run(spec)
@@ -262,7 +263,10 @@ def test_a_client_out_of_descriptors_says_so_and_blames_nobody_else(simulator, t
     with interruptible(tmp_path, simulator.url, 1, concurrency=200, descriptors=80) as process:
         _, told = process.communicate(timeout=15)
         assert process.returncode == 1
-        assert "LoadError: load worker 0 gave up: the client cannot open another connection" in told.decode()
+        assert (
+            "LoadError: load worker 0 cannot continue: the client cannot open another connection"
+            in told.decode()
+        )
         assert "raise `ulimit -n`, lower the concurrency" in told.decode()
 
 

@@ -173,7 +173,8 @@ def test_with_and_a_minimum_duration_is_enforced_after_the_count_is_reached(simu
     load = closed(4, 10, duration_s=0.3, stop="and")
     run = drive(simulator.url, load, workers=workers, knobs={"ttft_ms": 5})
     assert run.result.issued > 10
-    assert run.result.last_issue_ns - run.result.start_ns > 0.29 * SECOND
+    # The place of a response that ends earlier is taken again, so that some response ends later.
+    assert max(record.end_ns for record in run.records()) - run.result.start_ns >= 0.3 * SECOND
     assert sorted(record.index for record in run.records()) == list(range(run.result.issued))
 
 
@@ -350,11 +351,12 @@ def test_a_phase_is_announced_between_the_one_that_was_drained_and_its_own_first
 def test_a_phase_that_overlaps_the_one_before_is_announced_as_it_begins(simulator, drive):
     announced = []
     warm = phase(closed(4, 8), "warmup", handover="overlap")
-    spec, run = drive.spec(simulator.url, warm, closed(4, 40), knobs={"ttft_ms": 20})
+    spec, run = drive.spec(simulator.url, warm, closed(4, 200), knobs={"ttft_ms": 20})
     engine.run(spec, None, lambda number: announced.append((number, time.monotonic_ns())))
     [(number, at_ns)] = announced
     assert number == 1
-    assert 0 < at_ns - min(record.send_start_ns for record in run.records()) < SECOND
+    sent = sorted(record.send_start_ns for record in run.records())
+    assert sent[0] < at_ns < sent[-1]
 
 
 def test_with_and_fewer_requests_than_the_concurrency_do_not_hold_it_back(simulator, drive):

@@ -567,9 +567,7 @@ def test_intervals_are_made_for_the_bounds_that_ask(record, measured):
 
 
 def test_a_measurement_survives_its_own_wire_format(record, measured, counts):
-    result = measured(
-        [record(0, send=0, first=MS, gaps=(MS,))], tokens=counts(r0=(1, 2, 1)), labels=("simulator",)
-    )
+    result = measured([record(0, send=0, first=MS, gaps=(MS,))], tokens=counts(r0=(1, 2, 1)))
     assert msgspec.json.decode(msgspec.json.encode(result), type=Measurement) == result
     assert msgspec.json.decode(canonical_json(result))["version"] == 2
 

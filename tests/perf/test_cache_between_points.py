@@ -11,8 +11,9 @@ from pytest_bench.api import BUILTIN
 from pytest_bench.catalogue import vocabulary
 from pytest_bench.datasets.words import WORDS
 from pytest_bench.perf import run_perf
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import bring_up
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.simulator import read_truth
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
@@ -81,21 +82,20 @@ def session(tmp_path_factory):
     plan = load_plan([suite], vocabulary(BUILTIN), Overrides(), {}, root=folder)
     found = {}
     with TokenizerPool(workers=1) as pool:
-        bench = Bench(
+        session = SessionFacts(
             plan=plan,
             nonce=secrets.token_hex(8),
             results=folder / "results",
-            tokenizer_pool=pool,
-            on_progress=lambda *_: None,
             rerun=lambda point: point.id,
         )
+        resources = Resources(plan, pool)
         with bring_up(plan.deployments["s"], folder / "deployment", {}) as up:
             served = 0
             for point in plan.points:
-                measured = run_perf(bench, point, up)
+                measured = run_perf(session, resources, point, up)
                 truth = read_truth(folder / "deployment" / "simulator.jsonl").records
                 loaded = [record.cached for record in truth if record.request_id]
-                rows = bench.dataset("s", point.dataset).rows
+                rows = resources.dataset("s", point.dataset).rows
                 found[point.name] = Driven(
                     set(measured.summary.judgement.labels),
                     loaded[served:],

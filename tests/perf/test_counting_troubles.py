@@ -137,7 +137,7 @@ def test_counting_that_is_late_is_an_error_with_null_tokens_and_every_other_metr
     assert metrics["output_token_throughput"]["reason"] == "counting did not finish"
     assert metrics["request_latency"]["count"] == 24
     assert summary["tokenizer"]["outcome"] == "timeout"
-    assert 0.5e9 <= summary["tokenizer"]["elapsed_ns"] < 1.5e9
+    assert summary["tokenizer"]["elapsed_ns"] >= 0.5e9
 
 
 def test_texts_that_are_not_kept_are_gone_and_nobody_is_told_to_count_them_again(results):

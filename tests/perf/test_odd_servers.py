@@ -8,8 +8,9 @@ import pytest
 from pytest_bench.api import BUILTIN
 from pytest_bench.catalogue import vocabulary
 from pytest_bench.perf import run_perf
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import bring_up
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.tokens.pool import TokenizerPool
@@ -49,15 +50,14 @@ def judged(tmp_path, pool):
         (tmp_path / "s.yaml").write_text(SUITE.format(api=api, knobs=knobs, bounds=bounds))
         plan = load_plan([tmp_path / "s.yaml"], vocabulary(BUILTIN), Overrides(), {}, root=tmp_path)
         with bring_up(plan.deployments["s"], tmp_path / "up", {}) as up:
-            bench = Bench(
+            session = SessionFacts(
                 plan=plan,
                 nonce=secrets.token_hex(8),
                 results=tmp_path / "results",
-                tokenizer_pool=pool,
-                on_progress=lambda *_: None,
                 rerun=str,
             )
-            summary = run_perf(bench, plan.points[0], up).summary
+            resources = Resources(plan, pool)
+            summary = run_perf(session, resources, plan.points[0], up).summary
         return summary.judgement, summary.measurement
 
     return run

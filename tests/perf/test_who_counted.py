@@ -14,8 +14,9 @@ from pytest_bench.catalogue import vocabulary
 from pytest_bench.perf import run_perf
 from pytest_bench.perf.remeasure import remeasure
 from pytest_bench.reports.tables import Row, render, tables
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import bring_up
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.tokens.pool import TokenizerPool
@@ -115,15 +116,14 @@ def measured(tmp_path, pool):
             )
             plan = load_plan([tmp_path / "s.yaml"], vocabulary(BUILTIN), Overrides(), {}, root=tmp_path)
             with bring_up(plan.deployments["s"], tmp_path / "up", {}) as up:
-                bench = Bench(
+                session = SessionFacts(
                     plan=plan,
                     nonce=secrets.token_hex(8),
                     results=tmp_path / "results",
-                    tokenizer_pool=pool,
-                    on_progress=lambda *_: None,
                     rerun=str,
                 )
-                point = run_perf(bench, plan.points[0], up)
+                resources = Resources(plan, pool)
+                point = run_perf(session, resources, plan.points[0], up)
         finally:
             server.shutdown()
             thread.join()

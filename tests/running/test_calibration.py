@@ -16,7 +16,7 @@ from pytest_bench.cli.main import main
 from pytest_bench.errors import EvidenceError
 from pytest_bench.records import ClientHealth, PhaseResult
 from pytest_bench.running import phases
-from pytest_bench.running.calibrate import Delivery, _Bench, calibrate, highest, judged
+from pytest_bench.running.calibrate import Delivery, _Steps, calibrate, highest, judged
 from pytest_bench.running.capacity import (
     Capacity,
     excess,
@@ -27,6 +27,7 @@ from pytest_bench.running.capacity import (
     write_capacity,
 )
 from pytest_bench.running.phases import DeclaredPhase
+from pytest_bench.running.session import Reporter
 from pytest_bench.workload import HealthBudget, Load, SampleOrder
 
 CAPACITY = Capacity(
@@ -75,7 +76,7 @@ def test_streams_that_the_simulator_did_not_deliver_are_not_carried(tmp_path, br
     said = []
     behaviour = simulator.Behaviour(**{"ttft_ms": 50.0, "itl_ms": 10.0, **broken})
     with simulator.start(behaviour) as server:
-        limit = _Bench(tmp_path, 0.2, said.append, budget=ANY_HEALTH).streams([server.url])(8)
+        limit = _Steps(tmp_path, 0.2, said.append, budget=ANY_HEALTH).streams([server.url])(8)
     assert limit == "simulator"
     [sentence] = said
     assert sentence.startswith("8 streams: not carried: the simulator was the bottleneck (")
@@ -86,7 +87,7 @@ def test_a_client_past_its_budget_is_the_bottleneck(tmp_path):
     said = []
     strict = HealthBudget(cpu_share=0.0)
     with simulator.start(simulator.Behaviour(ttft_ms=50.0, itl_ms=10.0)) as server:
-        limit = _Bench(tmp_path, 0.2, said.append, budget=strict).streams([server.url])(8)
+        limit = _Steps(tmp_path, 0.2, said.append, budget=strict).streams([server.url])(8)
     assert limit == "client"
     [sentence] = said
     assert sentence.startswith("8 streams: not carried: the client was the bottleneck (")
@@ -258,15 +259,15 @@ def test_a_point_says_so_before_it_starts_and_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     write_capacity(store_path({"XDG_CACHE_HOME": str(tmp_path)}), CAPACITY)
     said = []
-    bench, point = SimpleNamespace(say=said.append), SimpleNamespace(id="s/perf/p", workers=None)
+    reporter, point = Reporter(note=said.append), SimpleNamespace(id="s/perf/p", workers=None)
     modest, large, again = (
         DeclaredPhase(label=label, load=closed(streams), samples=SampleOrder(count=1))
         for label, streams in (("settle", 5), ("warmup", 500), ("measured", 500))
     )
-    phases._warn(bench, point, [modest, large])
+    phases._warn(reporter, point, [modest, large])
     assert said.pop().startswith("s/perf/p, phase 'warmup': asks for 500 requests in flight")
     assert not said
-    phases._warn(bench, point, [modest, large, again])
+    phases._warn(reporter, point, [modest, large, again])
     [sentence] = said
     assert sentence.startswith("s/perf/p, phase 'warmup' and 'measured': asks for 500 requests in flight")
 

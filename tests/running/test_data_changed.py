@@ -7,7 +7,7 @@ import pytest
 from pytest_bench.api import BUILTIN
 from pytest_bench.catalogue import vocabulary
 from pytest_bench.errors import DatasetError
-from pytest_bench.running.bench import _require_as_planned
+from pytest_bench.running.resources import _require_as_planned
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
 

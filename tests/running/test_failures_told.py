@@ -18,7 +18,8 @@ from pytest_bench.load.log import PhaseLog
 from pytest_bench.perf.point import assess
 from pytest_bench.records import ClientHealth, PhaseResult, RequestRecord
 from pytest_bench.running.counting import Counted
-from pytest_bench.running.measuring import client_labels, unwarmed, with_failures
+from pytest_bench.running.labels import labels_of
+from pytest_bench.running.measuring import unwarmed, with_failures
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
 from pytest_bench.workload import HealthBudget, Load
@@ -111,8 +112,9 @@ def test_a_relaxed_budget_and_stamps_of_the_clients_own_are_labelled(
 ):
     result = phase()
     health = replace(result.health, user_stamped_reads=user_stamped_reads)
-    point = SimpleNamespace(budget=budget)
-    assert list(client_labels(point, [replace(result, health=health)])) == labels
+    point = SimpleNamespace(budget=budget, labels=(), unofficial=False)
+    facts = {"simulated": False, "simulator_bound": False, "cache_shared": False, "too_short": False}
+    assert list(labels_of(point, [replace(result, health=health)], **facts)) == labels
 
 
 def told(phase):

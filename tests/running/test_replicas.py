@@ -11,9 +11,10 @@ from pytest_bench.catalogue import vocabulary
 from pytest_bench.perf import run_perf
 from pytest_bench.perf.remeasure import remeasure
 from pytest_bench.results.summary import read_summary
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import bring_up
 from pytest_bench.running.replicas import differences
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import SessionFacts
 from pytest_bench.simulator import Behaviour, start
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
@@ -44,19 +45,18 @@ def measured(tmp_path):
             suite = tmp_path / "s.yaml"
             suite.write_text(SUITE % requests)
             plan = load_plan([suite], vocabulary(BUILTIN), Overrides(endpoints=urls), {}, root=tmp_path)
-            bench = Bench(
+            session = SessionFacts(
                 plan=plan,
                 nonce=secrets.token_hex(8),
                 results=tmp_path / "results",
-                tokenizer_pool=pool,
-                on_progress=lambda *_: None,
                 rerun=lambda point: point.id,
             )
+            resources = Resources(plan, pool)
             (point,) = plan.points
             with bring_up(plan.deployments["s"], tmp_path / "deployment", {}) as up:
-                run_perf(bench, point, up)
-            summary = read_summary(bench.folder(point))
-            again = remeasure(plan, point, bench.folder(point), summary, tmp_path)
+                run_perf(session, resources, point, up)
+            summary = read_summary(session.folder(point))
+            again = remeasure(plan, point, session.folder(point), summary, tmp_path)
             assert again == (summary.measurement, summary.judgement)
             return summary
 

@@ -17,9 +17,10 @@ from pytest_bench.lines import encode_line, end_line, header_line
 from pytest_bench.perf import run_perf
 from pytest_bench.perf.remeasure import remeasure
 from pytest_bench.running import simulator_bound as rule
-from pytest_bench.running.bench import Bench
 from pytest_bench.running.deployment import bring_up
-from pytest_bench.running.simulator_bound import SIMULATOR_BOUND, simulator_bound
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import SessionFacts
+from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.simulator.lag import SERIES, bucket
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
@@ -60,15 +61,14 @@ def measured(tmp_path, monkeypatch):
         (tmp_path / "suite.yaml").write_text(SUITE.format(endpoint=endpoint))
         plan = load_plan([tmp_path / "suite.yaml"], vocabulary(BUILTIN), Overrides(), {}, root=tmp_path)
         with TokenizerPool(workers=1) as pool, bring_up(plan.deployments["s"], tmp_path / "up", {}) as up:
-            bench = Bench(
+            session = SessionFacts(
                 plan=plan,
                 nonce=secrets.token_hex(8),
                 results=tmp_path / "results",
-                tokenizer_pool=pool,
-                on_progress=lambda *_: None,
                 rerun=lambda point: f"pytest -k {point.id}",
             )
-            return plan, run_perf(bench, plan.point(f"s/perf/{name}"), up)
+            resources = Resources(plan, pool)
+            return plan, run_perf(session, resources, plan.point(f"s/perf/{name}"), up)
 
     return run
 
@@ -78,7 +78,7 @@ def test_a_simulator_with_more_events_than_it_can_write_is_told_and_found_again(
         plan, point = measured("flood", running.url)
     judgement = point.summary.judgement
     assert judgement.outcome == "pass", point.report()
-    assert {"simulator", SIMULATOR_BOUND} <= set(judgement.labels)
+    assert {"simulator", "simulator-bound"} <= set(judgement.labels)
     explanation = point.summary.detail["explanation"]
     assert explanation.startswith(
         "In phase 'measured' the simulator's own event loop was more than 20 ms late for "
@@ -92,7 +92,7 @@ def test_an_idle_simulator_is_no_limit(measured, monkeypatch):
     monkeypatch.setattr(rule, "_ON_TIME", bucket(2000))
     _, point = measured("trickle", "simulator")
     assert "simulator" in point.summary.judgement.labels
-    assert SIMULATOR_BOUND not in point.summary.judgement.labels
+    assert "simulator-bound" not in point.summary.judgement.labels
     assert "explanation" not in point.summary.detail
 
 

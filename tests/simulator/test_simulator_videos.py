@@ -61,11 +61,13 @@ def test_a_job_waits_for_its_slot(simulate):
 
 def test_a_video_takes_its_time_and_a_cached_one_less(simulate, truth_of):
     caching = simulate(video_ms=400.0, cache_after=2, cached_speedup=10.0)
-    for _ in range(2):
+    for _ in range(6):
         ask(caching)
-    honest, cached = truth_of(caching).records
-    assert honest.first_byte_ns - honest.last_request_byte_ns >= 400_000_000
-    assert 40_000_000 <= cached.first_byte_ns - cached.last_request_byte_ns < 400_000_000
+    honest, *cached = (
+        record.first_byte_ns - record.last_request_byte_ns for record in truth_of(caching).records
+    )
+    assert honest >= 400_000_000
+    assert 40_000_000 <= min(cached) < honest
 
 
 def test_a_fault_strikes_the_answer_that_tells_of_a_job(client):

@@ -399,6 +399,14 @@ def test_results_of_an_output_path_that_ends_in_json_are_read(single, check, bel
     ), said
 
 
+def test_a_json_file_that_is_no_result_by_its_name_is_named_where_none_is_found(single, check):
+    single.rename(single.first_name, "gsm8k.json")
+    status, said = check(single, asked="4")
+    assert (status, "no result; lm-eval does not give a result the name gsm8k.json" in said) == (1, True), (
+        said
+    )
+
+
 def test_such_a_result_is_named_if_it_cannot_be_used(single, check):
     single.results = {}
     single.write()
