@@ -38,7 +38,7 @@ LABEL_RULES: dict[str, LabelRule] = {
     "simulator": LabelRule(
         "complete or expect",
         unless_asked=True,
-        sentence="the endpoint is the built-in simulator, not a model: give the URL of a model's server, or give "
+        sentence="the endpoint is the built-in simulator, not a model: give the URL of a model's server, or set "
         "--endpoint=simulator on the command line if you mean the simulator",
     ),
     "shortened": LabelRule(
