@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run the works and print their figures."""
+"""`python -m benchmarks`: run the workloads and print their figures."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ TRUTH = (
     "pairs-paced",
     "pairs-at-once",
 )
-"""What says whether the engine's own numbers are true, and what that costs."""
+"""Workloads that check the accuracy of the engine's numbers, and its cost."""
 WORKS = ("at-once", *TRUTH, "poisson", "fixed", "stall", "live", "million", "tokens")
 ONCE = frozenset({"million", "tokens"})
-"""Works that repeat within themselves, or are too long to repeat."""
+"""Workloads that repeat internally or are too long to repeat."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The least a Python client can do: a uvloop + httptools loop that decodes and stores nothing.
+"""A minimal Python client: a uvloop + httptools loop that decodes and stores nothing.
 
 The yardstick of the load engine's cost. It keeps a number of requests in flight, feeds every byte to
 the HTTP parser, lets body data go unread, and issues the next request when a response is complete.
@@ -22,7 +22,7 @@ import uvloop
 
 
 class Loop:
-    """What the connections of one run share: the request, and how many are left to issue."""
+    """State shared by the connections of one run: the request and the number left to issue."""
 
     def __init__(self, request: bytes, requests: int) -> None:
         self.request = request
@@ -82,7 +82,7 @@ def encode(host: str, port: int) -> bytes:
 
 
 async def drive(url: str, connections: int, requests: int) -> None:
-    """Complete `requests` with `connections` in flight. Raises `ConnectionError` when the server goes."""
+    """Complete `requests` with `connections` in flight. Raises `ConnectionError` if the server ends."""
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
     run = Loop(encode(host, port), requests)

@@ -1,4 +1,4 @@
-"""What a checkpoint costs: `python -m benchmarks.checkpoints [--records N] [--folder DIR]`.
+"""Cost of a checkpoint: `python -m benchmarks.checkpoints [--records N] [--folder DIR]`.
 
 Bars: 20 µs a record at `group` on top of the request, and 2 s to open and resume 100,000 records.
 """
@@ -18,11 +18,11 @@ from pytest_bench.records import RequestRecord, TextRecord, Usage
 
 TEXT = "There are 15 trees and 6 more are planted, so that there are 15 + 6 = 21 trees.\n" * 12 + "#### 21"
 BURST = 8
-"""Records that complete together: the caller waits for these before the next ones, as an eval at this concurrency."""
+"""Records that complete together. The caller waits for them before the next ones, like an eval at this concurrency."""
 
 
 def record(number: int) -> dict[str, object]:
-    """A payload such as a load worker logs: about 1.5 kB."""
+    """A payload like that of a load worker, about 1.5 kB."""
     request_id = f"p-{number}"
     request = RequestRecord(
         seq=number,

@@ -1,4 +1,4 @@
-"""The clients that are compared, and one run of one of them against a fresh server."""
+"""The compared clients, and one run of a client against a new server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Client:
     command: Command
     environment: Mapping[str, str] = field(default_factory=dict)
     share: float = 1.0
-    """Of the requests of the at-once work it is given, being too slow for all of them."""
+    """Share of the requests of the at-once workload that it runs, because it is too slow for all."""
 
 
 def _bare(url: str, connections: int, requests: int, _folder: Path) -> list[str]:
@@ -70,7 +70,7 @@ WRK = Client("wrk", _wrk)
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """The one core each side may use; None leaves it to the scheduler."""
+    """The core that each side may use; None: any."""
 
     server: int | None = None
     client: int | None = None
@@ -78,17 +78,17 @@ class Cores:
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """One run, seen from outside the client."""
+    """Result of one run, measured outside the client."""
 
     cost: Cost
     stamps: Stamps
-    """Of the requests that were asked for; a client's own warm-up comes first and is left out."""
+    """Stamps of the requested requests, without the client's own warm-up."""
     folder: Path
-    """What the client wrote; gone with the run."""
+    """Output of the client, deleted after the run."""
 
     @property
     def span_s(self) -> float:
-        """From the first request's arrival to the last one's end, on the server's clock."""
+        """Time from the first arrival to the last end, by the server's stamps."""
         return float(self.stamps["last_ns"].max() - self.stamps["arrival_ns"].min()) / 1e9
 
 
@@ -112,7 +112,7 @@ def driven(
     memory: bool = False,
     itl_ms: float = ITL_MS,
 ) -> Iterator[Driven]:
-    """Run `client` in a closed loop against a server of its own.
+    """Run `client` in a closed loop against a new server.
 
     `requests` None: as many as it makes. `itl_ms`: see `Server`. Raises `LoadError` when fewer were completed.
     """

@@ -1,4 +1,4 @@
-"""A million requests: whether memory stays bounded and the cost of a request stays what it was."""
+"""A million requests: memory must stay bounded and the cost of a request constant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEBIBYTE = 1 << 20
 
 
 def million(table: Table, requests: int, cores: Cores) -> None:
-    """Drive `requests` once, with ten thousand before and after it for comparison."""
+    """Run `requests` once, with ten thousand before and after for comparison."""
     work = f"{requests:,} requests, 128 events at once"
     with driven(OURS, CONNECTIONS, FEW, paced=False, cores=cores) as short:
         start_up_s = short.cost.cpu_s

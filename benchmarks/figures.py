@@ -1,4 +1,4 @@
-"""The figures of a run, and the table they are printed as."""
+"""The figures of a run and their table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_bench.bounds import Bound, parse_bound
 
 @dataclass(slots=True)
 class Figure:
-    """One figure, measured once a repetition."""
+    """One figure, measured once per repetition."""
 
     work: str
     name: str
@@ -24,7 +24,7 @@ class Figure:
 
     @property
     def held(self) -> bool | None:
-        """Whether the median clears the bar; None where there is none."""
+        """Whether the median meets the target; None if there is no target."""
         return None if self.bar is None else self.bar.holds(self.median)
 
 

@@ -1,4 +1,4 @@
-"""What a session costs before its first request and after its last response."""
+"""Time of a session before its first request and after its last response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the live lane costs: the same load with it and without it, in pairs."""
+"""Cost of counting tokens during load: the same load with and without it, in pairs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_bench.workload import Load
 RATE = 5000.0
 LANE_WORKERS = 1
 SETTLED_S = 1.0
-"""Requests of the first second are left out: connections are being made."""
+"""Requests of the first second are excluded, because connections are being opened."""
 
 
 def measure(table: Table, seconds: float, *, events: int) -> None:

@@ -1,4 +1,4 @@
-"""Closed-loop work: what a request and an event cost, beside other clients, and how true the stamps are."""
+"""Closed-loop workloads: cost of a request and an event compared with other clients, and accuracy of stamps."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def paced(table: Table, streams: int, waves: int, cores: Cores, *, peers: bool) 
 
 
 def cpu_per_request_us(client: Client, short: Driven, full: Driven) -> float:
-    """What the additional requests of the longer run cost. Raises `LoadError` where that drowns in noise."""
+    """Cost of the additional requests of the longer run. Raises `LoadError` if noise exceeds it."""
     spent_s = full.cost.cpu_s - short.cost.cpu_s
     if spent_s <= 0:
         raise LoadError(
@@ -89,7 +89,7 @@ def cpu_per_request_us(client: Client, short: Driven, full: Driven) -> float:
 
 
 def _truth(table: Table, streams: int, full: Driven) -> None:
-    """Our records beside the server's stamps of the same requests, the first wave left out."""
+    """Our records compared with the server's stamps, without the first wave."""
     work = f"stamps of {streams:,} streams beside the server's"
     errors_ms, paces = compared(full, after=streams)
     table.add(work, "first content, client - server: min", "ms", float(errors_ms.min()), ">= 0")

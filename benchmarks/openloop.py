@@ -1,4 +1,4 @@
-"""Open-loop work: whether arrivals are what they claim to be, on paper and on the wire."""
+"""Open-loop workloads: whether planned and actual arrivals follow the declared process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load engine as one of the clients: a process of its own that drives one phase and ends.
+"""The load engine as one of the clients: a separate process that runs one phase and ends.
 
     python -m benchmarks.ours FOLDER URL WORKERS SEED LOAD [TOKENIZER LANE]
 

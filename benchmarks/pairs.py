@@ -1,4 +1,4 @@
-"""What a request and an event cost beside an earlier commit of this repository, in pairs.
+"""Cost of a request and an event compared with an earlier commit of this repository, in pairs.
 
 The earlier engine runs from a work tree of its own, with this interpreter and against the same server.
 """
@@ -18,7 +18,7 @@ from pytest_bench.errors import UsageError
 
 _ROOT = Path(__file__).resolve().parent.parent
 _FREE_PLACES = ("_SHARE_AT_ONCE = 16\n", "_SHARE_AT_ONCE = 1 << 30\n")
-"""A rule of earlier engines that trades requests in flight for CPU: a load worker without idle time left one place in
+"""A rule of earlier engines that trades requests in flight for CPU: a load worker without idle time left one slot in
 sixteen empty until several requests could leave together. It is switched off, so that like is compared with like."""
 
 
@@ -69,7 +69,7 @@ def _in_turn(base: Path, number: int) -> list[Client]:
 
 
 def _cpu_us(client: Client, connections: int, few: int, many: int, cores: Cores, *, paced: bool) -> float:
-    """Of one request, start-up left out."""
+    """CPU time of one request, without start-up."""
     with driven(client, connections, few, paced=paced, cores=cores) as short:
         pass
     with driven(client, connections, many, paced=paced, cores=cores) as full:

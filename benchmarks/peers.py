@@ -1,4 +1,4 @@
-"""Other clients to stand beside: SGLang's Rust client and aiperf, in an environment of their own.
+"""Other clients for comparison: SGLang's Rust client and aiperf, in a separate environment.
 
 The fastest one known and a widely used one. Versions are pinned; the environment (1.4 GB) is made once,
 in `.bench/peers`, by the ordinary package client. No tokenizer is downloaded at run time: SGLang's
@@ -37,7 +37,7 @@ module = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(module)
 module.run_argv(sys.argv[2:])
 """
-"""Calls the Rust client without importing the Python package around it, which needs a GPU's worth of others."""
+"""Calls the Rust client without importing its Python package, which depends on large GPU libraries."""
 
 
 def set_up() -> None:

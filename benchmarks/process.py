@@ -1,4 +1,4 @@
-"""Measured processes: a command run to its end, with the cost of everything it started."""
+"""Runs a command to its end and measures the cost of all its processes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import msgspec
 from pytest_bench.errors import LoadError
 
 BENCH = Path(__file__).resolve().parent.parent / ".bench"
-"""Where builds, peers and runs live; git ignores it."""
+"""Folder of builds, peers and runs; ignored by git."""
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one command took, all its processes together."""
+    """Cost of one command, over all its processes."""
 
     cpu_s: float
     started_ns: int
     """CLOCK_MONOTONIC just before the command was started, and just after it ended."""
     ended_ns: int
     peak_bytes: int
-    """Largest summed proportional set size; 0 where it was not sampled."""
+    """Largest summed proportional set size; 0 if it was not sampled."""
     status: int
     timed_out: bool
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.tokens`: counting tokens, beside the libraries with nothing around them.
+"""`python -m benchmarks.tokens`: speed of counting tokens, compared with direct calls of the libraries.
 
 Works: `long` (600 texts of about 3,900 tokens), `short` (20,000 of about 100), and `phase` (the end of a
 phase: requests of about 1,000 tokens from their logs, in growing number, up to `--scale`). The tokenizer is
@@ -56,7 +56,7 @@ Way = tuple[str, Count]
 
 
 class Libraries:
-    """The libraries in this process, as one would call them without a harness."""
+    """Direct calls of the libraries in this process."""
 
     def __init__(self, file: Path) -> None:
         self._authority = tokenizers.Tokenizer.from_file(str(file))
@@ -137,7 +137,7 @@ def batches(
 
 @dataclass(frozen=True)
 class Took:
-    """What one way took."""
+    """Cost of one method."""
 
     seconds: float
     cpu_s: float

@@ -1,9 +1,10 @@
-"""`python -m benchmarks.tokens_paired REVISION`: counting tokens, beside the same of another revision, in pairs.
+"""`python -m benchmarks.tokens_paired REVISION`: compare the speed of counting tokens with another revision, in pairs.
 
-The revision is checked out into a git worktree (`.bench/revisions`). One process of each revision stays up; they count
-the same texts in turn, in random order, so that what else the machine does hits both alike. Printed for each work: the
-median ratio of the rates (working tree / revision), by wall time and by CPU time of all processes, and the 95 %
-interval of its geometric mean, by Student's t on the logarithms of the ratios.
+The revision is checked out into a git worktree (`.bench/revisions`). In each trial, a new process of each revision
+counts the same texts in turn, in random order, so other load on the machine affects both alike. The processes are new
+because two processes of one revision also differ, by their memory layout. Printed for each work: the median ratio of
+the rates (working tree / revision) over the trials, by wall time and by CPU time of all processes, and the 95 %
+interval of its geometric mean, by Student's t on the logarithms of the trials' ratios.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def checked_out(revision: str) -> Iterator[Path]:
 
 
 def pairs_of(works: list[str], count: int, folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """So many pieces of every work, each of texts of its own, works in turn."""
+    """`count` pieces of every work, each with texts of its own, works in turn."""
     corpus = Corpus(seed=random.randrange(1 << 30))  # noqa: S311 - texts, not secrets
     for _ in range(count):
         for work in works:
@@ -137,8 +138,8 @@ def pairs_of(works: list[str], count: int, folder: Path) -> Iterator[tuple[str, 
 
 def compare(
     old: Revision, new: Revision, pieces: Iterator[tuple[str, dict[str, str]]], warm: int
-) -> dict[str, list[float]]:
-    """Ratios of the rates (new / old) by work; the first `warm` pieces warm both up."""
+) -> dict[str, float]:
+    """Geometric mean of the ratios of the rates (new / old) by work, without the first `warm` pieces."""
     ratios: dict[str, list[float]] = {}
     for number, (work, asked) in enumerate(pieces):
         found = {side.name: side.measure(asked) for side in random.sample([old, new], 2)}
@@ -148,14 +149,14 @@ def compare(
         if number >= warm:
             for name, unit in (("", "seconds"), (", by CPU time", "cpu_s")):
                 ratios.setdefault(f"{work}{name}", []).append(before[unit] / after[unit])
-    return ratios
+    return {work: statistics.geometric_mean(values) for work, values in ratios.items()}
 
 
 def interval(ratios: list[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of the geometric mean. Raises `UsageError` for fewer than two pairs."""
+    """Confidence interval of the geometric mean. Raises `UsageError` for fewer than two ratios."""
     found = of_mean(np.log(ratios), confidence)
     if found is None:
-        raise UsageError("two pairs or more are needed")
+        raise UsageError("two trials or more are needed")
     return math.exp(found[0]), math.exp(found[1])
 
 
@@ -163,24 +164,30 @@ def main() -> int:
     works = ["long fastokens", "short fastokens", "phase fastokens", "long tokenizers"]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tokens_paired", description=__doc__)
     parser.add_argument("revision", help="what to compare the working tree with, such as HEAD~1")
-    parser.add_argument("--pairs", type=int, default=20, metavar="N", help="pairs of each work (default 20)")
+    parser.add_argument("--trials", type=int, default=10, metavar="N", help="number of trials (default 10)")
+    parser.add_argument(
+        "--pairs", type=int, default=3, metavar="N", help="pairs of each work in a trial (default 3)"
+    )
     parser.add_argument("--only", action="append", choices=works, help="this work alone; may be repeated")
     options = parser.parse_args()
     wanted = options.only or works
     tokenizer = fetch_tokenizer()
+    ratios: dict[str, list[float]] = {}
     with checked_out(options.revision) as root, tempfile.TemporaryDirectory(dir=HOME) as folder:
-        old, new = Revision(options.revision, root, tokenizer), Revision("working tree", ROOT, tokenizer)
-        pieces = pairs_of(wanted, options.pairs + 1, Path(folder))
-        ratios = compare(old, new, pieces, warm=len(wanted))
-        old.end()
-        new.end()
+        for _ in range(options.trials):
+            old, new = Revision(options.revision, root, tokenizer), Revision("working tree", ROOT, tokenizer)
+            pieces = pairs_of(wanted, options.pairs + 1, Path(folder))
+            for work, ratio in compare(old, new, pieces, warm=len(wanted)).items():
+                ratios.setdefault(work, []).append(ratio)
+            old.end()
+            new.end()
     print(f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores; working tree / {options.revision}")
     held = True
     for work, values in ratios.items():
         low, high = interval(values)
         held = held and low > BAR
         print(
-            f"{work:32} {len(values)} pairs, median {statistics.median(values):.3f}, "
+            f"{work:32} {len(values)} trials, median {statistics.median(values):.3f}, "
             f"95 % interval {low:.3f} to {high:.3f}, {'above' if low > BAR else 'NOT above'} {BAR}"
         )
     return 0 if held else 1

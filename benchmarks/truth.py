@@ -1,4 +1,4 @@
-"""Whether the load engine tells the truth on a disturbed machine, and admits that it was the bottleneck."""
+"""Accuracy of the load engine on a disturbed machine, and whether it reports that it was the bottleneck."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ while os.getppid() == int(sys.argv[1]):
     pass
 """
 _WRITE_NS = 60_000
-"""The server stamps before it writes: what lies between is no error of the client's."""
+"""The server stamps before it writes; this time between stamp and write is not an error of the client."""
 
 
 def disturbed(table: Table, streams: int, waves: int, cores: Cores, *, itl_ms: float) -> None:

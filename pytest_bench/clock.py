@@ -1,8 +1,8 @@
-"""The clocks, named once.
+"""The clocks of the package.
 
-Latencies come from CLOCK_MONOTONIC: one clock for every process of a machine, never set back.
-Leases come from CLOCK_BOOTTIME with the boot id, comparable across processes and suspends.
-Wall-clock time is for people and file names only.
+Latencies use CLOCK_MONOTONIC, which is the same for all processes of a machine and is never set back. Leases use
+CLOCK_BOOTTIME with the boot id, which is comparable across processes and suspends. Wall-clock time is only for people
+and file names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SOURCE = "CLOCK_MONOTONIC"
 
 
 def boottime_ns() -> int:
-    """Nanoseconds since boot, suspends included; CLOCK_MONOTONIC where a kernel has no such clock."""
+    """Nanoseconds since boot, including suspends; CLOCK_MONOTONIC if the system has no such clock."""
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -30,5 +30,5 @@ def boot_id() -> str:
 
 
 def utc_now() -> str:
-    """ISO 8601 in UTC to the second, as written into evidence."""
+    """Current time for evidence: ISO 8601, UTC, in seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,6 @@
-"""Facts about the machine and the software that measured, for `environment.json`.
+"""Facts about the measuring machine and its software, for `environment.json`.
 
-Reads only; a fact that cannot be had is None and never a guess.
+Nothing is changed. A fact that cannot be determined is None.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True):
     affinity: int | None
     """Logical CPUs this process may run on."""
     quota: float | None
-    """CPUs' worth of time that the control groups grant; None: no limit, or not known."""
+    """CPU limit of the control groups, in CPUs; None: no limit, or unknown."""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     total_bytes: int | None
     limit_bytes: int | None
-    """What the control groups grant; None: no limit, or not known."""
+    """Memory limit of the control groups; None: no limit, or unknown."""
 
 
 class Git(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class Git(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What a measurement's numbers depend on, apart from the server."""
+    """Facts on which a measurement depends, apart from the server."""
 
     packages: dict[str, str | None]
     """Version of this package and of each of its dependencies, extras included; None: not installed."""
@@ -67,19 +67,19 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Cpu
     memory: Memory
     gpus: tuple[str, ...] | None
-    """Names, by index; None where no vendor's tool tells them."""
+    """Names, by index; None if no vendor's tool lists any."""
     git: Git | None
-    """State of the working folder's repository."""
+    """State of the repository that contains the working folder."""
     clock: str
-    """Clock that latencies come from."""
+    """Clock of all latencies."""
     clock_source: str | None
-    """What the kernel makes that clock of; `hpet` or `acpi_pm` cost a system call a reading."""
+    """The kernel's source of that clock. With `hpet` or `acpi_pm`, every reading costs a system call."""
     measured_at: str
     """ISO 8601, UTC."""
 
 
 class Environment(Host, frozen=True, kw_only=True):
-    """What `environment.json` holds: where a session ran."""
+    """Contents of `environment.json`: the host and the nonce of a session."""
 
     version: int = ENVIRONMENT_VERSION
     nonce: str
@@ -87,9 +87,9 @@ class Environment(Host, frozen=True, kw_only=True):
 
 
 def describe(folder: Path) -> Host:
-    """Facts as they are now. `folder` is the one whose repository is named.
+    """Collect the facts now. `folder` is the folder whose repository is described.
 
-    Subprocesses: git, and the GPU tools, only where they are installed, each with a deadline.
+    Runs git and the GPU tools as subprocesses if they are installed, each with a time limit.
     """
     return Host(
         packages=_packages(),
@@ -117,12 +117,12 @@ def describe(folder: Path) -> Host:
 
 
 def environment(folder: Path, nonce: str) -> Environment:
-    """`describe(folder)`, as a session of this nonce writes it down."""
+    """`describe(folder)` with the nonce of a session."""
     return Environment(nonce=nonce, **msgspec.structs.asdict(describe(folder)))
 
 
 def cpu_model(root: Path = _ROOT) -> str | None:
-    """The first processor's name as the kernel gives it; many ARM kernels give none."""
+    """Model name of the first processor; None if the kernel does not report one, as on many ARM systems."""
     match = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
     return match[1].strip() if match else None
 
@@ -177,14 +177,14 @@ def memory_limit_bytes(root: Path = _ROOT) -> int | None:
 
 
 def gpu_names() -> tuple[str, ...] | None:
-    """Names of the GPUs that the vendor's own tool lists (`nvidia-smi`, `rocm-smi`)."""
+    """Names of the GPUs that the vendor's tool (`nvidia-smi`, `rocm-smi`) lists."""
     nvidia = _run("nvidia-smi", ["--query-gpu=name", "--format=csv,noheader"]) or ""
     names = tuple(line.strip() for line in nvidia.splitlines() if line.strip())
     return names or _rocm_names(_run("rocm-smi", ["--showproductname", "--json"]))
 
 
 def git_state(folder: Path) -> Git | None:
-    """Commit of the repository that `folder` is in. Takes no lock and starts no file-system monitor."""
+    """Commit of the repository that contains `folder`. Takes no lock and starts no file-system monitor."""
     command = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder)]
     commit = _run("git", [*command, "rev-parse", "--verify", "HEAD"])
     if commit is None:
@@ -252,7 +252,7 @@ def _rocm_names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _run(tool: str, arguments: Sequence[str]) -> str | None:
-    """Output of an installed tool; None where it is missing, fails, or does not end in time."""
+    """Output of an installed tool; None if it is missing, fails, or exceeds the time limit."""
     program = shutil.which(tool)
     if program is None:
         return None

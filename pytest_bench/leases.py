@@ -1,12 +1,12 @@
 """Exclusive use of an endpoint, or of a host for load, among all sessions on one machine.
 
-A lease is two locks. An flock on a file in a folder that belongs to the user keeps out the user's other
-sessions, and the file says who holds it. A name bound in the kernel's abstract socket namespace keeps out
-other users, with no file that one of them could put a link in place of. It reaches as far as a network
-namespace: containers that share neither that nor the folder do not see each other.
+A lease is two locks. An flock on a file in a folder that belongs to the user excludes the user's other sessions, and
+the file names the holder. A name bound in the kernel's abstract socket namespace excludes other users, without a file
+that one of them could replace by a link. The name is valid within one network namespace: containers that share neither
+the namespace nor the folder do not see each other's leases.
 
-The kernel gives both back when their holder ends, however that happens. They are shared with children that
-are forked without exec; none of ours is.
+The kernel releases both locks when the holder ends, for any reason. Child processes that are forked without exec would
+share them; this package starts none.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ from pytest_bench.errors import BenchError
 
 Scope = Literal["endpoint", "host", "file"]
 
-ELSEWHERE = "PYTEST_BENCH_LEASES"
+FOLDER_VARIABLE = "PYTEST_BENCH_LEASES"
 _POLL_S = 0.05
 
 
 class Busy(BenchError):
-    """Somebody else holds the lease, and the caller did not want to wait."""
+    """Another session holds the lease, and the caller does not wait."""
 
     code = "busy"
 
 
 class Lease(msgspec.Struct, kw_only=True, tag="lease"):
-    """A stretch of time during which a point held an endpoint or a host for itself."""
+    """An interval in which a point had exclusive use of an endpoint or a host."""
 
     point: str
     worker: str = "main"
     """The process that ran the point."""
     scope: Scope
     resource: str
-    """A server that the endpoint's URL leads to, as HOST:PORT; the host's name."""
+    """HOST:PORT of a server that the endpoint's URL resolves to, or the name of the host."""
     boot_id: str
     start_ns: int
-    """CLOCK_BOOTTIME after the lock was taken; comparable within one `boot_id` only."""
+    """CLOCK_BOOTTIME after the lock was taken; comparable only within one `boot_id`."""
     end_ns: int | None = None
-    """CLOCK_BOOTTIME before the lock was given back; None while it is held."""
+    """CLOCK_BOOTTIME before the lock was released; None while it is held."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds a lease, as the lease file tells those who wait."""
+    """The holder of a lease, as written in the lease file."""
 
     pid: int
     nonce: str
-    """The session's."""
+    """Nonce of the holder's session."""
     point: str
     since: str
     """ISO 8601, UTC."""
@@ -71,19 +71,19 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def lease_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where this user's lease files lie, whatever the environment; made with mode 0700.
+    """Return the folder of this user's lease files, created with mode 0700.
 
-    `$PYTEST_BENCH_LEASES` alone moves it, for those who mean it: sessions that differ in it do not see each
-    other. Raises `BenchError` for a folder that somebody else could write to: a lock there keeps nobody out.
+    Only `$PYTEST_BENCH_LEASES` changes it; sessions with different values do not see each other's leases. Raises
+    `BenchError` for a folder that another user could write to, because a lock there would protect nothing.
     """
     # Not tempfile.gettempdir(): sessions with different TMPDIR must meet.
-    folder = Path(environ.get(ELSEWHERE) or f"/tmp/pytest-inference-bench-{os.geteuid()}").absolute()  # noqa: S108 # ownership and mode are checked below
+    folder = Path(environ.get(FOLDER_VARIABLE) or f"/tmp/pytest-inference-bench-{os.geteuid()}").absolute()  # noqa: S108 # ownership and mode are checked below
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=True)
     if not _is_own(folder) or stat.S_IMODE(folder.lstat().st_mode) & 0o077:
         raise BenchError(
-            f"{folder}: leases need a folder of mode 0700 that belongs to user {os.geteuid()} and is no link; "
-            "remove what is there"
+            f"{folder}: the lease folder must have mode 0700, belong to user {os.geteuid()}, and not be a link; "
+            "remove it"
         )
     return folder
 
@@ -101,24 +101,24 @@ def acquire(
     on_wait: Callable[[str], None] | None = None,
     folder: Path | None = None,
 ) -> Iterator[Lease]:
-    """Hold `resource` alone while the block runs. Not re-entrant, not even within one process.
+    """Hold `resource` exclusively while the block runs. Not re-entrant, not even within one process.
 
-    `record` is called when the lease is taken and when it is given back. There is one lease for each
-    `resource` of an endpoint or a file, and a single one for `host` whatever it is called. While another
-    holds it, `on_wait` gets a sentence naming the holder, once for each holder; with `wait=False` that
-    sentence is raised as `Busy` instead. `folder` defaults to `lease_folder()`.
+    `record` is called when the lease is acquired and when it is released. Each `resource` of an endpoint or a file has
+    its own lease; all names of the `host` share one. While another session holds the lease, `on_wait` is called with a
+    sentence that names the holder, once per holder; with `wait=False` that sentence is raised as `Busy` instead.
+    `folder` defaults to `lease_folder()`.
     """
-    # A folder that was asked for is a machine of its own; the usual one differs from user to user.
-    realm = str(folder) if folder else os.environ.get(ELSEWHERE, "")
+    # An explicit folder has its own set of leases. The default folder differs between users, who must share one set.
+    realm = str(folder) if folder else os.environ.get(FOLDER_VARIABLE, "")
     name, what = _file_name(scope, resource), f"{scope} {resource}"
-    tell = on_wait if wait else _refuse
-    descriptor = _lock((folder or lease_folder()) / name, what, tell)
+    report = on_wait if wait else _refuse
+    descriptor = _lock((folder or lease_folder()) / name, what, report)
     try:
         holder = Holder(pid=os.getpid(), nonce=nonce, point=point, since=clock.utc_now())
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
         try:
-            with _bound(f"{realm}\0{name}", what, tell):
+            with _bound(f"{realm}\0{name}", what, report):
                 lease = Lease(
                     point=point,
                     worker=worker,
@@ -154,7 +154,7 @@ def acquire_all(
     on_wait: Callable[[str], None] | None = None,
     folder: Path | None = None,
 ) -> Iterator[tuple[Lease, ...]]:
-    """Hold several resources, each once, taken in one order everywhere so that no two wait for each other."""
+    """Hold several resources, each once. All callers acquire them in the same order, which prevents deadlocks."""
     with contextlib.ExitStack() as stack:
         yield tuple(
             stack.enter_context(
@@ -175,7 +175,7 @@ def acquire_all(
 
 
 def _file_name(scope: Scope, resource: str) -> str:
-    # A host's name may differ between containers that share the folder, and with it the machine.
+    # Containers that share the folder, and so the machine, may have different host names.
     return (
         "host.lease" if scope == "host" else f"{scope}-{hashlib.sha256(resource.encode()).hexdigest()}.lease"
     )
@@ -186,8 +186,8 @@ def _refuse(sentence: str) -> None:
 
 
 def _lock(path: Path, what: str, on_wait: Callable[[str], None] | None) -> int:
-    """Descriptor of the locked file; closing it gives the lock back."""
-    told: str | None = None
+    """Lock a file and return its descriptor. Closing the descriptor releases the lock."""
+    reported: str | None = None
     while True:
         with contextlib.ExitStack() as unless_locked:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -197,15 +197,15 @@ def _lock(path: Path, what: str, on_wait: Callable[[str], None] | None) -> int:
                 return descriptor
             holder = _read_holder(descriptor)
         sentence = f"the {what} is in use by {holder or 'another session'}"
-        if on_wait is not None and sentence != told:
-            told = sentence
+        if on_wait is not None and sentence != reported:
+            reported = sentence
             on_wait(sentence)
         time.sleep(_POLL_S)
 
 
 @contextlib.contextmanager
 def _bound(name: str, what: str, on_wait: Callable[[str], None] | None) -> Iterator[None]:
-    """Hold a name that one socket of the network namespace can have at a time."""
+    """Hold a socket name, which is unique within the network namespace."""
     address = f"\0pytest-inference-bench/{hashlib.sha256(name.encode()).hexdigest()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
         while True:
@@ -227,7 +227,7 @@ def _take(path: Path, descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    # A cleaner of old files may have removed the name since: others would lock another file.
+    # A cleanup job may have removed the file in the meantime; other sessions would then lock a new file.
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -235,7 +235,7 @@ def _take(path: Path, descriptor: int) -> bool:
 
 
 def _read_holder(descriptor: int) -> Holder | None:
-    """None where the holder has not written its name yet."""
+    """Return the holder, or None if it has not written its name yet."""
     try:
         return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder)
     except (msgspec.DecodeError, UnicodeDecodeError):

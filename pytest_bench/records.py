@@ -1,7 +1,7 @@
-"""What a phase leaves behind: one record a request, and the client's account of itself.
+"""Results of a phase: one record per request, and reports about the client.
 
-Times ending in `_ns` are CLOCK_MONOTONIC nanoseconds. Those of received bytes are the kernel's, when it had them; the
-others are taken in the load worker. None means that the event did not happen. Field names are the wire format of
+Times ending in `_ns` are CLOCK_MONOTONIC nanoseconds. Times of received bytes are kernel stamps; the others are taken
+in the load worker. None means that the event did not happen. Field names are the wire format of
 `requests.<w>.jsonl`, version `REQUESTS_VERSION`.
 """
 
@@ -18,7 +18,7 @@ RequestOutcome = Literal["succeeded", "failed", "interrupted"]
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Token counts as the server reported them; None where it did not."""
+    """Token counts that the server reported; None if it did not."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -37,7 +37,7 @@ class Moments(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
-    """One request's life."""
+    """All facts about one request."""
 
     seq: int
     """Position in its file, from 0 without a gap."""
@@ -47,7 +47,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     sample_index: int
     endpoint: int = 0
     scheduled_ns: int | None = None
-    """Open loop and burst: when the schedule wanted it issued."""
+    """Open loop and burst: the scheduled time of issue."""
     send_start_ns: int
     connect_ns: int | None = None
     """Duration of the connection set-up, on the first request of a connection only."""
@@ -61,11 +61,11 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """Last such delta of a stream; the end of the body of a response that is not streamed."""
     end_ns: int
     seen_after_ns: Moments | None = None
-    """How much later than its stamp the load worker saw each of these moments, of those that are known. 0: the stamp is
-    the load worker's own. None: nothing was read."""
+    """How much later than its stamp the load worker read each known moment. 0: the stamp is the load worker's own.
+    None: nothing was read."""
     uncertainty_ns: Moments | None = None
-    """How much earlier than its stamp each moment may have been: it was read together with what came later, or the
-    stamp is the load worker's own. 0, and None, where it is exact."""
+    """How much earlier than its stamp each moment may have been, because it was read together with later data or the
+    stamp is the load worker's own. 0 or None: exact."""
     event_count: int = 0
     content_event_count: int = 0
     content_gaps_ns: tuple[int, ...] = ()
@@ -80,7 +80,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     finish_reason: str | None = None
     usage: Usage | None = None
     server_time_s: float | None = None
-    """Time the server says it spent on inference (video APIs)."""
+    """Inference time that the server reports (video APIs)."""
     text_sha256: str | None = None
     """Digest of the delivered text, where texts are hashed rather than kept."""
     output_empty: bool = False
@@ -89,11 +89,11 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     resent: bool = False
     """Re-sent once because a connection that had been idle ended before any response byte."""
     polls: int = 0
-    """How often a job was asked for after it had been accepted; latencies are late by up to one poll interval."""
+    """Number of polls of an accepted job. Latencies may be too high by up to one poll interval."""
 
 
 class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
-    """One line of `texts.<w>.jsonl`: what a request delivered, by kind."""
+    """One line of `texts.<w>.jsonl`: the delivered text of a request, by kind."""
 
     request_id: str
     sample_index: int
@@ -101,9 +101,9 @@ class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     reasoning: str = ""
     tool_calls: str = ""
     first_event_text: str = ""
-    """Text of the first content event, which is part of the others: time per output token leaves its tokens out."""
+    """Text of the first content event, also part of the other fields. Time per output token excludes its tokens."""
     token_ids: list[int] = []
-    """Ids of the output tokens, where the endpoint gives them."""
+    """Ids of the output tokens, if the endpoint returns them."""
 
 
 ERROR_TYPES: dict[str, str] = {
@@ -136,7 +136,7 @@ class Quantiles(msgspec.Struct, frozen=True):
 
 
 class WorkerReport(msgspec.Struct, kw_only=True):
-    """One load worker's account of one phase, sent to the parent when the phase is over."""
+    """One load worker's report on one phase, sent to the parent process at the end."""
 
     worker: int
     issued: int = 0
@@ -147,7 +147,7 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     failures: dict[str, int] = {}
     """Failed requests by type."""
     peak_in_flight: int = 0
-    """Most requests in flight as one of this phase was issued, those of a phase before it included."""
+    """Maximum in flight when a request of this phase was issued, including requests of an earlier phase."""
     in_flight_ns: int = 0
     """Integral of requests in flight over the full-load window, in request-nanoseconds."""
     first_issue_ns: int | None = None
@@ -158,9 +158,9 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     reads: int = 0
     """Reads of complete responses."""
     user_stamped_reads: int = 0
-    """Of these, those without a usable stamp of the kernel's."""
+    """Number of these without a usable kernel stamp."""
     clock_steps: int = 0
-    """How often CLOCK_REALTIME was set during the phase."""
+    """Number of times CLOCK_REALTIME was set during the phase."""
     clock_error_ns: int = 0
     """Upper bound on the error of turning the kernel's stamps into CLOCK_MONOTONIC."""
     client_lag_ms: Quantiles | None = None
@@ -171,45 +171,44 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     busy_ns: int = 0
     """Closed loop: the sum of the latencies of all answered requests, from `send_start_ns` to `end_ns`."""
     vacancy_p99: float | None = None
-    """Of windows (`load.windows`), as the next two; None where there were none."""
+    """Over windows (`load.windows`), like the next two; None if there are no windows."""
     cpu_share_p99: float | None = None
     achieved_share_p1: float | None = None
     cpu_s: float = 0.0
     wall_s: float = 0.0
     over: bool = False
-    """Issued all that it had to: nothing stopped it before."""
+    """Whether all requests were issued, so that nothing stopped it early."""
 
 
 class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
-    """All load workers of a phase taken together: the worst of each, unless it says otherwise."""
+    """Health of all load workers of a phase. Each value is that of the worst worker unless stated otherwise."""
 
     workers: int
     client_lag_ms: Quantiles | None
-    """How much later than the kernel the client had what it read: delays that stamps are free of. Of more than 262,144
-    reads of a worker, evenly chosen ones."""
+    """Time from the kernel's stamp to the read, which does not affect stamps. Subsampled evenly beyond 262,144 reads of
+    a worker."""
     turnaround_ms: Quantiles | None
-    """Closed loop: from the last byte of a response, as the kernel stamped it, to the next request on that place."""
+    """Closed loop: from the last byte of a response, as the kernel stamped it, to the next request in the same slot."""
     schedule_lateness_ms: Quantiles | None
     """Open loop: from the scheduled time to `send_start_ns`."""
     vacancy: float | None
-    """Closed loop, all workers: the share of the asked concurrency that was not in flight because the client had not
-    sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of latencies). Requests that failed are
-    left out. None where nothing followed upon an answer."""
+    """Closed loop, all workers: share of the requested concurrency that was not in flight because the client had not
+    sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of latencies). Failed requests do not
+    count. None if no request followed a response."""
     vacancy_p99: float | None
-    """The same of windows of a second: what 99 % of them do not exceed. A phase that does not make two is one window;
-    of several, the single worst is excluded."""
+    """The same over windows of a second: the value that 99 % of them do not exceed. A phase with fewer than two windows
+    is one window; of several, the single worst window is excluded."""
     cpu_share: float
     """CPU seconds over wall seconds of the busiest worker."""
     cpu_share_p99: float
     """As `vacancy_p99`."""
     asked: float | None
-    """Concurrency or rate the load asked for; None for stages, which ask for one after the other."""
+    """Requested concurrency or rate; None for stages, each of which has its own."""
     achieved: float | None
-    """Of that: in closed loop the mean number in flight from full load to the last issue, weighted by time. None where
-    there is nothing to say."""
+    """Achieved value. Closed loop: time-weighted mean in flight from full load to the last issue. None if unknown."""
     achieved_share_p1: float | None
-    """Open loop: what 99 % of windows reach of the schedule's own pace, so that random arrivals, ramps and stages are
-    no shortfall, and being late is."""
+    """Open loop: share of the schedule's own pace that 99 % of windows reach. Random arrivals, ramps and stages do not
+    lower it; being late does."""
     reads: int = 0
     """All workers: reads of complete responses."""
     user_stamped_reads: int = 0
@@ -222,7 +221,7 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class PhaseAccount(msgspec.Struct, kw_only=True):
-    """How one phase went, by the engine's own counters.
+    """Result of one phase, from the engine's counters.
 
     Always: `issued == succeeded + failed + interrupted`.
     """
@@ -236,20 +235,20 @@ class PhaseAccount(msgspec.Struct, kw_only=True):
     failures: dict[str, int]
     """Failed requests by type."""
     start_ns: int
-    """The phase's zero: scheduled times count from it."""
+    """Start of the phase, to which scheduled times are relative."""
     first_issue_ns: int | None
     last_issue_ns: int | None
     last_completion_ns: int | None
     full_load_ns: int | None
-    """Closed loop: first instant with all of the concurrency in flight, none of it left of a warm-up. Open loop:
-    end of the ramp."""
+    """Closed loop: first instant with the whole concurrency in flight and no warm-up request. Open loop: end of the
+    ramp."""
     peak_in_flight: int
-    """The sum of each load worker's most. Closed loop: exact where the concurrency was reached. Open loop: with
-    several load workers never less than the most at one time, and more where they had theirs at different times."""
+    """Sum of the load workers' maxima. Closed loop: exact if the concurrency was reached. Open loop with several load
+    workers: an upper bound on the maximum at one time."""
     health: ClientHealth
     complete: bool
-    """Ran to its own stop condition: not cut off, no load worker dead, nothing interrupted. What became of the
-    phases after it does not matter."""
+    """Whether the phase reached its own stop condition: not cut off, no dead load worker, no interrupted request. Later
+    phases do not matter."""
 
 
 class PhaseResult(PhaseAccount, kw_only=True):

@@ -161,6 +161,7 @@ def _forms(value: str) -> Iterator[str]:
     yield from {" ".join(value.split()), value.replace(" ", "+"), _ESCAPE.sub(_meant, value)}
     if len(value) < SHORTEST:
         return
+    yield from (value.lower(), value.upper())
     data = value.encode()
     yield from (data.hex(), data.hex().upper())
     for shift in range(3):

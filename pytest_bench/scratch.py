@@ -1,6 +1,6 @@
 """Temporary folders that are removed even if their process is killed.
 
-Data that needs no file name is better kept in an anonymous file (`load.board.anonymous_file`).
+Data that needs no file name is better kept in an anonymous file (`load.counters.anonymous_file`).
 """
 
 from __future__ import annotations

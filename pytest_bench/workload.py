@@ -1,8 +1,7 @@
 """The specification of a phase: its load, its order of samples, its limits.
 
-Plain structs, so that a load worker can import them and nothing else. The suite's schema produces them; the
-engine carries them out. What follows from a load's fields (how many requests, how many in flight) is worked out
-here and nowhere else.
+Plain structs, so that a load worker need not import anything else. The suite's schema produces them and the engine runs
+them. Values derived from a load's fields (number of requests, number in flight) are computed only here.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ OPEN_LOOP: frozenset[str] = frozenset({"constant", "poisson", "gamma", "trace"})
 
 
 MAX_RESPONSE_BYTES = 256 << 20
-"""Default limit on one response: more than any stream of tokens, less than what a load worker can hold of a few."""
+"""Default limit on one response: more than any stream of tokens needs, and small enough to hold several in memory."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -92,7 +91,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
 
     @property
     def least_duration_s(self) -> float | None:
-        """Seconds for which the load issues requests at least; None if a count may end it earlier."""
+        """Lower bound on the seconds for which the load issues requests; None if a count may end it earlier."""
         if self.stages:
             return None
         return self.duration_s if self.requests is None or self.stop == "and" else None
@@ -170,19 +169,19 @@ def with_query(path: str, query: str) -> str:
 
 
 class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """Largest share of a phase's numbers that the client itself may cause, beyond which the phase is `client-bound`.
+    """Limits on the client's own part in a phase's numbers. A phase that exceeds one is `client-bound`.
 
     Times are judged at p99. Shares are judged over the whole phase and at p99 (the last one at p1) of its windows of
     one second, so that a minute of saturation is noticed in an hour; a phase shorter than two windows is judged as a
-    whole. A single worst moment never decides, because every shared machine has one.
+    whole. The single worst moment never decides, because every shared machine has one.
     """
 
     vacancy: float = 0.02
-    """Closed loop: most of the concurrency that may be missing while the client has not sent the next request."""
+    """Closed loop: largest share of the concurrency that may be missing because the next request is not sent yet."""
     vacancy_p99: float = 0.05
-    """The same at p99 of windows of a second; never less than `vacancy`."""
+    """The same at p99 of windows of a second. Values below `vacancy` count as `vacancy`."""
     schedule_lateness_ms: float = 20.0
-    """Open loop: how late requests may leave."""
+    """Open loop: how late requests may be sent."""
     cpu_share: float = 0.95
     """Largest share of one core of any load worker."""
     achieved_share: float = 0.95
@@ -215,7 +214,7 @@ class PhaseSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Phases driven one after the other by the same load workers.
+    """Phases that the same load workers run one after the other.
 
     It is sent to the load workers through a pipe, never through a file, because `headers` may hold a key.
     """

@@ -1,4 +1,4 @@
-"""Leases, against real processes: what one holds, another cannot."""
+"""Leases between real processes: while one holds a lease, another cannot."""
 
 import os
 import signal
@@ -108,7 +108,7 @@ def test_another_endpoint_is_free(folder, hold_elsewhere):
         pass
 
 
-def test_there_is_one_lease_for_the_host_by_whatever_name(folder, hold_elsewhere):
+def test_all_names_of_the_host_share_one_lease(folder, hold_elsewhere):
     hold_elsewhere("host", "node-0")
     with pytest.raises(Busy), take(folder, "host", "container-7f3a", wait=False):
         pass
@@ -120,7 +120,7 @@ def test_an_endpoint_and_the_host_are_held_apart(folder, hold_elsewhere):
         pass
 
 
-def test_a_waiter_is_told_who_holds_and_goes_on_when_the_lease_is_given_back(folder, hold_elsewhere):
+def test_a_waiter_gets_the_holder_and_continues_when_the_lease_is_released(folder, hold_elsewhere):
     process = hold_elsewhere("endpoint", URL)
     told = []
 
@@ -220,7 +220,7 @@ def test_another_user_with_other_lease_files_is_kept_out(folder, hold_elsewhere)
 
 
 @pytest.mark.parametrize("environ", [{}, {"XDG_RUNTIME_DIR": "/run/user/0", "TMPDIR": "/var/tmp"}])
-def test_all_sessions_of_a_user_meet_in_one_folder_whatever_their_environment(environ):
+def test_all_sessions_of_a_user_use_one_folder_in_any_environment(environ):
     found = lease_folder(environ)
     assert str(found) == f"/tmp/pytest-inference-bench-{os.geteuid()}"
     assert found.stat().st_mode & 0o777 == 0o700
@@ -242,7 +242,7 @@ def test_a_link_in_place_of_the_folder_is_refused(elsewhere, tmp_path):
     folder, environ = elsewhere
     (tmp_path / "target").mkdir(mode=0o700)
     folder.symlink_to(tmp_path / "target")
-    with pytest.raises(BenchError, match="no link"):
+    with pytest.raises(BenchError, match="not be a link"):
         lease_folder(environ)
 
 
@@ -251,5 +251,5 @@ def test_a_folder_of_another_user_is_refused(elsewhere):
     folder, environ = elsewhere
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
-    with pytest.raises(BenchError, match="belongs to user"):
+    with pytest.raises(BenchError, match="belong to user"):
         lease_folder(environ)

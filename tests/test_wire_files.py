@@ -291,7 +291,7 @@ WRITTEN: dict[str, tuple[str, bytes]] = {
     "environment.json": ("environment", readable_json(ENVIRONMENT)),
     "withheld.json": (
         "withheld",
-        readable_json(WithheldFile(nonce=NONCE, audit="chat/audit/a", because="did not end")),
+        readable_json(WithheldFile(nonce=NONCE, audit="chat/audit/a", because="did not finish")),
     ),
     "point.json": ("point", readable_json(PointFile(point=POINT, digest=DIGEST, nonce=NONCE))),
     "summary.json": ("summary", readable_json(SUMMARY)),

@@ -29,6 +29,7 @@ MOST_TOKENS = 1 << 24
 A higher count, or a negative one, makes the response malformed."""
 
 _NO_REASON = frozenset({"", "null", "none"})
+_GAVE_UP = frozenset({"abort", "aborted", "cancelled", "canceled", "error", "timeout"})
 
 
 class Malformed(BenchError):
@@ -135,6 +136,17 @@ class Api(Protocol):
 def finish_reason(value: str | None) -> str | None:
     """Return `value`, or None if it is empty: null, `""`, `"null"` or `"none"`, which some servers write instead."""
     return None if value is None or value.strip().lower() in _NO_REASON else value
+
+
+def gave_up(reason: str | None) -> bool:
+    """Whether a finish reason says that the server gave the request up."""
+    return reason is not None and reason.strip().lower() in _GAVE_UP
+
+
+def later_reason(before: str | None, value: str | None) -> str | None:
+    """The finish reason of a stream so far, after an event with `value`: the last one, but a server that gave the
+    request up does not take that back."""
+    return before if gave_up(before) else finish_reason(value) or before
 
 
 def error_text(error: object) -> str:

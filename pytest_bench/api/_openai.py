@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from pytest_bench.api import Decoded, Generation, Malformed, finish_reason
+from pytest_bench.api import Decoded, Generation, Malformed, finish_reason, later_reason
 from pytest_bench.api._wire import (
     Answer,
     Count,
@@ -107,7 +107,7 @@ def read_stream(  # noqa: C901, PLR0912, PLR0915 # one pass over every event: th
             continue
         last_total = total
         if choice.finish_reason is not None:
-            decoded.finish_reason = finish_reason(choice.finish_reason) or decoded.finish_reason
+            decoded.finish_reason = later_reason(decoded.finish_reason, choice.finish_reason)
         if choice.token_ids:
             token_ids += choice.token_ids
         text, thought, call = pieces_of(choice)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 
 import msgspec
 
-from pytest_bench.api import Decoded, Generation, Malformed, Prompt, finish_reason
+from pytest_bench.api import Decoded, Generation, Malformed, Prompt, later_reason
 from pytest_bench.api._wire import (
     Answer,
     Count,
@@ -292,7 +292,7 @@ def _conclude(decoded: Decoded, answers: list[_Answer]) -> None:
         finish = (
             meta.finish_reason if isinstance(meta.finish_reason, _Finish) else _Finish(meta.finish_reason)
         )
-        decoded.finish_reason = finish_reason(finish.type) or decoded.finish_reason
+        decoded.finish_reason = later_reason(decoded.finish_reason, finish.type)
         if finish.type == "abort" and decoded.error is None:
             decoded.error = f"abort: {finish.message or 'the server gave no reason'}"
     if usage is not None:

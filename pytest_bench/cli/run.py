@@ -63,16 +63,16 @@ def run_words(words: Sequence[str]) -> int:
         suites = find_suites(call.option, call.here, call.rootpath, call.testpaths)
         if not suites:
             raise UsageError(  # noqa: TRY301 # as above
-                f"{' '.join(call.option.file_or_dir) or 'the folder'} holds no suite: name a folder that holds a "
-                "*.yaml with a top-level key `suite`"
+                f"{' '.join(call.option.file_or_dir) or 'the folder'} contains no suite: name a folder with a "
+                "*.yaml that has a top-level key `suite`"
             )
         words_given = msgspec.structs.replace(call.given.invocation, command_line=tuple(args))
         called = called_now(claim.results, words_given)
         log = claim.take(RUN, called)
     except UsageError as error:
-        told = claim.refuse(str(error), call.given.invocation)
+        hint = claim.refuse(str(error), call.given.invocation)
         claim.close()
-        raise UsageError(f"{error}\n{told}" if told else str(error)) from error
+        raise UsageError(f"{error}\n{hint}" if hint else str(error)) from error
     try:
         _plan(call, suites, claim, log, nonce)
         return _run(args, claim, log, nonce)
@@ -110,13 +110,15 @@ def _plan(call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: Ev
         results_path=str(claim.results),
         root_path=str(call.here),
         selection=Selection(),
-        rerun_options=call.given.kept_for_rerun(),
+        rerun_options=call.given.rerun_options(),
     )
     open_folder(session, log, call.given, call.option, call.here, claim)
 
 
 def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str) -> int:
-    handed = handover.Handed(results=str(claim.results), nonce=nonce, junit=claim.junit, parent=os.getpid())
+    handed = handover.HandedSession(
+        results=str(claim.results), nonce=nonce, junit=claim.junit, parent=os.getpid()
+    )
     child = start([sys.executable, "-m", "pytest", *args], handover.environment(handed))
     status = wait(child)
     end_descendants()
@@ -124,10 +126,10 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str) -> int:
     own = exit_status(settled.verdict)
     if status in {0, *(_EXITS[own],)} and own == 0:
         return 0
-    unheard = [
+    unreported = [
         fault for fault in settled.verdict.faults if fault.code in {"cut-off", "pytest-exit", NOT_ENDED}
     ]
-    if unheard:
-        sentences = "; ".join(fault.sentence for fault in unheard)
+    if unreported:
+        sentences = "; ".join(fault.sentence for fault in unreported)
         print(f"verdict: {settled.verdict.status}: {printable(sentences)}", file=sys.stderr)
     return _EXITS[own or 1]

@@ -1,4 +1,4 @@
-"""Encoded request bodies in one file: written once by the parent, mapped by every load worker.
+"""Encoded request bodies in one file: written once by the parent process, mapped by every load worker.
 
 Layout: `MAGIC`, the bodies, one end offset per body, the number of bodies (uint64 as this machine has them).
 Each body is stored with the rest of its HTTP head (Content-Length and the blank line), so that issuing a
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from pytest_bench.load.board import anonymous_file
+from pytest_bench.load.counters import anonymous_file
 
 MAGIC = b"PBBODY02"
 _COUNT = struct.Struct("=Q")
@@ -30,8 +30,10 @@ def write(path: Path, bodies: Iterable[bytes]) -> int:
 
 @contextmanager
 def nameless(bodies: Iterable[bytes]) -> Iterator[str]:
-    """The same in a file without a name: however this process ends, nothing is left. Gives the path under which
-    this process, and no other, can open it. Raises `LoadError` where there is no room."""
+    """Write `bodies` to a file without a name, which cannot outlive this process.
+
+    Yields a path that only this process can open. Raises `LoadError` if the file cannot be written.
+    """
     fd = anonymous_file(lambda stream: _write(stream, bodies))
     try:
         yield f"/dev/fd/{fd}"
@@ -53,12 +55,12 @@ def _write(stream: IO[bytes], bodies: Iterable[bytes]) -> int:
 
 
 class Bodies:
-    """Read access to a body file. `bodies[i]` is the tail of request i: end of its head, and its body."""
+    """Read access to a body file. `bodies[i]` is the end of the head of request i, and its body."""
 
     __slots__ = ("_ends", "_map", "count")
 
     def __init__(self, fd: int) -> None:
-        """`fd` is open for reading, and stays the caller's. Raises `ValueError` for any other file."""
+        """`fd` is open for reading and is not closed here. Raises `ValueError` if it is not a body file."""
         self._map = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
         if self._map[: len(MAGIC)] != MAGIC:
             raise ValueError("not a file of request bodies")

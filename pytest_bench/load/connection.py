@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: what every read does, and nothing that could wait."""
+"""One HTTP/1.1 connection. Only the work that every read needs is done here."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from pytest_bench.load.loop import Loop, Receive
 monotonic_ns = time.monotonic_ns
 
 _LONGEST_HEAD_BYTES = 1 << 20
-"""Most bytes of reads that hold nothing of a body: headers, chunk extensions, trailers. The parser gathers a value that
-spans reads by copying it, so an endless one would cost more and more."""
+"""Limit on the bytes of reads without body data (headers, chunk extensions, trailers). The parser copies a value that
+spans reads, so the cost of an endless one would grow quadratically."""
 
 
-class _MoreThanAsked(Exception):
-    """Ends the parser's work: what follows a whole response is no part of it."""
+class _ExtraData(Exception):
+    """Stops the parser: bytes after a complete response are not part of it."""
 
 
 class Owner(Protocol):
-    """Who is told what became of a request."""
+    """Callbacks for the results of requests."""
 
     def completed(self, connection: Connection, exchange: Exchange) -> None:
-        """A whole response was read; the connection may be reused unless it is closing."""
+        """A complete response was read. The connection may be reused unless it is closing."""
 
     def broken(self, connection: Connection, exchange: Exchange, failure: Failure, *, resend: bool) -> None:
-        """The connection ended before the response did. `resend`: the keep-alive race was lost."""
+        """The connection ended before the response. `resend`: an idle connection was closed as it was reused."""
 
-    def idle_lost(self, connection: Connection) -> None:
-        """A connection without a request was closed by the server."""
+    def idle_closed(self, connection: Connection) -> None:
+        """The server closed a connection without a request in flight."""
 
 
 class Connection:
-    """Speaks for one connected socket, which the loop reads. At most one request is in flight on it."""
+    """One connected socket, which the loop reads. At most one request is in flight on it."""
 
     __slots__ = (
         "_body",
@@ -80,7 +80,7 @@ class Connection:
         self.exchange: Exchange | None = None
         self.used = 0
         self.idled = False
-        """Whether it has waited for a request: the server may have closed it meanwhile."""
+        """Whether the connection has been idle, so that the server may have closed it."""
         self.connect_ns: int | None = None
         self.open = True
         self.reusable = True
@@ -90,12 +90,12 @@ class Connection:
         self._pieces = 0
         self._without_body_bytes = 0
         self._body: list[bytes] = []
-        self.on_body = self._body.append  # looked up once by the parser: no frame of ours for each chunk
+        self.on_body = self._body.append  # the parser looks it up once, so chunks run no Python code
         self._parser = httptools.HttpResponseParser(self)
         self._feed: Callable[[memoryview | bytes], None] = self._parser.feed_data
         loop.add(connected.fileno(), self)
 
-    # What the loop calls
+    # Called by the loop
 
     def received(
         self, data: memoryview | bytes, size: int, stamp_ns: int, now_ns: int, empty_ns: int
@@ -103,7 +103,7 @@ class Connection:
         """See `loop.Receiver`."""
         exchange = self.exchange
         if exchange is None:
-            self._owner.idle_lost(self)
+            self._owner.idle_closed(self)
             self.discard()
             return True
         total_bytes = exchange.response_bytes = exchange.response_bytes + size
@@ -111,9 +111,9 @@ class Connection:
             self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._complete:
-                self._fail(exchange, Failure("protocol", self._what_came(error)))
+                self._fail(exchange, Failure("protocol", self._protocol_detail(error)))
                 return True
-            self.reusable = False  # bytes after the response: nothing that follows can be trusted
+            self.reusable = False  # bytes after the response: the connection is out of sync
         before = self._pieces
         pieces = self._pieces = len(self._body)
         exchange.reads += (stamp_ns, now_ns, empty_ns, pieces)
@@ -123,7 +123,7 @@ class Connection:
             self._fail(exchange, Failure("too_long", f"longer than the limit of {self._limit_bytes:,} bytes"))
         elif pieces == before:
             self._read_without_body(exchange, size)
-        # The first piece may have come with headers, which are an event of their own.
+        # The first piece may share its read with headers, which count as an event.
         return 0 < before == pieces - 1
 
     def _read_without_body(self, exchange: Exchange, size: int) -> None:
@@ -133,11 +133,11 @@ class Connection:
             self._fail(exchange, Failure("malformed", detail))
 
     def ended(self, error: OSError | None, now_ns: int, empty_ns: int) -> None:
-        """See `loop.Receiver`. The end of a connection carries no stamp of the kernel's."""
+        """See `loop.Receiver`. The end of a connection has no kernel stamp."""
         exchange = self.exchange
         self.discard()
         if exchange is None:
-            self._owner.idle_lost(self)
+            self._owner.idle_closed(self)
             return
         delimited_by_close = self._headers_done and not self._chunked and self._length is None
         if error is None and delimited_by_close:
@@ -146,7 +146,7 @@ class Connection:
             self._owner.completed(self, exchange)
         else:
             race = self.idled and not exchange.response_bytes and not exchange.resent
-            self._owner.broken(self, exchange, self._how_it_broke(error), resend=race)
+            self._owner.broken(self, exchange, self._connection_failure(error), resend=race)
 
     def writable(self) -> None:
         """See `loop.Receiver`."""
@@ -154,11 +154,11 @@ class Connection:
         if not self._unsent and self.open:
             self._loop.watch(self.socket.fileno(), writing=False)
 
-    # What the load worker calls
+    # Called by the load worker
 
     @property
     def sending(self) -> bool:
-        """Whether a part of the last request is still to be sent: a server may answer before it has read it all."""
+        """Whether part of the last request is still unsent. A server may answer before it has read the request."""
         return bool(self._unsent)
 
     def send(self, exchange: Exchange) -> None:
@@ -170,7 +170,7 @@ class Connection:
         self._length: int | None = None
         self._pieces = self._without_body_bytes = 0
         self._body.clear()
-        request = self._sealed(exchange.request)
+        request = self._wire_bytes(exchange.request)
         if self.used == 1:
             exchange.connect_ns = self.connect_ns
         if exchange.send_start_ns is None:
@@ -180,22 +180,22 @@ class Connection:
             exchange.sent_ns = monotonic_ns()
 
     def discard(self) -> None:
-        """Close at once; nobody is told."""
+        """Close immediately, without a callback."""
         self.exchange = None
         self.reusable = False
         if self.open:
             self.open = False
             self._loop.remove(self.socket.fileno())
             self.socket.close()
-            # They refer back to this object, and nothing collects cycles during a phase.
+            # They refer back to this object, and cycles are not collected during a phase.
             del self._parser, self._feed, self.receive
 
-    def _sealed(self, request: bytes) -> bytes:
-        """What goes over the socket for `request`."""
+    def _wire_bytes(self, request: bytes) -> bytes:
+        """Bytes to write to the socket for `request`."""
         return request
 
     def _push(self, data: bytes) -> None:
-        """Send `data` after everything before it; what the socket does not take now follows when it does."""
+        """Send `data` after all earlier data. What the socket does not accept now is sent when it is writable."""
         if self._unsent:
             self._unsent += data
             return
@@ -205,7 +205,7 @@ class Connection:
             self._loop.watch(self.socket.fileno(), writing=True)
 
     def _write(self, data: bytes) -> int:
-        """How many bytes the socket took. Of one that is broken, all: the loop is about to report its end."""
+        """Number of bytes that the socket accepted. All for a broken socket, because the loop will report its end."""
         try:
             return self.socket.send(data)
         except BlockingIOError:
@@ -213,11 +213,11 @@ class Connection:
         except OSError:
             return len(data)
 
-    # What the parser calls
+    # Called by the parser
 
     def on_message_begin(self) -> None:
         if self._complete:
-            raise _MoreThanAsked
+            raise _ExtraData
 
     def on_header(self, name: bytes, value: bytes) -> None:
         match name.lower():
@@ -252,8 +252,8 @@ class Connection:
         self.discard()
         self._owner.broken(self, exchange, failure, resend=False)
 
-    def _what_came(self, error: Exception) -> str:
-        """What came instead of an answer in HTTP/1.1."""
+    def _protocol_detail(self, error: Exception) -> str:
+        """Description of a response that is not valid HTTP/1.1."""
         status = None if self.exchange is None else self.exchange.status
         # Without an `Upgrade` header, the parser's error for a 101 does not say what it is about.
         if status is None or not (status == 101 or isinstance(error, httptools.HttpParserUpgrade)):
@@ -264,7 +264,7 @@ class Connection:
             phrase = "not a standard status"
         return f"{status} ({phrase}): the server changes the protocol; expected an answer in HTTP/1.1"
 
-    def _how_it_broke(self, error: OSError | None) -> Failure:
+    def _connection_failure(self, error: OSError | None) -> Failure:
         received = sum(map(len, self._body))
         if error is None and self._length is not None and self._headers_done:
             return Failure("short_body", f"closed after {received} of {self._length} bytes")

@@ -1,4 +1,4 @@
-"""A short cut through streams whose events differ only in one text, as nearly all streams do.
+"""Fast decoding of streams whose events differ only in one text, as in nearly all streams.
 
 Hundreds of events repeat the same JSON around a few characters of text, and decoding all of it costs far more than
 finding the texts. So the JSON before and after the first text is taken as a template, every event of the run is checked
@@ -40,7 +40,7 @@ class Deltas(msgspec.Struct, frozen=True, gc=False):
     decoded: Decoded
     done: bool
     """Whether `[DONE]` ended it."""
-    event_a_piece: bool
+    one_event_per_piece: bool
     """Whether each piece of the body is one event."""
 
 
@@ -50,8 +50,8 @@ def read_deltas(parts: Sequence[bytes], api: Api) -> Deltas | None:
     frames = _frames(parts)
     if key is None or frames is None:
         return None
-    event_a_piece = frames[-1].endswith(_BLANK_LINE)
-    done = frames[-1] == (_DONE + _BLANK_LINE if event_a_piece else _DONE)
+    one_event_per_piece = frames[-1].endswith(_BLANK_LINE)
+    done = frames[-1] == (_DONE + _BLANK_LINE if one_event_per_piece else _DONE)
     size = len(frames) - done
     start = _first_text(frames, key)
     if start is None:
@@ -69,13 +69,13 @@ def read_deltas(parts: Sequence[bytes], api: Api) -> Deltas | None:
         return None
     text, first_text = run
     others = [*frames[: start + 1], prefix + _PROBE + suffix, *frames[stop:size]]
-    decoded = _others(others, start, first_text, api, event_a_piece=event_a_piece)
+    decoded = _others(others, start, first_text, api, one_event_per_piece=one_event_per_piece)
     if decoded is None:
         return None
     decoded.content = text
     decoded.event_count = size
     decoded.content_events = range(start, stop)
-    return Deltas(decoded, done, event_a_piece)
+    return Deltas(decoded, done, one_event_per_piece)
 
 
 def _frames(parts: Sequence[bytes]) -> Sequence[bytes] | None:
@@ -133,15 +133,15 @@ def _read_run(run: Sequence[bytes], prefix: bytes, suffix: bytes) -> tuple[str, 
 
 
 def _others(
-    frames: Sequence[bytes], start: int, first_text: str, api: Api, *, event_a_piece: bool
+    frames: Sequence[bytes], start: int, first_text: str, api: Api, *, one_event_per_piece: bool
 ) -> Decoded | None:
     """Decode the events outside the run, its first event, and the probe after it.
 
     None unless the probe adds only its text, and every frame is one event.
     """
-    if event_a_piece and not all(map(_is_whole, frames)):
+    if one_event_per_piece and not all(map(_is_whole, frames)):
         return None
-    body = b"".join(frames) if event_a_piece else b"\n\n".join(frames) + _BLANK_LINE
+    body = b"".join(frames) if one_event_per_piece else b"\n\n".join(frames) + _BLANK_LINE
     events = split_events(body)
     if events.size != len(frames) or events.ends is not None or events.done:
         return None

@@ -1,4 +1,4 @@
-"""Driving a run: phases cut into legs, handed to load workers, and their accounts gathered into results."""
+"""Runs phases: divides them into stages, starts load workers, and combines their reports into results."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from pytest_bench.errors import LoadError
 from pytest_bench.files import write_json
 from pytest_bench.host import cpu_quota
-from pytest_bench.load.board import Board, anonymous_file
+from pytest_bench.load.counters import SharedCounters, anonymous_file
 from pytest_bench.load.health import client_health
-from pytest_bench.load.legs import Leg, WorkerSetup
+from pytest_bench.load.messages import Stage, WorkerSetup
 from pytest_bench.load.schedule import arrivals_ns, mean_rate, phase_length_ns
 from pytest_bench.load.supervisor import Driven, Progress, Supervisor, Watcher
 from pytest_bench.records import PhaseFile, PhaseResult, WorkerReport
@@ -31,27 +31,28 @@ def run(
     on_progress: Callable[[Progress], None] | None = None,
     on_phase: Callable[[int], None] | None = None,
 ) -> list[PhaseResult]:
-    """Drive all phases of `spec`, one after the other, and return one result each.
+    """Run all phases of `spec`, one after the other, and return one result per phase.
 
-    `on_progress` is called about twice a second. `on_phase` is called with the position of every phase but the
-    first: before its first request where the phase before was drained, else within a tenth of a second of it.
-    Every result is also written to `phase.json` in its phase's folder. Raises `WorkerDied` when a load worker
-    ends or hangs before its time and `LoadError` when one gives up (a full disk, no more descriptors) or there is
-    no room to begin; on those, on Ctrl-C and on any other way out, what was complete is on disk and no load
-    worker is left. Everything that load workers share is without a name: nothing of it is left either, not even
-    where this process is killed.
+    `on_progress` is called about twice a second. `on_phase` is called with the position of every phase except the
+    first: before its first request if the previous phase was drained, otherwise within a tenth of a second after it.
+    Every result is also written to `phase.json` in its phase's folder.
+
+    Raises `WorkerDied` if a load worker exits early or hangs, and `LoadError` if one cannot continue (a full disk, no
+    more descriptors) or if there is no space to start. However this function ends, Ctrl-C included, complete records
+    are on disk and no load worker is left. Files that load workers share have no name, so nothing of them is left even
+    if this process is killed.
     """
     with ExitStack() as held:
-        legs = [leg for number in range(len(spec.phases)) for leg in _legs(spec, number, held)]
-        driven, starts_ns = _drive(spec, legs, held, Watcher(on_progress, on_phase))
+        stages = [stage for number in range(len(spec.phases)) for stage in _stages(spec, number, held)]
+        driven, starts_ns = _drive(spec, stages, held, Watcher(on_progress, on_phase))
     results = []
     for number, phase in enumerate(spec.phases):
-        own = [position for position, leg in enumerate(legs) if leg.phase == number]
+        own = [position for position, stage in enumerate(stages) if stage.phase == number]
         result = _result(
             spec,
             phase,
             [reports[number] for reports in driven.reports],
-            legs=[legs[position] for position in own],
+            stages=[stages[position] for position in own],
             start_ns=starts_ns[own[0]],
         )
         results.append(result)
@@ -61,44 +62,48 @@ def run(
     return results
 
 
-def _drive(spec: RunSpec, legs: Sequence[Leg], held: ExitStack, watcher: Watcher) -> tuple[Driven, list[int]]:
-    """Start the load workers and see them through. The second value is when each leg began."""
-    workers = _workers(spec, legs)
-    board_fd, board = Board.create(legs=len(legs), workers=workers, phases=len(spec.phases))
-    _held(board_fd, held)
-    held.callback(board.close)
-    # Arrivals are in their files: a trace of millions would be parsed and held by every load worker.
+def _drive(
+    spec: RunSpec, stages: Sequence[Stage], held: ExitStack, watcher: Watcher
+) -> tuple[Driven, list[int]]:
+    """Start the load workers and supervise them to the end. The second value is the start time of each stage."""
+    workers = _workers(spec, stages)
+    counters_fd, counters = SharedCounters.create(
+        stages=len(stages), workers=workers, phases=len(spec.phases)
+    )
+    _close_with(counters_fd, held)
+    held.callback(counters.close)
+    # Load workers read arrivals from files, so they need not parse and hold a trace of millions.
     bare = [replace(phase, load=replace(phase.load, trace_ns=(), stages=())) for phase in spec.phases]
-    cursors = [_held(anonymous_file(), held) for _ in legs]
-    indices = [_held(anonymous_file(), held) for _ in spec.phases]
-    bodies = _held(os.open(spec.bodies, os.O_RDONLY), held)
+    cursors = [_close_with(anonymous_file(), held) for _ in stages]
+    indices = [_close_with(anonymous_file(), held) for _ in spec.phases]
+    bodies = _close_with(os.open(spec.bodies, os.O_RDONLY), held)
     setups = [
         WorkerSetup(
             run=replace(spec, phases=tuple(bare)),
-            legs=tuple(legs),
+            stages=tuple(stages),
             worker=worker,
             workers=workers,
             cursors=tuple(cursors),
             indices=tuple(indices),
             bodies=bodies,
-            board=board_fd,
+            counters=counters_fd,
             import_path=tuple(sys.path),
         )
         for worker in range(workers)
     ]
-    with Supervisor(setups, board, watcher) as supervisor:
+    with Supervisor(setups, counters, watcher) as supervisor:
         driven = supervisor.drive()
-    return driven, [board.leg_start(number) for number in range(len(legs))]
+    return driven, [counters.stage_start(number) for number in range(len(stages))]
 
 
-def _held(fd: int, held: ExitStack) -> int:
-    """The same descriptor, closed with `held`."""
+def _close_with(fd: int, held: ExitStack) -> int:
+    """Return `fd`, which is closed together with `held`."""
     held.callback(os.close, fd)
     return fd
 
 
 def _write_down(spec: RunSpec, result: PhaseResult, failure: BaseException | None) -> None:
-    """Write the result beside its logs; where the run has failed already, that failure stays the one told."""
+    """Write the result beside its logs. If the run has already failed, that failure is kept and a note is added."""
     path = Path(result.folder) / "phase.json"
     try:
         write_json(path, PhaseFile.of(result, point=spec.point, nonce=spec.nonce))
@@ -109,9 +114,11 @@ def _write_down(spec: RunSpec, result: PhaseResult, failure: BaseException | Non
         failure.add_note(what)
 
 
-def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
-    """As many load workers as were asked for, else as the load needs, leaving one core of what this process
-    may use to everything else; never more than there are ever requests in flight to share out."""
+def _workers(spec: RunSpec, stages: Sequence[Stage]) -> int:
+    """Number of load workers: as declared, otherwise as many as the load needs, leaving one usable core free.
+
+    Never more than the highest concurrency, because a worker without a share would be idle.
+    """
     cores = (
         len(os.sched_getaffinity(0).difference(spec.left_cpus))
         if sys.platform == "linux"
@@ -124,42 +131,42 @@ def _workers(spec: RunSpec, legs: Sequence[Leg]) -> int:
         for load in loads
     )
     wanted = spec.workers or max(1, min(cores - 1, -int(-demand // 1)))
-    return min(wanted, max(leg.concurrency if leg.closed else wanted for leg in legs))
+    return min(wanted, max(stage.concurrency if stage.closed else wanted for stage in stages))
 
 
-def _legs(spec: RunSpec, number: int, held: ExitStack) -> Iterator[Leg]:
+def _stages(spec: RunSpec, number: int, held: ExitStack) -> Iterator[Stage]:
     phase = spec.phases[number]
-    stages = phase.load.parts
+    parts = phase.load.parts
     times = {
         position: arrivals_ns(load, phase.arrival_seed + position)
-        for position, load in enumerate(stages)
+        for position, load in enumerate(parts)
         if load.pattern in OPEN_LOOP
     }
     counts = [
         len(times[position]) if position in times else load.exact_requests
-        for position, load in enumerate(stages)
+        for position, load in enumerate(parts)
     ]
     known = sum(count for count in counts if count is not None)
     draws = counts.count(None) > 1
     first_index = 0
-    for position, load in enumerate(stages):
-        last_of_phase = position + 1 == len(stages)
+    for position, load in enumerate(parts):
+        last_of_phase = position + 1 == len(parts)
         drain = phase.handover == "drain" if last_of_phase else phase.load.handover == "drain"
         count = counts[position]
         if load.pattern in OPEN_LOOP:
-            yield Leg(
+            yield Stage(
                 phase=number,
                 first_index=first_index,
-                arrivals=_held(anonymous_file(times[position].tofile), held),
+                arrivals=_close_with(anonymous_file(times[position].tofile), held),
                 requests=count,
                 length_ns=phase_length_ns(load, times[position]),
                 last_arrival_ns=int(times[position][-1]) if count else 0,
                 drain=drain,
             )
         elif load.requests is None and load.duration_s is None:
-            raise LoadError(f"phase {phase.label!r}: its load says neither how many requests nor how long")
+            raise LoadError(f"phase {phase.label!r}: its load declares neither `requests` nor `duration_s`")
         else:
-            yield Leg(
+            yield Stage(
                 phase=number,
                 first_index=known if count is None else first_index,
                 draws_indices=draws and count is None,
@@ -185,7 +192,7 @@ def _result(
     phase: PhaseSpec,
     reports: Sequence[WorkerReport],
     *,
-    legs: Sequence[Leg],
+    stages: Sequence[Stage],
     start_ns: int,
 ) -> PhaseResult:
     failures: dict[str, int] = {}
@@ -216,7 +223,7 @@ def _result(
         last_completion_ns=max(_known(report.last_completion_ns for report in reports), default=None),
         full_load_ns=_full_load(phase.load, reports, start_ns),
         peak_in_flight=sum(report.peak_in_flight for report in reports),
-        health=client_health(phase.load, reports, spec.budget, last_arrival_ns=legs[-1].last_arrival_ns),
+        health=client_health(phase.load, reports, spec.budget, last_arrival_ns=stages[-1].last_arrival_ns),
         complete=all(report.over for report in reports) and interrupted == 0 and issued > 0,
     )
 

@@ -1,6 +1,6 @@
-"""One request in flight, and how its response becomes a record.
+"""One request in flight, and the decoding of its response into a record.
 
-Everything here runs when the response is complete. Until then a read costs its stamp and the parser's work.
+Decoding runs when the response is complete. Until then a read costs only its stamp and the parser's work.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pytest_bench.api import MOST_TOKENS, Api, Decoded, Malformed, error_text, finish_reason
+from pytest_bench.api import MOST_TOKENS, Api, Decoded, Malformed, error_text, finish_reason, gave_up
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.framing import Events, is_event_stream, split_events
 from pytest_bench.load.moments import Moment, Reads
@@ -21,15 +21,13 @@ from pytest_bench.workload import TextPolicy
 if TYPE_CHECKING:
     from pytest_bench.load.connection import Connection
 
-_BROKEN_OFF = frozenset({"abort", "aborted", "cancelled", "canceled", "error", "timeout"})
-"""Finish reasons of requests that the server gave up."""
 _LONGEST_SERVER_TIME_S = 1e9
 _LONGEST_ERROR = 4_096
-"""Most characters of an error detail that are kept. What is shown is shorter, and cut after secrets are removed."""
+"""Limit on the characters kept of an error detail. The logged detail is shorter and is cut after redaction."""
 
 
 class Exchange:
-    """One request and the raw response to it, as it grows."""
+    """One request and the raw response received so far."""
 
     __slots__ = (
         "body",
@@ -65,9 +63,9 @@ class Exchange:
         self.request = request
         self.scheduled_ns: int | None = None
         self.started_ns = 0
-        """When it was issued, before any connection it had to wait for."""
+        """Time of issue, before a connection was available."""
         self.vacant_since_ns: int | None = None
-        """Closed loop: when an answered request left the place that this one takes."""
+        """Closed loop: when an answered request left the slot that this one uses."""
         self.send_start_ns: int | None = None
         self.sent_ns: int | None = None
         self.connect_ns: int | None = None
@@ -80,7 +78,7 @@ class Exchange:
         """Forget what was read, so that the request can be sent again."""
         self.response_bytes = 0
         self.body: list[bytes] = []
-        """Pieces of the body, as the parser gave them."""
+        """Pieces of the body, as the parser delivered them."""
         self.reads: list[int] = []
         """Four numbers a read, which `moments.Reads` explains: when the kernel had its last byte, when it was read (the
         same number where the kernel did not say), a time at which the socket was empty before it, and how many pieces
@@ -118,19 +116,21 @@ class Failure(NamedTuple):
     detail: str
 
 
-class Settled(msgspec.Struct, frozen=True, gc=False):
+class ExchangeResult(msgspec.Struct, frozen=True, gc=False):
     record: RequestRecord
     text: TextRecord | None
     attachment: bytes | None = None
     """Binary output (a video), if outputs are kept."""
 
 
-def settle(exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: TextPolicy) -> Settled:
+def decode_response(
+    exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: TextPolicy
+) -> ExchangeResult:
     """Return the record of a request whose response is complete, and its text."""
     reads = Reads(exchange.reads)
     end = reads.end()
     record = _record(exchange, seq, end.at_ns)
-    _note(record, first_byte=reads.first_byte(), end=end)
+    _set_moments(record, first_byte=reads.first_byte(), end=end)
     if exchange.status != 200:
         return _failed(record, _bad_status(exchange))
     streamed = _is_stream(exchange)
@@ -156,22 +156,24 @@ def settle(exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: Te
         return _failed(record, failure)
     if stream is None:
         record.last_content_ns = end.at_ns
-        _note(record, last_content=end)
+        _set_moments(record, last_content=end)
     elif decoded.content_events:
         _stamp(record, exchange, reads, stream, decoded)
     record.outcome = "succeeded"
-    return Settled(record, _text(record, decoded, texts), decoded.attachment if texts == "keep" else None)
+    return ExchangeResult(
+        record, _text(record, decoded, texts), decoded.attachment if texts == "keep" else None
+    )
 
 
-def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | None) -> Settled:
+def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | None) -> ExchangeResult:
     """Return the record of a request without a complete response: failed, or interrupted if `failure` is None."""
     record = _record(exchange, seq, end_ns)
     if exchange.reads:
-        _note(record, first_byte=Reads(exchange.reads).first_byte())
+        _set_moments(record, first_byte=Reads(exchange.reads).first_byte())
     if failure is not None:
         return _failed(record, failure)
     record.outcome = "interrupted"
-    return Settled(record, None)
+    return ExchangeResult(record, None)
 
 
 def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
@@ -196,10 +198,10 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
     )
 
 
-def _failed(record: RequestRecord, failure: Failure) -> Settled:
+def _failed(record: RequestRecord, failure: Failure) -> ExchangeResult:
     record.error = failure.error
     record.error_detail = failure.detail[:_LONGEST_ERROR]
-    return Settled(record, None)
+    return ExchangeResult(record, None)
 
 
 class _ReportedError(Exception):
@@ -217,7 +219,7 @@ class _Stream(msgspec.Struct, frozen=True, gc=False):
     ends: list[int] | None
     """Where each event ended in the body, `[DONE]` included; None if every event ends in two newlines and
     nothing else does."""
-    event_a_piece: bool = False
+    one_event_per_piece: bool = False
     """Whether each piece of the body is one event."""
 
 
@@ -233,10 +235,10 @@ def _read_stream(parts: list[bytes], api: Api) -> _Stream:
     """Decode a stream. Raises `Malformed`, and `_ReportedError` with the server's words."""
     fast = read_deltas(parts, api)
     if fast is not None:
-        return _Stream(fast.decoded, fast.decoded.event_count, fast.done, None, fast.event_a_piece)
+        return _Stream(fast.decoded, fast.decoded.event_count, fast.done, None, fast.one_event_per_piece)
     events = split_events(b"".join(parts))
     if events.error is not None:
-        raise _ReportedError(_words(events.error))
+        raise _ReportedError(_error_message(events.error))
     try:
         decoded = api.decode_stream(events.array)
     except Malformed as error:
@@ -256,7 +258,7 @@ def _separation(events: Events) -> str:
     )
 
 
-def _words(error: bytes) -> str:
+def _error_message(error: bytes) -> str:
     """An error as the server put it."""
     try:
         return error_text(msgspec.json.decode(error)) if error else "an event of type error, without data"
@@ -304,7 +306,7 @@ def _bad_content(
 ) -> Failure | None:
     if decoded.error is not None:
         return Failure("stream_error", decoded.error)
-    if decoded.finish_reason is not None and decoded.finish_reason.lower() in _BROKEN_OFF:
+    if gave_up(decoded.finish_reason):
         return Failure("stream_error", f"the server's finish reason is {decoded.finish_reason!r}")
     if stream is None:
         if streaming:
@@ -344,24 +346,24 @@ def _stamp(
         first_output=decoded.first_output_event,
         events=stream.size + stream.done,
         ends=stream.ends,
-        event_a_piece=stream.event_a_piece,
+        one_event_per_piece=stream.one_event_per_piece,
     )
     record.first_content_ns = moments.first.at_ns
     record.last_content_ns = moments.last.at_ns
     record.content_gaps_ns = moments.gaps_ns
-    _note(record, first_content=moments.first, last_content=moments.last)
+    _set_moments(record, first_content=moments.first, last_content=moments.last)
     if moments.first_output is not None:
         record.first_output_ns = moments.first_output.at_ns
-        _note(record, first_output=moments.first_output)
+        _set_moments(record, first_output=moments.first_output)
 
 
-def _note(record: RequestRecord, **moments: Moment) -> None:
+def _set_moments(record: RequestRecord, **moments: Moment) -> None:
     """Record how much later the client saw each moment, and the uncertainty of its time."""
     if record.seen_after_ns is None:
         record.seen_after_ns = Moments()
     for name, moment in moments.items():
         setattr(record.seen_after_ns, name, moment.seen_after_ns)
-        # Whatever the reads leave open, nothing arrives before the request leaves.
+        # Nothing arrives before the request is sent.
         uncertainty_ns = min(moment.uncertainty_ns, moment.at_ns - record.send_start_ns)
         if uncertainty_ns > 0:
             if record.uncertainty_ns is None:

@@ -96,7 +96,7 @@ def _split_by_line(body: bytes) -> Events:
         if not blank:
             continue
         event = b"\n".join(data).strip()
-        if kind == b"error":
+        if kind.lower() == b"error":
             error = event if error is None else error
         elif event not in _KEEP_ALIVES:
             ends.append(match.start(3) + (2 if blank.startswith(b"\r\n") else 1))

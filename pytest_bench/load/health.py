@@ -1,4 +1,4 @@
-"""Whether the client itself was the bottleneck: load workers' accounts taken together, against the budget."""
+"""Whether the client was the bottleneck: the reports of all load workers, compared with the budget."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ def client_health(
 ) -> ClientHealth:
     """The health of all load workers of a phase.
 
-    `last_arrival_ns`: when an open-loop phase wanted its last request issued, after its start. Shares are fractions.
+    `last_arrival_ns`: scheduled time of the last request of an open-loop phase, relative to its start. Shares are
+    fractions.
     """
     lateness = _worst(report.schedule_lateness_ms for report in reports)
     asked, achieved = _concurrency(load, reports) if load.pattern in _CLOSED_LOOP else (None, None)
     if load.pattern in OPEN_LOOP and lateness is not None and last_arrival_ns > 0:
-        # The latest hundredth is left out, as in every budget: a machine's stutter is no lack of capacity.
+        # The latest hundredth is excluded, as in every budget, because a short stall is not a lack of capacity.
         issued, span_s = sum(report.issued for report in reports), last_arrival_ns / 1e9
         asked, achieved = issued / span_s, issued / (span_s + lateness.p99 / 1e3)
     whole = None if achieved is None or not asked or load.pattern not in OPEN_LOOP else achieved / asked
@@ -54,15 +55,15 @@ def client_health(
         clock_error_ns=max((report.clock_error_ns for report in reports), default=0),
     )
     if not any(report.succeeded for report in reports):
-        return health  # what is refused at once keeps any client busy, and is no measurement
-    violations = [*_violations(load, health, budget), *_never_reached(load, reports)]
+        return health  # requests that are refused at once keep any client busy
+    violations = [*_violations(load, health, budget), *_peak_violations(load, reports)]
     return replace(health, violations=tuple(violations))
 
 
 def _violations(load: Load, health: ClientHealth, budget: HealthBudget) -> Iterator[str]:
     lower = "rate" if load.pattern in OPEN_LOOP else "load" if load.stages else "concurrency"
     if load.pattern in _CLOSED_LOOP and (load.peak_in_flight or 0) <= health.workers:
-        # One request in flight for each load worker: neither more workers nor less load would help.
+        # One request per load worker: more workers or less load would not help.
         remedy = "give the client a machine, or cores, that nothing else uses"
     else:
         remedy = (
@@ -74,25 +75,25 @@ def _violations(load: Load, health: ClientHealth, budget: HealthBudget) -> Itera
             f"requests left {lateness.p99:.1f} ms late at p99, over the budget of "
             f"{budget.schedule_lateness_ms:g} ms: {remedy}"
         )
-    yield from _over(
+    yield from _share_violations(
         "{:.1%} of the concurrency was missing while the client had not sent the next request",
         (health.vacancy, budget.vacancy),
         (health.vacancy_p99, max(budget.vacancy, budget.vacancy_p99)),
         remedy,
     )
-    yield from _over(
+    yield from _share_violations(
         "a load worker used {:.0%} of a core",
         (health.cpu_share, budget.cpu_share),
         (health.cpu_share_p99, budget.cpu_share),
         remedy,
     )
-    yield from _behind(load, health, budget.achieved_share, remedy)
+    yield from _rate_violations(load, health, budget.achieved_share, remedy)
 
 
-def _over(
+def _share_violations(
     what: str, whole: tuple[float | None, float], p99: tuple[float | None, float], remedy: str
 ) -> Iterator[str]:
-    """A share that is over its budget: over the phase, or else in its seconds."""
+    """Violations of a share's budget: over the whole phase, otherwise in its seconds."""
     (share, limit), (share_p99, limit_p99) = whole, p99
     if share is not None and share > limit:
         yield f"{what.format(share)}, over the budget of {limit:.0%}: {remedy}"
@@ -103,8 +104,8 @@ def _over(
         )
 
 
-def _behind(load: Load, health: ClientHealth, limit: float, remedy: str) -> Iterator[str]:
-    """The rate that was not achieved: over the phase, or else in its seconds."""
+def _rate_violations(load: Load, health: ClientHealth, limit: float, remedy: str) -> Iterator[str]:
+    """Violations of the achieved rate: over the whole phase, otherwise in its seconds."""
     asked, achieved, p1 = health.asked, health.achieved, health.achieved_share_p1
     if load.pattern in OPEN_LOOP and asked and achieved is not None and achieved < limit * asked:
         yield (
@@ -118,9 +119,11 @@ def _behind(load: Load, health: ClientHealth, limit: float, remedy: str) -> Iter
         )
 
 
-def _never_reached(load: Load, reports: Sequence[WorkerReport]) -> Iterator[str]:
-    """The concurrency that never was: some load worker came so late that others did its part. With a ramp, the
-    requests may run out before; a run that was stopped had no time for it."""
+def _peak_violations(load: Load, reports: Sequence[WorkerReport]) -> Iterator[str]:
+    """Violation if full concurrency was never reached because a load worker was late and others took its share.
+
+    Not judged with a ramp, during which requests may run out, or if the run was stopped.
+    """
     if load.pattern != "concurrency" or load.ramp_s > 0 or not all(report.over for report in reports):
         return
     asked = load.peak_in_flight or 0
@@ -148,8 +151,8 @@ def _worst(values: Iterable[Quantiles | None]) -> Quantiles | None:
 
 
 def _concurrency(load: Load, reports: Sequence[WorkerReport]) -> tuple[float, float | None]:
-    """Asked concurrency, and the mean in flight from full load to the last issue; None where some load
-    worker never had its share in flight because the requests ran out first."""
+    """Requested concurrency, and the mean in flight from full load to the last issue; None if a load worker never had
+    its share in flight because the requests ran out first."""
     asked, achieved = float(load.peak_in_flight or 0), 0.0
     for report in reports:
         full_ns, last_ns = report.full_load_ns, report.last_issue_ns

@@ -11,7 +11,7 @@ from pytest_bench.workload import Timeouts
 def overdue(
     live: Iterable[Exchange], timeouts: Timeouts, now_ns: int, *, streaming: bool
 ) -> Iterator[tuple[Exchange, Failure]]:
-    """The requests in flight that exceed a limit, and why. `live` is in order of issue, oldest first."""
+    """Yield each request in flight that exceeds a time limit, with its failure. `live` is in order of issue."""
     young = False
     for exchange in live:
         young = young or now_ns - exchange.started_ns < timeouts.request_s * 1e9

@@ -1,7 +1,7 @@
 """Append-only logs of a load worker, written off its event loop.
 
-`append` costs an addition to a list; a thread of its own joins, hashes and writes what has gathered, so a
-slow disk delays nothing that is being measured. The thread falling too far behind is a fault, not a pause.
+`append` only adds to a list. A separate thread joins, hashes and writes the lines, so a slow disk does not delay the
+measurement. If the thread falls too far behind, that is a fault; the load does not pause.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_BATCHES_WAITING = 256
 
 
 class LogWriter:
-    """Writes one log file. `fault` is None, or why writing failed: nothing after that was written."""
+    """Writes one log file. `fault` is None, or the reason why writing failed; nothing is written after a fault."""
 
     def __init__(self, path: Path, header: bytes) -> None:
         self.path = path
@@ -37,7 +37,7 @@ class LogWriter:
         self._thread = threading.Thread(target=self._drain, name=f"log {path.name}", daemon=True)
         self._thread.start()
         self._add(header)
-        self.flush()  # a log that was cut off early is still a log
+        self.flush()  # even an interrupted log has a header
 
     def append(self, payload: bytes) -> None:
         """Add one line: the JSON object `payload`."""
@@ -47,7 +47,7 @@ class LogWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what has gathered to the writing thread."""
+        """Pass the collected lines to the writing thread."""
         if not self._batch:
             return
         if self._waiting.qsize() >= _MOST_BATCHES_WAITING and self.fault is None:
@@ -61,7 +61,7 @@ class LogWriter:
         self._batch_bytes = 0
 
     def close(self) -> None:
-        """Write the end line and all that is left, and sync."""
+        """Write the remaining lines and the end line, and sync."""
         self._add(end_line(self._lines))
         self.flush()
         self._waiting.put(None)
@@ -96,8 +96,7 @@ def _disk_fault(path: Path, what: str, error: OSError) -> str:
 
 
 class PhaseLog:
-    """What one load worker writes down in one phase: a log of requests, one of the texts they delivered, and a
-    file for each output that is no text."""
+    """The logs of one load worker in one phase: request records, delivered texts, and a file for each binary output."""
 
     def __init__(self, folder: Path, worker: int, facts: dict[str, str]) -> None:
         self._requests, self._texts = (
@@ -116,7 +115,7 @@ class PhaseLog:
         return self._requests.fault or self._texts.fault or self._attachment_fault
 
     def append(self, record: RequestRecord, text: TextRecord | None, attachment: bytes | None = None) -> None:
-        """Add a request, the text it delivered, and what it delivered that is no text."""
+        """Add a request record, the delivered text, and the delivered binary output."""
         if attachment is not None:
             self._attach(record, attachment)
         self._requests.append(self._encode(record))
@@ -124,7 +123,7 @@ class PhaseLog:
             self._texts.append(self._encode(text))
 
     def _attach(self, record: RequestRecord, data: bytes) -> None:
-        # Written at once: what has attachments takes seconds, and there are few.
+        # Written synchronously, because requests with attachments take seconds and are few.
         try:
             self._attachments.mkdir(exist_ok=True)
             (self._attachments / f"{record.index}.mp4").write_bytes(redact_bytes(data))
@@ -142,10 +141,10 @@ class PhaseLog:
 
 
 def read_records(folder: Path, *, torn: bool = False) -> Iterator[RequestRecord]:
-    """All request records of a phase, load worker by load worker, in the order they were written.
+    """Yield all request records of a phase, by load worker, in the order in which they were written.
 
-    Raises `EvidenceError` naming file and line for a damaged line, a gap in the sequence, or a file
-    without its end, unless `torn` says that an interrupted phase is being read.
+    Raises `EvidenceError` with file and line for a damaged line or a gap in the sequence and, unless `torn` is true
+    (an interrupted phase), for a file without an end line.
     """
     decode = msgspec.json.Decoder(RequestRecord).decode
     paths = sorted(folder.glob("requests.*.jsonl"))
@@ -157,7 +156,9 @@ def read_records(folder: Path, *, torn: bool = False) -> Iterator[RequestRecord]
             try:
                 record = decode(payload)
             except msgspec.MsgspecError as error:
-                raise EvidenceError(f"{path}: line {expected + 2} is no request record: {error}") from error
+                raise EvidenceError(
+                    f"{path}: line {expected + 2} is not a request record: {error}"
+                ) from error
             if record.seq != expected:
                 raise EvidenceError(
                     f"{path}: line {expected + 2} has sequence {record.seq}, expected {expected}"

@@ -1,7 +1,7 @@
-"""The receive loop of a load worker: sockets read with the kernel's stamps, instants, and work to do afterwards.
+"""The event loop of a load worker: it reads sockets with kernel stamps, runs timers, and runs deferred callbacks.
 
-One turn: poll, read every socket that the poll lists, run what was asked for meanwhile. Nothing is scheduled, and
-an exception ends the loop: a load worker that lost a callback could not be trusted.
+One turn polls, reads every socket that the poll lists, and runs the callbacks passed to `soon` meanwhile. An exception
+of a callback ends the loop, because a load worker that lost a callback cannot be trusted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WRITABLE = 4
 _BUFFER_BYTES = 1 << 18
 _NEVER_NS = 1 << 61
 _MOST_READY = 1023
-"""As many sockets does `epoll.poll` list at most."""
+"""Maximum number of sockets that `epoll.poll` lists."""
 
 Receive = Callable[[Iterable[memoryview], int], tuple[int, list[tuple[int, int, bytes]], int, Any]]
 """`socket.recvmsg_into`."""
@@ -48,7 +48,7 @@ class Receiver(Protocol):
         """The peer closed the connection, or it broke."""
 
     def writable(self) -> None:
-        """More can be sent; asked for with `Loop.watch`."""
+        """More can be sent. Called only after `Loop.watch(writing=True)`."""
 
 
 class Timer:
@@ -76,7 +76,7 @@ class Timer:
 
 
 class Loop:
-    """See the module. `stop` ends `run` after the current turn."""
+    """The event loop. `stop` ends `run` after the current turn."""
 
     def __init__(self, clock: ReceiveClock) -> None:
         self.clock = clock
@@ -95,7 +95,7 @@ class Loop:
                 self._alarm_fd, _pass
             )  # every turn that finds it expired arms it again, which clears it
 
-    # What to wait for
+    # Registration
 
     def add(self, fd: int, receiver: Receiver) -> None:
         """Read a socket from now on."""
@@ -107,7 +107,7 @@ class Loop:
         self._poller.modify(fd, READABLE | WRITABLE if writing else READABLE)
 
     def remove(self, fd: int) -> None:
-        """Forget a receiver or a callback; before its descriptor is closed."""
+        """Remove a receiver or callback. Call this before its descriptor is closed."""
         if self._receivers.pop(fd, None) is not None or self._callbacks.pop(fd, None) is not None:
             self._poller.unregister(fd)
 
@@ -120,8 +120,8 @@ class Loop:
         self._poller.register(fd, WRITABLE)
 
     def soon(self, callback: Callable[[], None]) -> None:
-        """Call back at the end of this turn, when all that could be read has been read; from such a call, at the end
-        of the next."""
+        """Call back at the end of this turn, after all readable sockets were read. A callback that calls `soon` defers
+        to the end of the next turn."""
         self._soon.append(callback)
 
     def timer(self, callback: Callable[[], None]) -> Timer:
@@ -138,30 +138,30 @@ class Loop:
         self._running = False
 
     def close(self) -> None:
-        """Let go of the clock and the timer. Sockets are their owners' to close."""
+        """Close the clock and the timer. Sockets are closed by their owners."""
         self.clock.close()
         if self._alarm is not None:
             self._alarm.close()
 
-    def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 # the hot path: each call that it does not make counts
-        """Turn until `stop`. Whatever a callback raises comes through."""
+    def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 # the hot path: every call costs
+        """Run turns until `stop`. Exceptions of callbacks propagate."""
         self._running = True
-        # Everything that a turn or a read looks at has a local name.
+        # Local names are faster than attributes.
         poll, receivers, clock, now = self._poller.poll, self._receivers, self.clock, monotonic_ns
         timers, soon, unpack = self._timers, self._soon, STAMP.unpack_from
         readable, full_bytes, ancillary_bytes = READABLE, _BUFFER_BYTES, ANCILLARY_BYTES
-        patience = None if self._alarm is not None else self._patience
+        timeout = None if self._alarm is not None else self._poll_timeout
         buffer = memoryview(bytearray(_BUFFER_BYTES))
         buffers = [buffer]
         empty_since_ns = 0
-        """Sockets that the poll before did not list were empty then."""
+        """Sockets that the previous poll did not list were empty at this time."""
         now_ns = now()
         while self._running:
-            # A socket that this poll does not list was empty when the poll began, and when anything was last read. If
-            # the poll blocked, the socket was still empty when that came which ended it: a timer that expired, a read
-            # of a single event.
+            # A socket that this poll does not list was empty when the poll began and at the last read before it. If
+            # the poll blocked, the socket was still empty when the poll was woken: by an expired timer, or by the
+            # arrival of a single event.
             polled_ns = now_ns
-            ready = poll(0 if soon else patience(now()) if patience else None)
+            ready = poll(0 if soon else timeout(now()) if timeout else None)
             now_ns = now()
             if timers and timers[0][0] <= now_ns:
                 if len(ready) == 1 and ready[0][0] == self._alarm_fd:
@@ -196,7 +196,7 @@ class Loop:
                 if ancillary:
                     seconds, nanoseconds = unpack(ancillary[0][2])
                     stamp_ns = seconds * 1_000_000_000 + nanoseconds - clock.offset_ns
-                    if stamp_ns > now_ns:  # noqa: PLR1730 # `min` costs a call; the clock was set, as is about to be told
+                    if stamp_ns > now_ns:  # noqa: PLR1730 # `min` costs a call; the clock was set and its timer is about to fire
                         stamp_ns = now_ns
                 receiver.drained_ns = drained_ns if size < full_bytes else -empty_ns
                 if (
@@ -204,7 +204,7 @@ class Loop:
                     and stamp_ns > polled_ns
                 ):
                     polled_ns = stamp_ns
-            if len(ready) < _MOST_READY:  # otherwise the poll may have left some out
+            if len(ready) < _MOST_READY:  # otherwise the poll may have omitted some
                 empty_since_ns = polled_ns
             if soon:
                 callbacks = soon[:]
@@ -230,8 +230,8 @@ class Loop:
         if self._alarm is not None:
             self._alarm.arm(timers[0][0] if timers else _NEVER_NS)
 
-    def _patience(self, now_ns: int) -> float | None:
-        """How long the next poll may block, in the poller's unit; None: until something happens."""
+    def _poll_timeout(self, now_ns: int) -> float | None:
+        """Timeout of the next poll, in the poller's unit; None: no timeout."""
         if not self._timers:
             return None
         return max(0.0, (self._timers[0][0] - now_ns) / 1e6)  # milliseconds, as `select.poll` takes them

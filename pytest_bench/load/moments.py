@@ -1,7 +1,8 @@
-"""When each event of a stream arrived, how much later the load worker saw it, and how sure that is.
+"""When each event of a stream arrived, how much later the load worker read it, and the uncertainty of that time.
 
 An event arrives with the read that brings its last byte. The kernel stamps the last segment of a read, so an event
-that others follow in the same read may have arrived earlier: at any time since the socket was last known to be empty.
+that is followed by others in the same read may have arrived earlier, at any time since the socket was last known to be
+empty.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ class Moment(NamedTuple):
     """One event in time, in nanoseconds."""
 
     at_ns: int
-    """The kernel's stamp; the load worker's own where the kernel gave none."""
+    """The kernel's stamp; the load worker's own if the kernel gave none."""
     seen_after_ns: int
     """How much later the load worker read it. 0: `at_ns` is the load worker's own stamp."""
     uncertainty_ns: int
-    """How much earlier it may have arrived."""
+    """How much earlier the event may have arrived."""
 
 
 class StreamMoments(NamedTuple):
@@ -35,18 +36,18 @@ class StreamMoments(NamedTuple):
 
 
 class Reads:
-    """The reads of one response; at least one."""
+    """The reads of one response, of which there is at least one."""
 
     __slots__ = ("_pieces", "_reads", "_stamps_ns")
 
     def __init__(self, reads: Sequence[int]) -> None:
-        """`reads` as `Exchange.reads` gathers them: four numbers a read."""
+        """`reads` has the layout of `Exchange.reads`: four numbers per read."""
         self._reads = reads
         self._stamps_ns = reads[::4]
         self._pieces = reads[3::4]
 
     def first_byte(self) -> Moment:
-        """Of the response. Exact if the first read holds headers alone."""
+        """First byte of the response. Exact if the first read holds only headers."""
         return self._moment(0, alone=not self._pieces[0])
 
     def end(self) -> Moment:
@@ -61,13 +62,13 @@ class Reads:
         first_output: int | None,
         events: int,
         ends: Sequence[int] | None,
-        event_a_piece: bool,
+        one_event_per_piece: bool,
     ) -> StreamMoments:
         """When the events numbered `content` arrived; at least one.
 
         `parts` are the pieces of the body and `events` is how many events it holds, `[DONE]` included. `ends` is where
         each event ended in the body, None where every event ends in two newlines and nothing else does.
-        `event_a_piece`: each piece is one event.
+        `one_event_per_piece`: each piece is one event.
         """
         of_pieces = self._of_pieces()
         first, last = content[0], content[-1]
@@ -76,7 +77,7 @@ class Reads:
             output = None if first_output is None else only
             return StreamMoments(only, only, output, (0,) * (len(content) - 1))
         alone: Callable[[int], bool]
-        if event_a_piece:
+        if one_event_per_piece:
             reads = of_pieces
 
             def alone(event: int) -> bool:
@@ -93,7 +94,7 @@ class Reads:
                 return where[event] == read_ends[reads[event]]
 
         def moment(event: int) -> Moment:
-            # With the last read came the end of the framing, of which the body shows nothing.
+            # The last read also holds the end of the framing, which is not part of the body.
             read = reads[event]
             return self._moment(read, alone=read + 1 < len(self._stamps_ns) and alone(event))
 
@@ -105,7 +106,7 @@ class Reads:
         )
 
     def _moment(self, read: int, *, alone: bool) -> Moment:
-        """What a read brought. `alone`: nothing that the read holds came after it."""
+        """Moment of an event in a read. `alone`: nothing in the read follows the event."""
         at_ns, seen_ns, empty_ns = self._reads[4 * read : 4 * read + 3]
         exact = alone and at_ns != seen_ns
         return Moment(at_ns, seen_ns - at_ns, 0 if exact else max(0, at_ns - empty_ns))
@@ -123,7 +124,7 @@ class Reads:
         pieces = self._pieces
         count = len(pieces)
         while count > 1 and pieces[count - 1] == pieces[count - 2]:
-            count -= 1  # the end of the framing alone
+            count -= 1  # holds only the end of the framing
         first = pieces[0]
         if first <= 1 and pieces[:count] == list(range(first, first + count)):
             return range(1 - first, count)

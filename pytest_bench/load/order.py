@@ -1,10 +1,10 @@
-"""Which sample the i-th request takes: a pure function of i, so that any load worker can ask it.
+"""Maps the index of a request to its sample: a pure function, so that every load worker gets the same answer.
 
-Every `count` requests use every sample once; each pass over the samples is shuffled anew. Shuffling is a
-keyed permutation that needs no table (a Feistel network over the next even number of bits, walking in cycles
-past values that are out of range; Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). Few
-samples are shuffled as a table instead (Fisher and Yates): networks of a few bits reach some orders more
-often than others. Mixing is splitmix64's finaliser (Steele, Lea and Flood, 2014).
+Every `count` requests use every sample once, and each pass over the samples has a new order. The order is a keyed
+permutation without a table: a Feistel network over the next even number of bits, with cycle walking for values out of
+range (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). Few samples are shuffled in a table instead
+(Fisher and Yates), because networks of a few bits produce some orders more often than others. The hash
+is splitmix64's finaliser (Steele, Lea and Flood, 2014).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FEW = 64
 
 
 def sample_function(order: SampleOrder) -> Callable[[int], int]:
-    """The sample of the i-th request, i ≥ 0. Raises `ValueError` for an order that names no sample."""
+    """Return a function from i ≥ 0 to the sample of the i-th request. Raises `ValueError` if there is no sample."""
     first, count, seed = order.first, order.count, order.seed
     if count < 1:
         raise ValueError("an order needs at least one sample")
@@ -39,7 +39,7 @@ def sample_function(order: SampleOrder) -> Callable[[int], int]:
 
 
 Shuffle = Callable[[int, int], Callable[[int], int]]
-"""Of so many values and a key, a bijection."""
+"""Maps (count, key) to a permutation of range(count)."""
 
 
 def _shuffled(order: SampleOrder, shuffle: Shuffle) -> Callable[[int], int]:
@@ -68,7 +68,7 @@ def _network(count: int, key: int) -> Callable[[int], int]:
     half = ((count - 1).bit_length() + 1) // 2
     mask = (1 << half) - 1
     keys = [_mix(key * _ROUNDS + number) for number in range(_ROUNDS)]
-    # A round sees half the bits of a value: few enough to mix each once, and not at every request.
+    # A round maps half the bits of a value, so its few results are cached.
     rounds = [functools.cache(lambda right, round_key=one: _mix(right ^ round_key) & mask) for one in keys]
 
     def permute(value: int) -> int:

@@ -1,4 +1,4 @@
-"""One phase as a load worker sees it: how its requests are written, and the account of them."""
+"""One phase in a load worker: it encodes requests, logs their results, and counts them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_bench.load.bodies import Bodies
-from pytest_bench.load.exchange import Exchange, Settled
+from pytest_bench.load.exchange import Exchange, ExchangeResult
 from pytest_bench.load.log import PhaseLog
 from pytest_bench.load.order import sample_function
 from pytest_bench.load.tally import Tally
@@ -18,7 +18,7 @@ _LONGEST_DETAIL = 500
 
 
 class Phase:
-    """Writes requests of one phase, and holds its log and its tally."""
+    """Encodes the requests of one phase and holds its log and its tally."""
 
     def __init__(self, run: RunSpec, number: int, worker: int, bodies: Bodies) -> None:
         spec: PhaseSpec = run.phases[number]
@@ -50,17 +50,17 @@ class Phase:
             request=b"%b%d\r\n%b" % (self._heads[endpoint], index, self._bodies[sample]),
         )
 
-    def write_down(self, settled: Settled, lags_ns: Sequence[int] = ()) -> None:
-        """Put what became of a request into the log and the tally. `lags_ns`: see `Exchange.lags_ns`."""
-        record = settled.record
+    def write_down(self, result: ExchangeResult, lags_ns: Sequence[int] = ()) -> None:
+        """Add the result of a request to the log and the tally. `lags_ns`: see `Exchange.lags_ns`."""
+        record = result.record
         if record.error_detail is not None:
             record.error_detail = redact_foreign(record.error_detail)[:_LONGEST_DETAIL]
         self.seq += 1
-        self.log.append(record, settled.text, settled.attachment)
+        self.log.append(record, result.text, result.attachment)
         self.tally.ended(record, lags_ns)
 
     def poll(self, exchange: Exchange, path: str) -> bytes:
-        """The request that asks what has become of a job; `path` is below the endpoint."""
+        """The request that polls a job. `path` is relative to the endpoint."""
         target = self._targets[exchange.endpoint]
         where = with_query(target.prefix + path, target.query)
         head = f"GET {where} HTTP/1.1\r\n{self._headers[exchange.endpoint]}"

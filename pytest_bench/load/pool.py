@@ -6,17 +6,17 @@ import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from pytest_bench.load.connecting import ConnectAttempt, Opened, OutOfDescriptors
 from pytest_bench.load.connection import Connection, Owner
 from pytest_bench.load.exchange import Failure
 from pytest_bench.load.loop import Loop
-from pytest_bench.load.opening import Opened, Opening, OutOfDescriptors
 from pytest_bench.workload import Target
 
 _HANDSHAKES_AT_ONCE = 16
 
 
 class ConnectionPool:
-    """Idle connections by endpoint, and the making of new ones."""
+    """Idle connections by endpoint. Opens new ones."""
 
     def __init__(
         self,
@@ -34,11 +34,11 @@ class ConnectionPool:
         self._timeout_s = connect_timeout_s
         self._limit_bytes = limit_bytes
         self._idle: list[list[Connection]] = [[] for _ in targets]
-        self._openings: set[Opening] = set()
+        self._attempts: set[ConnectAttempt] = set()
         self._tls = ssl.create_default_context() if any(target.tls for target in targets) else None
 
     def take(self, endpoint: int) -> Connection | None:
-        """The connection used last that is still good, or None."""
+        """The most recently used reusable connection, or None."""
         idle = self._idle[endpoint]
         while idle:
             connection = idle.pop()
@@ -47,7 +47,7 @@ class ConnectionPool:
         return None
 
     def give_back(self, connection: Connection) -> None:
-        """Keep a connection for the next request, unless it is over or still has a part of the last one to send."""
+        """Keep a connection for reuse, unless it is not reusable or is still sending its last request."""
         if connection.reusable and not connection.sending:
             connection.idled = True
             self._idle[connection.endpoint].append(connection)
@@ -61,14 +61,14 @@ class ConnectionPool:
             idle.remove(connection)
 
     def open(self, endpoint: int, opened: Opened) -> None:
-        """Make a new connection; `opened` is told it, or why there is none."""
+        """Open a new connection. `opened` is called with it, or with the reason for failure."""
 
         def done(outcome: Connection | Failure | OutOfDescriptors) -> None:
-            self._openings.discard(opening)
+            self._attempts.discard(attempt)
             opened(outcome)
 
         target = self._targets[endpoint]
-        opening = Opening(
+        attempt = ConnectAttempt(
             self._owner,
             self._loop,
             target,
@@ -77,11 +77,14 @@ class ConnectionPool:
             limit_bytes=self._limit_bytes,
             opened=done,
         )
-        self._openings.add(opening)
+        self._attempts.add(attempt)
 
     def open_ahead(self, count: int, opened: Callable[[OutOfDescriptors | None], None]) -> None:
-        """Open `count` connections, a few at a time, and no more to an endpoint where one fails: the request that
-        needs it will say so. `opened` is called once, when that is over or the client has no more descriptors."""
+        """Open `count` connections, a few at a time.
+
+        After a failure, no more are opened to that endpoint; the requests to it will report the failure. `opened` is
+        called once, when all attempts have ended or the client has no more descriptors.
+        """
         endpoints = (number % len(self._targets) for number in range(count))
         failed: set[int] = set()
         busy = 0
@@ -113,16 +116,16 @@ class ConnectionPool:
             opened(None)
 
     def sweep(self, now_ns: int) -> None:
-        """Give up on connections that take longer than the connect timeout."""
-        late = [opening for opening in self._openings if now_ns - opening.begun_ns > self._timeout_s * 1e9]
-        for opening in late:
-            what = f"{opening.url}: no connection within {self._timeout_s:g} s"
-            opening.end(Failure("connect_timeout", what))
+        """Fail attempts that take longer than the connect timeout."""
+        late = [attempt for attempt in self._attempts if now_ns - attempt.begun_ns > self._timeout_s * 1e9]
+        for attempt in late:
+            what = f"{attempt.url}: no connection within {self._timeout_s:g} s"
+            attempt.end(Failure("connect_timeout", what))
 
     def close(self) -> None:
-        for opening in self._openings:
-            opening.abandon()
-        self._openings.clear()
+        for attempt in self._attempts:
+            attempt.abandon()
+        self._attempts.clear()
         for idle in self._idle:
             while idle:
                 idle.pop().discard()

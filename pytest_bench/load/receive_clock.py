@@ -1,4 +1,4 @@
-"""Turns the kernel's receive stamps, which are CLOCK_REALTIME, into CLOCK_MONOTONIC.
+"""Converts the kernel's receive stamps from CLOCK_REALTIME to CLOCK_MONOTONIC.
 
 The kernel slews both clocks alike, so their difference changes only when CLOCK_REALTIME is set. A timer with
 `TFD_TIMER_CANCEL_ON_SET` reports that, and every sample checks it.
@@ -23,7 +23,7 @@ ANCILLARY_BYTES = socket.CMSG_SPACE(STAMP.size)
 _SO_TIMESTAMPNS = 35
 _SAMPLES = 8
 _STEP_NS = 20_000
-"""Two samples of one offset differ by less: each is good to a few hundred nanoseconds."""
+"""Two samples of the same offset differ by less than this: each is accurate to a few hundred nanoseconds."""
 _FAR_NS = 1 << 61
 _ATTEMPTS = 200
 
@@ -31,8 +31,8 @@ _ATTEMPTS = 200
 class ReceiveClock:
     """The offset between the two clocks, sampled again at least once a second by its owner.
 
-    `fd` becomes readable when CLOCK_REALTIME was set; None where the kernel cannot report that. Then no socket
-    is asked for stamps: a stamp that a step of the clock may have moved unnoticed is worth nothing.
+    `fd` becomes readable when CLOCK_REALTIME is set. It is None if the kernel cannot report that; stamps are then not
+    requested, because an unnoticed clock step would falsify them.
     """
 
     def __init__(self) -> None:
@@ -49,12 +49,12 @@ class ReceiveClock:
         self._measure()
 
     def enable(self, receiver: socket.socket) -> None:
-        """Ask for a stamp with every read of a socket. Where the kernel has none, reads come without."""
+        """Request a stamp with every read of a socket. Without kernel support, reads have no stamps."""
         if self._stamped is not None:
             receiver.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
     def sample(self) -> int | None:
-        """Measure the offset again. Returns, if the clock was set since, when it was last known to be right."""
+        """Measure the offset again. If the clock was set, return when the offset was last known to be right."""
         before_ns, known_ns = self.offset_ns, self.sampled_ns
         self._measure()
         if abs(self.offset_ns - before_ns) < _STEP_NS:
@@ -63,11 +63,11 @@ class ReceiveClock:
         return known_ns
 
     def agrees(self) -> bool:
-        """Whether the clocks still differ by `offset_ns`: one look, for use between samples."""
+        """Whether the clocks still differ by `offset_ns`. A quick check for use between samples."""
         return abs(time.time_ns() - monotonic_ns() - self.offset_ns) < _STEP_NS
 
     def acknowledge(self) -> None:
-        """Take note of what `fd` reported, and watch on. `sample` says what it means."""
+        """Clear the readiness of `fd` and arm it again. Call `sample` next."""
         if self._timer is None:
             return
         try:
@@ -97,7 +97,7 @@ class ReceiveClock:
 
 
 def _cancelled_when_set() -> TimerFd | None:
-    """A timer that reports that CLOCK_REALTIME was set; None where stamps or such timers do not exist."""
+    """A timer that reports that CLOCK_REALTIME was set; None if stamps or such timers are not supported."""
     if not AVAILABLE or sys.maxsize < 1 << 32:
         return None
     try:
@@ -113,10 +113,10 @@ def _cancelled_when_set() -> TimerFd | None:
 
 
 def _stamped_socket() -> socket.socket | None:
-    """A connected socket whose reads have stamps; None where they have not within a second.
+    """A connected socket whose reads have stamps; None if no stamp arrives within a second.
 
-    The kernel begins to stamp a moment after the first socket has asked for it, and ends when the last is closed. So
-    what is measured must not be the first to ask.
+    The kernel starts to stamp shortly after the first socket requests it and stops when the last such socket is
+    closed. This socket keeps stamping active, so the first measured read has a stamp.
     """
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,

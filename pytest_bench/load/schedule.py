@@ -26,8 +26,8 @@ def arrivals_ns(load: Load, seed: int) -> Times:
     `burstiness` (variance over squared mean is 1 / burstiness). During `ramp_s` the rate grows linearly from
     zero: unit-rate arrivals are mapped through the inverse of the cumulated rate (Çinlar's method).
 
-    A duration ends the arrivals before it, after the start. With `stop: and` it is a minimum, from the first arrival
-    to the last: so they go on up to the first that makes it.
+    Arrivals end before the duration, counted from the start. With `stop: and` the duration is a minimum from the first
+    arrival to the last, so arrivals continue up to the first one that reaches it.
     """
     if load.pattern == "trace":
         return _limit(load, np.asarray(load.trace_ns, dtype=np.int64))
@@ -46,7 +46,7 @@ def arrivals_ns(load: Load, seed: int) -> Times:
 
 
 def phase_length_ns(load: Load, times: Times) -> int:
-    """How long the phase lasts: its duration where it has one and `requests` does not end it earlier."""
+    """Length of the phase: its duration, unless it has none or `requests` ends it earlier."""
     last = int(times[-1]) if len(times) else 0
     if load.duration_s is None or (
         load.requests is not None and load.stop == "or" and len(times) == load.requests
@@ -56,7 +56,7 @@ def phase_length_ns(load: Load, times: Times) -> int:
 
 
 def mean_rate(load: Load) -> float:
-    """Arrivals per second of an open-loop load, on average; 0 where it has none."""
+    """Mean arrivals per second of an open-loop load; 0 if there are none."""
     if load.rate is not None:
         return load.rate
     last_s = load.trace_ns[-1] / 1e9 if load.trace_ns else 0.0

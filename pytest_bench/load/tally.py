@@ -1,4 +1,4 @@
-"""What a load worker counts about a phase while it runs, and about itself."""
+"""Counters of a load worker for one phase: requests, times, and the worker's own load."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import time
 from array import array
 from collections.abc import Sequence
 
-from pytest_bench.load.board import Board, Cell
+from pytest_bench.load.counters import Cell, SharedCounters
 from pytest_bench.load.windows import Windows, high, low
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
 
 BEAT_NS = 10_000_000
-"""How often a load worker shows that it is alive."""
+"""Interval between heartbeats of a load worker."""
 
 _MOST_LAGS = 1 << 18
 
 
 class Thinned:
-    """Of a stream of numbers, evenly chosen ones: all of them while they are few, then every second, every fourth, …"""
+    """An even subsample of a stream of numbers: all while they are few, then every second, every fourth, and so on."""
 
     def __init__(self, most: int = _MOST_LAGS) -> None:
         self.values = array("q")
@@ -35,21 +35,21 @@ class Thinned:
 
 
 class Tally:
-    """Running account of one phase in one load worker."""
+    """Counters of one phase in one load worker."""
 
     def __init__(self, worker: int) -> None:
         self.report = WorkerReport(worker=worker)
         self.in_flight = 0
-        """Issued, and not yet written down."""
+        """Issued and not yet recorded."""
         self.awaited = 0
-        """Issued, and not yet over."""
+        """Issued and not yet ended."""
         self.events = 0
         self.lateness_ns = array("q")
         self._turnarounds_ns = array("q")
         self._lags_ns = Thinned()
         self._begun_ns: int | None = None
         self._begun_cpu_ns = 0
-        # Requests in flight over the full-load window, of whatever phase: at T, their integral is sum + count * T.
+        # Requests in flight, of any phase, since full load: their integral up to T is sum + count * T.
         self._area_count = 0
         self._area_sum = 0
         self._cpu, self._vacancy, self._rate = Windows(), Windows(), Windows()
@@ -68,18 +68,20 @@ class Tally:
         self._begun_cpu_ns = time.process_time_ns()
 
     def enter(self, *, share: int = 0, start_ns: int | None = None, sent: int = 0) -> None:
-        """A leg begins: of `share` requests in flight once they are, or of arrivals that count from `start_ns`.
-        `sent`: requests of this load worker, of whatever phase, that were sent and have not ended."""
+        """A stage starts: closed loop with `share` requests in flight, or open loop with arrivals from `start_ns` on.
+
+        `sent`: number of this load worker's requests, of any phase, that were sent and have not ended.
+        """
         self._earlier_vacancy_ns, self._earlier_rate_ns = self._vacancy_ns(), self._rate_ns()
         self._share, self._loaded_from_ns = share, start_ns
-        if not share and start_ns is None:  # fewer requests in flight than load workers
+        if not share and start_ns is None:  # fewer concurrent requests than load workers
             self._fully_loaded(time.monotonic_ns(), sent)
 
-    # The life of a request
+    # Events of a request
 
     def issued(self, now_ns: int, in_flight: int, sent: int) -> None:
-        """A request is being issued; `in_flight` counts it, and those of other phases, too. `sent` does not count it,
-        nor others that still wait for a connection."""
+        """A request is being issued. `in_flight` includes it and requests of other phases. `sent` excludes it and
+        requests that wait for a connection."""
         report = self.report
         report.issued += 1
         self.in_flight += 1
@@ -93,7 +95,7 @@ class Tally:
             self._fully_loaded(now_ns, sent)
 
     def sent(self, send_start_ns: int, vacant_since_ns: int | None) -> None:
-        """The request was sent on a place that stood empty since then; None where that is nobody's fault."""
+        """The request was sent. `vacant_since_ns`: since when the client left its slot empty; None if it did not."""
         if self.report.full_load_ns is not None:
             self._area_count += 1
             self._area_sum -= send_start_ns
@@ -103,7 +105,7 @@ class Tally:
             self.report.vacant_ns += turnaround_ns
 
     def vacated(self, end_ns: int) -> None:
-        """A request in flight, of whatever phase, has ended: the last byte of its response came at `end_ns`."""
+        """A request in flight, of any phase, has ended. The last byte of its response arrived at `end_ns`."""
         report = self.report
         if report.full_load_ns is None:
             return
@@ -114,8 +116,10 @@ class Tally:
             report.in_flight_ns -= report.last_issue_ns - end_ns
 
     def ended(self, record: RequestRecord, lags_ns: Sequence[int]) -> None:
-        """A request has ended, and this is its record. `lags_ns`: of each of its reads, how much later than the
-        kernel's stamp it was read; 0 where there is no such stamp."""
+        """Count a request that has ended, from its record.
+
+        `lags_ns`: how much later than the kernel's stamp each read was made; 0 if there is no stamp.
+        """
         report = self.report
         self.in_flight -= 1
         self.events += record.content_event_count
@@ -139,16 +143,15 @@ class Tally:
     # Load achieved
 
     def _fully_loaded(self, now_ns: int, sent: int) -> None:
-        """The whole share of concurrency is in flight from now on, and none of it is another phase's: requests
-        of a warm-up that end meanwhile are nobody's throughput."""
+        """From now on the whole share of concurrency is in flight with requests of this phase, so that requests of a
+        warm-up do not affect the throughput."""
         if self.report.full_load_ns is None:
             self.report.full_load_ns = now_ns
             self._area_count, self._area_sum = sent, -sent * now_ns
         self._loaded_from_ns, self._vacant_before_ns = now_ns, self.report.vacant_ns
 
     def _vacancy_ns(self) -> tuple[int, int]:
-        """Closed loop: for how long a full share was asked for, up to the last issue, and for how much of that its
-        places were empty, on average."""
+        """Closed loop: time from full load to the last issue, and for how much of it a slot was empty on average."""
         asked_ns, vacant_ns = self._earlier_vacancy_ns
         from_ns, until_ns = self._loaded_from_ns, self.report.last_issue_ns
         if not self._share or from_ns is None or until_ns is None or until_ns <= from_ns:
@@ -157,8 +160,10 @@ class Tally:
         return asked_ns + until_ns - from_ns, vacant_ns + vacant // self._share
 
     def _rate_ns(self) -> tuple[int, int]:
-        """Open loop: how long a schedule was asked for, up to the last issue, and how far it was carried out: whatever
-        arrivals it draws, a worker that keeps up is at its own time, and one that issues half as fast is at half."""
+        """Open loop: time from the start to the last issue, and the scheduled time that was reached in it.
+
+        The two are equal for a worker that keeps up; a worker that issues half as fast reaches half.
+        """
         asked_ns, carried_ns = self._earlier_rate_ns
         from_ns, until_ns = self._loaded_from_ns, self.report.last_issue_ns
         if self._share or not self.lateness_ns or from_ns is None or until_ns is None or until_ns <= from_ns:
@@ -166,7 +171,7 @@ class Tally:
         return asked_ns + until_ns - from_ns, carried_ns + until_ns - self.lateness_ns[-1] - from_ns
 
     def beat(self, now_ns: int) -> None:
-        """Cut the windows that are over."""
+        """End the windows that are complete."""
         elapsed_ns = now_ns - self._begun_ns if self._begun_ns is not None else 0
         if self._cpu.due(elapsed_ns):
             self._cpu.mark(elapsed_ns, time.process_time_ns() - self._begun_cpu_ns)
@@ -177,8 +182,8 @@ class Tally:
             if windows.due(most_ns):
                 windows.mark(most_ns, total_ns)
 
-    def publish(self, board: Board, phase: int) -> None:
-        """Show the progress of this phase, whose position in the run is `phase`."""
+    def publish(self, counters: SharedCounters, phase: int) -> None:
+        """Publish the progress of this phase. `phase` is its position in the run."""
         report = self.report
         for cell, value in (
             (Cell.ISSUED, report.issued),
@@ -187,12 +192,12 @@ class Tally:
             (Cell.IN_FLIGHT, self.in_flight),
             (Cell.EVENTS, self.events),
         ):
-            board.set(report.worker, phase, cell, value)
+            counters.set(report.worker, phase, cell, value)
 
     # The end
 
-    def settle(self) -> None:
-        """The next phase begins, or none follows: the time that counts as this phase's is over."""
+    def end_timing(self) -> None:
+        """End the measured time of this phase, because the next one starts or none follows."""
         report = self.report
         if self._begun_ns is None or report.wall_s > 0:
             return
@@ -204,15 +209,15 @@ class Tally:
         report.achieved_share_p1 = low(self._rate.shares(*self._rate_ns()))
 
     def close(self) -> None:
-        """The last request has ended: say what is known of the phase's health."""
-        self.settle()
+        """Complete the report after the last request has ended."""
+        self.end_timing()
         self.report.client_lag_ms = quantiles_ms(self._lags_ns.values)
         self.report.turnaround_ms = quantiles_ms(self._turnarounds_ns)
         self.report.schedule_lateness_ms = quantiles_ms(self.lateness_ns)
 
 
 def quantiles_ms(values_ns: array[int]) -> Quantiles | None:
-    """p50, p99 and maximum in milliseconds, each a value that occurred; None of nothing."""
+    """p50, p99 and maximum in milliseconds, each an observed value; None for no values."""
     if not values_ns:
         return None
     ordered = sorted(values_ns)

@@ -1,4 +1,4 @@
-"""Linux timerfd through ctypes: Python offers it from 3.13 on only."""
+"""Linux timerfd through ctypes, because Python supports it only from 3.13 on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class TimerFd:
-    """One timer of the kernel. Its descriptor becomes readable when it expires."""
+    """One kernel timer. Its descriptor becomes readable when it expires."""
 
     __slots__ = ("_flags", "_libc", "_reference", "_spec", "fd")
 

@@ -1,4 +1,4 @@
-"""A connection whose bytes are encrypted: TLS over the same reads, so that they have the kernel's stamps."""
+"""A TLS connection. It uses the same reads as a plain one, so events have kernel stamps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RECORD_BYTES = 1 << 18
 
 
 class TlsSession:
-    """The TLS state of one socket, in memory: bytes in, bytes out."""
+    """TLS state of one socket, in memory buffers."""
 
     __slots__ = ("_incoming", "_outgoing", "_tls")
 
@@ -52,7 +52,7 @@ class TlsSession:
 
 
 class TlsConnection(Connection):
-    """A `Connection` over TLS. Reads without plaintext (session tickets) are no part of a response."""
+    """A `Connection` over TLS. Reads without plaintext (session tickets) are not part of a response."""
 
     __slots__ = ("_session",)
 
@@ -86,5 +86,5 @@ class TlsConnection(Connection):
             self.ended(None, now_ns, empty_ns)
         return single
 
-    def _sealed(self, request: bytes) -> bytes:
+    def _wire_bytes(self, request: bytes) -> bytes:
         return self._session.encrypt(request)

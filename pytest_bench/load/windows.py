@@ -1,4 +1,4 @@
-"""Shares of a phase, window by window: seconds that were full, where the phase as a whole evens them out."""
+"""Shares over windows of one second, which reveal a short saturation that the phase as a whole averages out."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ from array import array
 from itertools import pairwise
 
 WINDOW_NS = 1_000_000_000
-"""Long enough that streams which end together do not make one, short enough to show what lasted."""
+"""Long enough to average over streams that end together, short enough to show a sustained problem."""
 
 
 class Windows:
-    """A running total beside the most that it could have come to, cut each time the latter has grown by a window."""
+    """A running total and its possible maximum, divided into windows of `WINDOW_NS` of the maximum."""
 
     def __init__(self) -> None:
         self._marks = array("q", (0, 0))
 
     def due(self, most_ns: int) -> bool:
-        """Whether a window is over when the most has come to this."""
+        """Whether the current window is complete when the maximum is `most_ns`."""
         return most_ns - self._marks[-2] >= WINDOW_NS
 
     def mark(self, most_ns: int, total_ns: int) -> None:
-        """A window ends here."""
+        """End the current window."""
         self._marks.extend((most_ns, total_ns))
 
     def shares(self, most_ns: int, total_ns: int) -> list[float]:
-        """The share of each window, ascending, when all is over. What was left in the end joins the last window;
-        what does not make two is not cut: the whole says it all."""
+        """Share of each window, ascending, at the end.
+
+        An incomplete window is merged into the last one. Empty if there are fewer than two windows, because the share
+        of the whole phase is then sufficient.
+        """
         marks = self._marks.tolist()
         if not self.due(most_ns):
             del marks[-2:]
@@ -38,12 +41,12 @@ class Windows:
 
 
 def high(ascending: list[float]) -> float | None:
-    """p99: what 99 % of windows do not exceed, and never the highest. None of nothing."""
+    """p99: the value that 99 % of windows do not exceed. Never the maximum of several. None for an empty list."""
     return ascending[_rank(ascending)] if ascending else None
 
 
 def low(ascending: list[float]) -> float | None:
-    """p1: what 99 % of windows reach, and never the lowest. None of nothing."""
+    """p1: the value that 99 % of windows reach. Never the minimum of several. None for an empty list."""
     return ascending[-1 - _rank(ascending)] if ascending else None
 
 

@@ -1,4 +1,4 @@
-"""What the numbers mean: definitions of metrics, exact statistics, and measurements made of records.
+"""Definitions of metrics, exact statistics, and measurements computed from records.
 
-Pure, numpy only. Others use `Columns`, `TokenCounts`, `measure`, `Measurement` and `definitions`.
+Pure; depends only on numpy. Other rooms use `Columns`, `TokenCounts`, `measure`, `Measurement` and `definitions`.
 """

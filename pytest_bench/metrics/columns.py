@@ -1,4 +1,4 @@
-"""The records of a phase as columns of numbers: what every metric is computed from."""
+"""The records of a phase as columns of numbers, from which every metric is computed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _EXACT = Moments()
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """One row a request, integers, `ABSENT` where a record holds None. No text, no list of gaps.
+    """One row of integers per request, `ABSENT` for None. No text and no list of gaps.
 
-    184 bytes a request; gaps between events are in a `Spool`. The first fields stand in the order of `_row`.
+    184 bytes per request; gaps between events are in a `Spool`. The first fields are in the order of `_row`.
     """
 
     key: Ints
@@ -46,31 +46,31 @@ class Columns:
     end_ns: Ints
     content_events: Ints
     first_event_tokens: Ints
-    """Tokens of the first content event, where the server reports usage with every chunk."""
+    """Tokens of the first content event, if the server reports usage with every chunk."""
     gap_count: Ints
-    """How many values of `gaps` are of this request; they are in the order of the rows."""
+    """Number of values in `gaps` that belong to this request. `gaps` is in the order of the rows."""
     server_input_tokens: Ints
     server_output_tokens: Ints
     server_cached_tokens: Ints
     server_time_ns: Ints
     first_content_uncertainty_ns: Ints
-    """How much earlier the first content may have arrived; the next two alike."""
+    """How much earlier the first content may have arrived. The next two are analogous."""
     first_output_uncertainty_ns: Ints
     last_content_uncertainty_ns: Ints
     endpoint: Ints
     """Position of its endpoint in the deployment."""
     flags: Ints
     steady_share: NDArray[np.float64]
-    """Of each request's output, the share that arrived within `steady_state` (`share_within`)."""
+    """Share of each request's output that arrived within `steady_state` (`share_within`)."""
     steady_state: Window | None
-    """The window that `steady_share` speaks of."""
+    """The window of `steady_share`."""
     gaps: Spool
-    """Between successive content events of succeeded requests, pooled; requests whose events all carry one stamp
-    are left out."""
+    """Gaps between successive content events of succeeded requests, pooled. Excludes requests whose events all have one
+    stamp."""
     token_gaps: Spool
-    """Between tokens, of the same requests if the server reports the tokens of every event (`first_event_tokens`)."""
+    """Gaps between tokens of the same requests, if the server reports the tokens of every event."""
     token_gap_times: Spool
-    """How often each of `token_gaps` counts."""
+    """Weight of each value of `token_gaps`."""
     failures: Counter[str]
     """Failed requests by type."""
 
@@ -94,12 +94,12 @@ class Columns:
 
     @property
     def empty(self) -> NDArray[np.bool_]:
-        """Ended without any output."""
+        """Whether the request ended without any output."""
         return self._flag(_EMPTY)
 
     @property
     def ended_itself(self) -> NDArray[np.bool_]:
-        """Finish reason `stop`: an end-of-sequence token may be part of the server's usage, and is not in the text."""
+        """Finish reason `stop`: the server's usage may include an end-of-sequence token that is not in the text."""
         return self._flag(_ENDED_ITSELF)
 
 
@@ -108,9 +108,9 @@ def read_columns(
 ) -> Columns:
     """Read all records of a phase once, in any order.
 
-    `steady_state` is the window that steady-state metrics look at (`measure.steady_state_of`); `scratch` is
-    the folder for the spool's temporary file. Raises `EvidenceError` for two records of one request, and
-    `OSError` where the spool cannot be written.
+    `steady_state` is the window of steady-state metrics (`measure.steady_state_of`); `scratch` is the folder for the
+    spool's temporary file. Raises `EvidenceError` for two records of one request, and `OSError` if the spool cannot be
+    written.
     """
     rows, shares = array("q"), array("d")
     gaps, token_gaps, token_gap_times = (Spool(folder=scratch) for _ in range(3))
@@ -130,7 +130,7 @@ def read_columns(
     keys = np.sort(table[:, 0])
     if (keys[1:] == keys[:-1]).any():
         raise EvidenceError(
-            "request log: two records carry the same request id; expected one record a request: "
+            "request log: two records have the same request id; expected one record per request: "
             "the log holds more than one phase, or is damaged"
         )
     names = [field.name for field in fields(Columns) if field.type == "Ints"]
@@ -183,7 +183,7 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
 
 
 def _gap_count(record: RequestRecord) -> int:
-    """Gaps between content events that count: none of a failure, nor of a stream that came at once."""
+    """Number of gaps that count: none of a failed request or of a stream that arrived at once."""
     counts = record.outcome == "succeeded" and any(record.content_gaps_ns)
     return len(record.content_gaps_ns) if counts else 0
 
@@ -193,7 +193,7 @@ def _number(value: int | None) -> int:
 
 
 def gaps_of(columns: Columns, chosen: NDArray[np.bool_]) -> Iterator[Ints]:
-    """The values of `columns.gaps` that are of the `chosen` rows, a bounded part at a time."""
+    """The values of `columns.gaps` that belong to the `chosen` rows, in bounded chunks."""
     ends = np.cumsum(columns.gap_count)
     start = 0
     for chunk in columns.gaps.chunks():
@@ -203,10 +203,10 @@ def gaps_of(columns: Columns, chosen: NDArray[np.bool_]) -> Iterator[Ints]:
 
 
 def share_within(record: RequestRecord, window: Window) -> float:
-    """Of a request's output, the share that arrived within (start, end] of `window`.
+    """Share of a request's output that arrived within (start, end] of `window`.
 
-    Each content event stands at its stamp, and counts by its tokens where the server tells them for every
-    event, else like every other. A response that is not streamed stands at its end.
+    Each content event counts at its stamp, weighted by its tokens if the server reports them for every event, otherwise
+    equally. A response that is not streamed counts at its end.
     """
     first, last = record.first_content_ns, record.last_content_ns
     if last is None or last <= window.start_ns:
@@ -229,8 +229,8 @@ def gaps_between_tokens(gaps_ns: tuple[int, ...], tokens: tuple[int, ...]) -> tu
     """Gaps between the tokens of one stream, of which `tokens[i]` arrived in event i, and how often each counts.
 
     The k tokens of an event share the gap before it: a k-th of it, rounded down, counts k times. An event without
-    tokens lengthens the gap of the next. Tokens of the first event have no gap before them. Counts are not written
-    out as values, because a server may report any.
+    tokens lengthens the gap of the next. Tokens of the first event have no gap before them. Weights are returned
+    instead of repeated values, because a server may report any count.
     """
     between: list[int] = []
     times: list[int] = []

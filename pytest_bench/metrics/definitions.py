@@ -1,4 +1,4 @@
-"""Every metric by name: its unit, its kind, which way is better, and the formula it stands for.
+"""Every metric by name: its unit, kind, better direction, and formula.
 
 This table is what suites are checked against and what the reference pages are made of; the formulas
 themselves are in `formulas.py`.
@@ -40,11 +40,11 @@ EARLY_STOPPING: dict[str, float] = {
 """MLPerf's early-stopping estimates; only latencies of whole requests have them."""
 
 STATISTICS: tuple[str, ...] = ("min", "max", "mean", "stddev", *PERCENTILES)
-"""What may follow the dot of any distribution. `stddev` is the sample standard deviation (n - 1)."""
+"""Statistics of any distribution, written after the dot. `stddev` is the sample standard deviation (n - 1)."""
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric as the field uses the word."""
+    """Definition of one metric."""
 
     name: str
     unit: str
@@ -62,7 +62,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def statistics(self) -> tuple[str, ...]:
-        """What may follow the dot; empty for a scalar."""
+        """Names that may follow the dot; empty for a scalar."""
         if self.kind == "scalar":
             return ()
         return (*STATISTICS, *EARLY_STOPPING) if self.early_stopping else STATISTICS
@@ -258,7 +258,7 @@ _TABLE: tuple[Definition, ...] = (
 )
 
 DEFINITIONS: dict[str, Definition] = {definition.name: definition for definition in _TABLE}
-"""Every metric of a perf point, by name, in the order in which people read them."""
+"""Every metric of a perf point, by name, in the order of display."""
 
 COUNTS_TOKENS = frozenset(
     {
@@ -272,10 +272,10 @@ COUNTS_TOKENS = frozenset(
         "total_token_throughput",
     }
 )
-"""Metrics that are null unless somebody counts tokens: the client's tokenizer, or the server in its usage."""
+"""Metrics that need token counts, from the client's tokenizer or the server's usage."""
 
 COMPARES_COUNTS = frozenset({"token_count_difference", "token_count_mean_difference"})
-"""Metrics that are null unless both count: the client's tokenizer and the server."""
+"""Metrics that need both counts, of the client's tokenizer and of the server."""
 
 SHARES = frozenset({"error_rate", "good_request_fraction"})
 """Scalars that are a share of requests."""
@@ -285,7 +285,7 @@ RATES = frozenset({"request_throughput", "goodput"})
 
 
 def interval_method(name: str) -> IntervalMethod | None:
-    """How the confidence interval of a metric, as a bound names it, is computed; None for one that has none."""
+    """Method of the confidence interval of a metric, as a bound names it; None if it has none."""
     metric, _, statistic = name.partition(".")
     if metric in SHARES:
         return "Wilson"
@@ -331,7 +331,7 @@ def unit_of(name: str) -> str:
 
 
 def open_loop_name(name: str) -> str:
-    """What a bound on `name` judges in open loop: `time_to_first_token.p99` from the scheduled time."""
+    """The metric that a bound on `name` judges in open loop, measured from the scheduled time."""
     metric, dot, statistic = name.partition(".")
     return f"{SCHEDULED.get(metric, metric)}{dot}{statistic}"
 
@@ -365,7 +365,7 @@ _ABBREVIATIONS: dict[str, str] = {
     "qps": "request_throughput",
     "throughput": "output_token_throughput",
 }
-"""What the field calls some metrics, for those who write it."""
+"""Common other names of some metrics, for suggestions."""
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Binomial, beta and Student's t: what early stopping and intervals need, and no more."""
+"""Binomial, beta and Student's t distributions, as far as early stopping and intervals need them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def binomial_cdf(k: int, n: int, p: float) -> float:
 
 
 def normal_quantile(probability: float) -> float:
-    """The value below which a standard normal variable lies with `probability`."""
+    """Quantile of the standard normal distribution."""
     return NormalDist().inv_cdf(probability)
 
 
@@ -68,7 +68,7 @@ def student_cdf(t: float, degrees: int) -> float:
 
 
 def student_quantile(probability: float, degrees: int) -> float:
-    """The value below which Student's t with `degrees` of freedom lies with `probability`, by bisection."""
+    """Quantile of Student's t with `degrees` of freedom, by bisection."""
     if probability < 0.5:
         return -student_quantile(1.0 - probability, degrees)
     low, high = 0.0, 1.0

@@ -1,8 +1,8 @@
 """MLPerf's early stopping: percentile estimates that hold with a stated confidence at small counts.
 
 Source: MLPerf Inference rules, "Early Stopping Criterion", and LoadGen's `early_stopping.cc`. Of n
-requests, t are allowed over the latency if the chance to see t or fewer, where the true share of slow
-requests is 1 - p, is below 1 - confidence. With tolerance d, p - d takes the place of p.
+requests, t may exceed the latency if the probability of t or fewer, given a true share 1 - p of slow requests, is below
+1 - confidence. A tolerance d replaces p by p - d.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _met(passing: int, over: int, percentile: float) -> bool:
 
 
 def minimum_passing(over: int, percentile: float) -> int:
-    """How many requests must be within a latency when `over` others are not, to claim it as `percentile`."""
+    """Number of requests that must be within a latency to claim it as `percentile` if `over` others exceed it."""
     high = 1
     while not _met(high, over, percentile):
         high *= 2
@@ -36,12 +36,12 @@ def minimum_passing(over: int, percentile: float) -> int:
 
 
 def minimum_requests(percentile: float) -> int:
-    """The smallest count that yields an estimate of `percentile`: its maximum. 64 for p90, 662 for p99."""
+    """The smallest number of requests with an estimate of `percentile` (the maximum): 64 for p90, 662 for p99."""
     return minimum_passing(1, percentile) + 1
 
 
 def rank_from_top(count: int, percentile: float) -> int | None:
-    """Which of `count` latencies is the estimate of `percentile`, counted from the highest (1).
+    """Rank, from the highest (1), of the latency that is the estimate of `percentile` among `count` latencies.
 
     None below `minimum_requests`. Of 10,000 latencies the 77th highest is the estimate of p99.
     """
@@ -58,6 +58,6 @@ def rank_from_top(count: int, percentile: float) -> int | None:
 
 
 def estimate(ascending: NDArray[np.float64], percentile: float) -> float | None:
-    """The early-stopping estimate of `percentile` of latencies in ascending order; None where too few."""
+    """The early-stopping estimate of `percentile` of latencies in ascending order; None if there are too few."""
     rank = rank_from_top(ascending.size, percentile)
     return None if rank is None else float(ascending[ascending.size - rank])

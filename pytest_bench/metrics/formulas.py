@@ -1,6 +1,6 @@
 """The formula of every metric: a small pure function each, from one phase to a number or a column.
 
-A function raises `NotDefined`, with the reason, where its metric is null. Their meaning and sources stand in
+A function raises `NotDefined`, with the reason, if its metric is null. Meaning and sources are in
 `definitions.py`.
 """
 
@@ -30,12 +30,12 @@ MOST_BUFFERED = 0.01
 
 
 class NotDefined(Exception):
-    """The metric is null for this phase, and the message says why: an answer, which never leaves this room."""
+    """The metric is null for this phase; the message is the reason. Never raised out of this room."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One phase, and what was declared about it."""
+    """One phase and its declared settings."""
 
     columns: Columns
     phase: PhaseResult
@@ -45,9 +45,9 @@ class Observed:
     """Why `columns.steady_state` is None."""
     slo: tuple[Bound, ...]
     asked_output_tokens: int | Mapping[int, int] | None
-    """Output tokens asked for: of every request, or by sample index."""
+    """Requested output tokens: one number for all requests, or by sample index."""
     video_seconds: float | Mapping[int, float] | None
-    """Length of the videos asked for: of each, or by sample index; None for an API that delivers no videos."""
+    """Requested length of videos: one number for all, or by sample index; None for an API without videos."""
 
     @cached_property
     def succeeded(self) -> NDArray[np.bool_]:
@@ -72,7 +72,7 @@ class Observed:
 
     @cached_property
     def lengths(self) -> Lengths:
-        """Token counts of each row, by whoever counts for the metrics; every success has them."""
+        """Token counts of each row from the chosen source. Every succeeded request has them."""
         lengths = self.tokens.lengths
         if lengths is None:
             raise NotDefined(self.tokens.source.reason)
@@ -83,14 +83,14 @@ class Observed:
 
     @cached_property
     def buffered(self) -> NDArray[np.bool_]:
-        """Which successes delivered several content events at once: all of them carry one stamp."""
+        """Succeeded requests whose content events (several) all have one stamp."""
         columns = self.columns
         at_once = columns.first_content_ns == columns.last_content_ns
         return np.asarray(self.succeeded & at_once & (columns.content_events > 1))
 
     @cached_property
     def buffered_note(self) -> str | None:
-        """How many streams have no gaps because all came at once; None if none.
+        """Number of streams without gaps because all events arrived at once, as a note; None if there are none.
 
         Raises `NotDefined` if they are more than `MOST_BUFFERED` of all streams: what the others say is then no
         longer true of the phase.
@@ -106,10 +106,10 @@ class Observed:
 
     @cached_property
     def one_token_an_event(self) -> NDArray[np.bool_]:
-        """Of which streams every content event is known to hold one token.
+        """Streams whose content events are all known to hold one token.
 
         Usage proves it where it counts as many tokens as there were events; an end-of-sequence token, which has no
-        event, may come on top. Where there is no usage, the tokenizer's count must equal the events.
+        event, may come on top. Without usage, the tokenizer's count must equal the number of events.
         """
         columns = self.columns
         usage, events = columns.server_output_tokens, columns.content_events
@@ -130,11 +130,11 @@ class Observed:
 
     @cached_property
     def good(self) -> NDArray[np.bool_]:
-        """Which requests meet every limit of the slo."""
+        """Requests that meet every limit of the slo."""
         return self.meeting(lambda limit: PER_REQUEST[limit.metric](self))
 
     def meeting(self, values_of: Callable[[Bound], Floats]) -> NDArray[np.bool_]:
-        """Which requests succeeded with values, as `values_of` gives them, that meet every limit of the slo."""
+        """Succeeded requests whose values, returned by `values_of`, meet every limit of the slo."""
         if not self.slo:
             raise NotDefined("the suite declares no slo for this point")
         good = self.succeeded.copy()
@@ -154,7 +154,7 @@ def _present(values: Ints) -> Floats:
 
 
 def ratio(above: Floats, below: Floats | Ints) -> Floats:
-    """NaN where `below` is not positive."""
+    """Quotient; NaN if `below` is not positive."""
     ratios = np.full(above.size, np.nan)
     np.divide(above, below, out=ratios, where=below > 0)
     return ratios
@@ -171,26 +171,26 @@ def _require_schedule(seen: Observed) -> None:
 
 
 def time_to_first_token(seen: Observed) -> Floats:
-    """MLPerf Inference rules (TTFT), LoadGen's first-token latency; as vLLM's and SGLang's own benchmarks take it."""
+    """MLPerf Inference rules (TTFT), LoadGen's first-token latency; as in the benchmarks of vLLM and SGLang."""
     _require_stream(seen)
     return elapsed(seen.columns.first_content_ns, seen.columns.send_start_ns)
 
 
 def time_to_first_output_token(seen: Observed) -> Floats:
-    """AIPerf's time to first output token: reasoning left out."""
+    """AIPerf's time to first output token, without reasoning."""
     _require_stream(seen)
     return elapsed(seen.columns.first_output_ns, seen.columns.send_start_ns)
 
 
 def scheduled_time_to_first_token(seen: Observed) -> Floats:
-    """Tene, How NOT to Measure Latency (2013): from when the request should have left; so LoadGen's Server scenario."""
+    """Tene, How NOT to Measure Latency (2013): from the scheduled time, as LoadGen's Server scenario."""
     _require_stream(seen)
     _require_schedule(seen)
     return elapsed(seen.columns.first_content_ns, seen.columns.scheduled_ns)
 
 
 def request_latency(seen: Observed) -> Floats:
-    """LoadGen's sample latency; what AIPerf calls request latency and others end-to-end latency."""
+    """LoadGen's sample latency; AIPerf's request latency, also called end-to-end latency."""
     return elapsed(seen.columns.last_content_ns, seen.columns.send_start_ns)
 
 
@@ -201,7 +201,7 @@ def scheduled_request_latency(seen: Observed) -> Floats:
 
 
 def time_per_output_token(seen: Observed) -> Floats:
-    """Ours: all tokens after the first content event over the time that they took.
+    """Ours: the time after the first content event divided by the tokens after it.
 
     LoadGen and vLLM divide the same time by all tokens but one, so their value is lower if the first event holds
     several tokens; with one token an event the two are equal.
@@ -253,7 +253,7 @@ def server_cached_tokens(seen: Observed) -> Floats:
 
 
 def token_count_difference(seen: Observed) -> Floats:
-    """Ours: by how much the two counts of one output differ."""
+    """Ours: difference between the two counts of one output."""
     if seen.tokens.tokenized is None:
         raise NotDefined("no tokenizer counted: there is nothing to compare with the server's usage")
     return np.abs(_present(seen.tokens.tokenized.output) - server_output_tokens(seen))
@@ -282,12 +282,12 @@ PER_REQUEST: dict[str, Callable[[Observed], Floats]] = {
 
 
 def connect_time(seen: Observed) -> Floats:
-    """Of TCP and, where there is one, the TLS handshake."""
+    """Time of the TCP and TLS handshakes."""
     return _present(seen.columns.connect_ns)
 
 
 def schedule_lateness(seen: Observed) -> Floats:
-    """Ours: what the client itself was late by."""
+    """Ours: how late the client sent the request."""
     if seen.load.pattern == "burst":
         raise NotDefined("a burst wants everything at once: waiting for a connection is not lateness")
     _require_schedule(seen)
@@ -297,11 +297,11 @@ def schedule_lateness(seen: Observed) -> Floats:
 PER_ISSUE: dict[str, Callable[[Observed], Floats]] = {
     function.__name__: function for function in (connect_time, schedule_lateness)
 }
-"""The client's own: statistics are taken over every issued request, however it ended."""
+"""Metrics of the client. Statistics are over every issued request, however it ended."""
 
 
 def token_count_mean_difference(seen: Observed) -> float:
-    """Ours: over successes that have both counts; single requests may differ where a text is tokenized again."""
+    """Ours: over succeeded requests with both counts. Retokenization may change single counts."""
     _require_success(seen)
     if seen.tokens.tokenized is None:
         raise NotDefined("no tokenizer counted: there is nothing to compare with the server's usage")
@@ -314,7 +314,7 @@ def token_count_mean_difference(seen: Observed) -> float:
 
 
 def output_tokens_requested_share(seen: Observed) -> float:
-    """Ours: 1 where every success was as long as it was asked to be."""
+    """Ours: 1 if every succeeded request has the requested length."""
     asked = seen.asked_output_tokens
     if asked is None:
         raise NotDefined("requests ask for no number of output tokens")
@@ -335,7 +335,7 @@ def request_throughput(seen: Observed) -> float:
 
 
 def steady_request_throughput(seen: Observed) -> float:
-    """The same within the window of `measure.steady_state_of`: free of ramp and tail."""
+    """The same within the window of `measure.steady_state_of`, which excludes ramp and tail."""
     return succeeded_within(seen, seen.steady_state) / seen.steady_state.seconds
 
 
@@ -384,7 +384,7 @@ def goodput(seen: Observed) -> float:
 
 
 def good_request_fraction(seen: Observed) -> float:
-    """DistServe's SLO attainment, of all that was attempted."""
+    """DistServe's SLO attainment, over all attempted requests."""
     if not len(seen.columns):
         raise NotDefined("no request was issued")
     return int(seen.good.sum()) / len(seen.columns)
@@ -396,7 +396,7 @@ def failed_requests(seen: Observed) -> float:
 
 
 def error_rate(seen: Observed) -> float:
-    """Failed of those that ended: interrupted requests neither failed nor succeeded."""
+    """Share of failed requests among those that ended. Interrupted requests are excluded."""
     failed = int(seen.columns.failed.sum())
     ended = failed + int(seen.succeeded.sum())
     if not ended:
@@ -405,12 +405,12 @@ def error_rate(seen: Observed) -> float:
 
 
 def resent_requests(seen: Observed) -> float:
-    """Counted: the one exception from sending nothing twice (`records.RequestRecord.resent`)."""
+    """Counted: requests that were sent twice (`records.RequestRecord.resent`)."""
     return int(seen.columns.resent.sum())
 
 
 def empty_outputs(seen: Observed) -> float:
-    """Counted: successes by their status that delivered nothing."""
+    """Counted: succeeded requests without output."""
     return int((seen.succeeded & seen.columns.empty).sum())
 
 
@@ -431,7 +431,7 @@ def video_throughput(seen: Observed) -> float:
 
 
 def video_seconds_throughput(seen: Observed) -> float:
-    """The same, weighed by how long each video was asked to be."""
+    """The same, weighted by the requested length of each video."""
     asked = seen.video_seconds
     if asked is None:
         raise NotDefined("the API delivers no videos")

@@ -1,4 +1,4 @@
-"""Two-sided confidence intervals. None where there is too little to make one of."""
+"""Two-sided confidence intervals. Functions return None if there are too few values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pytest_bench.metrics.distributions import binomial_cdf, normal_quantile, st
 Pair = tuple[float, float]
 
 BATCHES = 20
-"""Equal parts of a phase whose rates an interval of a rate is made of."""
+"""Number of equal batches of a phase from which the interval of a rate is computed."""
 EVENTS_PER_BATCH = 2
-"""Least number of events a batch, on average."""
+"""Minimum number of events per batch, on average."""
 
 
 def wilson(successes: int, count: int, confidence: float) -> Pair | None:
-    """Of a share: Wilson's score interval (Wilson 1927), which stays within [0, 1]."""
+    """Interval of a share: Wilson's score interval (Wilson 1927), which lies within [0, 1]."""
     if count == 0:
         return None
     z = normal_quantile(0.5 + confidence / 2)
@@ -32,7 +32,7 @@ def wilson(successes: int, count: int, confidence: float) -> Pair | None:
 
 
 def of_mean(values: NDArray[np.float64], confidence: float) -> Pair | None:
-    """Of a mean: Student's t. Needs two values."""
+    """Interval of a mean: Student's t. Needs two values."""
     if values.size < 2:
         return None
     mean = float(np.mean(values))
@@ -42,11 +42,10 @@ def of_mean(values: NDArray[np.float64], confidence: float) -> Pair | None:
 
 
 def of_percentile(ascending: NDArray[np.float64], share: float, confidence: float) -> Pair | None:
-    """Of a percentile, free of any distribution: order statistics whose ranks are binomial.
+    """Distribution-free interval of a percentile: order statistics with binomial ranks.
 
-    The interval [x_l, x_u] covers the percentile with at least `confidence`: at most half of the rest lies
-    on either side. None where the sample is too small to bound both sides (David and Nagaraja, Order
-    Statistics, 7.1).
+    The interval [x_l, x_u] covers the percentile with at least `confidence`, and each side misses it with at most half
+    of the rest. None if the sample is too small to bound both sides (David and Nagaraja, Order Statistics, 7.1).
     """
     count, tail = ascending.size, (1 - confidence) / 2
     low = _first(count + 1, lambda rank: binomial_cdf(rank - 1, count, share) > tail) - 1
@@ -57,7 +56,7 @@ def of_percentile(ascending: NDArray[np.float64], share: float, confidence: floa
 
 
 def values_needed_for_percentile(share: float, confidence: float) -> int:
-    """The smallest number of values of which `of_percentile` gives an interval.
+    """The smallest number of values for which `of_percentile` returns an interval.
 
     Both `share`^n and (1 - `share`)^n, the probabilities that all values lie on one side of the percentile, must not
     exceed half of 1 - `confidence`.
@@ -69,7 +68,7 @@ def values_needed_for_percentile(share: float, confidence: float) -> int:
 
 
 def requests_needed(name: str, confidence: float) -> int | None:
-    """The smallest number of requests of which there is an interval of a metric, as a bound names it.
+    """The smallest number of requests with an interval of metric `name`, as a bound names it.
 
     None for a metric that has no confidence interval.
     """
@@ -87,7 +86,7 @@ def requests_needed(name: str, confidence: float) -> int | None:
 
 
 def _first(limit: int, holds: Callable[[int], bool]) -> int:
-    """The first rank in 1 … limit at which a condition holds that stays true from there; `limit` if none."""
+    """The first rank in 1 … limit from which a monotone condition holds; `limit` if none."""
     low, high = 0, limit
     while high - low > 1:
         middle = (low + high) // 2
@@ -99,10 +98,10 @@ def _first(limit: int, holds: Callable[[int], bool]) -> int:
 
 
 def of_rate(times_ns: NDArray[np.int64], start_ns: int, end_ns: int, confidence: float) -> Pair | None:
-    """Of events per second over a stretch of time: batch means with Student's t.
+    """Interval of the rate of events: batch means with Student's t.
 
-    The stretch is cut into equal batches, long enough that neighbours hardly depend on each other; needs
-    two events a batch on average (Law, Simulation Modeling and Analysis, 9.5.3).
+    The time is divided into equal batches that are long enough to be nearly independent. Needs two events per batch on
+    average (Law, Simulation Modeling and Analysis, 9.5.3).
     """
     if times_ns.size < EVENTS_PER_BATCH * BATCHES or end_ns <= start_ns:
         return None

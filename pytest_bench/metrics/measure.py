@@ -1,4 +1,4 @@
-"""From the records of one phase to its measurement."""
+"""Computes the measurement of one phase from its records."""
 
 from __future__ import annotations
 
@@ -35,37 +35,37 @@ from pytest_bench.records import PhaseResult
 from pytest_bench.workload import Load
 
 LEAST_PROVEN = 0.9
-"""Share of streams that must deliver one token an event, provably, for a latency between tokens."""
+"""Share of streams whose tokens per event must be known for `inter_token_latency`."""
 
 _BY_ENDPOINT = ("time_to_first_token", "time_per_output_token", "request_latency")
-"""Metrics that are also given endpoint by endpoint."""
+"""Metrics that are also computed per endpoint."""
 
 _NOTHING_LATER = "no succeeded request delivered a token after its first content event"
 _EMPTY = {
-    "time_to_first_output_token": "no succeeded request delivered anything but reasoning",
+    "time_to_first_output_token": "succeeded requests delivered only reasoning",
     "time_per_output_token": _NOTHING_LATER,
     "output_token_throughput_per_user": _NOTHING_LATER,
     "connect_time": "no request opened a connection: all were open before the phase",
-    "server_inference_time": "the server does not say how long inference took",
+    "server_inference_time": "the server does not report the time of inference",
     "server_input_tokens": "the server reports no usage",
     "server_output_tokens": "the server reports no usage",
     "server_cached_tokens": "the server reports no cached tokens",
     "token_count_difference": "the server reports no usage",
-    "input_tokens": "nobody counted input tokens: no tokenizer, and no usage of every request",
+    "input_tokens": "input tokens were not counted: there is no tokenizer, and not every request has usage",
 }
-"""Why a distribution holds no value although requests succeeded, where that has a cause of its own."""
+"""Why a distribution has no value although requests succeeded."""
 
 
 def steady_state_of(phase: PhaseResult, load: Load) -> Window | str:
-    """The window that steady-state metrics look at, or why there is none.
+    """The window of steady-state metrics, or the reason why there is none.
 
-    Closed loop: from the first instant with all of the concurrency in flight, none of it left of a warm-up, to the
-    last issue. Open loop: from ramp end to the last arrival.
+    Closed loop: from the first instant with the whole concurrency in flight and no warm-up request, to the last issue.
+    Open loop: from ramp end to the last arrival.
     """
     if load.pattern == "burst":
         return "a burst has no steady state"
     if load.pattern == "stages":
-        return "a load of stages has no single steady state"
+        return "a load with stages has no single steady state"
     if phase.full_load_ns is None or phase.last_issue_ns is None:
         return "full load was never reached"
     if phase.last_issue_ns <= phase.full_load_ns:
@@ -87,12 +87,12 @@ def measure(
     asked_output_tokens: int | Mapping[int, int] | None = None,
     video_seconds: float | Mapping[int, float] | None = None,
 ) -> Measurement:
-    """Compute every metric of `definitions` for one phase; what is not defined is null and says why.
+    """Compute every metric of `definitions` for one phase. A metric that is not defined is null, with a reason.
 
-    `columns` must come from `phase`'s own log, read with the window that `steady_state_of` gives. `tokens` is
-    None where the client counted nothing; `unfinished` says why, where it should have. `count` and `ignore_eos` decide
-    whose counts the metrics use (`token_source.choose`). `bounds` matter only for the confidence that
-    they declare. Raises `EvidenceError` where the log does not hold what the phase's counters say.
+    `columns` must come from the log of `phase`, read with the window of `steady_state_of`. `tokens` is None if
+    the client counted nothing; `unfinished` is the reason if it should have. `count` and `ignore_eos` decide whose
+    counts the metrics use (`token_source.choose`). Only the confidence of `bounds` is used. Raises `EvidenceError` if
+    the log and the counters of the phase differ.
     """
     _require_agreement(columns, phase)
     steady_state = steady_state_of(phase, load)
@@ -161,7 +161,7 @@ def _metric(definition: Definition, seen: Observed) -> Metric:
 
 
 def _by_endpoint(seen: Observed) -> tuple[EndpointMeasurement, ...]:
-    """The phase split by the endpoint that each request went to."""
+    """The metrics of each endpoint; empty if there is only one."""
     columns = seen.columns
     endpoints = np.unique(columns.endpoint).tolist()
     if len(endpoints) < 2:
@@ -189,7 +189,7 @@ def _by_endpoint(seen: Observed) -> tuple[EndpointMeasurement, ...]:
 
 
 def _values(name: str, seen: Observed, among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-    """All values of a distribution, ascending; at least one. With `among`, of these requests only."""
+    """All values of a distribution (at least one), ascending. With `among`, only of these requests."""
     chosen = seen.succeeded if among is None else seen.succeeded & among
     if name in PER_ISSUE:
         values = PER_ISSUE[name](seen)
@@ -223,10 +223,10 @@ def _distribution(definition: Definition, ascending: NDArray[np.float64], note: 
 
 
 def _uncertain(metric: Metric, definition: Definition, seen: Observed) -> Metric:
-    """`metric` with the uncertainty of each statistic.
+    """Return `metric` with the uncertainty of each statistic.
 
-    No statistic of values of which each lies within some interval is less than that of all lower ends, or more than
-    that of all upper ends. (The spread is no such statistic, and has none.)
+    A statistic that is monotone in every value lies between the statistic of all lower ends and that of all upper ends.
+    The standard deviation is not monotone and has no uncertainty.
     """
     if definition.name not in uncertainties.OF_REQUESTS:
         return metric
@@ -312,7 +312,7 @@ _POOLED = {"inter_chunk_latency": _inter_chunk_latency, "inter_token_latency": _
 
 
 def _interval(name: str, confidence: float, seen: Observed) -> Interval | None:
-    """The confidence interval of a metric as a bound names it; None where there is none to be had."""
+    """The confidence interval of a metric as a bound names it; None if there is none."""
     method = interval_method(name)
     if method is None:
         return None
@@ -328,7 +328,7 @@ def _interval(name: str, confidence: float, seen: Observed) -> Interval | None:
 def _limits(
     method: IntervalMethod, name: str, confidence: float, seen: Observed
 ) -> tuple[float, float] | None:
-    """Lower and upper limit of the interval; None where there are too few requests for one."""
+    """Lower and upper limit of the interval; None if there are too few requests."""
     metric, _, statistic = name.partition(".")
     match method:
         case "order statistics":

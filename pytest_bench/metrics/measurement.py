@@ -1,4 +1,4 @@
-"""A measurement: what a point's metrics came to, as it is judged, stored and shown."""
+"""A measurement: the values of a point's metrics, as they are judged, stored and shown."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unit: str
     kind: Kind
     value: float | None = None
-    """Of a scalar."""
+    """Value of a scalar."""
     statistics: dict[str, float | None] = {}
-    """Of a distribution, by name; None where there are too few values for it."""
+    """Statistics of a distribution, by name; None if there are too few values."""
     uncertainty: float | None = None
-    """Of a scalar: by how much the measurement itself may be off, either way."""
+    """Uncertainty of a scalar, in both directions."""
     uncertainties: dict[str, float] = {}
-    """The same of a distribution's statistics."""
+    """Uncertainties of a distribution's statistics."""
     count: int | None = None
-    """Of a distribution: how many values it holds."""
+    """Number of values of a distribution."""
     reason: str | None = None
     """Why the whole metric is null."""
     reasons: dict[str, str] = {}
     """Why single statistics are null."""
     note: str | None = None
-    """The rule used, where there is more than one."""
+    """The rule that was used, if there are several."""
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the phase, on its clock."""
+    """An interval of a phase (CLOCK_MONOTONIC)."""
 
     start_ns: int
     end_ns: int
@@ -65,7 +65,7 @@ class TokenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Where the token counts of a measurement come from, and whether the two counts of output agree."""
 
     output: OutputBy | None = None
-    """Whose count of output tokens the metrics use; None: nobody counted."""
+    """Whose count of output tokens the metrics use; None: not counted."""
     input: InputBy | None = None
     """Whose count of input tokens the metrics use. `tokenize` is the server's `/tokenize`."""
     reason: str = ""
@@ -75,11 +75,11 @@ class TokenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     compared: int = 0
     """Succeeded requests with both counts of output."""
     difference: float | None = None
-    """Mean of (tokens by the tokenizer - tokens by usage) a request, over those compared."""
+    """Mean over compared requests of tokens by the tokenizer - tokens by usage."""
     usage_mean: float | None = None
-    """Mean output tokens by usage, over those compared."""
+    """Mean output tokens by usage, over compared requests."""
     tolerance: tuple[float, float] | None = None
-    """The interval of `difference` that tokenizing again and end-of-sequence tokens explain."""
+    """Interval of `difference` that retokenization and end-of-sequence tokens explain."""
 
     @property
     def agree(self) -> bool | None:
@@ -90,9 +90,9 @@ class TokenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def mismatch(self) -> bool:
-        """Whether the counts disagree in a way that the metrics cannot stand without a label.
+        """Whether the counts differ so that the point needs a label.
 
-        Where usage decides, hidden special tokens explain a lower count by the tokenizer.
+        If usage decides, hidden special tokens explain a lower count by the tokenizer.
         """
         if self.agree is not False or self.difference is None:
             return False
@@ -100,7 +100,7 @@ class TokenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def shown(self) -> str:
-        """For a table: who counted. `both` if the two counts agree; else the other one's difference in percent."""
+        """Source of the counts, for a table. `both` if the two agree; otherwise with the difference in percent."""
         if self.output is None:
             return "-"
         if self.agree is None or self.difference is None or not self.usage_mean:
@@ -114,7 +114,7 @@ class TokenSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class EndpointMeasurement(msgspec.Struct, frozen=True, kw_only=True):
-    """What one of several endpoints contributed to a phase."""
+    """Requests and latencies of one of several endpoints in a phase."""
 
     endpoint: int
     """Position in the deployment's list."""
@@ -126,10 +126,9 @@ class EndpointMeasurement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """All metrics of one phase. What is null says why.
+    """All metrics of one phase. A null metric has a reason.
 
-    Evals and audits build theirs with metrics of their own; `value` and its siblings only know what
-    `metrics` holds.
+    Evals and audits build measurements with their own metrics; the methods use only `metrics`.
     """
 
     version: int = MEASUREMENT_VERSION
@@ -148,10 +147,10 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[EndpointMeasurement, ...] = ()
     """Endpoint by endpoint; empty if there is only one."""
     token_source: TokenSource | None = None
-    """Who counted tokens, and whether the tokenizer and the server agree; None if the metrics count none."""
+    """Source of the token counts; None if the metrics use none."""
 
     def value(self, name: str) -> float | None:
-        """The number that `name` (`time_to_first_token.p99`) stands for; None where it is null.
+        """Value of `name` (such as `time_to_first_token.p99`); None if it is null.
 
         Raises `UsageError` for a name that this measurement does not have.
         """
@@ -159,7 +158,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         return metric.value if statistic is None else metric.statistics.get(statistic)
 
     def reason(self, name: str) -> str | None:
-        """Why `name` is null; None where it is not. Raises `UsageError` as `value` does."""
+        """Why `name` is null; None if it is not null. Raises `UsageError` as `value` does."""
         metric, statistic = self._find(name)
         if self.value(name) is not None:
             return None
@@ -170,14 +169,16 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         return self._find(name)[0].unit
 
     def uncertainty(self, name: str) -> float:
-        """By how much the measurement of `name` may be off, either way, in its unit; 0 where nothing of the client's
-        is in it. Raises `UsageError` as `value` does."""
+        """Uncertainty of `name` in both directions, in its unit; 0 if the client does not affect it.
+
+        Raises `UsageError` as `value` does.
+        """
         metric, statistic = self._find(name)
         found = metric.uncertainty if statistic is None else metric.uncertainties.get(statistic)
         return found or 0.0
 
     def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
-        """Confidence interval of `name`, where one was asked for and can be had; else None."""
+        """Confidence interval of `name`; None if none was requested or can be computed."""
         for interval in self.intervals:
             if interval.metric == name and interval.confidence == confidence:
                 return interval.low, interval.high

@@ -1,4 +1,4 @@
-"""Exact statistics of more values than fit in memory: read several times, never held."""
+"""Exact statistics of values that do not fit in memory. The values are read several times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_bench.metrics.definitions import PERCENTILES
 from pytest_bench.metrics.statistics import lower_rank
 
 Chunks = Callable[[], Iterable[NDArray[np.int64]]]
-"""Reads all values from the start, a bounded part at a time; each call reads the same."""
+"""Reads all values from the start in bounded chunks. Every call yields the same values."""
 
 _BITS_A_PASS = 16
 
@@ -94,7 +94,7 @@ def select(
 def _count(
     chunks: Chunks, times: Chunks | None, prefixes: NDArray[np.uint64], low: int, bits: int, step: int
 ) -> NDArray[np.int64]:
-    """Of the values that begin with each prefix, how many have each next digit."""
+    """For each prefix, the number of values with each next digit."""
     width = bits - step
     counts = np.zeros(prefixes.size << width, dtype=np.int64)
     # Unsigned arithmetic wraps around, so that offsets are right even across the whole of int64.

@@ -1,4 +1,4 @@
-"""Numbers that arrive one request at a time and may be too many for memory."""
+"""A sequence of numbers that may be too long for memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CHUNK = 1 << 20
 class Spool:
     """64-bit integers, appended, then read any number of times from the start.
 
-    The first `memory` values stay in memory; the rest go to a nameless temporary file in `folder`, which the
-    system removes with the spool, whatever happens to the process.
+    The first `memory` values stay in memory; the rest go to a temporary file without a name in `folder`, which
+    the system removes together with the spool, however the process ends.
     """
 
     def __init__(self, *, folder: Path | None = None, memory: int = 8 * CHUNK) -> None:

@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 from pytest_bench.errors import EvidenceError
 
 ABSENT = -1
-"""Stands for None in columns of integers; no time and no count is negative."""
+"""Represents None in columns of integers. Times and counts are never negative."""
 
 
 CountedBy = Literal["tokenizer", "tokenize"]
-"""Who made the counts of a counts log: the client's tokenizer, or the server's `/tokenize` (inputs only)."""
+"""Source of a counts log: the client's tokenizer, or the server's `/tokenize` (inputs only)."""
 
 
 class TokenCount(msgspec.Struct, frozen=True, gc=False):
-    """What was counted for one request. None: not counted."""
+    """Token counts of one request. None: not counted."""
 
     request_id: str
     input_tokens: int | None
     output_tokens: int | None
     """Content, reasoning and tool arguments together."""
     first_event_tokens: int | None = None
-    """Of these, in the first content event; only streams have one."""
+    """Tokens in the first content event (streams only)."""
 
 
 class Lengths(msgspec.Struct, frozen=True):
-    """Token counts in the order of some records; `ABSENT` where there is none."""
+    """Token counts in the order of some records; `ABSENT` if a request has no count."""
 
     input: NDArray[np.int64]
     output: NDArray[np.int64]
@@ -41,12 +41,12 @@ class Lengths(msgspec.Struct, frozen=True):
 
 
 def request_key(request_id: str) -> int:
-    """A request id as 64 bits: a million of them collide once in 10**7 phases, and that is noticed."""
+    """A request id as 64 bits. A million ids collide once in 10**7 phases, and a collision is detected."""
     return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 class TokenCounts:
-    """Counts of any number of requests, in 32 bytes each."""
+    """Counts of many requests, in 32 bytes each."""
 
     def __init__(
         self, counts: Iterable[TokenCount], *, by: CountedBy = "tokenizer", template: bool = True

@@ -30,10 +30,10 @@ class Chosen(msgspec.Struct, frozen=True):
     """Token counts in the order of the rows, as the metrics use them."""
 
     lengths: Lengths | None
-    """None if nobody counted."""
+    """None if not counted."""
     source: TokenSource
     tokenized: Lengths | None = None
-    """The tokenizer's counts, whoever's the metrics use; None if no tokenizer counted."""
+    """The tokenizer's counts, even if the metrics use usage; None if no tokenizer counted."""
 
 
 def choose(
@@ -72,7 +72,7 @@ def choose(
 def _decide(
     columns: Columns, rule: CountRule, unfinished: str | None, *, tokenized: bool, ignore_eos: bool
 ) -> tuple[OutputBy | None, str]:
-    """Whose count of output, and why; or None, and why nobody's."""
+    """The source of output counts (None if there is none), and the reason."""
     silent = _usage_missing(columns)
     if rule == "usage":
         return (None, silent) if silent else ("usage", "`count: usage`")

@@ -46,26 +46,26 @@ def _scheduled_request_latency(seen: Observed) -> Floats:
 
 
 def _time_per_output_token(seen: Observed) -> Floats:
-    """Both ends carry stamps of the kernel's, so that the error of the clock drops out."""
+    """Both ends have kernel stamps, so the clock error cancels."""
     columns = seen.columns
     ends_ns = np.maximum(columns.first_content_uncertainty_ns, columns.last_content_uncertainty_ns)
     return ratio(ends_ns.astype(np.float64), seen.lengths.output - seen.lengths.first_event)
 
 
 def _output_token_throughput_per_user(seen: Observed) -> Floats:
-    """Of 1 / t: 1 / (t - u) - 1 / t."""
+    """Uncertainty of 1 / t: 1 / (t - u) - 1 / t."""
     share = ratio(_time_per_output_token(seen), time_per_output_token(seen))
     bounded = np.minimum(share, _MOST_MISSING)
     return output_token_throughput_per_user(seen) * bounded / (1.0 - bounded)
 
 
 def _stamped(uncertainty_ns: Ints, seen: Observed) -> Floats:
-    """Of a time from a stamp of the client's to one of the kernel's."""
+    """Uncertainty of a time from a client stamp to a kernel stamp."""
     return np.add(uncertainty_ns, seen.phase.health.clock_error_ns, dtype=np.float64)
 
 
 def _lateness(seen: Observed) -> Floats:
-    """A request that had left in time might have been answered that much earlier."""
+    """If the request had been sent on time, the response might have arrived that much earlier."""
     return np.maximum(elapsed(seen.columns.send_start_ns, seen.columns.scheduled_ns), 0.0)
 
 
@@ -78,8 +78,8 @@ OF_REQUESTS: dict[str, Callable[[Observed], Floats]] = {
     "time_per_output_token": _time_per_output_token,
     "output_token_throughput_per_user": _output_token_throughput_per_user,
 }
-"""For each row, by how much the value of `PER_REQUEST` may be off, either way. Metrics that the client has no part in
-are left out."""
+"""Uncertainty of each row's value of `PER_REQUEST`, in both directions. Metrics that the client does not affect are
+excluded."""
 
 _THROUGHPUTS = frozenset(
     {
@@ -93,12 +93,12 @@ _THROUGHPUTS = frozenset(
         "video_seconds_throughput",
     }
 )
-"""Scalars that would have been larger without the client's vacancy."""
+"""Scalars that the client's vacancy lowers."""
 
 
 def of_scalar(name: str, value: float, seen: Observed) -> float:
-    """By how much a scalar may be off, either way: throughputs by the client's vacancy, and what the slo counts by the
-    requests that may lie on either side of it."""
+    """Uncertainty of a scalar in both directions: of throughputs from the client's vacancy, of goodput also from
+    requests that may lie on either side of a limit."""
     uncertainty = 0.0
     vacancy = seen.phase.health.vacancy
     if name in _THROUGHPUTS and vacancy is not None:
@@ -112,7 +112,7 @@ def of_scalar(name: str, value: float, seen: Observed) -> float:
 
 
 def _good_requests(seen: Observed) -> int:
-    """By how much the number of good requests may be off."""
+    """Uncertainty of the number of good requests."""
     count = int(seen.good.sum())
 
     def at_end(limit: Bound, *, better: bool) -> Floats:

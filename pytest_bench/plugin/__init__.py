@@ -1,10 +1,10 @@
-"""Everything that knows pytest. This file holds the entry of its hooks and nothing else.
+"""The pytest plugin. This module defines only the hooks that pytest calls first.
 
-`call` watches over the call from before conftests are loaded until its exit status is decided; `opening` plans;
-`items` makes tests of points; `fixtures` and `runner` run them; `reports` and `controller` append to the event log
-what pytest reports; `junit`, `terminal` and `progress` show it. `xdist` is the only file that imports xdist.
+`call` follows one call of pytest from before conftests are loaded until its exit status is decided; `opening` plans;
+`items` turns points into tests; `fixtures` and `runner` run them; `reports` and `controller` append to the event log
+what pytest reports; `junit`, `terminal` and `progress` show it. Only `xdist` imports xdist.
 
-Beside suites of other people's tests the plugin costs nothing: what is heavy is imported when there is a suite.
+Without a suite the plugin costs nothing: heavy modules are imported only if a suite is found.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pytest_bench.plugin.options import add_options, shows_only
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     add_options(parser)
-    # No hook that pytest calls before it reads the whole command line brings a config.
+    # pytest passes no config to any hook that it calls before it has read the whole command line.
     config = pluginmanager.get_plugin("pytestconfig")
     if isinstance(config, pytest.Config):
         call.start(config)
@@ -36,18 +36,18 @@ def pytest_load_initial_conftests(
     this = call.call_of(early_config)
     this.begin(parser)
     yield
-    early_config.pluginmanager.register(this)  # after conftests, so that it is around their hooks
+    early_config.pluginmanager.register(this)  # after conftests, so that it wraps their hooks
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Plan the session before anything is collected. Without a suite the plugin does nothing at all."""
+    """Plan the session before collection. Without a suite the plugin does nothing."""
     markers.declare(config)
     this = call.call_of(config)
     if shows_only(config.option):
         return
     if this.suites or hasattr(config, "workerinput"):
-        from pytest_bench.plugin import opening  # noqa: PLC0415 # heavy, and not needed beside other people's tests
+        from pytest_bench.plugin import opening  # noqa: PLC0415 # heavy, and not needed without a suite
 
         opening.join_session(config, this)
     else:

@@ -1,7 +1,7 @@
 """One call of pytest, from before conftests are loaded until its exit status is decided.
 
-Its files are red from the first moment. What happens is appended to an event log, and at the end `settle` decides. An
-xdist worker has a log too; its controller decides.
+The verdict and the JUnit file are red from the start. Events are appended to a log, and at the end `settle` decides.
+An xdist worker also has a log; its controller decides.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ _DISTRIBUTIONS = ("pytest-inference-bench", "pytest", "pytest-xdist", "tokenizer
 
 
 class Call:
-    """The call in this process. `log` is None while there is nothing to judge, and once it has been judged."""
+    """The call of pytest in this process. `log` is None if there is nothing to judge, and after the verdict."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.log: EventLog | None = None
         self.nonce = secrets.token_hex(8)
         self.results = Path()
         self.suites: list[Path] = []
-        self.given: options.Given | None = None
+        self.given: options.OptionSources | None = None
         self.refused = False
         self.is_worker = is_xdist_worker()
         self._config = config
         self._here = config.invocation_params.dir
         self.claim: Claim | None = None
         self._shown: Settled | None = None
-        self._is_watched = not self.is_worker
-        """Whether the end of the call, if it comes early, leaves red files."""
-        config.add_cleanup(self._ends_early)
+        self._guards_early_end = not self.is_worker
+        """Whether red files must be written if the call ends before its main part begins."""
+        config.add_cleanup(self._handle_early_end)
 
     def begin(self, parser: pytest.Parser) -> None:
         """Find suites, claim the results folder and the JUnit file, and turn them red.
@@ -62,38 +62,38 @@ class Call:
         """
         known = self._config.known_args_namespace
         if self.is_worker or handover.is_reading(self._config):
-            self._is_watched = False
+            self._guards_early_end = False
             return
         try:
-            self.given = options.Given(self._config, parser)
+            self.given = options.OptionSources(self._config, parser)
             self.suites = find_suites(
                 known, self._here, self._config.rootpath, self._config.getini("testpaths")
             )
             if options.shows_only(known) or options.collects_only(known):
                 self._refuse_gates(known)
-                self._is_watched = False
+                self._guards_early_end = False
             elif self.suites:
                 self._take(known)
             elif ours := self.given.for_this_call():
                 raise UsageError(  # noqa: TRY301 # refused as the functions called here refuse
-                    f"{', '.join(ours)}: given, but {' '.join(known.file_or_dir) or 'the folder'} holds no suite: name "
-                    "a folder that holds a *.yaml with a top-level key `suite`, or leave the option out"
+                    f"{', '.join(ours)}: given, but {' '.join(known.file_or_dir) or 'the folder'} contains no suite: "
+                    "name a folder with a *.yaml that has a top-level key `suite`, or remove the option"
                 )
             else:
-                self._is_watched = False
+                self._guards_early_end = False
         except UsageError as error:
             raise self._refuse_files(known, str(error)) from error
 
     def refuse(self, sentence: str) -> pytest.UsageError:
-        """Record that the call is refused; returns what to raise."""
+        """Record that the call is refused, and return the error to raise."""
         if self.log is not None and not self.refused:
             self.log.append(Refused(sentence=sentence))
         self.refused = True
         return pytest.UsageError(sentence)
 
     def show(self, status: int) -> Settled:
-        """The verdict that will be written if pytest ends with `status` and nothing else happens."""
-        from pytest_bench.results.event_log import MAIN  # noqa: PLC0415 # heavy, and not needed beside others' tests
+        """Return the verdict that will be written if pytest exits with `status` and no further event occurs."""
+        from pytest_bench.results.event_log import MAIN  # noqa: PLC0415 # heavy, and not needed without a suite
         from pytest_bench.results.publish import release_space  # noqa: PLC0415 # as above
         from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
 
@@ -105,38 +105,38 @@ class Call:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_main(self) -> Generator[None, int | None, int | None]:
-        """Around everything: the exit status is never better than the verdict, nor the verdict than the status."""
-        self._is_watched = False
+        """Wrap the whole run: the exit status is never better than the verdict, nor the verdict than the status."""
+        self._guards_early_end = False
         try:
             status = yield
         except BaseException as error:
             if self.log is None:
                 raise
             self._record(error)
-            if self.is_worker:  # without an end it counts as crashed
+            if self.is_worker:  # without an `Ended` event it counts as crashed
                 raise
             if not isinstance(error, SystemExit):
                 self._close(4 if isinstance(error, pytest.UsageError) else 1)
                 raise
             print(f"pytest itself failed: {one_line(error)}", file=sys.stderr)
             return self._close(1)
-        # None, which a wrapper that forgets to return leaves, is status 0 to pytest.
+        # A wrapper that forgets to return yields None, which pytest treats as status 0.
         return status if self.log is None else self._close(status or 0)
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         if self.log is not None:
-            said = " ".join(excinfo.exconly(tryshort=True).split())
-            self.log.append(Fault(code="internal-error", sentence=f"pytest itself failed: {said[:300]}"))
+            text = " ".join(excinfo.exconly(tryshort=True).split())
+            self.log.append(Fault(code="internal-error", sentence=f"pytest itself failed: {text[:300]}"))
 
     def _refuse_gates(self, known: argparse.Namespace) -> None:
-        """A call that only shows something leaves no verdict; an earlier one must not be taken for its own."""
+        """Refuse options that require a verdict if no test runs: an old verdict could be mistaken for it."""
         if self.given is not None and (gates := self.given.gates()):
             raise UsageError(
-                f"{', '.join(gates)}: this call only shows something and runs nothing, so it has no verdict; leave "
-                "the option out, or leave out --collect-only, --help and their like (see PYTEST_ADDOPTS and addopts)"
+                f"{', '.join(gates)}: this call runs no tests, so it has no verdict; remove the option, or remove "
+                "--collect-only, --help or the like (check PYTEST_ADDOPTS and addopts too)"
             )
         if self.suites and (known.collectonly or known.setupplan) and options.junit_path(known, self._here):
-            self._refuse_files(known, "this call only shows what would run")
+            self._refuse_files(known, "this call shows what would run, and runs nothing")
 
     def _make_claim(self, known: argparse.Namespace) -> Claim:
         from pytest_bench.results.claim import Claim  # noqa: PLC0415 # as above
@@ -165,16 +165,16 @@ class Call:
         return Invocation() if self.given is None else self.given.invocation
 
     def _refuse_files(self, known: argparse.Namespace, sentence: str) -> pytest.UsageError:
-        """Turn files that the call names, and has not claimed, red; returns what to raise."""
-        self._is_watched = False
+        """Write red files under the names that the call gives, and return the error to raise."""
+        self._guards_early_end = False
         named = known.results or getattr(known, "xmlpath", None)
-        told = ""
+        hint = ""
         if self.claim is not None or named:
             claim = self.claim or self._make_claim(known)
-            told = claim.refuse(sentence, self._invocation())
+            hint = claim.refuse(sentence, self._invocation())
             claim.close()
             self.claim = None
-        return pytest.UsageError(f"{sentence}\n{told}" if told else sentence)
+        return pytest.UsageError(f"{sentence}\n{hint}" if hint else sentence)
 
     def _record(self, error: BaseException) -> None:
         if isinstance(error, pytest.UsageError):
@@ -183,7 +183,7 @@ class Call:
             self.log.append(Fault(code="internal-error", sentence=f"pytest itself failed: {one_line(error)}"))
 
     def _close(self, status: int) -> int:
-        """Append the last event and decide; returns the exit status."""
+        """Append the last event, write the verdict, and return the exit status."""
         from pytest_bench.results.publish import conclude  # noqa: PLC0415 # as above
 
         log, self.log = self.log, None
@@ -201,23 +201,23 @@ class Call:
                 self.claim.close()
         if shown is not None and shown.verdict.status != verdict.status:
             faults = "; ".join(fault.sentence for fault in verdict.faults)
-            print(f"verdict: {verdict.status} in the end: {printable(faults)}", file=sys.stderr)
-        return exit_status(verdict) or status % 256 or min(status, 1)  # a process keeps only the last byte
+            print(f"verdict: {verdict.status}: {printable(faults)}", file=sys.stderr)
+        return exit_status(verdict) or status % 256 or min(status, 1)  # an exit status has one byte
 
     def _words(self) -> list[str]:
         added = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
         return [*added, *map(str, self._config.invocation_params.args)]
 
-    def _ends_early(self) -> None:
-        """Leave red files if pytest ends before its main part began. What ended it is still being handled."""
-        if not self._is_watched:
+    def _handle_early_end(self) -> None:
+        """Write red files if pytest ends before its main part begins, while its exception is being handled."""
+        if not self._guards_early_end:
             return
-        self._is_watched = False
+        self._guards_early_end = False
         error = sys.exception()
         if isinstance(error, pytest.UsageError):
             sentence = "\n".join(map(str, error.args))
         else:
-            why = one_line(error) if error is not None else "a plugin answered in its place"
+            why = one_line(error) if error is not None else "another plugin handled the command line"
             sentence = f"pytest ended before anything was planned: {why}"
         if self.log is not None:
             self.refuse(sentence)
@@ -231,19 +231,19 @@ class Call:
 def find_suites(
     known: argparse.Namespace, here: Path, rootpath: Path, testpaths: Sequence[str]
 ) -> list[Path]:
-    """The files of suites that a call asks for. Raises `UsageError` for one that is named itself."""
+    """Return the suite files in the folders that a call names. Raises `UsageError` if an argument is a suite file."""
     for arg in known.file_or_dir:
         path = here / arg.partition("::")[0]
         if path.suffix.lower() in _SUITE_SUFFIXES and path.is_file():
             folder = shlex.quote(os.path.relpath(path.parent, here))
-            raise UsageError(f"{arg}: is a file of suites; give the folder: pytest {folder}")
+            raise UsageError(f"{arg}: is a suite file; name its folder: pytest {folder}")
     if known.pyargs and known.file_or_dir:
         return []
     return discover(known.file_or_dir, rootpath, testpaths, cwd=here)
 
 
 def called_now(results: Path, invocation: Invocation, junit: str = "") -> Called:
-    """The first event of a session."""
+    """Create the first event of a session."""
     return Called(
         invocation=invocation,
         started=clock.utc_now(),
@@ -254,7 +254,7 @@ def called_now(results: Path, invocation: Invocation, junit: str = "") -> Called
 
 
 def call_of(config: pytest.Config) -> Call:
-    """The call that a config belongs to."""
+    """Return the call that `config` belongs to."""
     return config.stash[_CALL]
 
 
@@ -262,17 +262,17 @@ _CALL = pytest.StashKey[Call]()
 
 
 def start(config: pytest.Config) -> None:
-    """Begin to watch over a call."""
+    """Attach a new call to `config`."""
     config.stash[_CALL] = Call(config)
 
 
 def is_xdist_worker() -> bool:
-    """Whether xdist runs pytest in this process: what a worker starts inherits the worker's environment."""
+    """Whether this process is an xdist worker. Its environment alone does not tell: child processes inherit it."""
     return "PYTEST_XDIST_WORKER" in os.environ and any(
         frame.f_globals.get("__name__") == "__channelexec__" for frame, _ in traceback.walk_stack(None)
     )
 
 
 def one_line(error: BaseException) -> str:
-    """An exception in one line."""
+    """Format an exception as one line."""
     return printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])

@@ -1,4 +1,4 @@
-"""What only the process that was called sees: errors of collection, interrupts, and the end of the session."""
+"""Hooks of the controller process only: collection errors, interrupts, and the end of the session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_bench.verdict.events import Event, Fault, Interrupted, Selected
 
 
 class Controller:
-    """Registered once a session, where the exit status is decided."""
+    """Registered once per session, in the process that decides the exit status."""
 
     def __init__(self, config: pytest.Config, call: Call, session: Session, requires: Requirements) -> None:
         self._config = config
@@ -31,29 +31,31 @@ class Controller:
         if report.failed:
             self._failed_to_collect = True
             why = report.longreprtext.strip().rpartition("\n")[2].removeprefix("E").strip()
-            sentence = f"{report.nodeid or 'something'} could not be collected: {why[:300]}"
+            sentence = f"{report.nodeid or 'a collector'} could not be collected: {why[:300]}"
             self._append(Fault(code="collection-error", sentence=sentence))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self) -> None:
-        """In one process: the points that are left must be possible before the first of them runs."""
+        """Without xdist: check that the selected points can run before the first of them runs."""
         if self._call.log is not None:
             check_collection(self._call, self._requires, self._call.log.process)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Tell interrupts from other ways to end early, all of which pytest and xdist report here."""
+        """Distinguish interrupts from other early ends, all of which pytest and xdist report here."""
         if isinstance(excinfo.value, pytest.Session.Interrupted):
             if not self._failed_to_collect:
-                sentence = f"pytest stopped before its end: {excinfo.value}"
+                sentence = f"pytest stopped early: {excinfo.value}"
                 self._append(Fault(code="stopped", sentence=sentence))
         elif str(excinfo.value).startswith("stopping after "):
             self._at_maxfail = True
-        elif isinstance(excinfo.value, KeyboardInterrupt):  # pytest.exit() is none: its exit status counts
+        elif isinstance(
+            excinfo.value, KeyboardInterrupt
+        ):  # pytest.exit() is not an interrupt: its exit status counts
             self._append(Interrupted())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Xdist ends at -x or --maxfail as an interrupt: pytest itself would say that tests failed."""
+        """Report failed tests after -x or --maxfail, as pytest does; xdist reports an interrupt."""
         if self._at_maxfail:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         yield

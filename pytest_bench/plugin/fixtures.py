@@ -1,4 +1,4 @@
-"""The public fixtures: what test functions ask for."""
+"""The public fixtures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def set_up(config: pytest.Config, session: Session) -> None:
 
 @pytest.fixture(scope="session")
 def point(request: pytest.FixtureRequest) -> Point:
-    """The point this test runs, with every default filled in: id, load, bounds, where it is declared."""
+    """The point that this test runs, with all defaults filled in: id, load, bounds, origin."""
     return request.config.stash[_SESSION].plan.point(request.param)
 
 
@@ -43,7 +43,7 @@ def _runner(request: pytest.FixtureRequest) -> PointRunner:
 
 @pytest.fixture(scope="session")
 def tokenizer_pool() -> Iterator[TokenizerPool]:
-    """Processes that count tokens, shared by all points; started when first used."""
+    """Processes that count tokens, shared by all points; started on first use."""
     from pytest_bench.tokens.pool import TokenizerPool  # noqa: PLC0415 # as above
 
     with TokenizerPool() as pool:
@@ -52,7 +52,7 @@ def tokenizer_pool() -> Iterator[TokenizerPool]:
 
 @pytest.fixture(scope="session")
 def deployment(request: pytest.FixtureRequest, _runner: PointRunner) -> Iterator[Deployment]:
-    """The system under test, ready: started once for all its points, taken down after the last."""
+    """The system under test, ready for requests: started once for all its points, stopped after the last."""
     with _runner.deployment(request.param) as up:
         yield up
 
@@ -78,15 +78,15 @@ def run_load(
     _runner: PointRunner,
     _resources: Resources,
 ) -> Callable[[], MeasuredPoint]:
-    """Call it, once, to run the point: drive its load, measure, judge, leave the evidence.
+    """A function that runs the point: it drives the load, measures, judges, and writes the evidence.
 
-    Returns a `MeasuredPoint`; the test has decided nothing until it calls its `require()`.
+    Call it once. It returns a `MeasuredPoint`; the test fails only if it calls `require()` on the result.
     """
     mark = markers.read(list(request.node.iter_markers("points")), request.node.nodeid)
     if mark is None or not mark.judge:
         raise UsageError(
-            f"{request.node.nodeid} does not judge its point (judge=False), so it cannot run it: ask for "
-            "`measurement` instead, or let this function judge"
+            f"{request.node.nodeid} does not judge its point (judge=False), so it cannot run it: use the "
+            "fixture `measurement`, or remove judge=False"
         )
     return _runner.runner(request.node, point, deployment, _resources)
 
@@ -94,8 +94,8 @@ def run_load(
 @pytest.fixture
 def measurement(
     point: Point,
-    deployment: Deployment,  # noqa: ARG001 # points come with their deployment
+    deployment: Deployment,  # noqa: ARG001 # every point test needs its deployment
     _runner: PointRunner,
 ) -> MeasuredPoint:
-    """What the point came to, for functions with judge=False: its judging function has run before."""
+    """The measured point, for functions with judge=False. Its judging function has already run."""
     return _runner.read(point)

@@ -1,8 +1,7 @@
-"""What `pytest-bench run` and the pytest that it starts say to each other.
+"""Communication between `pytest-bench run` and the pytest process that it starts.
 
-The parent first reads the call: it lets pytest parse the command line and stops it before conftests are loaded. Then
-it starts pytest in a process of its own and hands it the session by an environment variable, which counts for that
-one process alone.
+The parent lets pytest parse the command line and stops it before conftests are loaded. It then starts pytest as a
+child process and passes the session in an environment variable, which only that child accepts.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from pytest_bench.plugin import options
 
 _VARIABLE = "PYTEST_BENCH_RUN"
 PLUGIN = "pytest_bench.plugin"
-"""The plugin by its module, for a call that switches its entry point off."""
+"""The plugin's module, for a call that disables its entry point."""
 
 
-class Handed(msgspec.Struct, frozen=True, kw_only=True):
-    """The session of `pytest-bench run`."""
+class HandedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """The session that `pytest-bench run` passes to its child."""
 
     results: str
     nonce: str
@@ -33,35 +32,35 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     """Process id of `pytest-bench run`."""
 
 
-def environment(handed: Handed) -> dict[str, str]:
-    """The environment of the pytest that is handed the session."""
+def environment(handed: HandedSession) -> dict[str, str]:
+    """Return the environment for a child that receives the session."""
     return {**os.environ, _VARIABLE: msgspec.json.encode(handed).decode()}
 
 
-def receive() -> Handed | None:
-    """The session that the parent of this process hands over, if it does."""
-    text = os.environ.pop(_VARIABLE, None)  # what this process starts is no part of it
+def receive() -> HandedSession | None:
+    """Return the session passed by the parent process, or None. Raises `UsageError` for an invalid one."""
+    text = os.environ.pop(_VARIABLE, None)  # children of this process must not see it
     if text is None:
         return None
     try:
-        handed = msgspec.json.decode(text, type=Handed)
+        handed = msgspec.json.decode(text, type=HandedSession)
     except msgspec.MsgspecError as error:
-        raise UsageError(f"{_VARIABLE}: is not what `pytest-bench run` writes: {error}") from error
+        raise UsageError(f"{_VARIABLE}: expected the value that `pytest-bench run` sets: {error}") from error
     return handed if handed.parent == os.getppid() else None
 
 
 class ReadCall(NamedTuple):
-    """A call of pytest as its own parser understands it, before conftests."""
+    """A call of pytest as its own parser understands it before conftests are loaded."""
 
     option: argparse.Namespace
-    given: options.Given
+    given: options.OptionSources
     rootpath: Path
     testpaths: list[str]
     here: Path
 
 
 class _Read(BaseException):
-    """Carries what was read out of pytest."""
+    """Leaves pytest with the result of reading the call."""
 
     def __init__(self, call: ReadCall | None) -> None:
         self.call = call
@@ -77,7 +76,7 @@ class _Reader:
         raise _Read(
             ReadCall(
                 option=early_config.known_args_namespace,
-                given=options.Given(early_config, parser),
+                given=options.OptionSources(early_config, parser),
                 rootpath=early_config.rootpath,
                 testpaths=early_config.getini("testpaths"),
                 here=early_config.invocation_params.dir,
@@ -86,16 +85,16 @@ class _Reader:
 
 
 def is_reading(config: pytest.Config) -> bool:
-    """Whether this call of pytest is only read."""
+    """Whether `read_call` started this call of pytest."""
     return any(isinstance(plugin, _Reader) for plugin in config.pluginmanager.get_plugins())
 
 
 def read_call(args: list[str]) -> ReadCall:
-    """What a call of pytest asks for. Raises `UsageError` if pytest itself refuses it."""
+    """Parse a call of pytest. Raises `UsageError` if pytest itself refuses it."""
     for added in (
         [],
         ["-p", PLUGIN],
-    ):  # the second if the plugin is switched off, which the child will notice
+    ):  # if the plugin is disabled, load it by name
         try:
             status = pytest.main([*args, *added], plugins=[_Reader()])
         except _Read as read:

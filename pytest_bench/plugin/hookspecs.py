@@ -1,4 +1,4 @@
-"""Hooks by which other plugins, and a checkout's `conftest.py`, join in."""
+"""Hooks for other plugins and for a project's `conftest.py`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def pytest_bench_apis() -> Mapping[str, str]:  # type: ignore[empty-body] # a specification has no body
-    """Contribute APIs: import references `module:attribute` of classes shaped like `pytest_bench.api.Api`,
-    by the name that suites use. The module is imported by load workers too: keep its imports few."""
+    """Return APIs: a mapping from the name that suites use to an import reference `module:attribute` of a class that
+    implements `pytest_bench.api.Api`. Load workers import the module too: keep its imports few."""
 
 
 def pytest_bench_audits() -> Iterable[AuditTest]:  # type: ignore[empty-body] # a specification has no body
-    """Contribute audits: objects shaped like `pytest_bench.audits.contract.AuditTest`, one for each `test` that
-    suites may name."""
+    """Return audits: objects that implement `pytest_bench.audits.contract.AuditTest`, one for each `test` name that
+    suites may use."""

@@ -1,4 +1,4 @@
-"""SIGTERM ends a session as Ctrl-C does: evidence is kept, the verdict is written, nothing keeps running."""
+"""SIGTERM ends a session as Ctrl-C does: evidence is kept, the verdict is written, and child processes end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class SigtermAsInterrupt:
         self._previous = signal.signal(signal.SIGTERM, self._interrupt)
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # winding down must not be cut short by a second one
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the shutdown
         raise KeyboardInterrupt("SIGTERM")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """An interrupt may hit an instruction without a line number; pytest fails to show that, and exits with 1."""
+        """Fill in missing line numbers: pytest cannot show a traceback without one, and would exit with 1."""
         error = excinfo.value.with_traceback(_on_lines(excinfo.value.__traceback__))
         excinfo.traceback = pytest.ExceptionInfo.from_exception(error).traceback
 
@@ -30,7 +30,7 @@ class SigtermAsInterrupt:
 
 
 def _on_lines(entry: TracebackType | None) -> TracebackType | None:
-    """The same traceback; an entry without a line number gets the first line of its function."""
+    """Copy a traceback; an entry without a line number gets the first line of its function."""
     if entry is None:
         return None
     lineno: int | None = entry.tb_lineno

@@ -1,4 +1,4 @@
-"""Points as parametrized tests: which function runs which point, in which order, and what left one out."""
+"""Points as parametrized tests: which function runs each point, in which order, and why a point was not selected."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.events import Collected, Deselected, Event, Fault, Selected
 
 SHADOWED = "shadowed-fixture"
-"""Code of the fault of a fixture that replaces one of ours."""
+"""Fault code for a fixture that overrides one of the plugin's."""
 
 _POINT = pytest.StashKey[Point]()
 _JUDGES = pytest.StashKey[bool]()
 
 
 def point_of(item: pytest.Item) -> Point | None:
-    """The point that an item belongs to, if any."""
+    """Return the point of an item, or None."""
     return item.stash.get(_POINT, None)
 
 
@@ -34,7 +34,7 @@ def judges(item: pytest.Item) -> bool:
 
 
 class Items:
-    """Makes items of points, in every process that collects."""
+    """Creates the items of points, in every process that collects."""
 
     def __init__(self, config: pytest.Config, call: Call, session: Session) -> None:
         self._config = config
@@ -45,14 +45,14 @@ class Items:
         self._collected: list[pytest.Item] = []
         if sys.flags.optimize:
             self._fault(
-                "optimized", f"{self._worker} runs python -O, where failing asserts pass: run it without"
+                "optimized", f"{self._worker} runs python -O, which disables assert: run it without -O"
             )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makeitem(
         self, collector: pytest.Collector, name: str, obj: object
     ) -> Generator[None, object, object]:
-        """A function for a kind of point that the folder's suites do not declare makes no item."""
+        """Create no item for a function whose kind of point the folder's suites do not declare."""
         made = yield
         marks = list(getattr(obj, "pytestmark", ()))
         mark = markers.read(marks, f"{collector.nodeid}::{name}") if marks else None
@@ -60,7 +60,7 @@ class Items:
             return made
         folder = collector.path.parent
         if folder not in self._session.suite_folders():
-            markers.refuse_orphan(collector, name)
+            markers.refuse_without_suite(collector, name)
         return made if self._session.points_of(folder, mark.kind) else []
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -71,8 +71,8 @@ class Items:
         for name in ("point", "deployment"):
             if name not in metafunc.fixturenames:
                 raise pytest.Collector.CollectError(
-                    f"{metafunc.definition.nodeid}: a function marked points({mark.kind!r}) needs the point and its "
-                    "deployment: ask for `run_load`, or for `measurement` with judge=False"
+                    f"{metafunc.definition.nodeid}: a function marked points({mark.kind!r}) must use the point and its "
+                    "deployment: use the fixture `run_load`, or `measurement` with judge=False"
                 )
         points = self._session.points_of(metafunc.definition.path.parent, mark.kind)
         # Plain strings: pytest orders and compares parameters by value.
@@ -86,14 +86,14 @@ class Items:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
-        """Put points into the plan's order, and remember what was collected before anything was left out."""
+        """Sort points into the plan's order, and record the items before other hooks deselect any."""
         self._attach(items)
         self._collected = list(items)
         yield
         self._sort(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Record what was collected, what is left, and whether the user's selection explains the difference."""
+        """Record what was collected and selected, and whether the user's selection explains the difference."""
         matcher = Matcher(self._config, self._session.selection)
         points = self._session.plan.points
         collected = _judged(self._collected)
@@ -125,7 +125,7 @@ class Items:
             self._check_fixtures(item, point)
 
     def _check_fixtures(self, item: pytest.Item, point: Point) -> None:
-        # pytest offers no public way to ask which fixture a name means before it is set up.
+        # pytest has no public API that resolves a fixture name before set-up.
         definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
         for name in sorted(markers.PUBLIC_FIXTURES & definitions.keys()):
             function = definitions[name][-1].func
@@ -133,8 +133,8 @@ class Items:
                 code = function.__code__
                 self._fault(
                     SHADOWED,
-                    f"{code.co_filename}:{code.co_firstlineno}: the fixture {name!r} would replace the plugin's own "
-                    f"for {item.nodeid}: give yours another name",
+                    f"{code.co_filename}:{code.co_firstlineno}: the fixture {name!r} overrides the plugin's own "
+                    f"for {item.nodeid}: rename it",
                     point.id,
                 )
 
@@ -146,7 +146,7 @@ class Items:
         self._append(Fault(code=code, sentence=sentence, point=point))
 
     def _sort(self, items: list[pytest.Item]) -> None:
-        """Points in the order of the plan, judged before they are read; other tests keep their places."""
+        """Sort points into the plan's order, judging items before reading items; other tests keep their positions."""
         places = [place for place, item in enumerate(items) if point_of(item)]
         ours = sorted(
             (items[place] for place in places),
@@ -157,5 +157,5 @@ class Items:
 
 
 def _judged(items: Sequence[pytest.Item]) -> list[str]:
-    """Ids of the points that some of these items judge, one for each item."""
+    """Return the ids of the points that these items judge, one per judging item."""
     return [point.id for item in items if judges(item) and (point := point_of(item))]

@@ -1,8 +1,7 @@
-"""The cases that pytest's own JUnit writer makes, taken for the session's JUnit file.
+"""Copies the test cases of pytest's own JUnit writer into the event log.
 
-pytest's writer keeps every element that it makes; they go into the event log, and the file itself is rendered from
-the log. So the writer's own file goes nowhere. Nobody else knows how it keeps its elements:
-`tests/plugin/test_junit_cases.py` holds it to that.
+The session's JUnit file is rendered from the log, so the writer's own file is discarded. This module depends on how the
+writer stores its elements, which `tests/plugin/test_junit_cases.py` checks.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from pytest_bench.verdict.events import JUnitCase, SuiteProperty
 
 
 class JUnitCases:
-    """Appends the cases to the event log of the process that was called."""
+    """Appends JUnit cases to the controller's event log."""
 
     def __init__(self, config: pytest.Config, call: Call) -> None:
-        if config.option.xmlpath is None:  # pytest's writer is there only if a file is named
+        if config.option.xmlpath is None:  # pytest creates its writer only if a file is named
             config.option.xmlpath = str(call.results / JUNIT)
         self._config = config
         self._call = call
         self._appended: set[int] = set()
         self._points: dict[int, str] = {}
-        """By the identity of its reporter, the point that an item judges."""
+        """The point that an item judges, by `id()` of the item's reporter."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
-        """Once the writer has seen the last report of an item, its case is complete."""
+        """Append a case when the writer has processed the last report of its item."""
         writer = _writer(self._config)
         if writer is None:
             return (yield)
@@ -43,7 +42,7 @@ class JUnitCases:
         yield
         reporters += writer.node_reporters_ordered[
             known:
-        ]  # a failed tear-down after a failed call has its own
+        ]  # a failed teardown after a failed call has its own reporter
         point = dict(report.user_properties).get(JUDGES)
         for reporter in reporters:
             if point is not None:
@@ -53,7 +52,7 @@ class JUnitCases:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
-        """Take the cases that no tear-down completed, and let the writer write its file nowhere."""
+        """Append the cases without a teardown report, and discard the writer's own file."""
         writer = _writer(self._config)
         if writer is None or self._call.log is None:
             return (yield)
@@ -69,7 +68,7 @@ class JUnitCases:
 
     def _append(self, reporter: Any) -> None:
         case: ET.Element = reporter.to_xml()
-        # An item that was set up and never ended has no name yet: pytest would write it as passed.
+        # An item that did not finish its setup has no name yet; pytest would write it as passed.
         if id(reporter) in self._appended or case.get("name") is None or self._call.log is None:
             return
         self._appended.add(id(reporter))
@@ -78,6 +77,6 @@ class JUnitCases:
 
 
 def _writer(config: pytest.Config) -> Any:
-    """Pytest's own writer of JUnit files; None if it is off."""
+    """Return pytest's own JUnit writer, or None if it is disabled."""
     module = config.pluginmanager.get_plugin("junitxml")
     return None if module is None else config.stash.get(module.xml_key, None)

@@ -1,4 +1,4 @@
-"""The marker that ties a test function to points."""
+"""The marker `points`, which assigns points to a test function."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from pytest_bench.suite.plan import Kind
 
 JUDGES = "judges"
-"""Property by which the reports of the item that judges a point are recognised."""
+"""User property in the reports of an item that judges a point."""
 
 READS = "reads"
-"""The same for an item that only reads a point's measurement."""
+"""User property in the reports of an item that only reads a point's measurement."""
 
 PUBLIC_FIXTURES = frozenset({"point", "deployment", "endpoint", "tokenizer_pool", "run_load", "measurement"})
-"""Fixtures that test functions may ask for; nobody else may define one of these names for a point's test."""
+"""Public fixtures. A fixture of the same name that overrides one of these for a point's test is a fault."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PointsMark:
 
     kind: Kind
     judge: bool
-    """Whether the function decides the point's outcome; exactly one function a point does."""
+    """Whether the function decides the point's outcome. Exactly one function per point does."""
 
 
 def declare(config: pytest.Config) -> None:
@@ -37,7 +37,7 @@ def declare(config: pytest.Config) -> None:
 
 
 def read(marks: list[pytest.Mark], where: str) -> PointsMark | None:
-    """The points mark among `marks`, closest first. Raises `pytest.UsageError` for one that is misused."""
+    """Return the first points mark in `marks`, or None. Raises `pytest.UsageError` if it is malformed."""
     for mark in marks:
         if mark.name == "points":
             return _checked(mark, where)
@@ -50,25 +50,25 @@ def _checked(mark: pytest.Mark, where: str) -> PointsMark:
     judge = mark.kwargs.get("judge", True)
     if len(mark.args) != 1 or mark.args[0] not in kinds or unknown or not isinstance(judge, bool):
         raise pytest.UsageError(
-            f"{where}: the marker is written points(kind) or points(kind, judge=False) with kind one of "
+            f"{where}: expected points(kind) or points(kind, judge=False), where kind is one of "
             f"{', '.join(kinds)}; found points{mark.args!r} {mark.kwargs or ''}".rstrip()
         )
     return PointsMark(kind=mark.args[0], judge=judge)
 
 
 class WithoutSuite:
-    """For a call that finds no suite: a test function for points there is an error."""
+    """Registered if the call finds no suite: a function marked points(...) is then a collection error."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         marks = list(metafunc.definition.iter_markers("points"))
         if read(marks, metafunc.definition.nodeid) is not None:
-            refuse_orphan(metafunc.definition)
+            refuse_without_suite(metafunc.definition)
 
 
-def refuse_orphan(function: pytest.Item | pytest.Collector, name: str = "") -> NoReturn:
-    """Make collecting a function for points beside no suite an error, in whatever process collects it."""
+def refuse_without_suite(function: pytest.Item | pytest.Collector, name: str = "") -> NoReturn:
+    """Raise a collection error for a function marked points(...) in a folder without a suite."""
     where = f"{function.nodeid}::{name}" if name else function.nodeid
     raise pytest.Collector.CollectError(
-        f"{where}: is marked points(...), and {function.path.parent} holds no suite: a *.yaml with a top-level "
-        "key `suite`; write one, as `pytest-bench init` does, or remove the marker"
+        f"{where}: is marked points(...), but {function.path.parent} contains no suite (a *.yaml with a top-level "
+        "key `suite`); create one with `pytest-bench init`, or remove the marker"
     )

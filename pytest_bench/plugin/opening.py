@@ -1,4 +1,4 @@
-"""How a process joins a session: the one that was called plans and opens it, an xdist worker is handed it."""
+"""Joining a session: the controller plans and opens it; an xdist worker receives it from the controller."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ from pytest_bench.verdict.expectation import read_expectation
 
 
 def join_session(config: pytest.Config, call: Call) -> None:
-    """Take part in the session of `call`. Raises `pytest.UsageError` (exit status 4) if it cannot be opened."""
+    """Join the session of `call`. Raises `pytest.UsageError` (exit status 4) if it cannot be opened."""
     if call.is_worker:
         session = adopt_session(config)
         if session is not None:
-            from pytest_bench.plugin.xdist import worker_log  # noqa: PLC0415 # xdist is there: this is its worker
+            from pytest_bench.plugin.xdist import worker_log  # noqa: PLC0415 # an xdist worker has xdist
 
             hide_secrets(session.plan, os.environ)
             call.log = worker_log(config, session) if session.runs else None
             _register(config, call, session)
         return
     try:
-        words = _words(config)
+        words = _vocabulary(config)
         if options.collects_only(config.option):
             session = _plan(config, call, words)
             selection.refuse_malformed(config)
-            config.option.xmlpath = None  # what pytest would write of a call that runs nothing is green
+            config.option.xmlpath = None  # pytest would write a green file for a call that runs nothing
             _register(config, call, session)
             _register_workers(config, call, session, words)
             return
         session = _open(config, call, words)
     except (BenchError, pytest.UsageError) as error:
         raise call.refuse(str(error)) from error
-    except Exception as error:  # of another plugin's hook
+    except Exception as error:  # raised by another plugin's hook
         call.refuse(one_line(error))
         raise
     _register(config, call, session)
@@ -78,7 +78,7 @@ def _register(config: pytest.Config, call: Call, session: Session) -> None:
 
 
 def _register_controller(config: pytest.Config, call: Call, session: Session, words: Vocabulary) -> None:
-    from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # workers are spared the imports
+    from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # workers do not need the imports
     from pytest_bench.plugin.interrupts import SigtermAsInterrupt  # noqa: PLC0415 # as above
 
     requires = requirements.Requirements(session, words.apis)
@@ -90,13 +90,13 @@ def _register_controller(config: pytest.Config, call: Call, session: Session, wo
 
 def _register_workers(config: pytest.Config, call: Call, session: Session, words: Vocabulary) -> None:
     if config.pluginmanager.hasplugin("xdist"):
-        from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # `-p no:xdist` is a way to run
+        from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # xdist may be disabled with `-p no:xdist`
 
         config.pluginmanager.register(Workers(call, session, requirements.Requirements(session, words.apis)))
 
 
 def _open(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
-    """Plan, write the plan down, and turn every point red."""
+    """Plan the session, write the plan, and write a verdict with every point red."""
     session = _plan(config, call, words)
     requirements.refuse_dangerous_calls(config)
     selection.refuse_malformed(config)
@@ -108,14 +108,14 @@ def _open(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
 def open_folder(
     session: Session,
     log: EventLog,
-    given: options.Given,
+    given: options.OptionSources,
     option: argparse.Namespace,
     here: Path,
     claim: Claim | None,
 ) -> None:
-    """Write down what is planned, and turn every point red. Raises `UsageError`.
+    """Write the plan, and a verdict with every point red. Raises `UsageError`.
 
-    `claim` is None in the process that `pytest-bench run` started, which has done all this on its own.
+    `claim` is None in a child of `pytest-bench run`: the parent holds the claim.
     """
     results = session.results
     expectation = read_expectation(here / option.expect) if option.expect else None
@@ -139,12 +139,12 @@ def open_folder(
         publish(results, settle(results))
     except OSError as error:
         raise UsageError(
-            f"--results: {error.filename or results}: {error.strerror}; name a folder that can be written, with "
-            "room for a verdict"
+            f"--results: {error.filename or results}: {error.strerror}; name a writable folder with "
+            "free space for a verdict"
         ) from error
 
 
-def _words(config: pytest.Config) -> Vocabulary:
+def _vocabulary(config: pytest.Config) -> Vocabulary:
     _refuse_namesake()
     hook = config.hook
     return vocabulary(
@@ -164,24 +164,26 @@ def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
         root_path=os.path.normpath(here),
         selection=Selection.of(config),
         runs=not options.collects_only(config.option),
-        rerun_options=call.given.kept_for_rerun() if call.given else (),
+        rerun_options=call.given.rerun_options() if call.given else (),
     )
 
 
 def _require_all_found(config: pytest.Config, files: Sequence[Path]) -> None:
-    """Raises `SuiteError` for suites that this call would pass over."""
+    """Raises `SuiteError` for suites that this call would ignore."""
     here = config.invocation_params.dir
-    # As pytest itself decides whether `testpaths` apply.
+    # The condition under which pytest itself applies `testpaths`.
     applies = config.args_source is not pytest.Config.ArgsSource.ARGS and here == config.rootpath
     testpaths = config.getini("testpaths") if applies else []
     require_all_found(files, config.args, config.rootpath, testpaths, cwd=here)
 
 
 def overrides(option: argparse.Namespace) -> Overrides:
-    """What the options say over the suites. Raises `UsageError`."""
+    """Return the values that options override in suites. Raises `UsageError`."""
     endpoints = tuple(option.endpoint)
     if options.SIMULATOR in endpoints and len(endpoints) > 1:
-        raise UsageError("--endpoint=simulator stands alone: it cannot be a replica of anything")
+        raise UsageError(
+            "--endpoint=simulator must be the only --endpoint: the simulator cannot be a replica of another server"
+        )
     return Overrides(
         endpoints=endpoints,
         served_model=option.served_model,
@@ -205,7 +207,7 @@ def _number(option: str, text: str | None, kind: type[Any], expected: str) -> An
 
 
 def _refuse_namesake() -> None:
-    """An ancient distribution `pytest-bench` ships the same import name: never run beside it."""
+    """Raises `UsageError` if the old distribution `pytest-bench`, which has the same import name, is installed."""
     try:
         found = distribution("pytest-bench")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The command line: the plugin's options, where each was given, and what they say."""
+"""The plugin's command-line options, the source of each value, and the values."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "default": [],
         "metavar": "URL",
         "help": "use this endpoint for every selected deployment; repeat it for replicas; "
-        "`simulator` asks for the built-in simulator",
+        "`simulator` starts the built-in simulator",
     },
-    "--served-model": {"metavar": "NAME", "help": "model name that requests carry"},
+    "--served-model": {"metavar": "NAME", "help": "model name to send in requests"},
     "--api-key-env": {"metavar": "NAME", "help": "environment variable that holds the endpoint's API key"},
     "--tokenizer": {
         "metavar": "PATH_OR_ID",
-        "help": "tokenizer that counts, for every selected deployment",
+        "help": "tokenizer for counting tokens, for every selected deployment",
     },
     "--results": {
         "metavar": "DIR",
-        "help": "folder for evidence; default results/<UTC time>-<nonce>. A used one is refused",
+        "help": "folder for evidence, new or empty; default results/<UTC time>-<nonce>",
     },
     "--complete": {
         "action": "store_true",
-        "help": "every point that the suites declare must have run and passed (for CI)",
+        "help": "require every point that the suites declare to run and pass (for CI)",
     },
     "--expect": {
         "metavar": "FILE",
-        "help": "what must have run: an expectation file, generated independently by `pytest-bench plan`",
+        "help": "require the points in this expectation file, generated independently by `pytest-bench plan`",
     },
-    "--load-seed": {"metavar": "N", "help": "replaces every seed of arrivals and sample order"},
+    "--load-seed": {"metavar": "N", "help": "replace every seed of arrival times and sample order"},
     "--data-seed": {
         "metavar": "N",
-        "help": "replaces the seed of every synthetic dataset: other prompts, which no cache of the server holds",
+        "help": "replace the seed of every synthetic dataset, for prompts that are not in the server's cache",
     },
     "--ready-timeout": {
         "metavar": "SECONDS",
-        "help": "how long to wait for an endpoint to become ready; 0 tries once",
+        "help": "time to wait for an endpoint to become ready; 0 means one attempt",
     },
     "--requests": {
         "metavar": "N",
-        "help": "replace every number of requests that a load declares, for a smoke run; such points are labelled",
+        "help": "replace the number of requests of every load, for a smoke run; the points are labelled",
     },
     "--duration-scale": {
         "metavar": "X",
-        "help": "multiply every duration, for a smoke run; points that it shortens are labelled",
+        "help": "multiply every duration, for a smoke run; points with changed durations are labelled",
     },
 }
-"""Every option of the plugin. Values are text until `overrides` reads them, so that the call can be refused with
-red files in place; the parser of pytest would end it before."""
+"""Every option of the plugin. `overrides` converts the values, so that an invalid one is refused with red files;
+pytest's parser would exit before they are written."""
 
 _NAMES = {option: option.removeprefix("--").replace("-", "_") for option in OPTIONS}
 _GATES = ("results", "complete", "expect")
@@ -86,8 +86,8 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(option, **words)
 
 
-class Given:
-    """The words of a call by their source, and the options that each source gives."""
+class OptionSources:
+    """The arguments of a call by source, and the options that each source gives."""
 
     def __init__(self, config: pytest.Config, parser: pytest.Parser) -> None:
         """Raises `UsageError` for an option of ours, or `--junitxml`, with an empty value."""
@@ -101,8 +101,8 @@ class Given:
         _refuse_empty(config.known_args_namespace)
 
     def for_this_call(self, names: tuple[str, ...] = tuple(_NAMES.values())) -> list[str]:
-        """Options of ours that the command line or PYTEST_ADDOPTS gives. Those of a configuration file are meant for
-        every call of a repository, whatever it runs."""
+        """Return the plugin's options that the command line or PYTEST_ADDOPTS gives. Options in a configuration file
+        apply to every call in a repository, with or without suites, so they are not included."""
         return [
             option
             for option, name in _NAMES.items()
@@ -111,11 +111,11 @@ class Given:
         ]
 
     def gates(self) -> list[str]:
-        """Options that promise a verdict."""
+        """Return the given options that require a verdict."""
         return self.for_this_call(_GATES)
 
     def accepted_labels(self, option: argparse.Namespace) -> tuple[str, ...]:
-        """Labels that the command line itself asks for."""
+        """Return the labels that the command line itself accepts."""
         labels = []
         if self.command_line.endpoint == option.endpoint == [SIMULATOR]:
             labels.append("simulator")
@@ -123,15 +123,15 @@ class Given:
             labels.append("shortened")
         return tuple(labels)
 
-    def kept_for_rerun(self) -> tuple[str, ...]:
-        """Words of the command line that a point depends on, for the command that runs it again."""
-        said = self.command_line
-        words = ["-c", said.inifilename] if said.inifilename else []
-        words += ["--rootdir", said.rootdir] if said.rootdir else []
-        for option, values in (("-p", said.plugins), ("-o", said.override_ini)):
+    def rerun_options(self) -> tuple[str, ...]:
+        """Return the arguments of the command line that a point depends on, for its rerun command."""
+        given = self.command_line
+        words = ["-c", given.inifilename] if given.inifilename else []
+        words += ["--rootdir", given.rootdir] if given.rootdir else []
+        for option, values in (("-p", given.plugins), ("-o", given.override_ini)):
             words += [word for value in values or () for word in (option, value)]
         for option in _POINTS_DEPEND_ON:
-            value = getattr(said, _NAMES[option])
+            value = getattr(given, _NAMES[option])
             values = value if isinstance(value, list) else [] if value is None else [value]
             words += [f"{option}={item}" for item in values]
         return tuple(words)
@@ -144,20 +144,20 @@ def _refuse_empty(option: argparse.Namespace) -> None:
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str) and not item.strip():
                 raise UsageError(
-                    f"{word}: its value is empty, as a variable that is not set leaves it; give a value, or leave "
-                    "the option out"
+                    f"{word}: the value is empty, perhaps because a variable is not set; give a value, or remove "
+                    "the option"
                 )
 
 
 def results_path(option: argparse.Namespace, here: Path, started: str, nonce: str) -> Path:
-    """Where this call's evidence lands; absolute."""
+    """Return the absolute path of this call's results folder."""
     if option.results:
         return Path(os.path.normpath(here / option.results))
     return here / "results" / f"{started.replace('-', '').replace(':', '')}-{nonce[:8]}"
 
 
 def junit_path(option: argparse.Namespace, here: Path) -> Path | None:
-    """The JUnit file that this call names, as pytest understands the option; None if it names none."""
+    """Return the JUnit file that this call names, expanded as pytest does, or None."""
     if not getattr(option, "xmlpath", None):
         return None
     given = os.path.expanduser(os.path.expandvars(option.xmlpath))  # noqa: PTH111 # as pytest does
@@ -165,17 +165,17 @@ def junit_path(option: argparse.Namespace, here: Path) -> Path | None:
 
 
 def shows_only(option: argparse.Namespace) -> bool:
-    """Whether the call only shows something that no suite has a part in, not even a broken one."""
+    """Whether the call only shows information that does not depend on suites; it works even if a suite is invalid."""
     return any(getattr(option, name, None) for name in _SHOWS)
 
 
 def collects_only(option: argparse.Namespace) -> bool:
-    """Whether the call collects and shows at most: it then runs nothing and writes nothing."""
+    """Whether the call collects but runs no test. Such a call writes nothing."""
     return any(getattr(option, name, None) for name in _COLLECTS)
 
 
 def named_files(words: Sequence[str]) -> argparse.Namespace:
-    """The files that a call names which pytest itself cannot read: none unless it names a results folder."""
+    """Return the files named by a call that pytest cannot parse; none if it names no results folder."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--results")
     parser.add_argument("--junitxml", "--junit-xml", dest="xmlpath")

@@ -1,8 +1,8 @@
 """Progress while a point runs, or while its endpoint is not ready yet.
 
-On a terminal it is one line that is rewritten; in a log, one line every 30 s (10 s while waiting). Under xdist pytest
-does not show what a worker is doing. A worker therefore sends lines to the controller: when a point begins, when each
-of its phases has ended, its outcome, and the lines that a log gets.
+On a terminal one line is rewritten; in a log a line is written every 30 s (10 s while waiting). Under xdist pytest does
+not show what a worker is doing, so each worker sends lines to the controller: when a point begins, when each of its
+phases ends, its outcome, and the lines that a log gets.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pytest_bench.suite.plan import Point
 from pytest_bench.workload import PhaseSpec
 
 RELAY_KEY = "inference_bench_relay"
-"""Where `workerinput` holds the channel that takes text to the controller's terminal and bytes to its event logs."""
+"""Key in `workerinput` of the channel to the controller: text goes to its terminal, bytes to its event logs."""
 
 _LOG_EVERY_S = 30.0
 _LOG_WAITS_EVERY_S = 10.0
-_TAKE_BACK = "\r\x1b[2K"
+_ERASE_LINE = "\r\x1b[2K"
 
 
 class ProgressLine:
-    """Shows how far a session is. Silent with -q.
+    """Shows the progress of a session. Silent with -q.
 
-    On a terminal it is the line below pytest's own, which stays unchanged and is continued afterwards.
+    On a terminal it is a line below pytest's own line, which stays unchanged and continues afterwards.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -43,15 +43,15 @@ class ProgressLine:
         self._waiting_for = ""
 
     def begins(self, point: Point) -> None:
-        """Announce a point in a worker, where pytest does not."""
+        """Announce a point that runs in a worker."""
         self._send(f"{point.id}: begins")
 
     def ends(self, point: Point, outcome: str) -> None:
-        """Show the outcome of a point in a worker; pytest shows a letter, and later."""
+        """Show the outcome of a point that ran in a worker."""
         self._send(f"{point.id}: {outcome}")
 
     def show(self, point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None) -> None:
-        """Show how far `phase` of `point` is; `tokens` is what the live lane has counted, where there is one."""
+        """Show the progress of `phase` of `point`; `tokens` is the live token count, or None."""
         line = describe(point, phase, progress, tokens)
         if progress.over and self._relay is not None:
             self._send(line)
@@ -74,16 +74,16 @@ class ProgressLine:
             if terminal is None:
                 return
             if terminal.isatty and os.environ.get("TERM") != "dumb":
-                # A line that wraps could not be taken back.
+                # A line that wraps could not be erased.
                 text = line[: shutil.get_terminal_size().columns - 1]
-                self._write(f"{_TAKE_BACK if self._shown else chr(10)}{text}")
+                self._write(f"{_ERASE_LINE if self._shown else chr(10)}{text}")
                 self._shown = True
             elif self._is_time_for_a_line(every_s):
                 terminal.write_line(line)
                 terminal.flush()
 
-    def say(self, sentence: str) -> None:
-        """Show what the session waits for."""
+    def waits(self, sentence: str) -> None:
+        """Show what the session is waiting for."""
         self.note(f"waiting: {sentence}")
 
     def note(self, sentence: str) -> None:
@@ -102,7 +102,7 @@ class ProgressLine:
         with self._terminal():
             width = shutil.get_terminal_size().columns
             column = self._config.get_terminal_writer().width_of_current_line % width
-            self._write(f"{_TAKE_BACK}\x1b[A\x1b[{column + 1}G")
+            self._write(f"{_ERASE_LINE}\x1b[A\x1b[{column + 1}G")
         self._shown = False
 
     def _is_time_for_a_line(self, every_s: float) -> bool:
@@ -135,14 +135,14 @@ class ProgressLine:
                 yield terminal
 
     def _write(self, text: str) -> None:
-        """Write without pytest's writer, which counts columns to align its percentages."""
+        """Write directly: pytest's writer counts columns to align its percentages."""
         print(text, end="", flush=True)
 
 
 def describe(point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None = None) -> str:
-    """One line: point, phase, done, in flight, failed, rate, tokens (or else events), time left.
+    """One line: point, phase, done, in flight, failed, rate, tokens (otherwise events), time left.
 
-    Plain ASCII: it goes past pytest's own writer, which knows what a terminal cannot show.
+    Plain ASCII, because pytest's writer, which replaces what a terminal cannot show, is not used.
     """
     done = progress.succeeded + progress.failed
     total = phase.load.most_requests
@@ -168,7 +168,7 @@ def describe(point: Point, phase: PhaseSpec, progress: Progress, tokens: int | N
 
 
 def describe_wait(waiting: Waiting) -> str:
-    """One line: which endpoint is not ready, the time it has left, and what the last attempt came to. Plain ASCII."""
+    """One line: the endpoint that is not ready, the time left, and the result of the last attempt. Plain ASCII."""
     answer = waiting.answer or "no answer yet"
     line = f"waiting for {waiting.url}: {_span(waiting.left_s)} left; {answer}"
     return line.encode("ascii", "replace").decode()

@@ -1,4 +1,4 @@
-"""Keeps secrets out of what pytest shows of a test: tracebacks, captured output and logs."""
+"""Removes secrets from what pytest shows of a test: tracebacks, captured output and logs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_bench.redaction import redact
 
 
 class Redacting:
-    """Clears every test report of secrets before anybody reads it."""
+    """Removes secrets from every test report before other hooks see it."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:

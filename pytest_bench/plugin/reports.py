@@ -1,4 +1,4 @@
-"""What becomes of a point's item, appended to the event log by the process that runs it."""
+"""Appends the reports of a point's item to the event log, in the process that runs it."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ _RUNNING = pytest.StashKey[pytest.Item]()
 
 
 class _State(msgspec.Struct, kw_only=True):
-    """What is known of an item's point so far."""
+    """What is known about an item's point so far."""
 
     judgement: Judgement | None = None
     withheld: str | None = None
     raised: str | None = None
-    """What the item's function raised."""
+    """The exception that the item's function raised."""
 
 
 def note_judgement(item: pytest.Item, judgement: Judgement) -> None:
-    """Remember the judgement of the point of `item`, for its report."""
+    """Store the judgement of the point of `item` for its report."""
     item.stash[_STATE].judgement = judgement
 
 
 def running(config: pytest.Config) -> str:
-    """Id of the point whose item this process is setting up."""
+    """Return the id of the point whose item this process is setting up."""
     point = items.point_of(config.stash[_RUNNING])
     return "" if point is None else point.id
 
 
 class Reports:
-    """Joins in when items are set up, run and reported."""
+    """Hooks for the set-up, call and reports of items."""
 
     def __init__(self, call: Call, session: Session) -> None:
         self._call = call
         self._session = session
         self._made: tuple[pytest.Item, pytest.TestReport, str | None] | None = None
-        """The latest report, its item, and what its stage really raised."""
+        """The latest report's item, the report, and the exception that its stage raised."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Let a point run, unless an audit on its deployment could not be carried out."""
+        """Let a point run unless an audit on its deployment could not be completed."""
         point = items.point_of(item)
         if point is None:
             return
@@ -66,7 +66,7 @@ class Reports:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-        """Note what a point's function raises, inside every hook that could swallow it."""
+        """Record what a point's function raises before another hook can swallow it."""
         try:
             return (yield)
         except BaseException as error:
@@ -78,7 +78,7 @@ class Reports:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Take in what the stage came to; an error of ours is shown in its own words, without a traceback."""
+        """Record the result of the stage; show a `BenchError` as its message, without a traceback."""
         report = yield
         point = items.point_of(item)
         if point is None:
@@ -93,18 +93,18 @@ class Reports:
                 state.withheld = str(error)
             elif error is not None and not isinstance(error, NotMet) and state.judgement is None:
                 state.judgement = Judgement(outcome=Outcome.ERROR, reasons=(Reason(error.code, str(error)),))
-            really = None if raised is None else one_line(raised)
+            exception = None if raised is None else one_line(raised)
             if report.when == "call":
-                really = state.raised or really
+                exception = state.raised or exception
             if report.when == "teardown" and point.kind == "audit" and state.withheld is None:
                 folder = self._session.deployment_folder(point.suite)
                 withheld.audit_ends(folder, point.id, self._session.nonce, _problem(state.judgement))
-            self._made = (item, report, really)
+            self._made = (item, report, exception)
         return report
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Append the report that this process has just made, as other plugins have left it."""
+        """Append the report that this process just made, including changes by other plugins."""
         if self._made is None or self._made[1] is not report or self._call.log is None:
             return
         item, _, raised = self._made
@@ -129,14 +129,14 @@ class Reports:
         )
         if raised is not None and outcome == "passed":
             sentence = (
-                f"its {report.when} is reported as passed, and raised {raised}: another plugin hides it"
+                f"its {report.when} is reported as passed, but raised {raised}: another plugin hides this"
             )
             append(Fault(code="contradiction", sentence=sentence, point=point.id))
         if state.withheld is not None and report.failed:
             append(Withheld(point=point.id, sentence=state.withheld))
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
-        """Show what a requirement measured instead of two tuples."""
+        """Show the violated requirements instead of two tuples."""
         if isinstance(left, Violations) and op == "==" and right == ():
             return ["requirements not met", *left.lines()]
         return None
@@ -153,7 +153,7 @@ def _first_line(report: pytest.TestReport) -> str:
 
 
 def _problem(judgement: Judgement | None) -> str | None:
-    """Why an audit says nothing of its deployment; None if it ended `pass` or `fail`."""
+    """Why an audit has no result for its deployment; None if it ended `pass` or `fail`."""
     if judgement is None:
         return "it ended without a judgement"
     if judgement.outcome in {Outcome.PASS, Outcome.FAIL}:

@@ -1,6 +1,6 @@
-"""Calls that could end green without proof are refused, and what selected points need must be there.
+"""Refuses calls that could end green without proof, and calls whose selected points lack something they need.
 
-The first is checked before anything is collected, the second after collection and before the first test.
+The former are checked before collection, the latter after collection and before the first test.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pytest_bench.tokens.source import find
 
 
 def refuse_dangerous_calls(config: pytest.Config) -> None:
-    """Raises `UsageError` naming the danger and the right call."""
+    """Raises `UsageError` with the danger and the remedy."""
     option = config.option
     if sys.flags.optimize or option.assertmode == "plain":
         _refuse(
@@ -34,36 +34,38 @@ def refuse_dangerous_calls(config: pytest.Config) -> None:
         or _ini(config, "reruns")
         or getattr(option, "count", 1) not in (None, 1)
     ):
-        _refuse("reruns hide failures: a point is measured once", "leave --reruns and --count out")
+        _refuse("reruns hide failures: a point is measured once", "remove --reruns and --count")
     if not config.pluginmanager.hasplugin("junitxml"):
-        _refuse("-p no:junitxml leaves CI without the file that it reads", "leave it out")
+        _refuse("-p no:junitxml leaves CI without a JUnit file", "remove it")
     _refuse_lost_workers(config)
 
 
 def _refuse_lost_workers(config: pytest.Config) -> None:
-    # As the user wrote it: xdist rewrites its own options before anybody is configured.
-    written = config.known_args_namespace
-    distribution = "load" if getattr(written, "distload", False) else getattr(written, "dist", "no")
-    tx, processes = getattr(written, "tx", None), getattr(written, "numprocesses", None)
+    # The values as given: xdist changes its own options before any plugin is configured.
+    given = config.known_args_namespace
+    distribution = "load" if getattr(given, "distload", False) else getattr(given, "dist", "no")
+    tx, processes = getattr(given, "tx", None), getattr(given, "numprocesses", None)
     if tx and processes is not None:
-        _refuse("-n replaces --tx: the workers you named would not be used", "give one of -n and --tx")
+        _refuse(
+            "-n overrides --tx: the workers named by --tx would not be used", "give only one of -n and --tx"
+        )
     if tx and distribution == "no":
         _refuse(
             "--tx without --dist is ignored by xdist: everything would run on this machine", "add --dist load"
         )
     if distribution == "each":
-        _refuse("--dist each runs every point once for each worker", "use --dist load")
+        _refuse("--dist each runs every point once per worker", "use --dist load")
 
 
 class Requirements:
-    """What the points that are about to run need."""
+    """Checks that everything the selected points need is available."""
 
     def __init__(self, session: Session, apis: Mapping[str, ApiWords]) -> None:
         self._plan = session.plan
         self._apis = apis
 
     def check(self, selected: Collection[str]) -> None:
-        """Raises `UsageError` for what the points with these ids need and is not there."""
+        """Raises `UsageError` if something that the points with these ids need is missing."""
         points = [point for point in self._plan.points if point.id in selected]
         self._require_endpoints(points)
         require_possible(self._plan, points)
@@ -77,13 +79,13 @@ class Requirements:
             raise UsageError("\n".join(needed))
 
     def _require_datasets(self, points: Collection[Point]) -> None:
-        """A file with bad rows, or none; generated rows that cannot be generated."""
+        """Raises `DatasetError` for missing files, invalid rows, and rows that cannot be generated."""
         plan = self._plan
         wanted: dict[tuple[str, str, bool], Point] = {}
         for point in points:
             if point.dataset is not None:
                 wanted.setdefault((point.suite, point.dataset, point.kind == "eval"), point)
-        complaints: list[str] = []
+        problems: list[str] = []
         for (suite, name, is_eval), point in wanted.items():
             dataset, deployment = plan.datasets[suite][name], plan.deployments[suite]
             api = self._apis[deployment.api]
@@ -97,10 +99,10 @@ class Requirements:
                     in_tokens = find(named, model, plan.folder(suite)) is not None
                     check_declared(name, dataset.synthetic, columns, in_tokens=in_tokens)
             except DatasetError as error:
-                # A file's complaint names its line; generated rows have only the point that asks for them.
-                complaints.append(str(error) if dataset.synthetic is None else f"{point.origin}: {error}")
-        if complaints:
-            raise DatasetError("\n".join(complaints))
+                # An error in a file names its line; for generated rows, name the point that uses them.
+                problems.append(str(error) if dataset.synthetic is None else f"{point.origin}: {error}")
+        if problems:
+            raise DatasetError("\n".join(problems))
 
 
 def _refuse(danger: str, remedy: str) -> None:
@@ -111,4 +113,4 @@ def _ini(config: pytest.Config, name: str) -> object:
     try:
         return config.getini(name)
     except ValueError:
-        return None  # no plugin knows it
+        return None  # no plugin declares it

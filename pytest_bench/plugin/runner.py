@@ -1,6 +1,6 @@
-"""What the public fixtures do: bring deployments up, run points one at a time, read measurements back.
+"""The work behind the public fixtures: start deployments, run points one at a time, read measurements back.
 
-The load engine and all that it needs come with this module, so only a process that runs a point imports it.
+This module imports the load engine, so only a process that runs a point imports this module.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Runner = Callable[[SessionFacts, Resources, Point, Deployment, Reporter], Measur
 
 
 class PointRunner:
-    """What the fixtures of one process share."""
+    """State that the fixtures of one process share."""
 
     def __init__(self, config: pytest.Config, call: Call, session: Session) -> None:
         self._config = config
@@ -50,7 +50,7 @@ class PointRunner:
 
     @contextmanager
     def deployment(self, suite: str) -> Iterator[Deployment]:
-        """The suite's system under test, ready; taken down in the end where we started it."""
+        """The suite's system under test, ready for requests; stopped at exit if this session started it."""
         plan = self._session.plan.deployments[suite]
         first = reports.running(self._config)
         with ExitStack() as stack:
@@ -65,13 +65,15 @@ class PointRunner:
     def runner(
         self, item: pytest.Item, point: Point, deployment: Deployment, resources: Resources
     ) -> Callable[[], MeasuredPoint]:
-        """What runs `point`, once, with this host and its endpoints for it alone."""
+        """Return the function that runs `point`, once, with exclusive use of this host and its endpoints."""
         started = False
 
         def run() -> MeasuredPoint:
             nonlocal started
             if started:
-                raise UsageError(f"{item.nodeid} calls run_load() twice: a point is measured once")
+                raise UsageError(
+                    f"{item.nodeid} calls run_load() twice: a point is measured once; call it once"
+                )
             started = True
             with self._hold(point.id, deployment.urls):
                 self._progress.begins(point)
@@ -90,13 +92,13 @@ class PointRunner:
         return run
 
     def read(self, point: Point) -> MeasuredPoint:
-        """A point that was judged earlier in the session. Raises `EvidenceError`."""
+        """Read a point that was judged earlier in the session. Raises `EvidenceError`."""
         session = self._session
         return MeasuredPoint.read(point, session.point_folder(point.id), session.rerun(point))
 
     @contextmanager
     def _hold(self, point: str, urls: tuple[str, ...]) -> Iterator[None]:
-        """Hold this host and these endpoints for one point alone; leases go into the event log."""
+        """Hold leases on this host and these endpoints for one point, and append them to the event log."""
         wanted: list[tuple[Scope, str]] = [("host", platform.node())]
         wanted += [("endpoint", server) for url in urls if url != SIMULATOR for server in servers(url)]
         with acquire_all(
@@ -105,7 +107,7 @@ class PointRunner:
             point=point,
             worker=self._log.process if self._log else "main",
             record=self._record,
-            on_wait=self._tell_of_others,
+            on_wait=self._report_wait,
         ):
             yield
 
@@ -113,17 +115,17 @@ class PointRunner:
         if self._log is not None:
             self._log.append(lease)
 
-    def _tell_of_others(self, sentence: str) -> None:
-        """Say what we wait for, unless it is our own session: that its points take turns is no news."""
+    def _report_wait(self, sentence: str) -> None:
+        """Show what holds the lease, unless it is this session, whose points take turns."""
         if self._session.nonce not in sentence:
-            self._progress.say(sentence)
+            self._progress.waits(sentence)
 
 
 def _cause(error: OSError) -> BenchError:
-    """The error that kept a point from being measured: the first one, if more followed on the way out."""
+    """The error that prevented the measurement: the first in the chain of exceptions."""
     before = error.__context__
     while before is not None:
         if isinstance(before, BenchError):
             return before
         before = before.__context__
-    return EvidenceError(f"it could not be measured: {error}")
+    return EvidenceError(f"the point could not be measured: {error}")

@@ -1,8 +1,8 @@
-"""Which points the user's own selection leaves out, by pytest's own matchers.
+"""Decides which points the user's selection excludes, with pytest's own matchers.
 
-A selection makes a session partial, which is fine if it is meant. A point that disappears for any other reason makes
-the session red. So each absence is compared with what pytest's own code does with the recorded options alone. This is
-the one file that calls internals of pytest; `tests/plugin/test_selection.py` holds them to what it expects.
+A selection makes a session partial, which is allowed. A point that is absent for any other reason makes the session
+red. So each absent point is compared with what pytest's own code does with the recorded options alone. This module
+calls internals of pytest; `tests/plugin/test_selection.py` checks what it relies on.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _WORDS_TRIED = 10
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """The options by which the call that began the session selects. Workers are handed these."""
+    """The selection options of the call that started the session. Workers receive them from the controller."""
 
     keyword: str = ""
     markexpr: str = ""
     deselect: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    """Absolute, as are `ignore_glob` and `args`."""
+    """Absolute paths, as in `ignore_glob` and `args`."""
     ignore_glob: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     """Paths and node ids."""
@@ -67,7 +67,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def hides_files(self) -> bool:
-        """Whether options keep tests from being collected."""
+        """Whether options prevent the collection of some tests."""
         return bool(self.last_failed or self.stepwise or self.ignore or self.ignore_glob)
 
 
@@ -84,7 +84,7 @@ def refuse_malformed(config: pytest.Config) -> None:
 
 
 class Matcher:
-    """pytest's own deselection with the recorded options, in any process."""
+    """Applies pytest's own deselection with the recorded options, in any process."""
 
     def __init__(self, config: pytest.Config, selection: Selection) -> None:
         self._config = config
@@ -95,10 +95,10 @@ class Matcher:
         return self._config.pluginmanager.get_plugin(name)
 
     def left_out(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
-        """The items that pytest itself deselects of all that were collected."""
+        """Return the collected items that pytest itself deselects."""
         left, recorded = list(items), self._recorded
         recorded.dropped = []
-        # In pytest's order. A copy of a plugin with a memory: the real one has yet to decide, or has done so.
+        # In pytest's order. Plugins with state are copied, so that this does not change theirs.
         if self._selection.stepwise and (stepwise := copy.copy(self._plugin("stepwiseplugin"))) is not None:
             stepwise.cached_info = copy.copy(stepwise.cached_info)
             stepwise.report_status = []
@@ -113,7 +113,7 @@ class Matcher:
         return recorded.dropped
 
     def leaves_out_uncollected(self, point: Point, folder: Path) -> bool:
-        """Whether the user's words keep pytest from collecting any function in `folder` that judges `point`."""
+        """Whether the user's options keep pytest from collecting every function in `folder` that judges `point`."""
         places = [
             (file, name)
             for pattern in self._config.getini("python_files")
@@ -121,9 +121,9 @@ class Matcher:
             for kind, name in judging_functions(file)
             if kind == point.kind
         ]
-        return bool(places) and not any(self._asks_for(point, file, name) for file, name in places)
+        return bool(places) and not any(self._selects(point, file, name) for file, name in places)
 
-    def _asks_for(self, point: Point, file: Path, function: str) -> bool:
+    def _selects(self, point: Point, file: Path, function: str) -> bool:
         if not any(_covers(arg, point, file, function) for arg in self._selection.args):
             return False
         ignores = self._plugin("main").pytest_ignore_collect
@@ -139,10 +139,10 @@ class Matcher:
         return file not in failed or not any(f"[{point.id}]" in str(node) for node in plugin.lastfailed)
 
     def misspelt(self, points: Sequence[Point], items: Sequence[pytest.Item]) -> Iterator[str]:
-        """A sentence for each word of `-k` or `-m` that asks for something and matches no name.
+        """Yield a sentence for each non-negated word of `-k` or `-m` that matches no name.
 
-        Names are those of points, collected or not, and of other tests; for `-m` registered markers too. Options
-        that keep tests from being collected may hide the test that `-k` names.
+        For `-k`, names are those of all points and of the collected tests; for `-m`, registered and used markers. `-k`
+        is not checked if options prevent the collection of tests, because a word may name one of those.
         """
         option = self._selection
         mark = self._plugin("mark")
@@ -153,14 +153,14 @@ class Matcher:
                 for point in points
                 for name in (f"test_{point.kind}.py", f"test_{point.kind}[{point.id}]")
             }
-            for word in _asked(_compile(self._config, option.keyword)):
+            for word in _positive_words(_compile(self._config, option.keyword)):
                 known = any(word.lower() in name.lower() for name in names)
                 if not known and not any(matcher(word) for matcher in matchers):
                     yield f"-k {option.keyword!r}: no test is called {word!r}: {_nearest(word, points, names)}"
         if option.markexpr:
             markers = {re.split(r"\W", line, maxsplit=1)[0] for line in self._config.getini("markers")}
             markers |= {carried.name for item in items for carried in item.iter_markers()}
-            for word in _asked(_compile(self._config, option.markexpr)):
+            for word in _positive_words(_compile(self._config, option.markexpr)):
                 if word not in markers:
                     near = difflib.get_close_matches(word, sorted(markers), n=3)
                     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see pytest --markers"
@@ -168,7 +168,7 @@ class Matcher:
 
 
 class _RecordedConfig:
-    """Stands in for pytest's config: it knows the recorded options, and takes down what is deselected."""
+    """Replaces pytest's config: it returns the recorded options, and collects deselected items."""
 
     def __init__(self, config: pytest.Config, selection: Selection) -> None:
         self._config = config
@@ -193,22 +193,22 @@ class _RecordedConfig:
         return [] if name == "norecursedirs" else self._config.getini(name)
 
     def _getconftest_pathlist(self, name: str, path: Path) -> None:
-        """What conftests ignore is not the user's selection."""
+        """Return None: what conftests ignore is not part of the user's selection."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)
 
 
 def _compile(config: pytest.Config, text: str) -> Any:
-    """A compiled expression of pytest. Raises `SyntaxError`."""
+    """Compile an expression of `-k` or `-m`. Raises `SyntaxError`."""
     mark: Any = config.pluginmanager.get_plugin("mark")
     return mark.Expression.compile(text)
 
 
-def _asked(expression: Any) -> list[str]:
-    """The words of an expression that ask for something: those that no `not` turns round.
+def _positive_words(expression: Any) -> list[str]:
+    """Return the words of an expression that are not negated.
 
-    Such a word, were it a name of a test, would select the test for some combination of its other names.
+    A word is not negated if, for some combination of the other words, adding it makes the expression true.
     """
     words = sorted(expression.idents())
     if len(words) > _WORDS_TRIED:
@@ -220,18 +220,18 @@ def _asked(expression: Any) -> list[str]:
 
         return bool(expression.evaluate(match))
 
-    def is_asked(word: str) -> bool:
+    def is_positive(word: str) -> bool:
         others = [other for other in words if other != word]
         combinations = (
             set(chosen) for count in range(len(others) + 1) for chosen in combinations_of(others, count)
         )
         return any(holds(names | {word}) and not holds(names) for names in combinations)
 
-    return [word for word in words if is_asked(word)]
+    return [word for word in words if is_positive(word)]
 
 
 def _covers(arg: str, point: Point, file: Path, function: str) -> bool:
-    """Whether a path or a node id asks for a function of a file with a point as its parameter."""
+    """Whether a path or a node id selects a function of a file with a point as its parameter."""
     path, colons, rest = arg.partition("::")
     if not colons:
         return file.is_relative_to(path)
@@ -242,9 +242,9 @@ def _covers(arg: str, point: Point, file: Path, function: str) -> bool:
 
 @cache
 def judging_functions(file: Path) -> frozenset[tuple[str, str]]:
-    """Kinds of points that a test file judges, each with the top-level function or class that does ("" for all).
+    """Return (kind, name) for each top-level function or class of a file that judges points ("" for the whole module).
 
-    Read without importing the file, which may be one that the user excluded.
+    The file is parsed and not imported, because the user may have excluded it.
     """
     try:
         tree = ast.parse(file.read_bytes())
@@ -262,7 +262,7 @@ def judging_functions(file: Path) -> frozenset[tuple[str, str]]:
 
 
 def _nearest(word: str, points: Sequence[Point], names: Collection[str]) -> str:
-    """What a word that matches nothing may have meant, as the end of a sentence."""
+    """Suggest names close to a word that matches nothing, as the end of a sentence."""
     parts = sorted({part for name in names for part in name.replace("[", "/").rstrip("]").split("/")})
     near = difflib.get_close_matches(word, parts, n=3) or difflib.get_close_matches(word, sorted(names), n=3)
     if near:

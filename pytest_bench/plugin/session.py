@@ -1,4 +1,4 @@
-"""The session as every process of it knows it."""
+"""The session, as shared by all its processes."""
 
 from __future__ import annotations
 
@@ -20,59 +20,59 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     nonce: str
     results_path: str
-    """Absolute."""
+    """Absolute path."""
     root_path: str
-    """What origins of points are relative to; absolute."""
+    """The absolute path that origins of points are relative to."""
     selection: Selection
     runs: bool = True
-    """False for a call that collects and shows only: no process of it writes anything."""
+    """False for a call that only collects: none of its processes writes anything."""
     rerun_options: tuple[str, ...] = ()
-    """Options that the command that runs a point again needs."""
+    """Options that the rerun command of a point needs."""
 
     @property
     def results(self) -> Path:
         return Path(self.results_path)
 
     def points_of(self, suites: Path, kind: str) -> list[Point]:
-        """The points of a kind that the suites in a folder declare, in the order of execution."""
+        """Return the points of a kind that the suites in a folder declare, in execution order."""
         return [
             point for point in self.plan.points if point.kind == kind and self.suite_folder(point) == suites
         ]
 
     def suite_folder(self, point: Point) -> Path:
-        """The folder of the suite that declares the point: its test functions live there."""
+        """Return the folder of the suite that declares the point; its test functions are in the same folder."""
         return Path(self.plan.folder(point.suite))
 
     def suite_folders(self) -> set[Path]:
         return {Path(self.plan.folder(suite)) for suite in self.plan.deployments}
 
     def point_folder(self, point_id: str) -> Path:
-        """Where the point's evidence lies."""
+        """Return the folder of the point's evidence."""
         return self.results / point_path(point_id)
 
     def deployment_folder(self, suite: str) -> Path:
-        """Where what belongs to a deployment rather than to a point lies."""
+        """Return the folder for files of a deployment that belong to no single point."""
         return self.results / deployment_path(suite)
 
     def rerun(self, point: Point) -> str:
-        """The command that runs this point alone."""
+        """Return the command that runs only this point."""
         suites = os.path.relpath(self.suite_folder(point), self.root_path)
         alone = sum(point.id in other.id for other in self.plan.points) == 1
-        # -k takes any part of a name; the brackets around a test's parameter make it the whole.
+        # -k matches any part of a name; with the brackets around the test parameter it matches the whole id.
         name = point.id if alone else f"[{point.id}]"
         return shlex.join(["pytest", suites, "-k", name, *self.rerun_options])
 
 
 HANDOVER_KEY = "inference_bench"
-"""Where `workerinput` holds the session: xdist workers read neither YAML nor their own environment."""
+"""Key in `workerinput` of the session: xdist workers read neither YAML nor their own environment."""
 
 
 def hand_over(session: Session) -> str:
-    """The session as text for `workerinput`."""
+    """Encode the session for `workerinput`."""
     return msgspec.json.encode(session).decode()
 
 
 def adopt_session(config: pytest.Config) -> Session | None:
-    """The controller's session, in an xdist worker; None if the controller found no suites."""
+    """Decode the controller's session in an xdist worker; None if the controller found no suites."""
     text = getattr(config, "workerinput", {}).get(HANDOVER_KEY)
     return None if text is None else msgspec.json.decode(text, type=Session)

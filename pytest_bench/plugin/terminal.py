@@ -1,4 +1,4 @@
-"""The end of a session on the terminal: a table for each kind of point, what is red and why, and the verdict."""
+"""The terminal summary of a session: a table per kind of point, what is red and why, and the verdict."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from pytest_bench.wording import printable
 
 _SENTENCES = {
     "pass": "every selected point passed",
-    "fail": "measured, and not good enough",
-    "inconclusive": "measured, and not decided",
-    "error": "something could not be measured or trusted",
-    "incomplete": "something is missing",
+    "fail": "at least one bound or rule was not met",
+    "inconclusive": "an interval spans its bound",
+    "error": "something could not be measured or is not trustworthy",
+    "incomplete": "at least one point is missing",
 }
 _NAMES_SHOWN = 4
 _NO_END = frozenset({"cut-off", "worker-crashed"})
-"""Codes of points that began and did not end."""
+"""Reason codes of points that began and did not finish."""
 
 
 def count_missing(reporter: pytest.TerminalReporter, settled: Settled) -> None:
-    """Let pytest's counters count the points that nothing reported: "1 passed, 1 missing"."""
+    """Add points without a report to pytest's counters: "1 passed, 1 missing"."""
     reported = {event.point for event in settled.events if isinstance(event, Report | WorkerCrashed)}
     missing = [
         point
@@ -41,11 +41,11 @@ def count_missing(reporter: pytest.TerminalReporter, settled: Settled) -> None:
         if point.outcome is not Outcome.PASS and point.id not in reported
     ]
     if missing:
-        reporter._add_stats("missing", missing)  # noqa: SLF001 # no public way makes it count a new category
+        reporter._add_stats("missing", missing)  # noqa: SLF001 # pytest has no public API for a new category
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: Settled) -> None:
-    """Write the end of a session."""
+    """Write the summary of a session."""
     verdict = settled.verdict
     reporter.section("inference bench")
     rows = [Row(point, _summary(session, point)) for point in verdict.points]
@@ -56,11 +56,13 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: 
         reporter.write_line("")
     for row in rows:
         detail = row.summary.detail if row.summary else {}
-        if detail.get("explanation") and row.point.outcome is Outcome.PASS:  # what is red tells why itself
+        if (
+            detail.get("explanation") and row.point.outcome is Outcome.PASS
+        ):  # red points show their reasons below
             reporter.write_line(f"{row.point.id}: {printable(str(detail['explanation']))}")
         if "note" in detail:
             reporter.write_line(f"{row.point.id}: {printable(str(detail['note']))}")
-    _write_what_is_red(reporter, verdict)
+    _write_problems(reporter, verdict)
     good = verdict.status == "pass"
     reporter.write("verdict: ")
     reporter.write(verdict.status, bold=True, green=good, red=not good)
@@ -71,18 +73,18 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: 
 
 
 def _junit(settled: Settled) -> str:
-    """The JUnit file as a reader of the line finds it: in the results folder, or from the working folder."""
+    """Return the JUnit file's path: relative to the results folder, or to the working directory if outside of it."""
     path = settled.called.junit
     return os.path.relpath(path) if Path(path).is_absolute() else path
 
 
-def _write_what_is_red(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:
+def _write_problems(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:
     for fault in verdict.faults:
-        reporter.write_line(f"session: {_in_a_line(fault.sentence)}", red=True)
+        reporter.write_line(f"session: {_shortened(fault.sentence)}", red=True)
     alike: dict[tuple[Outcome, str], list[str]] = {}
     for point in sorted(verdict.points, key=lambda item: -item.outcome.severity):
         if point.outcome is not Outcome.PASS:
-            why = _in_a_line(point.reasons[0].sentence) if point.reasons else "no reason was given"
+            why = _shortened(point.reasons[0].sentence) if point.reasons else "no reason was given"
             more = f" (and {len(point.reasons) - 1} more)" if len(point.reasons) > 1 else ""
             alike.setdefault((point.outcome, why + more), []).append(point.id)
     for (outcome, why), ids in alike.items():
@@ -94,8 +96,8 @@ def _named(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_NAMES_SHOWN]) + more
 
 
-def _in_a_line(text: str) -> str:
-    """First and last line: of a traceback, what failed and why. The test's own report has it all."""
+def _shortened(text: str) -> str:
+    """Return the first and last line, which for a traceback say what failed and why."""
     lines = [printable(line.strip()) for line in text.splitlines() if line.strip()]
     return " ... ".join(lines[:1] + lines[1:][-1:])
 
@@ -104,11 +106,11 @@ def _summary(session: Session, point: PointVerdict) -> Summary | None:
     try:
         return read_summary(session.point_folder(point.id))
     except BenchError:
-        return None  # the verdict's own reasons say what is wrong with the evidence
+        return None  # the verdict's reasons say what is wrong with the evidence
 
 
 def _coverage(verdict: Verdict) -> str:
-    """How much of what the suites declare was selected; and how much of that ran, where not all did."""
+    """Say how many declared points were selected, and how many of those finished if not all did."""
     left_out = verdict.coverage.left_out
     partial = f"coverage PARTIAL: your selection left out {len(left_out)} ({_named(left_out)})"
     selected = [point for point in verdict.points if point.id not in left_out]
@@ -120,5 +122,5 @@ def _coverage(verdict: Verdict) -> str:
         return "no point was selected"
     if ended == len(selected):
         return partial if left_out else "coverage complete"
-    ran = f"of {len(selected)} points selected, {ended} came to an end"
+    ran = f"{ended} of {len(selected)} selected points finished"
     return f"{partial}; {ran}" if left_out else ran

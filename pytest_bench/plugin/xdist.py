@@ -1,6 +1,7 @@
-"""Points over xdist workers: the session handed over, one worker for each endpoint, and every worker accounted for.
+"""Points on xdist workers: passes the session to workers, schedules all points of an endpoint on one worker, and
+records every worker.
 
-The only file that imports xdist.
+The only module that imports xdist.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def worker_log(config: pytest.Config, session: Session) -> EventLog:
-    """The event log of this worker: a file if it shares the results folder, otherwise the controller writes it."""
+    """Open the event log of this worker: a file if it can write the results folder, else sent to the controller."""
     worker: str = getattr(config, "workerinput", {})["workerid"]
     try:
         shared = nonce_of(session.results) == session.nonce
@@ -44,7 +45,7 @@ def worker_log(config: pytest.Config, session: Session) -> EventLog:
 
 
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc] # xdist is not typed
-    """Gives all points of one deployment to one worker, so that they never overlap. Replaces --dist."""
+    """Assigns all points of one deployment to one worker, so that they never overlap. Replaces --dist."""
 
     def __init__(self, config: pytest.Config, log: Producer, units: Mapping[str, str]) -> None:
         super().__init__(config, log)
@@ -55,7 +56,7 @@ class ByDeployment(LoadScopeScheduling):  # type: ignore[misc] # xdist is not ty
         return f"deployment {self._units[point]}" if point else str(super()._split_scope(nodeid))
 
     def remove_node(self, node: WorkerController) -> str | None:
-        """A test that its worker did not survive is not started again; xdist would hand it out as pending."""
+        """Remove a worker without restarting the test that it was running; xdist would schedule that test again."""
         workload = self.assigned_work.pop(node)
         pending = [(unit, nodeid) for unit in workload.values() for nodeid, done in unit.items() if not done]
         if not pending:
@@ -78,7 +79,7 @@ class Workers:
 
     @cached_property
     def _units(self) -> dict[str, str]:
-        """Resolves host names, so only when it is needed."""
+        """Computed on first use, because it resolves host names."""
         return units(self._session.plan)
 
     def pytest_configure_node(self, node: WorkerController) -> None:
@@ -95,12 +96,12 @@ class Workers:
         return ByDeployment(config, log, self._units)
 
     def pytest_xdist_node_collection_finished(self, node: WorkerController) -> None:
-        """The points that are left must be possible before the first of them runs."""
+        """Check that the selected points can run before the first of them runs."""
         if self._call.log is not None:
             check_collection(self._call, self._requires, node.gateway.id)
 
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
-        """The process that ran a point has died: the case that xdist makes of it is the point's."""
+        """Assign the report that xdist makes for a crashed worker to the point that the worker was running."""
         point = _point_of(crashitem, self._units)
         if point is not None:
             report.user_properties.append((JUDGES, point))
@@ -118,9 +119,9 @@ class Workers:
 
 
 class _Relay:
-    """Takes what a worker sends: text to the terminal, bytes to the worker's event log.
+    """Receives messages of a worker: text goes to the terminal, bytes to the worker's event log.
 
-    Called by the thread that listens to that worker.
+    Called in the thread that receives from that worker.
     """
 
     def __init__(self, config: pytest.Config, worker: str, session: Session) -> None:
@@ -139,13 +140,13 @@ class _Relay:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if isinstance(terminal, pytest.TerminalReporter):
             begun = self._config.get_terminal_writer().width_of_current_line > 0
-            # In one piece: the main thread writes too.
+            # In one call, because the main thread writes too.
             text = f"{chr(10) if begun else ''}[{self._worker}] {printable(message)}\n"
             terminal.write(text, flush=True)
 
 
 def _point_of(nodeid: str, points: Collection[str]) -> str | None:
-    """The point of a test by its id alone, which may hold more parameters than the point's."""
+    """Return the point of a test by its node id, which may contain further parameters."""
     name = nodeid.rpartition("::")[2].partition("[")[2].removesuffix("]")
     if name in points:
         return name
@@ -154,7 +155,7 @@ def _point_of(nodeid: str, points: Collection[str]) -> str | None:
 
 
 def units(plan: Plan) -> dict[str, str]:
-    """Points to the unit that must stay on one worker: deployments that may share a server are one unit."""
+    """Map points to units that must stay on one worker. Deployments that may share a server are one unit."""
     members: dict[str, set[str]] = {}
     reached: dict[str, frozenset[str]] = {}
     for suite, deployment in plan.deployments.items():

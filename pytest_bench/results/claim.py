@@ -1,6 +1,6 @@
-"""Who may write a results folder and a JUnit file, and what becomes of the files that lie there already.
+"""Exclusive write access to a results folder and a JUnit file, and the handling of files that exist already.
 
-A session claims both before anything else happens. They are red from then on, until the session has ended well.
+A session claims both first. From then on the files are red, until the session ends with verdict `pass`.
 """
 
 from __future__ import annotations
@@ -29,36 +29,35 @@ from pytest_bench.verdict.verdict import VERDICT_VERSION, Verdict, refusal
 
 _RESERVED_BYTES = 256 << 10
 _RESERVED_BYTES_A_POINT = 32 << 10
-"""Ample for events, a verdict and a JUnit file."""
+"""Enough space for events, a verdict and a JUnit file."""
 
 _MOST_LINKS = 40
 
 
 def read_verdict(path: Path) -> Verdict:
-    """The verdict in a file. Raises `EvidenceError`."""
+    """Read a verdict file. Raises `EvidenceError`."""
     return read_versioned(path, Verdict, VERDICT_VERSION)
 
 
 class Claim:
-    """A results folder and a JUnit file that belong to this session alone until `close`."""
+    """Exclusive access of this session to a results folder and a JUnit file, until `close`."""
 
     def __init__(self, results: Path, junit_file: Path | None, nonce: str, *, is_named: bool) -> None:
-        """`results` is absolute, and `is_named` if the call names it; `junit_file` is None for `junit.xml` in it."""
+        """`results` is absolute; `is_named`: whether the call names it; `junit_file` None means `junit.xml` in it."""
         self.results = results
         self.nonce = nonce
         self._given = junit_file
         self._is_named = is_named
         self.junit = layout.JUNIT
-        """The JUnit file as events name it: relative to the results folder if it is inside."""
+        """The JUnit file as events name it: relative to the results folder if inside of it."""
         self._held = ExitStack()
         self._is_locked = self._has_junit = False
 
     def take(self, process: str, called: Called) -> EventLog:
-        """Claim both, turn them red and start the event log of `process`.
+        """Claim both, write red files, and start the event log of `process`.
 
-        A link at `results/latest` points to a folder with a default name. Raises `UsageError` for a used folder, for
-        one that another session is using, for a JUnit file that another session is writing, and for what cannot be
-        written.
+        The link `results/latest` is set if the folder has a default name. Raises `UsageError` if the folder is not
+        empty, if another session uses the folder or the JUnit file, or if either cannot be written.
         """
         try:
             target = None if self._given is None else self._plain_target(self._given)
@@ -75,8 +74,8 @@ class Claim:
             self.reserve(0)
         except OSError as error:
             raise UsageError(
-                f"--results: {error.filename or self.results}: {error.strerror}; name a folder that can be written, "
-                "with room for a verdict"
+                f"--results: {error.filename or self.results}: {error.strerror}; name a writable folder "
+                "with free space for a verdict"
             ) from error
         try:
             if target is not None:
@@ -92,7 +91,7 @@ class Claim:
         return log
 
     def reserve(self, points: int) -> None:
-        """Keep room for the verdict: should evidence fill the disk, there is still some to say so.
+        """Reserve space for the verdict, so that it can be written even if evidence fills the disk.
 
         Raises `OSError`.
         """
@@ -105,10 +104,10 @@ class Claim:
             raise
 
     def refuse(self, sentence: str, invocation: Invocation) -> str:
-        """After a refusal: no earlier file under the given names looks good any more.
+        """Write red files after a refusal, so that no earlier file under the given names is taken for this call's.
 
-        An earlier verdict and JUnit file are kept beside the new ones; the line that is returned says how to have
-        them back. What cannot be written is left alone: the exit status says it all.
+        An earlier verdict and JUnit file are renamed; the returned line says how to restore them. Files that cannot be
+        written are ignored, because the exit status reports the refusal.
         """
         red = refusal(nonce=self.nonce, sentence=sentence, invocation=invocation)
         rendered = junit.render(red)
@@ -118,20 +117,20 @@ class Claim:
                 self._refuse_misplaced(target)
                 self._hold_junit(target)
                 write_atomic(target, rendered)
-        told = ""
+        hint = ""
         with contextlib.suppress(OSError, BenchError):
             stale = any(os.path.lexists(self.results / name) for name in (layout.VERDICT, layout.JUNIT))
             if stale or self._is_locked or (self._is_named and not os.path.lexists(self.results)):
                 self.results.mkdir(parents=True, exist_ok=True)
                 self._lock()
-                told = self._set_aside()
+                hint = self._back_up()
                 write_json(self.results / layout.VERDICT, red)
                 if self._given is None or self._relative(self._given) != layout.JUNIT:
                     write_atomic(self.results / layout.JUNIT, rendered)
-        return told
+        return hint
 
     def close(self) -> None:
-        """Let other sessions have the folder and the JUnit file."""
+        """Release the folder and the JUnit file."""
         if self._is_locked:
             release_space(self.results)
         self._held.close()
@@ -139,11 +138,11 @@ class Claim:
     def _require_unused(self) -> None:
         if os.path.lexists(self.results) and not (self.results.is_dir() and self._is_unused()):
             raise UsageError(
-                f"--results: {self.results} holds something already; name a new folder, or leave --results out"
+                f"--results: {self.results} is not empty; name a new folder, or remove --results"
             )
 
     def _is_unused(self) -> bool:
-        """Whether the folder holds nothing, or only what a refused call left, which is no evidence."""
+        """Whether the folder is empty or contains only files of a refused call, which are not evidence."""
         names = {path.name for path in self.results.iterdir()} - {layout.LOCK}
         left = {layout.VERDICT, layout.JUNIT, layout.EVENTS, layout.PLAN, layout.ENVIRONMENT, layout.RESERVE}
         if self._given is not None:
@@ -157,7 +156,7 @@ class Claim:
             return False
 
     def _remove_refused(self) -> None:
-        """Remove what a refused call left."""
+        """Remove the files of a refused call."""
         for name in {path.name for path in self.results.iterdir()} - {layout.LOCK}:
             path = self.results / name
             if path.is_dir() and not path.is_symlink():
@@ -166,29 +165,27 @@ class Claim:
                 path.unlink(missing_ok=True)
 
     def _lock(self) -> None:
-        """Keep other sessions out of the folder. Raises `UsageError` if one is using it."""
+        """Lock the folder. Raises `UsageError` if another session uses it."""
         if self._is_locked:
             return
         path = self.results / layout.LOCK
         held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its session may have removed it since it was opened: others would lock another file.
+            # The session that created it may have removed it in the meantime; others would then lock a new file.
             ours = os.path.samestat(path.lstat(), os.fstat(held))
         except (BlockingIOError, FileNotFoundError):
             ours = False
         if not ours:
             os.close(held)
-            raise UsageError(
-                f"--results: {self.results} is in use by a session that is running; name a new folder"
-            )
+            raise UsageError(f"--results: {self.results} is in use by a running session; name a new folder")
         self._is_locked = True
         self._held.callback(os.close, held)
-        # While it is still locked: whoever has opened it since will notice.
+        # Removed while still locked, so that a session that has opened it will notice.
         self._held.callback(path.unlink, missing_ok=True)
 
     def _hold_junit(self, target: Path) -> None:
-        """Keep other sessions away from the JUnit file. Raises `UsageError` if one is writing it."""
+        """Lock the JUnit file. Raises `UsageError` if another session uses it."""
         if self._has_junit:
             return
         try:
@@ -204,7 +201,7 @@ class Claim:
         relative = "" if target is None else self._relative(target)
         if not Path(relative).is_absolute() and relative.partition("/")[0] in layout.NAMES:
             raise UsageError(
-                f"--junitxml: {self._given} is a name that the results folder itself uses; name {layout.JUNIT}"
+                f"--junitxml: {self._given} is reserved in the results folder; use {layout.JUNIT}"
             )
 
     def _relative(self, target: Path | None) -> str:
@@ -216,7 +213,7 @@ class Claim:
         return str(target)
 
     def _plain_target(self, path: Path) -> Path:
-        """The file that `path` leads to, links followed. Raises `OSError` for a device or anything like it."""
+        """Resolve the links of `path`. Raises `OSError` if the target is not a plain file."""
         for _ in range(_MOST_LINKS):
             if path.is_relative_to("/dev") or path.is_relative_to("/proc"):
                 raise OSError(errno.EINVAL, "is a device", str(path))
@@ -227,9 +224,9 @@ class Claim:
             raise OSError(errno.EINVAL, "is not a plain file", str(path))
         return path
 
-    def _set_aside(self) -> str:
-        """Keep the verdict and the JUnit file of an earlier session, if there are any, under other names."""
-        if self._is_refusal():  # a refusal says nothing that is worth keeping
+    def _back_up(self) -> str:
+        """Rename the verdict and the JUnit file of an earlier session; return how to restore them, or ''."""
+        if self._is_refusal():  # a refusal contains nothing worth keeping
             return ""
         try:
             old = read_verdict(self.results / layout.VERDICT).nonce
@@ -237,35 +234,35 @@ class Claim:
             old = f"unreadable-{self.nonce}"
         if old == self.nonce:
             return ""
-        for name, aside in _kept_names(old).items():
+        for name, backup in _backup_paths(old).items():
             if os.path.lexists(self.results / name):
-                (self.results / name).rename(self.results / aside)
-        return way_back(self.results, old) or ""
+                (self.results / name).rename(self.results / backup)
+        return restore_hint(self.results, old) or ""
 
 
-def way_back(results: Path, nonce: str) -> str | None:
-    """How to restore the verdict of the session `nonce`; None if it was not set aside."""
-    kept = {name: aside for name, aside in _kept_names(nonce).items() if (results / aside).is_file()}
+def restore_hint(results: Path, nonce: str) -> str | None:
+    """Return a line that says how to restore the verdict of the session `nonce`; None if it was not renamed."""
+    kept = {name: backup for name, backup in _backup_paths(nonce).items() if (results / backup).is_file()}
     if layout.VERDICT not in kept:
         return None
-    moves = " && ".join(f"mv {shlex.quote(aside)} {name}" for name, aside in kept.items())
+    moves = " && ".join(f"mv {shlex.quote(backup)} {name}" for name, backup in kept.items())
     return (
-        f"the verdict of the session in {results} is kept as {kept[layout.VERDICT]}; to have it back: "
+        f"the verdict of the session in {results} is kept as {kept[layout.VERDICT]}; to restore it: "
         f"(cd {shlex.quote(str(results))} && {moves})"
     )
 
 
-def kept_names(nonce: str) -> frozenset[str]:
-    """Names under which files of the session `nonce` are set aside."""
-    return frozenset(_kept_names(nonce).values())
+def backup_names(nonce: str) -> frozenset[str]:
+    """Return the names that files of the session `nonce` are renamed to."""
+    return frozenset(_backup_paths(nonce).values())
 
 
-def _kept_names(nonce: str) -> dict[str, str]:
+def _backup_paths(nonce: str) -> dict[str, str]:
     return {layout.VERDICT: f"verdict.{nonce}.json", layout.JUNIT: f"junit.{nonce}.xml"}
 
 
 def point_latest(results: Path) -> None:
-    """Let `results/latest` point at this session. A link that appears whole or not at all. Raises `OSError`."""
+    """Set the link `results/latest` to this session, atomically. Raises `OSError`."""
     temporary = results.parent / f".{layout.LATEST}.{results.name}"
     temporary.symlink_to(results.name, target_is_directory=True)
     temporary.replace(results.parent / layout.LATEST)

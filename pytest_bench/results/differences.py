@@ -1,4 +1,4 @@
-"""Where two JSON values differ, a sentence each."""
+"""Describes the differences between two JSON values."""
 
 from __future__ import annotations
 
@@ -14,53 +14,60 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.files import LARGEST_JSON, canonical_json, read_json, read_plain, readable_json
 
 _RELATIVE = 1e-9
-"""Two machines may round a sum of floats differently, and by less than this."""
+"""Machines may round a sum of floats differently, by less than this relative error."""
 
 _ABSENT = object()
 
 
 def plain(value: object) -> Any:
-    """`value` as it is after writing and reading JSON."""
+    """Convert `value` to plain types by encoding and decoding JSON."""
     return msgspec.json.decode(canonical_json(value))
 
 
-def unlike(path: Path, value: object, *, bytewise: bool = False) -> Iterator[str]:
-    """Fields of the file at `path` that differ from `value`; with `bytewise` other bytes of the same meaning, too.
+def file_differences(path: Path, value: object, *, bytewise: bool = False) -> Iterator[str]:
+    """Yield the fields of the file at `path` that differ from `value`; with `bytewise`, also any difference in bytes.
 
     Raises `EvidenceError`.
     """
     found = list(differences(read_json(path), plain(value)))
     try:
         if bytewise and not found and read_plain(path, LARGEST_JSON) != readable_json(value):
-            found = ["its fields are right, its bytes are not those that a session writes: it was rewritten"]
+            found = [
+                "the fields are right, but the bytes differ from what a session writes: the file was rewritten"
+            ]
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
     yield from (f"{path.name}: {sentence}" for sentence in found)
 
 
-def differences(said: Any, found: Any, field: str = "", *, rounded: bool = False) -> Iterator[str]:
-    """Fields of `said` (from a file) whose value differs in `found` (computed again).
+def differences(recorded: Any, recomputed: Any, field: str = "", *, rounded: bool = False) -> Iterator[str]:
+    """Yield a sentence for each field of `recorded` (from a file) that differs in `recomputed`.
 
-    With `rounded`, floats may differ by the rounding of a sum.
+    With `rounded`, floats may differ by the rounding error of a sum.
     """
-    if isinstance(said, dict) and isinstance(found, dict):
-        for name in sorted(said.keys() | found.keys()):
+    if isinstance(recorded, dict) and isinstance(recomputed, dict):
+        for name in sorted(recorded.keys() | recomputed.keys()):
             inner = f"{field}.{name}" if field else name
-            one, other = said.get(name, _ABSENT), found.get(name, _ABSENT)
+            one, other = recorded.get(name, _ABSENT), recomputed.get(name, _ABSENT)
             yield from differences(one, other, inner, rounded=rounded)
-    elif isinstance(said, list) and isinstance(found, list):
-        for number, (one, other) in enumerate(zip_longest(said, found, fillvalue=_ABSENT)):
+    elif isinstance(recorded, list) and isinstance(recomputed, list):
+        for number, (one, other) in enumerate(zip_longest(recorded, recomputed, fillvalue=_ABSENT)):
             yield from differences(one, other, f"{field}[{number}]", rounded=rounded)
-    elif not _equal(said, found, rounded=rounded):
-        yield f"{field or 'the file'} is {_show(said)}; worked out anew it is {_show(found)}"
+    elif not _equal(recorded, recomputed, rounded=rounded):
+        yield f"{field or 'the file'} is {_show(recorded)}; recomputed it is {_show(recomputed)}"
 
 
-def _equal(said: Any, found: Any, *, rounded: bool) -> bool:
-    if isinstance(said, bool) or isinstance(found, bool):
-        return said is found
-    if rounded and isinstance(said, float) and isinstance(found, int | float):
-        return math.isclose(said, found, rel_tol=_RELATIVE) if -1e300 < said < 1e300 else said == found
-    return bool(said == found)
+def _equal(recorded: Any, recomputed: Any, *, rounded: bool) -> bool:
+    if isinstance(recorded, bool) or isinstance(recomputed, bool):
+        return recorded is recomputed
+    if (
+        rounded
+        and isinstance(recorded, float)
+        and isinstance(recomputed, int | float)
+        and abs(recorded) < 1e300
+    ):
+        return math.isclose(recorded, recomputed, rel_tol=_RELATIVE)
+    return bool(recorded == recomputed)
 
 
 def _show(value: Any) -> str:

@@ -1,11 +1,11 @@
 """The event logs of a session: one append-only file for each process, in the format of `lines.py`.
 
-    events/main.jsonl    the process that was called
+    events/main.jsonl    the controller
     events/gw0.jsonl     an xdist worker
-    events/run.jsonl     `pytest-bench run`, which started the process that was called
+    events/run.jsonl     `pytest-bench run`, the parent of the controller
 
-An event is in the file when `append` returns, so it survives whatever happens to the process. A process that does
-not share the folder sends its lines to one that does.
+An event is in the file when `append` returns, so it survives the end of the process. A worker without access to the
+folder sends its lines to the controller.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ _PROCESS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def log_path(results: Path, process: str) -> Path:
-    """Where the log of a process lies. Raises `EvidenceError` for a name that cannot be a file's."""
+    """Return the path of a process's log. Raises `EvidenceError` for an invalid name."""
     if not _PROCESS.fullmatch(process):
         raise EvidenceError(f"{process!r} is not the name of a process")
     return results / EVENTS / f"{process}.jsonl"
 
 
 class EventLog:
-    """The log of this process. `append` never raises: what cannot be written now is kept and written later."""
+    """The log of this process. `append` does not raise: lines that cannot be written now are kept and written later."""
 
     def __init__(self, process: str, write: Callable[[bytes], None], nonce: str) -> None:
-        """`write` appends whole lines, or raises `OSError` having appended nothing."""
+        """`write` appends whole lines, or raises `OSError` and appends nothing."""
         self.process = process
         self._write = write
         self._events = 0
         self._pending = header_line(LOG, EVENTS_VERSION, nonce=nonce, process=process)
         self.problem: OSError | None = None
-        """Why lines are still waiting to be written."""
+        """Why pending lines could not be written."""
         self.flush()
 
     @classmethod
     def create(cls, results: Path, process: str, nonce: str) -> EventLog:
-        """Start the log of a process. Raises `OSError` if it cannot be written, or there is one already."""
+        """Create the log of a process. Raises `OSError` if it exists or cannot be written."""
         path = log_path(results, process)
         path.parent.mkdir(exist_ok=True)
         log = cls(process, Appender(path), nonce)
@@ -70,7 +70,7 @@ class EventLog:
         self.flush()
 
     def flush(self) -> None:
-        """Try to write what is waiting."""
+        """Try to write the pending lines."""
         try:
             self._write(self._pending)
         except OSError as error:
@@ -80,10 +80,10 @@ class EventLog:
 
 
 class Appender:
-    """Appends lines to a new file, each time all of them or none."""
+    """Appends lines to a new file. Each call writes all of its lines or none."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `OSError`: `FileExistsError` if the file is there already."""
+        """Raises `OSError`; `FileExistsError` if the file exists."""
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self._size = 0
 
@@ -99,10 +99,10 @@ class Appender:
 
 
 def read_logs(results: Path, nonce: str | None) -> dict[str, list[Event]]:
-    """The events of each process, in the order in which it saw them.
+    """Return the events of each process, in the order in which they were recorded.
 
-    A last line that was cut off is left out: its process was killed while it wrote. Raises `EvidenceError` for a
-    damaged log, and for one of another session than `nonce`.
+    An incomplete last line is ignored: its process was killed while writing. Raises `EvidenceError` for a damaged log,
+    and for a log of a session other than `nonce`.
     """
     folder = results / EVENTS
     if folder.is_symlink():
@@ -116,7 +116,7 @@ def read_logs(results: Path, nonce: str | None) -> dict[str, list[Event]]:
 
 
 def read_log(results: Path, process: str, nonce: str | None) -> Iterator[Event]:
-    """The events of one process. Raises `EvidenceError`."""
+    """Yield the events of one process. Raises `EvidenceError`."""
     path = log_path(results, process)
     if path.is_symlink():
         raise EvidenceError(f"{path}: is a link, which a session never writes")
@@ -134,7 +134,7 @@ def read_log(results: Path, process: str, nonce: str | None) -> Iterator[Event]:
 
 
 def nonce_of(results: Path) -> str:
-    """The nonce of the session that a folder belongs to, as the log of its first process says.
+    """Return the nonce of the session that a folder belongs to, from the log of its first process.
 
     Raises `EvidenceError`.
     """
@@ -143,5 +143,5 @@ def nonce_of(results: Path) -> str:
     reader.close()
     nonce = reader.header.get("nonce")
     if not isinstance(nonce, str):
-        raise EvidenceError(f"{path}:1: its header names no session")
+        raise EvidenceError(f"{path}:1: its header contains no nonce")
     return nonce

@@ -1,7 +1,7 @@
-"""The evidence of a point: a list of its files, written once and checked again by every later judgement.
+"""The evidence of a point: a list of its files, written once and checked by every later judgement.
 
-A listed path never leads out of the folder: only plain files found by walking it are opened, links are
-refused, and nothing is read because a file says so.
+Only plain files found by walking the folder are opened. Links are refused, and a listed path cannot lead out of the
+folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EVIDENCE_VERSION = 1
 NAME = "evidence.json"
 
 _LARGEST_LIST = 64 << 20
-"""Bytes of `evidence.json` that are read at all."""
+"""Maximum size of `evidence.json` in bytes."""
 
 
 class EvidenceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,17 +36,17 @@ class EvidenceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `evidence.json` holds."""
+    """Content of `evidence.json`."""
 
     version: int = EVIDENCE_VERSION
     point: str
     point_digest: str
-    """Of everything the point depends on."""
+    """Digest of everything the point depends on."""
     nonce: str
-    """Of the session that measured it."""
+    """Nonce of the session that measured the point."""
     outcome: Outcome
     files: tuple[EvidenceFile, ...]
-    """Every file of the folder but this one."""
+    """Every other file of the folder."""
 
 
 def write_evidence(
@@ -57,15 +57,15 @@ def write_evidence(
     nonce: str,
     outcome: Outcome,
 ) -> str:
-    """List every file of `folder` in its `evidence.json`; returns the sha256 of that file.
+    """List every file of `folder` in its `evidence.json`, and return the sha256 of that file.
 
-    Call it last: a file written later is a file that evidence does not know. Raises `EvidenceError` for a link or
-    anything else that is not a plain file, and `OSError`.
+    Call it last, because files written later are not listed. Raises `EvidenceError` for a link or anything else that
+    is not a plain file, and `OSError`.
     """
     problems: list[str] = []
     found = dict(walk(folder, "", problems))
     if problems:
-        raise EvidenceError(f"{folder}: cannot be evidence: {'; '.join(problems)}")
+        raise EvidenceError(f"{folder}: cannot be listed as evidence: {'; '.join(problems)}")
     found.pop(NAME, None)
     files = tuple(
         EvidenceFile(path=path, size_bytes=size, sha256=file_digest(folder / path))
@@ -78,10 +78,10 @@ def write_evidence(
 
 
 def check_evidence(folder: Path, *, path: str, point: str) -> EvidenceCheck:
-    """Re-read the evidence of `point` in `folder`, whose place in the results folder is `path`.
+    """Check the evidence of `point` in `folder`, whose path in the results folder is `path`.
 
-    Whatever the files hold, this returns: everything wrong is a sentence in `errors`, all of it at once.
-    Whether it is evidence of the right thing is decided by the ledger.
+    Does not raise: `errors` contains a sentence for each problem. The ledger decides whether this is the evidence of
+    the right point and session.
     """
     errors: list[str] = []
     found = dict(walk(folder, "", errors))
@@ -93,10 +93,10 @@ def check_evidence(folder: Path, *, path: str, point: str) -> EvidenceCheck:
     errors.extend(_listing_errors(evidence))
     listed = {file.path: file for file in evidence.files}
     errors.extend(
-        f"{_show(name)}: is listed, and is not there" for name in sorted(listed.keys() - found.keys())
+        f"{_show(name)}: is listed, but does not exist" for name in sorted(listed.keys() - found.keys())
     )
     errors.extend(
-        f"{_show(name)}: is not listed: it was added after the point had ended"
+        f"{_show(name)}: is not listed: it was added after the point had finished"
         for name in sorted(found.keys() - listed.keys())
     )
     for name in sorted(listed.keys() & found.keys()):
@@ -113,7 +113,7 @@ def check_evidence(folder: Path, *, path: str, point: str) -> EvidenceCheck:
 
 
 def walk(folder: Path, prefix: str, problems: list[str]) -> Iterator[tuple[str, int]]:
-    """Relative path and size in bytes of every plain file below `folder`; anything else becomes a problem."""
+    """Yield relative path and size in bytes of every plain file below `folder`; append a problem for anything else."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         for entry in entries:
@@ -126,7 +126,9 @@ def walk(folder: Path, prefix: str, problems: list[str]) -> Iterator[tuple[str, 
             elif stat.S_ISREG(mode.st_mode):
                 yield name, mode.st_size
             else:
-                problems.append(f"{_show(name)}: is a link or not a plain file, which evidence never holds")
+                problems.append(
+                    f"{_show(name)}: is a link or not a plain file; evidence contains only plain files"
+                )
     except OSError as error:
         problems.append(f"{prefix or '.'}: cannot be listed: {error.strerror or error}")
 
@@ -134,9 +136,9 @@ def walk(folder: Path, prefix: str, problems: list[str]) -> Iterator[tuple[str, 
 def _read(folder: Path, size: int | None) -> tuple[Evidence, str]:
     path = folder / NAME
     if size is None:
-        raise EvidenceError(f"{path}: is missing or not a plain file: the point left no evidence")
+        raise EvidenceError(f"{path}: is missing or not a plain file: the point has no evidence")
     if size > _LARGEST_LIST:
-        raise EvidenceError(f"{path}: is {size} bytes long: expected a list of files")
+        raise EvidenceError(f"{path}: is {size} bytes long; expected at most {_LARGEST_LIST}")
     evidence = read_versioned(path, Evidence, EVIDENCE_VERSION)
     try:
         return evidence, file_digest(path)
@@ -156,7 +158,7 @@ def _listing_errors(evidence: Evidence) -> Iterator[str]:
 def _file_errors(path: Path, listed: EvidenceFile, size: int) -> Iterator[str]:
     name = _show(listed.path)
     if size != listed.size_bytes:
-        yield f"{name}: is {size} bytes long, {listed.size_bytes} when it was written"
+        yield f"{name}: is {size} bytes long, but was {listed.size_bytes} when it was written"
         return
     try:
         digest = file_digest(path)
@@ -164,7 +166,7 @@ def _file_errors(path: Path, listed: EvidenceFile, size: int) -> Iterator[str]:
         yield f"{name}: cannot be read: {error.strerror or error}"
         return
     if digest != listed.sha256:
-        yield f"{name}: was altered: its sha256 is {digest}, {listed.sha256} when it was written"
+        yield f"{name}: was altered: its sha256 is {digest}, but was {listed.sha256} when it was written"
 
 
 def _is_text(name: str) -> bool:
@@ -176,5 +178,5 @@ def _is_text(name: str) -> bool:
 
 
 def _show(name: str) -> str:
-    """A name that may come from anywhere, safe to print."""
+    """Escape an untrusted name for printing."""
     return name if name.isprintable() else ascii(name)

@@ -1,6 +1,6 @@
-"""The JUnit file of a session, rendered from its verdict and its events.
+"""Renders the JUnit file of a session from its verdict and its events.
 
-A point's case is written from the verdict. The cases of other tests are the elements that pytest's own writer made.
+The case of a point is rendered from the verdict. The cases of other tests are the elements that pytest's writer made.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ELEMENT: Mapping[Outcome, Literal["failure", "error"] | None] = {
     Outcome.ERROR: "error",
     Outcome.MISSING: "error",
 }
-"""The element that a case holds for an outcome; None for a case that passes."""
+"""The child element of a case for each outcome; None if the case passes."""
 
 HEADLINES = (
     "request_throughput",
@@ -41,7 +41,7 @@ HEADLINES = (
     "failed_requests",
     "empty_outputs",
 )
-"""Metrics that every point's case carries as properties, if they are known."""
+"""Metrics that are written as properties of each point's case, if they have a value."""
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -54,7 +54,7 @@ def render(
     called: Called | None = None,
     rerun: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The file's bytes. `results` holds the evidence; `rerun` the command that runs each point alone."""
+    """Return the content of the file. `results` contains the evidence; `rerun` maps points to their rerun commands."""
     suite = ET.Element("testsuite", name="inference-bench")
     _add_properties(
         suite,
@@ -99,18 +99,18 @@ def _case(event: JUnitCase) -> ET.Element:
     except ET.ParseError:
         pass
     case = ET.Element("testcase", classname="session", name="unreadable case", time="0.000")
-    ET.SubElement(case, "error", message="the event log holds a case that is not XML")
+    ET.SubElement(case, "error", message="the event log contains a case that is not XML")
     return case
 
 
 def class_name(point_id: str) -> str:
-    """`suite.kind`."""
+    """Return the class name of a point's case: `suite.kind`."""
     suite, kind, *_ = [*point_id.split("/"), "", ""]
     return clean(f"{suite}.{kind}" if kind else suite)
 
 
 def clean(text: str) -> str:
-    """Without characters that XML cannot hold: a model's output never breaks the file."""
+    """Replace characters that XML does not allow; a model's output may contain some."""
     return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -149,7 +149,7 @@ def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
                         if uncertainty := measurement.uncertainty(name):
                             yield f"{name} uncertainty", show(uncertainty, measurement.unit(name), 2)
     except BenchError:
-        return  # the verdict's own reasons say what is wrong with the evidence
+        return  # the verdict's reasons say what is wrong with the evidence
 
 
 def _footer(point: PointVerdict, called: Called | None, rerun: Mapping[str, str]) -> Iterator[str]:

@@ -11,21 +11,21 @@ POINTS = "points"
 DEPLOYMENTS = "deployments"
 RECOUNTS = "recounts"
 LOCK = ".session"
-"""Locked (flock) by the session that writes the folder, until its end."""
+"""Lock file, held (flock) by the session that writes the folder."""
 RESERVE = ".reserve"
-"""Space kept for the verdict while the session runs."""
+"""File that reserves space for the verdict while the session runs."""
 LATEST = "latest"
-"""A link beside results folders with default names."""
+"""Link to the newest results folder with a default name, next to it."""
 
 NAMES = frozenset({VERDICT, ENVIRONMENT, PLAN, EVENTS, POINTS, DEPLOYMENTS, RECOUNTS, LOCK, RESERVE})
-"""Everything at the top of a results folder but the JUnit file, which may have any other name."""
+"""All names at the top of a results folder, except the JUnit file, which may have any other name."""
 
 
 def point_path(point_id: str) -> str:
-    """Where the evidence of a point lies, relative to the results folder."""
+    """Return the folder of a point's evidence, relative to the results folder."""
     return f"{POINTS}/{point_id}"
 
 
 def deployment_path(suite: str) -> str:
-    """Where what belongs to a deployment rather than to a point lies, relative to the results folder."""
+    """Return the folder for files of a deployment that belong to no single point, relative to the results folder."""
     return f"{DEPLOYMENTS}/{suite}"

@@ -1,4 +1,4 @@
-"""`plan.json`: the plan, written before anything is started."""
+"""`plan.json`: the plan, which is written before anything is started."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NAME = "plan.json"
 
 
 class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `plan.json` holds."""
+    """Content of `plan.json`."""
 
     version: int = PLAN_FILE_VERSION
     nonce: str
-    """Of the session; everything it leaves carries the same."""
+    """Nonce of the session, which all its files contain."""
     digest: str
-    """Of the plan, the nonce left out: an independent plan of the same suites has the same."""
+    """Digest of the plan without the nonce: an independent plan of the same suites has the same digest."""
     plan: Plan
 
 
@@ -34,7 +34,7 @@ def write_plan(results: Path, plan: Plan, nonce: str) -> None:
 
 
 def read_plan(results: Path) -> PlanFile:
-    """The plan in a results folder. Raises `EvidenceError` for anything but a whole one that has its digest."""
+    """Read the plan in a results folder. Raises `EvidenceError` if it is damaged or does not match its digest."""
     path = results / NAME
     found = read_versioned(path, PlanFile, PLAN_FILE_VERSION)
     try:
@@ -52,15 +52,15 @@ def _problems(file: PlanFile) -> Iterator[str]:
         yield f"plan.version is {plan.version}; expected {PLAN_VERSION}"
     for name, times in Counter(point.id for point in plan.points).items():
         if times > 1:
-            yield f"plan.points: holds {name!r} {times} times"
+            yield f"plan.points: contains {name!r} {times} times"
     for number, point in enumerate(plan.points):
         yield from (f"plan.points[{number}].{sentence}" for sentence in _point_problems(plan, point))
     if file.digest != (digest := plan.digest()):
-        yield f"digest is {file.digest!r}, that of its own plan is {digest}: it was altered"
+        yield f"digest is {file.digest!r}, but the digest of its plan is {digest}: the file was altered"
 
 
 def _point_problems(plan: Plan, point: Point) -> Iterator[str]:
-    """What would make a point's id, which is also a path, lead elsewhere, or its references nowhere."""
+    """Yield why a point's id, which is also a path, or its references are invalid."""
     parts = PurePosixPath(point.id).parts
     whole = f"{point.suite}/{point.kind}/{point.name}"
     if point.id != whole or point.id != "/".join(parts) or {"..", "/"} & set(parts) or "\0" in point.id:
@@ -68,4 +68,4 @@ def _point_problems(plan: Plan, point: Point) -> Iterator[str]:
     if point.suite not in plan.deployments:
         yield f"suite is {point.suite!r}, which has no deployment"
     elif point.dataset is not None and point.dataset not in plan.datasets.get(point.suite, {}):
-        yield f"dataset is {point.dataset!r}, which its suite does not name"
+        yield f"dataset is {point.dataset!r}, which its suite does not declare"

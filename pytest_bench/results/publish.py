@@ -1,4 +1,4 @@
-"""The end of a session: its last event, its verdict and its JUnit file."""
+"""Writes the verdict and the JUnit file, at the end of a session together with its last event."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def conclude(
 ) -> Settled:
     """Append the last event to `log`, settle, and write verdict and JUnit file.
 
-    What cannot be written makes the verdict red; what can still be written says so. `evidence` is what was checked
-    already.
+    If a file cannot be written the verdict is red, and the other files say so. `evidence` contains checks that were
+    already made.
     """
     release_space(results)
     log.flush()
@@ -41,7 +41,7 @@ def conclude(
     except OSError as error:
         log.append(_unwritten(error, path))
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)  # what is left of it may hold the space for a shorter one
+            path.unlink(missing_ok=True)  # frees space for a shorter one
     log.append(ended)
     settled = settle(results, evidence=settled.evidence)
     for rendered in (settled.junit, junit.render(msgspec.structs.replace(settled.verdict, points=()))):
@@ -52,7 +52,7 @@ def conclude(
             continue
     try:
         write_json(results / layout.VERDICT, settled.verdict)
-    except OSError as error:  # the one of the start is there, and red
+    except OSError as error:  # the red verdict from the start remains
         fault = _unwritten(error, results)
         return settled._replace(
             verdict=msgspec.structs.replace(
@@ -65,7 +65,7 @@ def conclude(
 
 
 def _require_room(path: Path, data: bytes) -> None:
-    """Raises `OSError` if `data` cannot be written beside `path`. The file itself stays red until the end is logged."""
+    """Raises `OSError` if there is no space for `data`. `path` itself stays red until the last event is logged."""
     probe = path.with_name(f".{path.name}.probe")
     try:
         probe.write_bytes(data)
@@ -74,7 +74,7 @@ def _require_room(path: Path, data: bytes) -> None:
 
 
 def release_space(results: Path) -> None:
-    """Free what was kept for the verdict, which is about to be written."""
+    """Release the space reserved for the verdict."""
     with contextlib.suppress(OSError):
         (results / layout.RESERVE).unlink(missing_ok=True)
 

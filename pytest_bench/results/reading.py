@@ -1,4 +1,4 @@
-"""How every JSON file of a results folder is read: strictly, and in one version."""
+"""Strict, versioned reading of the JSON files of a results folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 def read_versioned(path: Path, type_: type[T], version: int) -> T:
-    """The file at `path` as a `type_`, whose field `version` must be `version`.
+    """Read the file at `path` as a `type_`. Its field `version` must equal `version`.
 
-    Raises `EvidenceError` naming the file and what is wrong with it.
+    Raises `EvidenceError` with the file and the problem.
     """
     if path.is_symlink():
         raise EvidenceError(f"{path}: is a link, which a session never writes")

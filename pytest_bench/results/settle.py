@@ -1,7 +1,7 @@
-"""How a verdict comes about: one function from a results folder to a verdict and a JUnit file.
+"""`settle`: the function that turns a results folder into a verdict and a JUnit file.
 
-The end of a session, `pytest-bench run` and `pytest-bench verify` all call `settle`. It reads files and decides; it
-writes nothing, and whatever the files hold, it returns.
+The end of a session, `pytest-bench run` and `pytest-bench verify` all call it. It reads files and decides. It writes
+nothing, and does not raise for damaged files.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from pytest_bench.verdict.ledger import decide
 from pytest_bench.verdict.verdict import Verdict
 
 _LARGEST_FILE = 8 << 30
-"""Bytes of a file of the folder, the points' own aside, that is hashed."""
+"""Maximum size in bytes of a file, other than the points' files, that is hashed."""
 
 
 class Settled(NamedTuple):
-    """What a results folder amounts to."""
+    """The result of judging a results folder."""
 
     verdict: Verdict
     junit: bytes
-    """The JUnit file that says the same."""
+    """Content of the JUnit file."""
     plan: Plan | None
     events: tuple[Event, ...]
     called: Called
@@ -62,14 +62,14 @@ def settle(
 ) -> Settled:
     """Judge a results folder.
 
-    `expectation` replaces the session's own. A process that is about to end passes the last event of its log as
-    `pending`, and a session that has just been judged the `evidence` that was checked for it.
+    `expectation` replaces the session's own. `pending` contains last events that are not yet written, by process.
+    `evidence` contains checks that were already made; without it the evidence is checked.
     """
     problems: list[str] = []
     logs, nonce = _logs(results, problems)
     for process, event in (pending or {}).items():
         logs.setdefault(process, []).append(event)
-    # What `pytest-bench run` recorded goes before the account of the process that it started.
+    # Events of `pytest-bench run` take precedence over those of its child.
     first = [*logs.get(RUN, ()), *logs.get(MAIN, ())]
     plan, plan_digest = _plan(results, nonce, problems)
     events = [event for log in logs.values() for event in log]
@@ -104,7 +104,7 @@ def settle(
 
 
 def listed_files(results: Path, called: Called) -> Iterator[tuple[str, str]]:
-    """Path and sha256 of the files that the verdict itself lists: those that neither evidence nor rendering covers."""
+    """Yield path and sha256 of the files that the verdict lists: those neither listed in evidence nor rendered."""
     found = [layout.PLAN, layout.ENVIRONMENT]
     for folder in (layout.EVENTS, layout.DEPLOYMENTS):
         if is_folder(results, folder):
@@ -116,7 +116,7 @@ def listed_files(results: Path, called: Called) -> Iterator[tuple[str, str]]:
 
 
 def _digest(path: Path) -> str | None:
-    """sha256 of a plain file of bearable size; None for anything else."""
+    """Return the sha256 of a plain file within the size limit; None for anything else."""
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
@@ -127,7 +127,7 @@ def _digest(path: Path) -> str | None:
 
 
 def is_folder(results: Path, path: str) -> bool:
-    """Whether `path` below `results` is a folder that is reached without a link."""
+    """Whether `path` below `results` is a folder, without any link in the path."""
     here = results
     for part in path.split("/"):
         here = here / part
@@ -158,7 +158,7 @@ def _plan(results: Path, nonce: str, problems: list[str]) -> tuple[Plan | None, 
         return None, None
     if nonce and found.nonce != nonce:
         problems.append(
-            f"{results / layout.PLAN}: is of session {found.nonce}, its events of session {nonce}"
+            f"{results / layout.PLAN}: is of session {found.nonce}, but the events are of session {nonce}"
         )
     return found.plan, found.digest
 
@@ -184,21 +184,21 @@ def _checks(results: Path, plan: Plan | None) -> Iterator[tuple[str, EvidenceChe
 
 
 def _changed_files(results: Path, planned: Planned, plan_digest: str | None) -> Iterator[str]:
-    """What was written before anything was started must still have the same bytes."""
+    """Yield problems with the files written before anything was started, which must not change."""
     if plan_digest is None:
         yield f"{layout.PLAN}: is missing, or cannot be read"
     elif plan_digest != planned.plan_digest:
-        yield f"{layout.PLAN}: its digest is {plan_digest}; the session planned {planned.plan_digest}"
+        yield f"{layout.PLAN}: its digest is {plan_digest}, but the session planned {planned.plan_digest}"
     for name, digest in planned.files.items():
         found = _digest(results / name)
         if found is None:
-            yield f"{name}: is missing, or not a plain file that can be read"
+            yield f"{name}: is missing, or not a readable plain file"
         elif found != digest:
-            yield f"{name}: was altered: its sha256 is {found}, {digest} when the session began"
+            yield f"{name}: was altered: its sha256 is {found}, but was {digest} when the session began"
 
 
 def _missing_ends(logs: Mapping[str, Sequence[Event]]) -> Iterator[Event]:
-    """A worker without an end crashed; a main process without one that is known to be gone was cut off."""
+    """Yield an event for each process without a recorded end: a worker crashed, the main process was cut off."""
     crashed = {event.worker for event in logs.get(MAIN, ()) if isinstance(event, WorkerCrashed)}
     for event in logs.get(MAIN, ()):
         if isinstance(event, WorkerBegan) and event.worker not in crashed:
@@ -214,7 +214,7 @@ def _missing_ends(logs: Mapping[str, Sequence[Event]]) -> Iterator[Event]:
         yield Fault(code="cut-off", sentence=f"pytest {how} before its session had ended")
     elif end.status not in (own.status, own.status % 256):
         yield Fault(
-            code="pytest-exit", sentence=f"pytest {how}; its session had ended with status {own.status}"
+            code="pytest-exit", sentence=f"pytest {how}, but its session had ended with status {own.status}"
         )
 
 
@@ -223,5 +223,5 @@ def _last_end(log: Sequence[Event]) -> Ended | None:
 
 
 def _below(results: Path, text: str) -> str:
-    """Paths as people look for them: below the folder that they named."""
+    """Make paths in `text` relative to the results folder."""
     return text.replace(f"{results}/", "")

@@ -1,4 +1,4 @@
-"""`summary.json` and `point.json`: the result of one point, and the point as it was run."""
+"""`summary.json`, the result of one point, and `point.json`, the point as it was run."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ _LABEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 class DatasetUsed(msgspec.Struct, frozen=True, kw_only=True):
-    """Which rows of which data a point used."""
+    """The data that a point used."""
 
     name: str
     digest: str
-    """sha256 over all rows in order."""
+    """sha256 of all rows in order."""
     rows: int
     skipped: int = 0
-    """Bad rows of the file that `skip_bad` left out."""
+    """Number of invalid rows skipped by `skip_bad`."""
 
 
 class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `point.json` holds: the point as it was run."""
+    """Content of `point.json`: the point as it was run."""
 
     version: int = POINT_VERSION
     point: Point
     digest: str
-    """Of everything the point depends on."""
+    """Digest of everything the point depends on."""
     nonce: str
-    """Of the session."""
+    """Nonce of the session."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A point's measurement, the client's health, and the judgement on both."""
+    """Content of `summary.json`: a point's measurement, the client's health, and the judgement."""
 
     version: int = SUMMARY_VERSION
     point: str
@@ -55,26 +55,26 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
     judgement: Judgement
     measurement: Measurement | None
-    """Of the phase that is judged; None where nothing could be measured."""
+    """Measurement of the judged phase; None if nothing could be measured."""
     phases: tuple[PhaseResult, ...]
-    """Every phase in the order it ran, with the client's health."""
+    """All phases in the order in which they ran, with the client's health."""
     dataset: DatasetUsed | None
     served: tuple[str, ...] = ()
     """URLs of the endpoints."""
     identities: tuple[dict[str, Any], ...] = ()
-    """Who answered there: served models, version, Server header, and what was tried to find out."""
+    """Identity of each endpoint: served models, version, Server header, and the attempts to determine them."""
     tokenizer: dict[str, Any] | None = None
-    """Which tokenizer counted, by which back end, and how that was proven; None where none did."""
+    """The tokenizer that counted, its back end, and how it was verified; None if no tokens were counted."""
     detail: dict[str, Any] = {}
-    """What only this kind of point has to say."""
+    """Fields specific to the kind of point."""
 
 
 def read_summary(folder: Path) -> Summary:
-    """The summary in a point's evidence folder. Raises `EvidenceError` for anything else, and for one whose phases
-    would lead out of the folder."""
+    """Read the summary in a point's evidence folder. Raises `EvidenceError` if it is invalid, or if the folder of a
+    phase does not match its label."""
     path = folder / NAME
     summary = read_versioned(path, Summary, SUMMARY_VERSION)
     for number, phase in enumerate(summary.phases):
         if not _LABEL.fullmatch(phase.label) or phase.folder != f"phases/{phase.label}":
-            raise EvidenceError(f"{path}: phases[{number}].folder is not that of its label")
+            raise EvidenceError(f"{path}: phases[{number}].folder does not match its label")
     return summary

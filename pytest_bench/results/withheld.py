@@ -1,7 +1,7 @@
-"""`withheld.json`: nothing more may run on a deployment, because an audit on it could not be carried out.
+"""`withheld.json`: no further point may run on a deployment, because an audit on it could not be completed.
 
 The file is written before the audit begins and removed when the audit has ended `pass` or `fail`, so that a process
-that replaces one that died knows it too.
+that replaces a crashed one also finds it.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ NAME = "withheld.json"
 
 
 class WithheldFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `withheld.json` holds."""
+    """Content of `withheld.json`."""
 
     version: int = WITHHELD_VERSION
     nonce: str
-    """Of the session."""
+    """Nonce of the session."""
     audit: str
-    """Id of the audit."""
+    """Point id of the audit."""
     because: str
 
 
 class PointWithheld(BenchError):
-    """The point is not run, because of what happened before it on its deployment."""
+    """The point is not run, because an earlier audit on its deployment could not be completed."""
 
     code = "withheld"
 
 
 def audit_begins(folder: Path, audit: str, nonce: str) -> None:
-    """Withhold later points until `audit` has ended. `folder` is the deployment's own in the results."""
-    _write(folder, WithheldFile(nonce=nonce, audit=audit, because="did not come to its end"))
+    """Withhold later points until `audit` has ended. `folder` is the deployment's folder in the results."""
+    _write(folder, WithheldFile(nonce=nonce, audit=audit, because="did not finish"))
 
 
 def audit_ends(folder: Path, audit: str, nonce: str, problem: str | None) -> None:
-    """Let later points run; or, if the audit could not be judged, record the `problem`."""
+    """Allow later points to run, or record the `problem` if the audit could not be judged."""
     if problem is None:
         (folder / NAME).unlink(missing_ok=True)
     else:
@@ -54,12 +54,12 @@ def require_not_withheld(folder: Path) -> None:
         withheld = read_withheld(folder)
         raise PointWithheld(
             f"not run: the audit {withheld.audit} on the same deployment {withheld.because}; "
-            "measurements of a system that may be cheating or broken mean nothing"
+            "measurements of a system that may cheat or be broken are worthless; resolve the audit's problem first"
         )
 
 
 def read_withheld(folder: Path) -> WithheldFile:
-    """Raises `EvidenceError`."""
+    """Read the file. Raises `EvidenceError`."""
     return read_versioned(folder / NAME, WithheldFile, WITHHELD_VERSION)
 
 

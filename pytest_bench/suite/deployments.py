@@ -206,6 +206,10 @@ def _parameters(context: Context, generation: GenerationSection) -> dict[str, An
             context.problem((*path, name), "is written by the API; leave it out")
         elif name in named:
             context.problem((*path, name), "is also given in generation; expected it once")
+        elif name == "n" and value not in (None, 1):
+            context.problem(
+                (*path, name), f"is {value!r}; one request is measured by one answer: leave it out"
+            )
         elif name in _MAPPINGS and not isinstance(value, Mapping | None):
             context.problem((*path, name), f"is {value!r}; expected a mapping, or null to leave it out")
     return {**named, **generation.extra_body}

@@ -1,7 +1,7 @@
-"""Chat templates: messages rendered as the server's own tokenizer would render them.
+"""Chat templates, which render messages to the text that the server's tokenizer encodes.
 
-Templates come with models and are not trusted: they run in Jinja's immutable sandbox. The environment
-and the names they may use follow `transformers.utils.chat_template_utils`.
+Templates come with models and are not trusted, so they run in Jinja's immutable sandbox. The environment and the
+available names follow `transformers.utils.chat_template_utils`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SPECIAL_TOKENS = (
 
 
 class ChatTemplate:
-    """One compiled template. Rendering is pure, apart from the date where a template asks for it."""
+    """A compiled template. Rendering depends on its arguments only, and on the date if the template uses it."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str], origin: str) -> None:
-        """Compile `source`. `origin` names the file in errors. Raises `TokensError` for bad syntax."""
+        """Compile `source`. Errors name `origin`, the file. Raises `TokensError` if the syntax is invalid."""
         self._origin = origin
         self._special_tokens = dict(special_tokens)
         environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
@@ -52,10 +52,10 @@ class ChatTemplate:
         add_generation_prompt: bool = True,
         **variables: Any,
     ) -> str:
-        """`messages` as text, ending in the prompt that starts the model's turn.
+        """Render `messages` as text. With `add_generation_prompt`, it ends in the prompt that starts the model's turn.
 
-        `variables` are what a template calls its keyword arguments (`enable_thinking`, …). Raises
-        `TokensError` where the template refuses the messages or reaches outside its sandbox.
+        `variables` are further variables of the template, such as `enable_thinking`. Raises `TokensError` if the
+        template rejects the messages or violates the sandbox.
         """
         try:
             return self._template.render(
@@ -73,9 +73,9 @@ class ChatTemplate:
 
 
 def load_chat_template(folder: Path, name: str = "default") -> ChatTemplate | None:
-    """The chat template that lies beside a tokenizer; None where it has none.
+    """Load the chat template in the tokenizer folder `folder`; None if there is none.
 
-    `name` chooses among several. Raises `TokensError` for one that cannot be read or compiled.
+    `name` selects one of several templates. Raises `TokensError` if the template cannot be read or compiled.
     """
     settings_file = folder / "tokenizer_config.json"
     settings = read_json(settings_file) if settings_file.is_file() else {}
@@ -97,14 +97,14 @@ def load_chat_template(folder: Path, name: str = "default") -> ChatTemplate | No
 
 
 def _content(token: object) -> str | None:
-    """A special token is written as text, or as an object that holds its text."""
+    """Return the text of a special token, which is a string or an object with the text as `content`."""
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else None
 
 
 def _to_json(value: object, indent: int | None = None, *, ensure_ascii: bool = False) -> str:
-    # Jinja's own filter escapes characters for HTML, which no model was trained on.
+    # Jinja's own filter escapes HTML characters. Models are not trained on that.
     return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii)
 
 
@@ -117,7 +117,7 @@ def _strftime_now(layout: str) -> str:
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %} … {% endgeneration %}` marks the assistant's words for training; here it is its body."""
+    """Render `{% generation %} … {% endgeneration %}`, which marks the assistant's text for training, as its body."""
 
     tags = {"generation"}  # noqa: RUF012 - the name and type are Jinja's
 

@@ -1,8 +1,8 @@
-"""Counting a phase after it is over: its text logs, and its inputs, into the counts log.
+"""Count the outputs and inputs of a phase after it has ended, and write the counts log.
 
-Ranges of the logs go to the pool; each is recorded as it finishes, so that a timeout, an interrupt or a dead
-process loses only what it held. Outputs come first; then what the samples sent that they answer. Every request and
-every sample is counted or pending, never guessed.
+The pool counts ranges of the text logs. Each range is recorded when it is finished, so a timeout, an interrupt or a
+dead process loses only the ranges that were being counted. Outputs are counted first, then the inputs of the samples
+that they answer. Every request and every sample is either counted or pending; no count is estimated.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.tokens.verification import Verification
 
 Input = str | Sequence[int]
-"""What a sample sends: text (a chat rendered through its template), or token ids as they are."""
+"""The input of a sample: text (a chat is rendered with its template) or token ids."""
 
 Inputs = Callable[[int], Input]
-"""What a sample sends, by its index. Raises `BenchError` for one that cannot be told."""
+"""Returns the input of the sample with an index. Raises `BenchError` if the input is not known."""
 
 Tag = TypeVar("Tag")
 
@@ -37,39 +37,39 @@ _MOST_FAILURES = 50
 
 
 class CountingResult(msgspec.Struct, kw_only=True):
-    """What became of a phase's texts. Token metrics need `complete`; else they are null and the point an error.
+    """The result of counting a phase. Unless it is `complete`, token metrics are null and the point is an error.
 
-    Always: `counted + pending` is the number of requests in the text logs, and `inputs_counted +
-    inputs_pending` that of the samples that they answer, as far as the logs were read.
+    `counted + pending` is the number of requests in the text logs. `inputs_counted + inputs_pending` is the number of
+    samples that the requests answer, in the part of the logs that was read.
     """
 
     backend: str
     tokenizer: str
     """Digest of the tokenizer."""
     counted: int = 0
-    """Requests of which every text was counted."""
+    """Requests whose texts were all counted."""
     pending: int = 0
-    """Requests of which a text was not."""
+    """Requests with a text that was not counted."""
     inputs_counted: int = 0
     inputs_pending: int = 0
     output_tokens: int = 0
     input_tokens: int = 0
-    """Over distinct samples, however often each was sent."""
+    """Over distinct samples, regardless of how often each was sent."""
     timed_out: bool = False
     interrupted: bool = False
     failures: list[str] = []
-    """What went wrong; the first ones, where there is much."""
+    """Descriptions of the first failures."""
     elapsed_ns: int = 0
-    """Counting alone."""
+    """Without verification."""
     verified: int = 0
-    """Texts that the authority counted again and found equal; 0 where it counted in the first place."""
+    """Texts that the authority counted again, with an equal count; 0 if the authority is the back end."""
     verify_elapsed_ns: int = 0
     live: int = 0
-    """Requests that the live lane had counted during the phase."""
+    """Requests that the live lane counted during the phase."""
 
     @property
     def complete(self) -> bool:
-        """Everything was counted, and the sample verified."""
+        """Whether everything was counted and the sample was verified."""
         return self.outcome == "complete"
 
     @property
@@ -94,18 +94,17 @@ def count_phase(
     template: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> CountingResult:
-    """Count the text logs of the phase in `folder`, and what their samples sent, into its counts log.
+    """Count the text logs of the phase in `folder` and the inputs of its samples, and write the counts log.
 
-    `inputs` is asked for each sample once, while its answers' counts are on disk already; None leaves inputs out.
-    `texts` names the logs where they are not `texts.*.jsonl` in `folder`; `output` the counts log where it is not
-    `tokens.jsonl` there. It must not exist. `timeout_s` limits counting and verification together; 0 is no limit.
-    `live` is what the live lane has counted already. `template` is false if `inputs` renders chats without the model's
-    chat template; the log says so. `progress` is told, now and then, how many requests are
-    counted and how many there are.
+    `inputs` is called for each sample after the outputs are written; with None, inputs are not counted. `texts` are the
+    logs, by default `texts.*.jsonl` in `folder`. `output` is the counts log, by default `tokens.jsonl` in `folder`;
+    it must not exist. `timeout_s` limits counting and verification together; 0 means no limit. `live` are the counts
+    of the live lane. `template` is false if `inputs` renders chats without the model's chat template; the log records
+    it. `progress` is called from time to time with the number of counted requests and of all requests.
 
-    A timeout, a dead worker, a text that cannot be counted: the result says so. Raises `TokensError` with the
-    text where the authority disagrees with the back end, and `EvidenceError` where a log cannot be read.
-    Whatever is raised, Ctrl-C included, the counts log is ended first and says how far it came.
+    The result reports timeouts, dead workers and texts that cannot be counted. Raises `TokensError` with the text if
+    the authority disagrees with the back end, and `EvidenceError` if a log cannot be read. On any exception, including
+    `KeyboardInterrupt`, the end line with the counts so far is written to the counts log first.
     """
     logs = sorted(folder.glob("texts.*.jsonl")) if texts is None else list(texts)
     if not logs:
@@ -135,7 +134,7 @@ def count_phase(
 
 
 class _Counting:
-    """One phase being counted."""
+    """The counting of one phase."""
 
     def __init__(
         self,
@@ -162,7 +161,7 @@ class _Counting:
         self._total = result.pending = sum(records_in(log) for log in logs)
 
     def take(self, live: LiveCounts) -> None:
-        """Record what was counted during the phase."""
+        """Record the ranges that the live lane counted."""
         share = Verification.share(self._total)
         for log, start, stop, answer in live.ranges:
             if log in self._done:
@@ -171,7 +170,7 @@ class _Counting:
                 self._result.live += answer.counted
 
     def count(self, progress: Callable[[int, int], None] | None) -> None:
-        """Count what is left, until it is done or time is up."""
+        """Count the remaining ranges and the inputs, until they are done or the time limit is reached."""
         result = self._result
         for log, answer in self._answers(self._ranges()):
             if isinstance(answer, RangeCounts):
@@ -193,7 +192,7 @@ class _Counting:
             self._fail([f"the logs promise {self._total} requests and hold {result.counted}"])
 
     def verify(self) -> None:
-        """Have the authority count a sample again, timed apart."""
+        """Count a sample again with the authority, and measure the time of this separately."""
         result = self._result
         if self._tokenizer.backend == "tokenizers" or result.timed_out:
             return
@@ -205,13 +204,13 @@ class _Counting:
         self._fail(self._verification.failures)
 
     def give_up(self, error: BaseException) -> None:
-        """Say in the result why it ends here."""
+        """Record `error` in the result as the reason why counting ends."""
         self._result.interrupted = not isinstance(error, Exception)
         self._fail([str(error) or type(error).__name__])
         self._result.elapsed_ns = self._result.elapsed_ns or monotonic_ns() - self._start_ns
 
     def _answers(self, tasks: Iterable[tuple[Tag, Task]]) -> Iterator[tuple[Tag, Answer]]:
-        """Answers to `tasks`; notes where time was up before all of them were there."""
+        """Yield answers to `tasks`, and record whether the time limit was reached before the last one."""
         waiting, ended = 0, False
 
         def handed_out() -> Iterator[tuple[Tag, Task]]:
@@ -245,7 +244,7 @@ class _Counting:
                     )
 
     def _input_chunks(self, inputs: Inputs) -> Iterator[tuple[dict[str, list[int]], CountTexts]]:
-        """Samples by what they send, for a worker at a time. Token ids need none and are recorded here."""
+        """Yield the samples by input, one chunk per task. Token ids need no task: their number is recorded here."""
         known: dict[int, int | None] = {}
         chunk: dict[str, list[int]] = {}
         characters = 0

@@ -1,7 +1,7 @@
-"""Which CPUs counting may use, and how pool workers share them. Pure queries: nothing is changed.
+"""Find the CPUs that counting may use, and divide them among pool workers. Nothing here changes an affinity.
 
-Counting may use every CPU that the control group allows, even where the caller's own affinity is narrower:
-pool workers set their own. Sources are asked in order, and one that cannot be read gives way to the next.
+Counting may use every CPU that the control group allows, even if the caller's own affinity is narrower, because pool
+workers set their own affinity. Sources are read in order; one that cannot be read is skipped.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from pytest_bench.host import control_groups, cpu_quota
 _log = logging.getLogger(__name__)
 
 BLOCK = 8
-"""CPUs a pool worker should have at least, where the machine has them. Beyond about this many threads one
-process of either library no longer gains in proportion; below it a further process only costs memory."""
+"""Lower bound on the CPUs of a pool worker, if the machine has that many. With more threads than this, one process of
+either library scales worse than linearly; with fewer, another process only costs memory."""
 
 
 _CPUSET_NAMES = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
 
 
 class Cpus(msgspec.Struct, frozen=True, kw_only=True):
-    """CPUs that may be used."""
+    """The CPUs that may be used."""
 
     allowed: tuple[int, ...]
-    """Their numbers, ascending."""
+    """CPU numbers, ascending."""
     quota: float | None
-    """CPU time per wall time that the control group grants; None: no limit."""
+    """CPU time per wall time that the control group allows; None means no limit."""
     source: str
-    """Where `allowed` comes from."""
+    """Source of `allowed`."""
 
     @property
     def cores(self) -> int:
-        """How many of `allowed` the quota can keep busy; at least one."""
+        """Number of CPUs that the quota can keep busy, at least one."""
         if self.quota is None:
             return len(self.allowed)
         return max(1, min(len(self.allowed), int(self.quota)))
@@ -48,15 +48,15 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """One pool worker's share of the machine."""
 
     cpus: tuple[int, ...]
-    """What it may run on; empty: anything."""
+    """CPUs that it may run on; empty means any."""
     threads: int
-    """Cap on the tokenizer library's threads."""
+    """Upper bound on the threads of the tokenizer library."""
 
 
 def discover(root: Path = Path("/")) -> Cpus:
-    """The CPUs of this process's control group, of the machine, or of its affinity: the first that can be read.
+    """Return the CPUs of this process's control group, else those of the machine, else those of its affinity.
 
-    `root` is where `proc` and `sys` are mounted.
+    The first source that can be read wins. `root` is the folder in which `proc` and `sys` are mounted.
     """
     online = _online(root)
     quota = cpu_quota(root)
@@ -73,10 +73,10 @@ def discover(root: Path = Path("/")) -> Cpus:
 
 
 def plan_shards(cpus: Cpus, workers: int | None = None) -> tuple[Shard, ...]:
-    """Divide `cpus` among pool workers: one for every full block of `BLOCK` cores, or `workers`, at most one a core.
+    """Divide `cpus` among `workers` pool workers (at most one per core), by default one per `BLOCK` cores.
 
-    Blocks are contiguous and differ by one CPU at most. All of `cpus` belong to one, under a quota too, which
-    caps the threads alone: it does not say which CPUs, and every container of a machine would take the first.
+    Blocks are contiguous, differ by at most one CPU, and cover all of `cpus`. A quota limits only the number of
+    threads: it does not say which CPUs to use, and if each container took the first ones, they would share them.
     """
     count = min(workers, cpus.cores) if workers is not None else max(1, cpus.cores // BLOCK)
     blocks = _divided(len(cpus.allowed), count)
@@ -95,11 +95,11 @@ def _divided(total: int, parts: int) -> list[int]:
 def plan_lane(
     cpus: Cpus, mask: Collection[int], *, lane: int, load: int | None
 ) -> tuple[Cpus, tuple[int, ...]]:
-    """Where `lane` live workers count while `load` load workers (None: as many as are needed) run within `mask`.
+    """Choose CPUs for `lane` live counting workers while `load` load workers (None: not known) run within `mask`.
 
-    Returns their CPUs, and those of `mask` that load workers must leave to them. Outside of `mask` they are in
-    nobody's way. Inside they are given CPUs of their own where that takes a quarter at most and leaves one more
-    than `load`; else they run anywhere, in the time that nobody else wants.
+    Returns the CPUs of the live workers, and the CPUs of `mask` that load workers must not use. CPUs outside `mask` are
+    preferred, because no load worker uses them. Inside `mask`, live workers get CPUs of their own if these are at most
+    a quarter of it and leave more than `load` CPUs. Otherwise they share all CPUs at the lowest priority.
     """
     outside = tuple(cpu for cpu in cpus.allowed if cpu not in mask)
     if outside:
@@ -113,7 +113,7 @@ def plan_lane(
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
-    """CPU numbers of a kernel list such as `0-3,8,10-11`. Raises `ValueError`."""
+    """Parse a kernel CPU list such as `0-3,8,10-11`. Raises `ValueError` if it is malformed."""
     numbers: set[int] = set()
     for part in text.strip().split(","):
         first, _, last = part.partition("-")

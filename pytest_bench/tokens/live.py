@@ -1,8 +1,7 @@
-"""The live lane: counts a bounded share of a phase's texts while it runs, so that live figures exist.
+"""Live counting: count texts while their phase runs, so that token figures can be shown during the phase.
 
-It reads behind the load workers, from the text logs that they write, on a pool of its own at the lowest
-priority. What it does not reach, or fails at, is left to the counting at the end: a range of a log is done
-here whole or not at all.
+A thread reads the text logs that the load workers write and counts them in a pool of its own, at the lowest priority.
+Each range of a log is counted completely or not at all. `count_phase` counts the ranges that are left after the phase.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ _log = logging.getLogger(__name__)
 
 POLL_S = 0.25
 SAMPLE_SHARE = 0.2
-"""Share of the records of each range to remember as samples, and `LEAST` at least: how many of them will be recounted
-is not known yet, and is never more."""
+"""Share of the records of each range that are kept as samples, but at least `LEAST` records. The number that will be
+recounted is not known during the phase; it is never larger."""
 _MOST_RESULT_BYTES = 64 << 20
 
 
 class LiveRange(NamedTuple):
-    """A range of a log, counted."""
+    """A counted range of a log."""
 
     log: Path
     start: int
@@ -43,7 +42,7 @@ class LiveRange(NamedTuple):
 
 
 class LiveCounts(msgspec.Struct, frozen=True):
-    """What the lane leaves for `count_phase`."""
+    """The ranges that were counted during a phase, for `count_phase`."""
 
     ranges: list[LiveRange]
 
@@ -56,28 +55,27 @@ def lane_beside(
     load_workers: int | None = None,
     warmup_timeout_s: float = 25.0,
 ) -> LiveLane:
-    """A lane of `workers` behind the phase whose logs land in `folder`, counting as `tokenizer` does.
+    """Return a live lane that counts the logs in `folder` with `workers` processes and the back end of `tokenizer`.
 
-    Its processes are kept for the next phase, and end with the tokenizer's pool. They run at the lowest priority,
-    off the CPUs of load workers (`load_workers`, None: as many as are needed) where there are enough. Raises
-    `TokensError` where the tokenizer cannot be loaded in them.
+    The processes are reused for the next phase and end with the tokenizer's pool. They run at the lowest priority, and
+    not on the CPUs of the `load_workers` load workers (None: not known) if there are enough CPUs. Raises `TokensError`
+    if the tokenizer cannot be loaded in them.
     """
     allowed = tokenizer.pool.cpus
     mask = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(allowed.allowed)
     cpus, own = plan_lane(allowed, mask, lane=workers, load=load_workers)
     pool = tokenizer.pool.idle_beside(cpus, workers)
-    # The back end that was proven: one that a sample of prompts ruled out must not count here.
+    # Not "auto": the prompts may have ruled out a back end that the probe set alone accepts.
     idle = pool.load(tokenizer.source, backend=tokenizer.backend, warmup_timeout_s=warmup_timeout_s)
     return LiveLane(idle, folder, own_cpus=own)
 
 
 class LiveLane:
-    """Counts during one phase, as a context manager: leaving it stops the lane.
+    """Counts during one phase, as a context manager that stops counting on exit.
 
-    `tokenizer` belongs to a pool of the lane's own, which nothing else uses meanwhile (`idle=True`, away from the
-    load workers' CPUs). `requests` and `tokens` are live figures, of what was counted so far; `own_cpus` is what load
-    workers must leave to it. Reading never holds them up: a thread apart from their load writes the logs, and the
-    lane opens them for itself.
+    `tokenizer` belongs to a pool that nothing else uses during the phase. `requests` and `tokens` are the numbers
+    counted so far. `own_cpus` are the CPUs that load workers must not use. The lane opens the logs itself, so reading
+    does not delay the load workers.
     """
 
     def __init__(self, tokenizer: Tokenizer, folder: Path, *, own_cpus: tuple[int, ...] = ()) -> None:
@@ -101,7 +99,7 @@ class LiveLane:
         self.finish()
 
     def finish(self) -> LiveCounts:
-        """Stop, and hand over what was counted. Idempotent."""
+        """Stop counting and return the counted ranges. Idempotent."""
         self._stop.set()
         self._thread.join()
         return LiveCounts(self._ranges)

@@ -1,17 +1,18 @@
-"""What the pool and its workers send each other: MessagePack, small messages inline and large ones in files.
+"""The messages between the pool and its workers: MessagePack over a socket, large ones in shared memory.
 
-A message carries the number of its job; the answer to a task carries the number of the task. A message too large for
-the socket's buffer is written to a temporary file, which its reader removes: sending never waits for the reader.
+A message carries the number of its job; the answer to a task carries the number of the task. A message that is too
+large for the socket's buffer is written to a file in memory, at a place that belongs to its job number, so sending
+never waits for the reader. The file is sparse, and its pages are reused by later jobs with the same number.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import IO, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -22,6 +23,10 @@ BackendName = Literal["tokenizers", "fastokens"]
 
 _INLINE_BYTES = 1 << 14
 """A few messages of this size fit into the buffer of a socket."""
+_SLOT_BYTES = 1 << 32
+"""Distance between the places of two jobs in the file; more than one `pwrite` can write."""
+_HEAD = struct.Struct("<QQ")
+"""Job number, and size of the message in bytes. The message follows, or is in the file."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
@@ -135,54 +140,50 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 Task = Load | CountTexts | CountRange | Recount | Encode
 Answer = Loaded | Counts | RangeCounts | Recounted | Ids | Failed
 
-TASKS: msgspec.msgpack.Decoder[tuple[int, Task]] = msgspec.msgpack.Decoder(tuple[int, Task])
-ANSWERS: msgspec.msgpack.Decoder[tuple[int, Answer]] = msgspec.msgpack.Decoder(tuple[int, Answer])
+TASKS: msgspec.msgpack.Decoder[Task] = msgspec.msgpack.Decoder(Task)
+ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 Out = TypeVar("Out", Task, Answer)
 In = TypeVar("In", Task, Answer)
 
 
 class Channel(Generic[Out, In]):
-    """One end of the socket between the pool and a worker."""
+    """One end of the connection between the pool and a worker."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        arriving: msgspec.msgpack.Decoder[tuple[int, In]],
-        folder: str | None = None,
-    ) -> None:
-        """`arriving` is `TASKS` or `ANSWERS`; `folder` takes large messages, by default the system's own."""
+    def __init__(self, connection: Connection, memory: int, arriving: msgspec.msgpack.Decoder[In]) -> None:
+        """`memory` is the descriptor of the file that both ends share; `arriving` is `TASKS` or `ANSWERS`."""
         self.connection = connection
-        self._decode: Callable[[bytes | memoryview], tuple[int, In]] = arriving.decode
+        self._memory = memory
+        self._decode: Callable[[bytes], In] = arriving.decode
         self._encode = msgspec.msgpack.Encoder().encode
-        self._folder = folder
 
     def send(self, job: int, message: Out) -> None:
-        """Send a message. Raises `OSError` if the other end is closed."""
+        """Send a message. Raises `OSError` if the other end is closed, `TokensError` if `message` is too large."""
         try:
-            body = self._encode((job, message))
+            body = self._encode(message)
         except UnicodeEncodeError:
-            body = self._encode((job, _without_surrogates(message)))
+            body = self._encode(_without_surrogates(message))
+        head = _HEAD.pack(job, len(body))
         if len(body) <= _INLINE_BYTES:
-            self.connection.send_bytes(b"=" + body)
-            return
-        descriptor, path = tempfile.mkstemp(prefix="pytest-bench-tokens-", dir=self._folder)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(body)
-        self.connection.send_bytes(b"@" + os.fsencode(path))
+            self.connection.send_bytes(head + body)
+        elif os.pwrite(self._memory, body, job * _SLOT_BYTES) == len(body):
+            self.connection.send_bytes(head)
+        else:
+            raise TokensError(f"a message of {len(body)} bytes is too large for a tokenizer worker")
 
     def receive(self) -> tuple[int, In]:
-        """Wait for a message. Raises `EOFError` or `OSError` if the other end is closed."""
-        return self.decode(self.connection.recv_bytes())
+        """Wait for a message and its job number. Raises `EOFError` or `OSError` if the other end is closed."""
+        data = self.connection.recv_bytes()
+        job, size = _HEAD.unpack_from(data)
+        body = data[_HEAD.size :] or os.pread(self._memory, size, job * _SLOT_BYTES)
+        return job, self._decode(body)
 
-    def decode(self, data: bytes) -> tuple[int, In]:
-        """The job number and the message in `data`, which came out of the connection."""
-        if data[:1] == b"@":
-            path = Path(os.fsdecode(data[1:]))
-            body = path.read_bytes()
-            path.unlink()
-            return self._decode(body)
-        return self._decode(memoryview(data)[1:])
+
+def shared_memory() -> IO[bytes]:
+    """An empty file without a name, in memory if the system offers that."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("pytest-bench-tokens"), "r+b")
+    return tempfile.TemporaryFile()
 
 
 def _without_surrogates(message: Out) -> Out:

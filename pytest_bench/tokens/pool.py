@@ -11,15 +11,12 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from multiprocessing.connection import wait
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from pytest_bench.clock import monotonic_ns
 from pytest_bench.errors import TokensError
-from pytest_bench.scratch import scratch_folder
 from pytest_bench.tokens.cpus import Cpus, Shard, discover, plan_shards
 from pytest_bench.tokens.messages import Answer, BackendChoice, Failed, Load, Loaded, Task
 from pytest_bench.tokens.probes import sample_prompts
@@ -138,8 +135,6 @@ class TokenizerPool:
         self._command = tuple(command)
         self._lowest_priority = idle
         self._job_timeout_s = job_timeout_s
-        self._folder: Path | None = None
-        self._stack = ExitStack()
         self._loads: list[Job] = []
         self._loaded: dict[str, Loaded] = {}
         self._idle: dict[tuple[Cpus, int], TokenizerPool] = {}
@@ -156,8 +151,6 @@ class TokenizerPool:
         """End every worker process, those of `idle_beside` too. Idempotent."""
         for place in self._places:
             self._empty(place)
-        self._stack.close()
-        self._folder = None
         for pool in self._idle.values():
             pool.close()
 
@@ -274,13 +267,9 @@ class TokenizerPool:
 
     def _fill(self) -> None:
         """Start a worker in every empty place that has not been given up. Raises `OSError` if none starts."""
-        if self._folder is None:
-            self._folder = self._stack.enter_context(scratch_folder())
         for place in self._places:
             if place.worker is None and place.deaths < _MOST_DEATHS:
-                place.worker = WorkerProcess(
-                    place.shard, command=self._command, idle=self._lowest_priority, folder=str(self._folder)
-                )
+                place.worker = WorkerProcess(place.shard, command=self._command, idle=self._lowest_priority)
                 for load in self._loads:
                     place.worker.give(load)
 

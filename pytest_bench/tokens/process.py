@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from typing import IO, Any
 
 from pytest_bench.clock import monotonic_ns
 from pytest_bench.tokens.cpus import Shard
-from pytest_bench.tokens.messages import ANSWERS, Answer, Channel, Load, Task
+from pytest_bench.tokens.messages import ANSWERS, Answer, Channel, Load, Task, shared_memory
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "pytest_bench.tokens.worker")
 _KEEP_MEMORY = {name: str(1 << 28) for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")}
@@ -42,15 +43,16 @@ class Job:
 class WorkerProcess:
     """A started worker. `jobs` holds what it was given and has not answered, by number, oldest first."""
 
-    def __init__(self, shard: Shard, *, command: Sequence[str], idle: bool, folder: str) -> None:
-        """Start it; large messages are written to `folder`. Raises `OSError` if it cannot be started."""
+    def __init__(self, shard: Shard, *, command: Sequence[str], idle: bool) -> None:
+        """Start it. Raises `OSError` if it cannot be started."""
         self.jobs: dict[int, Job] = {}
-        self._number = 0
         self._heard_ns = monotonic_ns()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._memory = shared_memory()
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = ["--channel", str(theirs.fileno()), "--cpus", ",".join(map(str, shard.cpus))]
+            descriptors = theirs.fileno(), self._memory.fileno()
+            arguments = ["--channel", *map(str, descriptors), "--cpus", ",".join(map(str, shard.cpus))]
             self._process = subprocess.Popen(
                 [*command, *arguments, *(["--idle"] if idle else [])],
                 stdin=subprocess.DEVNULL,
@@ -61,15 +63,14 @@ class WorkerProcess:
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                     "RAYON_NUM_THREADS": str(shard.threads),
                     "TOKENIZERS_PARALLELISM": "true",
-                    "TMPDIR": folder,
                     **_KEEP_MEMORY,
                 },
-                pass_fds=(theirs.fileno(),),
+                pass_fds=descriptors,
                 # A group of its own: Ctrl-C in a terminal reaches the parent only, from the first instruction on.
                 process_group=0,
             )
         self.connection = Connection(ours.detach())
-        self._channel: Channel[Task, Answer] = Channel(self.connection, ANSWERS, folder)
+        self._channel: Channel[Task, Answer] = Channel(self.connection, self._memory.fileno(), ANSWERS)
 
     @property
     def pid(self) -> int:
@@ -84,10 +85,11 @@ class WorkerProcess:
         """Hand over a job. A worker that is gone is noticed by `answers`, not here."""
         if not self.jobs:
             self._heard_ns = monotonic_ns()
-        self._number += 1
-        self.jobs[self._number] = job
+        # The lowest free number, because a number has its place in the shared memory.
+        number = next(number for number in itertools.count() if number not in self.jobs)
+        self.jobs[number] = job
         with contextlib.suppress(OSError):
-            self._channel.send(self._number, job.task)
+            self._channel.send(number, job.task)
 
     def answers(self) -> Iterator[tuple[Job, Answer]]:
         """Answers that have arrived. Raises `EOFError` or `OSError` if the worker is gone."""
@@ -116,6 +118,7 @@ class WorkerProcess:
         status = self._process.poll()
         self._process.kill()
         self.connection.close()
+        self._memory.close()
         self._process.wait()
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
         said = self._stderr.read().decode("utf-8", "replace").strip().splitlines()

@@ -1,9 +1,8 @@
-"""Tiktoken rank files, turned into the tokenizer that `tokenizers` runs.
+"""Load tiktoken rank files as tokenizers of the `tokenizers` library.
 
-A rank file holds byte sequences and their ranks, and nothing of how text is split before merging: that
-belongs to the encoding it was made for. Published encodings differ in the number of their ranks, which
-identifies them here; their split patterns are those of `tiktoken_ext/openai_public.py` and of the models'
-own tokenizer code.
+A rank file holds byte sequences and their ranks, but not the pattern that splits text before merging. The pattern
+depends on the encoding, which is identified by the number of ranks: it differs between all published encodings. The
+patterns are those of `tiktoken_ext/openai_public.py` and of the models' own tokenizer code.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ ENCODINGS: dict[int, tuple[str, str]] = {
     151643: ("qwen", _QWEN),
     199998: ("o200k_base", _O200K),
 }
-"""Encoding and split pattern by the number of ranks."""
+"""Name and split pattern of each encoding, by its number of ranks."""
 
 
 def load_tiktoken(path: Path, encodings: dict[int, tuple[str, str]] = ENCODINGS) -> Tokenizer:
-    """The tokenizer of a rank file, without special tokens.
+    """Load a rank file as a tokenizer without special tokens.
 
-    Raises `TokensError` for a file that is no rank file, or one of an encoding that is not in `encodings`.
+    Raises `TokensError` if the file is not a rank file, or if its number of ranks is not in `encodings`.
     """
     ranks = _read_ranks(path)
     if len(ranks) not in encodings:
@@ -56,7 +55,7 @@ def load_tiktoken(path: Path, encodings: dict[int, tuple[str, str]] = ENCODINGS)
     names = {token: _printable(token) for token in ranks}
     vocabulary = {names[token]: rank for token, rank in ranks.items()}
     merges = [(names[left], names[right]) for left, right in _merges(ranks)]
-    # A piece that is a token itself is taken whole, as tiktoken does, even where no merges lead to it.
+    # Like tiktoken: a piece that is itself a token is not split, even if no sequence of merges produces it.
     tokenizer = Tokenizer(BPE(vocabulary, merges, ignore_merges=True))
     pattern = Regex(encodings[len(ranks)][1])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -89,7 +88,7 @@ def _read_ranks(path: Path) -> dict[bytes, int]:
 
 
 def _merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
-    """Every pair whose union is a token, by the token's rank: the order in which tiktoken merges."""
+    """Return the pairs that merge into a token, by the rank of that token: the order in which tiktoken merges."""
     merges = []
     for token in sorted(ranks, key=ranks.__getitem__):
         pairs = [
@@ -103,7 +102,7 @@ def _merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
 
 
 def _byte_characters() -> dict[int, str]:
-    """The characters by which byte-level vocabularies show bytes (`bytes_to_unicode` of GPT-2)."""
+    """Map each byte to its character in byte-level vocabularies (`bytes_to_unicode` of GPT-2)."""
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     characters = {byte: chr(byte) for byte in shown}
     for byte in range(256):

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Never
 
-from pytest_bench.errors import BenchError
+from pytest_bench.errors import BenchError, TokensError
 from pytest_bench.tokens.messages import TASKS, Answer, Channel, Failed, Load, Task
 from pytest_bench.tokens.proof import Prepared, prepare
 from pytest_bench.tokens.work import Work
@@ -30,26 +30,27 @@ def serve(channel: Channel[Answer, Task], work: Work) -> Never:
     """Answer tasks until the other end of `channel` is closed; then end the process."""
     writing = threading.Lock()
 
-    def answer(data: bytes) -> None:
-        job, task = channel.decode(data)
+    def answer(job: int, task: Task) -> None:
         try:
             found = work.answer(task)
         except BenchError as error:
             found = Failed(str(error))
         except BaseException as error:  # noqa: BLE001 - a panic of native code derives from it
             found = Failed(f"{type(error).__name__}: {error}")
-        try:
-            with writing:
+        with writing:
+            try:
                 channel.send(job, found)
-        except OSError:
-            os._exit(0)  # the parent is gone
+            except TokensError as error:
+                channel.send(job, Failed(str(error)))
+            except OSError:
+                os._exit(0)  # the parent is gone
 
     # The library's thread should not wait long for the interpreter when it comes back.
     sys.setswitchinterval(_SWITCH_S)
     executor = ThreadPoolExecutor(2)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            executor.submit(answer, channel.connection.recv_bytes())
+            executor.submit(answer, *channel.receive())
     os._exit(0)  # a library may keep its thread for a while; nobody waits for what it counts
 
 
@@ -75,12 +76,13 @@ def take_place(cpus: str, *, idle: bool) -> str | None:
 def main(prepare_tokenizer: Callable[[Load], Prepared] = prepare) -> Never:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="pytest_bench.tokens.worker")
-    parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--channel", type=int, nargs=2, required=True)
     parser.add_argument("--cpus", default="")
     parser.add_argument("--idle", action="store_true")
     arguments = parser.parse_args()
+    connection, memory = arguments.channel
     note = take_place(arguments.cpus, idle=arguments.idle)
-    channel: Channel[Answer, Task] = Channel(Connection(arguments.channel), TASKS)
+    channel: Channel[Answer, Task] = Channel(Connection(connection), memory, TASKS)
     serve(channel, Work(prepare_tokenizer, note))
 
 

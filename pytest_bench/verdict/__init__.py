@@ -1,4 +1,4 @@
-"""Events, and what they amount to: bounds judged, points decided, the verdict. Pure.
+"""Events, and the decisions made from them: judged bounds, decided points, the verdict. Pure functions.
 
-Others use `judge`, `violations`, `decide`, `Verdict` with `status_of` and `exit_status`, and the event types.
+Public: `judge`, `violations`, `decide`, `Verdict` with `status_of` and `exit_status`, and the event types.
 """

@@ -1,7 +1,6 @@
-"""The events of a session: what its processes saw, and what the ledger is told.
+"""The events of a session, which its processes record and the ledger reads.
 
-Every process appends its events to a log of its own (`results/event_log.py`). They are JSON objects that a field
-`type` tells apart.
+Every process appends its events to its own log (`results/event_log.py`). They are JSON objects with a field `type`.
 """
 
 from __future__ import annotations
@@ -17,28 +16,28 @@ Stage = Literal["setup", "call", "teardown"]
 
 
 class ExpectedPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One point of the plan, as the ledger needs it."""
+    """One point of the plan, reduced to what the ledger needs."""
 
     id: str
     digest: str
-    """Of everything the point depends on; its evidence must carry the same."""
+    """Digest of everything the point depends on. Its evidence must contain the same digest."""
     leases: tuple[Scope, ...]
-    """Scopes for which a passing run must have held a lease."""
+    """Scopes for which a passing point must have held a lease."""
     origin: str = ""
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
-    """What must have run, from another source than the session's own suites."""
+    """The points that must have run, from a source other than the session's own suites."""
 
     points: dict[str, str | None]
-    """Point ids, each with its digest where the expectation knows it."""
+    """Point ids, each with its digest, or None if the expectation does not contain one."""
     plan_digest: str | None = None
     digest: str
-    """Of the expectation itself."""
+    """Digest of the expectation itself."""
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
-    """The words that pytest was called with, by their source; later sources override earlier ones."""
+    """The arguments of the pytest call, by source. Later sources override earlier ones."""
 
     ini: tuple[str, ...] = ()
     """`addopts` of the configuration file."""
@@ -48,31 +47,31 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Called(msgspec.Struct, frozen=True, kw_only=True, tag="called"):
-    """pytest was called to run points. The first event of a session."""
+    """First event of a session: pytest was called to run points."""
 
     invocation: Invocation = Invocation()
     started: str
     """ISO 8601, UTC."""
     results: str
-    """The results folder, absolute, as the session knew it."""
+    """Absolute path of the results folder during the session."""
     junit: str
     """The JUnit file: relative to the results folder if it is inside, otherwise absolute."""
     versions: dict[str, str] = {}
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True, tag="planned"):
-    """The plan was made and written; nothing has been started yet."""
+    """The plan was written. Nothing has been started yet."""
 
     plan_digest: str
     complete: bool = False
     """`--complete` was given."""
     expectation: Expectation | None = None
     accepted_labels: tuple[str, ...] = ()
-    """Labels that the command line itself asks for, such as `simulator` by `--endpoint=simulator`."""
+    """Labels that the command line itself accepts, such as `simulator` with `--endpoint=simulator`."""
     files: dict[str, str] = {}
-    """sha256 of the files that were written before anything was started, by name."""
+    """sha256 of the files written before anything was started, by name."""
     rerun: dict[str, str] = {}
-    """For each point the command that runs it alone."""
+    """For each point, the command that runs only this point."""
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
@@ -82,7 +81,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
 
 
 class WorkerBegan(msgspec.Struct, frozen=True, kw_only=True, tag="worker-began"):
-    """Another process of the session was started; it must leave a log that ends with `Ended`."""
+    """Another process of the session was started. Its log must end with `Ended`."""
 
     worker: str
 
@@ -93,7 +92,7 @@ class WorkerCrashed(msgspec.Struct, frozen=True, kw_only=True, tag="worker-crash
     worker: str
     detail: str
     point: str | None = None
-    """The point it was running, where that is known."""
+    """The point that it was running, if known."""
 
 
 class Collected(msgspec.Struct, frozen=True, kw_only=True, tag="collected"):
@@ -104,19 +103,19 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True, tag="collected"):
 
 
 class Selected(msgspec.Struct, frozen=True, kw_only=True, tag="selected"):
-    """The item of the point was left to run after collection."""
+    """The item of the point was selected to run after collection."""
 
     point: str
 
 
 class Deselected(msgspec.Struct, frozen=True, kw_only=True, tag="deselected"):
-    """The user's own selection (`-k`, `--deselect`, a path, ...) leaves the point out, as pytest's matcher confirms."""
+    """The user's own selection (`-k`, `--deselect`, a path, ...) excludes the point, confirmed by pytest's matcher."""
 
     point: str
 
 
 class Withheld(msgspec.Struct, frozen=True, kw_only=True, tag="withheld"):
-    """The point was not run on purpose, because of what happened before it."""
+    """The point was deliberately not run, because an earlier audit could not be completed."""
 
     point: str
     sentence: str
@@ -130,18 +129,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     outcome: Literal["passed", "failed", "skipped"]
     worker: str
     attempt: int = 1
-    """1 unless something ran the item again."""
+    """1 unless the item was run again."""
     xfail: bool = False
-    """Marked as expected to fail, whatever the result."""
+    """Whether the item is marked as expected to fail, independent of the result."""
     judgement: Judgement | None = None
-    """The point's own judgement; on the call report, or on the set-up report if the point got no further."""
+    """The point's judgement: on the call report, or on the set-up report if set-up failed."""
     detail: str = ""
     """First line of the failure."""
     duration_s: float = 0.0
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
-    """Something that must not happen did."""
+    """An error that makes the session or a point red."""
 
     code: str
     sentence: str
@@ -153,10 +152,10 @@ class Interrupted(msgspec.Struct, frozen=True, kw_only=True, tag="interrupted"):
 
 
 class JUnitCase(msgspec.Struct, frozen=True, kw_only=True, tag="case"):
-    """A JUnit case as pytest's own writer made it."""
+    """A JUnit case, as created by pytest's own writer."""
 
     xml: str
-    """The element `testcase`, serialized."""
+    """The serialized `testcase` element."""
     point: str | None = None
     """The point that the item judges; None for other tests."""
 
@@ -172,7 +171,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
     """The process ended. The last event of a log."""
 
     status: int
-    """Exit status; negative: the signal that killed it, as `subprocess` reports it."""
+    """Exit status; if negative, the number of the signal that killed the process, as in `subprocess`."""
     at: str
     """ISO 8601, UTC."""
 
@@ -198,7 +197,7 @@ Event = (
 
 
 class EvidenceCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What re-reading a point's evidence found. Without `errors` the evidence is whole."""
+    """The result of reading a point's evidence again. The evidence is intact if `errors` is empty."""
 
     point: str
     path: str
@@ -212,11 +211,11 @@ class EvidenceCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is true of the session as a whole, gathered from its events."""
+    """Facts about the session as a whole, from its events."""
 
     nonce: str
     pytest_exit_status: int | None
-    """What pytest exited with; None if it has not ended."""
+    """Exit status of pytest; None if it has not ended."""
     plan_digest: str
     complete: bool = False
     expectation: Expectation | None = None

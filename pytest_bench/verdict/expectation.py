@@ -1,9 +1,9 @@
-"""The expectation: what must have run, from a source that is independent of the run.
+"""The expectation: the points that must have run, from a source that is independent of the run.
 
     {"version": 1, "plan_digest": "…", "points": {"chat/perf/steady/c0001": "…", …}}
 
-`pytest-bench plan` writes it. One written by hand may be shorter: `points` as a list of ids, or with null for
-digests that nobody knows, and no `plan_digest`.
+`pytest-bench plan` writes it. An expectation written by hand may be shorter: `points` may be a list of ids, a digest
+may be null, and `plan_digest` may be omitted.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def expectation_json(points: Mapping[str, str | None], plan_digest: str | None) -> dict[str, Any]:
-    """What an expectation file holds."""
+    """Return the content of an expectation file."""
     return {"version": EXPECTATION_VERSION, "plan_digest": plan_digest, "points": dict(points)}
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of an expectation."""
+    """Return the JSON Schema of an expectation."""
     name = {"type": "string", "pattern": f"^{_ID.pattern}$"}
     digest_or_null = {"type": ["string", "null"], "pattern": f"^{_DIGEST.pattern}$"}
     return {
         "title": "Expectation",
-        "description": "What must have run.",
+        "description": "The points that must have run.",
         "type": "object",
         "additionalProperties": False,
         "required": ["points"],
@@ -76,7 +76,7 @@ def read_expectation(path: Path) -> Expectation:
 
 def _problems(raw: object) -> list[str]:
     if not isinstance(raw, dict):
-        return ["is no JSON object; expected one with `points`, as `pytest-bench plan` writes it"]
+        return ["is not a JSON object; expected an object with `points`, as `pytest-bench plan` writes"]
     problems = [
         f"has an unknown key {key!r}" for key in sorted(raw.keys() - {"version", "plan_digest", "points"})
     ]
@@ -92,11 +92,15 @@ def _point_problems(points: object) -> list[str]:
     if not isinstance(points, dict | list) or not points:
         return ["points is missing or empty; expected at least one point"]
     problems = [
-        f"points: {name!r} is no point id, as in 'chat/perf/steady'" for name in points if not _is_id(name)
+        f"points: {name!r} is not a point id; expected one like 'chat/perf/steady'"
+        for name in points
+        if not _is_id(name)
     ]
     if isinstance(points, list):
         named = Counter(name for name in points if isinstance(name, str))
-        problems += [f"points: {name!r} stands {times} times" for name, times in named.items() if times > 1]
+        problems += [
+            f"points: {name!r} is listed {times} times" for name, times in named.items() if times > 1
+        ]
     else:
         problems += [
             f"points.{name} is {value!r}; expected the point's digest (64 hexadecimal digits), or null"

@@ -1,4 +1,4 @@
-"""Bounds, judged against what was measured."""
+"""Judges bounds against a measurement."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pytest_bench.bounds import SCHEDULED, Bound, parse_bound, split_inline
 from pytest_bench.verdict.outcome import BoundState, JudgedBound, Judgement, Outcome, Reason, worst
 
 NO_FAILED_REQUESTS = Bound(metric="failed_requests", comparison="==", limit=0.0, text="== 0")
-"""Implied unless one of `FAILURES` is bounded."""
+"""Implied unless the point bounds one of `FAILURES`."""
 
 NO_EMPTY_OUTPUTS = Bound(metric="empty_outputs", comparison="==", limit=0.0, text="== 0")
-"""Implied unless `empty_outputs` is bounded: an answer without output has no latency, but counts for throughput."""
+"""Implied unless the point bounds `empty_outputs`: an empty answer has no latency, but counts for throughput."""
 
 FAILURES = frozenset({"failed_requests", "error_rate"})
-"""Metrics by which a point says how many failures it tolerates."""
+"""Metrics with which a point declares how many failures it tolerates."""
 
 _OUTCOMES: dict[BoundState, Outcome] = {
     "met": Outcome.PASS,
@@ -26,7 +26,7 @@ _OUTCOMES: dict[BoundState, Outcome] = {
 
 _TIMES = (("s", 1e9), ("ms", 1e6), ("us", 1e3))
 SHOWN_UNCERTAINTY = 0.01
-"""The uncertainty of a value is shown where it is a larger share of the value."""
+"""An uncertainty is shown if it exceeds this fraction of the value."""
 _LESS_CLIENT = (
     ": the limit lies within the uncertainty of the measurement; lower the load per load worker, or give the client "
     "cores that nothing else uses, to decide"
@@ -35,22 +35,22 @@ _DECLARED = {judged: declared for declared, judged in SCHEDULED.items()}
 
 
 class Measured(Protocol):
-    """What bounds are judged against; a `Measurement` is one."""
+    """The interface that bounds are judged against; implemented by `Measurement`."""
 
     def value(self, name: str) -> float | None:
-        """The number in its base unit; None where it is null."""
+        """Return the value in its base unit; None if the metric is null."""
 
     def reason(self, name: str) -> str | None:
-        """Why it is null."""
+        """Return why the metric is null."""
 
     def unit(self, name: str) -> str:
-        """Its base unit."""
+        """Return the base unit."""
 
     def uncertainty(self, name: str) -> float:
-        """By how much the measurement itself may be off, either way, in the base unit."""
+        """Return the largest error of the measurement in either direction, in the base unit."""
 
     def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
-        """Its two-sided confidence interval, where there is one."""
+        """Return the two-sided confidence interval, or None if it is not defined."""
 
 
 def judge(
@@ -60,12 +60,12 @@ def judge(
     implied: Sequence[Bound] = (NO_FAILED_REQUESTS, NO_EMPTY_OUTPUTS),
     labels: Sequence[str] = (),
 ) -> Judgement:
-    """Judge every bound of a point, and those of `implied` whose subject the point does not bound itself.
+    """Judge every bound of a point, and those of `implied` whose metric the point does not bound itself.
 
-    A bound on a null metric is an `error`; a bound is met or not only where everything is that the value may be,
-    within the uncertainty of its measurement and the confidence that the bound declares, else the point is
-    `inconclusive`; a point without bounds of its own is labelled `unbounded`.
-    Raises `UsageError` for a metric that the measurement does not know.
+    A bound on a null metric is an `error`. A bound is met, or not met, if this holds for every value within the
+    uncertainty of the measurement and the confidence interval that the bound declares; otherwise the point is
+    `inconclusive`. A point without bounds of its own is labelled `unbounded`.
+    Raises `UsageError` for a metric that the measurement does not contain.
     """
     bounded = {bound.metric for bound in bounds}
     if bounded & FAILURES:
@@ -81,7 +81,7 @@ def judge(
 
 
 def judge_bound(bound: Bound, measured: Measured) -> JudgedBound:
-    """Judge one bound. Raises `UsageError` for a metric that the measurement does not know."""
+    """Judge one bound. Raises `UsageError` for a metric that the measurement does not contain."""
     value, unit = measured.value(bound.metric), measured.unit(bound.metric)
     required = f"required {bound.text}{f' ({bound.origin})' if bound.origin else ''}"
     if value is None:
@@ -93,11 +93,11 @@ def judge_bound(bound: Bound, measured: Measured) -> JudgedBound:
             sentence=f"{_subject(bound)} is null: {why}; {required}",
         )
     uncertainty = measured.uncertainty(bound.metric)
-    said = f"{_subject(bound)} is {_show_beside(value, bound.limit, unit)}"
+    text = f"{_subject(bound)} is {_show_beside(value, bound.limit, unit)}"
     if uncertainty > SHOWN_UNCERTAINTY * abs(value) or _spans(
         bound, value - uncertainty, value + uncertainty
     ):
-        said += f" ± {show(uncertainty, unit, 2)}"
+        text += f" ± {show(uncertainty, unit, 2)}"
     interval = None if bound.confidence is None else measured.interval(bound.metric, bound.confidence)
     if bound.confidence is None:
         low, high, within = value, value, ""
@@ -106,7 +106,7 @@ def judge_bound(bound: Bound, measured: Measured) -> JudgedBound:
             bound=bound,
             measured=value,
             state="undefined",
-            sentence=f"{said}, but there is no {bound.confidence:.4g} interval of it: too few requests, or this "
+            sentence=f"{text}, but there is no {bound.confidence:.4g} interval of it: too few requests, or this "
             f"statistic has none; {required}",
         )
     else:
@@ -121,13 +121,13 @@ def judge_bound(bound: Bound, measured: Measured) -> JudgedBound:
         bound=bound,
         measured=value,
         state=state,
-        sentence=f"{said}{within}, {required}{advice}",
+        sentence=f"{text}{within}, {required}{advice}",
         interval=(low - uncertainty, high + uncertainty) if interval or uncertainty else None,
     )
 
 
 def _state(bound: Bound, low: float, high: float) -> BoundState:
-    """Of a value that lies within [low, high]."""
+    """Return the state of a bound on a value within [low, high]."""
     if bound.comparison == "==" and low < bound.limit < high:
         return "inconclusive"
     if bound.holds(low) and bound.holds(high):
@@ -140,7 +140,7 @@ def _spans(bound: Bound, low: float, high: float) -> bool:
 
 
 def _subject(bound: Bound) -> str:
-    """The metric as suites declare it, and how it was taken where that is another one."""
+    """Return the metric's name as declared in suites, with a note if latency is from the scheduled time."""
     metric, dot, statistic = bound.metric.partition(".")
     if metric not in _DECLARED:
         return bound.metric
@@ -148,20 +148,20 @@ def _subject(bound: Bound) -> str:
 
 
 class Violations(tuple[JudgedBound, ...]):
-    """The requirements that are not met: `()` when all are. `lines` says what a failing test shows."""
+    """The requirements that are not met; equal to `()` if all are met."""
 
     __slots__ = ()
 
     def lines(self) -> list[str]:
-        """A sentence each: measured, required, and where the requirement stands."""
+        """Return one sentence per violation: the measured value, the requirement, and its origin."""
         return [judged.sentence for judged in self]
 
 
 def violations(measured: Measured, *requirements: str, origin: str = "") -> Violations:
-    """Which of `requirements` ("time_to_first_token.p99 <= 200ms") a measurement does not meet.
+    """Return the `requirements` ("time_to_first_token.p99 <= 200ms") that a measurement does not meet.
 
-    A null metric meets nothing. `origin` is where they stand, `file:line`. Raises `UsageError` for a text that
-    is no requirement, and for a metric that the measurement does not know.
+    A null metric meets no requirement. `origin` is the `file:line` of the requirements. Raises `UsageError` for a
+    malformed requirement, and for a metric that the measurement does not contain.
     """
 
     def judged() -> Iterator[JudgedBound]:
@@ -173,7 +173,7 @@ def violations(measured: Measured, *requirements: str, origin: str = "") -> Viol
 
 
 def show(value: float, unit: str, digits: int = 4) -> str:
-    """A number for people: times in s, ms or us, shares in percent, integers whole."""
+    """Format a number: times in s, ms or us, fractions in percent, integers without decimals."""
     if unit == "ns":
         for name, size in _TIMES:
             if abs(value) >= size:
@@ -186,7 +186,7 @@ def show(value: float, unit: str, digits: int = 4) -> str:
 
 
 def _show_beside(value: float, limit: float, unit: str) -> str:
-    """`value` with as many digits as it takes to tell it from `limit`."""
+    """Format `value` with enough digits to distinguish it from `limit`."""
     for digits in (4, 6, 9, 17):
         text = show(value, unit, digits)
         if value == limit or text != show(limit, unit, digits):

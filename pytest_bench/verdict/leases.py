@@ -10,7 +10,7 @@ from pytest_bench.verdict.events import ExpectedPoint
 
 
 def latest(events: Iterable[Lease]) -> list[Lease]:
-    """One lease for each that was taken: the event of giving it back replaces that of taking it."""
+    """Return one record per lease: the event of its release replaces the event of its acquisition."""
     taken = {
         (lease.point, lease.worker, lease.scope, lease.resource, lease.boot_id, lease.start_ns): lease
         for lease in events
@@ -19,10 +19,10 @@ def latest(events: Iterable[Lease]) -> list[Lease]:
 
 
 def overlaps(leases: Iterable[Lease]) -> Iterator[tuple[Lease, Lease]]:
-    """Pairs of leases on one resource that were held at the same time by different runs.
+    """Yield pairs of leases on one resource that different runs held at the same time.
 
-    A run is a point on a worker: its own leases may nest. Times of different boots are not comparable,
-    so leases of different machines are never paired. A lease that was never given back is held for ever.
+    A run is a point on a worker; its own leases may overlap. Times of different boots are not comparable, so leases
+    of different machines are never paired. A lease without a release counts as held until now.
     """
     shared: dict[tuple[str, str, str], list[Lease]] = defaultdict(list)
     for lease in leases:
@@ -38,13 +38,13 @@ def overlaps(leases: Iterable[Lease]) -> Iterator[tuple[Lease, Lease]]:
 
 
 def faults_of(point: ExpectedPoint, leases: Iterable[Lease]) -> Iterator[str]:
-    """What is wrong with the leases of a point that was measured, a sentence each."""
+    """Yield a sentence for each problem with the leases of a measured point."""
     own = [lease for lease in leases if lease.point == point.id]
     for scope in point.leases:
         if not any(lease.scope == scope for lease in own):
-            yield f"no lease on its {scope} is on record: nothing shows that no other point disturbed it"
+            yield f"no lease on its {scope} was recorded: another point may have disturbed it"
     for lease in own:
         if lease.end_ns is None:
-            yield f"its lease on {lease.scope} {lease.resource} was never given back: its run was cut off"
+            yield f"its lease on {lease.scope} {lease.resource} was never released: its run was cut off"
         elif lease.end_ns < lease.start_ns:
-            yield f"its lease on {lease.scope} {lease.resource} ends before it starts: the record is damaged"
+            yield f"its lease on {lease.scope} {lease.resource} ends before it starts: the event log is damaged"

@@ -1,7 +1,7 @@
-"""The ledger: what was expected, compared with what happened. Pure.
+"""The ledger compares what was expected with what happened. Pure functions.
 
-The request (the plan, the expectation) and the evidence reach it by different roads; it trusts neither
-pytest's exit status, nor a report, nor a file alone.
+The request (plan, expectation) and the evidence come from independent sources. The ledger does not trust pytest's exit
+status, a report, or a file alone.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ def decide(
     evidence: Mapping[str, EvidenceCheck],
     session: SessionFacts,
 ) -> Verdict:
-    """The verdict on a session.
+    """Decide the verdict of a session.
 
-    `expected` is the plan, in order; `evidence` holds what re-reading each point's folder found, by point
-    id. Nothing that is missing counts as good: a point that is neither selected nor left out by the user,
-    or that lacks any needed event, file or lease, does not pass.
+    `expected` is the plan, in order; `evidence` is the result of reading each point's folder again, by point id.
+    Nothing missing counts as good: a point does not pass if it was neither selected nor excluded by the user, or if
+    any required event, file or lease is missing.
     """
     ledger = _Ledger(expected, events, evidence, session)
     points = (*ledger.points(), *ledger.points_expected_elsewhere())
-    faults = tuple(dict.fromkeys(ledger.faults(points)))  # several xdist workers report the same fault
+    faults = tuple(dict.fromkeys(ledger.faults(points)))  # xdist workers may report the same fault
     return Verdict(
         status=status_of(points, faults),
         coverage=Coverage(complete=not ledger.left_out and bool(expected), left_out=ledger.left_out),
@@ -102,8 +102,8 @@ class _Ledger:
         for one, other in lease_rules.overlaps(self.leases):
             for lease, rival in ((one, other), (other, one)):
                 sentence = (
-                    f"held {lease.scope} {lease.resource} while {rival.point} on {rival.worker} held it too: "
-                    "each disturbed the other"
+                    f"held {lease.scope} {lease.resource} while {rival.point} on {rival.worker} also held it: "
+                    "the measurements disturbed each other"
                 )
                 self.overlapping[lease.point].append(sentence)
 
@@ -111,25 +111,25 @@ class _Ledger:
         return {event.point for event in self.events if isinstance(event, kind)}
 
     def points(self) -> Iterator[PointVerdict]:
-        """A verdict for each point of the plan that was asked for, here or by the expectation."""
+        """Yield a verdict for each point of the plan that was selected or must run."""
         must_run = self._must_run()
         for point in self.expected:
             if point.id not in self.left_out:
                 yield self._verdict(point, list(self._findings(point)))
             elif why := must_run.get(point.id):
                 yield self._verdict(
-                    point, [missing("left-out", f"left out by the user's selection, but {why}")]
+                    point, [missing("left-out", f"excluded by the user's selection, but {why}")]
                 )
 
     def _must_run(self) -> dict[str, str]:
-        """Points that no selection may leave out, each with the reason."""
-        must = dict.fromkeys(self.known, "--complete asks for every point") if self.session.complete else {}
+        """Return the points that no selection may exclude, each with the reason."""
+        must = dict.fromkeys(self.known, "--complete requires every point") if self.session.complete else {}
         if self.session.expectation is not None:
             must |= dict.fromkeys(self.session.expectation.points, "the expectation names it")
         return must
 
     def points_expected_elsewhere(self) -> Iterator[PointVerdict]:
-        """Points that the expectation names and the suites do not declare."""
+        """Yield a verdict for each point that the expectation names and the suites do not declare."""
         if self.session.expectation is not None:
             for name, digest in self.session.expectation.points.items():
                 if name not in self.known:
@@ -157,7 +157,7 @@ class _Ledger:
         return [event for event in self.by_point[name] if isinstance(event, Report)]
 
     def _findings(self, point: ExpectedPoint) -> Iterator[Finding]:
-        """Why a point that was not left out does not pass; yields nothing if it does."""
+        """Yield why a selected point does not pass; nothing if it passes."""
         events = self.by_point[point.id]
         reports = self._reports(point.id)
         judgement = judgement_of(reports)
@@ -165,7 +165,7 @@ class _Ledger:
             if isinstance(event, WorkerCrashed):
                 yield error(
                     "worker-crashed",
-                    f"was begun by {event.worker}, which died, and not started again: {event.detail}",
+                    f"{event.worker} died while running it, and it was not started again: {event.detail}",
                 )
             elif isinstance(event, Fault):
                 yield error(event.code, event.sentence)
@@ -197,7 +197,7 @@ class _Ledger:
             if Collected in kinds:
                 yield error("removed", "collected, then removed by something other than the user's selection")
             else:
-                yield missing("not-collected", "declared by the suites, but nothing collected or selected it")
+                yield missing("not-collected", "declared by the suites, but not collected")
         elif Collected not in kinds:
             yield missing(
                 "not-collected",
@@ -209,7 +209,7 @@ class _Ledger:
                 yield error(
                     "collected-twice",
                     f"{worker} collected {times} judging items for it: expected one; "
-                    "let further test functions say judge=False",
+                    "set judge=False on the others",
                 )
 
     def _expected_digest(self, point: ExpectedPoint) -> Iterator[Finding]:
@@ -218,17 +218,17 @@ class _Ledger:
             if wanted is not None and wanted != point.digest:
                 yield error(
                     "other-than-expected",
-                    f"the expectation means a point with digest {wanted}, the suites declare {point.digest}: "
+                    f"the expectation names a point with digest {wanted}, but the suites declare {point.digest}: "
                     "compare both with `pytest-bench plan`",
                 )
 
     def faults(self, points: Sequence[PointVerdict]) -> Iterator[Reason]:
-        """What is wrong with the session as a whole."""
+        """Yield the faults of the session as a whole."""
         for event in self.events:
             if isinstance(event, Refused):
                 yield Reason("refused", event.sentence)
         if self.interrupted:
-            yield Reason("interrupted", "interrupted: what is complete was kept, the rest did not run")
+            yield Reason("interrupted", "interrupted: finished points were kept, the others did not run")
         status = self.session.pytest_exit_status
         refused = any(isinstance(event, Refused) for event in self.events)
         if status is None and not refused:
@@ -237,7 +237,7 @@ class _Ledger:
             )
         if status is not None and not refused:
             yield from self._plan_faults(points)
-        yield from self._strays()
+        yield from self._unplanned()
         for event in self.events:
             if isinstance(event, WorkerCrashed) and event.point is None:
                 yield Reason("worker-crashed", f"process {event.worker} died: {event.detail}")
@@ -246,43 +246,43 @@ class _Ledger:
         if status is not None and not self._accounts_for(status, points):
             yield Reason(
                 "pytest-exit",
-                f"pytest itself ended with status {status}: something besides the points went wrong",
+                f"pytest exited with status {status}, which no point explains: see its output",
             )
 
     def _accounts_for(self, status: int, points: Sequence[PointVerdict]) -> bool:
         """Whether other findings already explain pytest's exit status."""
-        if self._is_told("cut-off"):
+        if self._has_fault("cut-off"):
             return True
         match status:
             case 0:
                 return True
             case 1:  # tests failed
-                return self._is_told("collection-error") or any(
+                return self._has_fault("collection-error") or any(
                     point.outcome is not Outcome.PASS for point in points
                 )
             case 2:
-                return self.interrupted or self._is_told("collection-error", "stopped")
+                return self.interrupted or self._has_fault("collection-error", "stopped")
             case 3:
-                return self._is_told("internal-error")
+                return self._has_fault("internal-error")
             case 4:
                 return any(isinstance(event, Refused) for event in self.events)
             case 5:  # nothing was collected or selected
                 return not points or any(point.outcome is not Outcome.PASS for point in points)
         return False
 
-    def _is_told(self, *codes: str) -> bool:
+    def _has_fault(self, *codes: str) -> bool:
         return any(isinstance(event, Fault) and event.code in codes for event in self.events)
 
     def _plan_faults(self, points: Sequence[PointVerdict]) -> Iterator[Reason]:
         if not self.expected:
-            yield Reason("no-points", "the suites declare no point: there was nothing to judge")
+            yield Reason("no-points", "the suites declare no point: there is nothing to judge")
         elif not points:
             yield Reason(
-                "nothing-selected", "the selection leaves out every point: check -k, -m and the paths given"
+                "nothing-selected", "the selection excludes every point: check -k, -m and the paths given"
             )
         for name, times in Counter(point.id for point in self.expected).items():
             if times > 1:
-                yield Reason("duplicate-point", f"the plan holds {name} {times} times")
+                yield Reason("duplicate-point", f"the plan contains {name} {times} times")
         expectation = self.session.expectation
         if expectation is not None and expectation.plan_digest not in {None, self.session.plan_digest}:
             yield Reason(
@@ -291,8 +291,8 @@ class _Ledger:
                 f"this session runs {self.session.plan_digest}",
             )
 
-    def _strays(self) -> Iterator[Reason]:
-        """Events, evidence and leases of points that should not have any."""
+    def _unplanned(self) -> Iterator[Reason]:
+        """Yield events, evidence and leases of points that must not have any."""
         seen = {
             "reported": {name for name, events in self.by_point.items() if events},
             "leased": {lease.point for lease in self.leases},
@@ -305,5 +305,5 @@ class _Ledger:
             if any(isinstance(event, (Report, Fault, WorkerCrashed)) for event in self.by_point[name]):
                 yield Reason(
                     "ran-though-left-out",
-                    f"{name} was left out by the user's selection, and reported all the same",
+                    f"{name} was excluded by the user's selection, but has reports",
                 )

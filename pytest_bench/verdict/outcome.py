@@ -1,4 +1,4 @@
-"""How a point ended, and why."""
+"""The outcome of a point, and the reasons for it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pytest_bench.bounds import Bound
 
 
 class Outcome(StrEnum):
-    """Of a point. Only `PASS` is good."""
+    """Outcome of a point. Only `PASS` is good."""
 
-    PASS = "pass"  # noqa: S105 # a word of the contract, no password
+    PASS = "pass"  # noqa: S105 # not a password
     FAIL = "fail"
-    """Measured, and not good enough."""
+    """Measured, and a bound or rule is not met."""
     INCONCLUSIVE = "inconclusive"
     """The declared interval, or the uncertainty of the measurement, spans the bound."""
     ERROR = "error"
-    """Could not be measured, or not be trusted."""
+    """Could not be measured, or is not trustworthy."""
     MISSING = "missing"
     """Never reported."""
 
     @property
     def severity(self) -> int:
-        """The higher the worse; `ERROR` and `MISSING` are equally bad."""
+        """Higher is worse; `ERROR` and `MISSING` are equal."""
         return _SEVERITY[self]
 
 
@@ -40,39 +40,39 @@ _SEVERITY = {
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """The worst of them, `ERROR` before `MISSING`; `PASS` where there are none."""
+    """Return the worst outcome, `ERROR` before `MISSING`; `PASS` if `outcomes` is empty."""
     return max(
         outcomes, key=lambda outcome: (outcome.severity, outcome is Outcome.ERROR), default=Outcome.PASS
     )
 
 
 class Reason(msgspec.Struct, frozen=True, order=True):
-    """One reason why something is not a pass."""
+    """One reason why a point or session does not pass."""
 
     code: str
-    """Stable, for machines."""
+    """Stable identifier for programs."""
     sentence: str
-    """For people: what was wrong, where, what was expected, what to do next."""
+    """Text for people: what was wrong, where, what was expected, what to do next."""
 
 
 BoundState = Literal["met", "not-met", "inconclusive", "undefined"]
 
 
 class JudgedBound(msgspec.Struct, frozen=True, kw_only=True):
-    """A bound beside what was measured."""
+    """A bound and the measured value."""
 
     bound: Bound
     measured: float | None
-    """In the bound's base unit; None where the metric is null."""
+    """In the bound's base unit; None if the metric is null."""
     state: BoundState
     sentence: str
-    """Measured, required, and where the requirement stands."""
+    """The measured value, the requirement, and its origin."""
     interval: tuple[float, float] | None = None
-    """What the value may be, within the confidence that the bound declares and the uncertainty of the measurement;
-    None where the bound declares none and the value is exact."""
+    """The confidence interval that the bound declares, widened by the uncertainty of the measurement; None if the
+    bound declares no confidence and the value is exact."""
 
     def is_met(self) -> bool:
-        """Whether the numbers themselves, and not only `state`, say that the bound is met."""
+        """Whether the bound is met according to both `state` and the numbers."""
         if self.state != "met" or self.measured is None:
             return False
         judged = (
@@ -82,11 +82,11 @@ class JudgedBound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of judging one point: travels with its call report and stands in its summary."""
+    """The result of judging one point. It is in the point's call report and in its summary."""
 
     outcome: Outcome
     reasons: tuple[Reason, ...] = ()
-    """Why it is not a pass; empty for one that is."""
+    """Why the point does not pass; empty if it passes."""
     bounds: tuple[JudgedBound, ...] = ()
     labels: tuple[str, ...] = ()
     """`unbounded`, `simulator`, `cache-shared`, `unofficial`, …"""

@@ -1,7 +1,7 @@
-"""How the reports, evidence and leases of one point become its outcome.
+"""Decides the outcome of one point from its reports, evidence and leases.
 
-A point passes only with exactly one passed report of each stage, from one worker, a judgement that says
-`pass` and does not contradict itself, evidence that re-verifies, and leases that show it ran alone.
+A point passes only with exactly one passed report of each stage, all from one worker, a consistent judgement `pass`,
+intact evidence, and leases that show that it ran alone.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from pytest_bench.verdict.events import EvidenceCheck, ExpectedPoint, Report, Se
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 MEASURED = frozenset({Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE})
-"""Outcomes that claim a measurement, which evidence must back."""
+"""Outcomes of a measurement, which require evidence."""
 
 
 class LabelRule(NamedTuple):
-    """When a label makes a passing point red."""
+    """The conditions under which a label makes a passing point red."""
 
     under: Literal["complete", "complete or expect"]
-    """The option that the session was given."""
+    """The options of the session under which the rule applies."""
     unless_asked: bool
-    """Not if the command line itself (not PYTEST_ADDOPTS or a configuration file) asks for the label."""
+    """Whether the rule is waived if the command line itself (not PYTEST_ADDOPTS or a configuration file) accepts the
+    label."""
     sentence: str
 
 
@@ -32,26 +33,26 @@ LABEL_RULES: dict[str, LabelRule] = {
     "unbounded": LabelRule(
         "complete",
         unless_asked=False,
-        sentence="under --complete every point must have something to meet: declare a bound for it",
+        sentence="--complete requires at least one bound for every point: declare a bound for it",
     ),
     "simulator": LabelRule(
         "complete or expect",
         unless_asked=True,
-        sentence="what answered is the built-in simulator, whatever its URL, and no model: give the URL of a model's "
-        "server, or say --endpoint=simulator on the command line if the simulator is meant",
+        sentence="the endpoint is the built-in simulator, not a model: give the URL of a model's server, or give "
+        "--endpoint=simulator on the command line if you mean the simulator",
     ),
     "shortened": LabelRule(
         "complete or expect",
         unless_asked=True,
-        sentence="its durations were scaled by --duration-scale, which the command line itself does not give: remove "
-        "it from PYTEST_ADDOPTS and the configuration file, or give it on the command line if it is meant",
+        sentence="its durations were scaled by --duration-scale, which is not on the command line: remove it from "
+        "PYTEST_ADDOPTS and the configuration file, or give it on the command line if you mean it",
     ),
 }
-"""Every other label is information only."""
+"""All other labels are only informative."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One reason why a point does not pass, and how bad it makes it."""
+    """One reason why a point does not pass, and the resulting outcome."""
 
     outcome: Outcome
     reason: Reason
@@ -66,7 +67,7 @@ def missing(code: str, sentence: str) -> Finding:
 
 
 def judgement_of(reports: Sequence[Report]) -> Judgement | None:
-    """What the point says of itself: on its call report, or where there is none on its set-up report."""
+    """Return the point's judgement, from its call report or else from its set-up report."""
     for stage in ("call", "setup"):
         for report in reports:
             if report.stage == stage and report.judgement is not None:
@@ -75,10 +76,10 @@ def judgement_of(reports: Sequence[Report]) -> Judgement | None:
 
 
 def findings_of_reports(reports: Sequence[Report], *, interrupted: bool) -> Iterator[Finding]:
-    """Everything in a point's reports that keeps it from passing; `interrupted`: the session was."""
+    """Yield each finding in a point's reports; `interrupted` says whether the session was interrupted."""
     if not reports:
         yield missing(
-            "missing", "selected, but never reported: the session ended before it, or something skipped it"
+            "missing", "selected, but not reported: the session ended before it ran, or something skipped it"
         )
         return
     if interrupted and not any(report.stage == "teardown" for report in reports):
@@ -94,12 +95,13 @@ def findings_of_reports(reports: Sequence[Report], *, interrupted: bool) -> Iter
             yield error("rerun", f"its {report.stage} was attempt {report.attempt}: a rerun hides a failure")
         if report.xfail:
             yield error(
-                "xfail", "marked xfail: a point that may fail is no point; remove the mark or the point"
+                "xfail",
+                "marked xfail: a point must be able to fail the session; remove the mark or the point",
             )
         if report.outcome == "skipped":
             yield error(
                 "skipped",
-                f"skipped in {report.stage}{_because(report)}: deselect it with -k if it is not wanted",
+                f"skipped in {report.stage}{_because(report)}: to leave it out, deselect it with -k",
             )
     yield from _stages(reports)
     yield from _judgement(reports)
@@ -112,9 +114,7 @@ def _stages(reports: Sequence[Report]) -> Iterator[Finding]:
         if len(found) > 1:
             yield error("duplicate", f"{len(found)} {stage} reports: expected exactly one")
         if not found and not (stage == "call" and stopped_early):
-            yield error(
-                "incomplete", f"no {stage} report: its process ended before that, or its report was lost"
-            )
+            yield error("incomplete", f"no {stage} report: its process ended early, or the report was lost")
         for report in found:
             if report.outcome == "failed" and (
                 stage == "teardown" or (stage == "setup" and not report.judgement)
@@ -128,17 +128,20 @@ def _judgement(reports: Sequence[Report]) -> Iterator[Finding]:
     call_failed = any(report.outcome == "failed" for report in calls)
     if judgement is None:
         for report in calls:
-            yield error("unjudged", f"its call {report.outcome} without a judgement{_because(report)}")
+            yield error(
+                "unjudged", f"its test function {report.outcome} without a judgement{_because(report)}"
+            )
     elif judgement.outcome is not Outcome.PASS:
         reasons = judgement.reasons or (
-            Reason("unexplained", f"it ended {judgement.outcome} and gave no reason"),
+            Reason("unexplained", f"it ended {judgement.outcome} without a reason"),
         )
         yield from (Finding(judgement.outcome, reason) for reason in reasons)
     else:
         for judged in judgement.bounds:
             if not judged.is_met():
                 yield error(
-                    "contradiction", f"says it passed, but one of its bounds is not met: {judged.sentence}"
+                    "contradiction",
+                    f"its judgement is pass, but one of its bounds is not met: {judged.sentence}",
                 )
         if call_failed:
             detail = "; ".join(report.detail for report in calls if report.detail) or "no detail"
@@ -149,19 +152,19 @@ def _judgement(reports: Sequence[Report]) -> Iterator[Finding]:
 def findings_of_evidence(
     point: ExpectedPoint, judgement: Judgement | None, check: EvidenceCheck | None, nonce: str
 ) -> Iterator[Finding]:
-    """Everything in a point's evidence that contradicts what it says of itself."""
+    """Yield each contradiction between a point's evidence and its judgement."""
     if judgement is None or judgement.outcome not in MEASURED:
         return
     if check is None:
-        yield error("no-evidence", f"says {judgement.outcome}, but has no evidence folder to show for it")
+        yield error("no-evidence", f"its judgement is {judgement.outcome}, but it has no evidence folder")
         return
     for sentence in check.errors:
         yield error("evidence", sentence)
     if not check.errors:
-        said = contradictions(
+        contradicting = contradictions(
             check, point=point.id, point_digest=point.digest, nonce=nonce, outcome=judgement.outcome
         )
-        yield from (error("evidence-mismatch", sentence) for sentence in said)
+        yield from (error("evidence-mismatch", sentence) for sentence in contradicting)
 
 
 def findings_of_labels(labels: Sequence[str], session: SessionFacts) -> Iterator[Finding]:
@@ -180,7 +183,7 @@ def findings_of_labels(labels: Sequence[str], session: SessionFacts) -> Iterator
 def contradictions(
     check: EvidenceCheck, *, point: str, point_digest: str, nonce: str, outcome: Outcome
 ) -> Iterator[str]:
-    """In what whole evidence differs from what it should be evidence of, a sentence each."""
+    """Yield a sentence for each field in which intact evidence differs from the expected point or session."""
     comparisons: tuple[tuple[str, str | None, str], ...] = (
         ("point", check.point, point),
         ("point digest", check.point_digest, point_digest),
@@ -191,10 +194,10 @@ def contradictions(
         if found != wanted:
             yield (
                 f"{check.path}/evidence.json: its {what} is {found}, expected {wanted}: "
-                "it is the evidence of something else"
+                "it is evidence of something else"
             )
     if check.digest is None:
-        yield f"{check.path}/evidence.json: was never read"
+        yield f"{check.path}/evidence.json: was not read"
 
 
 def _because(report: Report) -> str:

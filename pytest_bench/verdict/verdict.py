@@ -1,4 +1,4 @@
-"""The verdict of a session: its wire format, the one formula for its status, and the exit status it asks for."""
+"""The verdict of a session: its file format, the formula for its status, and its exit status."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pytest_bench.verdict.outcome import JudgedBound, Outcome, Reason, worst
 VERDICT_VERSION = 2
 
 NOT_ENDED = "not-ended"
-"""Code of the fault of a session that has not ended."""
+"""Fault code for a session that has not ended."""
 
 Status = Literal["pass", "fail", "inconclusive", "error", "incomplete"]
 
 
 class PointVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One point of the session."""
+    """The verdict on one point."""
 
     id: str
     outcome: Outcome
@@ -29,25 +29,25 @@ class PointVerdict(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""
     """`file:line:column` of its declaration."""
     digest: str | None = None
-    """Of everything the point depends on."""
+    """Digest of everything the point depends on."""
     evidence: str | None = None
     """Its evidence folder, relative to the results folder."""
     evidence_digest: str | None = None
     """sha256 of its `evidence.json`."""
     reused: str | None = None
-    """Where its evidence was taken from, when an earlier run's stands in."""
+    """The results folder of an earlier session whose evidence is used instead."""
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of what the suites declare was judged."""
+    """Which of the declared points were judged."""
 
     complete: bool
     left_out: tuple[str, ...] = ()
-    """Points that the user's own selection left out."""
+    """Points that the user's own selection excluded."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a session amounts to. `status` judges the selected points, `coverage` says how many those are."""
+    """The result of a session. `status` judges the selected points; `coverage` says which points were selected."""
 
     version: int = VERDICT_VERSION
     status: Status
@@ -55,27 +55,27 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     nonce: str
     points: tuple[PointVerdict, ...] = ()
     faults: tuple[Reason, ...] = ()
-    """What went wrong without belonging to a point; any of them makes the status `error`."""
+    """Errors that belong to no single point. Any of them makes the status `error`."""
     counts: dict[str, int] = {}
-    """Points by outcome."""
+    """Number of points by outcome."""
     complete_required: bool = False
     """`--complete` was given."""
     interrupted: bool = False
     refused: bool = False
     """The call was refused: no test was started."""
     plan_digest: str | None = None
-    """The nonce left out, so that an independent plan of the same suites is equal."""
+    """Does not include the nonce, so that an independent plan of the same suites has the same digest."""
     expectation_digest: str | None = None
     pytest_exit_status: int | None = None
     versions: dict[str, str] = {}
     invocation: Invocation = Invocation()
-    """The words that pytest was called with, by their source."""
+    """The arguments of the pytest call, by source."""
     started: str | None = None
     """ISO 8601, UTC."""
     finished: str | None = None
     files: dict[str, str] = {}
-    """sha256 of every file of the results folder, by path. Left out are the verdict itself, the JUnit file, which
-    is rendered from the verdict and the events, and the points' own files, which their evidence lists."""
+    """sha256 of every file of the results folder, by path. Excluded are the verdict itself, the JUnit file, which is
+    rendered from the verdict and the events, and the points' files, which their evidence lists."""
 
 
 _STATUS: dict[Outcome, Status] = {
@@ -88,10 +88,10 @@ _STATUS: dict[Outcome, Status] = {
 
 
 def status_of(points: Iterable[PointVerdict], faults: Sequence[Reason]) -> Status:
-    """The status of a session with these points and faults.
+    """Return the status of a session with these points and faults.
 
-    Any fault makes it `error`; if the only fault is that the session has not ended, `incomplete`. Otherwise the
-    worst outcome decides.
+    It is `incomplete` if the only fault is that the session has not ended, and `error` for any other fault. Without a
+    fault the worst outcome decides.
     """
     if faults:
         return "incomplete" if all(fault.code == NOT_ENDED for fault in faults) else "error"
@@ -99,7 +99,7 @@ def status_of(points: Iterable[PointVerdict], faults: Sequence[Reason]) -> Statu
 
 
 def refusal(*, nonce: str, sentence: str, invocation: Invocation) -> Verdict:
-    """The verdict of a call that was refused, with nothing but the reason."""
+    """Return the verdict of a refused call, which contains only the reason."""
     return Verdict(
         status="error",
         coverage=Coverage(complete=False),
@@ -111,9 +111,9 @@ def refusal(*, nonce: str, sentence: str, invocation: Invocation) -> Verdict:
 
 
 def exit_status(verdict: Verdict, *, complete: bool = False) -> int:
-    """Exit status for pytest: 0 for `pass` only, 2 interrupted, 4 refused, else 1.
+    """Return the exit status for pytest: 0 for `pass`, 2 if interrupted, 4 if refused, otherwise 1.
 
-    With `complete`, or if the session itself was started with `--complete`, partial coverage is 1.
+    Partial coverage is 1 with `complete`, or if the session was started with `--complete`.
     """
     if verdict.refused:
         return 4
@@ -125,5 +125,5 @@ def exit_status(verdict: Verdict, *, complete: bool = False) -> int:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of `verdict.json`."""
+    """Return the JSON Schema of `verdict.json`."""
     return msgspec.json.schema(Verdict)

@@ -1,8 +1,8 @@
-"""Results folders judged again, later and elsewhere, from their files and an independent expectation alone.
+"""Judges results folders again from their files and an independent expectation, at any time and on any machine.
 
 `verify_session` settles the folder as its session did, checks every file, measures and judges every point again from
-its logs, and says in sentences where the folder claims something else. `reuse` lets evidence of an earlier session
-replace points. Nothing in a folder is imported, written to, or read because a file says so.
+its logs, and reports each contradiction. `reuse` uses evidence of an earlier session for points that did not run. No
+file of a folder is imported or changed, and no path in a file is followed.
 """
 
 from pytest_bench.verify.reuse import parse_age, reuse, too_old

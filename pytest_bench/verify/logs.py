@@ -1,4 +1,4 @@
-"""The logs of one phase against its counters, its session and the order in which samples were to be sent."""
+"""Compares the logs of one phase with its counters, its session and the order of samples."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from pytest_bench.workload import SampleOrder
 def contradictions(
     folder: Path, phase: PhaseResult, header: dict[str, str], order: SampleOrder | None
 ) -> Iterator[str]:
-    """Everything in the logs of the phase in `folder` that contradicts what should be in them.
+    """Yield each contradiction between the logs in `folder` and `phase`, `header` or `order`.
 
-    `header` is what each log says of itself; `order` says which sample each request takes, where that is
-    known. Raises `EvidenceError` naming the file and line for a damaged log.
+    `header` contains the expected fields of each log's header; `order` gives the sample of each request, or is None if
+    it is unknown. Raises `EvidenceError` with file and line for a damaged log.
     """
     requests = _Requests(None if order is None else sample_function(order))
     decode = msgspec.json.Decoder(RequestRecord).decode
@@ -37,7 +37,9 @@ def contradictions(
                     try:
                         requests.add(decode(payload))
                     except msgspec.MsgspecError as error:
-                        raise EvidenceError(f"{path}: line {number} is no request record: {error}") from error
+                        raise EvidenceError(
+                            f"{path}: line {number} is not a request record: {error}"
+                        ) from error
             if phase.complete:
                 reader.require_complete()
             found = {name: reader.header.get(name) for name in header}
@@ -46,7 +48,7 @@ def contradictions(
 
 
 class _Requests:
-    """What the request logs of one phase add up to."""
+    """Totals and problems of the request logs of one phase."""
 
     def __init__(self, sample: Callable[[int], int] | None) -> None:
         self._sample = sample
@@ -66,10 +68,10 @@ class _Requests:
         ):
             if value in seen:
                 self._problems.append(f"two requests have the {what} {value!r}")
-            seen.add(value)  # type: ignore[arg-type] # a set of its own for each
+            seen.add(value)  # type: ignore[arg-type] # each field has its own set
         if self._sample is not None and record.sample_index != (wanted := self._sample(record.index)):
             self._problems.append(
-                f"request {record.index} sent sample {record.sample_index}; its order asks for {wanted}"
+                f"request {record.index} sent sample {record.sample_index}; the order requires {wanted}"
             )
         self._outcomes[record.outcome] += 1
         self._starts.append(record.send_start_ns)
@@ -83,10 +85,10 @@ class _Requests:
     def contradictions(self, phase: PhaseResult) -> Iterator[str]:
         yield from self._problems[:_SHOWN]
         if len(self._problems) > _SHOWN:
-            yield f"and {len(self._problems) - _SHOWN} more of the kind"
-        at_once = _most_at_once(self._starts, self._ends)
+            yield f"and {len(self._problems) - _SHOWN} more such problems"
+        at_once = _max_in_flight(self._starts, self._ends)
         if at_once > phase.peak_in_flight:
-            yield f"{at_once} requests were in flight at once; peak_in_flight is {phase.peak_in_flight}"
+            yield f"{at_once} requests were in flight at once, but peak_in_flight is {phase.peak_in_flight}"
         if phase.complete:
             counted: dict[str, Any] = {
                 "issued": self._outcomes.total(),
@@ -101,11 +103,11 @@ class _Requests:
 
 
 _SHOWN = 5
-"""Sentences about single requests; one mistake makes as many as there are requests."""
+"""Maximum number of sentences about single requests, because one mistake may affect every request."""
 
 
-def _most_at_once(starts_ns: array[int], ends_ns: array[int]) -> int:
-    """The most requests between their first byte out and their end at any one time."""
+def _max_in_flight(starts_ns: array[int], ends_ns: array[int]) -> int:
+    """Return the maximum number of requests in flight (between first byte sent and end) at the same time."""
     if not starts_ns:
         return 0
     starts, ends = (np.sort(np.frombuffer(times, dtype=np.int64)) for times in (starts_ns, ends_ns))

@@ -1,4 +1,4 @@
-"""One point's evidence against its own logs."""
+"""Compares one point's evidence with its own logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import from_rows, orders_of, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
-from pytest_bench.results.differences import differences, plain, unlike
+from pytest_bench.results.differences import differences, file_differences, plain
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.scratch import scratch_folder
@@ -31,25 +31,25 @@ from pytest_bench.workload import SampleOrder
 
 @dataclass(frozen=True, kw_only=True)
 class SessionContext:
-    """What is common to all points of a session."""
+    """What all points of a session share."""
 
     plan: Plan
     nonce: str
     audits: Registry
     began: Mapping[str, int]
-    """When points began, ns, as far as known."""
+    """When points began, in ns, for points where it is known."""
 
 
 def verify_point(
-    session: SessionContext, point: Point, folder: Path, said: Judgement | None
+    session: SessionContext, point: Point, folder: Path, reported: Judgement | None
 ) -> Iterator[str]:
-    """Contradictions between a point's evidence and its own logs, its `session`, or `said` (its report to the session).
+    """Yield contradictions between a point's evidence and its logs, `session`, or `reported` (its reported judgement).
 
-    `folder` is whole evidence: every listed file is there, with the bytes it was written with.
+    The evidence in `folder` is intact: every listed file exists and has its original bytes.
     """
     try:
         with makes_sense(summaries.NAME):
-            yield from _contradictions(session, point, folder, said)
+            yield from _contradictions(session, point, folder, reported)
     except (BenchError, Undecided) as error:
         yield str(error).removeprefix(f"{folder}/")
     except OSError as error:
@@ -57,15 +57,15 @@ def verify_point(
 
 
 def _contradictions(
-    session: SessionContext, point: Point, folder: Path, said: Judgement | None
+    session: SessionContext, point: Point, folder: Path, reported: Judgement | None
 ) -> Iterator[str]:
     summary = read_summary(folder)
-    yield from unlike(folder / summaries.NAME, summary)
+    yield from file_differences(folder / summaries.NAME, summary)
     yield from _identity(session, point, folder, summary)
-    if said is not None:
-        yield from _named(differences(plain(summary.judgement), plain(said), "judgement"))
+    if reported is not None:
+        yield from _in_summary(differences(plain(summary.judgement), plain(reported), "judgement"))
     if point.kind == "audit":
-        yield from _named(out_of_order(session.plan, point, summary.detail, session.began))
+        yield from _in_summary(out_of_order(session.plan, point, summary.detail, session.began))
     orders = _orders(session.plan, point, summary)
     for phase in summary.phases:
         yield from _phase(session.nonce, point, folder, phase, orders.get(phase.label))
@@ -77,12 +77,14 @@ def _contradictions(
 def _identity(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
     digest = session.plan.point_digest(point)
     wanted = {"point": point.id, "point_digest": digest, "nonce": session.nonce}
-    yield from _named(differences({name: getattr(summary, name) for name in wanted}, wanted))
-    yield from unlike(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce))
+    yield from _in_summary(differences({name: getattr(summary, name) for name in wanted}, wanted))
+    yield from file_differences(
+        folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce)
+    )
 
 
 def _orders(plan: Plan, point: Point, summary: Summary) -> dict[str, SampleOrder]:
-    """Which samples each phase was to send; of performance points only: an audit checks its own."""
+    """Return the order of samples of each phase, for performance points only: audits check their own order."""
     if point.kind != "perf" or summary.dataset is None:
         return {}
     return orders_of(plan, point, summary.dataset.rows)
@@ -92,10 +94,10 @@ def _phase(
     nonce: str, point: Point, folder: Path, phase: PhaseResult, order: SampleOrder | None
 ) -> Iterator[str]:
     here = f"phases/{phase.label}"
-    account = PhaseFile.of(phase, point=point.id, nonce=nonce)
+    expected = PhaseFile.of(phase, point=point.id, nonce=nonce)
     header = {"nonce": nonce, "point": point.id, "phase": phase.label}
     for sentence in (
-        *unlike(folder / here / "phase.json", account),
+        *file_differences(folder / here / "phase.json", expected),
         *contradictions(folder / here, phase, header, order),
     ):
         yield f"{here}/{sentence}"
@@ -108,11 +110,11 @@ def _perf(session: SessionContext, point: Point, folder: Path, summary: Summary)
     bounds = tuple(item for item in summary.judgement.bounds if not from_rows(item.bound.metric))
     without_rows = msgspec.structs.replace(summary.judgement, bounds=bounds)
     if len(bounds) < len(summary.judgement.bounds):
-        # What decided it may be the bound that needs the dataset: the rest is compared all the same.
+        # The outcome may depend on the excluded bound, so it is not compared.
         judgement = msgspec.structs.replace(
             judgement, outcome=without_rows.outcome, reasons=without_rows.reasons
         )
-    yield from _named(differences(plain(without_rows), plain(judgement), "judgement", rounded=True))
+    yield from _in_summary(differences(plain(without_rows), plain(judgement), "judgement", rounded=True))
     for sentence in shortfalls(point, summary.phases[-1]):
         yield f"{summaries.NAME}: phases[{len(summary.phases) - 1}].{sentence}"
 
@@ -121,44 +123,46 @@ def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary
     test = str(point.options.get("test"))
     if test not in session.audits.words():
         raise EvidenceError(
-            f"{summaries.NAME}: is of the audit {test!r}, which nobody here knows, so it cannot be judged again; "
-            "install the plugin that brings it, or name its module or file with -p"
+            f"{summaries.NAME}: is of the audit {test!r}, which is not installed, so it cannot be judged again; "
+            "install its plugin, or name its module or file with -p"
         )
     for reason in untrustworthy(summary.phases):
-        yield f"{summaries.NAME}: claims {summary.judgement.outcome}, although {reason.sentence}"
+        yield f"{summaries.NAME}: its outcome is {summary.judgement.outcome}, although {reason.sentence}"
     try:
         result, files = reverify(session.plan, point, folder, summary, session.audits)
     except (BenchError, Undecided, OSError):
         raise
     except Exception as error:
-        # A third party's audit may fail in any way, and so may any on findings that make no sense.
+        # A third party's audit may raise anything, and so may any audit on inconsistent findings.
         raise EvidenceError(f"the audit {test!r} failed: {type(error).__name__}: {error}") from error
-    yield from _named(differences(summary.detail.get("result"), plain(result), "detail.result", rounded=True))
+    yield from _in_summary(
+        differences(summary.detail.get("result"), plain(result), "detail.result", rounded=True)
+    )
     yield from _measurement(summary, measurement_of(result, summary.phases))
     yield from _judged(summary, result)
     for name, data in files.items():
         if (folder / name).read_bytes() != data:
-            yield f"{name}: does not hold what the audit finds in the logs"
+            yield f"{name}: differs from what the audit computes from the logs"
 
 
 def _judged(summary: Summary, result: AuditResult) -> Iterator[str]:
-    said, found = summary.judgement, judgement_of(result)
-    yield from _named(
+    recorded, recomputed = summary.judgement, judgement_of(result)
+    yield from _in_summary(
         differences(
-            {"outcome": str(said.outcome), "reasons": plain(said.reasons)},
-            {"outcome": str(found.outcome), "reasons": plain(found.reasons)},
+            {"outcome": str(recorded.outcome), "reasons": plain(recorded.reasons)},
+            {"outcome": str(recomputed.outcome), "reasons": plain(recomputed.reasons)},
             "judgement",
         )
     )
 
 
 def _measurement(summary: Summary, found: Measurement) -> Iterator[str]:
-    said, again = plain(summary.measurement), plain(found)
-    for sentence in differences(said, again, "measurement", rounded=True):
+    recorded, recomputed = plain(summary.measurement), plain(found)
+    for sentence in differences(recorded, recomputed, "measurement", rounded=True):
         metric = sentence.removeprefix("measurement.metrics.").partition(".")[0].partition(" ")[0]
         if not from_rows(metric):
             yield f"{summaries.NAME}: {sentence}"
 
 
-def _named(sentences: Iterator[str]) -> Iterator[str]:
+def _in_summary(sentences: Iterator[str]) -> Iterator[str]:
     return (f"{summaries.NAME}: {sentence}" for sentence in sentences)

@@ -1,4 +1,4 @@
-"""Evidence of an earlier session replaces points that did not run again, if it is good by today's rules."""
+"""Uses evidence of an earlier session for points that did not run, if that evidence passes the current rules."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Reuse(NamedTuple):
     """The result of reusing evidence."""
 
     verdict: Verdict
-    """Points that were reused name the folder they were taken from."""
+    """Reused points name the folder of their evidence."""
     refused: tuple[str, ...]
-    """Why evidence of the earlier session was not used, for all points or for one."""
+    """Why evidence of the earlier session was not used, for all points or for single points."""
 
 
 def parse_age(text: str) -> int:
@@ -49,11 +49,11 @@ def reuse(
     now: datetime,
     audits: Registry | None = None,
 ) -> Reuse:
-    """Let points that `expectation` names and `verdict` misses be taken from the results in `old`.
+    """Use the results in `old` for points that are in `expectation` and missing in `verdict`.
 
-    A point is taken only where the whole folder verifies, its session ended without a fault, the point and all
-    of its sweep passed by today's rules, its digest is that of the expectation, and it began within `max_age_s`.
-    `audits` knows more than the shipped ones.
+    A point is reused only if the whole folder verifies, its session ended without a fault, the point and its whole
+    sweep pass the current rules, its digest equals that of the expectation, and the session started within
+    `max_age_s`. `audits` may contain more than the built-in audits.
     """
     own = {point.id: point for point in verdict.points} if verdict else {}
     wanted = [name for name in expectation.points if name not in own or own[name].outcome is Outcome.MISSING]
@@ -86,17 +86,17 @@ def _unfit(earlier: VerifiedSession, old: Path, max_age_s: float, now: datetime)
 
 
 def too_old(verdict: Verdict, folder: Path, max_age_s: float, now: datetime) -> Iterator[str]:
-    """Why a session is too old or of unknown age; yields nothing if it is recent enough."""
+    """Yield why a session is too old or of unknown age; nothing if it is recent enough."""
     try:
         started = datetime.strptime(verdict.started or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
-        yield f"{folder}: does not say when it was started: its age is not known"
+        yield f"{folder}: contains no valid start time, so its age is unknown"
         return
     age_s = (now - started).total_seconds()
     if age_s > max_age_s:
         yield f"{folder}: is {age_s / 3600:.1f} h old; at most {max_age_s / 3600:.1f} h are allowed (--max-age)"
     elif age_s < 0:
-        yield f"{folder}: was started in the future ({verdict.started}): one of the clocks is wrong"
+        yield f"{folder}: was started in the future ({verdict.started}): check the clocks"
 
 
 def _whole_sweeps(plan: Plan, points: dict[str, PointVerdict]) -> set[str]:
@@ -116,15 +116,17 @@ def _why_not(point: PointVerdict | None, digest: str | None, *, whole: bool) -> 
     if point is None or point.outcome is Outcome.MISSING:
         return "it did not run there"
     if digest is None:
-        return "the expectation has no digest of it: nothing shows that it is the same point"
+        return "the expectation has no digest for it, so it may be a different point"
     if point.digest != digest:
-        return f"its digest is {point.digest}, expected {digest}: it depends on something else"
+        return (
+            f"its digest is {point.digest}, expected {digest}: it is a different point or has different data"
+        )
     if point.outcome is not Outcome.PASS:
         return f"it ended {point.outcome}"
     return (
         None
         if whole
-        else "another point of its sweep did not pass there, and part of a sweep never qualifies"
+        else "another point of its sweep did not pass there, and a sweep is reused only as a whole"
     )
 
 

@@ -1,4 +1,4 @@
-"""A whole results folder against itself, and against an expectation."""
+"""Verifies a whole results folder for consistency, and against an expectation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.files import read_plain
 from pytest_bench.leases import Lease
 from pytest_bench.results import layout, withheld
-from pytest_bench.results.claim import kept_names, read_verdict, way_back
-from pytest_bench.results.differences import unlike
+from pytest_bench.results.claim import backup_names, read_verdict, restore_hint
+from pytest_bench.results.differences import file_differences
 from pytest_bench.results.evidence import walk
 from pytest_bench.results.settle import Settled, is_folder, settle
 from pytest_bench.suite.plan import Plan
@@ -25,26 +25,26 @@ from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.points import judgement_of
 from pytest_bench.verdict.verdict import NOT_ENDED, Verdict
 from pytest_bench.verify.point import SessionContext, verify_point
-from pytest_bench.verify.unended import refused, why_not_ended
+from pytest_bench.verify.unfinished import refused, why_unfinished
 
 _LARGEST_JUNIT = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedSession:
-    """What a results folder amounts to today."""
+    """The result of verifying a results folder."""
 
     verdict: Verdict
-    """Settled again, from files alone."""
+    """The verdict settled again, from files alone."""
     plan: Plan | None
     problems: tuple[str, ...]
-    """Where files are damaged, or contradict each other or their own logs."""
+    """Files that are damaged, or that contradict each other or their logs."""
     notes: tuple[str, ...] = ()
-    """What was not looked at."""
+    """What was not verified."""
 
     @property
     def sound(self) -> bool:
-        """Whether the folder holds what it says it holds. It may still say that points failed."""
+        """Whether the folder is consistent. Points may still have failed."""
         return not self.problems
 
 
@@ -55,25 +55,25 @@ def verify_session(
     audits: Registry | None = None,
     junit_file: Path | None = None,
 ) -> VerifiedSession:
-    """Judge a results folder again. Whatever its files hold, this returns.
+    """Judge a results folder again. Does not raise for damaged files.
 
-    With an `expectation`, the verdict says whether what it names ran and passed. `audits` may hold more than the
-    shipped ones; `junit_file` is the session's JUnit file if it lies outside the folder.
+    With an `expectation`, the verdict also requires that the points in it ran and passed. `audits` may contain more
+    than the built-in audits; `junit_file` is the session's JUnit file if it is outside of the folder.
     """
     settled = settle(results)
     problems: list[str] = []
     notes: list[str] = []
     try:
-        said = read_verdict(results / layout.VERDICT)
+        recorded = read_verdict(results / layout.VERDICT)
     except EvidenceError as error:
-        said = None
+        recorded = None
         problems.append(str(error))
-    if said is not None and said.refused and not os.path.lexists(results / layout.EVENTS):
-        problems = list(refused(said))
+    if recorded is not None and recorded.refused and not os.path.lexists(results / layout.EVENTS):
+        problems = list(refused(recorded))
     elif any(fault.code == NOT_ENDED for fault in settled.verdict.faults):
-        problems += why_not_ended(results, settled)
+        problems += why_unfinished(results, settled)
     else:
-        problems += _differences(results, settled, said, junit_file, notes)
+        problems += _differences(results, settled, recorded, junit_file, notes)
         problems += _points(results, settled, audits or registry())
     if expectation is not None:
         settled = settle(results, expectation, evidence=settled.evidence)
@@ -86,50 +86,50 @@ def verify_session(
 
 
 def _differences(
-    results: Path, settled: Settled, said: Verdict | None, junit_file: Path | None, notes: list[str]
+    results: Path, settled: Settled, recorded: Verdict | None, junit_file: Path | None, notes: list[str]
 ) -> Iterator[str]:
-    """In what the folder's own verdict, JUnit file and list of files differ from what its events amount to."""
+    """Yield differences of the folder's verdict, JUnit file and list of files from those settled from its events."""
     yield from (fault.sentence for fault in settled.verdict.faults if fault.code == "damaged")
-    back = way_back(results, settled.verdict.nonce) if said is not None and said.refused else None
-    if back is not None and not settled.verdict.refused:
-        yield f"{layout.VERDICT}: is of a later call, which was refused: {back}"
-    elif said is not None:
-        yield from _altered(said.files, settled.verdict.files)
-        wanted = msgspec.structs.replace(settled.verdict, files=said.files)
+    hint = restore_hint(results, settled.verdict.nonce) if recorded is not None and recorded.refused else None
+    if hint is not None and not settled.verdict.refused:
+        yield f"{layout.VERDICT}: is of a later call that was refused: {hint}"
+    elif recorded is not None:
+        yield from _altered(recorded.files, settled.verdict.files)
+        wanted = msgspec.structs.replace(settled.verdict, files=recorded.files)
         try:
-            yield from unlike(results / layout.VERDICT, wanted, bytewise=True)
+            yield from file_differences(results / layout.VERDICT, wanted, bytewise=True)
         except EvidenceError as error:
             yield str(error)
     junit = settled.called.junit
     if junit_file is None and os.path.isabs(junit):  # noqa: PTH117 # text of an event
         notes.append(
-            "its JUnit file was written elsewhere (--junitxml) and is not verified: name it with --junit FILE"
+            "its JUnit file is outside of the folder (--junitxml) and was not verified: name it with --junit FILE"
         )
-    elif back is None:  # its JUnit file was set aside together with the verdict
+    elif hint is None:  # the JUnit file was renamed together with the verdict
         yield from _junit(junit_file or results / junit, settled.junit)
-    lists = said if said is not None and not said.refused else settled.verdict
-    yield from _strays(results, settled, lists, notes)
+    lists = recorded if recorded is not None and not recorded.refused else settled.verdict
+    yield from _unlisted_files(results, settled, lists, notes)
     yield from _withheld(results, settled)
 
 
-def _altered(said: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
-    """Files that the verdict lists and that are not what they were."""
-    for name, digest in sorted(said.items()):
+def _altered(recorded: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
+    """Yield the files listed in the verdict that are missing or changed."""
+    for name, digest in sorted(recorded.items()):
         if name not in found:
-            yield f"{name}: is listed, and is missing or not a plain file"
+            yield f"{name}: is listed, but is missing or not a plain file"
         elif found[name] != digest:
             yield f"{name}: was altered after the session had ended"
 
 
 def _junit(path: Path, rendered: bytes) -> Iterator[str]:
-    """How a JUnit file differs from the one that is rendered from the verdict and the events."""
+    """Yield how a JUnit file differs from the one rendered from the verdict and the events."""
     try:
         if path.is_symlink():
             yield f"{path}: is a link, which a session never writes"
             return
         found = read_plain(path, _LARGEST_JUNIT)
     except FileNotFoundError:
-        yield f"{path}: is missing, and every session writes one; if it is elsewhere, name it with --junit FILE"
+        yield f"{path}: is missing, although every session writes one; if it is elsewhere, name it with --junit FILE"
         return
     except (EvidenceError, OSError, ValueError) as error:
         yield str(error)
@@ -144,7 +144,7 @@ def _junit(path: Path, rendered: bytes) -> Iterator[str]:
         number = min(len(lines), len(wanted)) - 1
     yield (
         f"{path}: line {number + 1} is {_excerpt(lines[number])}; "
-        f"by the verdict and the events it is {_excerpt(wanted[number])}"
+        f"rendered from the verdict and the events it is {_excerpt(wanted[number])}"
     )
 
 
@@ -153,11 +153,11 @@ def _excerpt(line: bytes) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
-def _strays(results: Path, settled: Settled, said: Verdict, notes: list[str]) -> Iterator[str]:
-    """Files of the folder that nothing lists."""
+def _unlisted_files(results: Path, settled: Settled, recorded: Verdict, notes: list[str]) -> Iterator[str]:
+    """Yield the files of the folder that are not listed anywhere."""
     problems: list[str] = []
-    known = {layout.VERDICT, layout.LOCK, settled.called.junit, *said.files}
-    known |= kept_names(settled.verdict.nonce)
+    known = {layout.VERDICT, layout.LOCK, settled.called.junit, *recorded.files}
+    known |= backup_names(settled.verdict.nonce)
     points = tuple(
         f"{layout.point_path(point.id)}/" for point in (settled.plan.points if settled.plan else ())
     )
@@ -168,40 +168,40 @@ def _strays(results: Path, settled: Settled, said: Verdict, notes: list[str]) ->
         elif name not in known and not name.startswith(points or ("\0",)):
             yield f"{name}: is not listed: it was added after the session had ended"
     if recounted:
-        notes.append(f"{layout.RECOUNTS}/: made by `pytest-bench recount` after the session; not verified")
+        notes.append(f"{layout.RECOUNTS}/: written by `pytest-bench recount` after the session; not verified")
     yield from problems
 
 
 def _withheld(results: Path, settled: Settled) -> Iterator[str]:
-    """Each deployment on which points were held back has a note of it, of this session."""
+    """Yield problems with the `withheld.json` of deployments, which exists if points were withheld."""
     plan = settled.plan
     suites = {point.id: point.suite for point in (plan.points if plan else ())}
-    held_back = {suites.get(event.point) for event in settled.events if isinstance(event, Withheld)}
+    withheld_suites = {suites.get(event.point) for event in settled.events if isinstance(event, Withheld)}
     passed = {point.id for point in settled.verdict.points if point.outcome is Outcome.PASS}
     for suite in plan.deployments if plan else ():
         name = f"{layout.deployment_path(suite)}/{withheld.NAME}"
         if not is_folder(results, layout.deployment_path(suite)) or not os.path.lexists(results / name):
-            if suite in held_back:
-                yield f"{name}: is missing, and points of {suite} were held back"
+            if suite in withheld_suites:
+                yield f"{name}: is missing, although points of {suite} were withheld"
             continue
         try:
-            said = withheld.read_withheld(results / layout.deployment_path(suite))
+            file = withheld.read_withheld(results / layout.deployment_path(suite))
         except EvidenceError as error:
             yield str(error)
             continue
-        if (said.nonce, suites.get(said.audit), said.audit in passed) != (
+        if (file.nonce, suites.get(file.audit), file.audit in passed) != (
             settled.verdict.nonce,
             suite,
             False,
         ):
             yield (
-                f"{name}: is of session {said.nonce} and the audit {said.audit}; expected session "
+                f"{name}: is of session {file.nonce} and the audit {file.audit}; expected session "
                 f"{settled.verdict.nonce} and an audit of {suite} that did not pass"
             )
 
 
 def _points(results: Path, settled: Settled, audits: Registry) -> Iterator[str]:
-    """What the logs of each point contradict."""
+    """Yield the contradictions between each point's evidence and its logs."""
     plan = settled.plan
     if plan is None:
         return
@@ -222,8 +222,8 @@ def _points(results: Path, settled: Settled, audits: Registry) -> Iterator[str]:
 
 
 def _began(results: Path, settled: Settled) -> dict[str, int]:
-    """When points that sent anything began, ns: the last host lease of each is for its run, any other for bringing
-    its deployment up."""
+    """Return when points that sent requests began, in ns: the start of the last host lease of each point. Earlier ones
+    are for starting its deployment."""
     began: dict[str, int] = {}
     for lease in latest(event for event in settled.events if isinstance(event, Lease)):
         if lease.scope == "host":

@@ -1,4 +1,4 @@
-"""`pytest-bench`, as a user calls it."""
+"""`pytest-bench`, called as a user would call it."""
 
 import json
 import re
@@ -140,7 +140,7 @@ def test_a_starter_folder_runs_on_the_simulator_as_it_says(call, tmp_path):
     assert json.loads((tmp_path / "results" / "verdict.json").read_text())["status"] == "pass"
 
 
-def test_serve_answers_until_it_is_told_to_end():
+def test_serve_answers_until_it_is_stopped():
     command = [Path(sys.executable).with_name("pytest-bench"), "serve", "--port", "0", "--model", "stand-in"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         url = json.loads(process.stdout.readline())["url"]

@@ -1,4 +1,4 @@
-"""Audits and APIs that other people's plugins bring: commands know them as pytest does, or say what is missing."""
+"""Commands find audits and APIs of other plugins as pytest does, or report what is missing."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def installed(bench, tmp_path, monkeypatch):
     sys.modules.pop("warm_latency", None)
 
 
-def test_results_of_an_audit_that_nobody_knows_are_red_and_say_what_to_do(call):
+def test_results_of_an_unknown_audit_are_red_with_a_remedy(call):
     status, _, err = call("verify", "results", "--allow-partial")
     assert status == 1
-    assert f"points/{AUDIT}/summary.json: is of the audit 'warm-latency', which nobody here knows" in err
+    assert f"points/{AUDIT}/summary.json: is of the audit 'warm-latency', which is not installed" in err
     assert "name its module or file with -p" in err
 
 
@@ -92,7 +92,7 @@ def test_results_that_a_contributed_audit_judges_otherwise_are_red(bench, call, 
     stricter = (bench / "bench/conftest.py").read_text().replace("passed = ratio", "passed = not ratio")
     (tmp_path / "stricter.py").write_text(stricter)
     status, _, err = call("verify", "results", "-p", tmp_path / "stricter.py", "--allow-partial")
-    assert (status, "judgement.outcome is 'pass'; worked out anew it is 'fail'" in err) == (1, True), err
+    assert (status, "judgement.outcome is 'pass'; recomputed it is 'fail'" in err) == (1, True), err
 
 
 def test_a_contributed_audit_that_breaks_is_red_and_no_traceback(bench, call, tmp_path):

@@ -105,7 +105,7 @@ def test_the_full_plan_shows_every_default(capsys, suites):
     assert plan["deployments"]["chat"]["metrics_path"] == "/metrics"
 
 
-def test_problems_of_suites_are_told_with_their_places(capsys, suites):
+def test_problems_of_suites_are_reported_with_their_locations(capsys, suites):
     suites.joinpath("chat.yaml").write_text(SUITE.replace("requests: 8", "reqests: 8"))
     status, _, err = ends(capsys, "plan", "suites")
     assert status == 2

@@ -1,4 +1,4 @@
-"""A folder of suites that a test may spoil, and pytest run on it as anybody would."""
+"""A folder of suites that a test may change, and pytest runs on it as a user would start them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Ran:
     status: int
     """Exit status."""
     verdict: dict | None
-    """`verdict.json`; None where there is none."""
+    """Content of `verdict.json`, or None if it does not exist."""
     junit: dict[str, str] | None
     """Outcome of each case by class name and name: pass, failure, error or skipped; None without a file."""
     junit_text: str
@@ -114,7 +114,7 @@ class BenchFolder:
     root: Path
     endpoint: str
     runtime: Path
-    """Where leases lie, so that tests wait for nobody else's."""
+    """Folder for leases, so that tests do not wait for each other."""
     bytecode: Path
     """Where compiled modules lie, shared by all calls: compiling is most of what a short call does."""
     points: tuple[str, ...] = ("one", "two")

@@ -1,4 +1,4 @@
-"""An audit's place among benchmarks is what happened to its server, not what suites or the plan say."""
+"""The order of an audit among benchmarks is what happened on its server, not what suites or the plan declare."""
 
 from __future__ import annotations
 

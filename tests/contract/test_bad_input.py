@@ -1,4 +1,4 @@
-"""What people get wrong, and what they are told."""
+"""Common mistakes of users, and the messages for them."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def answering():
         server.server_close()
 
 
-def told(ran) -> str:
-    """Everything the verdict says of the first point."""
+def reasons_of(ran) -> str:
+    """Return the reasons for the first point in the verdict."""
     return " ".join(reason["sentence"] for reason in ran.verdict["points"][0]["reasons"])
 
 
@@ -67,7 +67,7 @@ def test_no_endpoint_at_all_is_refused_and_offers_the_ways(folder, workers):
     assert "--endpoint=simulator" in ran.output
 
 
-def test_a_deployment_that_nobody_asked_for_needs_no_endpoint(folder):
+def test_a_deployment_that_is_not_selected_needs_no_endpoint(folder):
     text = (folder.root / "bench/tiny.yaml").read_text()
     folder.write(
         "bench/other.yaml", text.replace("suite: tiny", "suite: other").replace("${ENDPOINT:-}", "${OTHER:-}")
@@ -81,15 +81,15 @@ def test_an_unreachable_endpoint_is_an_error_that_names_it(folder):
         folder.endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
         ran = folder.run("-n0")
     ran.require(1, "error", one="error", two="error")
-    assert folder.endpoint in told(ran)
-    assert "refused" in told(ran)
+    assert folder.endpoint in reasons_of(ran)
+    assert "refused" in reasons_of(ran)
 
 
 def test_an_endpoint_that_answers_404_is_an_error(folder, answering):
     folder.endpoint = answering(404)
     ran = folder.run("-n0", "-k", "one")
     ran.require(1, "error", one="error")
-    assert "404" in told(ran)
+    assert "404" in reasons_of(ran)
 
 
 def test_an_endpoint_that_wants_a_key_is_an_error_that_says_how_to_give_it(folder):
@@ -100,8 +100,8 @@ def test_an_endpoint_that_wants_a_key_is_an_error_that_says_how_to_give_it(folde
             folder.endpoint = simulator.url
             ran = folder.run("-n0", "-k", "one")
             ran.require(1, "error", one="error")
-            assert "401" in told(ran)
-            assert "--api-key-env" in told(ran)
+            assert "401" in reasons_of(ran)
+            assert "--api-key-env" in reasons_of(ran)
             ran = folder.run("-n0", "-k", "one", "--api-key-env", "SIM_KEY")
     ran.require(0, "pass", one="pass")
     written = b"".join(path.read_bytes() for path in ran.results.rglob("*") if path.is_file())
@@ -109,18 +109,18 @@ def test_an_endpoint_that_wants_a_key_is_an_error_that_says_how_to_give_it(folde
     assert "s3cret" not in ran.output
 
 
-def test_a_server_that_is_no_model_is_an_error(folder, answering):
+def test_a_server_that_does_not_serve_a_model_is_an_error(folder, answering):
     folder.endpoint = answering(200, b"<html>Welcome</html>")
     ran = folder.run("-n0", "-k", "one")
     ran.require(1, "error", one="error")
-    assert "a web page" in told(ran)
+    assert "a web page" in reasons_of(ran)
 
 
 def test_an_unknown_model_is_an_error_that_names_those_served(folder):
     ran = folder.run("-n0", "-k", "one", "--served-model", "simulatde")
     ran.require(1, "error", one="error")
-    assert "simulatde" in told(ran)
-    assert "simulated" in told(ran)
+    assert "simulatde" in reasons_of(ran)
+    assert "simulated" in reasons_of(ran)
 
 
 @pytest.mark.parametrize(("fault", "kind"), [("malformed", "malformed"), ("truncated", "truncated_stream")])
@@ -130,7 +130,7 @@ def test_broken_streams_fail_the_point_and_are_counted_by_their_type(folder, fau
         folder.endpoint = simulator.url
         ran = folder.run("-n0", "-k", "one")
     ran.require(1, "fail", one="fail")
-    assert "failed_requests is " in told(ran)
+    assert "failed_requests is " in reasons_of(ran)
     summary = json.loads((ran.results / "points/tiny/perf/one/summary.json").read_text())
     assert set(summary["measurement"]["failures"]) == {kind}
 
@@ -169,7 +169,7 @@ def test_two_suites_of_one_name_are_refused_with_both_places(folder):
     assert "bench/tiny.yaml:2:" in ran.output
 
 
-def test_every_problem_of_every_suite_is_told_at_once(folder):
+def test_all_problems_of_all_suites_are_reported_at_once(folder):
     folder.edit("bench/tiny.yaml", "requests: 2}", "requests: 0}")
     folder.write("bench/other.yaml", "suite: other\ndeployment: {api: nothing, model: m}\nperv: {}\n")
     ran = refused(folder)

@@ -1,4 +1,4 @@
-"""An audit of a third party's joins by a hook, as its how-to page says."""
+"""A third party's audit is added by a hook, as described in the how-to page."""
 
 import json
 import re

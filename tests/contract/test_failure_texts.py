@@ -1,4 +1,4 @@
-"""What a point that is not good says of itself: enough to see why, and to run it again, alone."""
+"""The text of a failed point says why it failed and how to run it again."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_a_disk_without_room_for_a_verdict_is_refused(folder, small_disk, worker
     ran = folder.run(workers, results="disk/results", prefix=small_disk("128k"))
     assert ran.status == 4, ran.output
     assert "No space left on device" in ran.output
-    assert "with room for a verdict" in ran.output
+    assert "with free space for a verdict" in ran.output
     assert ran.verdict["refused"]
     assert ran.junit == {"session::integrity": "error"}
 

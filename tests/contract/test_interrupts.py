@@ -1,4 +1,4 @@
-"""An interrupt may come at any instruction, and pytest can show it all the same."""
+"""An interrupt may occur at any instruction, and pytest can still show it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`pytest-bench run`: whatever happens in pytest's process, another one judges."""
+"""`pytest-bench run` judges from outside of pytest's process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of the simulator are labelled as such, however it was reached."""
+"""Results of the simulator are labelled, for every way to reach it."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_a_simulator_that_is_reached_by_its_url_is_labelled_and_red_under_comple
     assert all("simulator" in point["labels"] for point in verdict["points"])
     sentences = {reason["sentence"] for point in verdict["points"] for reason in point["reasons"]}
     (advice,) = [sentence for sentence in sentences if "--endpoint=simulator" in sentence]
-    assert "whatever its URL" in advice
+    assert "the endpoint is the built-in simulator" in advice
     assert "give --endpoint" not in advice, "it was given"
     summary = json.loads((tmp_path / "results/points/chat/perf/steady/c0001/summary.json").read_text())
     assert summary["identities"][0]["server"] == "pytest-bench-simulator"

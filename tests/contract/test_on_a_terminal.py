@@ -1,4 +1,4 @@
-"""What a session looks like where somebody watches it."""
+"""The output of a session on a terminal and in a log."""
 
 import os
 import pty
@@ -32,7 +32,7 @@ def watched(folder, *args, width=200, status=0, **environ):
         try:
             while data := os.read(reader, 65536):
                 text += data
-        except OSError:  # how a terminal says that nobody writes to it any more
+        except OSError:  # the terminal has no writer any more
             pass
         assert process.wait(30) == status, text.decode()
     os.close(reader)
@@ -58,7 +58,7 @@ def test_a_line_of_progress_never_wraps(folder):
 
 
 @pytest.mark.parametrize(("args", "environ"), [(["-q"], {}), (["-q", "-n2"], {}), ([], {"TERM": "dumb"})])
-def test_where_nobody_wants_it_there_is_no_progress(folder, args, environ):
+def test_progress_is_not_shown_if_it_is_not_wanted(folder, args, environ):
     told = watched(folder, "bench", *args, **environ)
     assert "measured:" not in told
     assert "\x1b[2K" not in told
@@ -85,7 +85,7 @@ def test_a_wait_for_an_endpoint_is_counted_down_on_one_line(absent):
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_a_log_is_told_of_a_wait_in_a_line(absent, workers):
+def test_a_wait_is_one_line_in_a_log(absent, workers):
     ran = absent.run(workers, "-k", "one")
     lines = [line for line in ran.output.splitlines() if "waiting for http" in line]
     assert len(lines) == 1, "the next would come 10 s later"

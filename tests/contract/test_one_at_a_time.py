@@ -1,4 +1,4 @@
-"""Points that drive load never overlap on one machine, and the record shows it."""
+"""Points that drive load never overlap on one machine, and the event log shows it."""
 
 from __future__ import annotations
 

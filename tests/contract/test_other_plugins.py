@@ -1,4 +1,4 @@
-"""Hooks of others that raise, swallow failures, or choose the exit status: nothing is green without proof."""
+"""Hooks of other plugins that raise, swallow failures, or set the exit status cannot make a session green."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_call_that_only_collects_keeps_its_exit_status(folder, conftest, worke
     assert folder.run(workers, "--collect-only", results=None).status == 0
 
 
-def test_whatever_keeps_a_session_from_opening_leaves_earlier_files_red(folder, workers):
+def test_any_error_before_a_session_opens_makes_earlier_files_red(folder, workers):
     folder.run("-n0", "--junitxml=ci.xml", results="same").require(0, "pass", one="pass")
     folder.write("conftest.py", "def pytest_bench_audits(): raise TypeError('theirs')\n")
     ran = folder.run(workers, "--junitxml=ci.xml", results="same")

@@ -1,4 +1,4 @@
-"""Ways in which single points stay green, or vanish, in pytest alone."""
+"""Ways in which single points stay green, or disappear, in plain pytest."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ DEFECT_CODES = {
 FAILED = {"assertion", "crash", "twice"}
 
 
-def test_every_defect_is_told_of_its_own_point_and_no_other(folder, workers):
+def test_each_defect_is_reported_only_for_its_point(folder, workers):
     folder.points = ("good", *DEFECT_CODES)
     folder.__post_init__()
     folder.write("bench/conftest.py", CONFTEST)

@@ -1,4 +1,4 @@
-"""The public fixtures, each as a user would write it."""
+"""The public fixtures, as a user would use them."""
 
 from __future__ import annotations
 
@@ -77,21 +77,21 @@ def test_only_a_judging_function_can_run_a_point(folder):
     )
     ran = folder.run("-n0", "-k", "one")
     assert ran.status == 1
-    assert "ask for `measurement` instead" in ran.output
+    assert "`measurement`, or remove judge=False" in ran.output
     assert ran.verdict["status"] != "pass"
 
 
-def test_a_function_that_asks_for_no_fixture_of_a_point_is_told_to(folder):
+def test_a_marked_function_without_a_point_fixture_is_an_error_with_a_remedy(folder):
     folder.write("bench/test_perf.py", "import pytest\n@pytest.mark.points('perf')\ndef test_perf(): pass\n")
     ran = folder.run("-n0")
     assert ran.status not in {0, 5}
-    assert "ask for `run_load`" in ran.output
+    assert "use the fixture `run_load`" in ran.output
     assert set(ran.outcomes.values()) == {"missing"}
 
 
-def test_a_misused_marker_is_told_how_it_is_written(folder):
+def test_the_error_of_a_malformed_marker_shows_the_syntax(folder):
     folder.edit("bench/test_perf.py", 'points("perf")', 'points("perv")')
     ran = folder.run("-n0")
     assert ran.status not in {0, 5}
-    assert "with kind one of perf, audit, eval" in ran.output
+    assert "where kind is one of perf, audit, eval" in ran.output
     assert set(ran.outcomes.values()) == {"missing"}

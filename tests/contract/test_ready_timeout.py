@@ -1,4 +1,4 @@
-"""How long an endpoint is waited for can be said on the command line."""
+"""The command line can set how long to wait for an endpoint."""
 
 import socket
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def closed_port():
-    """A port that refuses connections: bound, so that nobody else takes it, and not listening."""
+    """A port that refuses connections: bound, so that no other process takes it, and not listening."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Calls that are refused at configure: exit status 4, the reason, the right call, and no green file."""
+"""Calls that are refused at configure: exit status 4, the reason, the correct call, and no green file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NO_PYTHON = "popen//python=/no/such/python"
 
 DANGERS = {
     "--tx without --dist": (["--tx", "popen"], "add --dist load"),
-    "-n with --tx": (["-n1", "--tx", NO_PYTHON, "--dist", "load"], "give one of -n and --tx"),
+    "-n with --tx": (["-n1", "--tx", NO_PYTHON, "--dist", "load"], "give only one of -n and --tx"),
     "--dist each": (["--dist", "each", "--tx", "2*popen"], "use --dist load"),
     "no JUnit file": (["-p", "no:junitxml"], "leave it out"),
     "--assert=plain": (["--assert=plain"], "without --assert=plain"),
@@ -21,7 +21,10 @@ DANGERS = {
     "malformed -k, xdist": (["-n2", "-k", "one ="], "at column 5"),
     "malformed -m": (["-m", "(points"], "expected names joined by"),
     "malformed -m, xdist": (["-n2", "-m", "(points"], "expected names joined by"),
-    "simulator among URLs": (["--endpoint=simulator", "--endpoint=http://h:1"], "stands alone"),
+    "simulator among URLs": (
+        ["--endpoint=simulator", "--endpoint=http://h:1"],
+        "must be the only --endpoint",
+    ),
     "not a URL": (["--endpoint=h:1"], "expected a URL"),
     "no expectation": (["--expect", "none.json"], "none.json: cannot be read"),
     "no scale": (["--duration-scale", "0"], "greater than 0"),
@@ -91,7 +94,7 @@ def test_a_fixture_that_shadows_a_public_one_is_refused(folder, file, workers):
     ran = folder.run(workers)
     assert ran.status == 4, ran.output
     assert f"{file}:" in ran.output
-    assert "give yours another name" in ran.output
+    assert "rename it" in ran.output
 
 
 def test_a_plugin_whose_fixture_shadows_a_public_one_is_refused(folder):
@@ -104,7 +107,7 @@ def test_a_plugin_whose_fixture_shadows_a_public_one_is_refused(folder):
         assert ran.verdict["refused"]
 
 
-def test_a_fixture_of_the_same_name_elsewhere_is_nobodys_business(folder):
+def test_a_fixture_of_the_same_name_in_another_folder_is_allowed(folder):
     folder.write("unit/conftest.py", SHADOWS["conftest.py"])
     folder.write("unit/test_unit.py", "def test_unit(deployment): assert deployment == 1\n")
     ran = folder.run("-n0", "unit", "bench")

@@ -1,4 +1,4 @@
-"""The command that runs a point again gives every option that the point depends on."""
+"""The rerun command of a point contains every option that the point depends on."""
 
 import shlex
 

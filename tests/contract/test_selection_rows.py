@@ -1,4 +1,4 @@
-"""What leaves points out: the user's own selection makes a session partial, anything else makes it red."""
+"""The user's own selection makes a session partial; any other absence of a point makes it red."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_users_selection_is_partial_and_says_what_is_out(folder, name, workers
 @pytest.mark.parametrize(
     "arg", ["bench/test_other.py", "--ignore=bench/test_perf.py", "--ignore-glob=*test_perf*"]
 )
-def test_a_file_that_was_not_asked_for_is_left_out_by_the_user(folder, arg, workers):
+def test_a_file_that_was_not_named_is_excluded_by_the_user(folder, arg, workers):
     folder.write("bench/test_other.py", "def test_other(): pass\n")
     ran = folder.run(workers, arg)
     ran.require(1, "error")
@@ -133,7 +133,7 @@ def test_a_misspelt_alternative_is_red_though_the_others_select_something(folder
     ],
     ids=" ".join,
 )
-def test_a_word_that_is_the_name_of_something_is_no_misspelling(folder, args):
+def test_a_word_that_matches_a_name_is_not_a_misspelling(folder, args):
     folder.write("conftest.py", SLOW)
     folder.write("bench/test_other.py", "def test_other(): pass\n")
     ran = folder.run("-n0", *args)

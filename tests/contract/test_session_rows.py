@@ -47,11 +47,11 @@ def test_pytest_exit_before_anything_ran_leaves_red_files(folder, workers):
 def test_a_process_that_ends_itself_leaves_red_files(folder):
     folder.write("bench/test_perf.py", EXIT % "os._exit(0)")
     ran = folder.run("-n0")
-    assert ran.status == 0, "nobody was left to say otherwise"
+    assert ran.status == 0, "the process was killed, so its own exit status counts"
     assert ran.verdict["status"] == "incomplete"
     assert ran.outcomes == {"tiny/perf/one": "missing", "tiny/perf/two": "missing"}
     assert set(ran.junit.values()) == {"error"}
-    assert main(["verify", str(ran.results)]) == 1, "what a CI's gate is told"
+    assert main(["verify", str(ran.results)]) == 1, "the exit status that CI gates on"
 
 
 @pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
@@ -98,12 +98,12 @@ def test_a_function_for_points_beside_no_suite_is_an_error(folder, workers):
     folder.write("bench/other/docker-compose.yaml", "services: {}\n")
     ran = folder.run(workers)
     assert ran.status != 0
-    assert "holds no suite" in ran.output
+    assert "contains no suite" in ran.output
     assert ran.verdict["status"] in {"error", "incomplete"}
     assert "error" in ran.junit.values()
 
 
-def test_where_there_is_no_suite_the_plugin_is_inert(folder, tmp_path):
+def test_without_a_suite_the_plugin_does_nothing(folder, tmp_path):
     folder.write("other/test_other.py", "def test_other(point): pass\n")
     folder.write("other/conftest.py", "import pytest\n@pytest.fixture\ndef point(): pass\n")
     folder.write("other/docker-compose.yaml", "services: {}\n")
@@ -121,7 +121,7 @@ def test_where_there_is_no_suite_the_plugin_is_inert(folder, tmp_path):
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_marked_function_where_there_is_no_suite_at_all_is_an_error(folder):
+def test_a_marked_function_without_any_suite_is_an_error(folder):
     folder.write("other/test_perf.py", (folder.root / "bench/test_perf.py").read_text())
     done = subprocess.run(
         folder.command("other", results=None),
@@ -132,7 +132,7 @@ def test_a_marked_function_where_there_is_no_suite_at_all_is_an_error(folder):
         check=False,
     )
     assert done.returncode != 0
-    assert "holds no suite" in done.stdout
+    assert "contains no suite" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
@@ -167,12 +167,12 @@ def test_an_interrupted_session_keeps_what_is_complete_and_leaves_nothing_runnin
     ran = folder.read(process.returncode, output, tmp_path / "interrupted")
     ran.require(2, "error", one="pass", two="error", three="missing")
     assert ran.verdict["interrupted"]
-    assert ran.faults == ["interrupted"], "how pytest ended is no fault of its own"
+    assert ran.faults == ["interrupted"], "the exit status of pytest is not a separate fault"
     assert ran.reasons("tiny/perf/two") == ["cut-off"]
     told = [line for line in output.splitlines() if "tiny/perf/three" in line]
     assert len(told) == 2, "in the table, and below it with the reason"
     assert "1 passed, 1 missing" in output
-    assert "of 3 points selected, 1 came to an end" in output
+    assert "1 of 3 selected points finished" in output
     assert "coverage complete" not in output
     assert running.stat().st_size > 0
     wait_for(lambda: not marked(mark), None)

@@ -1,4 +1,4 @@
-"""Runs that the command line or the suite makes smaller say so."""
+"""Runs that the command line or the suite shortens are labelled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_count_given_on_the_command_line_is_used_and_labelled(folder):
     assert "shortened" not in point["labels"]
 
 
-def test_a_duration_scale_that_changes_nothing_says_so_and_labels_nothing(folder):
+def test_a_duration_scale_that_changes_nothing_is_noted_and_adds_no_label(folder):
     ran = folder.run("--endpoint=simulator", "--duration-scale=0.1", "-k", "one")
     ran.require(0, "pass", one="pass")
     assert "tiny/perf/one: --duration-scale 0.1 changed nothing: the point declares no duration" in ran.output

@@ -1,4 +1,4 @@
-"""Green files of an earlier session never stand for a later one."""
+"""Green files of an earlier session are never taken for those of a later one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_used_results_folder_is_refused_and_its_verdict_set_aside(folder, work
     first.require(0, "pass", one="pass")
     again = folder.run(workers, results="used")
     assert again.status == 4
-    assert "holds something already" in again.output
+    assert "is not empty" in again.output
     assert (again.verdict["status"], again.verdict["refused"]) == ("error", True)
     assert again.junit == {"session::integrity": "error"}
     kept = json.loads((again.results / f"verdict.{first.verdict['nonce']}.json").read_text())
@@ -29,13 +29,13 @@ def test_a_verdict_that_was_set_aside_can_be_had_back_as_the_refusal_and_verify_
     first = folder.run("-n0", "-k", "one", results="used")
     again = folder.run("-n0", "-k", "one", results="used")
     kept = f"verdict.{first.verdict['nonce']}.json"
-    (told,) = [line for line in again.output.splitlines() if "to have it back: " in line]
+    (told,) = [line for line in again.output.splitlines() if "to restore it: " in line]
     assert kept in told
     assert main(["verify", str(first.results), "--allow-partial"]) == 1
     (verified,) = capsys.readouterr().err.splitlines()
-    assert "verdict.json: is of a later call, which was refused" in verified
+    assert "verdict.json: is of a later call that was refused" in verified
     assert verified.rpartition("mv ")[2] == told.rpartition("mv ")[2]
-    command = verified.rpartition("to have it back: ")[2]
+    command = verified.rpartition("to restore it: ")[2]
     subprocess.run(command, shell=True, check=True, cwd=folder.root)
     assert main(["verify", str(first.results), "--allow-partial"]) == 0
 
@@ -51,7 +51,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(folder):
     "mistake", [["--no-such-option"], ["-k", "one and"], ["--endpoint=h:1"]], ids=" ".join
 )
 def test_a_mistake_does_not_use_up_the_name_of_a_folder(folder, mistake):
-    """However often: what a refused call leaves is no evidence."""
+    """Any number of times: the files of a refused call are not evidence."""
     junit = "--junitxml=new/ci.xml"
     for _ in range(2):
         assert folder.run("-n0", *mistake, junit, results="new").status == 4
@@ -108,7 +108,9 @@ def test_a_process_that_dies_leaves_no_stale_junit_file_green(folder, workers):
     folder.write("ci.xml", GREEN)
     folder.write("conftest.py", "import os\ndef pytest_sessionstart(): os._exit(0)\n")
     ran = folder.run(workers, "--junitxml=ci.xml")
-    assert (ran.status, ran.verdict["status"]) == (0, "incomplete"), "nobody was left to say otherwise"
+    assert (ran.status, ran.verdict["status"]) == (0, "incomplete"), (
+        "the process was killed, so its own exit status counts"
+    )
     assert set(ran.junit.values()) == {"error"}
 
 
@@ -195,7 +197,7 @@ def test_of_sessions_that_want_one_folder_at_once_one_has_it_and_the_others_touc
     output, _ = winner.communicate(timeout=60)
     ran = folder.read(winner.returncode, output, folder.root / "shared", ("--junitxml=ci.xml",))
     ran.require(0, "pass", one="pass", two="pass")
-    assert not (ran.results / ".session").exists(), "nobody holds it any more"
+    assert not (ran.results / ".session").exists(), "no session holds it any more"
     assert not [name for name in before if name.startswith(("verdict.", "junit.")) and name != "verdict.json"]
     assert main(["verify", str(ran.results), "--junit", str(folder.root / "ci.xml")]) == 0
 

@@ -1,4 +1,4 @@
-"""A suite beside the one that runs is read or refused, never passed over."""
+"""A suite next to the one that runs is read or refused, never ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ten concurrencies were asked for, and one ran: what the whole contract is there for."""
+"""Ten concurrencies were requested, and one ran: the incident that the contract prevents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After an audit that could not be carried out, nothing more is measured on its deployment."""
+"""After an audit that could not be completed, nothing more is measured on its deployment."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_note_of_what_was_held_back_is_the_sessions_own(audited):
     note.unlink()
     listed, problem = verify_session(ran.results).problems
     assert "is listed" in listed
-    assert "is missing, and points of tiny were held back" in problem
+    assert "is missing, although points of tiny were withheld" in problem
 
 
 def test_after_a_worker_that_died_in_an_audit_later_points_are_missing(audited):

@@ -88,3 +88,9 @@ def test_a_secret_is_hidden_in_the_process_that_hid_it_alone():
     redaction.hide(["sk-0123456789"])
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert shown == b"sk-0123456789\n"
+
+
+@pytest.mark.parametrize("change", [str.upper, str.lower])
+def test_a_secret_whose_letters_changed_case_is_replaced(change):
+    redaction.hide(["sk-AbCdEf0123"])
+    assert redaction.redact(f"before {change('sk-AbCdEf0123')} after") == f"before {redaction.MASK} after"

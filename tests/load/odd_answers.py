@@ -149,6 +149,7 @@ ERRORS = [
     Case("a field error after the finish reason", lambda d: [*d.answer(), FIELD, END], "stream_error", SAID),
     Case("a field error that is text", alone(b"error: out of memory\n\n"), "stream_error", SAID),
     Case("an event error", alone(EVENT), "stream_error", SAID, wire=True),
+    Case("an event Error", alone(EVENT.replace(b"event: error", b"event: Error")), "stream_error", SAID),
     Case("an event error after text", instead_of_the_end(EVENT), "stream_error", SAID),
     Case("an event error in the middle", stream(EVENT), "stream_error", SAID),
     Case(
@@ -254,6 +255,12 @@ FINISH = [
             expected=GOOD | {"finish_reason": None},
         )
         for reason in (None, "", "null")
+    ),
+    Case(
+        "the finish reason stop after error",
+        lambda d: [*d.answer()[:-1], *objects(d.end("error")), *objects(d.end("stop")), END],
+        "stream_error",
+        "the server's finish reason is 'error'",
     ),
     Case(
         "an empty finish reason after the real one",

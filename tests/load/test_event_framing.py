@@ -11,7 +11,7 @@ from pytest_bench.api import Decoded
 from pytest_bench.api.openai_chat import OpenAIChat
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.deltas import read_deltas
-from pytest_bench.load.exchange import Exchange, settle
+from pytest_bench.load.exchange import Exchange, decode_response
 from pytest_bench.load.framing import split_events
 from pytest_bench.records import Moments
 
@@ -123,7 +123,7 @@ class Reader:
     def broken(self, connection, exchange, failure, *, resend):
         raise AssertionError(failure)
 
-    def idle_lost(self, connection):
+    def idle_closed(self, connection):
         raise AssertionError("nothing was idle")
 
 
@@ -220,8 +220,8 @@ def responses(draw):
 @given(responses())
 def test_an_event_arrives_with_the_read_that_completes_it_however_the_packets_were_cut(response):
     texts, reads, wire_ends = response
-    settled = settle(read_all(reads), seq=0, api=OpenAIChat, streaming=True, texts="keep")
-    record, text = settled.record, settled.text
+    result = decode_response(read_all(reads), seq=0, api=OpenAIChat, streaming=True, texts="keep")
+    record, text = result.record, result.text
     assert (record.error_detail, record.outcome) == (None, "succeeded")
     assert text.content == "".join(texts)
     arrived, total = [], 0
@@ -237,7 +237,7 @@ def test_an_event_arrives_with_the_read_that_completes_it_however_the_packets_we
 @given(responses())
 def test_an_event_is_uncertain_if_anything_followed_it_in_its_read(response):
     texts, reads, wire_ends = response
-    record = settle(read_all(reads), seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    record = decode_response(read_all(reads), seq=0, api=OpenAIChat, streaming=True, texts="drop").record
     assert record.seen_after_ns.first_content == record.seen_after_ns.last_content == 2
     edges = list(accumulate(map(len, reads)))
     uncertainty = record.uncertainty_ns or Moments()
@@ -259,7 +259,7 @@ def test_a_read_without_a_stamp_of_the_kernel_is_uncertain_since_the_socket_was_
     exchange.status, exchange.content_type = 200, "text/event-stream"
     exchange.body = [b"data: " + delta("x") + b"\n\n", b"data: " + FINISH + b"\n\n"]
     exchange.reads = [100, 100, 40, 1, 200, 205, 150, 2, 300, 305, 250, 2]
-    record = settle(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    record = decode_response(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
     assert (record.first_content_ns, record.seen_after_ns.first_content) == (100, 0)
     assert record.uncertainty_ns.first_content == 60
     assert (record.end_ns, record.seen_after_ns.end, record.uncertainty_ns.end) == (300, 5, 0)
@@ -271,7 +271,7 @@ def test_nothing_arrives_before_the_request_leaves():
     exchange.status, exchange.content_type = 200, "text/event-stream"
     exchange.body = [b"data: " + delta("x") + b"\n\n", b"data: " + FINISH + b"\n\n"]
     exchange.reads = [100, 105, 40, 2]
-    record = settle(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    record = decode_response(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
     assert record.uncertainty_ns == Moments(first_byte=10, first_content=10, first_output=10, last_content=10)
 
 

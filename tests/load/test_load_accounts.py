@@ -1,4 +1,4 @@
-"""What load workers share and count: bodies, the board, cursors, tallies, health."""
+"""What load workers share and count: bodies, the counters, cursors, tallies, health."""
 
 import os
 import threading
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_bench.load import engine
-from pytest_bench.load.board import Board, Cell, anonymous_file
 from pytest_bench.load.bodies import Bodies, write
+from pytest_bench.load.counters import Cell, SharedCounters, anonymous_file
 from pytest_bench.load.health import client_health
 from pytest_bench.load.tally import Tally, Thinned, quantiles_ms
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
@@ -39,23 +39,23 @@ def test_a_file_that_holds_no_bodies_is_refused(tmp_path):
         Bodies(stream.fileno())
 
 
-def test_every_counter_of_the_board_is_a_place_of_its_own():
+def test_shared_counters_do_not_overlap():
     with ExitStack() as stack:
-        fd, board = Board.create(legs=2, workers=3, phases=2)
+        fd, counters = SharedCounters.create(stages=2, workers=3, phases=2)
         stack.callback(os.close, fd)
-        stack.callback(board.close)
-        other = Board(fd, legs=2, workers=3, phases=2)
+        stack.callback(counters.close)
+        other = SharedCounters(fd, stages=2, workers=3, phases=2)
         stack.callback(other.close)
         places = [(w, p, cell) for w in range(3) for p in range(2) for cell in Cell]
         for value, place in enumerate(places):
-            board.set(*place, value)
-        board.set_leg_start(1, 71)
+            counters.set(*place, value)
+        counters.set_stage_start(1, 71)
         for worker in range(3):
-            board.beat(worker, 90 + worker)
+            counters.beat(worker, 90 + worker)
         assert [other.get(*place) for place in places] == list(range(len(places)))
-        assert (other.leg_start(0), other.leg_start(1)) == (0, 71)
+        assert (other.stage_start(0), other.stage_start(1)) == (0, 71)
         assert [other.last_beat(worker) for worker in range(3)] == [90, 91, 92]
-        assert other.total(1, Cell.FAILED) == sum(board.get(worker, 1, Cell.FAILED) for worker in range(3))
+        assert other.total(1, Cell.FAILED) == sum(counters.get(worker, 1, Cell.FAILED) for worker in range(3))
 
 
 def test_a_cursor_hands_out_every_ticket_once_to_whoever_asks():
@@ -344,4 +344,4 @@ def test_load_workers_are_as_many_as_the_load_needs_and_the_machine_has_cores_fo
         point="", nonce="", api="", streaming=True, targets=(), bodies="", phases=(phase,), workers=asked
     )
     with ExitStack() as held:
-        assert engine._workers(run, list(engine._legs(run, 0, held))) == workers
+        assert engine._workers(run, list(engine._stages(run, 0, held))) == workers

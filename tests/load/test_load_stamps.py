@@ -17,8 +17,8 @@ from driving import in_thread, truth_of, until, workers_of
 from wire_server import BODY, CHUNKED, EVENTS, HEAD, chunk
 
 from pytest_bench.endpoints.address import parse_url, resolve
+from pytest_bench.load.connecting import ConnectAttempt
 from pytest_bench.load.exchange import Exchange
-from pytest_bench.load.opening import Opening
 from pytest_bench.load.receive_clock import ReceiveClock
 from pytest_bench.records import Moments
 from pytest_bench.workload import Load
@@ -160,7 +160,7 @@ def test_a_read_without_a_stamp_is_stamped_by_the_client(loop, clock):
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         target = resolve(parse_url(f"http://127.0.0.1:{listener.getsockname()[1]}"), "/")
-        Opening(Owner(), loop, target, 0, tls=None, limit_bytes=10**6, opened=opened)
+        ConnectAttempt(Owner(), loop, target, 0, tls=None, limit_bytes=10**6, opened=opened)
         loop.run()
     assert ended == [exchange]
     assert [lag > 0 for lag in exchange.lags_ns] == [clock is ReceiveClock] * len(exchange.lags_ns)

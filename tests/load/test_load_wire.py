@@ -9,7 +9,7 @@ from driving import phase, truth_of
 from wire_server import BODY, CHUNKED, EVENTS, HEAD, STREAM, chunk
 
 from pytest_bench.endpoints.address import parse_url, resolve
-from pytest_bench.load.opening import Opening
+from pytest_bench.load.connecting import ConnectAttempt
 from pytest_bench.simulator import read_truth
 from pytest_bench.workload import Load, SampleOrder, Timeouts
 
@@ -526,7 +526,7 @@ def test_small_writes_leave_at_once(loop):
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         target = resolve(parse_url(f"http://127.0.0.1:{listener.getsockname()[1]}"), "/")
-        Opening(None, loop, target, 0, tls=None, limit_bytes=1, opened=opened)
+        ConnectAttempt(None, loop, target, 0, tls=None, limit_bytes=1, opened=opened)
         loop.run()
     [connection] = made
     assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

@@ -8,7 +8,7 @@ from odd_answers import BODIES, END, JSON, SSE, STREAMS, Case
 from wire_server import chunk
 
 from pytest_bench.api import Api
-from pytest_bench.load.exchange import Exchange, Settled, settle
+from pytest_bench.load.exchange import Exchange, ExchangeResult, decode_response
 from pytest_bench.records import ERROR_TYPES
 from pytest_bench.workload import Load
 
@@ -22,7 +22,7 @@ def named(rows):
 
 def decoded(
     pieces: list[bytes], api: type[Api], *, content_type: str = SSE, streaming: bool = True
-) -> Settled:
+) -> ExchangeResult:
     """What a load worker makes of a complete response of status 200, of which each read brought one piece."""
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
     exchange.send_start_ns = 0
@@ -34,22 +34,22 @@ def decoded(
     exchange.reads = head + [
         number for at in range(1, len(pieces) + 1) for number in (10 * at, 10 * at + 1, 10 * at - 5, at)
     ]
-    return settle(exchange, seq=0, api=api, streaming=streaming, texts="keep")
+    return decode_response(exchange, seq=0, api=api, streaming=streaming, texts="keep")
 
 
 def pieces_of(case: Case, dialect: Dialect) -> list[bytes]:
     return list(case.frames(dialect))
 
 
-def of(case: Case, dialect: Dialect, pieces: list[bytes], api: type[Api] | None = None) -> Settled:
+def of(case: Case, dialect: Dialect, pieces: list[bytes], api: type[Api] | None = None) -> ExchangeResult:
     return decoded(pieces, api or dialect.api, content_type=case.content_type, streaming=case.streaming)
 
 
-def untimed(settled: Settled) -> tuple:
+def untimed(result: ExchangeResult) -> tuple:
     """Everything but times."""
-    record = settled.record
+    record = result.record
     values = {name: getattr(record, name) for name in record.__struct_fields__ if not name.endswith("_ns")}
-    return values, settled.text, settled.attachment
+    return values, result.text, result.attachment
 
 
 def plain(api: type[Api]) -> type[Api]:
@@ -75,8 +75,8 @@ def check(case: Case, record, text) -> None:
 
 @pytest.mark.parametrize(("case", "dialect"), named(ROWS))
 def test_an_odd_answer_becomes_what_the_table_says(case, dialect):
-    settled = of(case, dialect, pieces_of(case, dialect))
-    check(case, settled.record, settled.text)
+    result = of(case, dialect, pieces_of(case, dialect))
+    check(case, result.record, result.text)
 
 
 @pytest.mark.parametrize(("case", "dialect"), named(ROWS))
@@ -132,8 +132,8 @@ def test_a_stream_of_an_error_never_succeeds_wherever_it_is_cut(dialect):
 def test_a_body_cut_anywhere_is_malformed(dialect):
     body = to_json(dialect.body("some text"))
     for cut in range(len(body)):
-        settled = decoded([body[:cut]] if cut else [], dialect.api, content_type=JSON, streaming=False)
-        assert settled.record.error == "malformed", body[:cut]
+        result = decoded([body[:cut]] if cut else [], dialect.api, content_type=JSON, streaming=False)
+        assert result.record.error == "malformed", body[:cut]
 
 
 @pytest.mark.parametrize("dialect", STREAMED, ids=lambda dialect: dialect.name)

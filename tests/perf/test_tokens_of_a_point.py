@@ -51,6 +51,11 @@ def tokenizer(tmp_path_factory):
     return path
 
 
+def run_session(home):
+    command = [sys.executable, "-m", "pytest", "suites", "--endpoint=simulator", "--results=results"]
+    return subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def session(tmp_path_factory, tokenizer):
     """Run the suite; the results folder."""
@@ -61,8 +66,7 @@ def session(tmp_path_factory, tokenizer):
         folder.mkdir()
         folder.joinpath("counted.yaml").write_text(SUITE.format(tokenizer=tokenizer, live=live, texts=texts))
         folder.joinpath("test_perf.py").write_text(TEST)
-        command = [sys.executable, "-m", "pytest", "suites", "--endpoint=simulator", "--results=results"]
-        done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+        done = run_session(home)
         assert done.returncode == 0, done.stdout
         return home / "results"
 
@@ -116,6 +120,20 @@ def test_recounting_gives_the_same_and_leaves_the_evidence_as_it_was(results, ca
     assert (results / "points/counted/perf/point/evidence.json").read_bytes() == evidence
 
 
+@pytest.mark.parametrize(("source", "status"), [("usage", 1), ("tokenizer", 0)])
+def test_recounting_takes_tokens_from_the_source_that_count_names(results, source, status):
+    """By usage the point fails, because the simulator counts words and the suite wants prompts of 30 tokens."""
+    by_tokenizer = summary_of(results / "points")["measurement"]["metrics"]["output_tokens"]["statistics"]
+    by_usage = 12  # the suite's max_tokens
+    assert by_tokenizer["mean"] > by_usage
+    ended, again = recounted(results, "--count", source)
+    measurement = summary_of(again)["measurement"]
+    assert ended == status
+    assert (measurement["token_source"]["output"], measurement["token_source"]["input"]) == (source, source)
+    output_tokens = measurement["metrics"]["output_tokens"]["statistics"]["mean"]
+    assert output_tokens == (by_usage if source == "usage" else by_tokenizer["mean"])
+
+
 def test_another_tokenizer_counts_the_prompts_that_were_made_for_the_first(results, tmp_path):
     letters = Tokenizer(models.BPE({chr(33 + n): n for n in range(94)} | {"Ġ": 94}, []))
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -125,6 +143,21 @@ def test_another_tokenizer_counts_the_prompts_that_were_made_for_the_first(resul
     before, after = summary_of(results / "points"), summary_of(again)
     assert after["dataset"] == before["dataset"]
     assert after["measurement"]["metrics"]["input_tokens"]["statistics"]["max"] > 30
+
+
+def test_a_session_whose_tokenizer_is_missing_is_refused_with_exit_status_4(tmp_path):
+    (tmp_path / "suites").mkdir()
+    text = SUITE.format(tokenizer="models/gone/tokenizer.json", live=0, texts="keep")
+    (tmp_path / "suites/counted.yaml").write_text(text)
+    (tmp_path / "suites/test_perf.py").write_text(TEST)
+    done = run_session(tmp_path)
+    assert done.returncode == 4, done.stdout
+    output = done.stdout + done.stderr
+    assert "suites/counted.yaml:3:1: tokenizer " in output
+    assert str(tmp_path / "suites/models/gone/tokenizer.json") in output
+    verdict = json.loads((tmp_path / "results/verdict.json").read_text())
+    assert (verdict["status"], verdict["refused"]) == ("error", True)
+    assert not (tmp_path / "results/points").exists()
 
 
 def test_texts_that_are_dropped_are_gone_once_they_are_counted(session, capsys):

@@ -1,4 +1,4 @@
-"""An empty value is what a lost variable leaves: no option of ours takes it for "not given"."""
+"""An empty value, as from a lost variable, is refused by every option of the plugin."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_an_option_of_the_plugin_with_an_empty_value_is_refused(tmp_path, option
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path), f"{option}={value}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 4, done.stdout
-    assert f"{option}: its value is empty" in done.stderr
+    assert f"{option}: the value is empty" in done.stderr
 
 
 def options_of_commands():

@@ -1,4 +1,4 @@
-"""What is expected of the JUnit writer of the pytest that is installed."""
+"""What the plugin relies on in the JUnit writer of the installed pytest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the adapter of pytest's own matchers expects of the pytest that is installed."""
+"""What the adapter to pytest's own matchers relies on in the installed pytest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pytest_bench.plugin.selection import Matcher, Selection, _asked, _compile, judging_functions
+from pytest_bench.plugin.selection import Matcher, Selection, _compile, _positive_words, judging_functions
 from pytest_bench.suite.plan import Point
 
 TESTS = """
@@ -104,7 +104,7 @@ def test_the_matcher_drops_what_the_cache_makes_pytest_drop(collect, tmp_path, o
     ],
 )
 def test_a_word_asks_for_something_if_no_not_turns_it_round(request, expression, wanted):
-    assert _asked(_compile(request.config, expression)) == wanted
+    assert _positive_words(_compile(request.config, expression)) == wanted
 
 
 POINT = Point(id="s/perf/a", suite="s", kind="perf", name="a", origin="", dataset=None, load=None)
@@ -151,7 +151,7 @@ def test_the_functions_that_judge_are_read_without_importing(suites):
         (["."], {"last_failed": True}, False),
     ],
 )
-def test_a_point_that_was_not_collected_is_left_out_by_the_user_only_if_no_word_asks_for_it(
+def test_an_uncollected_point_is_excluded_by_the_user_only_if_no_option_selects_it(
     request, suites, args, options, left_out
 ):
     paths = {

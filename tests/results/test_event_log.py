@@ -1,4 +1,4 @@
-"""Event logs: an event is on disk when `append` returns, and a log is whole lines whatever happens."""
+"""Event logs: an event is on disk when `append` returns, and a log always consists of whole lines."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_written_is_kept_and_written_later(tmp_path):
     assert events(tmp_path) == [Selected(point="a"), Selected(point="b")]
 
 
-def test_a_line_that_was_cut_off_is_left_out_and_a_damaged_one_is_not(tmp_path):
+def test_an_incomplete_last_line_is_ignored_and_a_damaged_line_is_an_error(tmp_path):
     writer = log(tmp_path)
     writer.append(Selected(point="a"))
     writer.append(Selected(point="b"))

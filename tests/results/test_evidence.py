@@ -43,7 +43,7 @@ def rewrite(folder, change):
     (folder / NAME).write_text(json.dumps(content))
 
 
-def test_evidence_that_nobody_touched_is_whole(folder):
+def test_unchanged_evidence_is_intact(folder):
     digest = write_evidence(folder, **RIGHT)
     checked = check(folder)
     assert checked.errors == ()
@@ -73,10 +73,13 @@ def test_writing_evidence_again_lists_what_is_there_now(written):
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
-        (lambda path: (path / "summary.json").unlink(), "summary.json: is listed, and is not there"),
+        (lambda path: (path / "summary.json").unlink(), "summary.json: is listed, but does not exist"),
         (lambda path: (path / "extra").write_text(""), "extra: is not listed"),
         (lambda path: (path / "summary.json").write_text('{"a":2}'), "summary.json: was altered"),
-        (lambda path: (path / "summary.json").write_text('{"a":'), "5 bytes long, 7 when it was written"),
+        (
+            lambda path: (path / "summary.json").write_text('{"a":'),
+            "5 bytes long, but was 7 when it was written",
+        ),
         (lambda path: (path / NAME).unlink(), "is missing"),
         (lambda path: (path / NAME).write_bytes(b""), "is not strict JSON"),
         (lambda path: (path / NAME).write_bytes(b"\xff\xfe"), "is not strict JSON"),
@@ -121,7 +124,7 @@ def test_a_file_replaced_by_a_link_to_its_copy_is_noticed(written):
     (written / "summary.json").symlink_to(written.parent / "copy")
     errors = check(written).errors
     assert any("is a link" in error for error in errors)
-    assert any("is not there" in error for error in errors)
+    assert any("does not exist" in error for error in errors)
 
 
 def test_a_folder_replaced_by_a_link_is_noticed(written):
@@ -157,12 +160,12 @@ def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path):
 def test_evidence_of_something_else_contradicts(written, field):
     wanted = RIGHT | {field: Outcome.FAIL if field == "outcome" else "other"}
     (sentence,) = contradictions(check(written), **wanted)
-    assert "it is the evidence of something else" in sentence
+    assert "it is evidence of something else" in sentence
 
 
 def test_evidence_that_was_never_read_contradicts(written):
     unread = msgspec.structs.replace(check(written), digest=None)
-    assert list(contradictions(unread, **RIGHT)) == [f"points/s/perf/a/{NAME}: was never read"]
+    assert list(contradictions(unread, **RIGHT)) == [f"points/s/perf/a/{NAME}: was not read"]
 
 
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

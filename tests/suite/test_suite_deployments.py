@@ -142,6 +142,7 @@ def test_an_api_without_streams_streams_nothing_and_may_not_be_asked_to(bench):
         ("{max_tokens: 1, extra_body: {max_tokens: 2}}", "is also given in generation"),
         ("{extra_body: {model: x}}", "is written by the API"),
         ("{extra_body: {stream_options: x}}", "is 'x'; expected a mapping, or null to leave it out"),
+        ("{extra_body: {n: 2}}", "is 2; one request is measured by one answer: leave it out"),
         ("{extra_body: {stream_options: [1]}}", "expected a mapping, or null to leave it out"),
         ("{extra_body: {sampling_params: 5}}", "expected a mapping, or null to leave it out"),
         ("{extra_body: {x: .nan}}", "is not a finite number"),

@@ -27,7 +27,7 @@ GOOD = Judgement(
 
 
 class Story(msgspec.Struct, kw_only=True):
-    """Everything that the ledger is told about one session."""
+    """Everything that the ledger reads about one session."""
 
     expected: Sequence[ExpectedPoint]
     events: Sequence[Event]

@@ -69,7 +69,7 @@ def test_a_value_just_past_its_limit_is_shown_with_the_digits_that_tell_them_apa
     assert "is 200.0001 ms" in judge([limit()], numbers(200.0001e6)).reasons[0].sentence
 
 
-def test_a_bound_judged_from_the_scheduled_time_is_said_as_it_was_declared():
+def test_a_bound_judged_from_the_scheduled_time_is_shown_as_declared():
     name = "scheduled_time_to_first_token.p99"
     measured = Numbers({name: 42e6, "failed_requests": 0.0, "empty_outputs": 0.0}, {name: "ns"})
     bound = parse_bound(name, "<= 20ms", "ns")
@@ -84,7 +84,7 @@ def test_a_bound_on_a_null_metric_is_an_error_with_its_reason():
     assert judgement.reasons[0].sentence.startswith("time_to_first_token.p99 is null: not streamed; required")
 
 
-def test_failed_requests_are_not_tolerated_unless_the_suite_says_so():
+def test_failed_requests_are_not_tolerated_unless_the_suite_declares_it():
     failing = numbers(1.0)
     failing.values["failed_requests"] = 3.0
     assert judge([limit()], failing).outcome is Outcome.FAIL
@@ -94,7 +94,7 @@ def test_failed_requests_are_not_tolerated_unless_the_suite_says_so():
     assert judge([parse_bound("failed_requests", "<= 3", "requests")], failing).outcome is Outcome.PASS
 
 
-def test_empty_outputs_are_not_tolerated_unless_the_suite_says_so():
+def test_empty_outputs_are_not_tolerated_unless_the_suite_declares_it():
     empty = numbers(1.0)
     empty.values["empty_outputs"] = 12.0
     judgement = judge([limit()], empty)

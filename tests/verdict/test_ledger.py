@@ -195,7 +195,7 @@ def test_a_point_both_selected_and_deselected_is_red(green):
     assert "contradiction" in codes(green(A).plus(Deselected(point=A)).settle())
 
 
-def test_a_point_that_ran_although_left_out_is_red(green):
+def test_an_excluded_point_that_ran_is_red(green):
     story = green(A, B)
     verdict = story.without(Selected(point=B)).plus(Deselected(point=B)).settle()
     assert faults(verdict) == ["ran-though-left-out"]
@@ -289,7 +289,7 @@ def test_a_failed_tear_down_is_red(green):
     assert codes(verdict) == ["teardown-failed"]
 
 
-def test_a_failed_set_up_tells_its_own_reason_once(green):
+def test_a_failed_set_up_gives_its_reason_once(green):
     story = green(A)
     said = Judgement(outcome=Outcome.ERROR, reasons=(Reason("endpoint", "nothing listens there"),))
     setup = story.report(A, "setup")
@@ -391,7 +391,7 @@ def test_a_fault_belongs_to_its_point_or_to_the_session(green):
     assert faults(verdict) == ["z"]
 
 
-def test_whatever_speaks_of_a_point_outside_the_plan_is_a_fault(green):
+def test_any_event_of_a_point_outside_the_plan_is_a_fault(green):
     story = green(A)
     stray = green("s/perf/stray")
     verdict = msgspec.structs.replace(

@@ -123,13 +123,13 @@ def test_only_a_pass_exits_0(green, status):
         b'{"version": NaN}',
     ],
 )
-def test_a_file_that_is_no_verdict_is_refused_by_name(tmp_path, content):
+def test_a_file_that_is_not_a_verdict_is_refused_by_name(tmp_path, content):
     (tmp_path / "verdict.json").write_bytes(content)
     with pytest.raises(EvidenceError, match=r"verdict\.json"):
         read_verdict(tmp_path / "verdict.json")
 
 
-def test_a_verdict_with_a_word_of_its_own_is_refused(tmp_path):
+def test_a_verdict_with_an_unknown_field_is_refused(tmp_path):
     content = json.loads(GOLDEN)
     content["extra"] = 1
     (tmp_path / "verdict.json").write_text(json.dumps(content))

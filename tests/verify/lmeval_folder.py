@@ -1,4 +1,4 @@
-"""A good folder as lm-eval and the job around it write it; tests spoil one thing."""
+"""A valid folder as lm-eval and its job write it; tests change one thing in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to alter a session's results, as an accident would, or as somebody would who wants them to verify."""
+"""Ways to alter a session's results, by accident or deliberately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever lies where a file should be: each command ends in time, with a sentence and its own exit status."""
+"""With anything in place of a file, each command ends in time, with a message and its own exit status."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def statuses(calls, capsys):
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("thing", THINGS, ids=lambda thing: thing.__name__)
-def test_what_is_no_plain_file_is_red_and_nobody_waits_for_it(spoiled, calls, capsys, name, thing):
+def test_anything_but_a_plain_file_is_red_without_blocking(spoiled, calls, capsys, name, thing):
     undo = replaced(spoiled / name, thing)
     try:
         *verified, recounted, exported = statuses(calls, capsys)
@@ -155,7 +155,7 @@ def test_any_content_is_red_although_the_evidence_lists_it(spoiled, calls, capsy
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("thing", THINGS, ids=lambda thing: thing.__name__)
 @pytest.mark.parametrize("name", ["meta_env.json", "results_2026-01-02T03-04-05_conc4.json"])
-def test_what_is_no_plain_file_of_lmeval_is_red_and_nobody_waits_for_it(batch, verify, name, thing):
+def test_anything_but_a_plain_file_of_lmeval_is_red_without_blocking(batch, verify, name, thing):
     path = batch.write() / name
     replaced(path, thing)
     status, said = verify(batch.path, "--expected-concs", "1 4", "--min-score", "0.5")
@@ -165,7 +165,7 @@ def test_what_is_no_plain_file_of_lmeval_is_red_and_nobody_waits_for_it(batch, v
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("thing", [a_huge_file], ids=lambda thing: thing.__name__)
 @pytest.mark.parametrize("where", ["suite", "included"])
-def test_a_suite_that_is_no_text_of_some_size_is_a_usage_error(tmp_path, capsys, where, thing):
+def test_a_suite_that_is_not_text_or_too_large_is_a_usage_error(tmp_path, capsys, where, thing):
     suite = tmp_path / "chat.yaml"
     suite.write_text("suite: chat\ninclude: [shared.yml]\n")
     thing(suite if where == "suite" else tmp_path / "shared.yml")

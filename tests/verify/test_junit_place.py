@@ -1,4 +1,4 @@
-"""The JUnit file is looked for where the session was told to write it, and missed there."""
+"""`verify` expects the JUnit file where the session had to write it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_junit_file_behind_a_link_is_red(results, tmp_path, verify):
     assert (status, "junit.xml: is a link" in said) == (1, True), said
 
 
-def test_a_junit_file_that_was_written_elsewhere_is_good_and_said_to_be_unseen(results, tmp_path, verify):
+def test_a_junit_file_outside_of_the_folder_is_noted_as_not_verified(results, tmp_path, verify):
     elsewhere = (results / "junit.xml").rename(tmp_path / "report.xml")
     tell(results, junit=str(elsewhere))
     status, said = verify(results)

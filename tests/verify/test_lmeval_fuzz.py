@@ -1,4 +1,4 @@
-"""A good folder of lm-eval with any one thing spoiled is red, with a sentence and without a traceback."""
+"""A valid folder of lm-eval with any one thing changed is red, with a message and without a traceback."""
 
 from __future__ import annotations
 

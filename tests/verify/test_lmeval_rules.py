@@ -1,4 +1,4 @@
-"""Every evidence rule on the request, thresholds, metadata and concurrencies, each applied to a good folder."""
+"""Every evidence rule on the request, thresholds, metadata and concurrencies, each applied to a valid folder."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_a_missing_exit_status_is_an_error(batch, check):
     assert (status, "eval_exit_code: is missing" in said) == (1, True), said
 
 
-def test_a_missing_exit_status_may_be_accepted_and_is_said_to_be_unproven(batch, check):
+def test_a_missing_exit_status_may_be_accepted_and_is_noted(batch, check):
     del batch.metadata["eval_exit_code"]
     assert "--allow-missing eval_exit_code accepts that" in check(batch)[1]
     status, said = check(batch, "--allow-missing", "eval_exit_code")

@@ -103,7 +103,7 @@ def test_samples_of_several_filters_are_not_judged_by_a_guessed_order(kept, judg
         (lambda lines: [{"doc_id": 1, "filter": 7}, *lines], "line 1: filter is 7; expected text"),
     ],
 )
-def test_samples_that_cannot_be_told_apart_are_refused(tmp_path, change, said):
+def test_samples_that_cannot_be_distinguished_are_refused(tmp_path, change, said):
     path = tmp_path / "samples.jsonl"
     path.write_text("".join(json.dumps(sample) + "\n" for sample in change(samples(named=False))))
     with pytest.raises(EvidenceError, match=said):

@@ -1,4 +1,4 @@
-"""`pytest-bench recount` on results of a session: what it names, and what it leaves behind."""
+"""`pytest-bench recount` on results of a session: its output and its files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_without_a_tokenizer_there_is_nothing_to_count_with(results, recount):
     assert made(results) == []
 
 
-def test_what_is_no_results_folder_is_a_usage_error(tmp_path, capsys):
+def test_a_path_that_is_not_a_results_folder_is_a_usage_error(tmp_path, capsys):
     for folder in (tmp_path, tmp_path / "nosuch"):
         assert main(["recount", str(folder)]) == 2
         assert f"{folder}: is not a results folder" in capsys.readouterr().err
@@ -92,7 +92,7 @@ def test_a_tokenizer_that_is_not_there_is_a_usage_error_that_says_what_one_may_b
     assert made(results) == []
 
 
-def test_a_log_that_names_a_sample_the_dataset_does_not_have_is_told(results, recount, tokenizer_file):
+def test_a_log_with_a_sample_that_the_dataset_lacks_is_reported(results, recount, tokenizer_file):
     for log in (REQUESTS, REQUESTS.replace("requests", "texts")):
         edit_lines(results / STEADY / log, lambda records: records[0].update(sample_index=10**6))
     relist(results, STEADY)

@@ -1,4 +1,4 @@
-"""Evidence of an earlier session in place of points that did not run again."""
+"""Reuse of evidence of an earlier session for points that did not run."""
 
 from __future__ import annotations
 
@@ -52,21 +52,25 @@ def test_a_whole_session_can_be_reused(finished, expectation, verify):
 
 def test_a_part_of_a_sweep_never_qualifies(partial, expectation, verify):
     status, said = verify("--expect", expectation, "--reuse", partial)
-    assert (status, "reused: small" in said, "part of a sweep never qualifies" in said) == (1, False, True), (
-        said
-    )
+    assert (status, "reused: small" in said, "a sweep is reused only as a whole" in said) == (
+        1,
+        False,
+        True,
+    ), said
 
 
 def test_a_point_that_depends_on_something_else_is_not_reused(finished, narrowed, verify):
     status, said = verify("--expect", narrowed({ONE: "0" * 64}), "--reuse", finished)
-    assert (status, "it depends on something else" in said, f"{ONE}: missing" in said) == (1, True, True), (
-        said
-    )
+    assert (status, "it is a different point" in said, f"{ONE}: missing" in said) == (
+        1,
+        True,
+        True,
+    ), said
 
 
 def test_a_point_without_a_digest_is_not_reused(finished, narrowed, verify):
     status, said = verify("--expect", narrowed({ONE: None}), "--reuse", finished)
-    assert (status, "has no digest of it" in said) == (1, True), said
+    assert (status, "has no digest for it" in said) == (1, True), said
 
 
 def test_a_point_under_another_threshold_than_todays_is_not_reused(bench, finished, tmp_path, verify, capsys):

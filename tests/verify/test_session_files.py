@@ -1,4 +1,4 @@
-"""What a session leaves on disk: which files, each of a published format, none of them tied to its place."""
+"""The files that a session writes: their names and published formats, independent of their location."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of our own sessions: verified as they are, and red once any one thing in them is altered."""
+"""Results of a session verify unchanged, and are red if any one thing is altered."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_verdict_with_its_keys_in_another_order_is_red(results, verify):
     content = json.loads(path.read_text())
     path.write_text(json.dumps(dict(reversed(content.items())), indent=2))
     status, said = verify(results)
-    assert (status, "verdict.json: its fields are right, its bytes are not" in said) == (1, True), said
+    assert (status, "verdict.json: the fields are right, but the bytes" in said) == (1, True), said
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_what_recount_adds_is_named_and_not_verified(results, verify):
     (results / "recounts/now").mkdir(parents=True)
     (results / "recounts/now/summary.json").write_text("{}")
     status, said = verify(results)
-    assert (status, "recounts/: made by `pytest-bench recount`" in said) == (0, True), said
+    assert (status, "recounts/: written by `pytest-bench recount`" in said) == (0, True), said
 
 
 @pytest.mark.parametrize("cut", [1, 200])
@@ -267,7 +267,7 @@ def test_an_edited_audit_file_is_red_although_the_evidence_lists_it(results, ver
     path.write_bytes(path.read_bytes().replace(b"rue", b"RUE"))
     relist(results, AUDIT)
     status, said = verify(results)
-    assert (status, f"{AUDIT}/{name}: does not hold what the audit finds" in said) == (1, True), said
+    assert (status, f"{AUDIT}/{name}: differs from what the audit computes" in said) == (1, True), said
 
 
 def test_an_edited_rate_of_an_audit_is_red_although_the_evidence_lists_it(results, verify):
@@ -297,7 +297,7 @@ def test_partial_coverage_is_good_where_the_expectation_names_no_more(partial, e
     assert verify(partial, "--expect", narrow)[0] == 0
 
 
-def test_a_point_that_the_expectation_names_and_nobody_ran_is_red(partial, expectation, verify):
+def test_a_point_of_the_expectation_that_did_not_run_is_red(partial, expectation, verify):
     status, said = verify(partial, "--expect", expectation)
     assert (status, "small/perf/steady/c0002: missing" in said) == (1, True), said
 
@@ -309,7 +309,7 @@ def test_results_of_another_plan_than_the_expected_are_red(results, expectation,
     other = tmp_path / "other.json"
     other.write_text(json.dumps(content))
     status, said = verify(results, "--expect", other)
-    assert (status, "the expectation means a point with digest" in said) == (1, True), said
+    assert (status, "the expectation names a point with digest" in said) == (1, True), said
 
 
 def test_the_new_verdict_can_be_written(results, tmp_path, verify):

@@ -1,4 +1,4 @@
-"""One thing altered, and it is found: in the files that hold the session together, in logs, in the JUnit file."""
+"""Each single alteration is detected: in the files of the session, in logs, in the JUnit file."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_request_that_sent_another_sample_than_its_order_asks_for_is_red(resul
 
     said = tampered(results, verify, STEADY, REQUESTS, swap)
     assert "request 0 sent sample" in said
-    assert "its order asks for" in said
+    assert "the order requires" in said
 
 
 def test_a_latency_altered_in_the_log_is_contradicted_by_the_summary(results, verify):
@@ -150,8 +150,8 @@ def test_a_failure_turned_into_a_success_is_contradicted_by_the_counters(results
         records[0] |= {"outcome": "failed", "error": "reset"}
 
     said = tampered(results, verify, STEADY, REQUESTS, fail)
-    assert "counters.succeeded is 8; worked out anew it is 7" in said
-    assert "counters.failures.reset is absent; worked out anew it is 1" in said
+    assert "counters.succeeded is 8; recomputed it is 7" in said
+    assert "counters.failures.reset is absent; recomputed it is 1" in said
 
 
 def test_a_log_of_another_session_or_point_or_phase_is_red(results, verify):
@@ -183,7 +183,7 @@ def test_more_requests_at_once_in_the_log_than_by_the_counters_are_red(results, 
             record["send_start_ns"] = records[0]["send_start_ns"]
 
     said = tampered(results, verify, STEADY, REQUESTS, all_at_once)
-    assert "8 requests were in flight at once; peak_in_flight is 1" in said
+    assert "8 requests were in flight at once, but peak_in_flight is 1" in said
 
 
 def one_fewer(records):
@@ -207,7 +207,7 @@ def test_another_number_of_requests_than_asked_for_is_red_though_all_files_agree
     assert f"phases[0].issued is {count}, and 8 requests were asked for" in said
 
 
-def test_a_bound_that_the_log_does_not_meet_is_red_whatever_summary_and_events_say(results, verify):
+def test_a_bound_that_the_log_does_not_meet_is_red_even_if_summary_and_events_agree(results, verify):
     def tighten(judgement):
         judgement["bounds"][0]["bound"] |= {"limit": 1.0, "text": "<= 1ns"}
 
@@ -220,7 +220,7 @@ def test_a_bound_that_the_log_does_not_meet_is_red_whatever_summary_and_events_s
     edit_events(results, tighten_report)
     relist(results, STEADY)
     status, said = verify(results)
-    assert (status, "says it passed, but one of its bounds is not met" in said) == (1, True), said
+    assert (status, "its judgement is pass, but one of its bounds is not met" in said) == (1, True), said
 
 
 JUNIT_CHANGES = {
@@ -242,7 +242,7 @@ JUNIT_CHANGES = {
 
 
 @pytest.mark.parametrize("what", JUNIT_CHANGES)
-def test_a_junit_file_that_says_something_else_is_red(results, verify, what):
+def test_a_junit_file_with_different_content_is_red(results, verify, what):
     path = results / "junit.xml"
     before = path.read_text()
     path.write_text(before.replace(*JUNIT_CHANGES[what], 1))

@@ -1,4 +1,4 @@
-"""Whatever bytes lie in a folder: sentences, never a traceback; and no altered field goes unnoticed."""
+"""For any bytes in a folder, `verify` reports problems without a traceback, and detects every altered field."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_any_thresholds_give_sentences(tmp_path, data, ending):
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe", "missing"])
-def test_what_is_no_plain_file_of_a_session_is_red(results, tmp_path, name, kind):
+def test_anything_but_a_plain_file_of_a_session_is_red(results, tmp_path, name, kind):
     path = results / name
     path.rename(tmp_path / "aside")
     if kind == "folder":

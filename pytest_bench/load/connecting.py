@@ -1,4 +1,4 @@
-"""Making one connection: TCP, then TLS where the endpoint wants it."""
+"""Opens one connection: TCP, then TLS if the endpoint uses it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ _RECEIVE_BYTES = 1 << 16
 
 
 class OutOfDescriptors(Exception):
-    """The client itself cannot open more sockets: not the server's failure."""
+    """The client cannot open more sockets, which is not a failure of the server."""
 
 
 Opened = Callable[[Connection | Failure | OutOfDescriptors], None]
 
 
-class Opening:
-    """One attempt to connect. `opened` is called once, never from within the constructor, unless `abandon` was called
-    before."""
+class ConnectAttempt:
+    """One attempt to connect. Calls `opened` once, never from the constructor, unless `abandon` is called first."""
 
     __slots__ = (
         "_endpoint",
@@ -73,14 +72,14 @@ class Opening:
         return self._target.url
 
     def end(self, outcome: Failure | OutOfDescriptors) -> None:
-        """Give up, and say so."""
+        """End the attempt and report `outcome`."""
         opened = self._opened
         self.abandon()
         opened(outcome)
 
     def abandon(self) -> None:
-        """Give up; nobody is told."""
-        self._opened = _nobody
+        """End the attempt without a report."""
+        self._opened = _ignore
         if self._socket is not None:
             self._loop.remove(self._socket.fileno())
             self._socket.close()
@@ -89,64 +88,64 @@ class Opening:
     def _connect(self) -> None:
         address = self._target.address
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._socket = opening = socket.socket(family, socket.SOCK_STREAM)
-        opening.settimeout(0)  # non-blocking
-        opening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._loop.clock.enable(opening)
-        status = opening.connect_ex((address, self._target.port))
+        self._socket = connecting = socket.socket(family, socket.SOCK_STREAM)
+        connecting.settimeout(0)  # non-blocking
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop.clock.enable(connecting)
+        status = connecting.connect_ex((address, self._target.port))
         if status and status not in _IN_PROGRESS:
             raise OSError(status, os.strerror(status))
-        self._loop.on_writable(opening.fileno(), self._connected)
+        self._loop.on_writable(connecting.fileno(), self._connected)
 
     def _connected(self) -> None:
-        opening = self._socket
-        if opening is None:
+        connecting = self._socket
+        if connecting is None:
             return
-        status = opening.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        status = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if status:
             self.end(self._why(OSError(status, os.strerror(status))))
             return
-        self._loop.remove(opening.fileno())
+        self._loop.remove(connecting.fileno())
         if self._tls is None:
-            self._finish(opening)
+            self._finish(connecting)
             return
         self._session = TlsSession(self._tls, self._target.server_name)
-        self._loop.on_readable(opening.fileno(), self._read_handshake)
-        self._continue_handshake(opening, self._session, b"")
+        self._loop.on_readable(connecting.fileno(), self._read_handshake)
+        self._continue_handshake(connecting, self._session, b"")
 
     def _read_handshake(self) -> None:
-        opening, session = self._socket, self._session
-        if opening is None or session is None:
+        connecting, session = self._socket, self._session
+        if connecting is None or session is None:
             return
         try:
-            data = opening.recv(_RECEIVE_BYTES)
+            data = connecting.recv(_RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self.end(self._why(error))
             return
         if data:
-            self._continue_handshake(opening, session, data)
+            self._continue_handshake(connecting, session, data)
         else:
             self.end(Failure("connect", f"{self._target.url}: closed during the TLS handshake"))
 
-    def _continue_handshake(self, opening: socket.socket, session: TlsSession, data: bytes) -> None:
+    def _continue_handshake(self, connecting: socket.socket, session: TlsSession, data: bytes) -> None:
         try:
             over, answer = session.handshake(data)
-            # A handshake is smaller than any send buffer, and nothing was sent before it.
+            # The handshake fits any send buffer, and nothing was sent before it.
             if answer:
-                opening.sendall(answer)
+                connecting.sendall(answer)
         except OSError as error:  # `ssl.SSLError` is one
             self.end(self._why(error))
             return
         if over:
-            self._loop.remove(opening.fileno())
-            self._finish(opening)
+            self._loop.remove(connecting.fileno())
+            self._finish(connecting)
 
     def _finish(self, connected: socket.socket) -> None:
         opened, self._opened = (
             self._opened,
-            _nobody,
+            _ignore,
         )  # it may refer back, and nothing collects cycles during a phase
         self._socket = None
         arguments = (self._owner, self._loop, connected, self._endpoint)
@@ -167,5 +166,5 @@ class Opening:
         return Failure("connect", f"{self._target.url}: {error.strerror or error}")
 
 
-def _nobody(_outcome: object) -> None:
+def _ignore(_outcome: object) -> None:
     pass

@@ -1,4 +1,4 @@
-"""A folder whose session has not ended: why, what it holds, and what can be done."""
+"""Describes a folder whose session has not ended: why, what it contains, and what to do next."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from pytest_bench.verdict.verdict import Verdict
 _NAMES_SHOWN = 4
 
 
-def refused(said: Verdict) -> Iterator[str]:
-    """Why nothing was run, in a folder that only a refused call has used."""
-    yield f"nothing was run: the call was refused: {' '.join(fault.sentence for fault in said.faults)}"
+def refused(verdict: Verdict) -> Iterator[str]:
+    """Yield why nothing was run, for a folder that contains only a refused call."""
+    yield f"nothing was run: the call was refused: {' '.join(fault.sentence for fault in verdict.faults)}"
 
 
-def why_not_ended(results: Path, settled: Settled) -> Iterator[str]:
-    """Why the session has not ended, what became of its points, and what can be done."""
+def why_unfinished(results: Path, settled: Settled) -> Iterator[str]:
+    """Yield why the session has not ended, the state of its points, and what to do next."""
     if _is_running(results):
-        yield "its session is still running, and its verdict red until that has ended: verify it then"
+        yield "the session is still running, and its verdict is red until it ends: verify it then"
         return
-    states: dict[str, list[str]] = {"judged": [], "measured": [], "cut off": [], "not begun": []}
+    states: dict[str, list[str]] = {"judged": [], "measured": [], "cut off": [], "not started": []}
     for point in settled.plan.points if settled.plan else ():
         states[_state(results, point)].append(point.id)
-    held = "; ".join(f"{what}: {_named(names)}" for what, names in states.items() if names)
+    found = "; ".join(f"{what}: {_named(names)}" for what, names in states.items() if names)
     yield (
-        "its session did not end: it was killed, or its machine was. Its verdict is the red one that it began with. "
-        f"Of its points, {held or 'none was planned'}"
+        "the session did not finish: its process was killed or the machine stopped. Its verdict is the red one from "
+        f"its start. Points: {found or 'none planned'}"
     )
     words = shlex.join(settled.called.invocation.command_line)
-    yield f"next: run it again, into a new folder: pytest {words}"
+    yield f"next: run it again with a new folder: pytest {words}"
     if states["judged"] or states["measured"]:
         yield (
-            f"or see what was measured: pytest-bench recount {shlex.quote(str(results))} counts and measures points "
-            "again that have all their requests; it makes no verdict"
+            f"or measure what exists: pytest-bench recount {shlex.quote(str(results))} counts tokens and measures the "
+            "points that have all their requests; it writes no verdict"
         )
     yield from (fault.sentence for fault in settled.verdict.faults if fault.code == "damaged")
 
@@ -49,7 +49,7 @@ def why_not_ended(results: Path, settled: Settled) -> Iterator[str]:
 def _state(results: Path, point: Point) -> str:
     path = layout.point_path(point.id)
     if not is_folder(results, path):
-        return "not begun"
+        return "not started"
     if os.path.lexists(results / path / evidence.NAME):
         return "judged"
     try:
@@ -64,9 +64,9 @@ def _named(names: list[str]) -> str:
 
 
 def _is_running(results: Path) -> bool:
-    """Whether a process holds the folder, as far as its file system tells.
+    """Whether a process holds the folder's lock, as far as its file system supports locks.
 
-    Its lock is taken for a moment, and nothing is written.
+    The lock is acquired briefly; nothing is written.
     """
     try:
         held = os.open(results / layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

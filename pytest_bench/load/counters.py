@@ -1,8 +1,8 @@
-"""Counters that load workers publish and their supervisor reads, in shared memory without a name.
+"""Counters that load workers publish and the supervisor reads, in anonymous shared memory.
 
-int64 cells: one start time a leg, one heartbeat a worker, and for each worker one row a phase. Each cell has
-one writer; an aligned eight-byte store is never seen half done. The file behind it is unlinked from the
-start, so nothing can be left behind.
+int64 cells: one start time per stage, one heartbeat per worker, and one row per worker and phase. Each cell has one
+writer, and an aligned eight-byte store is atomic. The file that backs the memory has no name, so it cannot outlive
+its processes.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ class Cell(IntEnum):
     EVENTS = 4
 
 
-class Board:
+class SharedCounters:
     """The shared counters of one run, mapped from `fd`."""
 
-    def __init__(self, fd: int, *, legs: int, workers: int, phases: int) -> None:
+    def __init__(self, fd: int, *, stages: int, workers: int, phases: int) -> None:
         self.workers = workers
-        self._legs = legs
+        self._stages = stages
         self._phases = phases
-        self._rows = legs + workers
+        self._rows = stages + workers
         self._map = mmap.mmap(fd, 8 * (self._rows + workers * phases * len(Cell)))
         self._view = memoryview(self._map).cast("q")
 
     @classmethod
-    def create(cls, *, legs: int, workers: int, phases: int) -> tuple[int, Board]:
-        """A new board and the descriptor that workers inherit; the caller closes the descriptor."""
+    def create(cls, *, stages: int, workers: int, phases: int) -> tuple[int, SharedCounters]:
+        """Return a descriptor, which workers inherit and the caller closes, and the counters mapped from it."""
         fd = anonymous_file()
-        os.ftruncate(fd, 8 * (legs + workers + workers * phases * len(Cell)))
-        return fd, cls(fd, legs=legs, workers=workers, phases=phases)
+        os.ftruncate(fd, 8 * (stages + workers + workers * phases * len(Cell)))
+        return fd, cls(fd, stages=stages, workers=workers, phases=phases)
 
     def set(self, worker: int, phase: int, cell: Cell, value: int) -> None:
         self._view[self._rows + (worker * self._phases + phase) * len(Cell) + cell] = value
@@ -52,23 +52,23 @@ class Board:
         return self._view[self._rows + (worker * self._phases + phase) * len(Cell) + cell]
 
     def total(self, phase: int, cell: Cell) -> int:
-        """The sum of a column of one phase over all workers."""
+        """Sum of one column of a phase over all workers."""
         return sum(self.get(worker, phase, cell) for worker in range(self.workers))
 
     def beat(self, worker: int, at_ns: int) -> None:
-        """The worker is alive at `at_ns`, which may lie ahead of a silence that it announces."""
-        self._view[self._legs + worker] = at_ns
+        """Record a heartbeat. `at_ns` lies in the future if the worker announces that it will be silent until then."""
+        self._view[self._stages + worker] = at_ns
 
     def last_beat(self, worker: int) -> int:
-        """When the worker was alive last, or 0 where it has not begun."""
-        return self._view[self._legs + worker]
+        """Time of the last heartbeat; 0 if the worker has not started."""
+        return self._view[self._stages + worker]
 
-    def set_leg_start(self, leg: int, at_ns: int) -> None:
-        self._view[leg] = at_ns
+    def set_stage_start(self, stage: int, at_ns: int) -> None:
+        self._view[stage] = at_ns
 
-    def leg_start(self, leg: int) -> int:
-        """When the leg began, or 0 where it has not."""
-        return self._view[leg]
+    def stage_start(self, stage: int) -> int:
+        """Start time of the stage; 0 if it has not started."""
+        return self._view[stage]
 
     def close(self) -> None:
         self._view.release()
@@ -76,11 +76,10 @@ class Board:
 
 
 def anonymous_file(write: Callable[[IO[bytes]], object] = lambda _: None) -> int:
-    """The descriptor of a regular file that has no name, holding what `write` puts there; the caller closes it.
+    """Return the descriptor of a regular file without a name, filled by `write`. The caller closes it.
 
-    Regular, because only there do processes that share the open file see one offset whose advance is atomic.
-    Without a name, because then nothing is left however this process ends. Raises `LoadError` where there is no
-    room.
+    Processes that share the open file share its offset, which only a regular file advances atomically. Without a
+    name, nothing is left however this process ends. Raises `LoadError` if the file cannot be written.
     """
     try:
         with tempfile.TemporaryFile() as stream:

@@ -1,4 +1,4 @@
-"""What `pytest-bench verify` says of a folder whose session never came to its end."""
+"""`pytest-bench verify` on a folder whose session did not finish."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def killed(results):
     return results
 
 
-def test_a_session_that_was_killed_is_said_to_be_with_what_it_left(killed, verify):
+def test_a_killed_session_is_reported_with_the_state_of_its_points(killed, verify):
     status, said = verify(killed)
     assert status == 1
-    assert "its session did not end" in said
-    assert f"judged: {ONE}; measured: {TWO}; not begun: {AUDIT}" in said
+    assert "the session did not finish" in said
+    assert f"judged: {ONE}; measured: {TWO}; not started: {AUDIT}" in said
     assert "cannot be read" not in said
 
 
 def test_it_says_how_to_run_it_again_and_what_can_be_had_of_it(killed, verify):
     _, said = verify(killed)
-    assert "run it again, into a new folder: pytest bench --endpoint=simulator --results=all" in said
+    assert "run it again with a new folder: pytest bench --endpoint=simulator --results=all" in said
     assert f"pytest-bench recount {killed}" in said
 
 
@@ -49,7 +49,7 @@ def test_where_nothing_was_measured_there_is_nothing_to_recount(killed, verify):
     shutil.rmtree(killed / "points" / TWO / "phases" / "measured")
     (killed / "points" / TWO / "summary.json").unlink()
     _, said = verify(killed)
-    assert f"cut off: {TWO}; not begun: {AUDIT}, {ONE}" in said
+    assert f"cut off: {TWO}; not started: {AUDIT}, {ONE}" in said
     assert "recount" not in said
 
 
@@ -57,16 +57,16 @@ def test_a_session_that_still_runs_is_not_taken_for_one_that_was_killed(killed, 
     with (killed / ".session").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         status, said = verify(killed)
-    assert (status, "still running" in said, "did not end" in said) == (1, True, False)
+    assert (status, "still running" in said, "did not finish" in said) == (1, True, False)
 
 
-def test_a_file_system_without_locks_is_told_of_as_one_that_nobody_holds(killed, verify, monkeypatch):
+def test_a_file_system_without_locks_counts_as_unlocked(killed, verify, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     status, said = verify(killed)
-    assert (status, "its session did not end" in said) == (1, True)
+    assert (status, "the session did not finish" in said) == (1, True)
 
 
 def test_a_main_log_that_was_taken_away_is_not_a_session_that_was_killed(results, verify):
@@ -75,8 +75,8 @@ def test_a_main_log_that_was_taken_away_is_not_a_session_that_was_killed(results
     assert (status, "events/main.jsonl: cannot be read" in said) == (1, True), said
 
 
-def test_a_call_that_was_refused_is_said_to_have_run_nothing(tmp_path, verify):
-    sentence = "--results: taken holds something already"
+def test_a_refused_call_is_reported_as_having_run_nothing(tmp_path, verify):
+    sentence = "--results: taken is not empty"
     red = refusal(nonce="n", sentence=sentence, invocation=Invocation())
     write_json(tmp_path / "verdict.json", red)
     status, said = verify(tmp_path)
