@@ -1,7 +1,8 @@
 """`pytest-bench run`: run pytest in a child process, and judge it from the parent.
 
-Nothing in pytest's process can make the result green: no hook, no `os._exit`, no disabled plugin. The parent plans,
-writes a red verdict, waits for the child, and settles the results folder.
+Nothing that a test, a conftest.py or a hook does in pytest's process can make the result green, and neither can a
+disabled plugin. The parent plans (unless the suites need a conftest's APIs or audits), writes a red verdict, waits for
+the child, and settles the results folder.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def run_words(words: Sequence[str]) -> int:
     try:
         call = handover.read_call(args)
     except UsageError as error:
-        _refuse_named(options.named_files(args), nonce, error)
+        _refuse_named(options.named_files(args, is_ours=True), nonce, error)
         raise
     claim = _claim(call.option, call.here, nonce)
     try:
@@ -124,7 +125,7 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str) -> int:
     end_descendants()
     settled = conclude(claim.results, log, Ended(status=status, at=clock.utc_now()))
     own = exit_status(settled.verdict)
-    if status in {0, *(_EXITS[own],)} and own == 0:
+    if own == 0 and status == 0:
         return 0
     unreported = [
         fault for fault in settled.verdict.faults if fault.code in {"cut-off", "pytest-exit", NOT_ENDED}
@@ -132,4 +133,5 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str) -> int:
     if unreported:
         sentences = "; ".join(fault.sentence for fault in unreported)
         print(f"verdict: {settled.verdict.status}: {printable(sentences)}", file=sys.stderr)
+    # If the verdict passes although pytest's status is not 0, the session is not good.
     return _EXITS[own or 1]

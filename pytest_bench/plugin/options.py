@@ -174,15 +174,19 @@ def collects_only(option: argparse.Namespace) -> bool:
     return any(getattr(option, name, None) for name in _COLLECTS)
 
 
-def named_files(words: Sequence[str]) -> argparse.Namespace:
-    """Return the files named by a call that pytest cannot parse; none if it names no results folder."""
+def named_files(words: Sequence[str], *, is_ours: bool = False) -> argparse.Namespace:
+    """Return the files named by a call that pytest cannot parse.
+
+    A JUnit file counts only if the call also names a results folder, or if `is_ours`: other calls may not concern
+    suites.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--results")
     parser.add_argument("--junitxml", "--junit-xml", dest="xmlpath")
     try:
         known, _ = parser.parse_known_args(list(words))
     except argparse.ArgumentError:
-        known = argparse.Namespace(results=None)
-    if known.results is None:
+        known = argparse.Namespace(results=None, xmlpath=None)
+    if known.results is None and not is_ours:
         known.xmlpath = None
     return known

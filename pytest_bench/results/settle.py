@@ -211,7 +211,7 @@ def _missing_ends(logs: Mapping[str, Sequence[Event]]) -> Iterator[Event]:
         return
     how = f"was killed by signal {-end.status}" if end.status < 0 else f"ended with status {end.status}"
     if own is None:
-        yield Fault(code="cut-off", sentence=f"pytest {how} before its session had ended")
+        yield Fault(code="cut-off", sentence=f"pytest {how} without recording the end of the session")
     elif end.status not in (own.status, own.status % 256):
         yield Fault(
             code="pytest-exit", sentence=f"pytest {how}, but its session had ended with status {own.status}"

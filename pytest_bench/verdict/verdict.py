@@ -55,7 +55,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     nonce: str
     points: tuple[PointVerdict, ...] = ()
     faults: tuple[Reason, ...] = ()
-    """Errors that belong to no single point. Any of them makes the status `error`."""
+    """Errors that belong to no single point. Any of them makes the status `error`; `not-ended` alone makes it
+    `incomplete`."""
     counts: dict[str, int] = {}
     """Number of points by outcome."""
     complete_required: bool = False

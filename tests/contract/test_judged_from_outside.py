@@ -76,7 +76,7 @@ def test_a_test_that_ends_the_process_is_red_and_never_0(folder, ends, outcome):
     assert ran.junit["tiny.perf::tiny/perf/two"] in {"error", "failure"}
     if "_exit" in ends or "kill" in ends:
         assert "cut-off" in ran.faults
-        assert "before its session had ended" in ran.output
+        assert "without recording the end of the session" in ran.output
 
 
 CONFTESTS = {
@@ -249,3 +249,13 @@ def test_what_pytest_starts_is_not_part_of_the_session(folder):
     )
     run(folder, "-n0").require(0, "pass", one="pass", two="pass")
     assert json.loads((folder.root / "results-1/verdict.json").read_text())["status"] == "pass"
+
+
+def test_a_call_that_pytest_cannot_parse_leaves_the_junit_file_that_it_names_red(folder):
+    junit = folder.write("j.xml", '<testsuites><testsuite name="old" tests="1"/></testsuites>')
+    command = folder.command("bench", "--junitxml=j.xml", "--no-such-option", results=None, judged=True)
+    done = subprocess.run(
+        command, cwd=folder.root, env=folder.environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert read_junit(folder.root / "j.xml")["session::integrity"] == "error", junit
