@@ -178,16 +178,15 @@ def test_all_problems_of_all_suites_are_reported_at_once(folder):
     assert "did you mean 'perf'" in ran.output
 
 
-def test_limits_on_tokens_that_nothing_would_count_are_refused_where_they_stand(folder, workers):
+def test_a_limit_that_compares_two_token_counts_is_refused_if_there_is_no_tokenizer(folder, workers):
     folder.edit(
         "bench/tiny.yaml",
         '    bounds: {request_latency.p99: "<= 60s"}',
-        '    bounds: {output_token_throughput: ">= 1"}\n    slo: {time_per_output_token: "<= 1s"}',
+        '    bounds: {token_count_mean_difference: "<= 1%"}',
     )
     ran = refused(folder, workers)
-    assert "4 problems in the suites" in ran.output
-    for line in (18, 19):
-        assert f"bench/tiny.yaml:{line}:" in ran.output
+    assert "bench/tiny.yaml:18:" in ran.output
+    assert "'token_count_mean_difference' compares a tokenizer's count with the server's" in ran.output
     assert "--tokenizer" in ran.output
 
 
