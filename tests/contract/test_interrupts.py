@@ -21,6 +21,8 @@ def caught():
     nowhere.__code__ = nowhere.__code__.replace(co_linetable=b"\xff" * 8)
     with pytest.raises(KeyboardInterrupt) as caught:
         nowhere()
+    if caught.tb.tb_next.tb_lineno == -1:
+        pytest.skip("the first releases of Python 3.11 number such a line -1, which pytest can show")
     assert caught.tb.tb_next.tb_lineno is None
     return caught
 

@@ -14,7 +14,7 @@ DANGERS = {
     "--tx without --dist": (["--tx", "popen"], "add --dist load"),
     "-n with --tx": (["-n1", "--tx", NO_PYTHON, "--dist", "load"], "give only one of -n and --tx"),
     "--dist each": (["--dist", "each", "--tx", "2*popen"], "use --dist load"),
-    "no JUnit file": (["-p", "no:junitxml"], "leave it out"),
+    "no JUnit file": (["-p", "no:junitxml"], "remove it"),
     "--assert=plain": (["--assert=plain"], "without --assert=plain"),
     "--assert=plain, xdist": (["-n2", "--assert=plain"], "without --assert=plain"),
     "malformed -k": (["-k", "one and"], "expected names joined by"),
@@ -131,7 +131,7 @@ def test_a_call_without_the_plugin_is_refused_by_required_plugins(folder, how, w
 def test_a_junit_file_in_the_place_of_evidence_is_refused(folder, name, workers):
     ran = folder.run(workers, "--junitxml", f"used/{name}", results="used")
     assert ran.status == 4, ran.output
-    assert "name junit.xml" in ran.output
+    assert "use junit.xml" in ran.output
     assert json.loads((folder.root / "used/verdict.json").read_text())["refused"]
     assert not (folder.root / "used/points").exists()
 

@@ -152,8 +152,10 @@ def test_the_functions_that_judge_are_read_without_importing(suites):
     ],
 )
 def test_an_uncollected_point_is_excluded_by_the_user_only_if_no_option_selects_it(
-    request, suites, args, options, left_out
+    request, monkeypatch, suites, args, options, left_out
 ):
+    # Tests of this very run may have failed before.
+    monkeypatch.setattr(request.config.pluginmanager.get_plugin("lfplugin"), "lastfailed", {})
     paths = {
         name: tuple(str(suites / path) for path in value) if name != "last_failed" else value
         for name, value in options.items()
