@@ -1,9 +1,9 @@
 """Keeps secrets out of everything that leaves the process: files, logs, the terminal, reports.
 
-A server may repeat a key anywhere and in any spelling: in a header, a model name, generated text. Each process therefore
-declares its secrets once (`hide`), and every writer replaces them (`redact`). Spellings are derived, not listed: text is
-decoded layer by layer, as JSON strings, URLs and HTML are, and searched for the secret and for its base64 and hexadecimal
-forms.
+A server may repeat a key anywhere and in any spelling: in a header, a model name, generated text. Each process
+therefore declares its secrets once (`hide`), and every writer replaces them (`redact`). Spellings are derived, not
+listed: text is decoded layer by layer, as JSON strings, URLs and HTML are, and searched for the secret and for its
+base64 and hexadecimal forms.
 """
 
 from __future__ import annotations
