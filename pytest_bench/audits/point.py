@@ -32,7 +32,7 @@ from pytest_bench.records import PhaseResult
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.labels import labels_of
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import shares_beside
@@ -77,7 +77,7 @@ def run_audit(
         (folder / name).write_bytes(data)
     if result is not None:
         write_artifacts(folder, audit, result, order=order)
-    return conclude(
+    return write_point(
         session,
         point,
         deployment,

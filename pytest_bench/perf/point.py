@@ -21,12 +21,12 @@ from pytest_bench.running.labels import labels_of
 from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import (
-    conclude,
     measure_phase,
     untrustworthy,
     unwarmed,
     with_errors,
     with_failures,
+    write_point,
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
 from pytest_bench.running.replicas import differences
@@ -93,7 +93,7 @@ def run_perf(
     )
     # A finished job is noticed up to one interval late, which bounds the error of its latency.
     detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
-    return conclude(
+    return write_point(
         session,
         point,
         deployment,

@@ -161,7 +161,7 @@ def _short(text: str) -> str:
     return line if len(line) <= _LONGEST_DETAIL else line[: _LONGEST_DETAIL - 1] + "…"
 
 
-def conclude(
+def write_point(
     session: SessionFacts,
     point: Point,
     deployment: Deployment,
