@@ -1,8 +1,8 @@
 """A pool worker: a process that loads tokenizers and counts what the pool sends. Started by the pool.
 
-The main thread receives tasks from standard input and does nothing else, so that the end of the parent (end of file) ends
-the process at once, whatever the other threads do. Answers go to standard output. Two more threads carry tasks out: while one is inside a library, which releases the
-interpreter, the other decodes the next range.
+The main thread receives tasks from standard input and does nothing else, so that the end of the parent (end of file)
+ends the process at once, whatever the other threads do. Answers go to standard output. Two more threads carry tasks
+out: while one is inside a library, which releases the interpreter, the other decodes the next range.
 """
 
 from __future__ import annotations
