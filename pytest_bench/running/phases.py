@@ -67,7 +67,7 @@ def drive(
 
     folders = [Path(spec.folder) for spec in specs]
     with (
-        bodies.nameless(_encoded(session.nonce, point, deployment, rows, phases)) as path,
+        bodies.anonymous(_encoded(session.nonce, point, deployment, rows, phases)) as path,
         ServerMetrics(deployment, folders) as metrics,
     ):
 
