@@ -67,7 +67,7 @@ class _Worker:
         self._unread = bytearray()
 
     def send(self, message: WorkerSetup | Command) -> None:
-        self.worker.send(msgspec.json.encode(message) + b"\n")
+        self.child.send(msgspec.json.encode(message) + b"\n")
 
     def fileno(self) -> int:
         return self.child.stdout.fileno()
@@ -84,7 +84,7 @@ class _Worker:
 
     def last_words(self) -> str:
         """The end of its error output, as the end of a message."""
-        tail = self.worker.last_words()
+        tail = self.child.stderr_tail()
         return f":\n{tail}" if tail else ""
 
 

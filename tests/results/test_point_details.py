@@ -47,7 +47,7 @@ def test_every_kind_has_a_name_of_its_own():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"kind": "perf"}, "order"),
+        ({"kind": "perf"}, "before"),
         ({"kind": "unheard-of"}, "detail.kind"),
         ({"before": None}, "detail.before"),
         ({"order": "some day"}, "detail.order"),
