@@ -269,3 +269,14 @@ class PhaseFile(PhaseAccount, kw_only=True):
     def of(cls, account: PhaseAccount, *, point: str, nonce: str) -> PhaseFile:
         fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
         return cls(point=point, nonce=nonce, **fields)
+
+
+class CacheReset(msgspec.Struct, frozen=True, kw_only=True):
+    """One reset that the server confirmed, for the evidence."""
+
+    url: str
+    path: str
+    status: int
+    asked_ns: int
+    """CLOCK_MONOTONIC."""
+    confirmed_ns: int
