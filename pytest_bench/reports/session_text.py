@@ -34,11 +34,12 @@ def notes(rows: Sequence[Row]) -> Iterator[str]:
     Red points show their reasons instead of an explanation (`problems`).
     """
     alike: dict[str, list[str]] = {}
-    for row in rows:
-        detail = row.summary.detail if row.summary else {}
-        told = [detail.get("explanation") if row.point.outcome is Outcome.PASS else None, detail.get("note")]
-        for text in filter(None, told):
-            alike.setdefault(printable(str(text)), []).append(row.point.id)
+    for point, summary in rows:
+        if summary is None:
+            continue
+        explanation = summary.detail.explanation if point.outcome is Outcome.PASS else ""
+        for text in filter(None, (explanation, summary.detail.note)):
+            alike.setdefault(printable(text), []).append(point.id)
     yield from (f"{first_of(ids, _NAMES_SHOWN)}: {text}" for text, ids in alike.items())
 
 
