@@ -5,7 +5,7 @@ To add a kind of point, add its subclass of `Detail` here, and to `AnyDetail`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -62,7 +62,7 @@ class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
     """Violations of rules that MLPerf does not have. Any of them makes the point fail, even if `passed` is true."""
     labels: tuple[str, ...] = ()
     """Labels of the point."""
-    details: dict[str, object] = {}
+    details: dict[str, Any] = {}
     """Further content of `audit_<test>.json`."""
     shown: tuple[tuple[str, str], ...] = ()
     """Columns of the terminal's table: heading and short text."""
