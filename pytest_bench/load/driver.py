@@ -321,7 +321,9 @@ class LoadWorker:
             self._sent -= 1
             self._current_tally.vacated(end_ns)
             if answered:
-                self._phases[exchange.phase].tally.report.busy_ns += end_ns - exchange.send_start_ns
+                duration_ns = end_ns - exchange.send_start_ns
+                self._phases[exchange.phase].tally.report.busy_ns += duration_ns
+                self._loop.answered(duration_ns, len(exchange.reads) // 4)
         self._phases[exchange.phase].tally.awaited -= 1
         if self._pacer is not None:
             self._slots.release(end_ns, answered=answered)
