@@ -17,13 +17,16 @@ import msgspec
 
 from pytest_bench.errors import LoadError, WorkerDied
 from pytest_bench.load.counters import Cell, SharedCounters
+from pytest_bench.load.interrupts import Interrupts
 from pytest_bench.load.messages import Command, Notice, WorkerSetup
+from pytest_bench.load.watchdog import Watchdog
 from pytest_bench.records import WorkerReport
 
 _POLL_S = 0.1
 _PROGRESS_EVERY_S = 0.5
-_START_DEADLINE_S = 60.0
+_UNSTARTED_AFTER_S = 60.0
 _HUNG_AFTER_S = 5.0
+"""How long a load worker may be silent, by its watchdog."""
 _GRACE_S = 10.0
 _LEAD_NS = 5_000_000
 """A stage starts this long after the command, so that every load worker receives it in time."""
@@ -76,6 +79,7 @@ class _Child:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(setup.import_path)},
             process_group=0,  # Ctrl-C goes to the parent, which decides what to do
         )
+        self.watchdog = Watchdog(self.process.pid)
         self._unread = bytearray()
         self.send(setup)
 
@@ -131,15 +135,18 @@ class Supervisor:
         """Phases whose requests have all been issued and may still be in flight."""
         self._children: list[_Child] = []
         self._selector = selectors.DefaultSelector()
-        self._started_s = time.monotonic()
         self._reported_s = 0.0
+        self._interrupts = Interrupts()
 
     def __enter__(self) -> Self:
+        self._interrupts.__enter__()
         try:
-            for setup in self._setups:
-                child = _Child(setup)
-                self._children.append(child)
-                self._selector.register(child, selectors.EVENT_READ, child)
+            # An interrupt between the start of a process and its registration would leave it running.
+            with self._interrupts.deferred():
+                for setup in self._setups:
+                    child = _Child(setup)
+                    self._children.append(child)
+                    self._selector.register(child, selectors.EVENT_READ, child)
         except BaseException:
             self._close()
             raise
@@ -186,6 +193,7 @@ class Supervisor:
         while not all(child.reports for child in self._children):
             for child in self._readable_children():
                 self._handle_notices(child)
+            self._interrupts.check()
             self._check_deadlines()
             self._start_next_stage()
             self._enter_phases(self._phase_begun())
@@ -232,17 +240,17 @@ class Supervisor:
                 child.send(Command(stage=self._stage, start_ns=start_ns))
 
     def _check_deadlines(self) -> None:
-        now_s = time.monotonic()
         for child in self._children:
-            beat_ns = self._counters.last_beat(child.number)
-            if not beat_ns and now_s - self._started_s > _START_DEADLINE_S:
-                raise WorkerDied(
-                    f"load worker {child.number} did not start within {_START_DEADLINE_S:g} s{child.stderr_tail()}"
-                )
-            if child.reports is None and beat_ns and now_s - beat_ns / 1e9 > _HUNG_AFTER_S:
+            if child.reports is not None:
+                continue
+            beat_ns, watchdog = self._counters.last_beat(child.number), child.watchdog
+            watchdog.watch(beat_ns)
+            limit_s = _HUNG_AFTER_S if beat_ns else _UNSTARTED_AFTER_S
+            if watchdog.silent_s > limit_s:
                 child.process.kill()  # only the others are waited for
+                what = "has not answered" if beat_ns else "has not started"
                 raise WorkerDied(
-                    f"load worker {child.number} has not answered for {_HUNG_AFTER_S:g} s: it hangs or was stopped"
+                    f"load worker {child.number} {what} for {limit_s:g} s: {watchdog.reason}{child.stderr_tail()}"
                 )
 
     def _phase_begun(self) -> int:
@@ -314,3 +322,4 @@ class Supervisor:
         for child in self._children:
             child.close()
         self._selector.close()
+        self._interrupts.__exit__()
