@@ -33,18 +33,23 @@ class StreamMoments(NamedTuple):
     first_output: Moment | None
     gaps_ns: tuple[int, ...]
     """Between successive content events, by their stamps."""
+    inner_uncertainty_ns: tuple[int, ...]
+    """Uncertainty of each content event between the first and the last; empty if all are exact or have one stamp."""
 
 
 class Reads:
     """The reads of one response, of which there is at least one."""
 
-    __slots__ = ("_pieces", "_reads", "_stamps_ns")
+    __slots__ = ("_pieces", "_reads", "_sent_ns", "_stamps_ns", "lags_ns")
 
-    def __init__(self, reads: Sequence[int]) -> None:
-        """`reads` has the layout of `Exchange.reads`: four numbers per read."""
+    def __init__(self, reads: Sequence[int], sent_ns: int) -> None:
+        """`reads` has the layout of `Exchange.reads`: four numbers per read. Nothing arrived before `sent_ns`."""
         self._reads = reads
+        self._sent_ns = sent_ns
         self._stamps_ns = reads[::4]
         self._pieces = reads[3::4]
+        self.lags_ns = list(map(sub, reads[1::4], self._stamps_ns))
+        """How much later than the kernel's stamp each read was made; 0 if there is no such stamp."""
 
     def first_byte(self) -> Moment:
         """First byte of the response. Exact if the first read holds only headers."""
@@ -75,7 +80,7 @@ class Reads:
         if of_pieces[0] == of_pieces[-1]:
             only = self._moment(of_pieces[0], alone=False)
             output = None if first_output is None else only
-            return StreamMoments(only, only, output, (0,) * (len(content) - 1))
+            return StreamMoments(only, only, output, (0,) * (len(content) - 1), ())
         alone: Callable[[int], bool]
         if one_event_per_piece:
             reads = of_pieces
@@ -103,13 +108,27 @@ class Reads:
             moment(last),
             None if first_output is None else moment(first_output),
             self._gaps_ns(reads, content),
+            self._inner_uncertainty_ns(reads, content, alone),
         )
 
     def _moment(self, read: int, *, alone: bool) -> Moment:
         """Moment of an event in a read. `alone`: nothing in the read follows the event."""
         at_ns, seen_ns, empty_ns = self._reads[4 * read : 4 * read + 3]
         exact = alone and at_ns != seen_ns
-        return Moment(at_ns, seen_ns - at_ns, 0 if exact else max(0, at_ns - empty_ns))
+        return Moment(at_ns, seen_ns - at_ns, 0 if exact else max(0, at_ns - max(empty_ns, self._sent_ns)))
+
+    def _inner_uncertainty_ns(
+        self, reads: Sequence[int], content: Sequence[int], alone: Callable[[int], bool]
+    ) -> tuple[int, ...]:
+        if isinstance(reads, range) and isinstance(content, range) and 0 not in self.lags_ns:
+            return ()  # each of these events is alone in its read
+        if reads[content[0]] == reads[content[-1]]:
+            return ()
+        count = len(self._stamps_ns)
+        followed = [self._moment(read, alone=False).uncertainty_ns for read in range(count)]
+        last = [self._moment(read, alone=read + 1 < count).uncertainty_ns for read in range(count)]
+        inner = tuple([(last if alone(event) else followed)[reads[event]] for event in content[1:-1]])
+        return inner if any(inner) else ()
 
     def _gaps_ns(self, reads: Sequence[int], content: Sequence[int]) -> tuple[int, ...]:
         stamps = self._stamps_ns
