@@ -31,10 +31,12 @@ class Exchange:
 
     __slots__ = (
         "body",
+        "chunked",
         "connect_ns",
         "connection",
         "content_type",
         "endpoint",
+        "handshake_ns",
         "index",
         "paced",
         "pending_ns",
@@ -74,6 +76,9 @@ class Exchange:
         self.send_start_ns: int | None = None
         self.sent_ns: int | None = None
         self.connect_ns: int | None = None
+        """Set on the first request of a connection."""
+        self.handshake_ns = 0
+        """`connect_ns` of the connection, on every request of it."""
         self.connection: Connection | None = None
         self.resent = False
         self.polls = 0
@@ -93,6 +98,7 @@ class Exchange:
         same number where the kernel did not say), a time at which the socket was empty before it, and how many pieces
         of the body there were after it."""
         self.status: int | None = None
+        self.chunked = False
         self.content_type = ""
 
     def void_stamps(self, since_ns: int) -> None:
@@ -134,7 +140,7 @@ def decode_response(
 ) -> ExchangeResult:
     """Return the record of a request whose response is complete, and its text."""
     record = _record(exchange, seq, exchange.end_ns)
-    reads = Reads(exchange.reads, record.send_start_ns)
+    reads = _reads(exchange, record)
     decoded = _decode(record, exchange, reads, api, streaming=streaming)
     if isinstance(decoded, Failure):
         _fail(record, decoded)
@@ -145,6 +151,15 @@ def decode_response(
         _text(record, decoded, texts),
         decoded.attachment if texts == "keep" else None,
         reads.lags_ns,
+    )
+
+
+def _reads(exchange: Exchange, record: RequestRecord) -> Reads:
+    return Reads(
+        exchange.reads,
+        sent_ns=record.send_start_ns,
+        connect_ns=exchange.handshake_ns,
+        chunked=exchange.chunked,
     )
 
 
@@ -189,7 +204,7 @@ def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | N
     """Return the record of a request without a complete response: failed, or interrupted if `failure` is None."""
     record = _record(exchange, seq, end_ns)
     if exchange.reads:
-        _set_moments(record, first_byte=Reads(exchange.reads, record.send_start_ns).first_byte())
+        _set_moments(record, first_byte=_reads(exchange, record).first_byte())
     if failure is None:
         record.outcome = "interrupted"
     else:
