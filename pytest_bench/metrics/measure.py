@@ -20,15 +20,9 @@ from pytest_bench.metrics.definitions import (
     IntervalMethod,
     interval_method,
 )
-from pytest_bench.metrics.formulas import (
-    PER_ISSUE,
-    PER_REQUEST,
-    SCALARS,
-    Ints,
-    NotDefined,
-    Observed,
-)
+from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, good
 from pytest_bench.metrics.measurement import EndpointMeasurement, Interval, Measurement, Metric, Window
+from pytest_bench.metrics.observed import Ints, NotDefined, Observed
 from pytest_bench.metrics.token_counts import ABSENT, TokenCounts
 from pytest_bench.metrics.token_source import CountRule, choose
 from pytest_bench.records import PhaseResult
@@ -280,14 +274,14 @@ def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
     left_out = seen.buffered_note
     streams = columns.gap_count > 0
     reported = streams & (columns.first_event_tokens != ABSENT)
-    single = streams & ~reported & seen.one_token_an_event
+    single = streams & ~reported & seen.one_token_per_event
     total, known = int(streams.sum()), int((reported | single).sum())
     if known < LEAST_PROVEN * total:
         if seen.uncounted is not None and not known:
             raise NotDefined(seen.uncounted)
         raise NotDefined(
             f"the tokens of single events are known for {known} of {total} streams, {LEAST_PROVEN:.0%} are needed: "
-            "the server reports no running usage with every event, and one token an event is not proven"
+            "the server reports no usage with every event, and one token per event is not proven"
         )
 
     def gaps() -> Iterator[Ints]:
@@ -302,7 +296,7 @@ def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
         f"in {int(reported.sum())} of {total} streams the server reports the tokens of every event"
         if reported.any()
         else "",
-        f"in {int(single.sum())} of {total} streams one token an event is proven" if single.any() else "",
+        f"in {int(single.sum())} of {total} streams one token per event is proven" if single.any() else "",
         left_out or "",
     ]
     return _pool(definition, gaps, "; ".join(filter(None, rules)), times=times)
@@ -340,6 +334,6 @@ def _limits(
             count = len(seen.columns) if metric == "good_request_fraction" else ended
             return intervals.wilson(round(SCALARS[metric](seen) * count), count, confidence)
         case "batch means":
-            chosen = seen.good if metric == "goodput" else seen.succeeded
+            chosen = good(seen) if metric == "goodput" else seen.succeeded
             window = seen.whole
             return intervals.of_rate(seen.columns.end_ns[chosen], window.start_ns, window.end_ns, confidence)
