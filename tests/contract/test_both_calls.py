@@ -6,6 +6,7 @@ The other modules of this folder test the rows under `pytest`.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 from pathlib import Path
 
@@ -177,8 +178,8 @@ def junit_in_the_evidence(folder):
 @row("two concurrent sessions", REFUSED)
 def folder_in_use(folder):
     (folder.root / "results-1").mkdir()
-    folder.held = (folder.root / "results-1/.session").open("w")
-    fcntl.flock(folder.held, fcntl.LOCK_EX)
+    folder.lock = os.open(folder.root / "results-1/.session", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    fcntl.flock(folder.lock, fcntl.LOCK_EX)
     return []
 
 
@@ -202,10 +203,12 @@ def test_a_row_of_the_contract_holds_under_run(folder, begins):
     status, prepare = ROWS[begins]
     args = prepare(folder)
     workers = [] if any(arg.startswith(("-n", "--tx")) for arg in args) else ["-n0"]
+    in_use = hasattr(folder, "lock")
     ran = folder.run(*workers, *args, judged=True, prefix=getattr(folder, "prefix", ()))
+    if in_use:
+        os.close(folder.lock)
     assert ran.status == status, ran.output
     assert "Traceback" not in ran.output or status == RED
-    in_use = hasattr(folder, "held")
     assert in_use or ran.verdict is not None, ran.output
     assert ran.verdict is None or ran.verdict["status"] not in {"pass", "inconclusive"}
     assert ran.junit is None or {"error", "failure"} & set(ran.junit.values()), ran.junit_text
