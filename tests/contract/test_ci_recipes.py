@@ -52,6 +52,7 @@ def artifacts(folder, name):
 def test_a_recipe_plans_runs_and_verifies_and_a_lost_point_is_red(folder, name):
     folder.points = ("one",)
     folder.__post_init__()
+    folder.edit("bench/tiny.yaml", "ready_timeout_s: 5", "ready_timeout_s: 60")
     plan, run, verify = commands(name)
     environ = {"STAGING_URL": "simulator", "BUILD_NUMBER": "ci"}
     for command in (plan, run):
