@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from pytest_bench.api import BUILTIN, Api, import_api
 from pytest_bench.audits import AuditTest, registry
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics import definitions
-from pytest_bench.simulator import Behaviour
+from pytest_bench.simulator import Answers, Behaviour
 from pytest_bench.suite.vocabulary import ApiWords, Vocabulary
 
 _METHODS = ("encode", "prompt", "decode_stream", "decode_body")
@@ -57,7 +58,9 @@ def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Voc
 
 
 def _check_behaviour(behaviour: Mapping[str, object]) -> None:
-    Behaviour.from_mapping(dict(behaviour))
+    answers = Behaviour.from_mapping(dict(behaviour)).answers
+    if answers is not None:
+        Answers(Path(answers))
 
 
 def _api_words(name: str, reference: str) -> ApiWords:

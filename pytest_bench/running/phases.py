@@ -67,7 +67,7 @@ def drive(
 
     folders = [Path(spec.folder) for spec in specs]
     with (
-        bodies.nameless(_encoded(session.nonce, point, deployment, rows, phases)) as path,
+        bodies.anonymous(_encoded(session.nonce, point, deployment, rows, phases)) as path,
         ServerMetrics(deployment, folders) as metrics,
     ):
 
@@ -88,7 +88,7 @@ def drive(
             budget=point.budget,
             max_response_bytes=point.max_response_bytes,
             workers=point.workers,
-            left_cpus=() if lane is None else lane.own_cpus,
+            cpus=() if lane is None else lane.load_cpus,
             texts=point.texts,
             poll_interval_s=deployment.plan.poll_interval_s,
         )

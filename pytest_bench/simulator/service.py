@@ -13,11 +13,12 @@ import msgspec
 import pytest_bench
 from pytest_bench.errors import UsageError
 from pytest_bench.simulator import faults, jobs, openai, replies
+from pytest_bench.simulator.answers import Answers, Received
 from pytest_bench.simulator.behaviour import Behaviour
 from pytest_bench.simulator.connection import Connection, Request
 from pytest_bench.simulator.exchange import Exchange, Slots
 from pytest_bench.simulator.lag import LoopLag
-from pytest_bench.simulator.output import Answers
+from pytest_bench.simulator.output import Asked
 from pytest_bench.simulator.script import SERVER, Body, Reply, Script, compose
 from pytest_bench.simulator.truth import TruthLog, TruthRecord
 
@@ -36,6 +37,7 @@ class Service:
         self.requests = 0
         """Requests for output so far."""
         self._answers = answers
+        self._received = Received()
         self._authorization = None if api_key is None else f"Bearer {api_key}".encode()
         self._log = log
         self._seen: Counter[bytes] = Counter()
@@ -50,16 +52,18 @@ class Service:
             ("GET", "/metrics"): self._metrics,
             ("POST", "/reset_cache"): self._reset_cache,
         }
+        if answers is not None:
+            self._routes["GET", "/received"] = lambda: Body(data=self._received.body())
 
     def dispatch(self, request: Request, connection: Connection) -> None:
-        """Answer one request, now or when it is due."""
-        self._lag.stir()
+        """Answer one request, at once or later."""
+        self._lag.note_request()
         if not self._authorized(request):
             reply = openai.error(
                 401, "The key is missing or wrong", "invalid_request_error", "invalid_api_key"
             )
         elif request.method == "POST" and request.path in replies.PATHS:
-            self._give_output(connection, request)
+            self._answer_with_output(connection, request)
             return
         else:
             reply = self._plain(request)
@@ -75,7 +79,7 @@ class Service:
 
     # Requests that ask for output.
 
-    def _give_output(self, connection: Connection, request: Request) -> None:
+    def _answer_with_output(self, connection: Connection, request: Request) -> None:
         record = TruthRecord(
             number=self.requests,
             request_id=request.headers.get("x-request-id", ""),
@@ -92,7 +96,7 @@ class Service:
         try:
             behaviour = self.behaviour.for_request(request.headers)
             record.fault, framings = faults.pick(behaviour, record.number)
-            answer = self._understand(request, record, behaviour)
+            answer = self._interpret(request, record, behaviour)
         except UsageError as error:
             answer = openai.error(400, str(error), "invalid_request_error")
         except replies.Refused as refused:
@@ -105,10 +109,13 @@ class Service:
         else:
             exchange.play_in_turn(partial(self._serve, request, record, behaviour, framings, answer))
 
-    def _understand(
+    def _interpret(
         self, request: Request, record: TruthRecord, behaviour: Behaviour
     ) -> Body | replies.Replier:
-        """The immediate answer, or the function that makes it when the request is served. Raises `Refused`."""
+        """Return the answer if it is immediate, else the function that makes it once the request has a slot.
+
+        Raises `Refused`.
+        """
         if record.fault in faults.AT_ONCE:
             return faults.instead(record.fault, behaviour, request.path)
         if request.path == replies.VIDEOS and behaviour.video_reply == "job":
@@ -116,7 +123,28 @@ class Service:
             ask = partial(self._circumstances, request, record, behaviour)
             job = self._jobs.start(record.number, video, ask)
             return job if record.fault is None else faults.spoil_body(job, record.fault)
-        return replies.PATHS[request.path](request.body, behaviour.model)
+        order = replies.PATHS[request.path](request.body, behaviour.model)
+        if self._answers is not None and order.asked is not None:
+            self._answer(self._answers, order.asked, record)
+            if record.fault in faults.AT_ONCE:
+                return faults.instead(record.fault, behaviour, request.path)
+        return order.reply
+
+    def _answer(self, answers: Answers, asked: Asked, record: TruthRecord) -> None:
+        """Give a request the answer of the file, and its fault. A check of readiness gets a word.
+
+        Raises `Refused` if the file has no answer.
+        """
+        answer = answers.find(asked)
+        if answer is None and answers.may_be_invented(asked):
+            return
+        if answer is None:
+            self._received.add_unanswered(record.request_id)
+            raise replies.Refused(openai.error(422, answers.refusal(asked), "invalid_request_error"))
+        record.item = answer.name
+        earlier = self._received.add(answer.name, record.request_id)
+        record.fault = answer.fault_of(earlier) or record.fault
+        asked.given = answer.output(asked)
 
     def _serve(
         self,
@@ -135,14 +163,13 @@ class Service:
     def _circumstances(
         self, request: Request, record: TruthRecord, behaviour: Behaviour
     ) -> replies.Circumstances:
-        """Called when service begins, which is when identical requests are counted."""
+        """Count identical requests. Called when the request gets its slot."""
         if behaviour.cache_after:
             key = blake2b(request.path.encode() + b"\0" + request.body, digest_size=16).digest()
             self._seen[key] += 1
             record.cached = self._seen[key] >= behaviour.cache_after
         return replies.Circumstances(
             behaviour=behaviour,
-            answers=self._answers,
             number=record.number,
             in_flight=record.in_flight,
             empty=record.fault == "empty",
@@ -155,6 +182,8 @@ class Service:
         self._totals["tokens"] += record.tokens
         if record.fault is not None:
             self._faults[record.fault] += 1
+        if record.item and record.fault is None and not record.aborted:
+            self._received.complete(record.item)
         if self._log is not None:
             self._log.add(record)
             if self.slots.in_flight == 0:
@@ -182,7 +211,7 @@ class Service:
 
     def _models(self) -> Body:
         if self.behaviour.no_models:
-            return openai.error(500, "The list of models is out of reach", "server_error")
+            return openai.error(500, "The list of models is not available", "server_error")
         model = {"id": self.behaviour.model, "object": "model", "created": 0, "owned_by": SERVER}
         return Body(data=msgspec.json.encode({"object": "list", "data": [model]}))
 
@@ -195,18 +224,27 @@ class Service:
             *_metric(
                 "requests_in_flight",
                 "gauge",
-                "requests that arrived and have not ended",
+                "requests that have arrived and not ended",
                 self.slots.in_flight,
             ),
-            *_metric("requests_waiting", "gauge", "of these, waiting for a slot", self.slots.waiting),
-            *_metric("requests_in_flight_peak", "gauge", "most requests in flight so far", self.slots.peak),
+            *_metric(
+                "requests_waiting", "gauge", "requests in flight that wait for a slot", self.slots.waiting
+            ),
+            *_metric(
+                "requests_in_flight_peak",
+                "gauge",
+                "highest number of requests in flight so far",
+                self.slots.peak,
+            ),
             *_metric("requests_total", "counter", "requests for output that arrived", self.requests),
             *_metric(
                 "requests_ended_total", "counter", "requests for output that ended", self._totals["ended"]
             ),
-            *_metric("requests_cached_total", "counter", "answered from the cache", self._totals["cached"]),
+            *_metric(
+                "requests_cached_total", "counter", "requests answered from the cache", self._totals["cached"]
+            ),
             *_metric("output_tokens_total", "counter", "output tokens written", self._totals["tokens"]),
-            "# HELP simulator_faults_total requests that a fault struck",
+            "# HELP simulator_faults_total requests with an injected fault",
             "# TYPE simulator_faults_total counter",
             *(
                 f'simulator_faults_total{{fault="{name}"}} {count}'
