@@ -23,6 +23,7 @@ from pytest_bench.labels import Label
 from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, RATES, SHARES, STATISTICS
 from pytest_bench.plugin.options import add_options
 from pytest_bench.running.simulator_bound import LIMIT_MS
+from pytest_bench.simulator.answers import FIELDS
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, PER_SERVER, Behaviour
 from pytest_bench.simulator.lag import SERIES
 from pytest_bench.suite.json_schema import json_schema
@@ -232,7 +233,28 @@ def simulator_page() -> str:
     ):
         lines += ["", f"## {title}", "", intro, "", "| name | what happens |", "| --- | --- |"]
         lines += [f"| `{name}` | {_cell(meaning)} |" for name, meaning in words.items()]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *_answers(), ""])
+
+
+def _answers() -> Iterator[str]:
+    yield from ("", "## Answers from a file", "")
+    yield "`answers: data/answers.jsonl`, relative to the suite, or `--answers FILE`: every request for text gets"
+    yield "the answer to its prompt, one JSON object a line. A prompt without an answer is refused with 422, so that"
+    yield "no eval scores invented words; only the check of readiness, `Hello` with one token, gets a word. The file is"
+    yield "checked before anything starts, and its content belongs to the digest of the points."
+    yield ""
+    yield "| field | meaning |"
+    yield "| --- | --- |"
+    for name, meaning in FIELDS.items():
+        yield f"| `{name}` | {_cell(meaning)} |"
+    yield ""
+    yield "`GET /received` counts the requests: how many were `received` and `completed` for each item, and their"
+    yield "ids in the order of arrival; and the ids of `unanswered` requests. The log holds the `item` of every"
+    yield "request. Both are the server's own count, against which a resumed eval can be checked."
+    yield ""
+    yield "`suites/data/arithmetic-stories-answers.jsonl` answers 200 questions in gsm8k's format. Most answers are"
+    yield "right; wrong, empty, null, truncated, refused, reasoning-only and unparseable ones are among them, and some"
+    yield "that recite an example."
 
 
 def command_line_page() -> str:

@@ -275,3 +275,21 @@ def test_a_confidence_is_refused_for_fewer_requests_than_an_interval_needs(tmp_p
 def test_a_confidence_is_accepted_if_there_may_be_enough_requests(tmp_path, load):
     bound = "request_latency.p99: {bound: '<= 1s', confidence: 0.9}"
     assert not refusals_of(tmp_path, load=load, bounds=bound)
+
+
+@pytest.mark.parametrize(
+    ("answers", "complaint"),
+    [
+        ('{"prompt": "a", "contnet": "b"}', r"answers\.jsonl:1: .*unknown field `contnet`"),
+        (None, r"answers\.jsonl: the simulator's answers cannot be read: No such file"),
+    ],
+)
+def test_answers_of_the_simulator_are_read_before_anything_starts(tmp_path, answers, complaint):
+    (tmp_path / "s.yaml").write_text(
+        "suite: s\ndeployment: {api: openai-chat, model: m, simulator: {answers: answers.jsonl}}\n"
+        "datasets: {d: {path: d.jsonl}}\nperf: {p: {dataset: d, load: {pattern: burst, requests: 1}}}\n"
+    )
+    if answers is not None:
+        (tmp_path / "answers.jsonl").write_text(answers)
+    with pytest.raises(SuiteError, match=complaint):
+        load_plan([tmp_path / "s.yaml"], vocabulary(all_apis([])), Overrides(), {}, root=tmp_path)

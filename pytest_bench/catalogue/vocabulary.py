@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from pytest_bench.api import BUILTIN, Api, import_api
 from pytest_bench.audits import AuditTest, registry
@@ -10,7 +11,7 @@ from pytest_bench.errors import UsageError
 from pytest_bench.evals import definitions as eval_definitions
 from pytest_bench.evals.fields import EvalFields
 from pytest_bench.metrics import definitions
-from pytest_bench.simulator import Behaviour
+from pytest_bench.simulator import Answers, Behaviour
 from pytest_bench.suite.vocabulary import ApiWords, Vocabulary
 
 _METHODS = ("encode", "prompt", "decode_stream", "decode_body")
@@ -60,7 +61,9 @@ def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Voc
 
 
 def _check_behaviour(behaviour: Mapping[str, object]) -> None:
-    Behaviour.from_mapping(dict(behaviour))
+    answers = Behaviour.from_mapping(dict(behaviour)).answers
+    if answers is not None:
+        Answers(Path(answers))
 
 
 def _api_words(name: str, reference: str) -> ApiWords:

@@ -117,7 +117,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         float, Meta(description="how many times faster an answer from the cache is")
     ] = 10.0
     answers: Annotated[
-        str | None, Meta(description="JSONL file of {prompt, answer}; other prompts get generated words")
+        str | None,
+        Meta(description="JSON lines with an answer for each prompt; any other is refused with 422"),
     ] = None
 
     video_reply: Annotated[

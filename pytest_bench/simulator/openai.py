@@ -38,6 +38,7 @@ class _Common(msgspec.Struct, kw_only=True):
     stream: bool = False
     stream_options: _StreamOptions | None = None
     return_token_ids: bool = False
+    stop: str | list[str] | None = None
 
 
 class ChatRequest(_Common, kw_only=True):
@@ -50,7 +51,9 @@ class ChatRequest(_Common, kw_only=True):
         texts = [message.text() for message in self.messages]
         prompt = "\n".join(texts)
         limit = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
-        return _asked(self, prompt, texts[-1] if texts else "", len(prompt.split()), limit)
+        asked = _asked(self, prompt, texts[-1] if texts else "", len(prompt.split()), limit)
+        asked.separate_reasoning = True
+        return asked
 
 
 class CompletionRequest(_Common, kw_only=True):
@@ -108,7 +111,8 @@ def stream(
     due: list[int] = []
     choices = head + b',"choices":[{"index":0,'
     if shape.chat and behaviour.role_first:
-        payloads.append(event(b'"delta":{"role":"assistant","content":""},"finish_reason":null'))
+        blank = b"null" if output.content_is_null else b'""'
+        payloads.append(event(b'"delta":{"role":"assistant","content":%b},"finish_reason":null' % blank))
         counts.append(0)
         due.append(0)
     for field, pieces in _split(shape, output, behaviour):
@@ -126,8 +130,8 @@ def stream(
     tail = len(payloads)
     last = due[-1] if content else timing.first_ns
 
-    blank = b'"delta":{}' if shape.chat else b'"text":""'
-    payloads.append(event(b'%b,"finish_reason":"%b"' % (blank, output.finish_reason.encode())))
+    closing = b'"delta":{}' if shape.chat else b'"text":""'
+    payloads.append(event(b'%b,"finish_reason":"%b"' % (closing, output.finish_reason.encode())))
     if final:
         payloads.append(b'%b,"choices":[],"usage":%b}' % (head, _usage(asked, output, so_far, cached=cached)))
     payloads.append(b"[DONE]")
@@ -154,7 +158,8 @@ def body(
     pieces, thoughts = output.pieces, output.reasoning_tokens if shape.chat else 0
     choice: dict[str, Any] = {"index": 0, "finish_reason": output.finish_reason, "logprobs": None}
     if shape.chat:
-        choice["message"] = {"role": "assistant", "content": "".join(pieces[thoughts:])}
+        content = None if output.content_is_null else "".join(pieces[thoughts:])
+        choice["message"] = {"role": "assistant", "content": content}
         if thoughts:
             choice["message"][behaviour.reasoning_field] = "".join(pieces[:thoughts])
     else:
@@ -190,7 +195,16 @@ def _asked(request: _Common, prompt: str, last: str, prompt_tokens: int, limit: 
         include_usage=options.include_usage,
         continuous_usage=options.continuous_usage_stats,
         token_ids=request.return_token_ids,
+        stop=stop_strings(request.stop),
     )
+
+
+def stop_strings(given: str | list[str] | None) -> tuple[str, ...]:
+    """The stop strings of a request. Raises `ValueError` for an empty one."""
+    words = (given,) if isinstance(given, str) else tuple(given or ())
+    if "" in words:
+        raise ValueError("stop holds an empty text: expected texts that end the output")
+    return words
 
 
 def _envelope(shape: Shape, kind: str, behaviour: Behaviour, number: int) -> bytes:

@@ -7,11 +7,9 @@ import random
 import re
 import zlib
 from hashlib import shake_128
-from pathlib import Path
 
 import msgspec
 
-from pytest_bench.errors import UsageError
 from pytest_bench.simulator.behaviour import Behaviour, Distribution
 
 WORDS: tuple[str, ...] = tuple(
@@ -38,6 +36,12 @@ class Asked(msgspec.Struct, kw_only=True):
     include_usage: bool = False
     continuous_usage: bool = False
     token_ids: bool = False
+    stop: tuple[str, ...] = ()
+    """Stop strings. Only answers from a file may hold them."""
+    separate_reasoning: bool = False
+    """Whether the API has a field for reasoning."""
+    given: Output | None = None
+    """The output that the file of answers gives, before it is cut to `max_tokens`."""
 
 
 class Output(msgspec.Struct, kw_only=True):
@@ -47,6 +51,8 @@ class Output(msgspec.Struct, kw_only=True):
     reasoning_tokens: int = 0
     """Number of pieces at the beginning that are reasoning."""
     finish_reason: str = "stop"
+    content_is_null: bool = False
+    """Whether the content is null instead of an empty text."""
 
 
 class Timing(msgspec.Struct, kw_only=True):
@@ -78,51 +84,19 @@ def token_id(piece: str) -> int:
     return EOS_ID if piece == EOS else 10 + zlib.crc32(piece.encode()) % 30_000
 
 
-class Answers:
-    """Answers from a file, looked up by prompt."""
-
-    def __init__(self, path: Path) -> None:
-        """Read JSONL of {prompt, answer}. Raises `UsageError` with file and line."""
-        self._answers: dict[str, str] = {}
-        try:
-            lines = path.read_bytes().splitlines()
-        except OSError as error:
-            raise UsageError(f"{path}: the simulator's answers cannot be read: {error.strerror}") from error
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = msgspec.json.decode(line, type=_Row)
-            except msgspec.DecodeError as error:
-                raise UsageError(
-                    f"{path}:{number}: expected {{prompt, answer}}, both text: {error}"
-                ) from error
-            self._answers[row.prompt] = row.answer
-        self._by_length = sorted(self._answers, key=len, reverse=True)
-
-    def find(self, asked: Asked) -> str | None:
-        """Look up the whole prompt, then the last message, then the longest known prompt inside it (few-shot)."""
-        for prompt in (asked.prompt, asked.last):
-            if prompt in self._answers:
-                return self._answers[prompt]
-        return next((self._answers[known] for known in self._by_length if known in asked.prompt), None)
+def pieces_of(text: str) -> list[str]:
+    """Text as tokens: a word each, with the space before it."""
+    return _PIECE.findall(text)
 
 
-class _Row(msgspec.Struct):
-    prompt: str
-    answer: str
-
-
-def produce(
-    asked: Asked, behaviour: Behaviour, answers: Answers | None, *, number: int, in_flight: int, empty: bool
-) -> Output:
+def produce(asked: Asked, behaviour: Behaviour, *, number: int, in_flight: int, empty: bool) -> Output:
     """Return the output of request `number`, with the cheats that apply to it."""
     cheats = frozenset(behaviour.cheat) if in_flight >= behaviour.cheat_in_flight else frozenset()
-    known = answers.find(asked) if answers is not None else None
-    if known is not None and not cheats & {"different_output", "unstable_output"}:
-        pieces = _PIECE.findall(known)
+    given = None if cheats & {"different_output", "unstable_output"} else asked.given
+    if given is not None:
+        pieces, finish = given.pieces, given.finish_reason
         wanted = len(pieces) if asked.max_tokens is None else min(len(pieces), asked.max_tokens)
-        finish = "length" if wanted < len(pieces) else "stop"
+        finish = "length" if wanted < len(pieces) else finish
     else:
         wanted = _length(asked, behaviour, number)
         finish = "length" if wanted == asked.max_tokens else "stop"
@@ -132,6 +106,7 @@ def produce(
         wanted, finish = max(1, wanted // 4), "stop"
     if empty or "empty_output" in cheats:
         wanted, finish = 0, "stop"
+    thoughts = behaviour.reasoning_tokens if given is None else given.reasoning_tokens
     pieces = pieces[:wanted]
     if "first_eos" in cheats:
         pieces = [EOS, *pieces[: wanted - 1]]
@@ -139,8 +114,10 @@ def produce(
         pieces = [*pieces, EOS, EOS, EOS]
     return Output(
         pieces=pieces,
-        reasoning_tokens=min(behaviour.reasoning_tokens, len(pieces)),
+        reasoning_tokens=min(thoughts, len(pieces)),
         finish_reason=finish,
+        content_is_null=given is not None
+        and (given.content_is_null or 0 < wanted <= thoughts < len(given.pieces)),
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from pytest_bench.simulator import openai, sglang, videos
 from pytest_bench.simulator.behaviour import Behaviour
-from pytest_bench.simulator.output import Answers, Asked, Output, Timing, produce, time_tokens, time_video_ns
+from pytest_bench.simulator.output import Asked, Output, Timing, produce, time_tokens, time_video_ns
 from pytest_bench.simulator.script import Body, Reply
 
 T = TypeVar("T")
@@ -29,7 +29,6 @@ class Circumstances(msgspec.Struct, kw_only=True, frozen=True):
     """What a reply depends on besides the request."""
 
     behaviour: Behaviour
-    answers: Answers | None
     number: int
     in_flight: int
     """Requests in flight when it arrived, including itself."""
@@ -46,7 +45,6 @@ class Circumstances(msgspec.Struct, kw_only=True, frozen=True):
         output = produce(
             asked,
             self.behaviour,
-            self.answers,
             number=self.number,
             in_flight=self.in_flight,
             empty=self.empty,
@@ -58,6 +56,14 @@ class Circumstances(msgspec.Struct, kw_only=True, frozen=True):
 
 Replier = Callable[[Circumstances], Reply]
 """Makes the reply to a valid request when it is served."""
+
+
+class Order(NamedTuple):
+    """A valid request."""
+
+    reply: Replier
+    asked: Asked | None = None
+    """None if it does not ask for text."""
 
 
 def _openai(shape: openai.Shape, asked: Asked, circumstances: Circumstances) -> Reply:
@@ -74,19 +80,21 @@ def _openai(shape: openai.Shape, asked: Asked, circumstances: Circumstances) -> 
     )
 
 
-def _chat(body: bytes, model: str) -> Replier:
+def _chat(body: bytes, model: str) -> Order:
     request = _decode(_CHAT, body)
     _check_model(request.model, model)
-    return partial(_openai, openai.CHAT, _ask(request))
+    asked = _ask(request)
+    return Order(partial(_openai, openai.CHAT, asked), asked)
 
 
-def _completion(body: bytes, model: str) -> Replier:
+def _completion(body: bytes, model: str) -> Order:
     request = _decode(_COMPLETION, body)
     _check_model(request.model, model)
-    return partial(_openai, openai.COMPLETION, _ask(request))
+    asked = _ask(request)
+    return Order(partial(_openai, openai.COMPLETION, asked), asked)
 
 
-def _generate(body: bytes, model: str) -> Replier:  # noqa: ARG001 # /generate names no model
+def _generate(body: bytes, model: str) -> Order:  # noqa: ARG001 # /generate names no model
     asked = _ask(_decode(_GENERATE, body))
 
     def reply(circumstances: Circumstances) -> Reply:
@@ -96,7 +104,7 @@ def _generate(body: bytes, model: str) -> Replier:  # noqa: ARG001 # /generate n
             return sglang.stream(asked, output, circumstances.behaviour, timing, number=number, cached=cached)
         return sglang.body(asked, output, timing, number=number, cached=cached)
 
-    return reply
+    return Order(reply, asked)
 
 
 def read_video(body: bytes, model: str) -> videos.VideoRequest:
@@ -120,19 +128,19 @@ def make_video(request: videos.VideoRequest, circumstances: Circumstances) -> tu
     return data, time_video_ns(behaviour, number=circumstances.number, speedup=circumstances.speedup)
 
 
-def _video(body: bytes, model: str) -> Replier:
+def _video(body: bytes, model: str) -> Order:
     request = read_video(body, model)
 
     def reply(circumstances: Circumstances) -> Reply:
         data, took_ns = make_video(request, circumstances)
         return videos.answer(request, data, circumstances.behaviour, took_ns=took_ns)
 
-    return reply
+    return Order(reply)
 
 
 VIDEOS = "/v1/videos/generations"
 
-PATHS: Mapping[str, Callable[[bytes, str], Replier]] = MappingProxyType(
+PATHS: Mapping[str, Callable[[bytes, str], Order]] = MappingProxyType(
     {
         "/v1/chat/completions": _chat,
         "/v1/completions": _completion,

@@ -15,9 +15,9 @@ import msgspec
 import uvloop
 
 from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.simulator.answers import Answers
 from pytest_bench.simulator.behaviour import Behaviour
 from pytest_bench.simulator.connection import Connection
-from pytest_bench.simulator.output import Answers
 from pytest_bench.simulator.service import Service
 from pytest_bench.simulator.truth import TruthLog
 

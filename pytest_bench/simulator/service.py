@@ -13,11 +13,12 @@ import msgspec
 import pytest_bench
 from pytest_bench.errors import UsageError
 from pytest_bench.simulator import faults, jobs, openai, replies
+from pytest_bench.simulator.answers import Answers, Received
 from pytest_bench.simulator.behaviour import Behaviour
 from pytest_bench.simulator.connection import Connection, Request
 from pytest_bench.simulator.exchange import Exchange, Slots
 from pytest_bench.simulator.lag import LoopLag
-from pytest_bench.simulator.output import Answers
+from pytest_bench.simulator.output import Asked
 from pytest_bench.simulator.script import SERVER, Body, Reply, Script, compose
 from pytest_bench.simulator.truth import TruthLog, TruthRecord
 
@@ -36,6 +37,7 @@ class Service:
         self.requests = 0
         """Requests for output so far."""
         self._answers = answers
+        self._received = Received()
         self._authorization = None if api_key is None else f"Bearer {api_key}".encode()
         self._log = log
         self._seen: Counter[bytes] = Counter()
@@ -50,6 +52,8 @@ class Service:
             ("GET", "/metrics"): self._metrics,
             ("POST", "/reset_cache"): self._reset_cache,
         }
+        if answers is not None:
+            self._routes["GET", "/received"] = lambda: Body(data=self._received.body())
 
     def dispatch(self, request: Request, connection: Connection) -> None:
         """Answer one request, now or when it is due."""
@@ -116,7 +120,28 @@ class Service:
             ask = partial(self._circumstances, request, record, behaviour)
             job = self._jobs.start(record.number, video, ask)
             return job if record.fault is None else faults.spoil_body(job, record.fault)
-        return replies.PATHS[request.path](request.body, behaviour.model)
+        order = replies.PATHS[request.path](request.body, behaviour.model)
+        if self._answers is not None and order.asked is not None:
+            self._answer(self._answers, order.asked, record)
+            if record.fault in faults.AT_ONCE:
+                return faults.instead(record.fault, behaviour, request.path)
+        return order.reply
+
+    def _answer(self, answers: Answers, asked: Asked, record: TruthRecord) -> None:
+        """Give a request the answer of the file, and its fault. A check of readiness gets a word.
+
+        Raises `Refused` if the file has no answer.
+        """
+        answer = answers.find(asked)
+        if answer is None and answers.may_be_invented(asked):
+            return
+        if answer is None:
+            self._received.add_unanswered(record.request_id)
+            raise replies.Refused(openai.error(422, answers.refusal(asked), "invalid_request_error"))
+        record.item = answer.name
+        earlier = self._received.add(answer.name, record.request_id)
+        record.fault = answer.fault_of(earlier) or record.fault
+        asked.given = answer.output(asked)
 
     def _serve(
         self,
@@ -142,7 +167,6 @@ class Service:
             record.cached = self._seen[key] >= behaviour.cache_after
         return replies.Circumstances(
             behaviour=behaviour,
-            answers=self._answers,
             number=record.number,
             in_flight=record.in_flight,
             empty=record.fault == "empty",
@@ -155,6 +179,8 @@ class Service:
         self._totals["tokens"] += record.tokens
         if record.fault is not None:
             self._faults[record.fault] += 1
+        if record.item and record.fault is None and not record.aborted:
+            self._received.complete(record.item)
         if self._log is not None:
             self._log.add(record)
             if self.slots.in_flight == 0:

@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 
 from pytest_bench.simulator.behaviour import Behaviour
+from pytest_bench.simulator.openai import stop_strings
 from pytest_bench.simulator.output import Asked, Output, Timing, token_id
 from pytest_bench.simulator.script import Body, Stream
 
 
 class _Sampling(msgspec.Struct):
     max_new_tokens: int | None = None
+    stop: str | list[str] | None = None
 
 
 class GenerateRequest(msgspec.Struct, kw_only=True):
@@ -29,7 +31,8 @@ class GenerateRequest(msgspec.Struct, kw_only=True):
             raise ValueError("expected either text or input_ids")
         ids = self.input_ids or []
         prompt = self.text if self.text is not None else " ".join(map(str, ids))
-        limit = self.sampling_params.max_new_tokens if self.sampling_params is not None else None
+        sampling = self.sampling_params or _Sampling()
+        limit = sampling.max_new_tokens
         if limit is not None and limit < 1:
             raise ValueError(f"max_new_tokens is {limit}: expected 1 or more")
         return Asked(
@@ -37,6 +40,7 @@ class GenerateRequest(msgspec.Struct, kw_only=True):
             prompt_tokens=len(ids) if self.text is None else len(prompt.split()),
             max_tokens=limit,
             stream=self.stream,
+            stop=stop_strings(sampling.stop),
         )
 
 

@@ -28,6 +28,8 @@ class TruthRecord(
     """Position in the order of arrival, from 0; faults and draws follow from it."""
     request_id: str = ""
     """X-Request-Id of the client."""
+    item: str = ""
+    """Name of the item that it asks for, if the simulator answers from a file."""
     path: str
     connection: int
     """Position of its connection in the order of accepting, from 0."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec import UNSET, UnsetType
+
 from pytest_bench.errors import UsageError
 from pytest_bench.hub_cache import is_hub_id
 from pytest_bench.suite.checking import as_json
@@ -42,7 +44,7 @@ def plan_deployment(
         return None
     overrides = context.overrides
     words = context.known((*path, "api"), "API", section.api, context.vocabulary.apis)
-    _check_behaviour(context, section)
+    simulator = _simulator(context, section)
     if section.metrics_interval_s is not None and section.metrics_path is None:
         context.problem((*path, "metrics_interval_s"), "needs a 'metrics_path' to read, which is null")
     headers = _headers(context, section)
@@ -57,7 +59,8 @@ def plan_deployment(
         api_reference=words.reference,
         model=overrides.served_model or section.model,
         endpoints=tuple(url.rstrip("/") for url in overrides.endpoints) or written,
-        simulator=section.simulator,
+        simulator=simulator,
+        answers_contents=_contents(context, simulator),
         simulator_from_command_line=overrides.endpoints == (SIMULATOR,),
         path=section.path,
         query={
@@ -142,11 +145,24 @@ def _written_endpoints(context: Context, section: DeploymentSection) -> tuple[st
     return tuple(url.rstrip("/") for url in section.endpoint)
 
 
-def _check_behaviour(context: Context, section: DeploymentSection) -> None:
+def _simulator(context: Context, section: DeploymentSection) -> dict[str, Any]:
+    """The simulator's behaviour; the path of its answers is relative to the suite's file."""
+    behaviour, path = dict(section.simulator), ("deployment", "simulator")
+    answers = behaviour.get("answers")
+    if isinstance(answers, str):
+        behaviour["answers"] = str(context.file((*path, "answers"), answers))
     try:
-        context.vocabulary.check_simulator(section.simulator)
+        context.vocabulary.check_simulator(behaviour)
     except UsageError as error:
-        context.problem(("deployment", "simulator"), f"is not a behaviour of the simulator: {error}")
+        context.problem(path, f"is not a behaviour of the simulator: {error}")
+        behaviour.pop("answers", None)
+    return behaviour
+
+
+def _contents(context: Context, simulator: Mapping[str, Any]) -> str | UnsetType:
+    """sha256 of the simulator's answers. Unset without a file that can be read, which `_simulator` reports."""
+    answers = simulator.get("answers")
+    return UNSET if answers is None else context.contents(Path(answers)) or UNSET
 
 
 def _headers(context: Context, section: DeploymentSection) -> dict[str, str | Secret]:

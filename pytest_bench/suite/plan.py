@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from pytest_bench.bounds import Bound
 from pytest_bench.files import digest
@@ -49,6 +50,8 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """URLs, or the single word `simulator`."""
     simulator: dict[str, Any] = {}
     """Behaviour of the simulator, if it is the endpoint."""
+    answers_contents: str | UnsetType = UNSET
+    """sha256 of the file that the simulator answers from, if it does."""
     simulator_from_command_line: bool = False
     path: str | None = None
     """Path of the API's requests below the endpoint, instead of the API's own."""

@@ -2,15 +2,19 @@
 
 Each row has a question in words, an answer whose steps hold calculator annotations `<<3*4=12>>` and which ends in
 `#### 12`, and an id. The same seed gives the same bytes. `arithmetic-stories.jsonl` holds the items,
-`arithmetic-stories-shots.jsonl` the few-shot examples, none of which is an item.
+`arithmetic-stories-shots.jsonl` the few-shot examples, none of which is an item, and
+`arithmetic-stories-answers.jsonl` what the simulator answers: mostly right, and in every way that answers of models
+go wrong.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 SEED = 20_251
 ITEMS, SHOTS = 200, 8
@@ -173,9 +177,67 @@ def stories() -> list[dict[str, str]]:
     return list(rows.values())
 
 
+ANSWERS = {
+    "right": 156,
+    "thinking": 24,
+    "wrong": 6,
+    "prose": 3,
+    "reciting": 3,
+    "continuing": 1,
+    "truncated": 2,
+    "empty": 1,
+    "null": 1,
+    "reasoning_only": 1,
+    "unparseable": 1,
+    "refused": 1,
+}
+"""How many items are answered in which way."""
+
+
+def answer_to(row: dict[str, str], shot: dict[str, str], off_by: int) -> dict[str, dict[str, Any]]:
+    """The simulator's answer to an item, by the way in which it answers."""
+    worked, _, number = row["answer"].rpartition("#### ")
+    steps, final = re.sub("<<.*?>>", "", worked), f"#### {number}"
+    other = f"Question: {shot['question']}\nAnswer: {shot['answer']}"
+    return {
+        "right": {"content": steps + final},
+        "thinking": {"content": final, "reasoning": f"Step by step.\n{steps}"},
+        "wrong": {"content": f"{steps}#### {int(number.replace(',', '')) + off_by}"},
+        "prose": {"content": f"{steps}The answer is {number}."},
+        "reciting": {"content": f"As in the example:\n{shot['answer']}\nIn the same way:\n{steps}{final}"},
+        "continuing": {"content": f"{steps}{final}\n\n{other}"},
+        "truncated": {"content": steps[: len(steps) // 2], "finish_reason": "length"},
+        "empty": {"content": ""},
+        "null": {"content": None, "reasoning": f"{steps}Wait.\n{steps}", "finish_reason": "length"},
+        "reasoning_only": {"content": "", "reasoning": f"{steps}So the answer is {number}."},
+        "unparseable": {"content": "There are as many as before, and a few more."},
+        "refused": {"content": "I cannot help with that.", "finish_reason": "content_filter"},
+    }
+
+
+def answers(items: list[dict[str, str]], shots: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """One answer for each item."""
+    pick = random.Random(SEED)  # noqa: S311 # the same rows every time
+    kinds = [kind for kind, count in ANSWERS.items() for _ in range(count)]
+    pick.shuffle(kinds)
+    return [
+        {
+            "item": row["id"],
+            "prompt": row["question"],
+            **answer_to(row, pick.choice(shots), pick.choice((-10, -1, 1, 2, 100)))[kind],
+        }
+        for kind, row in zip(kinds, items, strict=True)
+    ]
+
+
 def main() -> None:
     rows, folder = stories(), Path(__file__).parent
-    for name, part in (("arithmetic-stories-shots", rows[:SHOTS]), ("arithmetic-stories", rows[SHOTS:])):
+    shots, items = rows[:SHOTS], rows[SHOTS:]
+    for name, part in (
+        ("arithmetic-stories-shots", shots),
+        ("arithmetic-stories", items),
+        ("arithmetic-stories-answers", answers(items, shots)),
+    ):
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in part)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
 

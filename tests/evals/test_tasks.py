@@ -181,6 +181,9 @@ def test_the_shipped_eval_set_is_what_its_script_writes():
     rows = script.stories()
     assert rows[: script.SHOTS] == rows_of("arithmetic-stories-shots")
     assert rows[script.SHOTS :] == rows_of("arithmetic-stories")
+    answers = script.answers(rows[script.SHOTS :], rows[: script.SHOTS])
+    assert answers == rows_of("arithmetic-stories-answers")
+    assert {row.get("finish_reason", "stop") for row in answers} == {"stop", "length", "content_filter"}
 
 
 def test_every_worked_answer_of_the_shipped_eval_set_is_right():

@@ -14,7 +14,7 @@ from pytest_bench.simulator.output import _source as source
 
 def output(prompt="hello", *, max_tokens=None, number=0, in_flight=1, **knobs):
     asked = Asked(prompt=prompt, prompt_tokens=1, max_tokens=max_tokens)
-    return produce(asked, Behaviour(**knobs), None, number=number, in_flight=in_flight, empty=False)
+    return produce(asked, Behaviour(**knobs), number=number, in_flight=in_flight, empty=False)
 
 
 def test_an_unknown_knob_is_refused_with_the_nearest_one():

@@ -1,12 +1,10 @@
-"""What the server remembers from request to request: its cache, its slots, its answers."""
+"""What the server remembers from request to request: its cache and its slots."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
 from wire_client import encode, text, until
-
-from pytest_bench.errors import EndpointError
 
 
 def cached_tokens(client, prompt):
@@ -106,45 +104,3 @@ def test_extra_ends_of_sequence_show_in_the_token_ids(simulate):
     whole = msgspec.json.decode(cheating.chat(stream=False, body={"return_token_ids": True}).body)
     assert whole["choices"][0]["token_ids"][-4] != 2
     assert whole["choices"][0]["token_ids"][-3:] == [2, 2, 2]
-
-
-@pytest.fixture
-def answering(simulate, tmp_path):
-    rows = [
-        {"prompt": "What is 2 + 2?", "answer": "Let me think.\n2 + 2 = 4\n#### 4"},
-        {"prompt": "2 + 2?", "answer": "no"},
-    ]
-    path = tmp_path / "answers.jsonl"
-    path.write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows) + b"\n")
-    return simulate(answers=str(path))
-
-
-@pytest.mark.parametrize(
-    "prompt", ["What is 2 + 2?", "Question: What is 1 + 1?\nAnswer: 2\n\nQuestion: What is 2 + 2?\nAnswer:"]
-)
-def test_answers_from_a_file_are_given_word_by_word_unchanged(answering, prompt):
-    answer = answering.chat(prompt, body={"max_tokens": 100})
-    assert text(answer.body) == "Let me think.\n2 + 2 = 4\n#### 4"
-
-
-def test_an_answer_is_found_by_the_last_message_of_a_conversation(answering):
-    messages = [{"role": "system", "content": "Think."}, {"role": "user", "content": "What is 2 + 2?"}]
-    answer = answering.chat(body={"messages": messages, "max_tokens": 100})
-    assert text(answer.body).endswith("#### 4")
-
-
-def test_an_answer_is_cut_where_the_request_says(answering):
-    whole = msgspec.json.decode(answering.chat("What is 2 + 2?", stream=False, body={"max_tokens": 2}).body)
-    assert whole["choices"][0]["message"]["content"] == "Let me"
-    assert whole["choices"][0]["finish_reason"] == "length"
-
-
-def test_a_prompt_without_an_answer_gets_words(answering):
-    assert len(text(answering.chat("something else").body).split()) == 4
-
-
-def test_answers_that_cannot_be_read_are_named_with_their_line(simulate, tmp_path):
-    path = tmp_path / "answers.jsonl"
-    path.write_text('{"prompt": "a", "answer": "b"}\n{"prompt": "a"}\n')
-    with pytest.raises(EndpointError, match=r"answers\.jsonl:2"):
-        simulate(answers=str(path))

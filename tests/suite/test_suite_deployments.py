@@ -224,6 +224,20 @@ def test_the_behaviour_of_the_simulator_is_checked_by_the_simulator(bench):
     assert problem.endswith("is not a behaviour of the simulator: there is no 'tftt_ms'; expected ttft_ms")
 
 
+def test_answers_of_the_simulator_lie_beside_the_suite_and_belong_to_the_digest_of_its_points(
+    bench, tmp_path
+):
+    fields = "  endpoint: simulator\n  simulator: {answers: data/a.jsonl}\n"
+    (tmp_path / "data").mkdir()
+    digests = set()
+    for content in ("one", "two"):
+        (tmp_path / "data" / "a.jsonl").write_text(content)
+        plan = bench.plan(suite(fields))
+        assert plan.deployments["s"].simulator == {"answers": str(tmp_path / "data" / "a.jsonl")}
+        digests.add(plan.digest())
+    assert len(digests) == 2
+
+
 def test_a_tokenizer_that_lies_beside_the_suite_is_found_there(bench):
     (bench.folder / "tokenizers" / "small").mkdir(parents=True)
     plan = deployment(bench, "  tokens: {tokenizer: tokenizers/small}\n")
