@@ -17,7 +17,7 @@ def test_exit_status_verdict_and_junit_agree(folder, tmp_path, workers):
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "suites", "--endpoint=simulator", workers,
-            "-k", "c0008 or c0032 or perf/offline", "--results", str(tmp_path / "results"), "-p", "no:cacheprovider",
+            "-k", "(quickstart and (c0008 or c0032)) or perf/offline or gsm8k/c0512", "--results", str(tmp_path / "results"), "-p", "no:cacheprovider",
         ],
         cwd=ROOT,
         env=folder.environment(),
