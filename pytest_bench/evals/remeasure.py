@@ -15,9 +15,10 @@ from pytest_bench.evals.assessment import assess
 from pytest_bench.evals.declared import Asked, ask, judging_of
 from pytest_bench.evals.evidence import FEW_SHOTS, ROWS, read_rows
 from pytest_bench.evals.finishing import documents, score
-from pytest_bench.evals.point import detail_of, eval_labels, run_of
+from pytest_bench.evals.gating import read_baselines
 from pytest_bench.evals.results import encoded_results, results_names
 from pytest_bench.evals.session import PHASES, session_label
+from pytest_bench.evals.sweeps import detail_of, eval_labels, family_of, run_of
 from pytest_bench.evals.tasks import scoring_of
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import RequestRecord
@@ -40,17 +41,18 @@ class Remeasured(NamedTuple):
     """The result files, by path in the results folder."""
 
 
-def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary) -> Remeasured:
-    """Score every answer in the checkpoint again. `folder` holds the evidence.
+def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results: Path) -> Remeasured:
+    """Score every answer in the checkpoint again. `folder` holds the evidence, below `results`.
 
     Raises `EvidenceError` if files are damaged or missing, or if the checkpoint is of other items, prompts or
     parameters than the plan and the rows in the evidence make.
     """
     path = folder / CHECKPOINT
     contents = read_checkpoint(path)
-    asked = _asked(plan, point, folder, summary, contents)
+    asked = asked_again(plan, point, folder, summary, contents)
     scored = score(path, contents, asked.task, asked.items, asked.keys, judging_of(point))
-    assessment = assess(point, asked, scored, path)
+    baselines = read_baselines(folder)
+    assessment = assess(point, asked, scored, path, baselines, family_of(plan, results, point, summary.nonce))
     version = str(summary.detail.get("version"))
     run = run_of(plan, point, asked, summary.nonce, version)
     document, samples, run = documents(asked.task, asked.items, run, scored, contents)
@@ -118,7 +120,8 @@ def nonces(folder: Path) -> list[str]:
     return [session.nonce for session in read_checkpoint(folder / CHECKPOINT).sessions]
 
 
-def _asked(plan: Plan, point: Point, folder: Path, summary: Summary, contents: Contents) -> Asked:
+def asked_again(plan: Plan, point: Point, folder: Path, summary: Summary, contents: Contents) -> Asked:
+    """What the point asked, made again from the plan and the rows in its evidence. Raises `EvidenceError`."""
     if contents.header is None or not contents.sessions:
         raise EvidenceError(f"{folder / CHECKPOINT}: holds no session")
     if contents.header.point != point.id:

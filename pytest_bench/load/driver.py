@@ -22,6 +22,7 @@ from pytest_bench.load.messages import Command, Notice, Stage, WorkerSetup
 from pytest_bench.load.pacing import ClosedLoop, OpenLoop, Pacer
 from pytest_bench.load.phase import Phase
 from pytest_bench.load.pool import ConnectionPool
+from pytest_bench.load.raw import RawLog
 from pytest_bench.load.slots import Slots
 from pytest_bench.load.tally import BEAT_NS, Tally
 from pytest_bench.load.wakeup import Wakeup
@@ -62,6 +63,7 @@ class LoadWorker:
         bodies = Bodies(setup.bodies)
         self._attempts = None if run.checkpoint is None else Attempts(self, run.checkpoint)
         """None unless an eval runs."""
+        self._raw = None if run.checkpoint is None else RawLog(run)
         self._written = None if run.checkpoint is None else Wakeup(loop, self._free_places)
         notify_written = _ignore if self._written is None else self._written.notify
         self._phases = [
@@ -109,13 +111,14 @@ class LoadWorker:
         finally:
             self._pool.close()
             self._counters.beat(self._setup.worker, time.monotonic_ns() + _CLOSING_NS)
-            for phase in self._phases:
-                phase.log.close()
+            logs = [*(phase.log for phase in self._phases), *([] if self._raw is None else [self._raw])]
+            for log in logs:
+                log.close()
             if self._written is not None:
                 self._written.close()
-        for phase in self._phases:
-            if phase.log.fault is not None:
-                self._notify(Notice(fault=phase.log.fault))
+        for log in logs:
+            if log.fault is not None:
+                self._notify(Notice(fault=log.fault))
                 return
         self._notify(Notice(reports=tuple(phase.tally.report for phase in self._phases)))
 
@@ -382,6 +385,8 @@ class LoadWorker:
 
     def _write_down(self, exchange: Exchange, result: ExchangeResult, lags_ns: Sequence[int] = ()) -> None:
         position = self._phases[exchange.phase].write_down(result, lags_ns)
+        if self._raw is not None:
+            self._raw.add(exchange, result.record)
         if self._attempts is not None:
             self._attempts.recorded(exchange, result.record, position)
         self._finish_if_drained()
@@ -461,6 +466,8 @@ class LoadWorker:
             self._stop()
 
     def _flush(self) -> None:
+        if self._raw is not None:
+            self._raw.flush()
         for phase in self._phases:
             phase.log.flush()
             if phase.log.fault is not None and not self._finished:

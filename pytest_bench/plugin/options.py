@@ -61,6 +61,11 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "replace the number of requests of every load, for a smoke run; the points are labelled",
     },
+    "--eval-limit": {
+        "metavar": "N",
+        "help": "ask only the first N items of every eval, for a smoke run; the points are labelled, and never pass "
+        "under --complete",
+    },
     "--duration-scale": {
         "metavar": "X",
         "help": "multiply every duration, for a smoke run; points with changed durations are labelled",
@@ -80,6 +85,7 @@ _POINTS_DEPEND_ON = (
     "--data-seed",
     "--ready-timeout",
     "--requests",
+    "--eval-limit",
     "--duration-scale",
 )
 _SHOWS = ("help", "version", "markers", "cacheshow")

@@ -138,7 +138,7 @@ def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary)
         for sentence in file_differences(folder / "phases" / phase.label / "phase.json", expected):
             yield f"phases/{phase.label}/{sentence}"
     yield from evals.contradictions(point, folder, summary)
-    again = evals.remeasure(session.plan, point, folder, summary)
+    again = evals.remeasure(session.plan, point, folder, summary, session.results)
     yield from _measurement(summary, again.measurement)
     judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
     yield from _in_summary(judged)
