@@ -64,8 +64,8 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """How much later than its stamp the load worker read each known moment. 0: the stamp is the load worker's own.
     None: nothing was read."""
     uncertainty_ns: Moments | None = None
-    """How much earlier than its stamp each moment may have been, because it was read together with later data or the
-    stamp is the load worker's own. 0 or None: exact."""
+    """How much earlier than its stamp each moment may have been, because it was read together with later data, the
+    stamp is the load worker's own, or earlier data was read late. 0 or None: exact."""
     event_count: int = 0
     content_event_count: int = 0
     content_gaps_ns: tuple[int, ...] = ()
@@ -292,3 +292,14 @@ class PhaseFile(PhaseAccount, kw_only=True):
     def of(cls, account: PhaseAccount, *, point: str, nonce: str) -> PhaseFile:
         fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
         return cls(point=point, nonce=nonce, **fields)
+
+
+class CacheReset(msgspec.Struct, frozen=True, kw_only=True):
+    """One reset that the server confirmed, for the evidence."""
+
+    url: str
+    path: str
+    status: int
+    asked_ns: int
+    """CLOCK_MONOTONIC."""
+    confirmed_ns: int

@@ -6,6 +6,7 @@ import pytest
 from pytest_bench.bounds import Bound
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.reports.tables import Row, render, tables, together
+from pytest_bench.results.details import PerfDetail
 from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome
 from pytest_bench.verdict.verdict import PointVerdict
@@ -25,6 +26,7 @@ def row(name, outcome=Outcome.PASS, labels=(), *, measured=True):
         measurement=Measurement(metrics=METRICS, issued=48, succeeded=47, failed=1),
         phases=(),
         dataset=None,
+        detail=PerfDetail(),
     )
     return Row(PointVerdict(id=name, outcome=outcome, labels=labels), summary if measured else None)
 

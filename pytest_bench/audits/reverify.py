@@ -8,11 +8,12 @@ import msgspec
 
 from pytest_bench.api import BUILTIN, import_api
 from pytest_bench.audits.artifacts import artifacts
-from pytest_bench.audits.contract import AuditResult, Findings
+from pytest_bench.audits.contract import Findings
 from pytest_bench.audits.outputs import read_run
 from pytest_bench.audits.point import setting_of
 from pytest_bench.audits.registry import Registry
 from pytest_bench.errors import EvidenceError
+from pytest_bench.results.details import AuditDetail, AuditResult
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.counting import read_counted
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
@@ -44,7 +45,7 @@ def reverify(
         runs[phase.label] = read_run(phase, here, tokens)
     files = {name: (folder / name).read_bytes() for name in asked.files}
     found = audit.verify(setting, Findings(runs=runs, files=files))
-    return found, artifacts(audit, found, order=str(summary.detail.get("order")))
+    return found, artifacts(audit, found, order=summary.detail_as(AuditDetail).order)
 
 
 def _streams(deployment: DeploymentPlan) -> bool:

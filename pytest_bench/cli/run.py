@@ -27,7 +27,7 @@ from pytest_bench.plugin.selection import Selection
 from pytest_bench.plugin.session import Session
 from pytest_bench.results.claim import Claim
 from pytest_bench.results.event_log import RUN, EventLog
-from pytest_bench.results.publish import conclude
+from pytest_bench.results.publish import end_session
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.verdict.events import Ended, Invocation, Refused
 from pytest_bench.verdict.verdict import NOT_ENDED, exit_status
@@ -79,7 +79,7 @@ def run_words(words: Sequence[str]) -> int:
         return _run(args, claim, log, nonce)
     except UsageError as error:
         log.append(Refused(sentence=str(error)))
-        conclude(claim.results, log, Ended(status=4, at=clock.utc_now()))
+        end_session(claim.results, log, Ended(status=4, at=clock.utc_now()))
         raise
     finally:
         claim.close()
@@ -129,7 +129,7 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str) -> int:
     child = start([sys.executable, "-m", "pytest", *args], handover.environment(handed))
     status = wait(child)
     end_descendants()
-    settled = conclude(claim.results, log, Ended(status=status, at=clock.utc_now()))
+    settled = end_session(claim.results, log, Ended(status=status, at=clock.utc_now()))
     own = exit_status(settled.verdict)
     if own == 0 and status == 0:
         return 0

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 import pytest_bench
-from pytest_bench.checkpoints import open_checkpoint
+from pytest_bench.checkpoints import Session, open_checkpoint
 from pytest_bench.datasets.rows import Dataset
 from pytest_bench.errors import UsageError
 from pytest_bench.evals.assessment import Assessment, assess
@@ -25,7 +22,7 @@ from pytest_bench.files import file_digest, write_json
 from pytest_bench.results.layout import CHECKPOINT, eval_path
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.suite.plan import Plan, Point
@@ -71,10 +68,10 @@ def run_eval(
             judging=judging_of(point),
             batched=bool(point.sweep),
         )
-        sessions = [msgspec.to_builtins(one) for one in checkpoint.contents.sessions]
+        sessions = list(checkpoint.contents.sessions)
         family = family_of(session.plan, session.results, point, session.nonce)
         assessment = assess(point, asked, finished.scored, checkpoint.path, baselines, family)
-    measured = _conclude(session, point, deployment, dataset, finished, assessment, sessions)
+    measured = _finish(session, point, deployment, dataset, finished, assessment, sessions)
     _write_metadata(session.plan, session.results, point, session.nonce)
     return measured
 
@@ -96,36 +93,34 @@ def _baselines(plan: Plan, point: Point) -> dict[int, Baseline]:
     }
 
 
-def _conclude(
+def _finish(
     session: SessionFacts,
     point: Point,
     deployment: Deployment,
     dataset: Dataset,
     finished: Finished,
     assessment: Assessment,
-    sessions: Sequence[dict[str, Any]],
+    sessions: Sequence[Session],
 ) -> MeasuredPoint:
-    folder = session.folder(point)
-    phases = list(read_phases(folder, len(sessions)))
-    labels = list(eval_labels(point, simulated=deployment.simulated))
-    return conclude(
+    return write_point(
         session,
         point,
         deployment,
         dataset,
-        judgement=with_errors(assessment.judgement, (), labels),
+        judgement=with_errors(assessment.judgement, (), eval_labels(point, simulated=deployment.simulated)),
         measurement=assessment.measurement,
-        phases=phases,
+        phases=list(read_phases(session.folder(point), len(sessions))),
         tokenizer=None,
-        detail={
-            **detail_of(finished.scored, assessment),
-            "sessions": sessions,
-            "version": pytest_bench.__version__,
-            "results": {
+        detail=detail_of(
+            finished.scored,
+            assessment,
+            sessions,
+            release=pytest_bench.__version__,
+            results={
                 path.relative_to(session.results).as_posix(): file_digest(path)
                 for path in (finished.results, finished.samples)
             },
-        },
+        ),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +23,7 @@ from pytest_bench.evals.sweeps import detail_of, eval_labels, family_of, run_of
 from pytest_bench.evals.tasks import scoring_of
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import RequestRecord
+from pytest_bench.results.details import EvalDetail
 from pytest_bench.results.layout import CHECKPOINT, eval_path
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import is_simulated
@@ -35,8 +37,7 @@ class Remeasured(NamedTuple):
 
     measurement: Measurement
     judgement: Judgement
-    detail: dict[str, Any]
-    """The parts of the summary's detail that follow from the checkpoint."""
+    detail: EvalDetail
     files: dict[str, bytes]
     """The result files, by path in the results folder."""
 
@@ -53,8 +54,8 @@ def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results:
     scored = score(path, contents, asked.task, asked.items, asked.keys, judging_of(point))
     baselines = read_baselines(folder)
     assessment = assess(point, asked, scored, path, baselines, family_of(plan, results, point, summary.nonce))
-    version = str(summary.detail.get("version"))
-    run = run_of(plan, point, asked, summary.nonce, version)
+    release = summary.detail_as(EvalDetail).release
+    run = run_of(plan, point, asked, summary.nonce, release)
     document, samples, run = documents(asked.task, asked.items, run, scored, contents)
     here = eval_path(point)
     names = results_names(asked.task, run, batched=bool(point.sweep))
@@ -66,19 +67,22 @@ def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results:
     return Remeasured(
         measurement=assessment.measurement,
         judgement=with_errors(assessment.judgement, (), labels),
-        detail=detail_of(scored, assessment),
+        detail=detail_of(
+            scored,
+            assessment,
+            contents.sessions,
+            release=release,
+            results={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        ),
         files=files,
     )
 
 
 def contradictions(point: Point, folder: Path, summary: Summary) -> Iterator[str]:
-    """Yield contradictions between the checkpoint, the engine's counters and the list of sessions."""
+    """Yield contradictions within the checkpoint, and between it and the engine's counters."""
     contents = read_checkpoint(folder / CHECKPOINT)
     if contents.tail != "whole":
         yield f"{CHECKPOINT}: its last line is not whole: its writer did not finish"
-    sessions = [msgspec.to_builtins(one) for one in contents.sessions]
-    if summary.detail.get("sessions") != sessions:
-        yield "summary.json: detail.sessions differs from the sessions in the checkpoint"
     counted = _attempts(folder / CHECKPOINT)
     ids = [record.request_id for records in counted for record in records]
     if len(set(ids)) != len(ids):

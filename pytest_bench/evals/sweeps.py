@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 import pytest_bench
+from pytest_bench.checkpoints import Session
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.evals.assessment import Assessment, shown
 from pytest_bench.evals.declared import Asked
@@ -16,6 +18,7 @@ from pytest_bench.evals.finishing import Scored
 from pytest_bench.evals.gates import GateResult
 from pytest_bench.evals.gating import Family
 from pytest_bench.evals.results import Run, metadata
+from pytest_bench.results.details import EvalDetail
 from pytest_bench.results.layout import point_path
 from pytest_bench.results.summary import NAME as SUMMARY
 from pytest_bench.results.summary import Summary, read_summary
@@ -58,16 +61,32 @@ def concurrency_of(point: Point) -> int:
     return point.load.concurrency
 
 
-def detail_of(scored: Scored, assessment: Assessment) -> dict[str, Any]:
-    """The parts of a summary's detail that follow from the checkpoint."""
-    return {
-        "shown": shown(scored.metrics),
-        "eval": msgspec.to_builtins(scored.metrics),
-        "account": msgspec.to_builtins(scored.account),
-        "concurrency": msgspec.to_builtins(assessment.proof),
-        "gates": msgspec.to_builtins(assessment.gates.results),
-        "pairs": msgspec.to_builtins(assessment.gates.pairs, str_keys=True),
-    }
+def detail_of(
+    scored: Scored,
+    assessment: Assessment,
+    sessions: Sequence[Session],
+    *,
+    release: str,
+    results: Mapping[str, str],
+) -> EvalDetail:
+    """What the summary of an eval states besides. `results`: sha256 of each result file by path."""
+    return EvalDetail(
+        shown=tuple(shown(scored.metrics)),
+        metrics=_plain(scored.metrics),
+        account=_plain(scored.account),
+        concurrency=_plain(assessment.proof),
+        gates=tuple(map(_plain, assessment.gates.results)),
+        pairs={str(number): _plain(pair) for number, pair in assessment.gates.pairs.items()},
+        sessions=tuple(map(_plain, sessions)),
+        release=release,
+        results=dict(results),
+    )
+
+
+def _plain(value: object) -> dict[str, Any]:
+    """A struct as JSON has it."""
+    found: dict[str, Any] = msgspec.to_builtins(value, str_keys=True)
+    return found
 
 
 def eval_labels(point: Point, *, simulated: bool) -> list[str]:
@@ -120,6 +139,6 @@ def family_of(plan: Plan, results: Path, point: Point, nonce: str) -> Family:
 
 def _gates_in(summary: Summary) -> list[GateResult]:
     try:
-        return msgspec.convert(summary.detail.get("gates", []), list[GateResult])
+        return msgspec.convert(summary.detail_as(EvalDetail).gates, list[GateResult])
     except msgspec.ValidationError as error:
         raise EvidenceError(f"the summary of {summary.point}: detail.gates is not valid: {error}") from error

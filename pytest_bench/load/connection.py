@@ -81,7 +81,7 @@ class Connection:
         self.used = 0
         self.idled = False
         """Whether the connection has been idle, so that the server may have closed it."""
-        self.connect_ns: int | None = None
+        self.connect_ns = 0
         self.open = True
         self.reusable = True
         self.drained_ns = monotonic_ns()
@@ -171,6 +171,7 @@ class Connection:
         self._pieces = self._without_body_bytes = 0
         self._body.clear()
         request = self._wire_bytes(exchange.request)
+        exchange.handshake_ns = self.connect_ns
         if self.used == 1:
             exchange.connect_ns = self.connect_ns
         if exchange.send_start_ns is None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from pytest_bench.cpus import process_cpus
 from pytest_bench.errors import LoadError
 from pytest_bench.files import write_json
-from pytest_bench.host import cpu_quota
 from pytest_bench.load.counters import SharedCounters, anonymous_file
 from pytest_bench.load.health import client_health
 from pytest_bench.load.messages import Stage, WorkerSetup
@@ -87,7 +86,6 @@ def _drive(
             indices=tuple(indices),
             bodies=bodies,
             counters=counters_fd,
-            import_path=tuple(sys.path),
         )
         for worker in range(workers)
     ]
@@ -119,12 +117,10 @@ def _workers(spec: RunSpec, stages: Sequence[Stage]) -> int:
 
     Never more than the highest concurrency, because a worker without a share would be idle.
     """
-    cores = (
-        len(os.sched_getaffinity(0).difference(spec.left_cpus))
-        if sys.platform == "linux"
-        else os.cpu_count() or 1
-    )
-    cores = min(cores, math.ceil(cpu_quota() or cores))
+    usable = process_cpus()
+    if spec.cpus:
+        usable = replace(usable, allowed=spec.cpus)
+    cores = math.ceil(usable.limit)
     loads = [load for phase in spec.phases for load in phase.load.parts]
     demand = max(
         max((load.peak_in_flight or 0) / _STREAMS_PER_WORKER, mean_rate(load) / _RATE_PER_WORKER)

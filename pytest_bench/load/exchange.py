@@ -37,6 +37,7 @@ class Exchange:
         "content_type",
         "counted",
         "endpoint",
+        "handshake_ns",
         "index",
         "phase",
         "polls",
@@ -82,6 +83,9 @@ class Exchange:
         self.send_start_ns: int | None = None
         self.sent_ns: int | None = None
         self.connect_ns: int | None = None
+        """Set on the first request of a connection."""
+        self.handshake_ns = 0
+        """`connect_ns` of the connection, on every request of it."""
         self.connection: Connection | None = None
         self.resent = False
         self.polls = 0
@@ -140,7 +144,7 @@ def decode_response(
     exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: TextPolicy
 ) -> ExchangeResult:
     """Return the record of a request whose response is complete, and its text."""
-    reads = Reads(exchange.reads)
+    reads = Reads(exchange.reads, connect_ns=exchange.handshake_ns)
     end = reads.end()
     record = _record(exchange, seq, end.at_ns)
     _set_moments(record, first_byte=reads.first_byte(), end=end)
@@ -182,7 +186,7 @@ def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | N
     """Return the record of a request without a complete response: failed, or interrupted if `failure` is None."""
     record = _record(exchange, seq, end_ns)
     if exchange.reads:
-        _set_moments(record, first_byte=Reads(exchange.reads).first_byte())
+        _set_moments(record, first_byte=Reads(exchange.reads, connect_ns=exchange.handshake_ns).first_byte())
     if failure is not None:
         return _failed(record, failure)
     record.outcome = "interrupted"

@@ -141,11 +141,11 @@ class PhaseLog:
         self._texts.close()
 
 
-def read_records(folder: Path, *, torn: bool = False) -> Iterator[RequestRecord]:
+def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestRecord]:
     """Yield all request records of a phase, by load worker, in the order in which they were written.
 
-    Raises `EvidenceError` with file and line for a damaged line or a gap in the sequence and, unless `torn` is true
-    (an interrupted phase), for a file without an end line.
+    Raises `EvidenceError` with file and line for a damaged line or a gap in the sequence, and for a file without an end
+    line, unless `unfinished` is true (an interrupted phase).
     """
     decode = msgspec.json.Decoder(RequestRecord).decode
     paths = sorted(folder.glob("requests.*.jsonl"))
@@ -165,5 +165,5 @@ def read_records(folder: Path, *, torn: bool = False) -> Iterator[RequestRecord]
                     f"{path}: line {expected + 2} has sequence {record.seq}, expected {expected}"
                 )
             yield record
-        if not torn:
+        if not unfinished:
             reader.require_complete()

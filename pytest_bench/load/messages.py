@@ -55,8 +55,6 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     """File descriptor of the request bodies (see `bodies`)."""
     counters: int
     """File descriptor of the shared counters (see `counters`)."""
-    import_path: tuple[str, ...]
-    """`sys.path` of the supervisor, from which an API of another distribution is imported."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:

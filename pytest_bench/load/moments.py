@@ -2,7 +2,8 @@
 
 An event arrives with the read that brings its last byte. The kernel stamps the last segment of a read, so an event
 that is followed by others in the same read may have arrived earlier, at any time since the socket was last known to be
-empty.
+empty. If earlier reads were late, the sender may have had to wait for their acknowledgement, so that an event arrived
+later than it would have without the client.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from itertools import accumulate
 from operator import sub
 from typing import NamedTuple
 
+_ANSWER_NS = 1_000_000
+"""Longest time that the hosts at both ends take to answer an acknowledgement with more bytes, besides the network's."""
+
 
 class Moment(NamedTuple):
     """One event in time, in nanoseconds."""
@@ -22,7 +26,7 @@ class Moment(NamedTuple):
     seen_after_ns: int
     """How much later the load worker read it. 0: `at_ns` is the load worker's own stamp."""
     uncertainty_ns: int
-    """How much earlier the event may have arrived."""
+    """How much earlier the event may have arrived, or would have arrived had the client read at once."""
 
 
 class StreamMoments(NamedTuple):
@@ -38,11 +42,13 @@ class StreamMoments(NamedTuple):
 class Reads:
     """The reads of one response, of which there is at least one."""
 
-    __slots__ = ("_pieces", "_reads", "_stamps_ns")
+    __slots__ = ("_answer_ns", "_pieces", "_reads", "_stamps_ns")
 
-    def __init__(self, reads: Sequence[int]) -> None:
-        """`reads` has the layout of `Exchange.reads`: four numbers per read."""
+    def __init__(self, reads: Sequence[int], *, connect_ns: int) -> None:
+        """`reads` has the layout of `Exchange.reads`: four numbers per read. `connect_ns`: the time that the set-up of
+        the connection took, which is at least a round trip."""
         self._reads = reads
+        self._answer_ns = connect_ns + _ANSWER_NS
         self._stamps_ns = reads[::4]
         self._pieces = reads[3::4]
 
@@ -109,7 +115,22 @@ class Reads:
         """Moment of an event in a read. `alone`: nothing in the read follows the event."""
         at_ns, seen_ns, empty_ns = self._reads[4 * read : 4 * read + 3]
         exact = alone and at_ns != seen_ns
-        return Moment(at_ns, seen_ns - at_ns, 0 if exact else max(0, at_ns - empty_ns))
+        return Moment(
+            at_ns, seen_ns - at_ns, self._held_ns(read) + (0 if exact else max(0, at_ns - empty_ns))
+        )
+
+    def _held_ns(self, read: int) -> int:
+        """How long the sender may have kept the bytes of this read because earlier ones were read late.
+
+        The kernel acknowledges bytes later, and closes the receive window, while the client does not read. The sender
+        then keeps what it may not send yet, and sends it at most a round trip after the read. So nothing was kept if
+        the socket was still empty later than that.
+        """
+        reads, held_ns = self._reads, 0
+        while read and reads[4 * read + 2] <= reads[4 * read - 3] + self._answer_ns:
+            read -= 1
+            held_ns = max(held_ns, reads[4 * read + 1] - reads[4 * read + 2])
+        return held_ns
 
     def _gaps_ns(self, reads: Sequence[int], content: Sequence[int]) -> tuple[int, ...]:
         stamps = self._stamps_ns

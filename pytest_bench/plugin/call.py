@@ -50,7 +50,7 @@ class Call:
         self._config = config
         self._here = config.invocation_params.dir
         self.claim: Claim | None = None
-        self._shown: Settled | None = None
+        self._preview: Settled | None = None
         self._guards_early_end = not self.is_worker
         """Whether red files must be written if the call ends before its main part begins."""
         config.add_cleanup(self._handle_early_end)
@@ -91,7 +91,7 @@ class Call:
         self.refused = True
         return pytest.UsageError(sentence)
 
-    def show(self, status: int) -> Settled:
+    def preview_verdict(self, status: int) -> Settled:
         """Return the verdict that will be written if pytest exits with `status` and no further event occurs."""
         from pytest_bench.results.event_log import MAIN  # noqa: PLC0415 # heavy, and not needed without a suite
         from pytest_bench.results.publish import release_space  # noqa: PLC0415 # as above
@@ -100,8 +100,8 @@ class Call:
         release_space(self.results)
         if self.log is not None:
             self.log.flush()
-        self._shown = settle(self.results, pending={MAIN: Ended(status=status, at=clock.utc_now())})
-        return self._shown
+        self._preview = settle(self.results, pending={MAIN: Ended(status=status, at=clock.utc_now())})
+        return self._preview
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_main(self) -> Generator[None, int | None, int | None]:
@@ -190,7 +190,7 @@ class Call:
 
     def _close(self, status: int) -> int:
         """Append the last event, write the verdict, and return the exit status."""
-        from pytest_bench.results.publish import conclude  # noqa: PLC0415 # as above
+        from pytest_bench.results.publish import end_session  # noqa: PLC0415 # as above
 
         log, self.log = self.log, None
         if log is None:
@@ -200,12 +200,12 @@ class Call:
             log.append(ended)
             return status
         try:
-            shown = self._shown
-            verdict = conclude(self.results, log, ended, shown.evidence if shown else None).verdict
+            preview = self._preview
+            verdict = end_session(self.results, log, ended, preview.evidence if preview else None).verdict
         finally:
             if self.claim is not None:
                 self.claim.close()
-        if shown is not None and shown.verdict.status != verdict.status:
+        if preview is not None and preview.verdict.status != verdict.status:
             faults = "; ".join(fault.sentence for fault in verdict.faults)
             print(f"verdict: {verdict.status}: {printable(faults)}", file=sys.stderr)
         return exit_status(verdict) or status % 256 or min(status, 1)  # an exit status has one byte

@@ -29,8 +29,7 @@ from pytest_bench.results import layout
 from pytest_bench.results.claim import Claim
 from pytest_bench.results.event_log import EventLog
 from pytest_bench.results.plan_file import write_plan
-from pytest_bench.results.publish import publish
-from pytest_bench.results.settle import settle
+from pytest_bench.results.publish import write_verdict
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.discovery import require_all_found
 from pytest_bench.suite.loading import load_plan
@@ -136,7 +135,7 @@ def open_folder(
         )
         if claim is not None:
             claim.reserve(len(session.plan.points))
-        publish(results, settle(results))
+        write_verdict(results)
     except OSError as error:
         raise UsageError(
             f"--results: {error.filename or results}: {error.strerror}; name a writable folder with "

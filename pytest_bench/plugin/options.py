@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_bench.errors import UsageError
+from pytest_bench.labels import Label
 from pytest_bench.results.layout import LATEST
 from pytest_bench.verdict.events import Invocation
 
@@ -130,11 +131,11 @@ class OptionSources:
 
     def accepted_labels(self, option: argparse.Namespace) -> tuple[str, ...]:
         """Return the labels that the command line itself accepts."""
-        labels = []
+        labels: list[str] = []
         if self.command_line.endpoint == option.endpoint == [SIMULATOR]:
-            labels.append("simulator")
+            labels.append(Label.SIMULATOR)
         if self.command_line.duration_scale is not None:
-            labels.append("shortened")
+            labels.append(Label.SHORTENED)
         return tuple(labels)
 
     def rerun_options(self) -> tuple[str, ...]:

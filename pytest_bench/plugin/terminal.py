@@ -55,14 +55,13 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: 
         for line in render(table, colour=reporter.hasmarkup, width=width):
             reporter.write_line(line)
         reporter.write_line("")
-    for row in rows:
-        detail = row.summary.detail if row.summary else {}
-        if (
-            detail.get("explanation") and row.point.outcome is Outcome.PASS
-        ):  # red points show their reasons below
-            reporter.write_line(f"{row.point.id}: {printable(str(detail['explanation']))}")
-        if "note" in detail:
-            reporter.write_line(f"{row.point.id}: {printable(str(detail['note']))}")
+    for point, summary in rows:
+        if summary is None:
+            continue
+        # Red points show their reasons below.
+        explanation = summary.detail.explanation if point.outcome is Outcome.PASS else ""
+        for sentence in filter(None, (explanation, summary.detail.note)):
+            reporter.write_line(f"{point.id}: {printable(sentence)}")
     _write_problems(reporter, verdict)
     good = verdict.status == "pass"
     reporter.write("verdict: ")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.results.details import AuditDetail, EvalDetail
 from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
 from pytest_bench.verdict.outcome import Outcome
@@ -169,17 +170,22 @@ def _counted_by(row: Row) -> str:
 
 
 def _shown_table(kind: str, rows: Sequence[Row]) -> Table:
-    """The columns that audits and evals put into `detail["shown"]`: headings, each with a short text."""
-    shown: list[dict[str, str]] = [
-        dict(row.summary.detail.get("shown", ())) if row.summary else {} for row in rows
-    ]
+    """The columns that audits and evals show: headings, each with a short text."""
+    shown = [_shown(row.summary) for row in rows]
     headings = list(dict.fromkeys(heading for cells in shown for heading in cells))
     table = _table(kind, headings)
     for row, cells in zip(rows, shown, strict=True):
         table.add_row(
-            row.point.id, *(str(cells.get(heading, NOTHING)) for heading in headings), outcome_text(row.point)
+            row.point.id, *(cells.get(heading, NOTHING) for heading in headings), outcome_text(row.point)
         )
     return table
+
+
+def _shown(summary: Summary | None) -> dict[str, str]:
+    detail = None if summary is None else summary.detail
+    if isinstance(detail, EvalDetail):
+        return dict(detail.shown)
+    return dict(detail.result.shown) if isinstance(detail, AuditDetail) and detail.result else {}
 
 
 def _table(title: str, headings: Iterable[str]) -> Table:

@@ -21,10 +21,9 @@ from pytest_bench.files import write_atomic, write_json
 from pytest_bench.leases import acquire
 from pytest_bench.results import junit, layout
 from pytest_bench.results.event_log import EventLog
-from pytest_bench.results.publish import publish, release_space
+from pytest_bench.results.publish import release_space, write_verdict
 from pytest_bench.results.reading import read_versioned
 from pytest_bench.results.resuming import require_resumable, set_aside
-from pytest_bench.results.settle import settle
 from pytest_bench.verdict.events import Called, Invocation
 from pytest_bench.verdict.verdict import VERDICT_VERSION, Verdict, refusal
 
@@ -93,7 +92,7 @@ class Claim:
             self._hold_junit(target or self.results / layout.JUNIT)
             self.junit = self._relative(target)
             log.append(msgspec.structs.replace(called, junit=self.junit))
-            publish(self.results, settle(self.results))
+            write_verdict(self.results)
             if not self._is_named:
                 point_latest(self.results)
         except OSError as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from pytest_bench.bounds import SCHEDULED, Bound, parse_bound, split_inline
+from pytest_bench.labels import Label
 from pytest_bench.verdict.outcome import BoundState, JudgedBound, Judgement, Outcome, Reason, worst
 
 NO_FAILED_REQUESTS = Bound(metric="failed_requests", comparison="==", limit=0.0, text="== 0")
@@ -76,7 +77,7 @@ def judge(
         outcome=worst(_OUTCOMES[item.state] for item in judged),
         reasons=tuple(Reason(f"bound-{item.state}", item.sentence) for item in judged if item.state != "met"),
         bounds=judged,
-        labels=(*labels, *(() if bounds else ("unbounded",))),
+        labels=(*labels, *(() if bounds else (Label.UNBOUNDED,))),
     )
 
 

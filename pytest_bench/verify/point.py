@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from pytest_bench.audits.contract import AuditResult, Undecided
+from pytest_bench.audits.contract import Undecided
 from pytest_bench.audits.order import contradictions as out_of_order
 from pytest_bench.audits.point import judgement_of, measurement_of
 from pytest_bench.audits.registry import Registry
@@ -21,11 +20,12 @@ from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import from_rows, orders_of, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
+from pytest_bench.results.details import AuditDetail, AuditResult, EvalDetail
 from pytest_bench.results.differences import differences, file_differences, plain
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.scratch import scratch_folder
-from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.plan import Kind, Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
 from pytest_bench.verify.logs import contradictions
@@ -71,7 +71,7 @@ def _contradictions(
     yield from _identity(session, point, folder, summary)
     if reported is not None:
         yield from _in_summary(differences(plain(summary.judgement), plain(reported), "judgement"))
-    if point.kind == "audit":
+    if isinstance(summary.detail, AuditDetail):
         yield from _in_summary(out_of_order(session.plan, point, summary.detail, session.began))
     orders = _orders(session.plan, point, summary)
     if point.kind == "eval":
@@ -80,14 +80,14 @@ def _contradictions(
     for phase in summary.phases:
         yield from _phase(session.nonce, point, folder, phase, orders.get(phase.label))
     if summary.judgement.outcome in MEASURED:
-        again = _perf if point.kind == "perf" else _audit
-        yield from again(session, point, folder, summary)
+        yield from _MEASURE_AGAIN[point.kind](session, point, folder, summary)
 
 
 def _identity(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
     digest = session.plan.point_digest(point)
     wanted = {"point": point.id, "point_digest": digest, "nonce": session.nonce}
     yield from _in_summary(differences({name: getattr(summary, name) for name in wanted}, wanted))
+    yield from _in_summary(differences(summary.detail.kind(), point.kind, "detail.kind"))
     yield from file_differences(
         folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce)
     )
@@ -142,11 +142,8 @@ def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary)
     yield from _measurement(summary, again.measurement)
     judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
     yield from _in_summary(judged)
-    for name, value in again.detail.items():
-        found = differences(summary.detail.get(name), plain(value), f"detail.{name}", rounded=True)
-        yield from _in_summary(found)
-    recorded = {name: hashlib.sha256(data).hexdigest() for name, data in again.files.items()}
-    yield from _in_summary(differences(summary.detail.get("results"), recorded, "detail.results"))
+    recorded = msgspec.structs.replace(summary.detail_as(EvalDetail), note="")
+    yield from _in_summary(differences(plain(recorded), plain(again.detail), "detail", rounded=True))
     for name, data in again.files.items():
         try:
             if read_plain(session.results / name, _LARGEST_RESULT) != data:
@@ -171,14 +168,20 @@ def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary
     except Exception as error:
         # A third party's audit may raise anything, and so may any audit on inconsistent findings.
         raise EvidenceError(f"the audit {test!r} failed: {type(error).__name__}: {error}") from error
-    yield from _in_summary(
-        differences(summary.detail.get("result"), plain(result), "detail.result", rounded=True)
-    )
+    recorded = summary.detail_as(AuditDetail).result
+    yield from _in_summary(differences(plain(recorded), plain(result), "detail.result", rounded=True))
     yield from _measurement(summary, measurement_of(result, summary.phases))
     yield from _judged(summary, result)
     for name, data in files.items():
         if (folder / name).read_bytes() != data:
             yield f"{name}: differs from what the audit computes from the logs"
+
+
+_MEASURE_AGAIN: Mapping[Kind, Callable[[SessionContext, Point, Path, Summary], Iterator[str]]] = {
+    "perf": _perf,
+    "audit": _audit,
+}
+"""How a point of each kind is measured again from its logs, and compared with its summary."""
 
 
 def _judged(summary: Summary, result: AuditResult) -> Iterator[str]:

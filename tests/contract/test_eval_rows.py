@@ -140,7 +140,7 @@ def test_failures_are_sent_again_and_every_attempt_is_kept(folder):
     assert (found["retried_requests"], found["failed_requests"]) == (1, 0)
     detail = summary(ran, POINTS[2])["detail"]
     assert detail["account"]["attempts"] == ITEMS + 2
-    assert detail["eval"]["scorings"][STRICT]["without_retried"]["n"] == ITEMS - 1
+    assert detail["metrics"]["scorings"][STRICT]["without_retried"]["n"] == ITEMS - 1
     contents = read_checkpoint(ran.results / "points" / POINTS[2] / "checkpoint.jsonl")
     assert max(contents.attempts.values()) == 3
     assert verify_session(ran.results).problems == ()

@@ -142,8 +142,9 @@ class Wire:
         pass
 
 
-STEP = 10
-"""Between reads: the socket was empty 3 before the kernel's stamp, and read 2 after it."""
+STEP = 2_000_000
+"""Nanoseconds between reads, longer than a sender waits. The socket was empty 3 before the kernel's stamp, and read 2
+after it."""
 
 
 def read_all(reads: list[bytes]) -> Exchange:
@@ -253,16 +254,35 @@ def test_an_event_is_uncertain_if_anything_followed_it_in_its_read(response):
             assert uncertainty_ns == 0
 
 
+@pytest.mark.parametrize(
+    ("empty_ns", "held_ns"),
+    [(2 * STEP + 1_000_001, 0), (2 * STEP + 700_000, 300_000), (2 * STEP + 1, 300_000)],
+    ids=["empty-for-long", "not-for-long", "never"],
+)
+def test_a_late_read_makes_the_next_event_uncertain_unless_the_socket_was_empty_for_a_round_trip(
+    empty_ns, held_ns
+):
+    exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    exchange.send_start_ns = 1
+    exchange.status, exchange.content_type = 200, "text/event-stream"
+    exchange.body = [b"data: " + delta("x") + b"\n\n", b"data: " + delta("y") + b"\n\n", b"data: [DONE]\n\n"]
+    late = [2 * STEP - 200_000, 2 * STEP, 2 * STEP - 300_000, 1]
+    exchange.reads = [*late, 3 * STEP, 3 * STEP + 5, empty_ns, 2, 6 * STEP, 6 * STEP + 5, 6 * STEP - 5, 3]
+    record = decode_response(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    assert (record.uncertainty_ns or Moments()).last_content == held_ns
+
+
 def test_a_read_without_a_stamp_of_the_kernel_is_uncertain_since_the_socket_was_empty():
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
     exchange.send_start_ns = 1
     exchange.status, exchange.content_type = 200, "text/event-stream"
     exchange.body = [b"data: " + delta("x") + b"\n\n", b"data: " + FINISH + b"\n\n"]
-    exchange.reads = [100, 100, 40, 1, 200, 205, 150, 2, 300, 305, 250, 2]
+    second, third = 2 * STEP, 4 * STEP
+    exchange.reads = [100, 100, 40, 1, second, second + 5, second - 50, 2, third, third + 5, third - 50, 2]
     record = decode_response(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
     assert (record.first_content_ns, record.seen_after_ns.first_content) == (100, 0)
     assert record.uncertainty_ns.first_content == 60
-    assert (record.end_ns, record.seen_after_ns.end, record.uncertainty_ns.end) == (300, 5, 0)
+    assert (record.end_ns, record.seen_after_ns.end, record.uncertainty_ns.end) == (third, 5, 0)
 
 
 def test_nothing_arrives_before_the_request_leaves():

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_bench.cpus import Cpus
 from pytest_bench.load import engine
 from pytest_bench.load.bodies import Bodies, write
 from pytest_bench.load.counters import Cell, SharedCounters, anonymous_file
@@ -337,8 +338,8 @@ def test_headers_do_not_show_where_a_run_is_shown():
 def test_load_workers_are_as_many_as_the_load_needs_and_the_machine_has_cores_for(
     monkeypatch, cores, quota, load, asked, workers
 ):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-    monkeypatch.setattr(engine, "cpu_quota", lambda: quota)
+    usable = Cpus(allowed=tuple(range(cores)), quota=quota, source="test")
+    monkeypatch.setattr(engine, "process_cpus", lambda: usable)
     phase = PhaseSpec(label="p", load=load, samples=SampleOrder(count=1), folder="")
     run = RunSpec(
         point="", nonce="", api="", streaming=True, targets=(), bodies="", phases=(phase,), workers=asked

@@ -121,7 +121,7 @@ def test_a_load_worker_that_dies_fails_the_phase_at_once_and_is_named(simulator,
     # What the others had is whole; what the dead one had written is there.
     for number in range(workers - 1):
         assert b'"kind":"end"' in (run.folder / "main" / f"requests.{number}.jsonl").read_bytes()
-    assert len(run.records(torn=True)) <= result["issued"]
+    assert len(run.records(unfinished=True)) <= result["issued"]
 
 
 def warmed_up(simulator, drive):
@@ -282,7 +282,7 @@ def test_a_run_leaves_no_process_no_descriptor_and_no_folder(simulator, drive, t
     assert list(scratch.iterdir()) == []
 
 
-def test_what_was_written_before_an_interrupt_can_be_read_though_the_log_is_torn(simulator, drive):
+def test_what_was_written_before_an_interrupt_can_be_read_although_the_log_is_unfinished(simulator, drive):
     def kill(progress):
         if progress.succeeded > 300:
             os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
@@ -292,7 +292,7 @@ def test_what_was_written_before_an_interrupt_can_be_read_though_the_log_is_torn
         engine.run(spec, kill)
     with pytest.raises(EvidenceError, match="without an end line"):
         run.records()
-    assert len(run.records(torn=True)) > 100
+    assert len(run.records(unfinished=True)) > 100
 
 
 @pytest.mark.parametrize("handover", ["drain", "overlap"])
