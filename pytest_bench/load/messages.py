@@ -30,8 +30,6 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """Open loop: descriptor of a file of int64 nanoseconds after the start of the stage."""
     length_ns: int = 0
     """Open loop: duration of the stage."""
-    last_arrival_ns: int = 0
-    """Open loop: time of the last arrival, relative to the start of the stage."""
     drain: bool = False
     """Whether to wait for requests in flight before the next stage starts."""
 

@@ -14,13 +14,16 @@ import msgspec
 from pytest_bench.child import Child, python
 from pytest_bench.errors import LoadError, WorkerDied
 from pytest_bench.load.counters import Cell, SharedCounters
+from pytest_bench.load.interrupts import Interrupts
 from pytest_bench.load.messages import Command, Notice, WorkerSetup
+from pytest_bench.load.watchdog import Watchdog
 from pytest_bench.records import WorkerReport
 
 _POLL_S = 0.1
 _PROGRESS_EVERY_S = 0.5
-_START_DEADLINE_S = 60.0
+_UNSTARTED_AFTER_S = 60.0
 _HUNG_AFTER_S = 5.0
+"""How long a load worker may be silent, by its watchdog."""
 _GRACE_S = 10.0
 _LEAD_NS = 5_000_000
 """A stage starts this long after the command, so that every load worker receives it in time."""
@@ -64,6 +67,7 @@ class _Worker:
         self.stages_over = 0
         self.reports: tuple[WorkerReport, ...] | None = None
         self.child = Child(python("pytest_bench.load.worker"), descriptors=setup.descriptors)
+        self.watchdog = Watchdog(self.child.pid)
         self._unread = bytearray()
 
     def send(self, message: WorkerSetup | Command) -> None:
@@ -102,16 +106,19 @@ class Supervisor:
         """Phases whose requests have all been issued and may still be in flight."""
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
-        self._started_s = time.monotonic()
         self._reported_s = 0.0
+        self._interrupts = Interrupts()
 
     def __enter__(self) -> Self:
+        self._interrupts.__enter__()
         try:
-            for setup in self._setups:
-                worker = _Worker(setup)
-                self._workers.append(worker)
-                worker.send(setup)
-                self._selector.register(worker, selectors.EVENT_READ, worker)
+            # An interrupt between the start of a process and its registration would leave it running.
+            with self._interrupts.deferred():
+                for setup in self._setups:
+                    worker = _Worker(setup)
+                    self._workers.append(worker)
+                    worker.send(setup)
+                    self._selector.register(worker, selectors.EVENT_READ, worker)
         except BaseException:
             self._close()
             raise
@@ -158,6 +165,7 @@ class Supervisor:
         while not all(worker.reports for worker in self._workers):
             for worker in self._readable():
                 self._handle_notices(worker)
+            self._interrupts.check()
             self._check_deadlines()
             self._start_next_stage()
             self._enter_phases(self._phase_begun())
@@ -205,17 +213,17 @@ class Supervisor:
                 worker.send(Command(stage=self._stage, start_ns=start_ns))
 
     def _check_deadlines(self) -> None:
-        now_s = time.monotonic()
         for worker in self._workers:
-            beat_ns = self._counters.last_beat(worker.number)
-            if not beat_ns and now_s - self._started_s > _START_DEADLINE_S:
-                raise WorkerDied(
-                    f"load worker {worker.number} did not start within {_START_DEADLINE_S:g} s{worker.last_words()}"
-                )
-            if worker.reports is None and beat_ns and now_s - beat_ns / 1e9 > _HUNG_AFTER_S:
+            if worker.reports is not None:
+                continue
+            beat_ns, watchdog = self._counters.last_beat(worker.number), worker.watchdog
+            watchdog.watch(beat_ns)
+            limit_s = _HUNG_AFTER_S if beat_ns else _UNSTARTED_AFTER_S
+            if watchdog.silent_s > limit_s:
                 worker.child.kill()  # only the others are waited for
+                what = "has not answered" if beat_ns else "has not started"
                 raise WorkerDied(
-                    f"load worker {worker.number} has not answered for {_HUNG_AFTER_S:g} s: it hangs or was stopped"
+                    f"load worker {worker.number} {what} for {limit_s:g} s: {watchdog.reason}{worker.last_words()}"
                 )
 
     def _phase_begun(self) -> int:
@@ -287,3 +295,4 @@ class Supervisor:
         for worker in self._workers:
             worker.child.stop()
         self._selector.close()
+        self._interrupts.__exit__()

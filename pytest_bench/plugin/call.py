@@ -45,6 +45,7 @@ class Call:
         self.results = Path()
         self.suites: list[Path] = []
         self.given: options.OptionSources | None = None
+        self.rerun_command = ""
         self.refused = False
         self.is_worker = is_xdist_worker()
         self._config = config
@@ -161,6 +162,7 @@ class Call:
             self.log = self.claim.take(MAIN, called)
             return
         self.results, self.nonce = Path(given.results), given.nonce
+        self.rerun_command = given.rerun
         try:
             self.log = EventLog.create(self.results, MAIN, self.nonce)
         except OSError as error:
@@ -178,6 +180,7 @@ class Call:
         if self.claim is not None or named:
             claim = self.claim or self._make_claim(known)
             hint = claim.refuse(sentence, self._invocation())
+            claim.withdraw()
             claim.close()
             self.claim = None
         return pytest.UsageError(f"{sentence}\n{hint}" if hint else sentence)
@@ -202,6 +205,8 @@ class Call:
         try:
             preview = self._preview
             verdict = end_session(self.results, log, ended, preview.evidence if preview else None).verdict
+            if verdict.refused and self.claim is not None:
+                self.claim.withdraw()
         finally:
             if self.claim is not None:
                 self.claim.close()

@@ -57,6 +57,7 @@ def join_session(config: pytest.Config, call: Call) -> None:
             config.option.xmlpath = None  # pytest would write a green file for a call that runs nothing
             _register(config, call, session)
             _register_workers(config, call, session, words)
+            _register_collecting(config, session, words)
             return
         session = _open(config, call, words)
     except (BenchError, pytest.UsageError) as error:
@@ -85,6 +86,14 @@ def _register_controller(config: pytest.Config, call: Call, session: Session, wo
     config.pluginmanager.register(Controller(config, call, session, requires))
     config.pluginmanager.register(JUnitCases(config, call))
     _register_workers(config, call, session, words)
+
+
+def _register_collecting(config: pytest.Config, session: Session, words: Vocabulary) -> None:
+    from pytest_bench.plugin.collecting import Collecting  # noqa: PLC0415 # needed by few calls
+
+    if config.option.collectonly or config.option.setupplan:
+        requires = requirements.Requirements(session, words.apis)
+        config.pluginmanager.register(Collecting(session, requires))
 
 
 def _register_workers(config: pytest.Config, call: Call, session: Session, words: Vocabulary) -> None:
@@ -164,6 +173,7 @@ def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
         selection=Selection.of(config),
         runs=not options.collects_only(config.option),
         rerun_options=call.given.rerun_options() if call.given else (),
+        rerun_command=call.rerun_command,
     )
 
 

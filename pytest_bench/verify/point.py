@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,24 +13,25 @@ from pytest_bench.audits.contract import Undecided
 from pytest_bench.audits.order import contradictions as out_of_order
 from pytest_bench.audits.point import judgement_of, measurement_of
 from pytest_bench.audits.registry import Registry
-from pytest_bench.audits.reverify import reverify
+from pytest_bench.audits.reverify import loads_of, reverify
 from pytest_bench.errors import BenchError, EvidenceError, makes_sense
 from pytest_bench.evals import remeasure as evals
 from pytest_bench.files import read_plain
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.perf.remeasure import from_rows, orders_of, remeasure, shortfalls
+from pytest_bench.perf.remeasure import declared_phases, from_rows, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.details import AuditDetail, AuditResult, EvalDetail
 from pytest_bench.results.differences import differences, file_differences, plain
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
+from pytest_bench.running.phases import samples_sent
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.plan import Kind, Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
 from pytest_bench.verify.logs import contradictions
-from pytest_bench.workload import SampleOrder
+from pytest_bench.verify.reports import DeclaredLoad
 
 _LARGEST_RESULT = 4 << 30
 
@@ -73,12 +75,12 @@ def _contradictions(
         yield from _in_summary(differences(plain(summary.judgement), plain(reported), "judgement"))
     if isinstance(summary.detail, AuditDetail):
         yield from _in_summary(out_of_order(session.plan, point, summary.detail, session.began))
-    orders = _orders(session.plan, point, summary)
     if point.kind == "eval":
         yield from _eval(session, point, folder, summary)
         return
+    declared = _declared(session, point, summary)
     for phase in summary.phases:
-        yield from _phase(session.nonce, point, folder, phase, orders.get(phase.label))
+        yield from _phase(session.nonce, point, folder, phase, declared.get(phase.label))
     if summary.judgement.outcome in MEASURED:
         yield from _MEASURE_AGAIN[point.kind](session, point, folder, summary)
 
@@ -93,22 +95,54 @@ def _identity(session: SessionContext, point: Point, folder: Path, summary: Summ
     )
 
 
-def _orders(plan: Plan, point: Point, summary: Summary) -> dict[str, SampleOrder]:
-    """Return the order of samples of each phase, for performance points only: audits check their own order."""
-    if point.kind != "perf" or summary.dataset is None:
+def _declared(session: SessionContext, point: Point, summary: Summary) -> dict[str, DeclaredLoad]:
+    """Return what each phase was to do, by label; empty if that is unknown. Audits check the order of samples
+    themselves."""
+    if summary.dataset is None:
         return {}
-    return orders_of(plan, point, summary.dataset.rows)
+    if point.kind == "perf":
+        phases = list(declared_phases(session.plan, point, summary.dataset.rows))
+        overlaps = any(phase.handover == "overlap" for phase in phases[:-1])
+        return {
+            phase.label: DeclaredLoad(
+                load=phase.load,
+                budget=point.budget,
+                alone=not overlaps,
+                order=samples_sent(phase, summary.dataset.rows),
+            )
+            for phase in phases
+        }
+    test = str(point.options.get("test"))
+    if point.kind != "audit" or test not in session.audits.words():
+        return {}
+    with _asking(test):
+        loads = loads_of(session.plan, point, summary, session.audits)
+    return {
+        label: DeclaredLoad(load=load, budget=point.budget, alone=True, order=None)
+        for label, load in loads.items()
+    }
+
+
+@contextmanager
+def _asking(test: str) -> Iterator[None]:
+    """Run code of the audit `test`, which may be a third party's and raise anything, as any may on wrong findings."""
+    try:
+        yield
+    except (BenchError, Undecided, OSError):
+        raise
+    except Exception as error:
+        raise EvidenceError(f"the audit {test!r} failed: {type(error).__name__}: {error}") from error
 
 
 def _phase(
-    nonce: str, point: Point, folder: Path, phase: PhaseResult, order: SampleOrder | None
+    nonce: str, point: Point, folder: Path, phase: PhaseResult, declared: DeclaredLoad | None
 ) -> Iterator[str]:
     here = f"phases/{phase.label}"
     expected = PhaseFile.of(phase, point=point.id, nonce=nonce)
     header = {"nonce": nonce, "point": point.id, "phase": phase.label}
     for sentence in (
         *file_differences(folder / here / "phase.json", expected),
-        *contradictions(folder / here, phase, header, order),
+        *contradictions(folder / here, phase, header, declared),
     ):
         yield f"{here}/{sentence}"
 
@@ -161,13 +195,8 @@ def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary
         )
     for reason in untrustworthy(summary.phases):
         yield f"{summaries.NAME}: its outcome is {summary.judgement.outcome}, although {reason.sentence}"
-    try:
+    with _asking(test):
         result, files = reverify(session.plan, point, folder, summary, session.audits)
-    except (BenchError, Undecided, OSError):
-        raise
-    except Exception as error:
-        # A third party's audit may raise anything, and so may any audit on inconsistent findings.
-        raise EvidenceError(f"the audit {test!r} failed: {type(error).__name__}: {error}") from error
     recorded = summary.detail_as(AuditDetail).result
     yield from _in_summary(differences(plain(recorded), plain(result), "detail.result", rounded=True))
     yield from _measurement(summary, measurement_of(result, summary.phases))

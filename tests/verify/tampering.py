@@ -40,13 +40,22 @@ def tell(results, **fields):
 
 def edit_lines(path, change):
     """Alter the records of a log, a list, with header, checksums and end as they must be."""
-    header, *lines, _ = path.read_bytes().splitlines(keepends=True)
-    records = [json.loads(line) for line in lines]
-    for record in records:
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    *records, end = [json.loads(line) for line in lines]
+    for record in (*records, end):
         del record["crc"]
     change(records)
-    end = {"kind": "end", "lines": len(records)}
+    end["lines"] = len(records)
     path.write_bytes(header + b"".join(encode_line(_compact(record)) for record in [*records, end]))
+
+
+def edit_report(path, **fields):
+    """Let a load worker's report at the end of its request log say something else."""
+    *lines, last = path.read_bytes().splitlines(keepends=True)
+    end = json.loads(last)
+    del end["crc"]
+    end["report"] |= fields
+    path.write_bytes(b"".join([*lines, encode_line(_compact(end))]))
 
 
 def edit_header(path, **fields):
