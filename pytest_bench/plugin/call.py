@@ -45,6 +45,7 @@ class Call:
         self.results = Path()
         self.suites: list[Path] = []
         self.given: options.OptionSources | None = None
+        self.rerun_command = ""
         self.refused = False
         self.is_worker = is_xdist_worker()
         self._config = config
@@ -143,7 +144,13 @@ class Call:
 
         self.results = options.results_path(known, self._here, clock.utc_now(), self.nonce)
         junit = options.junit_path(known, self._here)
-        return Claim(self.results, junit, self.nonce, is_named=bool(known.results))
+        return Claim(
+            self.results,
+            junit,
+            self.nonce,
+            is_named=bool(known.results or known.resume),
+            resumes=bool(known.resume),
+        )
 
     def _take(self, known: argparse.Namespace) -> None:
         from pytest_bench.results.event_log import MAIN, EventLog  # noqa: PLC0415 # as above
@@ -155,6 +162,7 @@ class Call:
             self.log = self.claim.take(MAIN, called)
             return
         self.results, self.nonce = Path(given.results), given.nonce
+        self.rerun_command = given.rerun
         try:
             self.log = EventLog.create(self.results, MAIN, self.nonce)
         except OSError as error:
@@ -167,11 +175,12 @@ class Call:
     def _refuse_files(self, known: argparse.Namespace, sentence: str) -> pytest.UsageError:
         """Write red files under the names that the call gives, and return the error to raise."""
         self._guards_early_end = False
-        named = known.results or getattr(known, "xmlpath", None)
+        named = known.results or known.resume or getattr(known, "xmlpath", None)
         hint = ""
         if self.claim is not None or named:
             claim = self.claim or self._make_claim(known)
             hint = claim.refuse(sentence, self._invocation())
+            claim.withdraw()
             claim.close()
             self.claim = None
         return pytest.UsageError(f"{sentence}\n{hint}" if hint else sentence)
@@ -196,6 +205,8 @@ class Call:
         try:
             preview = self._preview
             verdict = end_session(self.results, log, ended, preview.evidence if preview else None).verdict
+            if verdict.refused and self.claim is not None:
+                self.claim.withdraw()
         finally:
             if self.claim is not None:
                 self.claim.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shlex
 import shutil
@@ -21,8 +20,10 @@ from pytest_bench.files import write_atomic, write_json
 from pytest_bench.leases import acquire
 from pytest_bench.results import junit, layout
 from pytest_bench.results.event_log import EventLog
+from pytest_bench.results.lock import FolderInUse, hold_folder
 from pytest_bench.results.publish import release_space, write_verdict
 from pytest_bench.results.reading import read_versioned
+from pytest_bench.results.resuming import require_resumable, set_aside
 from pytest_bench.verdict.events import Called, Invocation
 from pytest_bench.verdict.verdict import VERDICT_VERSION, Verdict, refusal
 
@@ -41,16 +42,24 @@ def read_verdict(path: Path) -> Verdict:
 class Claim:
     """Exclusive access of this session to a results folder and a JUnit file, until `close`."""
 
-    def __init__(self, results: Path, junit_file: Path | None, nonce: str, *, is_named: bool) -> None:
-        """`results` is absolute; `is_named`: whether the call names it; `junit_file` None means `junit.xml` in it."""
+    def __init__(
+        self, results: Path, junit_file: Path | None, nonce: str, *, is_named: bool, resumes: bool = False
+    ) -> None:
+        """`results` is absolute; `is_named`: whether the call names it; `junit_file` None means `junit.xml` in it.
+
+        `resumes`: continue the session in the folder instead of requiring an unused one.
+        """
         self.results = results
         self.nonce = nonce
         self._given = junit_file
         self._is_named = is_named
+        self._resumes = resumes
         self.junit = layout.JUNIT
         """The JUnit file as events name it: relative to the results folder if inside of it."""
         self._held = ExitStack()
         self._is_locked = self._has_junit = False
+        self._made_parent = False
+        self._latest_before: str | None = None
 
     def take(self, process: str, called: Called) -> EventLog:
         """Claim both, write red files, and start the event log of `process`.
@@ -64,11 +73,15 @@ class Claim:
             raise _unwritable("--junitxml", error, self._given) from error
         self._refuse_misplaced(target)
         try:
-            self._require_unused()
+            self._require_usable()
+            self._made_parent = not self.results.parent.exists()
             self.results.mkdir(parents=True, exist_ok=True)
             self._lock()
-            self._require_unused()  # another session may have ended in the meantime
-            self._remove_refused()
+            self._require_usable()  # another session may have ended in the meantime
+            if self._resumes:
+                set_aside(self.results, self.nonce)
+            else:
+                self._remove_refused()
             log = EventLog.create(self.results, process, self.nonce)
             self.reserve(0)
         except OSError as error:
@@ -84,6 +97,7 @@ class Claim:
             log.append(msgspec.structs.replace(called, junit=self.junit))
             write_verdict(self.results)
             if not self._is_named:
+                self._latest_before = latest_target(self.results)
                 point_latest(self.results)
         except OSError as error:
             raise _unwritable("--junitxml", error, target) from error
@@ -128,14 +142,35 @@ class Claim:
                     write_atomic(self.results / layout.JUNIT, rendered)
         return hint
 
+    def withdraw(self) -> None:
+        """After a refusal: remove the folder unless the call named it, and restore `results/latest`.
+
+        A named folder stays red, because whoever named it reads it. Files that cannot be removed are ignored.
+        """
+        if self._is_named or not self._is_locked:
+            return
+        with contextlib.suppress(OSError):
+            if latest_target(self.results) == self.results.name:
+                before = self._latest_before
+                if before is not None and (self.results.parent / before).exists():
+                    point_latest(self.results, before)
+                else:
+                    (self.results.parent / layout.LATEST).unlink()
+        shutil.rmtree(self.results, ignore_errors=True)
+        if self._made_parent:
+            with contextlib.suppress(OSError):
+                self.results.parent.rmdir()
+
     def close(self) -> None:
         """Release the folder and the JUnit file."""
         if self._is_locked:
             release_space(self.results)
         self._held.close()
 
-    def _require_unused(self) -> None:
-        if os.path.lexists(self.results) and not (self.results.is_dir() and self._is_unused()):
+    def _require_usable(self) -> None:
+        if self._resumes:
+            require_resumable(self.results)
+        elif os.path.lexists(self.results) and not (self.results.is_dir() and self._is_unused()):
             raise UsageError(
                 f"--results: {self.results} is not empty; name a new folder, or remove --results"
             )
@@ -167,21 +202,13 @@ class Claim:
         """Lock the folder. Raises `UsageError` if another session uses it."""
         if self._is_locked:
             return
-        path = self.results / layout.LOCK
-        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The session that created it may have removed it in the meantime; others would then lock a new file.
-            ours = os.path.samestat(path.lstat(), os.fstat(held))
-        except (BlockingIOError, FileNotFoundError):
-            ours = False
-        if not ours:
-            os.close(held)
-            raise UsageError(f"--results: {self.results} is in use by a running session; name a new folder")
+            self._held.enter_context(hold_folder(self.results))
+        except FolderInUse as error:
+            raise UsageError(
+                f"--results: {self.results} is in use by a running session; name a new folder"
+            ) from error
         self._is_locked = True
-        self._held.callback(os.close, held)
-        # Removed while still locked, so that a session that has opened it will notice.
-        self._held.callback(path.unlink, missing_ok=True)
 
     def _hold_junit(self, target: Path) -> None:
         """Lock the JUnit file. Raises `UsageError` if another session uses it."""
@@ -260,10 +287,18 @@ def _backup_paths(nonce: str) -> dict[str, str]:
     return {layout.VERDICT: f"verdict.{nonce}.json", layout.JUNIT: f"junit.{nonce}.xml"}
 
 
-def point_latest(results: Path) -> None:
-    """Set the link `results/latest` to this session, atomically. Raises `OSError`."""
+def latest_target(results: Path) -> str | None:
+    """Return what the link `latest` beside a results folder names; None if there is none."""
+    try:
+        return str((results.parent / layout.LATEST).readlink())
+    except OSError:
+        return None
+
+
+def point_latest(results: Path, target: str | None = None) -> None:
+    """Set the link `latest` beside a results folder to it, or to `target`, atomically. Raises `OSError`."""
     temporary = results.parent / f".{layout.LATEST}.{results.name}"
-    temporary.symlink_to(results.name, target_is_directory=True)
+    temporary.symlink_to(target or results.name, target_is_directory=True)
     temporary.replace(results.parent / layout.LATEST)
 
 

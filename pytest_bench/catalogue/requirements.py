@@ -1,0 +1,68 @@
+"""Whether everything that points need is available, before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from pytest_bench.catalogue.impossible import require_possible
+from pytest_bench.catalogue.tokenizers import require_tokenizers
+from pytest_bench.datasets.rows import load_dataset
+from pytest_bench.datasets.synthetic import check_declared
+from pytest_bench.errors import DatasetError, UsageError
+from pytest_bench.suite.deployments import endpoint_problem
+from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.vocabulary import ApiWords
+from pytest_bench.tokens.source import find
+
+
+class Requirements:
+    """Checks that everything the selected points need is available."""
+
+    def __init__(self, plan: Plan, apis: Mapping[str, ApiWords]) -> None:
+        self._plan = plan
+        self._apis = apis
+
+    def check(self, selected: Collection[str], *, offline: bool = False) -> None:
+        """Raises `UsageError` if something that the points with these ids need is missing.
+
+        With `offline`, endpoints are not required, and tokenizers that the hub may have are not fetched.
+        """
+        points = [point for point in self._plan.points if point.id in selected]
+        if not offline:
+            self._require_endpoints(points)
+        require_possible(self._plan, points)
+        require_tokenizers(self._plan, points, offline=offline)
+        self._require_datasets(points)
+
+    def _require_endpoints(self, points: Collection[Point]) -> None:
+        suites = dict.fromkeys(point.suite for point in points)
+        problems = [endpoint_problem(self._plan.deployments[suite]) for suite in suites]
+        if needed := [problem for problem in problems if problem]:
+            raise UsageError("\n".join(needed))
+
+    def _require_datasets(self, points: Collection[Point]) -> None:
+        """Raises `DatasetError` for missing files, invalid rows, and rows that cannot be generated."""
+        plan = self._plan
+        wanted: dict[tuple[str, str, bool], Point] = {}
+        for point in points:
+            if point.dataset is not None:
+                wanted.setdefault((point.suite, point.dataset, point.kind == "eval"), point)
+        problems: list[str] = []
+        for (suite, name, is_eval), point in wanted.items():
+            dataset, deployment = plan.datasets[suite][name], plan.deployments[suite]
+            api = self._apis[deployment.api]
+            columns = None if is_eval else api.columns
+            required = frozenset[str]() if is_eval else api.required
+            try:
+                if dataset.synthetic is None:
+                    load_dataset(dataset, columns=columns, required=required, tokenizer=None)
+                else:
+                    named, model = deployment.tokens.tokenizer, deployment.tokenizer_model
+                    # A named one is there: `require_tokenizers` was called before.
+                    in_tokens = named is not None or find(None, model, plan.folder(suite)) is not None
+                    check_declared(name, dataset.synthetic, columns, in_tokens=in_tokens)
+            except DatasetError as error:
+                # An error in a file names its line; for generated rows, name the point that uses them.
+                problems.append(str(error) if dataset.synthetic is None else f"{point.origin}: {error}")
+        if problems:
+            raise DatasetError("\n".join(problems))
