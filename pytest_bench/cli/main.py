@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": "pytest_bench.cli.serve",
     "calibrate": "pytest_bench.cli.calibrate",
     "recount": "pytest_bench.cli.recount",
+    "samples": "pytest_bench.cli.samples",
     "verify": "pytest_bench.cli.verify",
     "export": "pytest_bench.cli.export",
 }

@@ -39,6 +39,21 @@ def read_verdict(path: Path) -> Verdict:
     return read_versioned(path, Verdict, VERDICT_VERSION)
 
 
+def is_in_use(results: Path) -> bool:
+    """Whether a session that still runs holds the results folder."""
+    try:
+        lock = os.open(results / layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 class Claim:
     """Exclusive access of this session to a results folder and a JUnit file, until `close`."""
 

@@ -165,7 +165,7 @@ def conclude(
     session: SessionFacts,
     point: Point,
     deployment: Deployment,
-    dataset: Dataset,
+    dataset: Dataset | None,
     *,
     judgement: Judgement,
     measurement: Measurement | None,
@@ -187,7 +187,9 @@ def conclude(
         judgement=judgement,
         measurement=measurement,
         phases=tuple(_relative(phase, folder) for phase in phases),
-        dataset=DatasetUsed(
+        dataset=None
+        if dataset is None
+        else DatasetUsed(
             name=dataset.name, digest=dataset.digest, rows=len(dataset), skipped=dataset.skipped
         ),
         served=deployment.urls,

@@ -1,0 +1,278 @@
+"""Runs an eval point whose requests another tool sends, and judges the files that it wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_bench.bounds import Bound
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.evals.harness import STDERR, STDOUT, HarnessEnd, inherited, run_harness
+from pytest_bench.evals.results import METADATA, metadata, write_metadata
+from pytest_bench.files import write_atomic
+from pytest_bench.lmeval import Checked, Request, Thresholds, Verification
+from pytest_bench.lmeval.folder import read_folder
+from pytest_bench.lmeval.scores import states_concurrency
+from pytest_bench.lmeval.verification import judge
+from pytest_bench.metrics.measurement import Measurement, Metric
+from pytest_bench.redaction import hide, redact_bytes
+from pytest_bench.results.summary import Summary
+from pytest_bench.running.deployment import Deployment, is_simulated
+from pytest_bench.running.labels import labels_of
+from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.session import SILENT, Reporter, SessionFacts
+from pytest_bench.suite.command_evals import filled_in
+from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
+
+HARNESS = "harness"
+"""Folder of the point that the tool writes to."""
+
+
+def run_command_eval(
+    session: SessionFacts, point: Point, deployment: Deployment, reporter: Reporter = SILENT
+) -> MeasuredPoint:
+    """Run the point's command once, judge what it wrote, and write the evidence.
+
+    Whatever the tool wrote stays, however it ended. Raises `UsageError` if it cannot be started, and `EvidenceError` if
+    the point's folder holds files of an earlier run, which are not continued.
+    """
+    folder = session.folder(point)
+    output = folder / HARNESS
+    if output.exists():
+        raise EvidenceError(
+            f"{output}: holds files of an earlier run; an eval with a command is never resumed: run it in a new session"
+        )
+    output.mkdir(parents=True)
+    command, environment = _filled(point, deployment, output)
+    reporter.note(f"{point.id}: its command writes to {folder / STDERR} and {folder / STDOUT}")
+    try:
+        end = run_harness(
+            command,
+            {**inherited(os.environ), **environment},
+            working_folder=Path(session.plan.folder(point.suite)),
+            logs=folder,
+            time_limit_s=point.options["time_limit_s"],
+        )
+    finally:
+        for name in (STDOUT, STDERR):
+            _redact(folder / name)
+    deployment.require_running()
+    if not os.path.lexists(output / METADATA):
+        write_metadata(
+            output,
+            metadata(deployment.plan.model, {}, [_concurrency(point)], [], end.status, batched=False),
+        )
+    found = _verify(session.plan, point, folder, end)
+    for note in found.notes:
+        reporter.note(f"{point.id}: {note}")
+    labels = labels_of(
+        point,
+        (),
+        simulated=deployment.simulated,
+        simulator_bound=False,
+        cache_shared=False,
+        too_short=False,
+    )
+    return conclude(
+        session,
+        point,
+        deployment,
+        None,
+        judgement=with_errors(_judgement(point, folder, end, found), (), list(labels)),
+        measurement=_measurement(found),
+        phases=(),
+        tokenizer=None,
+        detail=_detail(command, environment, end, found),
+    )
+
+
+class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
+    """What the files of a command come to."""
+
+    measurement: Measurement
+    judgement: Judgement
+    detail: dict[str, Any]
+    """The parts of the summary's detail that follow from the files."""
+
+
+def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudged:
+    """Judge the files that a command wrote again. `folder` holds the evidence. Raises `EvidenceError`."""
+    try:
+        end = msgspec.convert(summary.detail.get("harness"), _Harness).end
+    except msgspec.ValidationError as error:
+        raise EvidenceError(
+            f"summary.json: detail.harness does not say how the command ended: {error}"
+        ) from error
+    found = _verify(plan, point, folder, end)
+    servers = (identity.get("server") for identity in summary.identities)
+    labels = labels_of(
+        point,
+        (),
+        simulated=is_simulated(plan.deployments[point.suite], servers),
+        simulator_bound=False,
+        cache_shared=False,
+        too_short=False,
+    )
+    return Rejudged(
+        measurement=_measurement(found),
+        judgement=with_errors(_judgement(point, folder, end, found), (), list(labels)),
+        detail=_judged_detail(found),
+    )
+
+
+class _Harness(msgspec.Struct, frozen=True, kw_only=True):
+    """`harness` in the summary's detail: what was run, and how it ended."""
+
+    command: tuple[str, ...]
+    environment: tuple[str, ...]
+    """Names of its variables."""
+    end: HarnessEnd
+
+
+def _filled(point: Point, deployment: Deployment, output: Path) -> tuple[list[str], dict[str, str]]:
+    """The command and the declared environment with their placeholders replaced, and secrets read."""
+    if len(deployment.urls) != 1:
+        raise UsageError(
+            f"{point.origin}: {point.id} runs a command, which takes one endpoint; the deployment has "
+            f"{len(deployment.urls)}"
+        )
+    values = {
+        "endpoint": deployment.urls[0],
+        "model": deployment.plan.model,
+        "concurrency": str(_concurrency(point)),
+        "output": str(output.absolute()),
+    }
+    environment = {}
+    for name, declared in point.options["environment"].items():
+        if isinstance(declared, str):
+            environment[name] = filled_in(declared, values)
+            continue
+        secret = os.environ.get(declared["from_env"])
+        if not secret:
+            raise UsageError(
+                f"{point.origin}: {name} of {point.id} comes from the environment variable {declared['from_env']}, "
+                "which is not set or empty: export it"
+            )
+        hide([secret])
+        environment[name] = secret
+    return [filled_in(word, values) for word in point.options["command"]], environment
+
+
+def _concurrency(point: Point) -> int:
+    if point.load is None or point.load.concurrency is None:
+        raise UsageError(f"{point.origin}: an eval needs a concurrency")
+    return point.load.concurrency
+
+
+def _redact(path: Path) -> None:
+    """Remove secrets from a log of the tool."""
+    if path.exists():
+        data = path.read_bytes()
+        cleared = redact_bytes(data)
+        if cleared != data:
+            write_atomic(path, cleared)
+
+
+def _verify(plan: Plan, point: Point, folder: Path, end: HarnessEnd) -> Verification:
+    options = point.options
+    read = read_folder(folder / HARNESS)
+    verification = judge(
+        read,
+        Request(
+            concurrencies=(_concurrency(point),),
+            thresholds=Thresholds(default=options["thresholds"]),
+            min_score=options["min_score"],
+            tasks=tuple(options["tasks"]),
+            metric_prefix=options["metric_prefix"],
+            limit=options["limit"],
+            model=plan.deployments[point.suite].model,
+            allow_missing=frozenset({"eval_exit_code"}),  # this process has seen the exit status itself
+            not_before_s=end.started_s,
+            not_after_s=end.ended_s,
+        ),
+    )
+    silent = [result.name for result in read.results if not states_concurrency(result)]
+    notes = (f"{name} does not state its concurrency, which is therefore not proven" for name in silent)
+    return replace(verification, notes=(*verification.notes, *notes))
+
+
+def _judgement(point: Point, folder: Path, end: HarnessEnd, found: Verification) -> Judgement:
+    """The outcome: an error where the files cannot be trusted, a failure where they are bad."""
+    reasons = list(_ends_badly(point, end))
+    reasons += (
+        Reason(f"evidence-{finding.kind}", str(finding).replace(str(folder / HARNESS), HARNESS))
+        for finding in found.findings
+    )
+    is_error = any(reason.code in {"harness-status", "overdue", "evidence-error"} for reason in reasons)
+    outcome = Outcome.ERROR if is_error else Outcome.FAIL if reasons else Outcome.PASS
+    return Judgement(outcome=outcome, reasons=tuple(reasons), bounds=tuple(_bounds(point, found)))
+
+
+def _ends_badly(point: Point, end: HarnessEnd) -> Iterator[Reason]:
+    if end.overdue:
+        yield Reason(
+            "overdue", f"the command was ended at its time limit, {point.options['time_limit_s']:g} s"
+        )
+    elif end.status:
+        yield Reason(
+            "harness-status",
+            f"the command ended with status {end.status}; expected 0. Next: read {STDERR} in the evidence",
+        )
+
+
+def _bounds(point: Point, found: Verification) -> Iterator[JudgedBound]:
+    for checked in found.checked:
+        name, value = _name(checked), checked.score.value
+        is_met = value >= checked.threshold
+        yield JudgedBound(
+            bound=Bound(
+                metric=name,
+                comparison=">=",
+                limit=checked.threshold,
+                text=f">= {checked.threshold:g}",
+                origin=point.origin,
+            ),
+            measured=value,
+            state="met" if is_met else "not-met",
+            sentence=f"{name} is {value:.4g}, required >= {checked.threshold:g} ({point.origin})",
+        )
+
+
+def _name(checked: Checked) -> str:
+    return f"{checked.score.task}: {checked.score.metric}"
+
+
+def _measurement(found: Verification) -> Measurement:
+    """The scores. The tool sent the requests, so that nothing else was measured."""
+    return Measurement(
+        metrics={
+            _name(checked): Metric(unit="fraction", kind="scalar", value=checked.score.value)
+            for checked in found.checked
+        },
+        issued=0,
+        succeeded=0,
+        failed=0,
+    )
+
+
+def _detail(
+    command: list[str], environment: Mapping[str, str], end: HarnessEnd, found: Verification
+) -> dict[str, Any]:
+    harness = _Harness(command=tuple(command), environment=tuple(sorted(environment)), end=end)
+    return {"harness": msgspec.to_builtins(harness), **_judged_detail(found)}
+
+
+def _judged_detail(found: Verification) -> dict[str, Any]:
+    return {
+        "shown": [
+            (_name(checked).replace(": ", "\n"), f"{checked.score.value:.1%}") for checked in found.checked
+        ],
+        "notes": list(found.notes),
+    }
