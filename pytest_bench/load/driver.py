@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from pytest_bench.api import Malformed, import_api
+from pytest_bench.load.attempts import Attempts
 from pytest_bench.load.bodies import Bodies
+from pytest_bench.load.checkpointed import CheckpointLog
 from pytest_bench.load.connecting import OutOfDescriptors
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.counters import SharedCounters
@@ -22,6 +24,7 @@ from pytest_bench.load.phase import Phase
 from pytest_bench.load.pool import ConnectionPool
 from pytest_bench.load.slots import Slots
 from pytest_bench.load.tally import BEAT_NS, Tally
+from pytest_bench.load.wakeup import Wakeup
 
 _BEATS_PER_SWEEP = 5
 _BEATS_PER_FLUSH = 50
@@ -36,6 +39,10 @@ _CLOSING_NS = 60_000_000_000
 
 
 _LONG_BYTES = 4 << 20
+
+
+def _ignore() -> None:
+    """For phases with logs of their own, whose slots do not wait for a line."""
 
 
 class LoadWorker:
@@ -53,7 +60,13 @@ class LoadWorker:
         self._clock = loop.clock
         self._api = import_api(run.api, run.api)
         bodies = Bodies(setup.bodies)
-        self._phases = [Phase(run, number, setup.worker, bodies) for number in range(len(run.phases))]
+        self._attempts = None if run.checkpoint is None else Attempts(self, run.checkpoint)
+        """None unless an eval runs."""
+        self._written = None if run.checkpoint is None else Wakeup(loop, self._free_places)
+        notify_written = _ignore if self._written is None else self._written.notify
+        self._phases = [
+            Phase(run, number, setup.worker, bodies, notify_written) for number in range(len(run.phases))
+        ]
         self._counters = SharedCounters(
             setup.counters, stages=len(setup.stages), workers=setup.workers, phases=len(run.phases)
         )
@@ -98,6 +111,8 @@ class LoadWorker:
             self._counters.beat(self._setup.worker, time.monotonic_ns() + _CLOSING_NS)
             for phase in self._phases:
                 phase.log.close()
+            if self._written is not None:
+                self._written.close()
         for phase in self._phases:
             if phase.log.fault is not None:
                 self._notify(Notice(fault=phase.log.fault))
@@ -173,6 +188,8 @@ class LoadWorker:
             self._pacer.stop()
         self._stage = len(self._setup.stages) - 1
         self._issuing_over_ns = time.monotonic_ns()
+        if self._attempts is not None:
+            self._attempts.stop()
         for exchange in list(self._live):
             self._abandon(exchange, None)
         self._finish_if_done()
@@ -222,7 +239,7 @@ class LoadWorker:
             return
         # First, so that what the next request costs does not delay anything that is measured.
         self._decode_queue.add(exchange, self._phases[exchange.phase].tally.report.peak_in_flight)
-        self._release(exchange, exchange.end_ns, answered=exchange.status == _OK)
+        self._end(exchange, exchange.end_ns, answered=exchange.status == _OK)
 
     def _is_pending(self, exchange: Exchange) -> bool:
         """Whether the response describes a job that still runs. Such a request stays in flight and polls later."""
@@ -237,14 +254,14 @@ class LoadWorker:
         exchange.restart()
         exchange.polls += 1
         exchange.request = self._phases[exchange.phase].poll(exchange, path)
-        self._after(round(self._run.poll_interval_s * 1e9), lambda: self._poll(exchange))
+        self.after(round(self._run.poll_interval_s * 1e9), lambda: self._poll(exchange))
         return True
 
     def _poll(self, exchange: Exchange) -> None:
         if exchange in self._live:
             self._transmit(exchange)
 
-    def _after(self, wait_ns: int, callback: Callable[[], None]) -> None:
+    def after(self, wait_ns: int, callback: Callable[[], None]) -> None:
         self._loop.timer(callback).arm(time.monotonic_ns() + wait_ns)
 
     def _decode(self, exchange: Exchange) -> None:
@@ -261,7 +278,7 @@ class LoadWorker:
             streaming=self._run.streaming,
             texts=self._run.texts,
         )
-        self._write_down(phase, result, exchange.lags_ns)
+        self._write_down(exchange, result, exchange.lags_ns)
 
     def broken(self, connection: Connection, exchange: Exchange, failure: Failure, *, resend: bool) -> None:
         connection.reusable = False
@@ -285,7 +302,7 @@ class LoadWorker:
             self._pool.open(exchange.endpoint, lambda outcome: self._opened(exchange, outcome))
 
     def _send(self, connection: Connection, exchange: Exchange) -> None:
-        again = exchange.send_start_ns is not None
+        again = exchange.send_start_ns is not None or exchange.counted
         connection.send(exchange)
         if not again and exchange.send_start_ns is not None:
             self._sent += 1
@@ -296,7 +313,7 @@ class LoadWorker:
             self._abort(str(outcome))
         elif isinstance(outcome, Failure):
             # A refused connection fails within microseconds. Without a pause, a closed loop would spin.
-            self._after(_PAUSE_AFTER_REFUSAL_NS, lambda: self._abandon(exchange, outcome))
+            self.after(_PAUSE_AFTER_REFUSAL_NS, lambda: self._abandon(exchange, outcome))
         elif exchange in self._live:
             self._send(outcome, exchange)
         else:
@@ -309,31 +326,66 @@ class LoadWorker:
         if connection is not None and connection.exchange is exchange:
             connection.discard()
         end_ns = time.monotonic_ns()
-        self._release(exchange, end_ns, answered=False)
-        phase = self._phases[exchange.phase]
-        self._write_down(phase, abandoned(exchange, seq=phase.seq, end_ns=end_ns, failure=failure))
+        self._end(exchange, end_ns, answered=False)
+        seq = self._phases[exchange.phase].seq
+        self._write_down(exchange, abandoned(exchange, seq=seq, end_ns=end_ns, failure=failure))
 
-    def _release(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
-        """Free the slot of a request that has ended, so that the next one is sent before this one is decoded."""
+    def _end(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
+        """A request has ended. Its slot is free at once, so that the next request is sent before this one is decoded;
+        that of an eval's request is not free yet."""
         del self._live[exchange]
+        if self._attempts is None:
+            self.vacate(exchange, end_ns, answered=answered)
+
+    def vacate(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
+        """Free the slot of a request that ended at `end_ns`."""
         self.in_flight -= 1
-        if exchange.send_start_ns is not None:
+        if exchange.send_start_ns is not None or exchange.counted:
             self._sent -= 1
-            self._current_tally.vacated(end_ns)
-            if answered:
+            self._current_tally.vacated(end_ns if self._attempts is None else time.monotonic_ns())
+            if answered and exchange.send_start_ns is not None:
                 self._phases[exchange.phase].tally.report.busy_ns += end_ns - exchange.send_start_ns
         self._phases[exchange.phase].tally.awaited -= 1
         if self._pacer is not None:
             self._slots.release(end_ns, answered=answered)
             self._pacer.freed()
 
+    # Called by the attempts of an eval
+
+    def send_again(self, exchange: Exchange) -> None:
+        phase = self._phases[exchange.phase]
+        again = phase.exchange(exchange.index, exchange.attempt + 1)
+        again.started_ns = time.monotonic_ns()
+        again.counted = exchange.counted or exchange.send_start_ns is not None
+        self._live[again] = None
+        phase.tally.awaited -= 1  # the attempt before has ended
+        phase.tally.issued(again.started_ns, self.in_flight, self._sent)
+        self._transmit(again)
+
+    def stop_issuing(self) -> None:
+        if self._pacer is not None:
+            self._pacer.stop()
+        self._issuing_over_ns = time.monotonic_ns()
+
+    def _free_places(self) -> None:
+        """Lines were written, or a fault keeps them from being written."""
+        log = self._phases[0].log
+        if self._attempts is not None and isinstance(log, CheckpointLog):
+            self._attempts.free(log.written if log.fault is None else None)
+            self._finish_if_drained()
+
     @property
     def _current_tally(self) -> Tally:
         """Tally of the phase whose requests are being issued."""
         return self._phases[self._setup.stages[self._stage].phase].tally
 
-    def _write_down(self, phase: Phase, result: ExchangeResult, lags_ns: Sequence[int] = ()) -> None:
-        phase.write_down(result, lags_ns)
+    def _write_down(self, exchange: Exchange, result: ExchangeResult, lags_ns: Sequence[int] = ()) -> None:
+        position = self._phases[exchange.phase].write_down(result, lags_ns)
+        if self._attempts is not None:
+            self._attempts.recorded(exchange, result.record, position)
+        self._finish_if_drained()
+
+    def _finish_if_drained(self) -> None:
         if self.in_flight == 0:
             self._end_stage_if_drained()
             self._finish_if_done()
@@ -346,7 +398,7 @@ class LoadWorker:
             self._notify(Notice(stage_over=number))
 
     def _finish_if_done(self) -> None:
-        undecided = any(phase.tally.in_flight for phase in self._phases)
+        undecided = self.in_flight > 0 or any(phase.tally.in_flight for phase in self._phases)
         if self._issuing_over_ns is None or undecided or self._finished:
             return
         self._finished = True
@@ -412,6 +464,7 @@ class LoadWorker:
             phase.log.flush()
             if phase.log.fault is not None and not self._finished:
                 self._stop()
+                self._free_places()
 
     def _publish(self) -> None:
         counters, worker = self._counters, self._setup.worker

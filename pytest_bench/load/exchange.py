@@ -30,10 +30,12 @@ class Exchange:
     """One request and the raw response received so far."""
 
     __slots__ = (
+        "attempt",
         "body",
         "connect_ns",
         "connection",
         "content_type",
+        "counted",
         "endpoint",
         "index",
         "phase",
@@ -53,7 +55,15 @@ class Exchange:
     )
 
     def __init__(
-        self, *, phase: int, index: int, sample: int, endpoint: int, request_id: str, request: bytes
+        self,
+        *,
+        phase: int,
+        index: int,
+        sample: int,
+        endpoint: int,
+        request_id: str,
+        request: bytes,
+        attempt: int = 1,
     ) -> None:
         self.phase = phase
         self.index = index
@@ -61,6 +71,9 @@ class Exchange:
         self.endpoint = endpoint
         self.request_id = request_id
         self.request = request
+        self.attempt = attempt
+        self.counted = False
+        """Whether its place already counts as in flight, because an earlier attempt was sent in it."""
         self.scheduled_ns: int | None = None
         self.started_ns = 0
         """Time of issue, before a connection was available."""

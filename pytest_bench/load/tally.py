@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pytest_bench.load.counters import Cell, SharedCounters
 from pytest_bench.load.windows import Windows, high, low
-from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
+from pytest_bench.records import Places, Quantiles, RequestRecord, WorkerReport
 
 BEAT_NS = 10_000_000
 """Interval between heartbeats of a load worker."""
@@ -141,6 +141,16 @@ class Tally:
         report.last_completion_ns = max(report.last_completion_ns or 0, record.end_ns)
 
     # Load achieved
+
+    def places(self) -> Places:
+        """The concurrency reached so far."""
+        report = self.report
+        return Places(
+            peak=report.peak_in_flight,
+            full_load_ns=report.full_load_ns,
+            last_issue_ns=report.last_issue_ns,
+            place_ns=report.in_flight_ns,
+        )
 
     def _fully_loaded(self, now_ns: int, sent: int) -> None:
         """From now on the whole share of concurrency is in flight with requests of this phase, so that requests of a

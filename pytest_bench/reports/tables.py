@@ -77,7 +77,7 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
     kinds = dict.fromkeys(_kind(row.point) for row in rows)
     for kind in kinds:
         own = [row for row in rows if _kind(row.point) == kind]
-        yield _audit_table(own) if kind == "audit" else _measured_table(kind, own)
+        yield _shown_table(kind, own) if kind in {"audit", "eval"} else _measured_table(kind, own)
 
 
 def render(table: Table, *, colour: bool, width: int | None = None) -> list[str]:
@@ -168,13 +168,13 @@ def _counted_by(row: Row) -> str:
     return NOTHING if source is None else source.shown
 
 
-def _audit_table(rows: Sequence[Row]) -> Table:
-    """The columns that audits put into `detail["shown"]`: headings, each with a short text."""
+def _shown_table(kind: str, rows: Sequence[Row]) -> Table:
+    """The columns that audits and evals put into `detail["shown"]`: headings, each with a short text."""
     shown: list[dict[str, str]] = [
         dict(row.summary.detail.get("shown", ())) if row.summary else {} for row in rows
     ]
     headings = list(dict.fromkeys(heading for cells in shown for heading in cells))
-    table = _table("audit", headings)
+    table = _table(kind, headings)
     for row, cells in zip(rows, shown, strict=True):
         table.add_row(
             row.point.id, *(str(cells.get(heading, NOTHING)) for heading in headings), outcome_text(row.point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from pytest_bench.audits.point import judgement_of, measurement_of
 from pytest_bench.audits.registry import Registry
 from pytest_bench.audits.reverify import reverify
 from pytest_bench.errors import BenchError, EvidenceError, makes_sense
+from pytest_bench.evals import remeasure as evals
+from pytest_bench.files import read_plain
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import from_rows, orders_of, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
@@ -28,11 +31,15 @@ from pytest_bench.verdict.points import MEASURED
 from pytest_bench.verify.logs import contradictions
 from pytest_bench.workload import SampleOrder
 
+_LARGEST_RESULT = 4 << 30
+
 
 @dataclass(frozen=True, kw_only=True)
 class SessionContext:
     """What all points of a session share."""
 
+    results: Path
+    """The results folder."""
     plan: Plan
     nonce: str
     audits: Registry
@@ -67,6 +74,9 @@ def _contradictions(
     if point.kind == "audit":
         yield from _in_summary(out_of_order(session.plan, point, summary.detail, session.began))
     orders = _orders(session.plan, point, summary)
+    if point.kind == "eval":
+        yield from _eval(session, point, folder, summary)
+        return
     for phase in summary.phases:
         yield from _phase(session.nonce, point, folder, phase, orders.get(phase.label))
     if summary.judgement.outcome in MEASURED:
@@ -117,6 +127,32 @@ def _perf(session: SessionContext, point: Point, folder: Path, summary: Summary)
     yield from _in_summary(differences(plain(without_rows), plain(judgement), "judgement", rounded=True))
     for sentence in shortfalls(point, summary.phases[-1]):
         yield f"{summaries.NAME}: phases[{len(summary.phases) - 1}].{sentence}"
+
+
+def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
+    """Score and judge an eval again, whatever its outcome, from its checkpoint."""
+    nonces = evals.nonces(folder)
+    for phase in summary.phases:
+        number = int(phase.label.rpartition("-")[2])
+        expected = PhaseFile.of(phase, point=point.id, nonce=nonces[number - 1])
+        for sentence in file_differences(folder / "phases" / phase.label / "phase.json", expected):
+            yield f"phases/{phase.label}/{sentence}"
+    yield from evals.contradictions(point, folder, summary)
+    again = evals.remeasure(session.plan, point, folder, summary)
+    yield from _measurement(summary, again.measurement)
+    judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
+    yield from _in_summary(judged)
+    for name, value in again.detail.items():
+        found = differences(summary.detail.get(name), plain(value), f"detail.{name}", rounded=True)
+        yield from _in_summary(found)
+    recorded = {name: hashlib.sha256(data).hexdigest() for name, data in again.files.items()}
+    yield from _in_summary(differences(summary.detail.get("results"), recorded, "detail.results"))
+    for name, data in again.files.items():
+        try:
+            if read_plain(session.results / name, _LARGEST_RESULT) != data:
+                yield f"{summaries.NAME}: its file {name} differs from what the checkpoint comes to"
+        except (OSError, EvidenceError) as error:
+            yield f"{summaries.NAME}: its file {name} cannot be read: {error}"
 
 
 def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
