@@ -20,6 +20,7 @@ from pytest_bench.lines import decode_line
 from pytest_bench.results import layout
 from pytest_bench.results.claim import is_in_use
 from pytest_bench.results.evidence import NAME as EVIDENCE
+from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Point
 
 _PAUSE_S = 0.2
@@ -61,7 +62,7 @@ class _Followed:
 
     def news(self) -> Iterator[Sample]:
         self.ended = (self._folder / EVIDENCE).exists()
-        if "command" not in self._point.options:
+        if not is_command(self._point):
             yield from self._new_lines()
         elif self.ended:
             yield from read_point(self._results, self._point)

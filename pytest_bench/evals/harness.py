@@ -9,7 +9,8 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from pytest_bench.errors import UsageError
 
@@ -23,7 +24,7 @@ _OVERDUE = 124
 """Exit status that stands for a harness that was ended at its time limit, as `timeout` has it."""
 
 
-class HarnessEnd(NamedTuple):
+class HarnessEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How a harness ended."""
 
     status: int

@@ -14,6 +14,7 @@ from pytest_bench.checkpoints import open_checkpoint
 from pytest_bench.datasets.rows import Dataset
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.evals.assessment import Assessment, assess, shown
+from pytest_bench.evals.command import run_command_eval
 from pytest_bench.evals.declared import Asked, ask, few_shots_dataset, judging_of
 from pytest_bench.evals.evidence import FEW_SHOTS, ROWS, write_rows
 from pytest_bench.evals.finishing import Finished, Scored, finish_point
@@ -28,6 +29,7 @@ from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import conclude, with_errors
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
+from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Outcome
 
@@ -44,6 +46,8 @@ def run_eval(
     Raises `UsageError`, `DatasetError`, `LoadError` or `EvidenceError` if the point cannot be judged; what was answered
     until then stays in the checkpoint.
     """
+    if is_command(point):
+        return run_command_eval(session, point, deployment, reporter)
     if point.dataset is None:
         raise UsageError(f"{point.origin}: an eval needs a dataset")
     dataset = resources.table(point.suite, point.dataset)

@@ -14,6 +14,7 @@ from pytest_bench.evals.samples import Sample
 from pytest_bench.evals.session import CHECKPOINT
 from pytest_bench.results import layout
 from pytest_bench.results.plan_file import read_plan
+from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Point
 
 HARNESS = "harness"
@@ -47,7 +48,7 @@ def eval_points(results: Path) -> list[Point]:
 def read_point(results: Path, point: Point) -> Iterator[Sample]:
     """Every sample of one eval of a session; none if it was not begun."""
     folder = results / layout.point_path(point.id)
-    if "command" in point.options:
+    if is_command(point):
         concurrency = None if point.load is None else point.load.concurrency
         for sample in read_result_samples(folder / HARNESS):
             yield msgspec.structs.replace(

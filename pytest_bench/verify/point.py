@@ -16,6 +16,7 @@ from pytest_bench.audits.registry import Registry
 from pytest_bench.audits.reverify import reverify
 from pytest_bench.errors import BenchError, EvidenceError, makes_sense
 from pytest_bench.evals import remeasure as evals
+from pytest_bench.evals.command import rejudge
 from pytest_bench.files import read_plain
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import from_rows, orders_of, remeasure, shortfalls
@@ -25,6 +26,7 @@ from pytest_bench.results.differences import differences, file_differences, plai
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.scratch import scratch_folder
+from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
@@ -75,7 +77,8 @@ def _contradictions(
         yield from _in_summary(out_of_order(session.plan, point, summary.detail, session.began))
     orders = _orders(session.plan, point, summary)
     if point.kind == "eval":
-        yield from _eval(session, point, folder, summary)
+        again = _command if is_command(point) else _eval
+        yield from again(session, point, folder, summary)
         return
     for phase in summary.phases:
         yield from _phase(session.nonce, point, folder, phase, orders.get(phase.label))
@@ -153,6 +156,16 @@ def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary)
                 yield f"{summaries.NAME}: its file {name} differs from what the checkpoint comes to"
         except (OSError, EvidenceError) as error:
             yield f"{summaries.NAME}: its file {name} cannot be read: {error}"
+
+
+def _command(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
+    """Judge the files that an eval's command wrote again, whatever the outcome."""
+    again = rejudge(session.plan, point, folder, summary)
+    yield from _measurement(summary, again.measurement)
+    judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
+    yield from _in_summary(judged)
+    for name, value in again.detail.items():
+        yield from _in_summary(differences(summary.detail.get(name), plain(value), f"detail.{name}"))
 
 
 def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:

@@ -78,10 +78,15 @@ def test_a_program_that_does_not_exist_is_named(tmp_path):
         )
 
 
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(600)
+"""
 DEAF_CHILD = (
-    "import os, signal, subprocess, sys, time",
-    "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(signal.SIGTERM, "
-    'signal.SIG_IGN); print("deaf", flush=True); time.sleep(600)\'], stdout=subprocess.PIPE)',
+    "import os, subprocess, sys, time",
+    f"child = subprocess.Popen([sys.executable, '-c', {DEAF!r}], stdout=subprocess.PIPE)",
     "child.stdout.readline()",
     "print(os.getpid(), child.pid, flush=True)",
 )
