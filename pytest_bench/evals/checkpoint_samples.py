@@ -16,7 +16,7 @@ from pytest_bench.evals.declared import ask
 from pytest_bench.evals.evidence import FEW_SHOTS, ROWS, read_rows
 from pytest_bench.evals.results import row_hash
 from pytest_bench.evals.samples import Sample
-from pytest_bench.evals.session import CHECKPOINT
+from pytest_bench.results.layout import CHECKPOINT
 from pytest_bench.suite.plan import Point
 
 

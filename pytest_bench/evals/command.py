@@ -21,6 +21,7 @@ from pytest_bench.lmeval.scores import states_concurrency
 from pytest_bench.lmeval.verification import judge
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.redaction import hide, redact_bytes
+from pytest_bench.results.layout import HARNESS
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import Deployment, is_simulated
 from pytest_bench.running.labels import labels_of
@@ -30,9 +31,6 @@ from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.suite.command_evals import filled_in
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
-
-HARNESS = "harness"
-"""Folder of the point that the tool writes to."""
 
 
 def run_command_eval(

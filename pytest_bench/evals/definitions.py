@@ -27,7 +27,9 @@ COUNTS: dict[str, EvalMetric] = {
     "unscored_requests": EvalMetric(
         "requests", "requests without a score: failed, missing, or left by a scorer that failed"
     ),
-    "retried_requests": EvalMetric("requests", "requests with more than one attempt, over all sessions"),
+    "retried_requests": EvalMetric(
+        "requests", "requests answered after an attempt had failed, in any session"
+    ),
 }
 
 RATES: dict[str, EvalMetric] = {

@@ -25,12 +25,13 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows in a file that `write_rows` wrote. Raises `EvidenceError` with the line for anything else."""
     try:
-        # Not `splitlines`, which also splits at characters that JSON texts may hold.
         *lines, rest = read_plain(path, _LARGEST).decode().split("\n")
     except (OSError, ValueError) as error:
         raise EvidenceError(f"{path}: cannot be read: {error}") from error
+    if rest:
+        raise EvidenceError(f"{path}:{len(lines) + 1}: its last line is not whole")
     rows = []
-    for number, line in enumerate([*lines, rest] if rest else lines, start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             row = STRICT_JSON.decode(line)
         except (ValueError, RecursionError) as error:

@@ -14,12 +14,12 @@ from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.evals.checkpoint_samples import PointReader
 from pytest_bench.evals.sample_sources import eval_points, read_point
 from pytest_bench.evals.samples import Sample
-from pytest_bench.evals.session import CHECKPOINT
 from pytest_bench.files import open_plain
 from pytest_bench.lines import decode_line
 from pytest_bench.results import layout
 from pytest_bench.results.claim import is_in_use
 from pytest_bench.results.evidence import NAME as EVIDENCE
+from pytest_bench.results.layout import CHECKPOINT
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Point
 

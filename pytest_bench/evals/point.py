@@ -19,9 +19,9 @@ from pytest_bench.evals.declared import Asked, ask, few_shots_dataset, judging_o
 from pytest_bench.evals.evidence import FEW_SHOTS, ROWS, write_rows
 from pytest_bench.evals.finishing import Finished, Scored, finish_point
 from pytest_bench.evals.results import Run, metadata, write_metadata
-from pytest_bench.evals.session import CHECKPOINT, begin, read_phases, request
+from pytest_bench.evals.session import begin, read_phases, request
 from pytest_bench.files import file_digest
-from pytest_bench.results.layout import eval_path, point_path
+from pytest_bench.results.layout import CHECKPOINT, eval_path, point_path
 from pytest_bench.results.summary import read_summary
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.labels import labels_of

@@ -17,11 +17,11 @@ from pytest_bench.evals.evidence import FEW_SHOTS, ROWS, read_rows
 from pytest_bench.evals.finishing import documents, score
 from pytest_bench.evals.point import detail_of, eval_labels, run_of
 from pytest_bench.evals.results import encoded_results, results_names
-from pytest_bench.evals.session import CHECKPOINT, PHASES, session_label
+from pytest_bench.evals.session import PHASES, session_label
 from pytest_bench.evals.tasks import scoring_of
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import RequestRecord
-from pytest_bench.results.layout import eval_path
+from pytest_bench.results.layout import CHECKPOINT, eval_path
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
@@ -97,7 +97,7 @@ def _counters(
             continue
         found = {
             outcome: sum(record.outcome == outcome for record in records)
-            for outcome in ("succeeded", "failed", "interrupted")
+            for outcome in ("succeeded", "failed")
         }
         for outcome, count in found.items():
             counter = getattr(result, outcome)

@@ -11,14 +11,11 @@ from pytest_bench.errors import UsageError
 from pytest_bench.evals.checkpoint_samples import eval_of, read_checkpoint_samples
 from pytest_bench.evals.sample_files import read_result_samples, read_sample_file
 from pytest_bench.evals.samples import Sample
-from pytest_bench.evals.session import CHECKPOINT
 from pytest_bench.results import layout
+from pytest_bench.results.layout import CHECKPOINT
 from pytest_bench.results.plan_file import read_plan
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Point
-
-HARNESS = "harness"
-"""Folder of a point that holds what an external harness wrote."""
 
 
 def read_samples_of(results: Path) -> Iterator[Sample]:
@@ -50,7 +47,7 @@ def read_point(results: Path, point: Point) -> Iterator[Sample]:
     folder = results / layout.point_path(point.id)
     if is_command(point):
         concurrency = None if point.load is None else point.load.concurrency
-        for sample in read_result_samples(folder / HARNESS):
+        for sample in read_result_samples(folder / layout.HARNESS):
             yield msgspec.structs.replace(
                 sample, source=point.id, eval=eval_of(point), concurrency=concurrency
             )

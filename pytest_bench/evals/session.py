@@ -24,7 +24,6 @@ from pytest_bench.running.session import Reporter, SessionFacts
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.workload import Checkpointing, Load, SampleOrder
 
-CHECKPOINT = "checkpoint.jsonl"
 PHASES = "phases"
 
 

@@ -14,6 +14,9 @@ from pytest_bench.checkpoints.writer import CheckpointWriter
 from pytest_bench.records import Places, RequestRecord, TextRecord
 from pytest_bench.workload import Checkpointing
 
+NO_LINE = -1
+"""Position of what was not written."""
+
 
 class CheckpointLog:
     """Writes the checkpoint where a `PhaseLog` writes the logs of other phases."""
@@ -42,8 +45,14 @@ class CheckpointLog:
         return self._writer.written
 
     def append(self, record: RequestRecord, text: TextRecord | None, attachment: bytes | None = None) -> int:
-        """Append the outcome of an attempt; returns its line's sequence. An eval's answers have no attachment."""
+        """Append the outcome of an attempt; returns its line's sequence.
+
+        An attempt that was interrupted leaves no line, as one that was killed: nothing is known of its answer, and it
+        is no failure of the server's. An eval's answers have no attachment.
+        """
         del attachment
+        if record.outcome == "interrupted":
+            return NO_LINE
         payload: dict[str, Any] = {"request": record, "text": text, "places": self.places()}
         kind: Kind = "result" if record.outcome == "succeeded" and text is not None else "error"
         return self._writer.append(kind, payload, self._keys[record.sample_index])

@@ -192,6 +192,7 @@ class LoadWorker:
             self._attempts.stop()
         for exchange in list(self._live):
             self._abandon(exchange, None)
+        self._free_places()  # those of interrupted requests wait for no line
         self._finish_if_done()
 
     def _abort(self, reason: str) -> None:
@@ -464,7 +465,6 @@ class LoadWorker:
             phase.log.flush()
             if phase.log.fault is not None and not self._finished:
                 self._stop()
-                self._free_places()
 
     def _publish(self) -> None:
         counters, worker = self._counters, self._setup.worker

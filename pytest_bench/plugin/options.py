@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_bench.errors import UsageError
+from pytest_bench.results.layout import LATEST
 from pytest_bench.verdict.events import Invocation
 
 SIMULATOR = "simulator"
@@ -33,6 +34,11 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "--results": {
         "metavar": "DIR",
         "help": "folder for evidence, new or empty; default results/<UTC time>-<nonce>",
+    },
+    "--resume": {
+        "metavar": "DIR",
+        "help": "continue the evals of the session in this results folder, or in the newest one with `latest`; other "
+        "points run anew",
     },
     "--complete": {
         "action": "store_true",
@@ -64,7 +70,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
 pytest's parser would exit before they are written."""
 
 _NAMES = {option: option.removeprefix("--").replace("-", "_") for option in OPTIONS}
-_GATES = ("results", "complete", "expect")
+_GATES = ("results", "resume", "complete", "expect")
 _POINTS_DEPEND_ON = (
     "--endpoint",
     "--served-model",
@@ -99,6 +105,8 @@ class OptionSources:
         self.command_line = parser.parse_known_args(list(self.invocation.command_line))
         self._environment = parser.parse_known_args(list(self.invocation.environment))
         _refuse_empty(config.known_args_namespace)
+        if config.known_args_namespace.results and config.known_args_namespace.resume:
+            raise UsageError("--results and --resume both name a results folder; give one of them")
 
     def for_this_call(self, names: tuple[str, ...] = tuple(_NAMES.values())) -> list[str]:
         """Return the plugin's options that the command line or PYTEST_ADDOPTS gives. Options in a configuration file
@@ -150,7 +158,10 @@ def _refuse_empty(option: argparse.Namespace) -> None:
 
 
 def results_path(option: argparse.Namespace, here: Path, started: str, nonce: str) -> Path:
-    """Return the absolute path of this call's results folder."""
+    """Return the absolute path of this call's results folder, or of the one that it resumes."""
+    if option.resume:
+        named = here / "results" / LATEST if option.resume == LATEST else here / option.resume
+        return Path(os.path.realpath(named))
     if option.results:
         return Path(os.path.normpath(here / option.results))
     return here / "results" / f"{started.replace('-', '').replace(':', '')}-{nonce[:8]}"
@@ -182,11 +193,12 @@ def named_files(words: Sequence[str], *, is_ours: bool = False) -> argparse.Name
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--results")
+    parser.add_argument("--resume")
     parser.add_argument("--junitxml", "--junit-xml", dest="xmlpath")
     try:
         known, _ = parser.parse_known_args(list(words))
     except argparse.ArgumentError:
-        known = argparse.Namespace(results=None, xmlpath=None)
-    if known.results is None and not is_ours:
+        known = argparse.Namespace(results=None, resume=None, xmlpath=None)
+    if known.results is None and known.resume is None and not is_ours:
         known.xmlpath = None
     return known

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pytest_bench.suite.plan import Point
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_bench.suite.plan import Point
 
 VERDICT = "verdict.json"
 JUNIT = "junit.xml"
@@ -14,6 +17,12 @@ DEPLOYMENTS = "deployments"
 EVALS = "evals"
 """Result files of evals in lm-eval's layout, one folder an eval."""
 RECOUNTS = "recounts"
+SESSIONS = "sessions"
+"""Files of earlier sessions of a folder that was resumed, by nonce."""
+HARNESS = "harness"
+"""Folder of an eval point that holds what an external tool wrote."""
+CHECKPOINT = "checkpoint.jsonl"
+"""In the folder of an eval point: its checkpoint."""
 LOCK = ".session"
 """Lock file, held (flock) by the session that writes the folder."""
 RESERVE = ".reserve"
@@ -21,7 +30,9 @@ RESERVE = ".reserve"
 LATEST = "latest"
 """Link to the newest results folder with a default name, next to it."""
 
-NAMES = frozenset({VERDICT, ENVIRONMENT, PLAN, EVENTS, POINTS, DEPLOYMENTS, EVALS, RECOUNTS, LOCK, RESERVE})
+NAMES = frozenset(
+    {VERDICT, ENVIRONMENT, PLAN, EVENTS, POINTS, DEPLOYMENTS, EVALS, RECOUNTS, SESSIONS, LOCK, RESERVE}
+)
 """All names at the top of a results folder, except the JUnit file, which may have any other name."""
 
 

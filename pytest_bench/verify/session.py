@@ -77,7 +77,7 @@ def verify_session(
         problems += why_unfinished(results, settled)
     else:
         problems += _differences(results, settled, recorded, junit_file, notes)
-        problems += _points(results, settled, audits or registry())
+        problems += _points(results, settled, audits or registry(), notes)
         problems += _metadata_of_evals(results, settled)
     if expectation is not None:
         settled = settle(results, expectation, evidence=settled.evidence)
@@ -204,7 +204,7 @@ def _withheld(results: Path, settled: Settled) -> Iterator[str]:
             )
 
 
-def _points(results: Path, settled: Settled, audits: Registry) -> Iterator[str]:
+def _points(results: Path, settled: Settled, audits: Registry, notes: list[str]) -> Iterator[str]:
     """Yield the contradictions between each point's evidence and its logs."""
     plan = settled.plan
     if plan is None:
@@ -212,9 +212,13 @@ def _points(results: Path, settled: Settled, audits: Registry) -> Iterator[str]:
     context = SessionContext(
         results=results, plan=plan, nonce=settled.verdict.nonce, audits=audits, began=_began(results, settled)
     )
+    resumed = is_folder(results, layout.SESSIONS)
     for point in plan.points:
         check = settled.evidence.get(point.id)
         if check is None:
+            continue
+        if resumed and point.id in settled.verdict.coverage.left_out:
+            notes.append(f"{check.path}: was left out when the session was resumed; not verified")
             continue
         yield from check.errors
         if not check.errors:

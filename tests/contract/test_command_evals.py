@@ -51,7 +51,8 @@ BAD = {
     9: ("fail", "the file is of an earlier run"),
     10: ("fail", "conc: is 9; 10 was requested"),
 }
-"""What the tool does badly at each concurrency, and why its point is red; at 1 all is well, and at 99 it hangs."""
+"""What the tool does badly at each concurrency, and why its point is red. At 1 all is well. At 99 it hangs while there
+is a file `hang` beside the suite."""
 
 TOOL = """
 import json, os, sys, time
@@ -65,7 +66,7 @@ if concurrency == 2:
     sys.exit(0)
 if concurrency == 3:
     sys.exit(7)
-if concurrency == 99:
+if concurrency == 99 and Path("hang").exists():
     print("hanging", os.getpid(), flush=True)
     time.sleep(600)
 named = "another" if concurrency == 5 else model
@@ -184,7 +185,9 @@ def test_a_tool_that_does_not_deliver_is_red_everywhere_and_named(bench):
 
 
 def test_at_its_time_limit_it_is_ended_and_its_files_are_kept(bench):
-    ran = bench(99, time_limit_s=5).run("--endpoint=simulator")
+    folder = bench(99, time_limit_s=5)
+    folder.write("bench/hang", "")
+    ran = folder.run("--endpoint=simulator")
     assert ran.outcomes == {point(99): "error"}, ran.output
     assert "the command was ended at its time limit, 5 s" in reasons(ran, 99)
     assert (evidence(ran, 99) / "harness/half.txt").read_text() == "kept"
@@ -192,8 +195,9 @@ def test_at_its_time_limit_it_is_ended_and_its_files_are_kept(bench):
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_an_interrupt_ends_the_tool_and_keeps_its_files(bench):
+def test_an_interrupt_ends_the_tool_and_keeps_its_files_and_resuming_runs_it_anew(bench):
     folder = bench(99)
+    folder.write("bench/hang", "")
     results = folder.root / "interrupted"
     session = subprocess.Popen(
         folder.command("--endpoint=simulator", results=results),
@@ -204,14 +208,14 @@ def test_an_interrupt_ends_the_tool_and_keeps_its_files(bench):
     )
     log = results / "points" / point(99) / "harness.stdout.log"
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (log.exists() and "hanging" in log.read_text()):
             assert session.poll() is None, session.communicate()[0].decode()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         pid = int(log.read_text().split()[-1])
         session.send_signal(signal.SIGTERM)
-        said = session.communicate(timeout=60)[0].decode()
+        said = session.communicate(timeout=300)[0].decode()
     finally:
         session.kill()
         session.wait()
@@ -219,3 +223,10 @@ def test_an_interrupt_ends_the_tool_and_keeps_its_files(bench):
     assert not Path(f"/proc/{pid}").exists()
     assert (log.parent / "harness/half.txt").read_text() == "kept"
     assert json.loads((results / "verdict.json").read_text())["status"] != "pass"
+
+    (folder.root / "bench/hang").unlink()
+    again = folder.run("--endpoint=simulator", "--resume", str(results), results=None)
+    resumed = folder.read(again.status, again.output, results)
+    assert (resumed.status, resumed.outcomes) == (0, {point(99): "pass"}), resumed.output
+    (kept,) = results.glob(f"sessions/*/points/{point(99)}/harness/half.txt")
+    assert kept.read_text() == "kept"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import textwrap
 
-SUITE = """
+SUITE = """\
 suite: tiny
 deployment:
   api: openai-completions
   model: simulated
   endpoint: ${ENDPOINT:-}
-  simulator: {answers: bench/data/answers.jsonl, ttft_ms: 5, itl_ms: 0.1}
+  simulator: {answers: data/answers.jsonl, ttft_ms: 5, itl_ms: 0.1}
   tokens: {count: usage}
   ready_timeout_s: 10
 datasets:
@@ -27,7 +27,7 @@ eval:
     sweep: {concurrency: [1, 2, 4]}
 """
 
-TEST_EVAL = """
+TEST_EVAL = """\
 import pytest
 
 
@@ -50,23 +50,35 @@ def row(number):
     return {"id": f"sum-{number}", "question": question(number), "answer": f"Twice that.\n#### {total}"}
 
 
-def make_eval(folder, *, items=ITEMS, answers=None, body="", fields=""):
-    """Turn a folder of `bench_folder` into one with an eval. `answers` by number of the item; others are right."""
-    (folder.root / "bench/test_perf.py").unlink()
-    folder.write("bench/tiny.yaml", SUITE + textwrap.indent(fields, "    ") + body)
-    folder.write("bench/test_eval.py", TEST_EVAL)
+def write_eval(root, *, items=ITEMS, answers=None, body="", fields=""):
+    """Write suite, test and data below `root/bench`.
+
+    `answers` by number of the item are other than the right ones: a text, or fields of the simulator's line. `fields`
+    are more fields of the eval, `body` more of the suite.
+    """
+    bench = root / "bench"
+    (bench / "data").mkdir(parents=True, exist_ok=True)
+    (bench / "tiny.yaml").write_text(SUITE + textwrap.indent(fields, "    ") + body)
+    (bench / "test_eval.py").write_text(TEST_EVAL)
     rows = [row(number) for number in range(items)]
-    write(folder, "sums", rows)
-    write(folder, "shots", [row(number) for number in range(1000, 1003)])
-    given = [
-        {"prompt": one["question"], "answer": (answers or {}).get(number, one["answer"])}
-        for number, one in enumerate(rows)
-    ]
-    write(folder, "answers", given)
+    write_rows(bench / "data/sums.jsonl", rows)
+    write_rows(bench / "data/shots.jsonl", [row(number) for number in range(1000, 1003)])
+    given = []
+    for number, one in enumerate(rows):
+        answer = (answers or {}).get(number, one["answer"])
+        own = answer if isinstance(answer, dict) else {"content": answer}
+        given.append({"prompt": one["question"], "item": one["id"], **own})
+    write_rows(bench / "data/answers.jsonl", given)
 
 
-def write(folder, name, rows):
-    folder.write(f"bench/data/{name}.jsonl", "".join(f"{json.dumps(one)}\n" for one in rows))
+def make_eval(folder, **changes):
+    """Turn a folder of `bench_folder` into one with an eval."""
+    (folder.root / "bench/test_perf.py").unlink(missing_ok=True)
+    write_eval(folder.root, **changes)
+
+
+def write_rows(path, rows):
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in rows))
 
 
 def summary(ran, point=POINTS[0]):
