@@ -102,7 +102,7 @@ def drive_and_count(spec: RunSpec, file: Path, workers: int) -> PhaseResult:
         live = None
         if workers:
             with lane_beside(tokenizer, folder, workers=workers, load_workers=spec.workers) as lane:
-                (result,) = engine.run(msgspec.structs.replace(spec, left_cpus=lane.own_cpus))
+                (result,) = engine.run(msgspec.structs.replace(spec, cpus=lane.load_cpus))
                 live = lane.finish()
         else:
             (result,) = engine.run(spec)

@@ -155,6 +155,7 @@ struct stamp {
     int64_t arrival_ns;  /* the last byte of the request had been read */
     int64_t first_ns;    /* just before the write that carries the first content event */
     int64_t last_ns;     /* just before the write that carries the last content event */
+    int64_t first_written_ns, last_written_ns;  /* just after those writes: the server may lose its core in between */
 };
 
 struct connection {
@@ -266,7 +267,9 @@ static bool flush(struct connection *c) {
         }
         c->sent += (size_t)written;
     }
+    if (c->step == 1) c->stamp.first_written_ns = now_ns();
     if (c->step < r->steps) return true;
+    c->stamp.last_written_ns = now_ns();
     if (c->recorded && server.stamps_path != NULL) keep_stamp(&c->stamp);
     c->response = NULL;
     if (c->close_after) {

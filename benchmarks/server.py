@@ -19,7 +19,16 @@ from pytest_bench.errors import EndpointError
 Stamps = NDArray[np.void]
 """One row a chat completion, in order of completion; fields as in `LAYOUT`."""
 
-LAYOUT = np.dtype([("id", "S64"), ("arrival_ns", "<i8"), ("first_ns", "<i8"), ("last_ns", "<i8")])
+LAYOUT = np.dtype(
+    [
+        ("id", "S64"),
+        ("arrival_ns", "<i8"),
+        ("first_ns", "<i8"),
+        ("last_ns", "<i8"),
+        ("first_written_ns", "<i8"),
+        ("last_written_ns", "<i8"),
+    ]
+)
 """`struct stamp` of server.c: CLOCK_MONOTONIC when the request had been read, and just before the writes
 that carried the first and the last content event."""
 

@@ -6,22 +6,21 @@ Nothing is changed. A fact that cannot be determined is None.
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 import os
 import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from pytest_bench import clock
+from pytest_bench.control_groups import cpu_quota, memory_limit_bytes
+from pytest_bench.cpus import affinity
 
 ENVIRONMENT_VERSION = 1
-
-_log = logging.getLogger(__name__)
 
 _TOOL_TIMEOUT_S = 10.0
 _DISTRIBUTION = "pytest-inference-bench"
@@ -104,7 +103,7 @@ def describe(folder: Path) -> Host:
         cpu=Cpu(
             model=cpu_model(),
             count=os.cpu_count(),
-            affinity=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            affinity=None if (own := affinity()) is None else len(own),
             quota=cpu_quota(),
         ),
         memory=Memory(total_bytes=_memory_bytes(), limit_bytes=memory_limit_bytes()),
@@ -125,55 +124,6 @@ def cpu_model(root: Path = _ROOT) -> str | None:
     """Model name of the first processor; None if the kernel does not report one, as on many ARM systems."""
     match = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
     return match[1].strip() if match else None
-
-
-def control_groups(controller: str, root: Path = _ROOT) -> Iterator[tuple[Path, ...]]:
-    """Folders of this process's group for `controller` and of its parents, the innermost first.
-
-    One tuple for each place where the group may be mounted. `root` is where `proc` and `sys` are mounted. In a
-    container, the group's path may not exist below the mount; then the mount itself is the group.
-    """
-    base = root / "sys/fs/cgroup"
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        _log.info("the control group of this process cannot be read (%s): asking the next source", error)
-        return
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if not controllers:
-            mounts = [base, base / "unified"]
-        elif controller in controllers.split(","):
-            mounts = [base / controllers, base / controller]
-        else:
-            continue
-        for mount in dict.fromkeys(mounts):
-            folder = mount / group.lstrip("/")
-            levels = (folder, *folder.parents)
-            yield levels[: levels.index(mount) + 1] if mount in levels else (mount,)
-
-
-def cpu_quota(root: Path = _ROOT) -> float | None:
-    """The lowest CPU limit among this process's group and its parents, in CPUs; None if there is no limit."""
-    quotas: list[float] = []
-    for levels in control_groups("cpu", root):
-        for level in levels:
-            quotas += _quota(level)
-    return min(quotas, default=None)
-
-
-def memory_limit_bytes(root: Path = _ROOT) -> int | None:
-    """The lowest memory limit among this process's group and its parents; None if there is no limit."""
-    limits = []
-    for levels in control_groups("memory", root):
-        for level in levels:
-            for path in (level / "memory.max", level / "memory.limit_in_bytes"):
-                text = _text(path) or ""
-                # Version 1 states the largest multiple of the page size if there is no limit.
-                if text.isdigit() and int(text) < 1 << 62:
-                    limits.append(int(text))
-    return min(limits, default=None)
 
 
 def gpu_names() -> tuple[str, ...] | None:
@@ -222,19 +172,6 @@ def _memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
         return None
-
-
-def _quota(level: Path) -> Iterator[float]:
-    path = next((level / name for name in ("cpu.max", "cpu.cfs_quota_us") if (level / name).is_file()), None)
-    if path is None:
-        return
-    try:
-        limit, _, period = path.read_text(encoding="ascii").strip().partition(" ")
-        if limit not in {"max", "-1"}:
-            period = period or path.with_name("cpu.cfs_period_us").read_text(encoding="ascii")
-            yield int(limit) / int(period)
-    except (OSError, ValueError, ZeroDivisionError) as error:
-        _log.info("%s cannot be read (%s): asking the next source", path, error)
 
 
 def _rocm_names(text: str | None) -> tuple[str, ...] | None:

@@ -49,6 +49,9 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     scheduled_ns: int | None = None
     """Open loop and burst: the scheduled time of issue."""
     send_start_ns: int
+    turnaround_ns: int | None = None
+    """Closed loop: for how long the client had left the slot empty before `send_start_ns`. None: the slot is new, or
+    its last request failed."""
     connect_ns: int | None = None
     """Duration of the connection set-up, on the first request of a connection only."""
     request_sent_ns: int | None = None
@@ -64,12 +67,15 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """How much later than its stamp the load worker read each known moment. 0: the stamp is the load worker's own.
     None: nothing was read."""
     uncertainty_ns: Moments | None = None
-    """How much earlier than its stamp each moment may have been, because it was read together with later data or the
-    stamp is the load worker's own. 0 or None: exact."""
+    """How much earlier than its stamp each moment may have been, because it was read together with later data, the
+    stamp is the load worker's own, or earlier data was read late. 0 or None: exact."""
     event_count: int = 0
     content_event_count: int = 0
     content_gaps_ns: tuple[int, ...] = ()
     """Gaps between successive content events: `content_event_count - 1` of them."""
+    inner_uncertainty_ns: tuple[int, ...] = ()
+    """As `uncertainty_ns`, of each content event between the first and the last. Empty: all are exact, or all content
+    has one stamp."""
     content_event_tokens: tuple[int, ...] = ()
     """Tokens of each content event, where the server reports usage with every chunk."""
     status: int | None = None
@@ -192,11 +198,18 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     vacant_ns: int = 0
     """Closed loop: the sum of all turnarounds."""
     busy_ns: int = 0
-    """Closed loop: the sum of the latencies of all answered requests, from `send_start_ns` to `end_ns`."""
-    vacancy_p99: float | None = None
-    """Over windows (`load.windows`), like the next two; None if there are no windows."""
-    cpu_share_p99: float | None = None
+    """Closed loop: the sum of the latencies of all succeeded requests, from `send_start_ns` to `end_ns`."""
+    vacant_from_ns: int = 0
+    """Closed loop: from the first turnaround to the last."""
+    vacant_until_ns: int = 0
+    seconds: tuple[tuple[int, int, int], ...] = ()
+    """Closed loop: `vacant_ns` and `busy_ns` by second of CLOCK_MONOTONIC."""
+    first_scheduled_ns: int | None = None
+    """Open loop: the first and the last scheduled time of a request that was sent."""
+    last_scheduled_ns: int | None = None
     achieved_share_p1: float | None = None
+    """Over windows (`load.windows`), like the next; None if there are no windows."""
+    cpu_share_p99: float | None = None
     cpu_s: float = 0.0
     wall_s: float = 0.0
     over: bool = False
@@ -219,14 +232,14 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
     sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of latencies). Failed requests do not
     count. None if no request followed a response."""
     vacancy_p99: float | None
-    """The same over windows of a second: the value that 99 % of them do not exceed. A phase with fewer than two windows
-    is one window; of several, the single worst window is excluded."""
+    """The same by second: the value that 99 % of them do not exceed. A phase with fewer than two seconds is judged as a
+    whole; of several, the single worst second is excluded."""
     cpu_share: float
     """CPU seconds over wall seconds of the busiest worker."""
     cpu_share_p99: float
-    """As `vacancy_p99`."""
+    """As `vacancy_p99`, over windows of a second or more."""
     asked: float | None
-    """Requested concurrency or rate; None for stages, each of which has its own."""
+    """Requested concurrency or mean rate; None for stages, each of which has its own."""
     achieved: float | None
     """Achieved value. Closed loop: time-weighted mean in flight from full load to the last issue. None if unknown."""
     achieved_share_p1: float | None
@@ -292,3 +305,14 @@ class PhaseFile(PhaseAccount, kw_only=True):
     def of(cls, account: PhaseAccount, *, point: str, nonce: str) -> PhaseFile:
         fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
         return cls(point=point, nonce=nonce, **fields)
+
+
+class CacheReset(msgspec.Struct, frozen=True, kw_only=True):
+    """One reset that the server confirmed, for the evidence."""
+
+    url: str
+    path: str
+    status: int
+    asked_ns: int
+    """CLOCK_MONOTONIC."""
+    confirmed_ns: int

@@ -268,8 +268,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The longest response, headers included; a longer one is a failed request."""
     workers: int | None = None
     """Number of load workers; None lets the engine choose."""
-    left_cpus: tuple[int, ...] = ()
-    """CPUs that load workers do not use."""
+    cpus: tuple[int, ...] = ()
+    """CPUs that load workers run on; empty: all that this process may run on."""
     texts: TextPolicy = "keep"
     poll_interval_s: float = 1.0
     """Interval between polls, for an API that answers with a job."""

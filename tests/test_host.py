@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import pytest
 
-from pytest_bench import files, host
+from pytest_bench import control_groups, files, host
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_the_tightest_quota_of_the_control_groups_holds(machine):
     machine("proc/self/cgroup", "0::/user.slice/job\n")
     machine("sys/fs/cgroup/user.slice/cpu.max", "400000 100000\n")
     machine("sys/fs/cgroup/user.slice/job/cpu.max", "max 100000\n")
-    assert host.cpu_quota(machine.root) == 4.0
+    assert control_groups.cpu_quota(machine.root) == 4.0
 
 
 def test_a_quota_of_version_1_is_read(machine):
@@ -91,16 +91,16 @@ def test_a_quota_of_version_1_is_read(machine):
     machine("sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "150000\n")
     machine("sys/fs/cgroup/cpu/job/cpu.cfs_period_us", "100000\n")
     machine("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "1073741824\n")
-    assert host.cpu_quota(machine.root) == 1.5
-    assert host.memory_limit_bytes(machine.root) == 1 << 30
+    assert control_groups.cpu_quota(machine.root) == 1.5
+    assert control_groups.memory_limit_bytes(machine.root) == 1 << 30
 
 
 def test_the_quota_of_a_container_that_sees_only_its_own_group_is_read(machine):
     machine("proc/self/cgroup", "0::/docker/7f3a\n")
     machine("sys/fs/cgroup/cpu.max", "200000 100000\n")
     machine("sys/fs/cgroup/memory.max", "4096\n")
-    assert host.cpu_quota(machine.root) == 2.0
-    assert host.memory_limit_bytes(machine.root) == 4096
+    assert control_groups.cpu_quota(machine.root) == 2.0
+    assert control_groups.memory_limit_bytes(machine.root) == 4096
 
 
 def test_no_limit_is_null(machine):
@@ -110,13 +110,13 @@ def test_no_limit_is_null(machine):
     machine("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n")
     machine("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n")
     machine("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
-    assert host.cpu_quota(machine.root) is None
-    assert host.memory_limit_bytes(machine.root) is None
+    assert control_groups.cpu_quota(machine.root) is None
+    assert control_groups.memory_limit_bytes(machine.root) is None
 
 
 def test_a_machine_without_control_groups_has_no_known_limit(machine):
-    assert host.cpu_quota(machine.root) is None
-    assert host.memory_limit_bytes(machine.root) is None
+    assert control_groups.cpu_quota(machine.root) is None
+    assert control_groups.memory_limit_bytes(machine.root) is None
 
 
 def test_gpus_are_named_by_nvidias_tool(tool):

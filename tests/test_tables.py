@@ -6,8 +6,9 @@ import pytest
 from pytest_bench.bounds import Bound
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.reports.tables import Row, render, tables, together
+from pytest_bench.results.details import PerfDetail
 from pytest_bench.results.summary import Summary
-from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome
+from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
 from pytest_bench.verdict.verdict import PointVerdict
 
 METRICS = {
@@ -25,6 +26,7 @@ def row(name, outcome=Outcome.PASS, labels=(), *, measured=True):
         measurement=Measurement(metrics=METRICS, issued=48, succeeded=47, failed=1),
         phases=(),
         dataset=None,
+        detail=PerfDetail(),
     )
     return Row(PointVerdict(id=name, outcome=outcome, labels=labels), summary if measured else None)
 
@@ -66,7 +68,25 @@ def test_columns_that_nothing_fills_are_left_out():
 
 def test_a_point_without_a_measurement_still_has_its_line():
     lines = shown(row("chat/perf/steady"), row("chat/perf/lost", Outcome.ERROR, measured=False))
-    assert lines[-1].split() == ["chat/perf/lost", "-", "-", "-", "-", "-", "error"]
+    assert lines[-1].split() == ["chat/perf/lost", "-", "-", "-", "-", "-", "error:", "not", "measured"]
+
+
+def test_an_error_tells_what_was_interrupted_from_what_was_not_trusted():
+    interrupted, untrusted = (
+        row("chat/perf/steady", Outcome.ERROR)._replace(
+            point=PointVerdict(id="chat/perf/steady", outcome=Outcome.ERROR, reasons=(Reason(code, ""),))
+        )
+        for code in ("interrupted", "client-bound")
+    )
+    assert shown(interrupted)[-1].endswith("error: interrupted")
+    assert shown(untrusted)[-1].endswith("error")
+
+
+def test_a_point_without_bounds_counts_the_implied_ones_as_such():
+    implied = open_loop("chat/perf/steady", "failed_requests", "empty_outputs")
+    unbounded = implied._replace(point=msgspec.structs.replace(implied.point, labels=("unbounded",)))
+    assert shown(unbounded)[-1].endswith("2/2 implied  pass (unbounded)")
+    assert shown(implied)[-1].endswith("2/2  pass")
 
 
 def test_each_kind_of_point_has_a_table():

@@ -13,7 +13,6 @@ import jsonschema
 import pytest
 
 from pytest_bench.audits.artifacts import artifacts
-from pytest_bench.audits.contract import AuditResult
 from pytest_bench.audits.output_caching import OutputCaching
 from pytest_bench.bounds import Bound
 from pytest_bench.cli.schema import SCHEMAS
@@ -22,7 +21,8 @@ from pytest_bench.host import Cpu, Environment, Git, Memory
 from pytest_bench.leases import Lease
 from pytest_bench.lines import encode_line
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
-from pytest_bench.records import ClientHealth, PhaseFile, PhaseResult, Quantiles
+from pytest_bench.records import CacheReset, ClientHealth, PhaseFile, PhaseResult, Quantiles
+from pytest_bench.results.details import AuditDetail, AuditResult, Before
 from pytest_bench.results.evidence import Evidence, EvidenceFile
 from pytest_bench.results.plan_file import PlanFile
 from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
@@ -164,6 +164,23 @@ MEASUREMENT = Measurement(
         Interval(metric="request_latency.p99", confidence=0.95, low=2.4e8, high=2.6e8, method="order"),
     ),
 )
+RESULT = AuditResult(
+    passed=True,
+    reason="a < b",
+    explanation="…",
+    lines=("Performance check pass: True",),
+    details={"a": 1},
+)
+DETAIL = AuditDetail(
+    explanation="…",
+    poll_interval_s=1.0,
+    order="before the benchmark",
+    before=Before(sharing=(ID,), begun=()),
+    result=RESULT,
+    cache_resets=(
+        CacheReset(url="http://host:8000", path="/flush_cache", status=200, asked_ns=1, confirmed_ns=2),
+    ),
+)
 SUMMARY = Summary(
     point=ID,
     point_digest=DIGEST,
@@ -175,7 +192,7 @@ SUMMARY = Summary(
     served=("http://host:8000",),
     identities=({"models": ["m"], "server": "s/1"},),
     tokenizer={"tokenizer": SHA256, "backend": "tokenizers"},
-    detail={"poll_interval_s": 1.0},
+    detail=DETAIL,
 )
 INVOCATION = Invocation(
     ini=("-ra",), environment=("--complete",), command_line=("suites", "--endpoint=http://host:8000")
@@ -274,13 +291,7 @@ ENVIRONMENT = Environment(
 )
 AUDIT = artifacts(
     OutputCaching(),
-    AuditResult(
-        passed=True,
-        reason="a < b",
-        explanation="…",
-        lines=("Performance check pass: True",),
-        details={"a": 1},
-    ),
+    RESULT,
     order="before the benchmark",
 )
 FILES = (EvidenceFile(path="point.json", size_bytes=2, sha256=SHA256),)
@@ -306,6 +317,8 @@ WRITTEN: dict[str, tuple[str, bytes]] = {
     "expectation.json": ("expectation", readable_json(expectation_json({ID: DIGEST}, DIGEST))),
 }
 """By file name: its schema's name, and its bytes."""
+VERSIONS = {"verdict": 2, "point": 2, "phase": 2, "summary": 3}
+"""By name of the schema. All others are of version 1."""
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -321,7 +334,7 @@ def test_the_words_of_an_audit_are_those_that_checkers_look_for():
 def test_a_file_says_its_version_and_is_valid_under_the_published_schema(name):
     of, data = WRITTEN[name]
     content, schema = json.loads(data), SCHEMAS[of]()
-    assert content["version"] == (2 if of in {"verdict", "point", "summary", "phase"} else 1)
+    assert content["version"] == VERSIONS.get(of, 1)
     jsonschema.validate(content, schema, jsonschema.Draft202012Validator)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**content, "version": "one"}, schema, jsonschema.Draft202012Validator)

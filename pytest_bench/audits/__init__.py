@@ -9,7 +9,6 @@ from pytest_bench.audits.contract import (
     AuditFields,
     AuditPhase,
     AuditPlan,
-    AuditResult,
     AuditTest,
     FailedRequests,
     Findings,
@@ -19,6 +18,7 @@ from pytest_bench.audits.contract import (
     Undecided,
 )
 from pytest_bench.audits.registry import Registry, registry
+from pytest_bench.results.details import AuditResult
 
 __all__ = [
     "AuditFields",

@@ -15,7 +15,6 @@ from pytest_bench.audits import rates
 from pytest_bench.audits.contract import (
     AuditFields,
     AuditPlan,
-    AuditResult,
     Findings,
     Output,
     Run,
@@ -23,6 +22,7 @@ from pytest_bench.audits.contract import (
 )
 from pytest_bench.audits.shared import PERFORMANCE, distinct_samples, outcome_line, scalars
 from pytest_bench.metrics import early_stopping
+from pytest_bench.results.details import AuditResult
 from pytest_bench.suite.section import Count
 
 ACCURACY = "accuracy"

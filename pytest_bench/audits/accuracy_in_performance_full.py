@@ -18,7 +18,6 @@ from pytest_bench.audits.contract import (
     AuditFields,
     AuditPhase,
     AuditPlan,
-    AuditResult,
     Findings,
     Run,
     Setting,
@@ -26,6 +25,7 @@ from pytest_bench.audits.contract import (
 from pytest_bench.audits.shared import PATTERNS, PERFORMANCE, counts, outcome_line, scalars
 from pytest_bench.metrics.intervals import wilson
 from pytest_bench.metrics.measurement import Interval
+from pytest_bench.results.details import AuditResult
 from pytest_bench.suite.section import Name, Text
 from pytest_bench.wording import did_you_mean, one_of
 from pytest_bench.workload import SampleOrder

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_bench.audits.contract import AuditResult, AuditTest
+from pytest_bench.audits.contract import AuditTest
 from pytest_bench.files import readable_json, write_atomic
+from pytest_bench.results.details import AuditResult
 
 AUDIT_VERSION = 1
 

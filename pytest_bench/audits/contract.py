@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import msgspec
 
 from pytest_bench.errors import BenchError, UsageError
-from pytest_bench.metrics.measurement import Interval, Metric
+from pytest_bench.results.details import AuditResult
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.suite.section import Section
 from pytest_bench.workload import Load, SampleOrder
@@ -194,29 +194,6 @@ class Findings:
     """By the label of the phase."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """By the name in `AuditPlan.files`."""
-
-
-class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of an audit that could be judged. If it could not, `verify` raises `Undecided` instead."""
-
-    passed: bool
-    """Whether the audit's rule held. For MLPerf's audits: MLPerf's rule."""
-    reason: str
-    """The rule with its numbers, in one line."""
-    explanation: str
-    """The same in plain sentences: what was done, what was measured, how to proceed after a failure."""
-    lines: tuple[str, ...]
-    """Content of `verify_<TEST>.txt`, in the words that MLPerf's checkers search for."""
-    findings: tuple[str, ...] = ()
-    """Violations of rules that MLPerf does not have. Any of them makes the point fail, even if `passed` is true."""
-    labels: tuple[str, ...] = ()
-    """Labels of the point."""
-    details: dict[str, object] = {}
-    """Further content of `audit_<test>.json`."""
-    shown: tuple[tuple[str, str], ...] = ()
-    """Columns of the terminal's table: heading and short text."""
-    metrics: dict[str, Metric] = {}
-    intervals: tuple[Interval, ...] = ()
 
 
 class AuditTest(Protocol):

@@ -11,8 +11,8 @@ import msgspec
 from pytest_bench.audits.checking import phase_load
 from pytest_bench.audits.contract import AuditPhase, Run, Setting
 from pytest_bench.audits.outputs import read_run
-from pytest_bench.endpoints.actions import CacheReset, reset_cache
-from pytest_bench.records import PhaseResult
+from pytest_bench.endpoints.actions import reset_cache
+from pytest_bench.records import CacheReset, PhaseResult
 from pytest_bench.running.counting import count_phase
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measuring import untrustworthy

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import msgspec
-
 from pytest_bench.api import import_api
 from pytest_bench.audits.contract import AuditPhase
 from pytest_bench.endpoints.address import servers
-from pytest_bench.errors import BenchError, EvidenceError
+from pytest_bench.errors import BenchError
 from pytest_bench.files import canonical_json
+from pytest_bench.results.details import AuditDetail, Before, Order
 from pytest_bench.results.layout import point_path
 from pytest_bench.running.deployment import SIMULATOR, Deployment
 from pytest_bench.running.resources import Resources
@@ -25,15 +24,6 @@ class OutOfOrder(BenchError):
     """The audit was about to run after points that the plan puts after it."""
 
     code = "out-of-order"
-
-
-class Before(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids of other points that send an audit's samples to its server, in the order of the plan."""
-
-    sharing: tuple[str, ...]
-    """All such points. A point for which this cannot be determined counts."""
-    begun: tuple[str, ...]
-    """Those that started to send before the audit, whatever the plan says."""
 
 
 def look_back(session: SessionFacts, resources: Resources, point: Point, deployment: Deployment) -> Before:
@@ -59,7 +49,7 @@ def look_back(session: SessionFacts, resources: Resources, point: Point, deploym
     return Before(sharing=tuple(sharing), begun=tuple(begun))
 
 
-def order_of(plan: Plan, before: Before) -> str:
+def order_of(plan: Plan, before: Before) -> Order:
     """Whether the audit ran before or after the benchmark that it audits. A benchmark primes the cache that an audit
     tests for."""
     benchmarks = {name for name in before.sharing if plan.point(name).kind == "perf"}
@@ -91,14 +81,9 @@ def require_in_order(plan: Plan, point: Point, primed: list[str]) -> None:
         )
 
 
-def contradictions(
-    plan: Plan, point: Point, detail: Mapping[str, object], began: Mapping[str, int]
-) -> Iterator[str]:
+def contradictions(plan: Plan, point: Point, detail: AuditDetail, began: Mapping[str, int]) -> Iterator[str]:
     """Differences between an audit's stated order and the leases. `began`: start times of points in ns, if known."""
-    try:
-        before = msgspec.convert(detail.get("before"), Before)
-    except msgspec.ValidationError as error:
-        raise EvidenceError(f"detail.before: does not state what ran before the audit: {error}") from error
+    before = detail.before
     for other in plan.points:
         if other.id != point.id and other.id not in before.sharing and surely_shares(plan, point, other):
             yield f"detail.before.sharing: lacks {other.id}, which sends the same samples to the same server"
@@ -109,8 +94,8 @@ def contradictions(
                     f"detail.before.begun: says that {name} began {'after' if earlier else 'before'} the audit; "
                     f"its lease says {'before' if earlier else 'after'}"
                 )
-    if detail.get("order") != (order := order_of(plan, before)):
-        yield f"detail.order: is {detail.get('order')!r}; from what ran before it follows {order!r}"
+    if detail.order != (order := order_of(plan, before)):
+        yield f"detail.order: is {detail.order!r}; from what ran before it follows {order!r}"
 
 
 def _servers(urls: Iterable[str]) -> frozenset[str]:

@@ -18,7 +18,6 @@ from pytest_bench.audits.contract import (
     AuditFields,
     AuditPhase,
     AuditPlan,
-    AuditResult,
     Findings,
     Run,
     Setting,
@@ -27,6 +26,7 @@ from pytest_bench.audits.ratio import METHOD, ratio_interval
 from pytest_bench.audits.shared import distinct_samples, scalars
 from pytest_bench.metrics import early_stopping
 from pytest_bench.metrics.measurement import Interval
+from pytest_bench.results.details import AuditResult
 from pytest_bench.suite.section import Count
 from pytest_bench.workload import SampleOrder
 

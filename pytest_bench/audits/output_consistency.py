@@ -18,7 +18,6 @@ from pydantic import AfterValidator, Field
 from pytest_bench.audits.contract import (
     AuditFields,
     AuditPlan,
-    AuditResult,
     Findings,
     Output,
     Run,
@@ -34,6 +33,7 @@ from pytest_bench.audits.shared import (
     scalars,
 )
 from pytest_bench.labels import Label
+from pytest_bench.results.details import AuditResult
 from pytest_bench.suite.section import Count, unique
 
 WHOLE = "whole"

@@ -14,7 +14,6 @@ from pydantic_core import PydanticCustomError
 from pytest_bench.audits.contract import (
     AuditFields,
     AuditPlan,
-    AuditResult,
     Findings,
     Output,
     Run,
@@ -31,6 +30,7 @@ from pytest_bench.audits.shared import (
     require_tokens,
     scalars,
 )
+from pytest_bench.results.details import AuditResult
 from pytest_bench.suite.section import SecondsOrNone as NotNegative
 
 

@@ -8,14 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from pytest_bench.audits.artifacts import write_artifacts
 from pytest_bench.audits.checking import require_valid
 from pytest_bench.audits.contract import (
     AuditFields,
     AuditPlan,
-    AuditResult,
     AuditTest,
     Findings,
     Setting,
@@ -29,10 +26,11 @@ from pytest_bench.errors import UsageError
 from pytest_bench.labels import Label
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
+from pytest_bench.results.details import AuditDetail, AuditResult
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.labels import labels_of
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import shares_beside
@@ -77,7 +75,7 @@ def run_audit(
         (folder / name).write_bytes(data)
     if result is not None:
         write_artifacts(folder, audit, result, order=order)
-    return conclude(
+    return write_point(
         session,
         point,
         deployment,
@@ -100,19 +98,13 @@ def run_audit(
         measurement=None if result is None else measurement_of(result, driven.results),
         phases=driven.results,
         tokenizer=driven.tokenizer,
-        detail={
-            "test": audit.id,
-            "order": order,
-            "before": msgspec.to_builtins(before),
-            # A finished job is noticed up to one interval late, which bounds the error of its latency.
-            **({"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}),
-            "shown": [] if result is None else list(result.shown),
-            "explanation": " ".join(
-                [*late] if result is None else [result.explanation, *_caution(primed), *late]
-            ),
-            "result": msgspec.to_builtins(result),
-            "cache_resets": msgspec.to_builtins(driven.resets),
-        },
+        detail=AuditDetail(
+            order=order,
+            before=before,
+            explanation=" ".join(late if result is None else [result.explanation, *_caution(primed), *late]),
+            result=result,
+            cache_resets=tuple(driven.resets),
+        ),
     )
 
 

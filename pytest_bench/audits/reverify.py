@@ -8,14 +8,17 @@ import msgspec
 
 from pytest_bench.api import BUILTIN, import_api
 from pytest_bench.audits.artifacts import artifacts
-from pytest_bench.audits.contract import AuditResult, Findings
+from pytest_bench.audits.checking import phase_load
+from pytest_bench.audits.contract import Findings, Setting
 from pytest_bench.audits.outputs import read_run
 from pytest_bench.audits.point import setting_of
 from pytest_bench.audits.registry import Registry
 from pytest_bench.errors import EvidenceError
+from pytest_bench.results.details import AuditDetail, AuditResult
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.counting import read_counted
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
+from pytest_bench.workload import Load
 
 
 def reverify(
@@ -27,10 +30,7 @@ def reverify(
     and what reading the datasets raises.
     """
     audit = registry.find(str(point.options.get("test")))
-    if summary.dataset is None:
-        raise EvidenceError(f"{folder}: summary.json names no dataset, so the audit cannot be judged")
-    deployment = plan.deployments[point.suite]
-    setting = setting_of(plan, point, summary.dataset.rows, streaming=_streams(deployment))
+    setting = _setting(plan, point, summary)
     asked = audit.plan(setting)
     labels = [phase.label for phase in asked.phases]
     if labels != [phase.label for phase in summary.phases]:
@@ -44,7 +44,21 @@ def reverify(
         runs[phase.label] = read_run(phase, here, tokens)
     files = {name: (folder / name).read_bytes() for name in asked.files}
     found = audit.verify(setting, Findings(runs=runs, files=files))
-    return found, artifacts(audit, found, order=str(summary.detail.get("order")))
+    return found, artifacts(audit, found, order=summary.detail_as(AuditDetail).order)
+
+
+def loads_of(plan: Plan, point: Point, summary: Summary, registry: Registry) -> dict[str, Load]:
+    """The load of each phase of an audit, by label. Raises as `reverify` does."""
+    setting = _setting(plan, point, summary)
+    asked = registry.find(str(point.options.get("test"))).plan(setting)
+    return {phase.label: phase_load(setting.load, phase) for phase in asked.phases}
+
+
+def _setting(plan: Plan, point: Point, summary: Summary) -> Setting:
+    if summary.dataset is None:
+        raise EvidenceError("summary.json names no dataset, so the audit cannot be judged")
+    streaming = _streams(plan.deployments[point.suite])
+    return setting_of(plan, point, summary.dataset.rows, streaming=streaming)
 
 
 def _streams(deployment: DeploymentPlan) -> bool:

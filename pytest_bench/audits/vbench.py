@@ -17,13 +17,13 @@ from pydantic import Field
 from pytest_bench.audits.contract import (
     AuditFields,
     AuditPlan,
-    AuditResult,
     Findings,
     Setting,
     Undecided,
 )
 from pytest_bench.audits.shared import outcome_line, scalars
 from pytest_bench.labels import Label
+from pytest_bench.results.details import AuditResult
 from pytest_bench.suite.section import Count, Text
 
 DIMENSIONS: tuple[str, ...] = (

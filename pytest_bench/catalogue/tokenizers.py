@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from pytest_bench.errors import SuiteError, TokensError
 from pytest_bench.metrics.definitions import COMPARES_COUNTS
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
-from pytest_bench.tokens.source import TokenizerSource, find
+from pytest_bench.tokens.hub import fetch
+from pytest_bench.tokens.source import NotCached, TokenizerSource, find, refuse_fetch
 
 
-def require_tokenizers(plan: Plan, points: Iterable[Point]) -> None:
+def require_tokenizers(plan: Plan, points: Iterable[Point], *, offline: bool = False) -> None:
     """Find the tokenizer of every deployment of `points`; one that is not cached is downloaded from the hub.
+
+    With `offline`, nothing is downloaded, and a tokenizer that would have to be is not checked.
 
     Raises `SuiteError` for each named tokenizer that cannot be found, for `count: tokenizer` without one, and for each
     limit on the difference of two counts if there is none to make the first.
@@ -22,10 +24,16 @@ def require_tokenizers(plan: Plan, points: Iterable[Point]) -> None:
     for suite in dict.fromkeys(point.suite for point in wanted):
         deployment = plan.deployments[suite]
         try:
-            source = find(deployment.tokens.tokenizer, deployment.tokenizer_model, plan.folder(suite))
+            source = find(
+                deployment.tokens.tokenizer,
+                deployment.tokenizer_model,
+                plan.folder(suite),
+                fetch_folder=refuse_fetch if offline else fetch,
+            )
+        except NotCached:
+            continue
         except TokensError as error:
-            beside = Path(plan.folder(suite)) / (deployment.tokens.tokenizer or deployment.model)
-            problems.append(f"{deployment.origin}: {error} (looked for {beside})")
+            problems.append(f"{deployment.origin}: {error}")
             continue
         of_suite = [point for point in wanted if point.suite == suite]
         problems += _without_tokenizer(deployment, of_suite, source)

@@ -10,7 +10,7 @@ from pytest_bench.errors import UsageError
 from pytest_bench.running.calibrate import SECONDS, calibrate
 from pytest_bench.running.capacity import found, store_path, write_capacity
 
-SUMMARY = "measure how many streams and which request rate this machine can drive, and store the result"
+SUMMARY = "measure how many streams and requests per second this machine can drive"
 EXAMPLE = "pytest-bench calibrate --seconds 5"
 
 

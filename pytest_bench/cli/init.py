@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_bench.errors import UsageError
 
-SUMMARY = "write a starter folder of suites"
+SUMMARY = "write a starter folder: a suite, its test files and prompts"
 EXAMPLE = "pytest-bench init bench/"
 
 _SUITE = """\
@@ -96,12 +96,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def test_file(kind: str) -> str:
+    """Content of a test file that runs every point of a kind."""
+    return _TEST.format(kind=kind)
+
+
 def starter_files() -> dict[str, str]:
     """Contents of the files, by path within the folder."""
     prompts = (text.format(audience=audience) for audience in _AUDIENCES for text in _PROMPTS)
     return {
         "chat.yaml": _SUITE,
-        **{f"test_{kind}.py": _TEST.format(kind=kind) for kind in ("perf", "audit", "eval")},
+        **{f"test_{kind}.py": test_file(kind) for kind in ("perf", "audit", "eval")},
         "pytest.ini": _INI,
         "data/prompts.jsonl": "".join(f'{{"prompt": "{text}"}}\n' for text in prompts),
     }

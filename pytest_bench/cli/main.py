@@ -14,16 +14,19 @@ from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.wording import printable
 
 COMMANDS = {
+    "measure": "pytest_bench.cli.measure",
+    "run": "pytest_bench.cli.run",
+    "show": "pytest_bench.cli.show",
+    "samples": "pytest_bench.cli.samples",
     "init": "pytest_bench.cli.init",
     "plan": "pytest_bench.cli.plan",
-    "run": "pytest_bench.cli.run",
-    "schema": "pytest_bench.cli.schema",
-    "serve": "pytest_bench.cli.serve",
-    "calibrate": "pytest_bench.cli.calibrate",
-    "recount": "pytest_bench.cli.recount",
-    "samples": "pytest_bench.cli.samples",
     "verify": "pytest_bench.cli.verify",
+    "recount": "pytest_bench.cli.recount",
     "export": "pytest_bench.cli.export",
+    "clean": "pytest_bench.cli.clean",
+    "calibrate": "pytest_bench.cli.calibrate",
+    "serve": "pytest_bench.cli.serve",
+    "schema": "pytest_bench.cli.schema",
 }
 """Import paths of the commands; only the one that is asked for is imported."""
 
@@ -67,7 +70,7 @@ def _status(name: str, command: ModuleType, words: list[str]) -> int:
                 f"{option + ': its' if option.strip() else 'a'} value is empty, as a variable that is not set leaves "
                 "it; give a value, or leave the option out"
             )
-    arguments = _parser(name, command).parse_args(words)
+    arguments = _parser(name, command).parse_args(words, argparse.Namespace(words=words))
     return int(command.run(arguments))
 
 
@@ -85,8 +88,8 @@ def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
 def _overview() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-bench",
-        description="Commands beside pytest, which runs the points itself: pytest suites/ --endpoint=URL",
-        epilog="example: pytest-bench plan suites/ --endpoint http://host:8000 > expectation.json",
+        description="Commands beside pytest, which runs suites itself: pytest suites/ --endpoint=URL",
+        epilog="example: pytest-bench measure http://host:8000 --concurrency 8",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=version("pytest-inference-bench"))

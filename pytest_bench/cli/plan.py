@@ -15,7 +15,7 @@ from pytest_bench.files import readable_json, write_atomic
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.expectation import expectation_json
 
-SUMMARY = "write an expectation of what must run, for --expect and verify"
+SUMMARY = "list every point that suites declare, as an expectation for --expect and verify"
 EXAMPLE = "pytest-bench plan suites/ --endpoint http://host:8000 --output expectation.json"
 
 

@@ -1,30 +1,31 @@
-"""A child process that receives the signals of its parent, and whose descendants are ended with it."""
+"""A child process that shares its parent's terminal and signals, and whose descendants are ended with it.
+
+It is not a `child.Child`, which has pipes and a process group of its own: pytest's output and Ctrl-C are the user's.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from pytest_bench.child import adopt_orphans
 
 _FORWARDED = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 )
 _FROM_KERNEL = 0x80
 """`si_code` of a signal from the terminal, which the child, in the same process group, receives too."""
-_PR_SET_CHILD_SUBREAPER = 36
 _GRACE_S = 5.0
 
 
 def start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a child whose orphans become children of this process. Afterwards, only `wait` receives signals."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
 
     def restore() -> None:

@@ -9,7 +9,7 @@ from pytest_bench.perf.recount import Recounted, recount
 from pytest_bench.reports.tables import render, side_by_side
 from pytest_bench.verdict.outcome import Outcome
 
-SUMMARY = "recompute token metrics from the logs of a session"
+SUMMARY = "count the tokens of a session again from its logs, with any tokenizer"
 EXAMPLE = "pytest-bench recount results/latest --tokenizer models/other-model"
 
 _METRICS = (

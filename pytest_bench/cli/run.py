@@ -27,13 +27,13 @@ from pytest_bench.plugin.selection import Selection
 from pytest_bench.plugin.session import Session
 from pytest_bench.results.claim import Claim
 from pytest_bench.results.event_log import RUN, EventLog
-from pytest_bench.results.publish import conclude
+from pytest_bench.results.publish import end_session
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.verdict.events import Ended, Invocation, Refused
 from pytest_bench.verdict.verdict import NOT_ENDED, exit_status
 from pytest_bench.wording import printable
 
-SUMMARY = "run pytest in a process of its own, and exit by the verdict"
+SUMMARY = "run suites with pytest, and exit by the verdict, which no test or plugin can change"
 EXAMPLE = "pytest-bench run suites/ --endpoint=http://host:8000 --complete --results results/ci"
 
 _EXITS = {0: 0, 1: 1, 2: 130, 4: 2}
@@ -46,8 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_words(words: Sequence[str]) -> int:
-    """Run pytest with `words`. 0 only if the verdict is `pass`; 1 not good, 2 refused, 130 interrupted."""
+def run_words(words: Sequence[str], *, rerun: str = "") -> int:
+    """Run pytest with `words`. 0 only if the verdict is `pass`; 1 not good, 2 refused, 130 interrupted.
+
+    `rerun` is the command that runs the points again, if the suites do not outlive the call.
+    """
     args = list(words[1:] if words[:1] == ["--"] else words)
     nonce = secrets.token_hex(8)
     try:
@@ -72,14 +75,16 @@ def run_words(words: Sequence[str]) -> int:
         log = claim.take(RUN, called)
     except UsageError as error:
         hint = claim.refuse(str(error), call.given.invocation)
+        claim.withdraw()
         claim.close()
         raise UsageError(f"{error}\n{hint}" if hint else str(error)) from error
     try:
-        _plan(call, suites, claim, log, nonce)
-        return _run(args, claim, log, nonce)
+        _plan(call, suites, claim, log, nonce, rerun)
+        return _run(args, claim, log, nonce, rerun)
     except UsageError as error:
         log.append(Refused(sentence=str(error)))
-        conclude(claim.results, log, Ended(status=4, at=clock.utc_now()))
+        end_session(claim.results, log, Ended(status=4, at=clock.utc_now()))
+        claim.withdraw()
         raise
     finally:
         claim.close()
@@ -103,7 +108,9 @@ def _refuse_named(option: argparse.Namespace, nonce: str, error: UsageError) -> 
         claim.close()
 
 
-def _plan(call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: EventLog, nonce: str) -> None:
+def _plan(
+    call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: EventLog, nonce: str, rerun: str
+) -> None:
     """Plan independently of pytest. Suites that need a conftest's APIs or audits are planned by pytest alone."""
     named = call.option.plugins or ()
     plugins = [name for name in named if not name.startswith("no:") and name != handover.PLUGIN]
@@ -118,18 +125,21 @@ def _plan(call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: Ev
         root_path=str(call.here),
         selection=Selection(),
         rerun_options=call.given.rerun_options(),
+        rerun_command=rerun,
     )
     open_folder(session, log, call.given, call.option, call.here, claim)
 
 
-def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str) -> int:
+def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: str) -> int:
     handed = handover.HandedSession(
-        results=str(claim.results), nonce=nonce, junit=claim.junit, parent=os.getpid()
+        results=str(claim.results), nonce=nonce, junit=claim.junit, parent=os.getpid(), rerun=rerun
     )
     child = start([sys.executable, "-m", "pytest", *args], handover.environment(handed))
     status = wait(child)
     end_descendants()
-    settled = conclude(claim.results, log, Ended(status=status, at=clock.utc_now()))
+    settled = end_session(claim.results, log, Ended(status=status, at=clock.utc_now()))
+    if settled.verdict.refused:
+        claim.withdraw()
     own = exit_status(settled.verdict)
     if own == 0 and status == 0:
         return 0

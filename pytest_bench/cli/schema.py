@@ -26,7 +26,7 @@ from pytest_bench.tokens.counts import InputTokens, OutputTokens
 from pytest_bench.verdict import expectation, verdict
 from pytest_bench.verdict.events import Event
 
-SUMMARY = "print a JSON Schema: of suites, for editors, or of a file in a results folder"
+SUMMARY = "print a JSON Schema, for editors that complete suites and for programs that read results"
 EXAMPLE = "pytest-bench schema > suite.schema.json"
 
 

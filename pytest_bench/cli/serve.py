@@ -6,7 +6,7 @@ import argparse
 
 from pytest_bench.simulator import __main__ as program
 
-SUMMARY = "run the built-in simulator: a server that behaves like a served model without being one"
+SUMMARY = "run the simulator, a server that answers like a model without being one"
 EXAMPLE = "pytest-bench serve --port 8000 --ttft-ms 50 --itl-ms 10 --fault reset=0.1"
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pytest_bench.audits.registry import Registry, registry
-from pytest_bench.cli.contributions import add_plugin_argument, contributions
-from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.cli.contributions import add_plugin_argument
+from pytest_bench.cli.judging import audits_for, is_session
+from pytest_bench.errors import UsageError
 from pytest_bench.files import write_json
 from pytest_bench.lmeval import (
     Request,
@@ -22,21 +22,18 @@ from pytest_bench.lmeval import (
     read_thresholds,
     verify_folder,
 )
-from pytest_bench.results.layout import EVENTS, PLAN, POINTS, VERDICT
-from pytest_bench.results.plan_file import read_plan
 from pytest_bench.verdict.events import Expectation
 from pytest_bench.verdict.expectation import read_expectation
 from pytest_bench.verdict.verdict import Verdict
 from pytest_bench.verify import parse_age, reuse, too_old, verify_session
 from pytest_bench.wording import printable
 
-SUMMARY = "judge a results folder again, from its files and what was asked for"
+SUMMARY = "check that a results folder proves its verdict, against what should have run"
 EXAMPLE = "pytest-bench verify results/latest --expect expectation.json"
 
 _REUSABLE = "7d"
 _OPTIONS = {"plugins": "-p"}
 _NOT_GIVEN: tuple[object, ...] = (None, [])
-_OURS = (PLAN, VERDICT, EVENTS, POINTS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,9 +111,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _is_ours(folder: Path) -> bool:
     """Whether the folder holds a session's results. Raises `UsageError` for an unrecognised folder."""
-    names = {path.name for path in folder.iterdir()}
-    if names & set(_OURS):
+    if is_session(folder):
         return True
+    names = {path.name for path in folder.iterdir()}
     if "meta_env.json" in names or any(map(is_result_name, names)):
         return False
     raise UsageError(
@@ -135,8 +132,12 @@ def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
     problems: list[str] = []
     verdict: Verdict | None = None
     if folder is not None:
-        audits = _audits(arguments, folder)
-        verified = verify_session(folder, expectation, audits=audits, junit_file=arguments.junit)
+        verified = verify_session(
+            folder,
+            expectation,
+            audits=audits_for(folder, arguments.plugins),
+            junit_file=arguments.junit,
+        )
         verdict = verified.verdict
         problems += (f"{folder}: {problem}" for problem in verified.problems)
         for note in verified.notes:
@@ -176,26 +177,13 @@ def _reuse(
         expectation,
         max_age_s=age_s,
         now=datetime.now(UTC),
-        audits=_audits(arguments, arguments.reuse),
+        audits=audits_for(arguments.reuse, arguments.plugins),
     )
     for point in found.verdict.points:
         if point.reused is not None:
             _say(f"reused: {point.id} from {point.reused}")
     problems += found.refused
     return found.verdict
-
-
-def _audits(arguments: argparse.Namespace, folder: Path) -> Registry:
-    """The audits that can be judged here. Code of plugins is loaded only if it is named or needed."""
-    known = registry()
-    try:
-        points = read_plan(folder).plan.points
-    except EvidenceError:
-        points = ()  # which verifying will say
-    needed = {str(point.options.get("test")) for point in points if point.kind == "audit"}
-    if not arguments.plugins and needed <= known.words().keys():
-        return known
-    return registry(contributions(arguments.plugins).audits)
 
 
 def _shortcomings(verdict: Verdict, expectation: Expectation | None, *, allow_partial: bool) -> Iterable[str]:

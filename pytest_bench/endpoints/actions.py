@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from pytest_bench import clock
 from pytest_bench.endpoints.address import parse_url
 from pytest_bench.endpoints.client import Client, NoAnswer, excerpt
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.errors import EndpointError
-
-
-class CacheReset(msgspec.Struct, frozen=True, kw_only=True):
-    """One reset that the server confirmed, for the evidence."""
-
-    url: str
-    path: str
-    status: int
-    asked_ns: int
-    """CLOCK_MONOTONIC."""
-    confirmed_ns: int
+from pytest_bench.records import CacheReset
 
 
 def reset_cache(url: str, path: str, *, headers: Headers = NO_HEADERS, timeout_s: float = 30.0) -> CacheReset:

@@ -24,19 +24,16 @@ from pytest_bench.endpoints.address import Address, parse_url
 from pytest_bench.endpoints.advice import CHECK_ADDRESS, NO_MODEL, about_silence, about_status
 from pytest_bench.endpoints.client import BODY_LIMIT_BYTES, Answer, Client, NoAnswer, excerpt, printable
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
+from pytest_bench.endpoints.models import MODELS_LIMIT_BYTES, MODELS_PATH, names_in
 from pytest_bench.errors import EndpointError
 
 _T = TypeVar("_T")
-
-MODELS_PATH = "/v1/models"
 
 _PROBE_TIMEOUT_S = 5.0
 _SHORTEST_TIMEOUT_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _HEALTH_FAILURES = 3
 _NAMES_SHOWN = 8
-_MODELS_LIMIT_BYTES = 16 << 20
-"""Gateways list thousands of models."""
 
 _NOT_THERE = frozenset({404, 405, 410, 501})
 _NOT_YET = frozenset({408, 425, 429})
@@ -134,14 +131,6 @@ class _NotYet(Exception):
         self.request, self.why, self.remedy = request, why, remedy
 
 
-class _ModelName(msgspec.Struct):
-    id: str
-
-
-class _ModelList(msgspec.Struct):
-    data: list[_ModelName]
-
-
 class _Version(msgspec.Struct):
     version: str
 
@@ -232,15 +221,14 @@ class _Prober:
     def _models(self) -> tuple[tuple[str, ...] | None, _NotYet | None]:
         """Names that the server lists, or why it may list them later."""
         name = f"GET {self._models_path}"
-        answer = self._request("GET", self._models_path, limit_bytes=_MODELS_LIMIT_BYTES)
+        answer = self._request("GET", self._models_path, limit_bytes=MODELS_LIMIT_BYTES)
         if isinstance(answer, NoAnswer) or _may_change(answer):
             return None, self._unready(name, answer)
         if not answer.ok:
             return None, None
-        listed = _decode(answer.body, _ModelList)
-        if listed is None:
+        names = names_in(answer.body)
+        if names is None:
             return None, None
-        names = tuple(entry.id for entry in listed.data)
         if not names:
             raise _NotYet(name, f"{name}: lists no model", NO_MODEL)
         if self._check_model and self._model not in names:

@@ -5,7 +5,7 @@ The result depends on the checkpoint and the declaration alone, so that a verifi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,8 @@ from pytest_bench.evals.concurrency import ConcurrencyProof, prove_concurrency
 from pytest_bench.evals.declared import Asked, gates_of, judging_of
 from pytest_bench.evals.definitions import COUNTS, RATES, SCORE
 from pytest_bench.evals.finishing import Scored
-from pytest_bench.evals.gates import GateResult, judge_estimate
+from pytest_bench.evals.gates import GateResult
+from pytest_bench.evals.gating import Baseline, Family, JudgedGates, judge_gates
 from pytest_bench.evals.measure import EvalMetrics
 from pytest_bench.labels import Label
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric
@@ -42,21 +43,25 @@ class Assessment(NamedTuple):
     judgement: Judgement
     """Without the labels that depend on the deployment."""
     proof: ConcurrencyProof
-    gates: tuple[GateResult, ...]
+    gates: JudgedGates
 
 
-def assess(point: Point, asked: Asked, scored: Scored, path: Path) -> Assessment:
+def assess(
+    point: Point,
+    asked: Asked,
+    scored: Scored,
+    path: Path,
+    baselines: Mapping[int, Baseline],
+    family: Family,
+) -> Assessment:
     """Measure and judge the answers `scored`, whose checkpoint is at `path`."""
     proof = _prove(asked, path)
     measurement = measurement_of(scored.metrics, scored.account, tuple(_intervals(point, asked, scored)))
-    gates = tuple(
-        judge_estimate(gate, found)
-        for gate in gates_of(point)
-        if (found := scored.metrics.scorings[gate.metric].estimate) is not None
-    )
+    declared = gates_of(point)
+    gates = judge_gates(declared, scored.metrics, scored.answers, asked.items, baselines, family)
     judged = judge(point.bounds, measurement, implied=())
-    bounds = (*judged.bounds, *map(_as_bound, gates))
-    errors = list(_errors(scored, proof))
+    bounds = (*judged.bounds, *map(_as_bound, gates.corrected))
+    errors = [*_errors(scored, proof), *(Reason("gate", sentence) for sentence in gates.problems)]
     reasons = [
         *errors,
         *judged.reasons,
@@ -66,8 +71,10 @@ def assess(point: Point, asked: Asked, scored: Scored, path: Path) -> Assessment
             if bound.state != "met"
         ),
     ]
-    outcome = worst([judged.outcome, *(gate.outcome for gate in gates), *([Outcome.ERROR] if errors else [])])
-    labels = tuple(label for label in judged.labels if label != Label.UNBOUNDED or not gates)
+    outcome = worst(
+        [judged.outcome, *(gate.outcome for gate in gates.corrected), *([Outcome.ERROR] if errors else [])]
+    )
+    labels = tuple(label for label in judged.labels if label != Label.UNBOUNDED or not declared)
     return Assessment(
         measurement=measurement,
         judgement=Judgement(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.evals.harness import STDERR, STDOUT, HarnessEnd, inherited, run_harness
 from pytest_bench.evals.results import METADATA, metadata, write_metadata
+from pytest_bench.evals.sweeps import concurrency_of, eval_labels
 from pytest_bench.files import write_atomic
 from pytest_bench.lmeval import Checked, Request, Thresholds, Verification
 from pytest_bench.lmeval.folder import read_folder
@@ -21,12 +22,12 @@ from pytest_bench.lmeval.scores import states_concurrency
 from pytest_bench.lmeval.verification import judge
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.redaction import hide, redact_bytes
+from pytest_bench.results.details import CommandDetail
 from pytest_bench.results.layout import HARNESS
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import Deployment, is_simulated
-from pytest_bench.running.labels import labels_of
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.suite.command_evals import filled_in
 from pytest_bench.suite.plan import Plan, Point
@@ -63,31 +64,28 @@ def run_command_eval(
             _redact(folder / name)
     deployment.require_running()
     if not os.path.lexists(output / METADATA):
-        write_metadata(
-            output,
-            metadata(deployment.plan.model, {}, [_concurrency(point)], [], end.status, batched=False),
-        )
+        asked = [concurrency_of(point)]
+        about = metadata(deployment.plan.model, deployment.plan.labels, asked, [], end.status, batched=False)
+        write_metadata(output, about)
     found = _verify(session.plan, point, folder, end)
     for note in found.notes:
         reporter.note(f"{point.id}: {note}")
-    labels = labels_of(
-        point,
-        (),
-        simulated=deployment.simulated,
-        simulator_bound=False,
-        cache_shared=False,
-        too_short=False,
-    )
-    return conclude(
+    labels = eval_labels(point, simulated=deployment.simulated)
+    return write_point(
         session,
         point,
         deployment,
         None,
-        judgement=with_errors(_judgement(point, folder, end, found), (), list(labels)),
+        judgement=with_errors(_judgement(point, folder, end, found), (), labels),
         measurement=_measurement(found),
         phases=(),
         tokenizer=None,
-        detail=_detail(command, environment, end, found),
+        detail=CommandDetail(
+            command=tuple(command),
+            environment=tuple(sorted({*inherited(os.environ), *environment})),
+            **msgspec.structs.asdict(end),
+            **_found_detail(found),
+        ),
     )
 
 
@@ -96,42 +94,21 @@ class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
 
     measurement: Measurement
     judgement: Judgement
-    detail: dict[str, Any]
-    """The parts of the summary's detail that follow from the files."""
+    detail: CommandDetail
 
 
 def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudged:
     """Judge the files that a command wrote again. `folder` holds the evidence. Raises `EvidenceError`."""
-    try:
-        end = msgspec.convert(summary.detail.get("harness"), _Harness).end
-    except msgspec.ValidationError as error:
-        raise EvidenceError(
-            f"summary.json: detail.harness does not say how the command ended: {error}"
-        ) from error
+    detail = summary.detail_as(CommandDetail)
+    end = HarnessEnd(**{name: getattr(detail, name) for name in HarnessEnd.__struct_fields__})
     found = _verify(plan, point, folder, end)
     servers = (identity.get("server") for identity in summary.identities)
-    labels = labels_of(
-        point,
-        (),
-        simulated=is_simulated(plan.deployments[point.suite], servers),
-        simulator_bound=False,
-        cache_shared=False,
-        too_short=False,
-    )
+    labels = eval_labels(point, simulated=is_simulated(plan.deployments[point.suite], servers))
     return Rejudged(
         measurement=_measurement(found),
-        judgement=with_errors(_judgement(point, folder, end, found), (), list(labels)),
-        detail=_judged_detail(found),
+        judgement=with_errors(_judgement(point, folder, end, found), (), labels),
+        detail=msgspec.structs.replace(detail, note="", **_found_detail(found)),
     )
-
-
-class _Harness(msgspec.Struct, frozen=True, kw_only=True):
-    """`harness` in the summary's detail: what was run, and how it ended."""
-
-    command: tuple[str, ...]
-    environment: tuple[str, ...]
-    """Names of its variables."""
-    end: HarnessEnd
 
 
 def _filled(point: Point, deployment: Deployment, output: Path) -> tuple[list[str], dict[str, str]]:
@@ -144,7 +121,7 @@ def _filled(point: Point, deployment: Deployment, output: Path) -> tuple[list[st
     values = {
         "endpoint": deployment.urls[0],
         "model": deployment.plan.model,
-        "concurrency": str(_concurrency(point)),
+        "concurrency": str(concurrency_of(point)),
         "output": str(output.absolute()),
     }
     environment = {}
@@ -163,12 +140,6 @@ def _filled(point: Point, deployment: Deployment, output: Path) -> tuple[list[st
     return [filled_in(word, values) for word in point.options["command"]], environment
 
 
-def _concurrency(point: Point) -> int:
-    if point.load is None or point.load.concurrency is None:
-        raise UsageError(f"{point.origin}: an eval needs a concurrency")
-    return point.load.concurrency
-
-
 def _redact(path: Path) -> None:
     """Remove secrets from a log of the tool."""
     if path.exists():
@@ -184,7 +155,7 @@ def _verify(plan: Plan, point: Point, folder: Path, end: HarnessEnd) -> Verifica
     verification = judge(
         read,
         Request(
-            concurrencies=(_concurrency(point),),
+            concurrencies=(concurrency_of(point),),
             thresholds=Thresholds(default=options["thresholds"]),
             min_score=options["min_score"],
             tasks=tuple(options["tasks"]),
@@ -260,17 +231,11 @@ def _measurement(found: Verification) -> Measurement:
     )
 
 
-def _detail(
-    command: list[str], environment: Mapping[str, str], end: HarnessEnd, found: Verification
-) -> dict[str, Any]:
-    harness = _Harness(command=tuple(command), environment=tuple(sorted(environment)), end=end)
-    return {"harness": msgspec.to_builtins(harness), **_judged_detail(found)}
-
-
-def _judged_detail(found: Verification) -> dict[str, Any]:
+def _found_detail(found: Verification) -> dict[str, Any]:
+    """The parts of the detail that follow from the files."""
     return {
-        "shown": [
+        "shown": tuple(
             (_name(checked).replace(": ", "\n"), f"{checked.score.value:.1%}") for checked in found.checked
-        ],
-        "notes": list(found.notes),
+        ),
+        "notes": found.notes,
     }

@@ -164,6 +164,15 @@ def gates_of(point: Point) -> list[Gate]:
     ]
 
 
+def baselines_of(point: Point) -> dict[int, tuple[str, str]]:
+    """Results folder and point id of the baseline of each gate that has one, by position of the gate."""
+    return {
+        number: (declared["baseline"], declared.get("baseline_point") or point.id)
+        for number, declared in enumerate(_read(point).gates)
+        if declared.get("baseline") is not None
+    }
+
+
 def retry_of(point: Point) -> Retry:
     """Which failed requests are sent again."""
     declared = _read(point).retry

@@ -113,8 +113,9 @@ class GateSection(Section):
     non_inferior: Unit | None = None
     """The lower confidence bound of score minus baseline, item by item, is at least minus this margin."""
     baseline: Text | None = None
-    """`non_inferior`: the results folder of an earlier session that ran this eval on the same items, relative to the
-    file that contains this."""
+    """`non_inferior`: results folder of an earlier session that ran the same items, relative to the suite's file."""
+    baseline_point: Text | None = None
+    """`non_inferior`: id of the point in it. Left out: the point of the same id."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
     @property
@@ -134,6 +135,8 @@ class GateSection(Section):
             )
         if (self.non_inferior is None) != (self.baseline is None):
             raise PydanticCustomError("gate", "'non_inferior' and 'baseline' need each other")
+        if self.baseline_point is not None and self.baseline is None:
+            raise PydanticCustomError("gate", "'baseline_point' needs a 'baseline'")
         if self.threshold is not None and "confidence" in self.model_fields_set:
             raise PydanticCustomError("gate", "'confidence' does not apply to a 'threshold'")
         return self

@@ -17,9 +17,9 @@ from pytest_bench.evals.samples import Sample
 from pytest_bench.files import open_plain
 from pytest_bench.lines import decode_line
 from pytest_bench.results import layout
-from pytest_bench.results.claim import is_in_use
 from pytest_bench.results.evidence import NAME as EVIDENCE
 from pytest_bench.results.layout import CHECKPOINT
+from pytest_bench.results.lock import is_in_use
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Point
 

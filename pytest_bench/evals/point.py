@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 import pytest_bench
-from pytest_bench.checkpoints import open_checkpoint
+from pytest_bench.checkpoints import Session, open_checkpoint
 from pytest_bench.datasets.rows import Dataset
-from pytest_bench.errors import EvidenceError, UsageError
-from pytest_bench.evals.assessment import Assessment, assess, shown
+from pytest_bench.errors import UsageError
+from pytest_bench.evals.assessment import Assessment, assess
+from pytest_bench.evals.baseline import read_baseline
 from pytest_bench.evals.command import run_command_eval
-from pytest_bench.evals.declared import Asked, ask, few_shots_dataset, judging_of
+from pytest_bench.evals.declared import ask, baselines_of, few_shots_dataset, gates_of, judging_of
 from pytest_bench.evals.evidence import FEW_SHOTS, ROWS, write_rows
-from pytest_bench.evals.finishing import Finished, Scored, finish_point
-from pytest_bench.evals.results import Run, metadata, write_metadata
+from pytest_bench.evals.finishing import Finished, finish_point
+from pytest_bench.evals.gating import BASELINES, Baseline, BaselinesFile
+from pytest_bench.evals.results import write_metadata
 from pytest_bench.evals.session import begin, read_phases, request
-from pytest_bench.files import file_digest
-from pytest_bench.results.layout import CHECKPOINT, eval_path, point_path
-from pytest_bench.results.summary import read_summary
+from pytest_bench.evals.sweeps import detail_of, eval_labels, family_of, metadata_of, run_of
+from pytest_bench.files import file_digest, write_json
+from pytest_bench.results.layout import CHECKPOINT, eval_path
 from pytest_bench.running.deployment import Deployment
-from pytest_bench.running.labels import labels_of
 from pytest_bench.running.measured import MeasuredPoint
-from pytest_bench.running.measuring import conclude, with_errors
+from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan, Point
-from pytest_bench.verdict.outcome import Outcome
 
 
 def run_eval(
@@ -54,6 +50,7 @@ def run_eval(
     shots = few_shots_dataset(point)
     examples = () if shots is None else resources.table(point.suite, shots).rows
     asked = ask(point, dataset.rows, examples, model=deployment.plan.model, revision=revision_of(deployment))
+    baselines = _baselines(session.plan, point)
     folder = session.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     _write_metadata(session.plan, session.results, point, session.nonce)
@@ -61,6 +58,8 @@ def run_eval(
         decision = begin(checkpoint, session, point, asked)
         write_rows(folder / ROWS, [item.row for item in asked.items])
         write_rows(folder / FEW_SHOTS, asked.few_shots)
+        if baselines:
+            write_json(folder / BASELINES, BaselinesFile(baselines=tuple(baselines.items())))
         if decision.pending:
             request(checkpoint, session, point, deployment, asked, decision.pending, reporter)
         finished = finish_point(
@@ -73,9 +72,10 @@ def run_eval(
             judging=judging_of(point),
             batched=bool(point.sweep),
         )
-        sessions = [msgspec.to_builtins(one) for one in checkpoint.contents.sessions]
-        assessment = assess(point, asked, finished.scored, checkpoint.path)
-    measured = _conclude(session, point, deployment, dataset, finished, assessment, sessions)
+        sessions = list(checkpoint.contents.sessions)
+        family = family_of(session.plan, session.results, point, session.nonce)
+        assessment = assess(point, asked, finished.scored, checkpoint.path, baselines, family)
+    measured = _finish(session, point, deployment, dataset, finished, assessment, sessions)
     _write_metadata(session.plan, session.results, point, session.nonce)
     return measured
 
@@ -86,102 +86,45 @@ def revision_of(deployment: Deployment) -> str | None:
     return ", ".join(versions) or None
 
 
-def run_of(
-    plan: Plan, point: Point, asked: Asked, nonce: str, version: str = pytest_bench.__version__
-) -> Run:
-    """What the result files say about the run. `started` is set when they are written."""
-    return Run(
-        model=asked.generation.model,
-        concurrency=asked.generation.concurrency,
-        started=datetime.fromtimestamp(0, UTC),
-        version=version,
-        few_shots=len(asked.few_shots),
-        dataset_items=asked.dataset_items,
-        limit=point.options.get("limit"),
-        extra={"nonce": nonce, "point": point.id, "point_digest": plan.point_digest(point)},
-    )
+def _baselines(plan: Plan, point: Point) -> dict[int, Baseline]:
+    """The baseline of each gate that has one, by position of the gate. Raises `EvidenceError` for one that does not
+    verify."""
+    gates = gates_of(point)
+    here = Path(plan.folder(point.suite))
+    return {
+        number: read_baseline(here / declared, declared, baseline_point, gates[number].metric)
+        for number, (declared, baseline_point) in baselines_of(point).items()
+    }
 
 
-def siblings(plan: Plan, point: Point) -> list[Point]:
-    """The points of one sweep, this one included, in the plan's order."""
-    declared = point.name.partition("/")[0]
-    return [
-        other
-        for other in plan.points
-        if (other.suite, other.kind, other.name.partition("/")[0]) == (point.suite, "eval", declared)
-    ]
-
-
-def concurrency_of(point: Point) -> int:
-    """The concurrency of an eval point. Raises `UsageError` for a point without one."""
-    if point.load is None or point.load.concurrency is None:
-        raise UsageError(f"{point.origin}: an eval needs a concurrency")
-    return point.load.concurrency
-
-
-def _conclude(
+def _finish(
     session: SessionFacts,
     point: Point,
     deployment: Deployment,
     dataset: Dataset,
     finished: Finished,
     assessment: Assessment,
-    sessions: Sequence[dict[str, Any]],
+    sessions: Sequence[Session],
 ) -> MeasuredPoint:
-    folder = session.folder(point)
-    phases = list(read_phases(folder, len(sessions)))
-    labels = list(eval_labels(point, simulated=deployment.simulated))
-    return conclude(
+    return write_point(
         session,
         point,
         deployment,
         dataset,
-        judgement=with_errors(assessment.judgement, (), labels),
+        judgement=with_errors(assessment.judgement, (), eval_labels(point, simulated=deployment.simulated)),
         measurement=assessment.measurement,
-        phases=phases,
+        phases=list(read_phases(session.folder(point), len(sessions))),
         tokenizer=None,
-        detail={
-            **detail_of(finished.scored, assessment),
-            "sessions": sessions,
-            "version": pytest_bench.__version__,
-            "results": {
+        detail=detail_of(
+            finished.scored,
+            assessment,
+            sessions,
+            release=pytest_bench.__version__,
+            results={
                 path.relative_to(session.results).as_posix(): file_digest(path)
                 for path in (finished.results, finished.samples)
             },
-        },
-    )
-
-
-def detail_of(scored: Scored, assessment: Assessment) -> dict[str, Any]:
-    """The parts of a summary's detail that follow from the checkpoint."""
-    return {
-        "shown": shown(scored.metrics),
-        "eval": msgspec.to_builtins(scored.metrics),
-        "account": msgspec.to_builtins(scored.account),
-        "concurrency": msgspec.to_builtins(assessment.proof),
-        "gates": msgspec.to_builtins(assessment.gates),
-    }
-
-
-def eval_labels(point: Point, *, simulated: bool) -> list[str]:
-    """The labels of an eval point, without those that its answers give it."""
-    return list(
-        labels_of(point, (), simulated=simulated, simulator_bound=False, cache_shared=False, too_short=False)
-    )
-
-
-def metadata_of(plan: Plan, results: Path, point: Point, nonce: str) -> dict[str, Any]:
-    """Content of the `meta_env.json` that the concurrencies of a sweep share: which of them were completed so far."""
-    family = siblings(plan, point)
-    asked = [concurrency_of(one) for one in family]
-    completed = [concurrency_of(one) for one in family if _is_completed(results, one, nonce)]
-    return metadata(
-        plan.deployments[point.suite].model,
-        {},
-        asked,
-        completed,
-        0 if completed == asked else 1,
-        batched=bool(point.sweep),
+        ),
     )
 
 
@@ -189,12 +132,3 @@ def _write_metadata(plan: Plan, results: Path, point: Point, nonce: str) -> None
     folder = results / eval_path(point)
     folder.mkdir(parents=True, exist_ok=True)
     write_metadata(folder, metadata_of(plan, results, point, nonce))
-
-
-def _is_completed(results: Path, point: Point, nonce: str) -> bool:
-    """Whether this session measured the point, well or badly."""
-    try:
-        summary = read_summary(results / point_path(point.id))
-    except EvidenceError:
-        return False
-    return summary.nonce == nonce and summary.judgement.outcome is not Outcome.ERROR

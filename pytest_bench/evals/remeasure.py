@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,12 +16,14 @@ from pytest_bench.evals.assessment import assess
 from pytest_bench.evals.declared import Asked, ask, judging_of
 from pytest_bench.evals.evidence import FEW_SHOTS, ROWS, read_rows
 from pytest_bench.evals.finishing import documents, score
-from pytest_bench.evals.point import detail_of, eval_labels, run_of
+from pytest_bench.evals.gating import read_baselines
 from pytest_bench.evals.results import encoded_results, results_names
 from pytest_bench.evals.session import PHASES, session_label
+from pytest_bench.evals.sweeps import detail_of, eval_labels, family_of, run_of
 from pytest_bench.evals.tasks import scoring_of
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import RequestRecord
+from pytest_bench.results.details import EvalDetail
 from pytest_bench.results.layout import CHECKPOINT, eval_path
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import is_simulated
@@ -34,25 +37,25 @@ class Remeasured(NamedTuple):
 
     measurement: Measurement
     judgement: Judgement
-    detail: dict[str, Any]
-    """The parts of the summary's detail that follow from the checkpoint."""
+    detail: EvalDetail
     files: dict[str, bytes]
     """The result files, by path in the results folder."""
 
 
-def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary) -> Remeasured:
-    """Score every answer in the checkpoint again. `folder` holds the evidence.
+def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results: Path) -> Remeasured:
+    """Score every answer in the checkpoint again. `folder` holds the evidence, below `results`.
 
     Raises `EvidenceError` if files are damaged or missing, or if the checkpoint is of other items, prompts or
     parameters than the plan and the rows in the evidence make.
     """
     path = folder / CHECKPOINT
     contents = read_checkpoint(path)
-    asked = _asked(plan, point, folder, summary, contents)
+    asked = asked_again(plan, point, folder, summary, contents)
     scored = score(path, contents, asked.task, asked.items, asked.keys, judging_of(point))
-    assessment = assess(point, asked, scored, path)
-    version = str(summary.detail.get("version"))
-    run = run_of(plan, point, asked, summary.nonce, version)
+    baselines = read_baselines(folder)
+    assessment = assess(point, asked, scored, path, baselines, family_of(plan, results, point, summary.nonce))
+    release = summary.detail_as(EvalDetail).release
+    run = run_of(plan, point, asked, summary.nonce, release)
     document, samples, run = documents(asked.task, asked.items, run, scored, contents)
     here = eval_path(point)
     names = results_names(asked.task, run, batched=bool(point.sweep))
@@ -64,19 +67,22 @@ def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary) -> Remea
     return Remeasured(
         measurement=assessment.measurement,
         judgement=with_errors(assessment.judgement, (), labels),
-        detail=detail_of(scored, assessment),
+        detail=detail_of(
+            scored,
+            assessment,
+            contents.sessions,
+            release=release,
+            results={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        ),
         files=files,
     )
 
 
 def contradictions(point: Point, folder: Path, summary: Summary) -> Iterator[str]:
-    """Yield contradictions between the checkpoint, the engine's counters and the list of sessions."""
+    """Yield contradictions within the checkpoint, and between it and the engine's counters."""
     contents = read_checkpoint(folder / CHECKPOINT)
     if contents.tail != "whole":
         yield f"{CHECKPOINT}: its last line is not whole: its writer did not finish"
-    sessions = [msgspec.to_builtins(one) for one in contents.sessions]
-    if summary.detail.get("sessions") != sessions:
-        yield "summary.json: detail.sessions differs from the sessions in the checkpoint"
     counted = _attempts(folder / CHECKPOINT)
     ids = [record.request_id for records in counted for record in records]
     if len(set(ids)) != len(ids):
@@ -118,7 +124,8 @@ def nonces(folder: Path) -> list[str]:
     return [session.nonce for session in read_checkpoint(folder / CHECKPOINT).sessions]
 
 
-def _asked(plan: Plan, point: Point, folder: Path, summary: Summary, contents: Contents) -> Asked:
+def asked_again(plan: Plan, point: Point, folder: Path, summary: Summary, contents: Contents) -> Asked:
+    """What the point asked, made again from the plan and the rows in its evidence. Raises `EvidenceError`."""
     if contents.header is None or not contents.sessions:
         raise EvidenceError(f"{folder / CHECKPOINT}: holds no session")
     if contents.header.point != point.id:

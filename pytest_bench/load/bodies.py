@@ -29,7 +29,7 @@ def write(path: Path, bodies: Iterable[bytes]) -> int:
 
 
 @contextmanager
-def nameless(bodies: Iterable[bytes]) -> Iterator[str]:
+def anonymous(bodies: Iterable[bytes]) -> Iterator[str]:
     """Write `bodies` to a file without a name, which cannot outlive this process.
 
     Yields a path that only this process can open. Raises `LoadError` if the file cannot be written.

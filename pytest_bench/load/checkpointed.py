@@ -11,7 +11,7 @@ import msgspec
 
 from pytest_bench.checkpoints.line import Key, Kind
 from pytest_bench.checkpoints.writer import CheckpointWriter
-from pytest_bench.records import Places, RequestRecord, TextRecord
+from pytest_bench.records import Places, RequestRecord, TextRecord, WorkerReport
 from pytest_bench.workload import Checkpointing
 
 NO_LINE = -1
@@ -60,7 +60,8 @@ class CheckpointLog:
     def flush(self) -> None:
         """Do nothing: every line is handed over at once."""
 
-    def close(self) -> None:
+    def close(self, report: WorkerReport | None) -> None:  # noqa: ARG002 # the interface of a phase's logs
+        """Write and sync everything. The checkpoint's lines have what a report says of its requests."""
         self._writer.close()
 
 

@@ -81,7 +81,7 @@ class Connection:
         self.used = 0
         self.idled = False
         """Whether the connection has been idle, so that the server may have closed it."""
-        self.connect_ns: int | None = None
+        self.connect_ns = 0
         self.open = True
         self.reusable = True
         self.drained_ns = monotonic_ns()
@@ -123,8 +123,8 @@ class Connection:
             self._fail(exchange, Failure("too_long", f"longer than the limit of {self._limit_bytes:,} bytes"))
         elif pieces == before:
             self._read_without_body(exchange, size)
-        # The first piece may share its read with headers, which count as an event.
-        return 0 < before == pieces - 1
+        # A chunk is written at once. The first may share its read with headers, which count as an event.
+        return 0 < before == pieces - 1 and self._chunked
 
     def _read_without_body(self, exchange: Exchange, size: int) -> None:
         self._without_body_bytes += size
@@ -171,6 +171,7 @@ class Connection:
         self._pieces = self._without_body_bytes = 0
         self._body.clear()
         request = self._wire_bytes(exchange.request)
+        exchange.handshake_ns = self.connect_ns
         if self.used == 1:
             exchange.connect_ns = self.connect_ns
         if exchange.send_start_ns is None:
@@ -243,6 +244,7 @@ class Connection:
 
     def _finish(self, exchange: Exchange) -> None:
         exchange.body = self._body.copy()
+        exchange.chunked = self._chunked
         self.exchange = None
         if not self._keep_alive:
             self.reusable = False

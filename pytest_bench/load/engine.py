@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from pytest_bench.cpus import process_cpus
 from pytest_bench.errors import LoadError
 from pytest_bench.files import write_json
-from pytest_bench.host import cpu_quota
+from pytest_bench.load.account import combine
 from pytest_bench.load.counters import SharedCounters, anonymous_file
-from pytest_bench.load.health import client_health
 from pytest_bench.load.messages import Stage, WorkerSetup
 from pytest_bench.load.schedule import arrivals_ns, mean_rate, phase_length_ns
 from pytest_bench.load.supervisor import Driven, Progress, Supervisor, Watcher
-from pytest_bench.records import PhaseFile, PhaseResult, WorkerReport
-from pytest_bench.workload import OPEN_LOOP, Load, PhaseSpec, RunSpec
+from pytest_bench.records import PhaseFile, PhaseResult
+from pytest_bench.workload import OPEN_LOOP, Load, RunSpec
 
 _STREAMS_PER_WORKER = 512
 _RATE_PER_WORKER = 2_000.0
@@ -47,13 +46,14 @@ def run(
         driven, starts_ns = _drive(spec, stages, held, Watcher(on_progress, on_phase))
     results = []
     for number, phase in enumerate(spec.phases):
-        own = [position for position, stage in enumerate(stages) if stage.phase == number]
-        result = _result(
-            spec,
-            phase,
+        own = next(position for position, stage in enumerate(stages) if stage.phase == number)
+        result = combine(
             [reports[number] for reports in driven.reports],
-            stages=[stages[position] for position in own],
-            start_ns=starts_ns[own[0]],
+            phase.load,
+            spec.budget,
+            label=phase.label,
+            folder=phase.folder,
+            start_ns=starts_ns[own],
         )
         results.append(result)
         _write_down(spec, result, driven.failure)
@@ -87,7 +87,6 @@ def _drive(
             indices=tuple(indices),
             bodies=bodies,
             counters=counters_fd,
-            import_path=tuple(sys.path),
         )
         for worker in range(workers)
     ]
@@ -119,12 +118,10 @@ def _workers(spec: RunSpec, stages: Sequence[Stage]) -> int:
 
     Never more than the highest concurrency, because a worker without a share would be idle.
     """
-    cores = (
-        len(os.sched_getaffinity(0).difference(spec.left_cpus))
-        if sys.platform == "linux"
-        else os.cpu_count() or 1
-    )
-    cores = min(cores, math.ceil(cpu_quota() or cores))
+    usable = process_cpus()
+    if spec.cpus:
+        usable = replace(usable, allowed=spec.cpus)
+    cores = math.ceil(usable.limit)
     loads = [load for phase in spec.phases for load in phase.load.parts]
     demand = max(
         max((load.peak_in_flight or 0) / _STREAMS_PER_WORKER, mean_rate(load) / _RATE_PER_WORKER)
@@ -160,7 +157,6 @@ def _stages(spec: RunSpec, number: int, held: ExitStack) -> Iterator[Stage]:
                 arrivals=_close_with(anonymous_file(times[position].tofile), held),
                 requests=count,
                 length_ns=phase_length_ns(load, times[position]),
-                last_arrival_ns=int(times[position][-1]) if count else 0,
                 drain=drain,
             )
         elif load.requests is None and load.duration_s is None:
@@ -185,59 +181,3 @@ def _concurrency(load: Load) -> int:
     if load.peak_in_flight is None:
         raise LoadError(f"pattern {load.pattern!r} needs a concurrency")
     return load.peak_in_flight
-
-
-def _result(
-    spec: RunSpec,
-    phase: PhaseSpec,
-    reports: Sequence[WorkerReport],
-    *,
-    stages: Sequence[Stage],
-    start_ns: int,
-) -> PhaseResult:
-    failures: dict[str, int] = {}
-    for report in reports:
-        for kind, count in report.failures.items():
-            failures[kind] = failures.get(kind, 0) + count
-    issued = sum(report.issued for report in reports)
-    succeeded = sum(report.succeeded for report in reports)
-    failed = sum(report.failed for report in reports)
-    interrupted = sum(report.interrupted for report in reports)
-    if issued != succeeded + failed + interrupted:
-        raise LoadError(
-            f"phase {phase.label!r} lost requests: {issued} issued, but {succeeded} succeeded, {failed} failed "
-            f"and {interrupted} were interrupted"
-        )
-    return PhaseResult(
-        label=phase.label,
-        folder=phase.folder,
-        issued=issued,
-        succeeded=succeeded,
-        failed=failed,
-        interrupted=interrupted,
-        resent=sum(report.resent for report in reports),
-        failures=dict(sorted(failures.items())),
-        start_ns=start_ns,
-        first_issue_ns=min(_known(report.first_issue_ns for report in reports), default=None),
-        last_issue_ns=max(_known(report.last_issue_ns for report in reports), default=None),
-        last_completion_ns=max(_known(report.last_completion_ns for report in reports), default=None),
-        full_load_ns=_full_load(phase.load, reports, start_ns),
-        peak_in_flight=sum(report.peak_in_flight for report in reports),
-        health=client_health(phase.load, reports, spec.budget, last_arrival_ns=stages[-1].last_arrival_ns),
-        complete=all(report.over for report in reports) and interrupted == 0 and issued > 0,
-    )
-
-
-def _full_load(load: Load, reports: Sequence[WorkerReport], start_ns: int) -> int | None:
-    if load.pattern in OPEN_LOOP:
-        return start_ns + round(load.ramp_s * 1e9)
-    if load.pattern != "concurrency":
-        return None
-    known = [report.full_load_ns for report in reports]
-    if None in known:
-        return None
-    return max(_known(known))
-
-
-def _known(values: Iterable[int | None]) -> Iterator[int]:
-    return (value for value in values if value is not None)

@@ -6,7 +6,7 @@ Decoding runs when the response is complete. Until then a read costs only its st
 from __future__ import annotations
 
 import hashlib
-from operator import sub
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -32,13 +32,18 @@ class Exchange:
     __slots__ = (
         "attempt",
         "body",
+        "chunked",
         "connect_ns",
         "connection",
         "content_type",
         "counted",
         "endpoint",
+        "handshake_ns",
         "index",
+        "paced",
+        "pending_ns",
         "phase",
+        "polled_ns",
         "polls",
         "reads",
         "request",
@@ -75,6 +80,8 @@ class Exchange:
         self.counted = False
         """Whether its place already counts as in flight, because an earlier attempt was sent in it."""
         self.scheduled_ns: int | None = None
+        self.paced = False
+        """Whether the time of issue is scheduled (open loop), so that being late is the client's share."""
         self.started_ns = 0
         """Time of issue, before a connection was available."""
         self.vacant_since_ns: int | None = None
@@ -82,9 +89,16 @@ class Exchange:
         self.send_start_ns: int | None = None
         self.sent_ns: int | None = None
         self.connect_ns: int | None = None
+        """Set on the first request of a connection."""
+        self.handshake_ns = 0
+        """`connect_ns` of the connection, on every request of it."""
         self.connection: Connection | None = None
         self.resent = False
         self.polls = 0
+        self.polled_ns: int | None = None
+        """When the last poll was due."""
+        self.pending_ns: int | None = None
+        """When the last request was sent to which the server answered that the job was not finished."""
         self.restart()
 
     def restart(self) -> None:
@@ -97,6 +111,7 @@ class Exchange:
         same number where the kernel did not say), a time at which the socket was empty before it, and how many pieces
         of the body there were after it."""
         self.status: int | None = None
+        self.chunked = False
         self.content_type = ""
 
     def void_stamps(self, since_ns: int) -> None:
@@ -105,11 +120,6 @@ class Exchange:
         for at in range(0, len(reads), 4):
             if reads[at + 1] >= since_ns:
                 reads[at] = reads[at + 1]
-
-    @property
-    def lags_ns(self) -> list[int]:
-        """How much later than the kernel's stamp each read was made; 0 if there is no such stamp."""
-        return list(map(sub, self.reads[1::4], self.reads[::4]))
 
     @property
     def last_read_ns(self) -> int | None:
@@ -134,21 +144,49 @@ class ExchangeResult(msgspec.Struct, frozen=True, gc=False):
     text: TextRecord | None
     attachment: bytes | None = None
     """Binary output (a video), if outputs are kept."""
+    lags_ns: Sequence[int] = ()
+    """As `moments.Reads.lags_ns`, of a complete response."""
 
 
 def decode_response(
     exchange: Exchange, *, seq: int, api: Api, streaming: bool, texts: TextPolicy
 ) -> ExchangeResult:
     """Return the record of a request whose response is complete, and its text."""
-    reads = Reads(exchange.reads)
+    record = _record(exchange, seq, exchange.end_ns)
+    reads = _reads(exchange, record)
+    decoded = _decode(record, exchange, reads, api, streaming=streaming)
+    if isinstance(decoded, Failure):
+        _fail(record, decoded)
+        return ExchangeResult(record, None, lags_ns=reads.lags_ns)
+    record.outcome = "succeeded"
+    return ExchangeResult(
+        record,
+        _text(record, decoded, texts),
+        decoded.attachment if texts == "keep" else None,
+        reads.lags_ns,
+    )
+
+
+def _reads(exchange: Exchange, record: RequestRecord) -> Reads:
+    return Reads(
+        exchange.reads,
+        sent_ns=record.send_start_ns,
+        connect_ns=exchange.handshake_ns,
+        chunked=exchange.chunked,
+    )
+
+
+def _decode(
+    record: RequestRecord, exchange: Exchange, reads: Reads, api: Api, *, streaming: bool
+) -> Decoded | Failure:
+    """Decode a complete response and describe it in `record`."""
     end = reads.end()
-    record = _record(exchange, seq, end.at_ns)
     _set_moments(record, first_byte=reads.first_byte(), end=end)
     if exchange.status != 200:
-        return _failed(record, _bad_status(exchange))
+        return _bad_status(exchange)
     streamed = _is_stream(exchange)
     if streamed and not streaming:
-        return _failed(record, Failure("malformed", "asked for one answer, but a stream of events came"))
+        return Failure("malformed", "asked for one answer, but a stream of events came")
     stream: _Stream | None = None
     try:
         if streamed:
@@ -158,34 +196,32 @@ def decode_response(
             decoded = api.decode_body(b"".join(exchange.body), exchange.content_type)
         _require_numbers(decoded)
     except Malformed as error:
-        return _failed(record, Failure("malformed", str(error)))
+        return Failure("malformed", str(error))
     except RecursionError:
-        return _failed(record, Failure("malformed", "JSON that is nested too deeply"))
+        return Failure("malformed", "JSON that is nested too deeply")
     except _ReportedError as error:
-        return _failed(record, Failure("stream_error", str(error)))
+        return Failure("stream_error", str(error))
     decoded.finish_reason = finish_reason(decoded.finish_reason)
     _describe(record, decoded)
     if failure := _bad_content(decoded, stream, exchange.content_type, streaming=streaming):
-        return _failed(record, failure)
+        return failure
     if stream is None:
         record.last_content_ns = end.at_ns
-        _set_moments(record, last_content=end)
+        _set_moments(record, last_content=_finished(end, exchange))
     elif decoded.content_events:
         _stamp(record, exchange, reads, stream, decoded)
-    record.outcome = "succeeded"
-    return ExchangeResult(
-        record, _text(record, decoded, texts), decoded.attachment if texts == "keep" else None
-    )
+    return decoded
 
 
 def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | None) -> ExchangeResult:
     """Return the record of a request without a complete response: failed, or interrupted if `failure` is None."""
     record = _record(exchange, seq, end_ns)
     if exchange.reads:
-        _set_moments(record, first_byte=Reads(exchange.reads).first_byte())
-    if failure is not None:
-        return _failed(record, failure)
-    record.outcome = "interrupted"
+        _set_moments(record, first_byte=_reads(exchange, record).first_byte())
+    if failure is None:
+        record.outcome = "interrupted"
+    else:
+        _fail(record, failure)
     return ExchangeResult(record, None)
 
 
@@ -198,6 +234,7 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
         endpoint=exchange.endpoint,
         scheduled_ns=exchange.scheduled_ns,
         send_start_ns=exchange.send_start_ns or exchange.started_ns,
+        turnaround_ns=_turnaround_ns(exchange),
         connect_ns=exchange.connect_ns,
         request_sent_ns=exchange.sent_ns,
         first_byte_ns=exchange.reads[0] if exchange.reads else None,
@@ -211,10 +248,14 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
     )
 
 
-def _failed(record: RequestRecord, failure: Failure) -> ExchangeResult:
+def _turnaround_ns(exchange: Exchange) -> int | None:
+    since_ns, sent_ns = exchange.vacant_since_ns, exchange.send_start_ns
+    return None if since_ns is None or sent_ns is None else max(0, sent_ns - since_ns)
+
+
+def _fail(record: RequestRecord, failure: Failure) -> None:
     record.error = failure.error
     record.error_detail = failure.detail[:_LONGEST_ERROR]
-    return ExchangeResult(record, None)
 
 
 class _ReportedError(Exception):
@@ -364,6 +405,7 @@ def _stamp(
     record.first_content_ns = moments.first.at_ns
     record.last_content_ns = moments.last.at_ns
     record.content_gaps_ns = moments.gaps_ns
+    record.inner_uncertainty_ns = moments.inner_uncertainty_ns
     _set_moments(record, first_content=moments.first, last_content=moments.last)
     if moments.first_output is not None:
         record.first_output_ns = moments.first_output.at_ns
@@ -376,12 +418,17 @@ def _set_moments(record: RequestRecord, **moments: Moment) -> None:
         record.seen_after_ns = Moments()
     for name, moment in moments.items():
         setattr(record.seen_after_ns, name, moment.seen_after_ns)
-        # Nothing arrives before the request is sent.
-        uncertainty_ns = min(moment.uncertainty_ns, moment.at_ns - record.send_start_ns)
-        if uncertainty_ns > 0:
+        if moment.uncertainty_ns:
             if record.uncertainty_ns is None:
                 record.uncertainty_ns = Moments()
-            setattr(record.uncertainty_ns, name, uncertainty_ns)
+            setattr(record.uncertainty_ns, name, moment.uncertainty_ns)
+
+
+def _finished(end: Moment, exchange: Exchange) -> Moment:
+    """When the output was finished: for a polled job, at any time since the last poll that found it unfinished."""
+    if exchange.pending_ns is None:
+        return end
+    return end._replace(uncertainty_ns=end.at_ns - exchange.pending_ns)
 
 
 def _text(record: RequestRecord, decoded: Decoded, texts: TextPolicy) -> TextRecord | None:

@@ -6,38 +6,34 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
+from pytest_bench.load.client_share import share, vacancy_by_second
+from pytest_bench.load.windows import high
 from pytest_bench.records import ClientHealth, Quantiles, WorkerReport
 from pytest_bench.workload import OPEN_LOOP, HealthBudget, Load
 
 _CLOSED_LOOP = frozenset({"concurrency", "burst"})
 
 
-def client_health(
-    load: Load, reports: Sequence[WorkerReport], budget: HealthBudget, *, last_arrival_ns: int
-) -> ClientHealth:
-    """The health of all load workers of a phase.
-
-    `last_arrival_ns`: scheduled time of the last request of an open-loop phase, relative to its start. Shares are
-    fractions.
-    """
+def client_health(load: Load, reports: Sequence[WorkerReport], budget: HealthBudget) -> ClientHealth:
+    """The health of all load workers of a phase. Shares are fractions."""
     lateness = _worst(report.schedule_lateness_ms for report in reports)
     asked, achieved = _concurrency(load, reports) if load.pattern in _CLOSED_LOOP else (None, None)
-    if load.pattern in OPEN_LOOP and lateness is not None and last_arrival_ns > 0:
-        # The latest hundredth is excluded, as in every budget, because a short stall is not a lack of capacity.
-        issued, span_s = sum(report.issued for report in reports), last_arrival_ns / 1e9
-        asked, achieved = issued / span_s, issued / (span_s + lateness.p99 / 1e3)
+    if load.pattern in OPEN_LOOP and lateness is not None:
+        asked, achieved = _rate(reports, lateness)
     whole = None if achieved is None or not asked or load.pattern not in OPEN_LOOP else achieved / asked
     ran = [report for report in reports if report.wall_s > 0]
-    vacant_ns = sum(report.vacant_ns for report in reports)
-    held_ns = vacant_ns + sum(report.busy_ns for report in reports)
-    vacancy = vacant_ns / held_ns if vacant_ns else None
+    vacant_ns, busy_ns = (
+        sum(getattr(report, name) for report in reports) for name in ("vacant_ns", "busy_ns")
+    )
+    vacancy = share(vacant_ns, busy_ns) if vacant_ns else None
+    vacancy_p99 = high(vacancy_by_second(reports))
     health = ClientHealth(
         workers=len(reports),
         client_lag_ms=_worst(report.client_lag_ms for report in reports),
         turnaround_ms=_worst(report.turnaround_ms for report in reports),
         schedule_lateness_ms=lateness,
         vacancy=vacancy,
-        vacancy_p99=max(_known(report.vacancy_p99 for report in reports), default=vacancy),
+        vacancy_p99=vacancy if vacancy_p99 is None else vacancy_p99,
         cpu_share=max((report.cpu_s / report.wall_s for report in ran), default=0.0),
         cpu_share_p99=max(
             (
@@ -148,6 +144,20 @@ def _worst(values: Iterable[Quantiles | None]) -> Quantiles | None:
         p99=max(value.p99 for value in known),
         max=max(value.max for value in known),
     )
+
+
+def _rate(reports: Sequence[WorkerReport], lateness: Quantiles) -> tuple[float, float] | tuple[None, None]:
+    """Requested and achieved mean rate from the first request to the last; None if there is only one.
+
+    The latest hundredth is excluded, as in every budget, because a short stall is not a lack of capacity.
+    """
+    span_ns = max(_known(report.last_scheduled_ns for report in reports)) - min(
+        _known(report.first_scheduled_ns for report in reports)
+    )
+    gaps = sum(report.issued for report in reports) - 1
+    if span_ns <= 0:
+        return None, None
+    return gaps / (span_ns / 1e9), gaps / (span_ns / 1e9 + lateness.p99 / 1e3)
 
 
 def _concurrency(load: Load, reports: Sequence[WorkerReport]) -> tuple[float, float | None]:

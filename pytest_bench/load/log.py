@@ -11,12 +11,14 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader, encode_line, end_line, header_line
-from pytest_bench.records import REQUESTS_VERSION, RequestRecord, TextRecord
+from pytest_bench.records import REQUESTS_VERSION, RequestRecord, TextRecord, WorkerReport
 from pytest_bench.redaction import redact_bytes
 
 _BATCH_BYTES = 1 << 18
@@ -60,9 +62,9 @@ class LogWriter:
         self._batch = []
         self._batch_bytes = 0
 
-    def close(self) -> None:
-        """Write the remaining lines and the end line, and sync."""
-        self._add(end_line(self._lines))
+    def close(self, **fields: Any) -> None:
+        """Write the remaining lines and the end line, which holds `fields`, and sync."""
+        self._add(end_line(self._lines, **fields))
         self.flush()
         self._waiting.put(None)
         self._thread.join()
@@ -135,17 +137,22 @@ class PhaseLog:
         self._requests.flush()
         self._texts.flush()
 
-    def close(self) -> None:
-        """Close both."""
-        self._requests.close()
+    def close(self, report: WorkerReport | None) -> None:
+        """Close both. `report` is written to the end of the request log; None if the phase was not finished."""
+        self._requests.close(**({} if report is None else {"report": _without_seconds(report)}))
         self._texts.close()
 
 
-def read_records(folder: Path, *, torn: bool = False) -> Iterator[RequestRecord]:
+def _without_seconds(report: WorkerReport) -> Any:
+    """What the end line holds of a report. The records have the rest."""
+    return msgspec.to_builtins(replace(report, seconds=()))
+
+
+def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestRecord]:
     """Yield all request records of a phase, by load worker, in the order in which they were written.
 
-    Raises `EvidenceError` with file and line for a damaged line or a gap in the sequence and, unless `torn` is true
-    (an interrupted phase), for a file without an end line.
+    Raises `EvidenceError` with file and line for a damaged line or a gap in the sequence, and for a file without an end
+    line, unless `unfinished` is true (an interrupted phase).
     """
     decode = msgspec.json.Decoder(RequestRecord).decode
     paths = sorted(folder.glob("requests.*.jsonl"))
@@ -165,5 +172,5 @@ def read_records(folder: Path, *, torn: bool = False) -> Iterator[RequestRecord]
                     f"{path}: line {expected + 2} has sequence {record.seq}, expected {expected}"
                 )
             yield record
-        if not torn:
+        if not unfinished:
             reader.require_complete()

@@ -30,8 +30,6 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """Open loop: descriptor of a file of int64 nanoseconds after the start of the stage."""
     length_ns: int = 0
     """Open loop: duration of the stage."""
-    last_arrival_ns: int = 0
-    """Open loop: time of the last arrival, relative to the start of the stage."""
     drain: bool = False
     """Whether to wait for requests in flight before the next stage starts."""
 
@@ -55,8 +53,6 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     """File descriptor of the request bodies (see `bodies`)."""
     counters: int
     """File descriptor of the shared counters (see `counters`)."""
-    import_path: tuple[str, ...]
-    """`sys.path` of the supervisor, from which an API of another distribution is imported."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:

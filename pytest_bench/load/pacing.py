@@ -1,6 +1,6 @@
 """Decides when a load worker issues its next request: on completions (closed loop) or by the clock (open loop).
 
-A pacer runs one stage in one load worker. When it is done it sets `over` and calls `Host.pacer_over`.
+A pacer runs one stage in one load worker. When it is done it sets `over` and calls `on_over`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from pytest_bench.load.counters import SharedCounters
@@ -19,15 +20,12 @@ _OPEN_SPELL_NS = 1_000_000
 
 
 class Host(Protocol):
-    """The interface of the load worker that a pacer uses."""
+    """The requests of the load worker, as a pacer uses them."""
 
     in_flight: int
 
     def issue(self, stage: Stage, index: int, scheduled_ns: int | None) -> None:
         """Issue the request of this index."""
-
-    def pacer_over(self) -> None:
-        """This worker has issued all its requests of the stage."""
 
 
 class Pacer(Protocol):
@@ -56,6 +54,7 @@ class ClosedLoop:
     def __init__(
         self,
         host: Host,
+        on_over: Callable[[], None],
         stage: Stage,
         number: int,
         *,
@@ -67,6 +66,7 @@ class ClosedLoop:
         """`cursor` counts tickets. `indices`, if given, counts the request indices of the phase."""
         self.over = False
         self._host = host
+        self._on_over = on_over
         self._stage = stage
         self._number = number
         self._cursor = cursor
@@ -123,7 +123,7 @@ class ClosedLoop:
 
     def _end(self) -> None:
         self.over = True
-        self._host.pacer_over()
+        self._on_over()
 
     def _exhausted(self, now_ns: int) -> bool:
         """Whether no more tickets would be granted. Draws none."""
@@ -173,9 +173,19 @@ def _draw(cursor: int) -> int:
 class OpenLoop:
     """Issues this worker's arrivals when they are due, independent of the server's responses."""
 
-    def __init__(self, host: Host, stage: Stage, *, loop: Loop, worker: int, workers: int) -> None:
+    def __init__(
+        self,
+        host: Host,
+        on_over: Callable[[], None],
+        stage: Stage,
+        *,
+        loop: Loop,
+        worker: int,
+        workers: int,
+    ) -> None:
         self.over = False
         self._host = host
+        self._on_over = on_over
         self._stage = stage
         self._next = worker
         self._step = workers
@@ -210,7 +220,7 @@ class OpenLoop:
             now_ns = time.monotonic_ns()
         if self._next >= len(arrivals) and now_ns >= start_ns + self._stage.length_ns:
             self.stop()
-            self._host.pacer_over()
+            self._on_over()
         else:
             self._arm()
 

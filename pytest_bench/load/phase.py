@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from pytest_bench.load.bodies import Bodies
@@ -61,18 +61,22 @@ class Phase:
             attempt=attempt,
         )
 
-    def write_down(self, result: ExchangeResult, lags_ns: Sequence[int] = ()) -> int:
-        """Add the result of a request to the log and the tally. `lags_ns`: see `Exchange.lags_ns`.
+    def write_down(self, result: ExchangeResult, *, paced: bool) -> int:
+        """Add the result of a request to the log, where its position is returned, and to the tally.
 
-        Returns the position in the log.
+        `paced`: see `Exchange`.
         """
         record = result.record
         if record.error_detail is not None:
             record.error_detail = redact_foreign(record.error_detail)[:_LONGEST_DETAIL]
         self.seq += 1
         position = self.log.append(record, result.text, result.attachment)
-        self.tally.ended(record, lags_ns)
+        self.tally.ended(record, result.lags_ns, paced=paced)
         return position
+
+    def close(self) -> None:
+        """Close the log."""
+        self.log.close(self.tally.report if self.tally.closed else None)
 
     def poll(self, exchange: Exchange, path: str) -> bytes:
         """The request that polls a job. `path` is relative to the endpoint."""

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from tempfile import TemporaryFile
 from types import TracebackType
-from typing import IO, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import msgspec
 
+from pytest_bench.child import Child, python
 from pytest_bench.errors import LoadError, WorkerDied
 from pytest_bench.load.counters import Cell, SharedCounters
+from pytest_bench.load.interrupts import Interrupts
 from pytest_bench.load.messages import Command, Notice, WorkerSetup
+from pytest_bench.load.watchdog import Watchdog
 from pytest_bench.records import WorkerReport
 
 _POLL_S = 0.1
 _PROGRESS_EVERY_S = 0.5
-_START_DEADLINE_S = 60.0
+_UNSTARTED_AFTER_S = 60.0
 _HUNG_AFTER_S = 5.0
+"""How long a load worker may be silent, by its watchdog."""
 _GRACE_S = 10.0
 _LEAD_NS = 5_000_000
 """A stage starts this long after the command, so that every load worker receives it in time."""
@@ -58,39 +58,23 @@ class Watcher(NamedTuple):
     on_phase: Callable[[int], None] | None
 
 
-class _Child:
-    """One load worker process."""
+class _Worker:
+    """One load worker."""
 
     def __init__(self, setup: WorkerSetup) -> None:
         self.number = setup.worker
         self.ready = False
         self.stages_over = 0
         self.reports: tuple[WorkerReport, ...] | None = None
-        self.stderr: IO[bytes] = TemporaryFile()  # noqa: SIM115 # closed with the child
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pytest_bench.load.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.stderr,
-            pass_fds=setup.descriptors,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(setup.import_path)},
-            process_group=0,  # Ctrl-C goes to the parent, which decides what to do
-        )
+        self.child = Child(python("pytest_bench.load.worker"), descriptors=setup.descriptors)
+        self.watchdog = Watchdog(self.child.pid)
         self._unread = bytearray()
-        self.send(setup)
 
     def send(self, message: WorkerSetup | Command) -> None:
-        stdin = self.process.stdin
-        if stdin is not None:
-            # The end of its output reports a dead worker.
-            with contextlib.suppress(BrokenPipeError):
-                stdin.write(msgspec.json.encode(message) + b"\n")
-                stdin.flush()
+        self.child.send(msgspec.json.encode(message) + b"\n")
 
     def fileno(self) -> int:
-        if self.process.stdout is None:
-            raise RuntimeError("a load worker's output is always a pipe")
-        return self.process.stdout.fileno()
+        return self.child.stdout.fileno()
 
     def receive(self) -> list[Notice] | None:
         """Read the notices that have arrived; None if the process has closed its output."""
@@ -102,19 +86,10 @@ class _Child:
         self._unread = bytearray(rest)
         return [msgspec.json.decode(line, type=Notice) for line in lines]
 
-    def stderr_tail(self) -> str:
-        self.stderr.seek(0)
-        tail = self.stderr.read()[-2000:].decode("utf-8", "replace").strip()
+    def last_words(self) -> str:
+        """The end of its error output, as the end of a message."""
+        tail = self.child.stderr_tail()
         return f":\n{tail}" if tail else ""
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.stderr):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
 
 
 class Supervisor:
@@ -129,17 +104,21 @@ class Supervisor:
         self._phase = 0
         self._unfinished: list[int] = []
         """Phases whose requests have all been issued and may still be in flight."""
-        self._children: list[_Child] = []
+        self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
-        self._started_s = time.monotonic()
         self._reported_s = 0.0
+        self._interrupts = Interrupts()
 
     def __enter__(self) -> Self:
+        self._interrupts.__enter__()
         try:
-            for setup in self._setups:
-                child = _Child(setup)
-                self._children.append(child)
-                self._selector.register(child, selectors.EVENT_READ, child)
+            # An interrupt between the start of a process and its registration would leave it running.
+            with self._interrupts.deferred():
+                for setup in self._setups:
+                    worker = _Worker(setup)
+                    self._workers.append(worker)
+                    worker.send(setup)
+                    self._selector.register(worker, selectors.EVENT_READ, worker)
         except BaseException:
             self._close()
             raise
@@ -159,20 +138,20 @@ class Supervisor:
             failure = error
             self._stop_workers()
         return Driven(
-            [child.reports or self._report_from_counters(child) for child in self._children], failure
+            [worker.reports or self._report_from_counters(worker) for worker in self._workers], failure
         )
 
-    def _report_from_counters(self, child: _Child) -> tuple[WorkerReport, ...]:
+    def _report_from_counters(self, worker: _Worker) -> tuple[WorkerReport, ...]:
         """Reports for a load worker that sent none, from the shared counters. Unfinished requests are interrupted."""
         accounts = []
         for phase in range(len(self._setups[0].run.phases)):
             issued, succeeded, failed = (
-                self._counters.get(child.number, phase, cell)
+                self._counters.get(worker.number, phase, cell)
                 for cell in (Cell.ISSUED, Cell.SUCCEEDED, Cell.FAILED)
             )
             accounts.append(
                 WorkerReport(
-                    worker=child.number,
+                    worker=worker.number,
                     issued=issued,
                     succeeded=succeeded,
                     failed=failed,
@@ -183,9 +162,10 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Monitor the run until it ends. Raises `WorkerDied` and `LoadError`."""
-        while not all(child.reports for child in self._children):
-            for child in self._readable_children():
-                self._handle_notices(child)
+        while not all(worker.reports for worker in self._workers):
+            for worker in self._readable():
+                self._handle_notices(worker)
+            self._interrupts.check()
             self._check_deadlines()
             self._start_next_stage()
             self._enter_phases(self._phase_begun())
@@ -193,56 +173,57 @@ class Supervisor:
         self._enter_phases(self._phase_begun())
         self._report_progress(last=True)
 
-    def _handle_notices(self, child: _Child) -> None:
-        notices = child.receive()
+    def _handle_notices(self, worker: _Worker) -> None:
+        notices = worker.receive()
         if notices is None:
-            self._selector.unregister(child)
-            if child.reports is None:
-                status = child.process.wait()
+            self._selector.unregister(worker)
+            if worker.reports is None:
+                # It may need a moment to end after its output.
+                status = worker.child.wait(_GRACE_S) or worker.child.stop()
                 raise WorkerDied(
-                    f"load worker {child.number} ended with status {status} before its phase was over"
-                    f"{child.stderr_tail()}"
+                    f"load worker {worker.number} ended with status {status} before its phase was over"
+                    f"{worker.last_words()}"
                 )
             return
         for notice in notices:
             if notice.fault is not None:
-                raise LoadError(f"load worker {child.number} cannot continue: {notice.fault}")
+                raise LoadError(f"load worker {worker.number} cannot continue: {notice.fault}")
             if notice.ready:
-                child.ready = True
+                worker.ready = True
             elif notice.stage_over is not None:
-                child.stages_over = notice.stage_over + 1
+                worker.stages_over = notice.stage_over + 1
             elif notice.reports is not None:
-                child.reports = notice.reports
+                worker.reports = notice.reports
 
     def _start_next_stage(self) -> None:
         """Start the next stage once every load worker is ready for it."""
         if self._stage < 0:
-            go = all(child.ready for child in self._children)
+            go = all(worker.ready for worker in self._workers)
         else:
-            go = all(child.stages_over > self._stage for child in self._children)
+            go = all(worker.stages_over > self._stage for worker in self._workers)
             # Load workers enter stages that follow without a pause on their own.
-            self._stage = max(self._stage, *(child.stages_over - 1 for child in self._children))
+            self._stage = max(self._stage, *(worker.stages_over - 1 for worker in self._workers))
         if go:
             if self._stage >= 0 and self._stages[self._stage].drain:
                 self._enter_phases(self._stages[self._stage + 1].phase)
             self._stage += 1
             start_ns = time.monotonic_ns() + _LEAD_NS
             self._counters.set_stage_start(self._stage, start_ns)
-            for child in self._children:
-                child.send(Command(stage=self._stage, start_ns=start_ns))
+            for worker in self._workers:
+                worker.send(Command(stage=self._stage, start_ns=start_ns))
 
     def _check_deadlines(self) -> None:
-        now_s = time.monotonic()
-        for child in self._children:
-            beat_ns = self._counters.last_beat(child.number)
-            if not beat_ns and now_s - self._started_s > _START_DEADLINE_S:
+        for worker in self._workers:
+            if worker.reports is not None:
+                continue
+            beat_ns, watchdog = self._counters.last_beat(worker.number), worker.watchdog
+            watchdog.watch(beat_ns)
+            limit_s = _HUNG_AFTER_S if beat_ns else _UNSTARTED_AFTER_S
+            if watchdog.silent_s > limit_s:
+                worker.child.kill()  # only the others are waited for
+                what = "has not answered" if beat_ns else "has not started"
                 raise WorkerDied(
-                    f"load worker {child.number} did not start within {_START_DEADLINE_S:g} s{child.stderr_tail()}"
-                )
-            if child.reports is None and beat_ns and now_s - beat_ns / 1e9 > _HUNG_AFTER_S:
-                child.process.kill()  # only the others are waited for
-                raise WorkerDied(
-                    f"load worker {child.number} has not answered for {_HUNG_AFTER_S:g} s: it hangs or was stopped"
+                    f"load worker {worker.number} {what} for {limit_s:g} s: {watchdog.reason}{worker.last_words()}"
                 )
 
     def _phase_begun(self) -> int:
@@ -295,22 +276,23 @@ class Supervisor:
 
     def _stop_workers(self) -> None:
         """Tell the load workers to stop, and wait a limited time for them to write their logs."""
-        for child in self._children:
-            child.send(Command(stop=True))
+        for worker in self._workers:
+            worker.send(Command(stop=True))
         deadline_s = time.monotonic() + _GRACE_S
         while self._selector.get_map() and time.monotonic() < deadline_s:
-            for child in self._readable_children():
-                notices = child.receive()
+            for worker in self._readable():
+                notices = worker.receive()
                 if notices is None:
-                    self._selector.unregister(child)
+                    self._selector.unregister(worker)
                 for notice in notices or ():
-                    child.reports = notice.reports or child.reports
+                    worker.reports = notice.reports or worker.reports
 
-    def _readable_children(self) -> list[_Child]:
+    def _readable(self) -> list[_Worker]:
         """Load workers whose output is readable or closed. Waits for up to `_POLL_S`."""
         return [key.data for key, _ in self._selector.select(_POLL_S)]
 
     def _close(self) -> None:
-        for child in self._children:
-            child.close()
+        for worker in self._workers:
+            worker.child.stop()
         self._selector.close()
+        self._interrupts.__exit__()

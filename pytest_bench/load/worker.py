@@ -6,7 +6,6 @@ output, one JSON object per line. If its input ends, the supervisor has died, an
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
@@ -14,20 +13,17 @@ import sys
 
 import msgspec
 
+from pytest_bench.child import die_with_parent
 from pytest_bench.load.driver import LoadWorker
 from pytest_bench.load.loop import Loop
 from pytest_bench.load.messages import Command, Notice, WorkerSetup
 from pytest_bench.load.receive_clock import ReceiveClock
 from pytest_bench.redaction import hide
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
     """Entry point of the process."""
-    if sys.platform == "linux":
-        # A worker that hangs or is stopped cannot notice the end of its input, so the kernel kills it.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the supervisor receives them, too, and decides
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -39,9 +35,8 @@ def main() -> None:
         line += byte
     setup = msgspec.json.decode(line, type=WorkerSetup)
     hide(setup.run.secrets)
-    if setup.run.left_cpus:
-        os.sched_setaffinity(0, os.sched_getaffinity(0).difference(setup.run.left_cpus))
-    sys.path[:] = setup.import_path
+    if setup.run.cpus:
+        os.sched_setaffinity(0, setup.run.cpus)
     _work(setup)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_bench.errors import EvidenceError
+from pytest_bench.metrics.gaps import End, Gaps, limits_of
 from pytest_bench.metrics.measurement import Window
-from pytest_bench.metrics.spool import Spool
 from pytest_bench.metrics.token_counts import ABSENT, request_key
 from pytest_bench.records import Moments, RequestRecord, Usage
 
 Ints = NDArray[np.int64]
 
-_SUCCEEDED, _FAILED, _RESENT, _EMPTY, _ENDED_ITSELF = 1, 2, 4, 8, 16
+_SUCCEEDED, _FAILED, _RESENT, _EMPTY, _ENDED_ITSELF, _LIMITED = 1, 2, 4, 8, 16, 32
 _ROW = 22
 _NO_USAGE = Usage()
 _EXACT = Moments()
@@ -48,7 +48,7 @@ class Columns:
     first_event_tokens: Ints
     """Tokens of the first content event, if the server reports usage with every chunk."""
     gap_count: Ints
-    """Number of values in `gaps` that belong to this request. `gaps` is in the order of the rows."""
+    """Number of values in `gaps` that belong to this request. Both parts of `gaps` are in the order of the rows."""
     server_input_tokens: Ints
     server_output_tokens: Ints
     server_cached_tokens: Ints
@@ -64,12 +64,11 @@ class Columns:
     """Share of each request's output that arrived within `steady_state` (`share_within`)."""
     steady_state: Window | None
     """The window of `steady_share`."""
-    gaps: Spool
-    """Gaps between successive content events of succeeded requests, pooled. Excludes requests whose events all have one
-    stamp."""
-    token_gaps: Spool
+    gaps: Gaps
+    """Gaps between successive content events of succeeded requests, except those whose events all have one stamp."""
+    token_gaps: Gaps
     """Gaps between tokens of the same requests, if the server reports the tokens of every event."""
-    token_gap_times: Spool
+    token_gap_times: Gaps
     """Weight of each value of `token_gaps`."""
     failures: Counter[str]
     """Failed requests by type."""
@@ -102,6 +101,11 @@ class Columns:
         """Finish reason `stop`: the server's usage may include an end-of-sequence token that is not in the text."""
         return self._flag(_ENDED_ITSELF)
 
+    @property
+    def limited(self) -> NDArray[np.bool_]:
+        """Whether the request's gaps have limits, because some stamp of its content is not exact."""
+        return self._flag(_LIMITED)
+
 
 def read_columns(
     records: Iterable[RequestRecord], *, steady_state: Window | None = None, scratch: Path | None = None
@@ -113,19 +117,23 @@ def read_columns(
     written.
     """
     rows, shares = array("q"), array("d")
-    gaps, token_gaps, token_gap_times = (Spool(folder=scratch) for _ in range(3))
+    gaps, token_gaps, token_gap_times = (Gaps(scratch) for _ in range(3))
     failures: Counter[str] = Counter()
     for record in records:
-        rows.extend(_row(record))
+        pooled = _gap_count(record)
+        limits = limits_of(record) if pooled else None
+        rows.extend(_row(record, pooled, limited=limits is not None))
         shares.append(share_within(record, steady_state) if steady_state else 0.0)
         if record.outcome == "failed":
             failures[record.error or "unknown"] += 1
-        elif _gap_count(record):
-            gaps.extend(record.content_gaps_ns)
+        elif pooled:
+            gaps.add(record.content_gaps_ns, limits)
             if len(record.content_event_tokens) == record.content_event_count:
-                between, times = gaps_between_tokens(record.content_gaps_ns, record.content_event_tokens)
-                token_gaps.extend(between)
-                token_gap_times.extend(times)
+                tokens = record.content_event_tokens
+                between, times = gaps_between_tokens(record.content_gaps_ns, tokens)
+                low, high = (gaps_between_tokens(ends, tokens)[0] for ends in limits) if limits else ([], [])
+                token_gaps.add(between, (low, high) if limits else None)
+                token_gap_times.add(times, (times, times) if limits else None)
     table = np.frombuffer(rows, dtype=np.int64).reshape(-1, _ROW)
     keys = np.sort(table[:, 0])
     if (keys[1:] == keys[:-1]).any():
@@ -145,7 +153,7 @@ def read_columns(
     )
 
 
-def _row(record: RequestRecord) -> tuple[int, ...]:
+def _row(record: RequestRecord, gap_count: int, *, limited: bool) -> tuple[int, ...]:
     usage = record.usage or _NO_USAGE
     uncertainty = record.uncertainty_ns or _EXACT
     flags = (
@@ -154,6 +162,7 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         | record.resent * _RESENT
         | record.output_empty * _EMPTY
         | (record.finish_reason == "stop") * _ENDED_ITSELF
+        | limited * _LIMITED
     )
     events = record.content_event_tokens
     return (
@@ -169,7 +178,7 @@ def _row(record: RequestRecord) -> tuple[int, ...]:
         record.end_ns,
         record.content_event_count,
         events[0] if events and len(events) == record.content_event_count else ABSENT,
-        _gap_count(record),
+        gap_count,
         _number(usage.input_tokens),
         _number(usage.output_tokens),
         _number(usage.cached_tokens),
@@ -192,14 +201,16 @@ def _number(value: int | None) -> int:
     return ABSENT if value is None else value
 
 
-def gaps_of(columns: Columns, chosen: NDArray[np.bool_]) -> Iterator[Ints]:
+def gaps_of(columns: Columns, chosen: NDArray[np.bool_], end: End = "value") -> Iterator[Ints]:
     """The values of `columns.gaps` that belong to the `chosen` rows, in bounded chunks."""
-    ends = np.cumsum(columns.gap_count)
-    start = 0
-    for chunk in columns.gaps.chunks():
-        rows = np.searchsorted(ends, np.arange(start, start + chunk.size), side="right")
-        yield chunk[chosen[rows]]
-        start += chunk.size
+    limited = columns.limited
+    for spool, rows in ((columns.gaps.exact, ~limited), (columns.gaps.limited(end), limited)):
+        ends = np.cumsum(np.where(rows, columns.gap_count, 0))
+        start = 0
+        for chunk in spool.chunks():
+            row = np.searchsorted(ends, np.arange(start, start + chunk.size), side="right")
+            yield chunk[chosen[row]]
+            start += chunk.size
 
 
 def share_within(record: RequestRecord, window: Window) -> float:
@@ -225,7 +236,7 @@ def share_within(record: RequestRecord, window: Window) -> float:
     return float(inside.mean())
 
 
-def gaps_between_tokens(gaps_ns: tuple[int, ...], tokens: tuple[int, ...]) -> tuple[list[int], list[int]]:
+def gaps_between_tokens(gaps_ns: Sequence[int], tokens: Sequence[int]) -> tuple[list[int], list[int]]:
     """Gaps between the tokens of one stream, of which `tokens[i]` arrived in event i, and how often each counts.
 
     The k tokens of an event share the gap before it: a k-th of it, rounded down, counts k times. An event without

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError
-from pytest_bench.metrics import early_stopping, intervals, selection, statistics, uncertainties
-from pytest_bench.metrics.columns import Columns, gaps_of
+from pytest_bench.metrics import early_stopping, intervals, statistics, uncertainties
+from pytest_bench.metrics.columns import Columns
 from pytest_bench.metrics.definitions import (
     DEFINITIONS,
     EARLY_STOPPING,
@@ -24,18 +23,15 @@ from pytest_bench.metrics.formulas import (
     PER_ISSUE,
     PER_REQUEST,
     SCALARS,
-    Ints,
     NotDefined,
     Observed,
 )
+from pytest_bench.metrics.gap_metrics import POOLED
 from pytest_bench.metrics.measurement import EndpointMeasurement, Interval, Measurement, Metric, Window
-from pytest_bench.metrics.token_counts import ABSENT, TokenCounts
+from pytest_bench.metrics.token_counts import TokenCounts
 from pytest_bench.metrics.token_source import CountRule, choose
 from pytest_bench.records import PhaseResult
 from pytest_bench.workload import Load
-
-LEAST_PROVEN = 0.9
-"""Share of streams whose tokens per event must be known for `inter_token_latency`."""
 
 _BY_ENDPOINT = ("time_to_first_token", "time_per_output_token", "request_latency")
 """Metrics that are also computed per endpoint."""
@@ -151,11 +147,9 @@ def _metric(definition: Definition, seen: Observed) -> Metric:
             value = SCALARS[definition.name](seen)
             uncertainty = uncertainties.of_scalar(definition.name, value, seen)
             return Metric(unit=definition.unit, kind="scalar", value=value, uncertainty=uncertainty or None)
-        if definition.name in _POOLED:
-            return _POOLED[definition.name](definition, seen)
-        values = _values(definition.name, seen)
-        note = seen.buffered_note if definition.name in _BETWEEN_EVENTS else None
-        return _uncertain(_distribution(definition, values, note), definition, seen)
+        if definition.name in POOLED:
+            return POOLED[definition.name](definition, seen)
+        return _of_requests(definition, seen)
     except NotDefined as why:
         return Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
 
@@ -173,7 +167,7 @@ def _by_endpoint(seen: Observed) -> tuple[EndpointMeasurement, ...]:
         for name in _BY_ENDPOINT:
             definition = DEFINITIONS[name]
             try:
-                metrics[name] = _distribution(definition, _values(name, seen, mine))
+                metrics[name] = _of_requests(definition, seen, mine)
             except NotDefined as why:
                 metrics[name] = Metric(unit=definition.unit, kind=definition.kind, reason=str(why))
         split.append(
@@ -190,18 +184,24 @@ def _by_endpoint(seen: Observed) -> tuple[EndpointMeasurement, ...]:
 
 def _values(name: str, seen: Observed, among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """All values of a distribution (at least one), ascending. With `among`, only of these requests."""
-    chosen = seen.succeeded if among is None else seen.succeeded & among
-    if name in PER_ISSUE:
-        values = PER_ISSUE[name](seen)
-    elif not chosen.any():
-        raise NotDefined("no request succeeded")
-    else:
-        values = PER_REQUEST[name](seen)[chosen]
-    values = values[~np.isnan(values)]
+    values, chosen = _rows(name, seen, among)
+    values = values[chosen & ~np.isnan(values)]
     if not values.size:
         raise NotDefined(_EMPTY.get(name, "no request has a value for it"))
     values.sort()
     return values
+
+
+def _rows(
+    name: str, seen: Observed, among: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The value of each row, and which rows count. With `among`, only these requests."""
+    if name in PER_ISSUE:
+        return PER_ISSUE[name](seen), np.ones(len(seen.columns), dtype=np.bool_)
+    chosen = seen.succeeded if among is None else seen.succeeded & among
+    if not chosen.any():
+        raise NotDefined("no request succeeded")
+    return PER_REQUEST[name](seen), chosen
 
 
 _BETWEEN_EVENTS = frozenset({"time_per_output_token", "output_token_throughput_per_user"})
@@ -222,93 +222,27 @@ def _distribution(definition: Definition, ascending: NDArray[np.float64], note: 
     )
 
 
-def _uncertain(metric: Metric, definition: Definition, seen: Observed) -> Metric:
-    """Return `metric` with the uncertainty of each statistic.
-
-    A statistic that is monotone in every value lies between the statistic of all lower ends and that of all upper ends.
-    The standard deviation is not monotone and has no uncertainty.
-    """
-    if definition.name not in uncertainties.OF_REQUESTS:
+def _of_requests(definition: Definition, seen: Observed, among: NDArray[np.bool_] | None = None) -> Metric:
+    """A distribution over requests, with its uncertainties. With `among`, only of these requests."""
+    note = seen.buffered_note if definition.name in _BETWEEN_EVENTS else None
+    metric = _distribution(definition, _values(definition.name, seen, among), note)
+    widths_of = uncertainties.OF_REQUESTS.get(definition.name) or uncertainties.OF_ISSUES.get(definition.name)
+    if widths_of is None:
         return metric
-    values = PER_REQUEST[definition.name](seen)[seen.succeeded]
-    widths = uncertainties.OF_REQUESTS[definition.name](seen)[seen.succeeded]
-    known = ~np.isnan(values)
+    values, chosen = _rows(definition.name, seen, among)
+    chosen = chosen & ~np.isnan(values)
+    values, widths = values[chosen], widths_of(seen)[chosen]
     low, high = (
-        _distribution(definition, np.sort(ends)).statistics
-        for ends in (values[known] - widths[known], values[known] + widths[known])
+        _distribution(definition, np.sort(ends)).statistics for ends in (values - widths, values + widths)
     )
-    found = {
-        name: max(value - below, above - value)
-        for name, value in metric.statistics.items()
-        if name != "stddev"
-        and value is not None
-        and (below := low[name]) is not None
-        and (above := high[name]) is not None
-    }
-    return msgspec.structs.replace(metric, uncertainties=found)
+    return uncertainties.of_statistics(metric, low, high, squares=float(widths @ widths))
 
 
 def _too_few(statistic: str, count: int) -> str:
     if statistic in EARLY_STOPPING:
         floor = early_stopping.minimum_requests(EARLY_STOPPING[statistic])
         return f"{count} succeeded requests have a value: the estimate needs {floor}"
-    return "a single value has no standard deviation"
-
-
-def _pool(
-    definition: Definition,
-    gaps: selection.Chunks,
-    note: str | None = None,
-    *,
-    times: selection.Chunks | None = None,
-) -> Metric:
-    count, values = selection.describe(gaps, times)
-    if not count:
-        raise NotDefined("no succeeded request delivered content in more than one event")
-    reasons = {name: _too_few(name, count) for name, value in values.items() if value is None}
-    return Metric(
-        unit=definition.unit, kind="distribution", statistics=values, count=count, reasons=reasons, note=note
-    )
-
-
-def _inter_chunk_latency(definition: Definition, seen: Observed) -> Metric:
-    return _pool(definition, seen.columns.gaps.chunks, seen.buffered_note)
-
-
-def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
-    columns = seen.columns
-    left_out = seen.buffered_note
-    streams = columns.gap_count > 0
-    reported = streams & (columns.first_event_tokens != ABSENT)
-    single = streams & ~reported & seen.one_token_an_event
-    total, known = int(streams.sum()), int((reported | single).sum())
-    if known < LEAST_PROVEN * total:
-        if seen.uncounted is not None and not known:
-            raise NotDefined(seen.uncounted)
-        raise NotDefined(
-            f"the tokens of single events are known for {known} of {total} streams, {LEAST_PROVEN:.0%} are needed: "
-            "the server reports no running usage with every event, and one token an event is not proven"
-        )
-
-    def gaps() -> Iterator[Ints]:
-        yield from columns.token_gaps.chunks()
-        yield from gaps_of(columns, single)
-
-    def times() -> Iterator[Ints]:
-        yield from columns.token_gap_times.chunks()
-        yield from map(np.ones_like, gaps_of(columns, single))
-
-    rules = [
-        f"in {int(reported.sum())} of {total} streams the server reports the tokens of every event"
-        if reported.any()
-        else "",
-        f"in {int(single.sum())} of {total} streams one token an event is proven" if single.any() else "",
-        left_out or "",
-    ]
-    return _pool(definition, gaps, "; ".join(filter(None, rules)), times=times)
-
-
-_POOLED = {"inter_chunk_latency": _inter_chunk_latency, "inter_token_latency": _inter_token_latency}
+    return statistics.SINGLE_VALUE
 
 
 def _interval(name: str, confidence: float, seen: Observed) -> Interval | None:

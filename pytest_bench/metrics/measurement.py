@@ -173,9 +173,12 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises `UsageError` as `value` does.
         """
+        return self.known_uncertainty(name) or 0.0
+
+    def known_uncertainty(self, name: str) -> float | None:
+        """As `uncertainty`; None, not 0, if the client does not affect `name`."""
         metric, statistic = self._find(name)
-        found = metric.uncertainty if statistic is None else metric.uncertainties.get(statistic)
-        return found or 0.0
+        return metric.uncertainty if statistic is None else metric.uncertainties.get(statistic)
 
     def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
         """Confidence interval of `name`; None if none was requested or can be computed."""

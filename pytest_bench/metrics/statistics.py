@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from pytest_bench.metrics.definitions import PERCENTILES
 
+SINGLE_VALUE = "a single value has no standard deviation"
+
 
 def lower_rank(count: int, share: float) -> int:
     """Index, from 0, of a percentile among `count` ascending values: the lower of two neighbours.

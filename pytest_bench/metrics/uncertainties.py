@@ -6,8 +6,10 @@ Sources: `moments` (reads that held several events), `receive_clock` (the offset
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
+import msgspec
 import numpy as np
 
 from pytest_bench.bounds import Bound
@@ -16,11 +18,13 @@ from pytest_bench.metrics.formulas import (
     Floats,
     Ints,
     Observed,
+    connect_time,
     elapsed,
     output_token_throughput_per_user,
     ratio,
     time_per_output_token,
 )
+from pytest_bench.metrics.measurement import Metric
 
 _MOST_MISSING = 0.999
 
@@ -81,6 +85,10 @@ OF_REQUESTS: dict[str, Callable[[Observed], Floats]] = {
 """Uncertainty of each row's value of `PER_REQUEST`, in both directions. Metrics that the client does not affect are
 excluded."""
 
+OF_ISSUES: dict[str, Callable[[Observed], Floats]] = {"connect_time": connect_time}
+"""The same for `PER_ISSUE`. A connection's set-up has the client's own stamps, of which only the second may be late:
+it took at most as long as measured."""
+
 _THROUGHPUTS = frozenset(
     {
         "request_throughput",
@@ -126,3 +134,22 @@ def _good_requests(seen: Observed) -> int:
     most = int(seen.meeting(lambda limit: at_end(limit, better=True)).sum())
     least = int(seen.meeting(lambda limit: at_end(limit, better=False)).sum())
     return max(most - count, count - least)
+
+
+def of_statistics(
+    metric: Metric, low: Mapping[str, float | None], high: Mapping[str, float | None], *, squares: float
+) -> Metric:
+    """Return `metric` with the uncertainty of each statistic.
+
+    A statistic that is monotone in every value lies between that of the lower ends and that of the upper ends. The
+    standard deviation is not monotone. As a seminorm it moves by at most the norm of all errors, whose sum of squares
+    is at most `squares`.
+    """
+    found: dict[str, float] = {}
+    for name, value in metric.statistics.items():
+        below, above = low[name], high[name]
+        if value is None or below is None or above is None or metric.count is None:
+            continue
+        spread = name == "stddev"
+        found[name] = math.sqrt(squares / (metric.count - 1)) if spread else max(value - below, above - value)
+    return msgspec.structs.replace(metric, uncertainties=found)

@@ -15,18 +15,19 @@ from pytest_bench.labels import Label
 from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
+from pytest_bench.results.details import PerfDetail
 from pytest_bench.running.counting import Counted, count_phase
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.labels import labels_of
 from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import (
-    conclude,
     measure_phase,
     untrustworthy,
     unwarmed,
     with_errors,
     with_failures,
+    write_point,
 )
 from pytest_bench.running.phases import DeclaredPhase, drive
 from pytest_bench.running.replicas import differences
@@ -91,9 +92,7 @@ def run_perf(
         late=bool(late),
         differ=bool(differ),
     )
-    # A finished job is noticed up to one interval late, which bounds the error of its latency.
-    detail = {"poll_interval_s": deployment.plan.poll_interval_s} if deployment.api.polls else {}
-    return conclude(
+    return write_point(
         session,
         point,
         deployment,
@@ -102,7 +101,7 @@ def run_perf(
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
-        detail=detail | ({"explanation": " ".join([*late, *differ])} if late or differ else {}),
+        detail=PerfDetail(explanation=" ".join([*late, *differ])),
     )
 
 

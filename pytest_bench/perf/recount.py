@@ -24,6 +24,7 @@ from pytest_bench.metrics.token_source import CountRule
 from pytest_bench.perf.point import MEASURED, assess, token_labels
 from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
+from pytest_bench.results.details import PerfDetail
 from pytest_bench.results.layout import point_path
 from pytest_bench.results.plan_file import NAME as PLAN
 from pytest_bench.results.plan_file import PlanFile, read_plan
@@ -146,6 +147,7 @@ def _before(file: PlanFile, point: Point, folder: Path) -> Summary:
             for phase in phases
         ),
         dataset=None,
+        detail=PerfDetail(),
     )
 
 

@@ -15,13 +15,12 @@ from pytest_bench.results.summary import Summary
 from pytest_bench.running.counting import read_counted
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
-from pytest_bench.running.phases import samples_sent
+from pytest_bench.running.phases import DeclaredPhase
 from pytest_bench.running.replicas import differences
 from pytest_bench.running.sharing import share_of
 from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
-from pytest_bench.workload import SampleOrder
 
 _FROM_ROWS = frozenset({"output_tokens_requested_share", "video_seconds_throughput"})
 """Metrics that may depend on the rows of the dataset, which the evidence does not hold."""
@@ -60,10 +59,9 @@ def remeasure(
     return measurement, with_errors(judgement, (), list(labels))
 
 
-def orders_of(plan: Plan, point: Point, rows: int) -> dict[str, SampleOrder]:
-    """The order of samples of each phase, by its label. The point's dataset has `rows` rows."""
-    share = share_of(plan, point, rows)
-    return {phase.label: samples_sent(phase, rows) for phase in phases_of(point, share)}
+def declared_phases(plan: Plan, point: Point, rows: int) -> Iterator[DeclaredPhase]:
+    """The phases of a point, whose dataset has `rows` rows."""
+    return phases_of(point, share_of(plan, point, rows))
 
 
 def from_rows(metric: str) -> bool:

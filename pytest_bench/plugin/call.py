@@ -45,12 +45,13 @@ class Call:
         self.results = Path()
         self.suites: list[Path] = []
         self.given: options.OptionSources | None = None
+        self.rerun_command = ""
         self.refused = False
         self.is_worker = is_xdist_worker()
         self._config = config
         self._here = config.invocation_params.dir
         self.claim: Claim | None = None
-        self._shown: Settled | None = None
+        self._preview: Settled | None = None
         self._guards_early_end = not self.is_worker
         """Whether red files must be written if the call ends before its main part begins."""
         config.add_cleanup(self._handle_early_end)
@@ -91,7 +92,7 @@ class Call:
         self.refused = True
         return pytest.UsageError(sentence)
 
-    def show(self, status: int) -> Settled:
+    def preview_verdict(self, status: int) -> Settled:
         """Return the verdict that will be written if pytest exits with `status` and no further event occurs."""
         from pytest_bench.results.event_log import MAIN  # noqa: PLC0415 # heavy, and not needed without a suite
         from pytest_bench.results.publish import release_space  # noqa: PLC0415 # as above
@@ -100,8 +101,8 @@ class Call:
         release_space(self.results)
         if self.log is not None:
             self.log.flush()
-        self._shown = settle(self.results, pending={MAIN: Ended(status=status, at=clock.utc_now())})
-        return self._shown
+        self._preview = settle(self.results, pending={MAIN: Ended(status=status, at=clock.utc_now())})
+        return self._preview
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_main(self) -> Generator[None, int | None, int | None]:
@@ -161,6 +162,7 @@ class Call:
             self.log = self.claim.take(MAIN, called)
             return
         self.results, self.nonce = Path(given.results), given.nonce
+        self.rerun_command = given.rerun
         try:
             self.log = EventLog.create(self.results, MAIN, self.nonce)
         except OSError as error:
@@ -178,6 +180,7 @@ class Call:
         if self.claim is not None or named:
             claim = self.claim or self._make_claim(known)
             hint = claim.refuse(sentence, self._invocation())
+            claim.withdraw()
             claim.close()
             self.claim = None
         return pytest.UsageError(f"{sentence}\n{hint}" if hint else sentence)
@@ -190,7 +193,7 @@ class Call:
 
     def _close(self, status: int) -> int:
         """Append the last event, write the verdict, and return the exit status."""
-        from pytest_bench.results.publish import conclude  # noqa: PLC0415 # as above
+        from pytest_bench.results.publish import end_session  # noqa: PLC0415 # as above
 
         log, self.log = self.log, None
         if log is None:
@@ -200,12 +203,14 @@ class Call:
             log.append(ended)
             return status
         try:
-            shown = self._shown
-            verdict = conclude(self.results, log, ended, shown.evidence if shown else None).verdict
+            preview = self._preview
+            verdict = end_session(self.results, log, ended, preview.evidence if preview else None).verdict
+            if verdict.refused and self.claim is not None:
+                self.claim.withdraw()
         finally:
             if self.claim is not None:
                 self.claim.close()
-        if shown is not None and shown.verdict.status != verdict.status:
+        if preview is not None and preview.verdict.status != verdict.status:
             faults = "; ".join(fault.sentence for fault in verdict.faults)
             print(f"verdict: {verdict.status}: {printable(faults)}", file=sys.stderr)
         return exit_status(verdict) or status % 256 or min(status, 1)  # an exit status has one byte

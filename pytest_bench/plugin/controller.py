@@ -63,7 +63,7 @@ class Controller:
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         if self._call.log is not None and not self._call.refused:
-            settled = self._call.show(int(exitstatus))
+            settled = self._call.preview_verdict(int(exitstatus))
             count_missing(terminalreporter, settled)
             write_summary(terminalreporter, self._session, settled)
 

@@ -30,6 +30,8 @@ class HandedSession(msgspec.Struct, frozen=True, kw_only=True):
     junit: str
     parent: int
     """Process id of `pytest-bench run`."""
+    rerun: str = ""
+    """The command that runs the points again; empty: pytest with the suites' folder."""
 
 
 def environment(handed: HandedSession) -> dict[str, str]:

@@ -29,8 +29,7 @@ from pytest_bench.results import layout
 from pytest_bench.results.claim import Claim
 from pytest_bench.results.event_log import EventLog
 from pytest_bench.results.plan_file import write_plan
-from pytest_bench.results.publish import publish
-from pytest_bench.results.settle import settle
+from pytest_bench.results.publish import write_verdict
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.discovery import require_all_found
 from pytest_bench.suite.loading import load_plan
@@ -58,6 +57,7 @@ def join_session(config: pytest.Config, call: Call) -> None:
             config.option.xmlpath = None  # pytest would write a green file for a call that runs nothing
             _register(config, call, session)
             _register_workers(config, call, session, words)
+            _register_collecting(config, session, words)
             return
         session = _open(config, call, words)
     except (BenchError, pytest.UsageError) as error:
@@ -86,6 +86,14 @@ def _register_controller(config: pytest.Config, call: Call, session: Session, wo
     config.pluginmanager.register(Controller(config, call, session, requires))
     config.pluginmanager.register(JUnitCases(config, call))
     _register_workers(config, call, session, words)
+
+
+def _register_collecting(config: pytest.Config, session: Session, words: Vocabulary) -> None:
+    from pytest_bench.plugin.collecting import Collecting  # noqa: PLC0415 # needed by few calls
+
+    if config.option.collectonly or config.option.setupplan:
+        requires = requirements.Requirements(session, words.apis)
+        config.pluginmanager.register(Collecting(session, requires))
 
 
 def _register_workers(config: pytest.Config, call: Call, session: Session, words: Vocabulary) -> None:
@@ -136,7 +144,7 @@ def open_folder(
         )
         if claim is not None:
             claim.reserve(len(session.plan.points))
-        publish(results, settle(results))
+        write_verdict(results)
     except OSError as error:
         raise UsageError(
             f"--results: {error.filename or results}: {error.strerror}; name a writable folder with "
@@ -165,6 +173,7 @@ def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
         selection=Selection.of(config),
         runs=not options.collects_only(config.option),
         rerun_options=call.given.rerun_options() if call.given else (),
+        rerun_command=call.rerun_command,
     )
 
 
@@ -192,6 +201,7 @@ def overrides(option: argparse.Namespace) -> Overrides:
         load_seed=_number("--load-seed", option.load_seed, int, "a whole number"),
         data_seed=_number("--data-seed", option.data_seed, int, "a whole number"),
         ready_timeout_s=_number("--ready-timeout", option.ready_timeout, float, "a number of seconds"),
+        eval_limit=_number("--eval-limit", option.eval_limit, int, "a whole number"),
         requests=_number("--requests", option.requests, int, "a whole number"),
         duration_scale=1.0
         if option.duration_scale is None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_bench.errors import UsageError
+from pytest_bench.labels import Label
 from pytest_bench.results.layout import LATEST
 from pytest_bench.verdict.events import Invocation
 
@@ -61,6 +62,11 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "replace the number of requests of every load, for a smoke run; the points are labelled",
     },
+    "--eval-limit": {
+        "metavar": "N",
+        "help": "ask only the first N items of every eval, for a smoke run; the points are labelled, and never pass "
+        "under --complete",
+    },
     "--duration-scale": {
         "metavar": "X",
         "help": "multiply every duration, for a smoke run; points with changed durations are labelled",
@@ -80,6 +86,7 @@ _POINTS_DEPEND_ON = (
     "--data-seed",
     "--ready-timeout",
     "--requests",
+    "--eval-limit",
     "--duration-scale",
 )
 _SHOWS = ("help", "version", "markers", "cacheshow")
@@ -124,11 +131,11 @@ class OptionSources:
 
     def accepted_labels(self, option: argparse.Namespace) -> tuple[str, ...]:
         """Return the labels that the command line itself accepts."""
-        labels = []
+        labels: list[str] = []
         if self.command_line.endpoint == option.endpoint == [SIMULATOR]:
-            labels.append("simulator")
+            labels.append(Label.SIMULATOR)
         if self.command_line.duration_scale is not None:
-            labels.append("shortened")
+            labels.append(Label.SHORTENED)
         return tuple(labels)
 
     def rerun_options(self) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -52,34 +53,34 @@ class ProgressLine:
 
     def show(self, point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None) -> None:
         """Show the progress of `phase` of `point`; `tokens` is the live token count, or None."""
-        line = describe(point, phase, progress, tokens)
         if progress.over and self._relay is not None:
-            self._send(line)
+            self._send(describe(point, phase, progress, tokens))
         else:
-            self._show(line, _LOG_EVERY_S)
+            self._show(partial(describe, point, phase, progress, tokens), _LOG_EVERY_S)
 
     def wait(self, waiting: Waiting) -> None:
         """Show which endpoint is not ready and the time left; a log gets a line at once and every 10 s."""
         every_s = _LOG_WAITS_EVERY_S if waiting.url == self._waiting_for else 0.0
         self._waiting_for = waiting.url
-        self._show(describe_wait(waiting), every_s)
+        self._show(partial(describe_wait, waiting), every_s)
 
-    def _show(self, line: str, every_s: float) -> None:
-        """Replace the last line by `line`; in a log, write it if `every_s` have passed."""
+    def _show(self, line: Callable[[int | None], str], every_s: float) -> None:
+        """Replace the last line by `line`, made for a width; in a log, write it if `every_s` have passed."""
         if self._relay is not None:
             if self._is_time_for_a_line(every_s):
-                self._send(line)
+                self._send(line(None))
             return
         with self._terminal() as terminal:
             if terminal is None:
                 return
             if terminal.isatty and os.environ.get("TERM") != "dumb":
                 # A line that wraps could not be erased.
-                text = line[: shutil.get_terminal_size().columns - 1]
+                width = shutil.get_terminal_size().columns - 1
+                text = line(width)[:width]
                 self._write(f"{_ERASE_LINE if self._shown else chr(10)}{text}")
                 self._shown = True
             elif self._is_time_for_a_line(every_s):
-                terminal.write_line(line)
+                terminal.write_line(line(None))
                 terminal.flush()
 
     def waits(self, sentence: str) -> None:
@@ -139,39 +140,61 @@ class ProgressLine:
         print(text, end="", flush=True)
 
 
-def describe(point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None = None) -> str:
+def describe(
+    point: Point, phase: PhaseSpec, progress: Progress, tokens: int | None = None, width: int | None = None
+) -> str:
     """One line: point, phase, done, in flight, failed, rate, tokens (otherwise events), time left.
 
-    Plain ASCII, because pytest's writer, which replaces what a terminal cannot show, is not used.
+    Fields that do not fit into `width` columns are left out, the least important first; no number is cut off. Plain
+    ASCII, because pytest's writer, which replaces what a terminal cannot show, is not used.
     """
     done = progress.succeeded + progress.failed
     total = phase.load.most_requests
     elapsed_s = max(progress.elapsed_s, 1e-3)
     rate = done / elapsed_s
-    parts = [
-        f"{point.id} {phase.label}: {done}/{total} done"
-        if total
-        else f"{point.id} {phase.label}: {done} done",
-        f"{progress.in_flight} in flight",
-        f"{progress.failed} failed",
-        f"{rate:.1f} req/s",
-    ]
+    fields = {
+        "done": f"{done}/{total} done" if total else f"{done} done",
+        "in flight": f"{progress.in_flight} in flight",
+        "failed": f"{progress.failed} failed",
+        "rate": f"{rate:.1f} req/s",
+    }
     if tokens is not None:
-        parts.append(f"{tokens} tokens counted")
+        fields["output"] = f"{tokens} tokens counted"
     elif progress.events:
-        parts.append(f"{progress.events} events")
+        fields["output"] = f"{progress.events} events"
     if total and rate > 0 and done < total:
-        parts.append(f"{_span((total - done) / rate)} left")
+        fields["left"] = f"{_span((total - done) / rate)} left"
     elif phase.load.duration_s is not None and elapsed_s < phase.load.duration_s:
-        parts.append(f"{_span(phase.load.duration_s - elapsed_s)} left")
-    return ", ".join(parts)
+        fields["left"] = f"{_span(phase.load.duration_s - elapsed_s)} left"
+    name = f"{point.id} {phase.label}"
+    for dispensable in _DISPENSABLE:
+        if width is None or len(f"{name}: {', '.join(fields.values())}") <= width:
+            break
+        fields.pop(dispensable, None)
+    text = ", ".join(fields.values())
+    room = None if width is None else width - len(f": {text}")
+    return text if room is not None and room < _SHORTEST_NAME else f"{_end_of(name, room)}: {text}"
 
 
-def describe_wait(waiting: Waiting) -> str:
-    """One line: the endpoint that is not ready, the time left, and the result of the last attempt. Plain ASCII."""
+_DISPENSABLE = ("output", "in flight", "rate", "left", "failed")
+"""Fields of a line of progress, the least important first."""
+_SHORTEST_NAME = len("...c0001")
+
+
+def _end_of(name: str, room: int | None) -> str:
+    """`name`, or as much of its end as fits into `room` columns."""
+    return name if room is None or len(name) <= room else f"...{name[len(name) - room + 3 :]}"
+
+
+def describe_wait(waiting: Waiting, width: int | None = None) -> str:
+    """One line: the endpoint that is not ready, the time left, and the result of the last attempt. Plain ASCII.
+
+    An answer that does not fit into `width` columns ends in `...`.
+    """
     answer = waiting.answer or "no answer yet"
     line = f"waiting for {waiting.url}: {_span(waiting.left_s)} left; {answer}"
-    return line.encode("ascii", "replace").decode()
+    line = line.encode("ascii", "replace").decode()
+    return line if width is None or len(line) <= width else f"{line[: max(0, width - 3)]}..."
 
 
 def _span(seconds: float) -> str:

@@ -64,12 +64,16 @@ class Requirements:
         self._plan = session.plan
         self._apis = apis
 
-    def check(self, selected: Collection[str]) -> None:
-        """Raises `UsageError` if something that the points with these ids need is missing."""
+    def check(self, selected: Collection[str], *, offline: bool = False) -> None:
+        """Raises `UsageError` if something that the points with these ids need is missing.
+
+        With `offline`, endpoints are not required, and tokenizers that the hub may have are not fetched.
+        """
         points = [point for point in self._plan.points if point.id in selected]
-        self._require_endpoints(points)
+        if not offline:
+            self._require_endpoints(points)
         require_possible(self._plan, points)
-        require_tokenizers(self._plan, points)
+        require_tokenizers(self._plan, points, offline=offline)
         self._require_datasets(points)
 
     def _require_endpoints(self, points: Collection[Point]) -> None:
@@ -96,7 +100,8 @@ class Requirements:
                     load_dataset(dataset, columns=columns, required=required, tokenizer=None)
                 else:
                     named, model = deployment.tokens.tokenizer, deployment.tokenizer_model
-                    in_tokens = find(named, model, plan.folder(suite)) is not None
+                    # A named one is there: `require_tokenizers` was called before.
+                    in_tokens = named is not None or find(None, model, plan.folder(suite)) is not None
                     check_declared(name, dataset.synthetic, columns, in_tokens=in_tokens)
             except DatasetError as error:
                 # An error in a file names its line; for generated rows, name the point that uses them.

@@ -28,6 +28,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """False for a call that only collects: none of its processes writes anything."""
     rerun_options: tuple[str, ...] = ()
     """Options that the rerun command of a point needs."""
+    rerun_command: str = ""
+    """The command that runs the points again, if the suites do not outlive the call."""
 
     @property
     def results(self) -> Path:
@@ -55,7 +57,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return self.results / deployment_path(suite)
 
     def rerun(self, point: Point) -> str:
-        """Return the command that runs only this point."""
+        """Return the command that runs only this point, or `rerun_command`."""
+        if self.rerun_command:
+            return self.rerun_command
         suites = os.path.relpath(self.suite_folder(point), self.root_path)
         alone = sum(point.id in other.id for other in self.plan.points) == 1
         # -k matches any part of a name; with the brackets around the test parameter it matches the whole id.

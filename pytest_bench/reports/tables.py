@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_bench.bounds import SCHEDULED
+from pytest_bench.labels import Label
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail
 from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
 from pytest_bench.verdict.outcome import Outcome
@@ -25,6 +27,9 @@ _WIDTH = 1000
 """Wider than any table, so that nothing is wrapped or truncated. Trailing space is removed."""
 
 _TIME_UNITS = (("min", 60e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0))
+
+_INTERRUPTS = frozenset({"cut-off", "interrupted"})
+"""Reason codes of points that were measured only in part."""
 
 _COLOURS = {
     Outcome.PASS: "green",
@@ -70,6 +75,8 @@ _PERF_COLUMNS = (
     _Column("scheduled latency\np50/p99", ("scheduled_request_latency.p50", "scheduled_request_latency.p99")),
     _Column("goodput\nreq/s", ("goodput",)),
 )
+PERF_METRICS = tuple(metric for column in _PERF_COLUMNS for metric in column.metrics)
+"""Metrics in the table of performance points, in its order."""
 
 
 def tables(rows: Sequence[Row]) -> Iterator[Table]:
@@ -136,10 +143,21 @@ def together(values: Sequence[float | None], unit: str) -> str:
     return "/".join(NOTHING if value is None else _short(value / size) for value in values) + f" {name}"
 
 
-def outcome_text(point: PointVerdict) -> Text:
-    """The coloured outcome with the labels of the point."""
+def outcome_text(row: Row) -> Text:
+    """The coloured outcome with the labels of the point; of an error, also whether anything was measured."""
+    point = row.point
     labels = f" ({', '.join(point.labels)})" if point.labels else ""
-    return Text(point.outcome.value, style=_COLOURS[point.outcome]).append(labels, style="dim")
+    return Text(f"{point.outcome.value}{_kind_of_error(row)}", style=_COLOURS[point.outcome]).append(
+        labels, style="dim"
+    )
+
+
+def _kind_of_error(row: Row) -> str:
+    if row.point.outcome is not Outcome.ERROR:
+        return ""
+    if not _INTERRUPTS.isdisjoint(reason.code for reason in row.point.reasons):
+        return ": interrupted"
+    return ": not measured" if row.summary is None or row.summary.measurement is None else ""
 
 
 def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
@@ -150,16 +168,23 @@ def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
     table = _table(kind, ["requests", "failed", *(column.heading for column in columns), *by, "bounds\nmet"])
     for number, row in enumerate(rows):
         measurement = row.summary.measurement if row.summary else None
-        met = sum(judged.state == "met" for judged in row.point.bounds)
         table.add_row(
             row.point.id,
             *((str(measurement.issued), str(measurement.failed)) if measurement else (NOTHING, NOTHING)),
             *(cells[column][number] for column in columns),
             *(counted[number] for _ in by),
-            f"{met}/{len(row.point.bounds)}" if row.point.bounds else NOTHING,
-            outcome_text(row.point),
+            _bounds_met(row.point),
+            outcome_text(row),
         )
     return table
+
+
+def _bounds_met(point: PointVerdict) -> str:
+    """How many bounds are met. Without bounds of its own, a point is judged by the implied ones."""
+    if not point.bounds:
+        return NOTHING
+    met = sum(judged.state == "met" for judged in point.bounds)
+    return f"{met}/{len(point.bounds)}" + (" implied" if Label.UNBOUNDED in point.labels else "")
 
 
 def _counted_by(row: Row) -> str:
@@ -169,17 +194,21 @@ def _counted_by(row: Row) -> str:
 
 
 def _shown_table(kind: str, rows: Sequence[Row]) -> Table:
-    """The columns that audits and evals put into `detail["shown"]`: headings, each with a short text."""
-    shown: list[dict[str, str]] = [
-        dict(row.summary.detail.get("shown", ())) if row.summary else {} for row in rows
-    ]
+    """The columns that audits and evals show: headings, each with a short text."""
+    shown = [shown_cells(row) for row in rows]
     headings = list(dict.fromkeys(heading for cells in shown for heading in cells))
     table = _table(kind, headings)
     for row, cells in zip(rows, shown, strict=True):
-        table.add_row(
-            row.point.id, *(str(cells.get(heading, NOTHING)) for heading in headings), outcome_text(row.point)
-        )
+        table.add_row(row.point.id, *(cells.get(heading, NOTHING) for heading in headings), outcome_text(row))
     return table
+
+
+def shown_cells(row: Row) -> dict[str, str]:
+    """The columns that the audit or eval shows, by heading; empty for other points."""
+    detail = None if row.summary is None else row.summary.detail
+    if isinstance(detail, EvalDetail | CommandDetail):
+        return dict(detail.shown)
+    return dict(detail.result.shown) if isinstance(detail, AuditDetail) and detail.result else {}
 
 
 def _table(title: str, headings: Iterable[str]) -> Table:

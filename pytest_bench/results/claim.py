@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shlex
 import shutil
@@ -21,10 +20,10 @@ from pytest_bench.files import write_atomic, write_json
 from pytest_bench.leases import acquire
 from pytest_bench.results import junit, layout
 from pytest_bench.results.event_log import EventLog
-from pytest_bench.results.publish import publish, release_space
+from pytest_bench.results.lock import FolderInUse, hold_folder
+from pytest_bench.results.publish import release_space, write_verdict
 from pytest_bench.results.reading import read_versioned
 from pytest_bench.results.resuming import require_resumable, set_aside
-from pytest_bench.results.settle import settle
 from pytest_bench.verdict.events import Called, Invocation
 from pytest_bench.verdict.verdict import VERDICT_VERSION, Verdict, refusal
 
@@ -38,21 +37,6 @@ _MOST_LINKS = 40
 def read_verdict(path: Path) -> Verdict:
     """Read a verdict file. Raises `EvidenceError`."""
     return read_versioned(path, Verdict, VERDICT_VERSION)
-
-
-def is_in_use(results: Path) -> bool:
-    """Whether a session that still runs holds the results folder."""
-    try:
-        lock = os.open(results / layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 class Claim:
@@ -74,6 +58,8 @@ class Claim:
         """The JUnit file as events name it: relative to the results folder if inside of it."""
         self._held = ExitStack()
         self._is_locked = self._has_junit = False
+        self._made_parent = False
+        self._latest_before: str | None = None
 
     def take(self, process: str, called: Called) -> EventLog:
         """Claim both, write red files, and start the event log of `process`.
@@ -88,6 +74,7 @@ class Claim:
         self._refuse_misplaced(target)
         try:
             self._require_usable()
+            self._made_parent = not self.results.parent.exists()
             self.results.mkdir(parents=True, exist_ok=True)
             self._lock()
             self._require_usable()  # another session may have ended in the meantime
@@ -108,8 +95,9 @@ class Claim:
             self._hold_junit(target or self.results / layout.JUNIT)
             self.junit = self._relative(target)
             log.append(msgspec.structs.replace(called, junit=self.junit))
-            publish(self.results, settle(self.results))
+            write_verdict(self.results)
             if not self._is_named:
+                self._latest_before = latest_target(self.results)
                 point_latest(self.results)
         except OSError as error:
             raise _unwritable("--junitxml", error, target) from error
@@ -154,6 +142,25 @@ class Claim:
                     write_atomic(self.results / layout.JUNIT, rendered)
         return hint
 
+    def withdraw(self) -> None:
+        """After a refusal: remove the folder unless the call named it, and restore `results/latest`.
+
+        A named folder stays red, because whoever named it reads it. Files that cannot be removed are ignored.
+        """
+        if self._is_named or not self._is_locked:
+            return
+        with contextlib.suppress(OSError):
+            if latest_target(self.results) == self.results.name:
+                before = self._latest_before
+                if before is not None and (self.results.parent / before).exists():
+                    point_latest(self.results, before)
+                else:
+                    (self.results.parent / layout.LATEST).unlink()
+        shutil.rmtree(self.results, ignore_errors=True)
+        if self._made_parent:
+            with contextlib.suppress(OSError):
+                self.results.parent.rmdir()
+
     def close(self) -> None:
         """Release the folder and the JUnit file."""
         if self._is_locked:
@@ -195,21 +202,13 @@ class Claim:
         """Lock the folder. Raises `UsageError` if another session uses it."""
         if self._is_locked:
             return
-        path = self.results / layout.LOCK
-        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The session that created it may have removed it in the meantime; others would then lock a new file.
-            ours = os.path.samestat(path.lstat(), os.fstat(held))
-        except (BlockingIOError, FileNotFoundError):
-            ours = False
-        if not ours:
-            os.close(held)
-            raise UsageError(f"--results: {self.results} is in use by a running session; name a new folder")
+            self._held.enter_context(hold_folder(self.results))
+        except FolderInUse as error:
+            raise UsageError(
+                f"--results: {self.results} is in use by a running session; name a new folder"
+            ) from error
         self._is_locked = True
-        self._held.callback(os.close, held)
-        # Removed while still locked, so that a session that has opened it will notice.
-        self._held.callback(path.unlink, missing_ok=True)
 
     def _hold_junit(self, target: Path) -> None:
         """Lock the JUnit file. Raises `UsageError` if another session uses it."""
@@ -288,10 +287,18 @@ def _backup_paths(nonce: str) -> dict[str, str]:
     return {layout.VERDICT: f"verdict.{nonce}.json", layout.JUNIT: f"junit.{nonce}.xml"}
 
 
-def point_latest(results: Path) -> None:
-    """Set the link `results/latest` to this session, atomically. Raises `OSError`."""
+def latest_target(results: Path) -> str | None:
+    """Return what the link `latest` beside a results folder names; None if there is none."""
+    try:
+        return str((results.parent / layout.LATEST).readlink())
+    except OSError:
+        return None
+
+
+def point_latest(results: Path, target: str | None = None) -> None:
+    """Set the link `latest` beside a results folder to it, or to `target`, atomically. Raises `OSError`."""
     temporary = results.parent / f".{layout.LATEST}.{results.name}"
-    temporary.symlink_to(results.name, target_is_directory=True)
+    temporary.symlink_to(target or results.name, target_is_directory=True)
     temporary.replace(results.parent / layout.LATEST)
 
 

@@ -36,6 +36,7 @@ HEADLINES = (
     "time_to_first_token.p50",
     "time_to_first_token.p99",
     "time_per_output_token.p50",
+    "inter_token_latency.p99",
     "request_latency.p99",
     "goodput",
     "failed_requests",
@@ -146,7 +147,7 @@ def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
                     value = measurement.value(name)
                     if value is not None:
                         yield name, show(value, measurement.unit(name))
-                        if uncertainty := measurement.uncertainty(name):
+                        if (uncertainty := measurement.known_uncertainty(name)) is not None:
                             yield f"{name} uncertainty", show(uncertainty, measurement.unit(name), 2)
     except BenchError:
         return  # the verdict's reasons say what is wrong with the evidence

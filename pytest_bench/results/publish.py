@@ -1,4 +1,4 @@
-"""Writes the verdict and the JUnit file, at the end of a session together with its last event."""
+"""Writes the verdict and the JUnit file: red ones from the start, and the final ones together with the last event."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from pytest_bench.verdict.events import Ended, EvidenceCheck, Fault
 from pytest_bench.verdict.outcome import Reason
 
 
-def publish(results: Path, settled: Settled) -> None:
-    """Write the JUnit file and the verdict of a results folder. Raises `OSError`."""
+def write_verdict(results: Path) -> None:
+    """Settle a results folder, and write its JUnit file and its verdict.
+
+    Both are red as long as the last event is missing. Raises `OSError`.
+    """
+    settled = settle(results)
     write_atomic(results / settled.called.junit, settled.junit)
     write_json(results / layout.VERDICT, settled.verdict)
 
 
-def conclude(
+def end_session(
     results: Path, log: EventLog, ended: Ended, evidence: Mapping[str, EvidenceCheck] | None = None
 ) -> Settled:
     """Append the last event to `log`, settle, and write verdict and JUnit file.

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
+from pytest_bench.results.details import AnyDetail, Detail
 from pytest_bench.results.reading import read_versioned
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.outcome import Judgement
 
-SUMMARY_VERSION = 2
+SUMMARY_VERSION = 3
 NAME = "summary.json"
 POINT_VERSION = 2
 POINT = "point.json"
 
+
+D = TypeVar("D", bound=Detail)
 
 _LABEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
@@ -65,8 +68,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Identity of each endpoint: served models, version, Server header, and the attempts to determine them."""
     tokenizer: dict[str, Any] | None = None
     """The tokenizer that counted, its back end, and how it was verified; None if no tokens were counted."""
-    detail: dict[str, Any] = {}
-    """Fields specific to the kind of point."""
+    detail: AnyDetail
+    """What only this kind of point has."""
+
+    def detail_as(self, kind: type[D]) -> D:
+        """The detail of a point of this kind. Raises `EvidenceError` if it is that of another kind."""
+        if not isinstance(self.detail, kind):
+            raise EvidenceError(f"detail.kind: is {self.detail.kind()!r}; expected {kind.kind()!r}")
+        return self.detail
 
 
 def read_summary(folder: Path) -> Summary:

@@ -49,7 +49,7 @@ class Delivery:
     delivered: float
     ttft_ms: float
     """Median time to first token."""
-    told_ttft_ms: float
+    asked_ttft_ms: float
     """The requested time to first token."""
     pace: float | None = None
     """Median over requests of the mean gap between events, as a multiple of the requested one."""
@@ -59,12 +59,12 @@ class Delivery:
         return f"{_short(self.delivered)} of {_short(self.asked)} {self.unit}"
 
     def shortfalls(self) -> Iterator[str]:
-        """Each requested property that the simulator did not have, as text."""
+        """Yield a text for each requested property that the simulator did not have."""
         if self.delivered < _LEAST_DELIVERED * self.asked:
             yield self.rate
-        told = self.told_ttft_ms
-        if self.ttft_ms > max(_LATEST_FIRST * told, told + _LATEST_FIRST_MS):
-            yield f"first tokens after {self.ttft_ms:,.0f} ms instead of {told:g} ms"
+        asked_ms = self.asked_ttft_ms
+        if self.ttft_ms > max(_LATEST_FIRST * asked_ms, asked_ms + _LATEST_FIRST_MS):
+            yield f"first tokens after {self.ttft_ms:,.0f} ms instead of {asked_ms:g} ms"
         if self.pace is not None and not _PACES[0] <= self.pace <= _PACES[1]:
             yield f"events {self.pace * _ITL_MS:.1f} ms apart instead of {_ITL_MS:g} ms"
 
@@ -110,24 +110,24 @@ def calibrate(
 
 
 def highest(attempt: Callable[[int], Limit | None], first: int, most: int) -> tuple[int, Limit]:
-    """The highest level at which `attempt` succeeds, and what limits it. 0 if it does not succeed at `first`.
+    """Return the highest level at which `attempt` succeeds (0 if not even `first` does), and what limits it.
 
     `attempt` returns the limit, or None if it succeeds. A failure is retried once, because other processes may
     interfere. The search doubles the level, then bisects a few times.
     """
 
-    def obstacle(level: int) -> Limit | None:
+    def limit_at(level: int) -> Limit | None:
         return attempt(level) and attempt(level)
 
     carried, level = 0, first
-    while (limit := obstacle(level)) is None:
+    while (limit := limit_at(level)) is None:
         carried = level
         if level >= most:
             return carried, "search"
         level = min(2 * level, most)
     for _ in range(_REFINEMENTS if carried else 0):
         middle = (carried + level) // 2
-        found = obstacle(middle)
+        found = limit_at(middle)
         if found is None:
             carried = middle
         else:
@@ -151,7 +151,7 @@ class _Steps:
         """Health of the client at each level that succeeded."""
 
     def streams(self, urls: Sequence[str]) -> Callable[[int], Limit | None]:
-        """A function that attempts a number of concurrent streams."""
+        """Return a function that tries a number of concurrent streams."""
 
         def attempt(level: int) -> Limit | None:
             load = Load(pattern="concurrency", concurrency=level, duration_s=self._seconds)
@@ -161,7 +161,7 @@ class _Steps:
         return attempt
 
     def rate(self, urls: Sequence[str]) -> Callable[[int], Limit | None]:
-        """A function that attempts a number of requests a second."""
+        """Return a function that tries a number of requests per second."""
 
         def attempt(level: int) -> Limit | None:
             load = Load(pattern="poisson", rate=float(level), duration_s=self._seconds)
@@ -175,7 +175,7 @@ class _Steps:
     ) -> Limit | None:
         health = result.health
         delivery = read(result)
-        limit, verdict = judged(result, delivery)
+        limit, verdict = judge_step(result, delivery)
         if limit is None:
             self.health[level] = health
         rate = "" if delivery is None or delivery.rate in verdict else f", {delivery.rate}"
@@ -222,8 +222,8 @@ class _Steps:
         return result
 
 
-def judged(result: PhaseResult, delivery: Delivery | None) -> tuple[Limit | None, str]:
-    """The limit of a step, None if it succeeded, and a description."""
+def judge_step(result: PhaseResult, delivery: Delivery | None) -> tuple[Limit | None, str]:
+    """Return what limited a step (None if it succeeded), and a description."""
     if result.failed or result.interrupted or delivery is None:
         # Failed requests may end early, so the client's health is not meaningful.
         shortfalls = [f"{result.succeeded:,} of {result.issued:,} requests succeeded"]
@@ -238,7 +238,7 @@ def judged(result: PhaseResult, delivery: Delivery | None) -> tuple[Limit | None
 
 
 def stream_delivery(result: PhaseResult) -> Delivery | None:
-    """Events a second of a closed loop; None if no request succeeded.
+    """Events per second of a closed loop; None if no request succeeded.
 
     By Little's law: the requests in flight, times the events per second of a request. Requests that had to connect
     first are left out if there are enough others.
@@ -257,13 +257,13 @@ def stream_delivery(result: PhaseResult) -> Delivery | None:
         asked=streams * _EVENTS / (_TTFT_MS + (_EVENTS - 1) * _ITL_MS) * 1e3,
         delivered=in_flight * events / seconds,
         ttft_ms=_ttft_ms(records),
-        told_ttft_ms=_TTFT_MS,
+        asked_ttft_ms=_TTFT_MS,
         pace=median(sum(record.content_gaps_ns) / (_EVENTS - 1) / 1e6 / _ITL_MS for record in records),
     )
 
 
 def request_delivery(result: PhaseResult) -> Delivery | None:
-    """Requests a second of an open loop; None if none succeeded.
+    """Requests per second of an open loop; None if none succeeded.
 
     The time ends with the last response, so a backlog of the server lowers the rate.
     """
@@ -276,7 +276,7 @@ def request_delivery(result: PhaseResult) -> Delivery | None:
         asked=asked,
         delivered=result.succeeded / (over - result.start_ns) * 1e9,
         ttft_ms=_ttft_ms(records),
-        told_ttft_ms=0.0,
+        asked_ttft_ms=0.0,
     )
 
 

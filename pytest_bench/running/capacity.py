@@ -7,7 +7,6 @@ version only.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -15,9 +14,10 @@ from typing import Literal
 import msgspec
 
 from pytest_bench import __version__
+from pytest_bench.cpus import process_cpus
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import read_json, write_json
-from pytest_bench.host import cpu_model, cpu_quota
+from pytest_bench.host import cpu_model
 from pytest_bench.load.schedule import mean_rate
 from pytest_bench.workload import OPEN_LOOP, Load
 
@@ -79,14 +79,13 @@ def _level(value: int, limit: Limit) -> str:
 
 def this_machine() -> Machine:
     """The machine and version that run now."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine(cpu=cpu_model(), cpus=cpus, quota=cpu_quota(), version=__version__)
+    usable = process_cpus()
+    return Machine(cpu=cpu_model(), cpus=len(usable.allowed), quota=usable.quota, version=__version__)
 
 
 def crowding(workers: int | None) -> str | None:
     """A sentence about a point with more load workers than this process has CPUs; None if it has not."""
-    machine = this_machine()
-    cpus = machine.cpus if machine.quota is None else min(machine.cpus, machine.quota)
+    cpus = process_cpus().limit
     if workers is None or workers <= max(cpus, 1):
         return None
     return (

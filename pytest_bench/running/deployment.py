@@ -11,7 +11,8 @@ from pytest_bench import simulator
 from pytest_bench.api import Api, Generation, import_api
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.endpoints.headers import Headers, read_headers
-from pytest_bench.endpoints.ready import MODELS_PATH, Identity, OneToken, wait_ready
+from pytest_bench.endpoints.models import MODELS_PATH
+from pytest_bench.endpoints.ready import Identity, OneToken, wait_ready
 from pytest_bench.errors import UsageError
 from pytest_bench.running.waiting import Waiting, told_while_waiting
 from pytest_bench.simulator.script import SERVER

@@ -17,6 +17,7 @@ from pytest_bench.metrics.measure import measure, steady_state_of
 from pytest_bench.metrics.measurement import Measurement, Window
 from pytest_bench.records import PhaseResult
 from pytest_bench.results import summary as summaries
+from pytest_bench.results.details import AnyDetail
 from pytest_bench.results.evidence import write_evidence
 from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
 from pytest_bench.running.capacity import crowding
@@ -161,7 +162,7 @@ def _short(text: str) -> str:
     return line if len(line) <= _LONGEST_DETAIL else line[: _LONGEST_DETAIL - 1] + "…"
 
 
-def conclude(
+def write_point(
     session: SessionFacts,
     point: Point,
     deployment: Deployment,
@@ -171,9 +172,12 @@ def conclude(
     measurement: Measurement | None,
     phases: Sequence[PhaseResult],
     tokenizer: Mapping[str, Any] | None,
-    detail: Mapping[str, Any] | None = None,
+    detail: AnyDetail,
 ) -> MeasuredPoint:
-    """Write the summary and then the evidence; nothing may be written to the point's folder afterwards."""
+    """Write the summary and then the evidence; nothing may be written to the point's folder afterwards.
+
+    `detail` states what only this kind of point has; its fields about the client are filled in here.
+    """
     folder = session.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     if point.texts != "keep":
@@ -195,7 +199,11 @@ def conclude(
         served=deployment.urls,
         identities=tuple(msgspec.to_builtins(identity) for identity in deployment.identities),
         tokenizer=None if tokenizer is None else dict(tokenizer),
-        detail={**(detail or {}), **({"note": note} if (note := crowding(point.workers)) else {})},
+        detail=msgspec.structs.replace(
+            detail,
+            note=crowding(point.workers) or "",
+            poll_interval_s=deployment.plan.poll_interval_s if deployment.api.polls else None,
+        ),
     )
     write_json(folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce))
     write_json(folder / summaries.NAME, summary)

@@ -71,7 +71,7 @@ def drive(
 
     folders = [Path(spec.folder) for spec in specs]
     with (
-        bodies.nameless(
+        bodies.anonymous(
             _encoded(session.nonce, point, deployment, generation or deployment.generation, rows, phases)
         ) as path,
         ServerMetrics(deployment, folders) as metrics,
@@ -94,7 +94,7 @@ def drive(
             budget=point.budget,
             max_response_bytes=point.max_response_bytes,
             workers=point.workers if checkpoint is None else 1,
-            left_cpus=() if lane is None else lane.own_cpus,
+            cpus=() if lane is None else lane.load_cpus,
             texts=point.texts,
             poll_interval_s=deployment.plan.poll_interval_s,
             checkpoint=checkpoint,

@@ -1,4 +1,4 @@
-"""How late the simulator's own event loop is, so that its limits are not mistaken for a model's."""
+"""Measures how late the simulator's own event loop is, so that its limits are not mistaken for those of a model."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ def bucket(limit_ms: int) -> str:
 
 
 class LoopLag:
-    """Checks the loop every 10 ms while there is something to do; costs nothing while idle.
+    """Checks the loop every 10 ms while it is busy; has no cost while it is idle.
 
-    A late check also counts the checks that it prevented, each as late as it would have been: a share of checks
-    is then a share of time.
+    A late check also counts the checks that were due meanwhile, each with its own delay, so that a share of checks is a
+    share of time.
     """
 
     def __init__(self, busy: Callable[[], bool]) -> None:
-        """`busy` returns whether there is something to do."""
+        """`busy` returns whether requests are in flight."""
         self._busy = busy
         self._loop = asyncio.get_running_loop()
         self._counts = [0] * (len(LIMITS_MS) + 1)
         self._sum_ns = 0
         self._due_ns = 0
         self._beating = False
-        self._stirred = False
+        self._arrived = False
 
-    def stir(self) -> None:
-        """A request has arrived: there is something to do at least until the next check."""
-        self._stirred = True
+    def note_request(self) -> None:
+        """Note that a request has arrived, so that the loop counts as busy at least until the next check."""
+        self._arrived = True
         if not self._beating:
             self._beating = True
             self._arm()
 
     def lines(self) -> Iterator[str]:
         """The histogram `SERIES` in the Prometheus text format."""
-        yield f"# HELP {SERIES} how late the event loop was, every 10 ms while there was something to do"
+        yield f"# HELP {SERIES} how late the event loop was, checked every 10 ms while it was busy"
         yield f"# TYPE {SERIES} histogram"
         total = 0
         for limit_ms, count in zip(LIMITS_MS, self._counts, strict=False):
@@ -66,7 +66,7 @@ class LoopLag:
         for missed_ns in range(late_ns, -1, -_BEAT_NS):
             self._counts[bisect_left(LIMITS_MS, missed_ns / MILLISECOND)] += 1
             self._sum_ns += missed_ns
-        self._beating = self._stirred or self._busy()
-        self._stirred = False
+        self._beating = self._arrived or self._busy()
+        self._arrived = False
         if self._beating:
             self._arm()

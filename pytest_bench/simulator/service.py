@@ -56,14 +56,14 @@ class Service:
             self._routes["GET", "/received"] = lambda: Body(data=self._received.body())
 
     def dispatch(self, request: Request, connection: Connection) -> None:
-        """Answer one request, now or when it is due."""
-        self._lag.stir()
+        """Answer one request, at once or later."""
+        self._lag.note_request()
         if not self._authorized(request):
             reply = openai.error(
                 401, "The key is missing or wrong", "invalid_request_error", "invalid_api_key"
             )
         elif request.method == "POST" and request.path in replies.PATHS:
-            self._give_output(connection, request)
+            self._answer_with_output(connection, request)
             return
         else:
             reply = self._plain(request)
@@ -79,7 +79,7 @@ class Service:
 
     # Requests that ask for output.
 
-    def _give_output(self, connection: Connection, request: Request) -> None:
+    def _answer_with_output(self, connection: Connection, request: Request) -> None:
         record = TruthRecord(
             number=self.requests,
             request_id=request.headers.get("x-request-id", ""),
@@ -96,7 +96,7 @@ class Service:
         try:
             behaviour = self.behaviour.for_request(request.headers)
             record.fault, framings = faults.pick(behaviour, record.number)
-            answer = self._understand(request, record, behaviour)
+            answer = self._interpret(request, record, behaviour)
         except UsageError as error:
             answer = openai.error(400, str(error), "invalid_request_error")
         except replies.Refused as refused:
@@ -109,10 +109,13 @@ class Service:
         else:
             exchange.play_in_turn(partial(self._serve, request, record, behaviour, framings, answer))
 
-    def _understand(
+    def _interpret(
         self, request: Request, record: TruthRecord, behaviour: Behaviour
     ) -> Body | replies.Replier:
-        """The immediate answer, or the function that makes it when the request is served. Raises `Refused`."""
+        """Return the answer if it is immediate, else the function that makes it once the request has a slot.
+
+        Raises `Refused`.
+        """
         if record.fault in faults.AT_ONCE:
             return faults.instead(record.fault, behaviour, request.path)
         if request.path == replies.VIDEOS and behaviour.video_reply == "job":
@@ -160,7 +163,7 @@ class Service:
     def _circumstances(
         self, request: Request, record: TruthRecord, behaviour: Behaviour
     ) -> replies.Circumstances:
-        """Called when service begins, which is when identical requests are counted."""
+        """Count identical requests. Called when the request gets its slot."""
         if behaviour.cache_after:
             key = blake2b(request.path.encode() + b"\0" + request.body, digest_size=16).digest()
             self._seen[key] += 1
@@ -208,7 +211,7 @@ class Service:
 
     def _models(self) -> Body:
         if self.behaviour.no_models:
-            return openai.error(500, "The list of models is out of reach", "server_error")
+            return openai.error(500, "The list of models is not available", "server_error")
         model = {"id": self.behaviour.model, "object": "model", "created": 0, "owned_by": SERVER}
         return Body(data=msgspec.json.encode({"object": "list", "data": [model]}))
 
@@ -221,18 +224,27 @@ class Service:
             *_metric(
                 "requests_in_flight",
                 "gauge",
-                "requests that arrived and have not ended",
+                "requests that have arrived and not ended",
                 self.slots.in_flight,
             ),
-            *_metric("requests_waiting", "gauge", "of these, waiting for a slot", self.slots.waiting),
-            *_metric("requests_in_flight_peak", "gauge", "most requests in flight so far", self.slots.peak),
+            *_metric(
+                "requests_waiting", "gauge", "requests in flight that wait for a slot", self.slots.waiting
+            ),
+            *_metric(
+                "requests_in_flight_peak",
+                "gauge",
+                "highest number of requests in flight so far",
+                self.slots.peak,
+            ),
             *_metric("requests_total", "counter", "requests for output that arrived", self.requests),
             *_metric(
                 "requests_ended_total", "counter", "requests for output that ended", self._totals["ended"]
             ),
-            *_metric("requests_cached_total", "counter", "answered from the cache", self._totals["cached"]),
+            *_metric(
+                "requests_cached_total", "counter", "requests answered from the cache", self._totals["cached"]
+            ),
             *_metric("output_tokens_total", "counter", "output tokens written", self._totals["tokens"]),
-            "# HELP simulator_faults_total requests that a fault struck",
+            "# HELP simulator_faults_total requests with an injected fault",
             "# TYPE simulator_faults_total counter",
             *(
                 f'simulator_faults_total{{fault="{name}"}} {count}'

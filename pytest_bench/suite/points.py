@@ -217,17 +217,18 @@ class PointPlanner:
         if len(context.problems) > before:
             return []
         shots = {} if section.few_shots is None else {"few_shots": as_json(section.few_shots)}
+        limit = context.overrides.eval_limit
+        limited = {} if limit is None else {"limit": limit}
         points: list[Point] = []
         for values in combinations(section.sweep):
             concurrency = section.concurrency or int(values["concurrency"])
-            points.append(
-                self._point("eval", name, section, values)(
-                    dataset=section.dataset,
-                    load=Load(pattern="concurrency", concurrency=concurrency),
-                    bounds=bounds,
-                    options={**shots, **_own_fields(section, fields)},
-                )
+            point = self._point("eval", name, section, values)(
+                dataset=section.dataset,
+                load=Load(pattern="concurrency", concurrency=concurrency),
+                bounds=bounds,
+                options={**shots, **limited, **_own_fields(section, fields)},
             )
+            points.append(labelled(point, [Label.LIMITED] if limited else []))
         return points
 
     def _check_eval(self, path: Path, section: EvalSection) -> None:

@@ -7,10 +7,10 @@ retries cannot be stopped in any other way. Only data files are asked for.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+from pytest_bench.child import Child, python
 from pytest_bench.errors import TokensError
 
 _FILES = [
@@ -20,6 +20,8 @@ _FILES = [
     "chat_template.jinja",
     "*.tiktoken",
 ]
+_LAST_MOMENT_S = 1.0
+"""For ending after the output has ended."""
 
 
 def fetch(repository: str, timeout_s: float) -> Path:
@@ -27,18 +29,16 @@ def fetch(repository: str, timeout_s: float) -> Path:
 
     Raises `TokensError` if it is not delivered within `timeout_s` seconds.
     """
-    command = [sys.executable, "-P", "-m", "pytest_bench.tokens.hub", repository]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    child = Child(python("pytest_bench.tokens.hub", repository))
     try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=timeout_s, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise _unreachable(repository, f"no answer within {timeout_s:g} s") from error
-    if done.returncode != 0:
-        raise _unreachable(repository, (done.stderr.strip().splitlines() or ["no reason given"])[-1][:300])
-    return Path(done.stdout.strip())
+        line = child.first_line(timeout_s)
+        failed = line is None and child.wait(_LAST_MOMENT_S) is not None
+    finally:
+        child.stop()
+    if line is None:
+        said = child.stderr_tail().splitlines() or ["no reason given"]
+        raise _unreachable(repository, said[-1][:300] if failed else f"no answer within {timeout_s:g} s")
+    return Path(os.fsdecode(line.rstrip(b"\n")))
 
 
 def _unreachable(repository: str, reason: str) -> TokensError:

@@ -7,7 +7,6 @@ Each range of a log is counted completely or not at all. `count_phase` counts th
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import NamedTuple, Self
 
 import msgspec
 
+from pytest_bench.cpus import process_cpus
 from pytest_bench.errors import BenchError
-from pytest_bench.tokens.cpus import plan_lane
 from pytest_bench.tokens.messages import CountRange, RangeCounts
+from pytest_bench.tokens.shards import plan_lane
 from pytest_bench.tokens.text_log import cut, written_lines
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.tokens.verification import LEAST
@@ -61,27 +61,26 @@ def lane_beside(
     not on the CPUs of the `load_workers` load workers (None: not known) if there are enough CPUs. Raises `TokensError`
     if the tokenizer cannot be loaded in them.
     """
-    allowed = tokenizer.pool.cpus
-    mask = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(allowed.allowed)
-    cpus, own = plan_lane(allowed, mask, lane=workers, load=load_workers)
+    own = process_cpus().allowed
+    cpus, left = plan_lane(tokenizer.pool.cpus, own, lane=workers, load=load_workers)
     pool = tokenizer.pool.idle_beside(cpus, workers)
     # Not "auto": the prompts may have ruled out a back end that the probe set alone accepts.
     idle = pool.load(tokenizer.source, backend=tokenizer.backend, warmup_timeout_s=warmup_timeout_s)
-    return LiveLane(idle, folder, own_cpus=own)
+    return LiveLane(idle, folder, load_cpus=left)
 
 
 class LiveLane:
     """Counts during one phase, as a context manager that stops counting on exit.
 
     `tokenizer` belongs to a pool that nothing else uses during the phase. `requests` and `tokens` are the numbers
-    counted so far. `own_cpus` are the CPUs that load workers must not use. The lane opens the logs itself, so reading
-    does not delay the load workers.
+    counted so far. `load_cpus` are the CPUs that are left to load workers; empty: all. The lane opens the logs itself,
+    so reading does not delay the load workers.
     """
 
-    def __init__(self, tokenizer: Tokenizer, folder: Path, *, own_cpus: tuple[int, ...] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, folder: Path, *, load_cpus: tuple[int, ...] = ()) -> None:
         self.requests = 0
         self.tokens = 0
-        self.own_cpus = own_cpus
+        self.load_cpus = load_cpus
         self.tokenizer = tokenizer
         self._folder = folder
         self._ranges: list[LiveRange] = []

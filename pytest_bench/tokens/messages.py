@@ -1,7 +1,7 @@
-"""The messages between the pool and its workers: MessagePack over a socket, large ones in shared memory.
+"""The messages between the pool and its workers: MessagePack through pipes, large ones in shared memory.
 
 A message carries the number of its job; the answer to a task carries the number of the task. A message that is too
-large for the socket's buffer is written to a file in memory, at a place that belongs to its job number, so sending
+large for the buffer of a pipe is written to a file in memory, at a place that belongs to its job number, so sending
 never waits for the reader. The file is sparse, and its pages are reused by later jobs with the same number.
 """
 
@@ -11,7 +11,6 @@ import os
 import struct
 import tempfile
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import IO, Generic, Literal, TypeVar
 
 import msgspec
@@ -22,11 +21,12 @@ BackendChoice = Literal["auto", "tokenizers", "fastokens"]
 BackendName = Literal["tokenizers", "fastokens"]
 
 _INLINE_BYTES = 1 << 14
-"""A few messages of this size fit into the buffer of a socket."""
+"""A few messages of this size fit into the buffer of a pipe."""
 _SLOT_BYTES = 1 << 32
 """Distance between the places of two jobs in the file; more than one `pwrite` can write."""
 _HEAD = struct.Struct("<QQ")
-"""Job number, and size of the message in bytes. The message follows, or is in the file."""
+"""Job number, and size of the message in bytes. The message follows, or is in the file if it is larger than
+`_INLINE_BYTES`."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
@@ -150,9 +150,15 @@ In = TypeVar("In", Task, Answer)
 class Channel(Generic[Out, In]):
     """One end of the connection between the pool and a worker."""
 
-    def __init__(self, connection: Connection, memory: int, arriving: msgspec.msgpack.Decoder[In]) -> None:
-        """`memory` is the descriptor of the file that both ends share; `arriving` is `TASKS` or `ANSWERS`."""
-        self.connection = connection
+    def __init__(
+        self, incoming: int, outgoing: int, memory: int, arriving: msgspec.msgpack.Decoder[In]
+    ) -> None:
+        """The numbers are descriptors: of the pipe to read, of the pipe to write, and of the file that both ends share.
+
+        `arriving` is `TASKS` or `ANSWERS`.
+        """
+        self._incoming = incoming
+        self._outgoing = outgoing
         self._memory = memory
         self._decode: Callable[[bytes], In] = arriving.decode
         self._encode = msgspec.msgpack.Encoder().encode
@@ -165,18 +171,31 @@ class Channel(Generic[Out, In]):
             body = self._encode(_without_surrogates(message))
         head = _HEAD.pack(job, len(body))
         if len(body) <= _INLINE_BYTES:
-            self.connection.send_bytes(head + body)
+            self._write(head + body)
         elif os.pwrite(self._memory, body, job * _SLOT_BYTES) == len(body):
-            self.connection.send_bytes(head)
+            self._write(head)
         else:
             raise TokensError(f"a message of {len(body)} bytes is too large for a tokenizer worker")
 
     def receive(self) -> tuple[int, In]:
-        """Wait for a message and its job number. Raises `EOFError` or `OSError` if the other end is closed."""
-        data = self.connection.recv_bytes()
-        job, size = _HEAD.unpack_from(data)
-        body = data[_HEAD.size :] or os.pread(self._memory, size, job * _SLOT_BYTES)
+        """Wait for a message and its job number. Raises `EOFError` if the other end is closed."""
+        job, size = _HEAD.unpack(self._read(_HEAD.size))
+        inline = size <= _INLINE_BYTES
+        body = self._read(size) if inline else os.pread(self._memory, size, job * _SLOT_BYTES)
         return job, self._decode(body)
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._outgoing, data) :]
+
+    def _read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            received = os.read(self._incoming, size - len(data))
+            if not received:
+                raise EOFError
+            data += received
+        return data
 
 
 def shared_memory() -> IO[bytes]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import itertools
 import logging
+import selectors
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from pytest_bench.clock import monotonic_ns
+from pytest_bench.cpus import Cpus, group_cpus
 from pytest_bench.errors import TokensError
-from pytest_bench.tokens.cpus import Cpus, Shard, discover, plan_shards
 from pytest_bench.tokens.messages import Answer, BackendChoice, Failed, Load, Loaded, Task
 from pytest_bench.tokens.probes import sample_prompts
 from pytest_bench.tokens.process import COMMAND, Job, WorkerProcess
+from pytest_bench.tokens.shards import Shard, plan_shards
 from pytest_bench.tokens.source import TokenizerSource
 from pytest_bench.tokens.tokenizer import Tokenizer
 
@@ -127,7 +128,7 @@ class TokenizerPool:
         job_timeout_s: float = 120.0,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        self.cpus = discover() if cpus is None else cpus
+        self.cpus = group_cpus() if cpus is None else cpus
         self.shards = plan_shards(self.cpus, workers)
         self.notes: tuple[str, ...] = ()
         """What did not go as asked and is not an error: workers that run unpinned."""
@@ -275,11 +276,12 @@ class TokenizerPool:
 
     def _turn(self) -> Iterator[_Event]:
         """Wait until something happens, at most `_TICK_S`, and tell what became of jobs."""
-        places: dict[Any, _Place] = {
-            place.worker.connection: place for place in self._places if place.worker is not None
-        }
-        for connection in wait(list(places), _TICK_S):
-            place = places[connection]
+        with selectors.PollSelector() as selector:
+            for place in self._places:
+                if place.worker is not None:
+                    selector.register(place.worker, selectors.EVENT_READ, place)
+            readable: list[_Place] = [key.data for key, _ in selector.select(_TICK_S)]
+        for place in readable:
             if place.worker is None:
                 continue
             try:

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import IO, Any
+from typing import Any
 
+from pytest_bench.child import Child, python
 from pytest_bench.clock import monotonic_ns
-from pytest_bench.tokens.cpus import Shard
 from pytest_bench.tokens.messages import ANSWERS, Answer, Channel, Load, Task, shared_memory
+from pytest_bench.tokens.shards import Shard
 
-COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "pytest_bench.tokens.worker")
+COMMAND = python("pytest_bench.tokens.worker")
 _KEEP_MEMORY = {name: str(1 << 28) for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")}
 """Settings of glibc: memory that one range needed is kept for the next, instead of given back and faulted in again."""
-_STDERR_TAIL_BYTES = 2000
 _LAST_MOMENT_S = 0.5
 
 
@@ -47,34 +41,29 @@ class WorkerProcess:
         """Start it. Raises `OSError` if it cannot be started."""
         self.jobs: dict[int, Job] = {}
         self._heard_ns = monotonic_ns()
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._memory = shared_memory()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            descriptors = theirs.fileno(), self._memory.fileno()
-            arguments = ["--channel", *map(str, descriptors), "--cpus", ",".join(map(str, shard.cpus))]
-            self._process = subprocess.Popen(
-                [*command, *arguments, *(["--idle"] if idle else [])],
-                stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                    "RAYON_NUM_THREADS": str(shard.threads),
-                    "TOKENIZERS_PARALLELISM": "true",
-                    **_KEEP_MEMORY,
-                },
-                pass_fds=descriptors,
-                # A group of its own: Ctrl-C in a terminal reaches the parent only, from the first instruction on.
-                process_group=0,
-            )
-        self.connection = Connection(ours.detach())
-        self._channel: Channel[Task, Answer] = Channel(self.connection, self._memory.fileno(), ANSWERS)
+        memory = self._memory.fileno()
+        arguments = ["--memory", str(memory), "--cpus", ",".join(map(str, shard.cpus))]
+        self._child = Child(
+            [*command, *arguments, *(["--idle"] if idle else [])],
+            environment={
+                "RAYON_NUM_THREADS": str(shard.threads),
+                "TOKENIZERS_PARALLELISM": "true",
+                **_KEEP_MEMORY,
+            },
+            descriptors=[memory],
+        )
+        self._channel: Channel[Task, Answer] = Channel(
+            self.fileno(), self._child.stdin.fileno(), memory, ANSWERS
+        )
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable if an answer arrives, or if the worker is gone."""
+        return self._child.stdout.fileno()
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._child.pid
 
     @property
     def loading(self) -> bool:
@@ -92,8 +81,8 @@ class WorkerProcess:
             self._channel.send(number, job.task)
 
     def answers(self) -> Iterator[tuple[Job, Answer]]:
-        """Answers that have arrived. Raises `EOFError` or `OSError` if the worker is gone."""
-        while self.connection.poll():
+        """Answers that have arrived. Raises `EOFError` if the worker is gone."""
+        while self._child.readable():
             number, answer = self._channel.receive()
             self._heard_ns = monotonic_ns()
             yield self.jobs.pop(number), answer
@@ -110,20 +99,13 @@ class WorkerProcess:
     def end(self, *, gone: bool = False) -> str:
         """Kill it (it holds nothing worth keeping), reap it, and say how it ended and what it last said.
 
-        `gone`: it has closed its socket, and is given a moment to end by itself so that its status is its own.
+        `gone`: it has closed its output, and is given a moment to end by itself so that its status is its own.
         """
-        if gone:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_LAST_MOMENT_S)
-        status = self._process.poll()
-        self._process.kill()
-        self.connection.close()
+        status = self._child.wait(_LAST_MOMENT_S if gone else 0.0)
+        self._child.stop()
         self._memory.close()
-        self._process.wait()
-        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
-        said = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
-        self._stderr.close()
         if status is None:
             return "was stopped"
         how = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        said = self._child.stderr_tail().splitlines()
         return f"{how}, saying {said[-1]!r}" if said else how

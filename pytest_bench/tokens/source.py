@@ -6,6 +6,7 @@ for (`trust_remote_code`) is not supported: the error then says which file is mi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,16 @@ from pytest_bench.tokens.hub import fetch
 
 JSON_FILE = "tokenizer.json"
 _SIDE_FILES = ("tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+
+
+_RANK = re.compile(rb"\s*[A-Za-z0-9+/]+={0,2}[ \t]+[0-9]+\s*(?:\n|\Z)")
+"""The first line of a tiktoken file."""
+
+
+class _TokenizerJson(msgspec.Struct):
+    """What every `tokenizer.json` has."""
+
+    model: dict[str, msgspec.Raw]
 
 
 class TokenizerSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,14 +75,25 @@ def resolve(
     return _in_folder(name, fetch_folder(name, timeout_s))
 
 
-def find(name: str | None, model: str | None, beside: str) -> TokenizerSource | None:
+class NotCached(TokensError):
+    """The tokenizer is not on this machine, and may be on the hub."""
+
+
+def refuse_fetch(name: str, _timeout_s: float) -> Path:
+    """In place of `fetch`: raises `NotCached`."""
+    raise NotCached(f"tokenizer {name}: is not on this machine")
+
+
+def find(
+    name: str | None, model: str | None, beside: str, *, fetch_folder: Callable[[str, float], Path] = fetch
+) -> TokenizerSource | None:
     """The tokenizer called `name`; if none is named, the one that `model` leads to; None if there is none.
 
-    A relative model is looked for in `beside`, the folder of the suite, before the current folder. Raises `TokensError`
-    if a named tokenizer cannot be found.
+    A relative model is looked for in `beside`, the folder of the suite, before the current folder. `fetch_folder` is
+    that of `resolve`. Raises `TokensError` if a named tokenizer cannot be found.
     """
     if name is not None:
-        return resolve(name)
+        return resolve(name, fetch_folder=fetch_folder)
     return None if model is None else _find_by_model(model, beside)
 
 
@@ -112,15 +134,33 @@ def _from_file(name: str, path: Path) -> TokenizerSource:
     path = path.absolute()
     side = [path.parent / side_file for side_file in _SIDE_FILES]
     try:
-        with path.open("rb") as stream:
-            is_json = stream.read(64).lstrip()[:1] == b"{"
+        data = path.read_bytes()
         files = {file.name: file_digest(file) for file in [path, *side] if file.is_file()}
     except OSError as error:
         raise TokensError(f"tokenizer {name}: {path} cannot be read: {error.strerror or error}") from error
     return TokenizerSource(
         name=name,
         file=str(path),
-        format="json" if is_json else "tiktoken",
+        format=_format_of(name, path, data),
         digest=files[path.name],
         files=files,
     )
+
+
+def _format_of(name: str, path: Path, data: bytes) -> Literal["json", "tiktoken"]:
+    """Recognise the format by the content. Raises `TokensError` for a file that is not a tokenizer."""
+    if data.lstrip()[:1] == b"{":
+        try:
+            msgspec.json.decode(data, type=_TokenizerJson)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise TokensError(
+                f"tokenizer {name}: {path} is not a tokenizer: {error}; expected a {JSON_FILE}, as `save_pretrained` "
+                "writes it"
+            ) from error
+        return "json"
+    if not _RANK.match(data):
+        raise TokensError(
+            f"tokenizer {name}: {path} is not a tokenizer; expected a {JSON_FILE}, or a tiktoken file, whose lines are "
+            "base64 and a rank"
+        )
+    return "tiktoken"

@@ -1,8 +1,8 @@
 """A pool worker: a process that loads tokenizers and counts what the pool sends. Started by the pool.
 
-The main thread receives tasks and nothing else, so that the end of the parent (end of file) ends the process at once,
-whatever the others do. Two more threads carry tasks out: while one is inside a library, which releases the
-interpreter, the other decodes the next range.
+The main thread receives tasks from standard input and does nothing else, so that the end of the parent (end of file)
+ends the process at once, whatever the other threads do. Answers go to standard output. Two more threads carry tasks
+out: while one is inside a library, which releases the interpreter, the other decodes the next range.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 from typing import Never
 
 from pytest_bench.errors import BenchError, TokensError
@@ -76,13 +75,14 @@ def take_place(cpus: str, *, idle: bool) -> str | None:
 def main(prepare_tokenizer: Callable[[Load], Prepared] = prepare) -> Never:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="pytest_bench.tokens.worker")
-    parser.add_argument("--channel", type=int, nargs=2, required=True)
+    parser.add_argument("--memory", type=int, required=True)
     parser.add_argument("--cpus", default="")
     parser.add_argument("--idle", action="store_true")
     arguments = parser.parse_args()
-    connection, memory = arguments.channel
     note = take_place(arguments.cpus, idle=arguments.idle)
-    channel: Channel[Answer, Task] = Channel(Connection(connection), memory, TASKS)
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is not an answer
+    channel: Channel[Answer, Task] = Channel(sys.stdin.fileno(), answers, arguments.memory, TASKS)
     serve(channel, Work(prepare_tokenizer, note))
 
 

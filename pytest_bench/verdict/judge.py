@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from pytest_bench.bounds import SCHEDULED, Bound, parse_bound, split_inline
+from pytest_bench.labels import Label
 from pytest_bench.verdict.outcome import BoundState, JudgedBound, Judgement, Outcome, Reason, worst
 
 NO_FAILED_REQUESTS = Bound(metric="failed_requests", comparison="==", limit=0.0, text="== 0")
@@ -67,17 +68,23 @@ def judge(
     `inconclusive`. A point without bounds of its own is labelled `unbounded`.
     Raises `UsageError` for a metric that the measurement does not contain.
     """
-    bounded = {bound.metric for bound in bounds}
-    if bounded & FAILURES:
-        bounded |= FAILURES
-    all_bounds = (*bounds, *(bound for bound in implied if bound.metric not in bounded))
-    judged = tuple(judge_bound(bound, measured) for bound in all_bounds)
+    judged = tuple(judge_bound(bound, measured) for bound in (*bounds, *implied_bounds(bounds, implied)))
     return Judgement(
         outcome=worst(_OUTCOMES[item.state] for item in judged),
         reasons=tuple(Reason(f"bound-{item.state}", item.sentence) for item in judged if item.state != "met"),
         bounds=judged,
-        labels=(*labels, *(() if bounds else ("unbounded",))),
+        labels=(*labels, *(() if bounds else (Label.UNBOUNDED,))),
     )
+
+
+def implied_bounds(
+    bounds: Sequence[Bound], implied: Sequence[Bound] = (NO_FAILED_REQUESTS, NO_EMPTY_OUTPUTS)
+) -> tuple[Bound, ...]:
+    """Those of `implied` whose metric a point with these `bounds` does not bound itself."""
+    bounded = {bound.metric for bound in bounds}
+    if bounded & FAILURES:
+        bounded |= FAILURES
+    return tuple(bound for bound in implied if bound.metric not in bounded)
 
 
 def judge_bound(bound: Bound, measured: Measured) -> JudgedBound:

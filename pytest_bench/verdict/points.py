@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
+from pytest_bench.labels import Label
 from pytest_bench.verdict.events import EvidenceCheck, ExpectedPoint, Report, SessionFacts, Stage
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
@@ -30,18 +31,23 @@ class LabelRule(NamedTuple):
 
 
 LABEL_RULES: dict[str, LabelRule] = {
-    "unbounded": LabelRule(
+    Label.UNBOUNDED: LabelRule(
         "complete",
         unless_asked=False,
         sentence="--complete requires at least one bound for every point: declare a bound for it",
     ),
-    "simulator": LabelRule(
+    Label.LIMITED: LabelRule(
+        "complete",
+        unless_asked=False,
+        sentence="--complete requires every item of an eval, and --eval-limit left some out: remove it",
+    ),
+    Label.SIMULATOR: LabelRule(
         "complete or expect",
         unless_asked=True,
         sentence="the endpoint is the built-in simulator, not a model: give the URL of a model's server, or set "
         "--endpoint=simulator on the command line if you mean the simulator",
     ),
-    "shortened": LabelRule(
+    Label.SHORTENED: LabelRule(
         "complete or expect",
         unless_asked=True,
         sentence="its durations were scaled by --duration-scale, which is not on the command line: remove it from "

@@ -2,49 +2,86 @@
 
 from __future__ import annotations
 
+import collections
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader
+from pytest_bench.load.account import combine
 from pytest_bench.load.order import sample_function
-from pytest_bench.records import REQUESTS_VERSION, PhaseResult, RequestRecord
-from pytest_bench.results.differences import differences
-from pytest_bench.workload import SampleOrder
+from pytest_bench.records import REQUESTS_VERSION, PhaseResult, RequestRecord, WorkerReport
+from pytest_bench.results.differences import differences, plain
+from pytest_bench.verify.reports import DeclaredLoad, Recount, reported
+from pytest_bench.workload import HealthBudget, Load
 
 
 def contradictions(
-    folder: Path, phase: PhaseResult, header: dict[str, str], order: SampleOrder | None
+    folder: Path, phase: PhaseResult, header: dict[str, str], declared: DeclaredLoad | None
 ) -> Iterator[str]:
-    """Yield each contradiction between the logs in `folder` and `phase`, `header` or `order`.
+    """Yield each contradiction between the logs in `folder` and `phase`, `header` or `declared`.
 
-    `header` contains the expected fields of each log's header; `order` gives the sample of each request, or is None if
-    it is unknown. Raises `EvidenceError` with file and line for a damaged log.
+    `header` contains the expected fields of each log's header; `declared` is None if it is unknown. Raises
+    `EvidenceError` with file and line for a damaged log.
     """
+    order = None if declared is None else declared.order
     requests = _Requests(None if order is None else sample_function(order))
-    decode = msgspec.json.Decoder(RequestRecord).decode
-    for kind in ("requests", "texts"):
-        for path in sorted(folder.glob(f"{kind}.*.jsonl")):
-            reader = LineReader(path, kind, REQUESTS_VERSION)
-            for number, payload in enumerate(reader, start=2):
-                if kind == "requests":
-                    try:
-                        requests.add(decode(payload))
-                    except msgspec.MsgspecError as error:
-                        raise EvidenceError(
-                            f"{path}: line {number} is not a request record: {error}"
-                        ) from error
-            if phase.complete:
-                reader.require_complete()
-            found = {name: reader.header.get(name) for name in header}
-            yield from (f"{path.name}: header: {sentence}" for sentence in differences(found, header))
+    reports: list[WorkerReport] = []
+    for path in sorted(folder.glob("requests.*.jsonl")):
+        reader = LineReader(path, "requests", REQUESTS_VERSION)
+        recount = Recount(declared)
+        for record in _records(reader, path):
+            requests.add(record)
+            recount.add(record)
+        yield from _framing(reader, phase, header)
+        if phase.complete:
+            told = reported(reader.end, path.name)
+            found = recount.report(told)
+            reports.append(found)
+            again = msgspec.structs.replace(found, seconds=told.seconds)
+            yield from (
+                f"{path.name}: {sentence}" for sentence in differences(plain(told), plain(again), "report")
+            )
+    for path in sorted(folder.glob("texts.*.jsonl")):
+        reader = LineReader(path, "texts", REQUESTS_VERSION)
+        collections.deque(reader, maxlen=0)
+        yield from _framing(reader, phase, header)
     yield from (f"requests.*.jsonl: {sentence}" for sentence in requests.contradictions(phase))
+    if phase.complete:
+        yield from _recombined(phase, reports, declared)
+
+
+def _recombined(
+    phase: PhaseResult, reports: Sequence[WorkerReport], declared: DeclaredLoad | None
+) -> Iterator[str]:
+    """Compare a phase with the reports of its load workers, put together again."""
+    load = Load(pattern="stages") if declared is None else declared.load
+    budget = HealthBudget() if declared is None else declared.budget
+    again = combine(reports, load, budget, label=phase.label, folder=phase.folder, start_ns=phase.start_ns)
+    names = phase.__struct_fields__ if declared is not None else _COUNTERS
+    found, wanted = ({name: getattr(one, name) for name in names} for one in (phase, again))
+    yield from (f"phase.json: {sentence}" for sentence in differences(plain(found), plain(wanted)))
+
+
+def _records(reader: LineReader, path: Path) -> Iterator[RequestRecord]:
+    decode = msgspec.json.Decoder(RequestRecord).decode
+    for number, payload in enumerate(reader, start=2):
+        try:
+            yield decode(payload)
+        except msgspec.MsgspecError as error:
+            raise EvidenceError(f"{path}: line {number} is not a request record: {error}") from error
+
+
+def _framing(reader: LineReader, phase: PhaseResult, header: dict[str, str]) -> Iterator[str]:
+    """Compare header and end of a log that was read to its end."""
+    if phase.complete:
+        reader.require_complete()
+    found = {name: reader.header.get(name) for name in header}
+    yield from (f"{reader.path.name}: header: {sentence}" for sentence in differences(found, header))
 
 
 class _Requests:
@@ -54,10 +91,6 @@ class _Requests:
         self._sample = sample
         self._ids: set[str] = set()
         self._indices: set[int] = set()
-        self._outcomes: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
-        self._resent = 0
-        self._last_completion_ns: int | None = None
         self._starts, self._ends = array("q"), array("q")
         self._problems: list[str] = []
 
@@ -73,14 +106,8 @@ class _Requests:
             self._problems.append(
                 f"request {record.index} sent sample {record.sample_index}; the order requires {wanted}"
             )
-        self._outcomes[record.outcome] += 1
         self._starts.append(record.send_start_ns)
         self._ends.append(record.end_ns)
-        if record.outcome == "failed":
-            self._failures[record.error or "unknown"] += 1
-        if record.outcome != "interrupted":
-            self._resent += record.resent
-            self._last_completion_ns = max(self._last_completion_ns or 0, record.end_ns)
 
     def contradictions(self, phase: PhaseResult) -> Iterator[str]:
         yield from self._problems[:_SHOWN]
@@ -89,19 +116,9 @@ class _Requests:
         at_once = _max_in_flight(self._starts, self._ends)
         if at_once > phase.peak_in_flight:
             yield f"{at_once} requests were in flight at once, but peak_in_flight is {phase.peak_in_flight}"
-        if phase.complete:
-            counted: dict[str, Any] = {
-                "issued": self._outcomes.total(),
-                "succeeded": self._outcomes["succeeded"],
-                "failed": self._outcomes["failed"],
-                "interrupted": self._outcomes["interrupted"],
-                "resent": self._resent,
-                "failures": dict(self._failures),
-                "last_completion_ns": self._last_completion_ns,
-            }
-            yield from differences({name: getattr(phase, name) for name in counted}, counted, "counters")
 
 
+_COUNTERS = ("issued", "succeeded", "failed", "interrupted", "resent", "failures", "last_completion_ns")
 _SHOWN = 5
 """Maximum number of sentences about single requests, because one mistake may affect every request."""
 

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from pytest_bench.audits.contract import AuditResult, Undecided
+from pytest_bench.audits.contract import Undecided
 from pytest_bench.audits.order import contradictions as out_of_order
 from pytest_bench.audits.point import judgement_of, measurement_of
 from pytest_bench.audits.registry import Registry
-from pytest_bench.audits.reverify import reverify
+from pytest_bench.audits.reverify import loads_of, reverify
 from pytest_bench.errors import BenchError, EvidenceError, makes_sense
 from pytest_bench.evals import remeasure as evals
 from pytest_bench.evals.command import rejudge
 from pytest_bench.files import read_plain
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.perf.remeasure import from_rows, orders_of, remeasure, shortfalls
+from pytest_bench.perf.remeasure import declared_phases, from_rows, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
+from pytest_bench.results.details import AuditDetail, AuditResult, CommandDetail, EvalDetail
 from pytest_bench.results.differences import differences, file_differences, plain
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
+from pytest_bench.running.phases import samples_sent
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.command_evals import is_command
-from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.plan import Kind, Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
 from pytest_bench.verify.logs import contradictions
-from pytest_bench.workload import SampleOrder
+from pytest_bench.verify.reports import DeclaredLoad
 
 _LARGEST_RESULT = 4 << 30
 
@@ -73,45 +75,78 @@ def _contradictions(
     yield from _identity(session, point, folder, summary)
     if reported is not None:
         yield from _in_summary(differences(plain(summary.judgement), plain(reported), "judgement"))
-    if point.kind == "audit":
+    if isinstance(summary.detail, AuditDetail):
         yield from _in_summary(out_of_order(session.plan, point, summary.detail, session.began))
-    orders = _orders(session.plan, point, summary)
     if point.kind == "eval":
         again = _command if is_command(point) else _eval
         yield from again(session, point, folder, summary)
         return
+    declared = _declared(session, point, summary)
     for phase in summary.phases:
-        yield from _phase(session.nonce, point, folder, phase, orders.get(phase.label))
+        yield from _phase(session.nonce, point, folder, phase, declared.get(phase.label))
     if summary.judgement.outcome in MEASURED:
-        again = _perf if point.kind == "perf" else _audit
-        yield from again(session, point, folder, summary)
+        yield from _MEASURE_AGAIN[point.kind](session, point, folder, summary)
 
 
 def _identity(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
     digest = session.plan.point_digest(point)
     wanted = {"point": point.id, "point_digest": digest, "nonce": session.nonce}
     yield from _in_summary(differences({name: getattr(summary, name) for name in wanted}, wanted))
+    kind = CommandDetail.kind() if is_command(point) else point.kind
+    yield from _in_summary(differences(summary.detail.kind(), kind, "detail.kind"))
     yield from file_differences(
         folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce)
     )
 
 
-def _orders(plan: Plan, point: Point, summary: Summary) -> dict[str, SampleOrder]:
-    """Return the order of samples of each phase, for performance points only: audits check their own order."""
-    if point.kind != "perf" or summary.dataset is None:
+def _declared(session: SessionContext, point: Point, summary: Summary) -> dict[str, DeclaredLoad]:
+    """Return what each phase was to do, by label; empty if that is unknown. Audits check the order of samples
+    themselves."""
+    if summary.dataset is None:
         return {}
-    return orders_of(plan, point, summary.dataset.rows)
+    if point.kind == "perf":
+        phases = list(declared_phases(session.plan, point, summary.dataset.rows))
+        overlaps = any(phase.handover == "overlap" for phase in phases[:-1])
+        return {
+            phase.label: DeclaredLoad(
+                load=phase.load,
+                budget=point.budget,
+                alone=not overlaps,
+                order=samples_sent(phase, summary.dataset.rows),
+            )
+            for phase in phases
+        }
+    test = str(point.options.get("test"))
+    if point.kind != "audit" or test not in session.audits.words():
+        return {}
+    with _asking(test):
+        loads = loads_of(session.plan, point, summary, session.audits)
+    return {
+        label: DeclaredLoad(load=load, budget=point.budget, alone=True, order=None)
+        for label, load in loads.items()
+    }
+
+
+@contextmanager
+def _asking(test: str) -> Iterator[None]:
+    """Run code of the audit `test`, which may be a third party's and raise anything, as any may on wrong findings."""
+    try:
+        yield
+    except (BenchError, Undecided, OSError):
+        raise
+    except Exception as error:
+        raise EvidenceError(f"the audit {test!r} failed: {type(error).__name__}: {error}") from error
 
 
 def _phase(
-    nonce: str, point: Point, folder: Path, phase: PhaseResult, order: SampleOrder | None
+    nonce: str, point: Point, folder: Path, phase: PhaseResult, declared: DeclaredLoad | None
 ) -> Iterator[str]:
     here = f"phases/{phase.label}"
     expected = PhaseFile.of(phase, point=point.id, nonce=nonce)
     header = {"nonce": nonce, "point": point.id, "phase": phase.label}
     for sentence in (
         *file_differences(folder / here / "phase.json", expected),
-        *contradictions(folder / here, phase, header, order),
+        *contradictions(folder / here, phase, header, declared),
     ):
         yield f"{here}/{sentence}"
 
@@ -141,15 +176,12 @@ def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary)
         for sentence in file_differences(folder / "phases" / phase.label / "phase.json", expected):
             yield f"phases/{phase.label}/{sentence}"
     yield from evals.contradictions(point, folder, summary)
-    again = evals.remeasure(session.plan, point, folder, summary)
+    again = evals.remeasure(session.plan, point, folder, summary, session.results)
     yield from _measurement(summary, again.measurement)
     judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
     yield from _in_summary(judged)
-    for name, value in again.detail.items():
-        found = differences(summary.detail.get(name), plain(value), f"detail.{name}", rounded=True)
-        yield from _in_summary(found)
-    recorded = {name: hashlib.sha256(data).hexdigest() for name, data in again.files.items()}
-    yield from _in_summary(differences(summary.detail.get("results"), recorded, "detail.results"))
+    recorded = msgspec.structs.replace(summary.detail_as(EvalDetail), note="")
+    yield from _in_summary(differences(plain(recorded), plain(again.detail), "detail", rounded=True))
     for name, data in again.files.items():
         try:
             if read_plain(session.results / name, _LARGEST_RESULT) != data:
@@ -164,8 +196,8 @@ def _command(session: SessionContext, point: Point, folder: Path, summary: Summa
     yield from _measurement(summary, again.measurement)
     judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
     yield from _in_summary(judged)
-    for name, value in again.detail.items():
-        yield from _in_summary(differences(summary.detail.get(name), plain(value), f"detail.{name}"))
+    recorded = msgspec.structs.replace(summary.detail_as(CommandDetail), note="")
+    yield from _in_summary(differences(plain(recorded), plain(again.detail), "detail"))
 
 
 def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
@@ -177,21 +209,22 @@ def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary
         )
     for reason in untrustworthy(summary.phases):
         yield f"{summaries.NAME}: its outcome is {summary.judgement.outcome}, although {reason.sentence}"
-    try:
+    with _asking(test):
         result, files = reverify(session.plan, point, folder, summary, session.audits)
-    except (BenchError, Undecided, OSError):
-        raise
-    except Exception as error:
-        # A third party's audit may raise anything, and so may any audit on inconsistent findings.
-        raise EvidenceError(f"the audit {test!r} failed: {type(error).__name__}: {error}") from error
-    yield from _in_summary(
-        differences(summary.detail.get("result"), plain(result), "detail.result", rounded=True)
-    )
+    recorded = summary.detail_as(AuditDetail).result
+    yield from _in_summary(differences(plain(recorded), plain(result), "detail.result", rounded=True))
     yield from _measurement(summary, measurement_of(result, summary.phases))
     yield from _judged(summary, result)
     for name, data in files.items():
         if (folder / name).read_bytes() != data:
             yield f"{name}: differs from what the audit computes from the logs"
+
+
+_MEASURE_AGAIN: Mapping[Kind, Callable[[SessionContext, Point, Path, Summary], Iterator[str]]] = {
+    "perf": _perf,
+    "audit": _audit,
+}
+"""How a point of each kind is measured again from its logs, and compared with its summary."""
 
 
 def _judged(summary: Summary, result: AuditResult) -> Iterator[str]:

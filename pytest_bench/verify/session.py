@@ -11,8 +11,8 @@ import msgspec
 
 from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.errors import BenchError, EvidenceError
-from pytest_bench.evals.point import metadata_of
 from pytest_bench.evals.results import METADATA
+from pytest_bench.evals.sweeps import metadata_of
 from pytest_bench.files import read_plain
 from pytest_bench.leases import Lease
 from pytest_bench.results import layout, withheld

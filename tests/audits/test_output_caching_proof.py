@@ -122,7 +122,7 @@ def test_a_phase_that_cannot_be_trusted_is_an_error_without_files(
     assert code in codes(measured)
     assert not (measured.folder / RECORD).exists()
     assert not (measured.folder / WORDS).exists()
-    assert measured.summary.detail["result"] is None
+    assert measured.summary.detail.result is None
 
 
 @pytest.mark.parametrize("scenario", [OFFLINE, SINGLE_STREAM])
@@ -218,7 +218,7 @@ def test_a_primed_cache_is_reset_if_the_suite_declares_it(auditor, caching_suite
         measured = run("b")
 
     assert measured.outcome == "fail", measured.report()
-    assert [reset["status"] for reset in measured.summary.detail["cache_resets"]] == [200, 200]
+    assert [reset.status for reset in measured.summary.detail.cache_resets] == [200, 200]
     assert "cache-shared" not in labels(measured)
 
 
@@ -244,7 +244,7 @@ def test_the_order_is_declared_by_the_suite_and_recorded(auditor, caching_suite,
         measured = run("a")
 
     assert json.loads((measured.folder / RECORD).read_text())["order"] == said
-    assert measured.summary.detail["order"] == said
+    assert measured.summary.detail.order == said
     assert said.replace(" the ", "-") in labels(measured), "which the session's verdict repeats"
 
 
@@ -271,5 +271,5 @@ def test_an_audit_of_a_simulator_at_its_own_limit_is_labelled_and_keeps_its_outc
 
     assert measured.outcome == "pass", measured.report()
     assert {"simulator", "simulator-bound"} <= labels(measured)
-    assert measured.summary.detail["explanation"].endswith("In phase 'reference' the simulator was late.")
+    assert measured.summary.detail.explanation.endswith("In phase 'reference' the simulator was late.")
     assert seen == [phase.label for phase in measured.summary.phases]

@@ -214,7 +214,7 @@ def test_a_cache_is_found_however_the_server_answers(
     measured = auditor.audit(text)
 
     assert measured.outcome == outcome, measured.report()
-    assert measured.summary.detail["poll_interval_s"] == 0.002
+    assert measured.summary.detail.poll_interval_s == 0.002
     stored = list(measured.folder.glob("phases/*/attachments/*.mp4"))
     assert len(stored) == (24 if reply == "raw" or generation == "video_bytes" else 0)
     assert all(video.read_bytes()[4:8] == b"ftyp" for video in stored)

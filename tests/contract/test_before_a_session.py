@@ -107,11 +107,13 @@ def test_a_plugin_that_answers_for_pytest_is_red(used):
     assert ran.junit == {"session::integrity": "error"}
 
 
-def test_the_latest_results_are_those_of_the_last_call_even_if_its_conftest_was_broken(folder):
+def test_a_call_with_a_broken_conftest_takes_neither_a_folder_nor_latest(folder):
     folder.run("-n0", "-k", "one", results=None).require(0, "pass", one="pass")
+    before = sorted((folder.root / "results").iterdir())
     folder.write("conftest.py", CONFTESTS["syntax error"])
     ran = folder.run("-n0", results=None)
-    assert (ran.status, ran.verdict["refused"]) == (4, True)
+    assert (ran.status, ran.verdict["status"]) == (4, "pass")
+    assert sorted((folder.root / "results").iterdir()) == before
 
 
 def test_a_junit_file_is_found_by_the_name_that_pytest_reads(used):

@@ -52,9 +52,10 @@ def test_progress_is_one_line_below_pytests_own_that_leaves_nothing_behind(folde
 
 def test_a_line_of_progress_never_wraps(folder):
     told = watched(folder, "bench", "-n0", width=30)
-    lines = re.findall(r"(?:\n|\x1b\[2K)(tiny/perf/[^\x1b\r\n]*)\r\x1b", told)
+    lines = re.findall(r"(?:\n|\x1b\[2K)(\.\.\.[^\x1b\r\n]*)\r\x1b", told)
     assert lines
     assert max(map(len, lines)) < 30
+    assert all(re.fullmatch(r"\.\.\.[a-z/]*(one|two) measured: \d/2 done", line) for line in lines)
 
 
 @pytest.mark.parametrize(("args", "environ"), [(["-q"], {}), (["-q", "-n2"], {}), ([], {"TERM": "dumb"})])

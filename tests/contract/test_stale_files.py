@@ -162,14 +162,36 @@ def test_of_two_sessions_with_one_junit_file_the_second_is_refused_and_touches_i
     assert running.returncode == 0, output
 
 
-def test_the_latest_results_are_those_of_the_last_call_even_if_it_was_refused(folder):
-    first = folder.run("-n0", "-k", "one", results=None)
-    first.require(0, "pass", one="pass")
+def results_of(folder):
+    """The names in `results/`, and what `latest` names."""
+    parent = folder.root / "results"
+    latest = parent / "latest"
+    return sorted(path.name for path in parent.iterdir()), latest.readlink() if latest.is_symlink() else None
+
+
+REFUSED = {
+    "a suite with a problem": ("requests: 2}", "requests: none}"),
+    "no endpoint": ("${ENDPOINT:-}", '""'),
+    "a missing dataset": ("data/prompts.jsonl", "data/gone.jsonl"),
+}
+
+
+@pytest.mark.parametrize("judged", [False, True], ids=["pytest", "pytest-bench run"])
+@pytest.mark.parametrize("problem", REFUSED)
+def test_a_refused_call_takes_neither_a_folder_nor_latest(folder, problem, judged):
+    folder.run("-n0", "-k", "one", results=None).require(0, "pass", one="pass")
+    before = results_of(folder)
+    folder.edit("bench/tiny.yaml", *REFUSED[problem])
+    ran = folder.run("-n0", results=None, judged=judged)
+    assert ran.status == (2 if judged else 4), ran.output
+    assert results_of(folder) == before
+    assert ran.verdict["status"] == "pass", "of the session before"
+
+
+def test_a_refused_first_call_leaves_no_folder(folder):
     folder.edit("bench/tiny.yaml", "requests: 2}", "requests: none}")
-    ran = folder.run("-n0", results=None)
-    assert ran.status == 4
-    assert ran.verdict["refused"]
-    assert ran.verdict["nonce"] != first.verdict["nonce"]
+    assert folder.run("-n0", results=None).status == 4
+    assert not (folder.root / "results").exists()
 
 
 def start(folder, *args, results):

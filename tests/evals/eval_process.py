@@ -29,7 +29,7 @@ def main():
     with bring_up(plan.deployments[point.suite], results / "deployment", os.environ) as deployment:
         measured = run_eval(session, Resources(plan, None), point, deployment)
     print(measured.outcome)
-    print(json.dumps(measured.summary.detail["eval"], sort_keys=True))
+    print(json.dumps(measured.summary.detail.metrics, sort_keys=True))
 
 
 if __name__ == "__main__":

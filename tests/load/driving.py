@@ -37,10 +37,10 @@ class Driven:
     def result(self) -> PhaseResult:
         return self.results[-1]
 
-    def records(self, label: str = "main", *, torn: bool = False) -> list[RequestRecord]:
+    def records(self, label: str = "main", *, unfinished: bool = False) -> list[RequestRecord]:
         """In the order of issue."""
         return sorted(
-            read_records(self.folder / label, torn=torn),
+            read_records(self.folder / label, unfinished=unfinished),
             key=lambda record: (record.send_start_ns, record.index),
         )
 

@@ -41,7 +41,7 @@ def show(progress):
 rows = ({"prompt": str(number)} for number in range(SAMPLES))
 encoded = (OpenAIChat.encode(row, Generation(model="simulated", stream=True)) for row in rows)
 try:
-    with bodies.nameless(encoded) as path:
+    with bodies.anonymous(encoded) as path:
         engine.run(msgspec.structs.replace(spec, bodies=path), show)
 except KeyboardInterrupt:
     sys.exit(130)

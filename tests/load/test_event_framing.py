@@ -13,6 +13,7 @@ from pytest_bench.load.connection import Connection
 from pytest_bench.load.deltas import read_deltas
 from pytest_bench.load.exchange import Exchange, decode_response
 from pytest_bench.load.framing import split_events
+from pytest_bench.load.moments import Reads
 from pytest_bench.records import Moments
 
 VALUES = st.recursive(
@@ -142,8 +143,9 @@ class Wire:
         pass
 
 
-STEP = 10
-"""Between reads: the socket was empty 3 before the kernel's stamp, and read 2 after it."""
+STEP = 2_000_000
+"""Nanoseconds between reads, longer than a sender waits. The socket was empty 3 before the kernel's stamp, and read 2
+after it."""
 
 
 def read_all(reads: list[bytes]) -> Exchange:
@@ -241,10 +243,13 @@ def test_an_event_is_uncertain_if_anything_followed_it_in_its_read(response):
     assert record.seen_after_ns.first_content == record.seen_after_ns.last_content == 2
     edges = list(accumulate(map(len, reads)))
     uncertainty = record.uncertainty_ns or Moments()
-    for number, uncertainty_ns in (
-        (0, uncertainty.first_content),
-        (len(texts) - 1, uncertainty.last_content),
-    ):
+    found = {0: uncertainty.first_content, len(texts) - 1: uncertainty.last_content}
+    if any(record.content_gaps_ns):  # otherwise all content has one stamp
+        inner = record.inner_uncertainty_ns or (0,) * (len(texts) - 2)
+        found |= dict(enumerate(inner, 1))
+    else:
+        assert record.inner_uncertainty_ns == ()
+    for number, uncertainty_ns in found.items():
         end = wire_ends[number]
         edge = next(edge for edge in edges if edge >= end)
         if edge == edges[-1] or any(end < later <= edge for later in wire_ends):
@@ -253,16 +258,84 @@ def test_an_event_is_uncertain_if_anything_followed_it_in_its_read(response):
             assert uncertainty_ns == 0
 
 
+def late_then(at_ns, *, empty_ns, chunked=True):
+    """An exchange whose second event was read 200 µs after its stamp and 300 µs after the socket was empty, and whose
+    third has this stamp."""
+    exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    exchange.send_start_ns = 1
+    exchange.status, exchange.content_type, exchange.chunked = 200, "text/event-stream", chunked
+    exchange.body = [b"data: " + delta(text) + b"\n\n" for text in "xyz"] + [b"data: [DONE]\n\n"]
+    first = [STEP, STEP + 5, STEP - 5, 1]
+    late = [3 * STEP - 200_000, 3 * STEP, 3 * STEP - 300_000, 2]
+    exchange.reads = [*first, *late, at_ns, at_ns + 5, empty_ns, 3, 9 * STEP, 9 * STEP + 5, 9 * STEP - 5, 4]
+    return exchange
+
+
+@pytest.mark.parametrize(
+    ("after_ns", "chunked", "held_ns"),
+    [(1_000_001, True, 0), (1_000_000, True, 200_000), (1_000_000, False, 300_000)],
+    ids=["after a round trip", "within a round trip", "within it, after a read of perhaps several events"],
+)
+def test_an_event_within_a_round_trip_after_a_late_read_is_as_uncertain_as_that_read_was_late(
+    after_ns, chunked, held_ns
+):
+    at_ns = 3 * STEP + after_ns
+    exchange = late_then(at_ns, empty_ns=at_ns - 50, chunked=chunked)
+    record = decode_response(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    assert (record.uncertainty_ns or Moments()).last_content == held_ns
+
+
+def test_an_inner_event_after_a_late_read_is_uncertain_too():
+    exchange = late_then(3 * STEP + 500_000, empty_ns=3 * STEP)
+    exchange.body.insert(3, b"data: " + delta("w") + b"\n\n")
+    exchange.reads[-4:] = [
+        9 * STEP,
+        9 * STEP + 5,
+        9 * STEP - 5,
+        4,
+        12 * STEP,
+        12 * STEP + 5,
+        12 * STEP - 5,
+        5,
+    ]
+    record = decode_response(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
+    assert record.inner_uncertainty_ns == (0, 200_000)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3 * STEP), st.integers(0, STEP), st.integers(0, STEP // 2), st.integers(0, 2)
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.booleans(),
+)
+def test_the_uncertainties_of_all_reads_are_those_of_each(steps, chunked):
+    reads, at_ns, pieces = [], 10, 0
+    for wait_ns, open_ns, lag_ns, more in steps:
+        at_ns, pieces = at_ns + wait_ns, pieces + more
+        reads += [at_ns, at_ns + lag_ns, at_ns - min(open_ns, wait_ns), pieces]
+    found = Reads(reads, sent_ns=5, connect_ns=7, chunked=chunked)
+    followed, last = found._uncertainties_ns()
+    for read in range(len(steps)):
+        alone = read + 1 < len(steps)
+        assert followed[read] == found._moment(read, alone=False).uncertainty_ns
+        assert last[read] == found._moment(read, alone=alone).uncertainty_ns
+
+
 def test_a_read_without_a_stamp_of_the_kernel_is_uncertain_since_the_socket_was_empty():
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
     exchange.send_start_ns = 1
     exchange.status, exchange.content_type = 200, "text/event-stream"
     exchange.body = [b"data: " + delta("x") + b"\n\n", b"data: " + FINISH + b"\n\n"]
-    exchange.reads = [100, 100, 40, 1, 200, 205, 150, 2, 300, 305, 250, 2]
+    second, third = 2 * STEP, 4 * STEP
+    exchange.reads = [100, 100, 40, 1, second, second + 5, second - 50, 2, third, third + 5, third - 50, 2]
     record = decode_response(exchange, seq=0, api=OpenAIChat, streaming=True, texts="drop").record
     assert (record.first_content_ns, record.seen_after_ns.first_content) == (100, 0)
     assert record.uncertainty_ns.first_content == 60
-    assert (record.end_ns, record.seen_after_ns.end, record.uncertainty_ns.end) == (300, 5, 0)
+    assert (record.end_ns, record.seen_after_ns.end, record.uncertainty_ns.end) == (third, 5, 0)
 
 
 def test_nothing_arrives_before_the_request_leaves():
@@ -280,7 +353,7 @@ def test_a_step_of_the_clock_puts_the_clients_own_stamps_in_place_of_the_kernels
     exchange.reads = [100, 103, 40, 1, 999, 205, 150, 2]
     exchange.void_stamps(200)
     assert exchange.reads == [100, 103, 40, 1, 205, 205, 150, 2]
-    assert exchange.lags_ns == [3, 0]
+    assert Reads(exchange.reads, sent_ns=0).lags_ns == [3, 0]
 
 
 def as_listed(decoded: Decoded) -> Decoded:

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_bench.cpus import Cpus
 from pytest_bench.load import engine
 from pytest_bench.load.bodies import Bodies, write
+from pytest_bench.load.client_share import quantiles_ms
 from pytest_bench.load.counters import Cell, SharedCounters, anonymous_file
 from pytest_bench.load.health import client_health
-from pytest_bench.load.tally import Tally, Thinned, quantiles_ms
+from pytest_bench.load.tally import Tally, Thinned
 from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
 from pytest_bench.workload import HealthBudget, Load, PhaseSpec, RunSpec, SampleOrder
 
@@ -136,16 +138,15 @@ def test_mean_concurrency_counts_from_full_load_to_the_last_issue_between_the_st
     tally.enter(share=2)
     for now_ns, in_flight in ((0, 1), (10, 2)):
         tally.issued(now_ns, in_flight, in_flight - 1)
-        tally.sent(now_ns, None)
+        tally.sent(now_ns)
     tally.vacated(30)
     tally.issued(40, 2, 1)
-    tally.sent(40, 30)
+    tally.sent(40)
     assert tally.report.in_flight_ns == 2 * 20 + 1 * 10
     tally.vacated(35)  # of another place: it had ended before the last issue, and is read only now
     assert tally.report.in_flight_ns == 2 * 20 + 1 * 5
     tally.vacated(1000)
     assert tally.report.in_flight_ns == 2 * 20 + 1 * 5
-    assert tally.report.vacant_ns == 10
 
 
 def test_full_load_waits_for_the_requests_of_the_phase_before_to_end():
@@ -167,9 +168,19 @@ def report(**fields):
             "client_lag_ms": fine,
             "cpu_s": 0.5,
             "wall_s": 1.0,
+            "first_scheduled_ns": 0,
+            "last_scheduled_ns": 990_000_000,
             **fields,
         }
     )
+
+
+def by_second(*shares):
+    """Fields of a report with these vacancies, second by second."""
+    seconds = tuple(
+        (number, round(100 * share), round(100 * (1 - share))) for number, share in enumerate(shares)
+    )
+    return {"seconds": seconds, "vacant_from_ns": 0, "vacant_until_ns": len(shares) * 10**9}
 
 
 CLOSED = Load(pattern="concurrency", concurrency=8, requests=100)
@@ -178,14 +189,14 @@ STAGES = Load(pattern="stages", stages=(CLOSED, OPEN))
 LATE = Quantiles(p50=100.0, p99=400.0, max=500.0)
 
 
-def health(load, *reports, last_arrival_ns=0):
-    return client_health(load, reports, HealthBudget(), last_arrival_ns=last_arrival_ns)
+def health(load, *reports):
+    return client_health(load, reports, HealthBudget())
 
 
 def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment():
     assert health(CLOSED, report()).violations == ()
     on_time = Quantiles(p50=0.1, p99=1.0, max=900.0)
-    assert health(OPEN, report(schedule_lateness_ms=on_time), last_arrival_ns=10**9).violations == ()
+    assert health(OPEN, report(schedule_lateness_ms=on_time)).violations == ()
 
 
 @pytest.mark.parametrize(
@@ -198,12 +209,12 @@ def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment(
         ),
         (
             CLOSED,
-            {"vacant_ns": 1, "busy_ns": 99, "vacancy_p99": 0.06},
+            {"vacant_ns": 1, "busy_ns": 99, **by_second(0.06, 0.07)},
             "next request at p99 of the phase's seconds (1.0% over all of it), over the budget of 5%",
         ),
         (CLOSED, {"cpu_s": 0.99}, "used 99% of a core, over the budget of 95%"),
         (OPEN, {"schedule_lateness_ms": LATE}, "requests left 400.0 ms late at p99"),
-        (OPEN, {"schedule_lateness_ms": LATE}, "71.4 of the 100 requests/s asked for were achieved"),
+        (OPEN, {"schedule_lateness_ms": LATE}, "71.2 of the 100 requests/s asked for were achieved"),
         (
             CLOSED,
             {"cpu_share_p99": 0.98},
@@ -222,11 +233,9 @@ def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment(
     ],
 )
 def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sentence):
-    violations = health(load, report(), report(worker=1), last_arrival_ns=10**9).violations
+    violations = health(load, report(), report(worker=1)).violations
     assert violations == ()
-    [told] = [
-        text for text in health(load, report(**fields), last_arrival_ns=10**9).violations if sentence in text
-    ]
+    [told] = [text for text in health(load, report(**fields)).violations if sentence in text]
     assert "set `workers:` above 1, for fewer requests per load worker, or lower the " in told
     assert told.endswith({"poisson": "rate", "stages": "load"}.get(load.pattern, "concurrency"))
 
@@ -259,21 +268,21 @@ def test_of_a_phase_without_windows_the_whole_stands_for_them():
     found = health(CLOSED, report(vacant_ns=1, busy_ns=99))
     assert (found.cpu_share_p99, found.vacancy_p99) == (0.5, 0.01)
     on_time = Quantiles(p50=0.0, p99=0.0, max=0.0)
-    assert health(OPEN, report(schedule_lateness_ms=on_time), last_arrival_ns=10**9).achieved_share_p1 == 1.0
+    assert health(OPEN, report(schedule_lateness_ms=on_time)).achieved_share_p1 == 1.0
 
 
 def test_of_windows_too_the_worst_load_worker_speaks_for_all():
-    calm = report(cpu_share_p99=0.2, vacancy_p99=0.01, achieved_share_p1=1.0)
-    busy = report(cpu_share_p99=0.4, vacancy_p99=0.03, achieved_share_p1=0.96)
+    calm = report(cpu_share_p99=0.2, achieved_share_p1=1.0)
+    busy = report(cpu_share_p99=0.4, achieved_share_p1=0.96)
     found = health(CLOSED, calm, busy, report(worker=2, cpu_s=0.1))
-    assert (found.cpu_share_p99, found.vacancy_p99, found.achieved_share_p1) == (0.4, 0.03, 0.96)
+    assert (found.cpu_share_p99, found.achieved_share_p1) == (0.4, 0.96)
     assert found.violations == ()
 
 
 def test_a_budget_for_vacancy_that_is_relaxed_relaxes_its_windows_too():
     budget = HealthBudget(vacancy=0.5)
-    lazy = report(vacant_ns=40, busy_ns=60, vacancy_p99=0.45)
-    assert client_health(CLOSED, [lazy], budget, last_arrival_ns=0).violations == ()
+    lazy = report(vacant_ns=40, busy_ns=60, **by_second(0.45, 0.45))
+    assert client_health(CLOSED, [lazy], budget).violations == ()
     assert budget.relaxed
     assert not HealthBudget(vacancy=0.01, achieved_share=0.99).relaxed
 
@@ -337,8 +346,8 @@ def test_headers_do_not_show_where_a_run_is_shown():
 def test_load_workers_are_as_many_as_the_load_needs_and_the_machine_has_cores_for(
     monkeypatch, cores, quota, load, asked, workers
 ):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-    monkeypatch.setattr(engine, "cpu_quota", lambda: quota)
+    usable = Cpus(allowed=tuple(range(cores)), quota=quota, source="test")
+    monkeypatch.setattr(engine, "process_cpus", lambda: usable)
     phase = PhaseSpec(label="p", load=load, samples=SampleOrder(count=1), folder="")
     run = RunSpec(
         point="", nonce="", api="", streaming=True, targets=(), bodies="", phases=(phase,), workers=asked

@@ -1,5 +1,6 @@
 """How a run ends when it does not end by itself: nothing lost that was complete, nothing left behind."""
 
+import gc
 import os
 import resource
 import signal
@@ -7,18 +8,18 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
-from driving import gone, phase, until, workers_of
+from driving import gone, in_thread, phase, until, workers_of
 
 from pytest_bench.api.openai_chat import OpenAIChat
 from pytest_bench.errors import EvidenceError, LoadError, WorkerDied
 from pytest_bench.files import read_json
 from pytest_bench.load import engine, supervisor
+from pytest_bench.load.interrupts import Interrupts
 from pytest_bench.load.log import read_records
 from pytest_bench.workload import Load, Timeouts
 
@@ -121,7 +122,7 @@ def test_a_load_worker_that_dies_fails_the_phase_at_once_and_is_named(simulator,
     # What the others had is whole; what the dead one had written is there.
     for number in range(workers - 1):
         assert b'"kind":"end"' in (run.folder / "main" / f"requests.{number}.jsonl").read_bytes()
-    assert len(run.records(torn=True)) <= result["issued"]
+    assert len(run.records(unfinished=True)) <= result["issued"]
 
 
 def warmed_up(simulator, drive):
@@ -158,7 +159,7 @@ def test_a_phase_whose_log_a_dead_load_worker_never_closed_is_not_complete(simul
     assert [account["complete"] for account in accounts(run)] == [False, False]
 
 
-def test_a_load_worker_that_hangs_fails_the_phase_and_is_named(simulator, drive, monkeypatch):
+def test_a_load_worker_that_was_stopped_fails_the_phase_and_is_named(simulator, drive, monkeypatch):
     monkeypatch.setattr(supervisor, "_HUNG_AFTER_S", 0.7)
 
     def stop_first(progress):
@@ -166,12 +167,27 @@ def test_a_load_worker_that_hangs_fails_the_phase_and_is_named(simulator, drive,
             os.kill(workers_of(os.getpid())[0], signal.SIGSTOP)
 
     spec, run = drive.spec(simulator.url, ENDLESS, workers=2, knobs={"ttft_ms": 10})
-    with pytest.raises(
-        WorkerDied, match=r"load worker 0 has not answered for 0.7 s: it hangs or was stopped"
-    ):
+    with pytest.raises(WorkerDied, match=r"load worker 0 has not answered for 0.7 s: it was stopped"):
         engine.run(spec, stop_first)
     assert workers_of(os.getpid()) == []
     assert b'"kind":"end"' in (run.folder / "main" / "requests.1.jsonl").read_bytes()
+
+
+class Endless(OpenAIChat):
+    @staticmethod
+    def decode_stream(events):
+        while True:
+            pass
+
+
+def test_a_load_worker_in_an_endless_loop_fails_the_phase_and_is_named(simulator, drive, monkeypatch):
+    monkeypatch.setattr(supervisor, "_HUNG_AFTER_S", 0.3)
+    spec, _ = drive.spec(simulator.url, ENDLESS, api=Endless)
+    with pytest.raises(
+        WorkerDied, match=r"load worker 0 has not answered for 0.3 s: it runs without a heartbeat"
+    ):
+        engine.run(spec)
+    assert workers_of(os.getpid()) == []
 
 
 def test_an_api_that_raises_fails_the_phase_with_its_traceback(simulator, drive):
@@ -199,13 +215,65 @@ def test_an_interrupt_while_connections_are_being_made_leaves_no_load_worker(dri
             one.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
         spec, _ = drive.spec(url, ENDLESS, timeouts=Timeouts(connect_s=60.0))
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+        def interrupt():
+            until(lambda: workers_of(os.getpid()))
+            os.kill(os.getpid(), signal.SIGINT)
+
         with pytest.raises(KeyboardInterrupt):
+            in_thread(interrupt)
             engine.run(spec)
         assert workers_of(os.getpid()) == []
         for one in queued:
             one.close()
     assert workers_of(os.getpid()) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_python_drops_in_a_callback_of_its_garbage_collector_ends_the_run(
+    simulator, drive, number
+):
+    def once(stage, _info):
+        if stage == "stop" and begun and not sent:
+            sent.append(number)
+            os.kill(os.getpid(), number)
+
+    begun, sent = [], []
+    spec, run = drive.spec(simulator.url, ENDLESS)
+    handler, threshold = signal.signal(number, signal.default_int_handler), gc.get_threshold()
+    gc.set_threshold(1)
+    gc.callbacks.append(once)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(spec, begun.append)
+    finally:
+        gc.callbacks.remove(once)
+        gc.set_threshold(*threshold)
+        assert signal.signal(number, handler) is signal.default_int_handler
+    assert sent == [number]
+    assert workers_of(os.getpid()) == []
+    assert (run.folder / "main" / "phase.json").is_file()
+
+
+@pytest.mark.parametrize("leave", [False, True], ids=["handled", "ignored since"])
+def test_interrupts_leave_the_handlers_as_they_were(leave):
+    def ignore_from_now_on(_number, _frame):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, ignore_from_now_on)
+    try:
+        with Interrupts() as interrupts:
+            if leave:
+                with pytest.raises(KeyboardInterrupt), interrupts.deferred():
+                    signal.raise_signal(signal.SIGTERM)
+                with pytest.raises(KeyboardInterrupt):
+                    interrupts.check()
+            interrupts.check()
+        assert signal.getsignal(signal.SIGTERM) is (signal.SIG_IGN if leave else ignore_from_now_on)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_an_api_that_cannot_be_imported_fails_the_phase_and_says_why(simulator, drive):
@@ -282,7 +350,7 @@ def test_a_run_leaves_no_process_no_descriptor_and_no_folder(simulator, drive, t
     assert list(scratch.iterdir()) == []
 
 
-def test_what_was_written_before_an_interrupt_can_be_read_though_the_log_is_torn(simulator, drive):
+def test_what_was_written_before_an_interrupt_can_be_read_although_the_log_is_unfinished(simulator, drive):
     def kill(progress):
         if progress.succeeded > 300:
             os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
@@ -292,7 +360,7 @@ def test_what_was_written_before_an_interrupt_can_be_read_though_the_log_is_torn
         engine.run(spec, kill)
     with pytest.raises(EvidenceError, match="without an end line"):
         run.records()
-    assert len(run.records(torn=True)) > 100
+    assert len(run.records(unfinished=True)) > 100
 
 
 @pytest.mark.parametrize("handover", ["drain", "overlap"])

@@ -19,6 +19,7 @@ from wire_server import BODY, CHUNKED, EVENTS, HEAD, chunk
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.load.connecting import ConnectAttempt
 from pytest_bench.load.exchange import Exchange
+from pytest_bench.load.moments import Reads
 from pytest_bench.load.receive_clock import ReceiveClock
 from pytest_bench.records import Moments
 from pytest_bench.workload import Load
@@ -104,6 +105,35 @@ def test_a_load_worker_that_stood_still_says_how_much_later_it_saw_what_the_kern
         assert record.content_gaps_ns == (0, 0)
 
 
+def test_an_event_that_a_late_client_kept_the_sender_from_sending_may_have_been_earlier(wire, drive):
+    """The receive window is full while the load worker stands still: the last event leaves after its next read."""
+    written, large = {}, chunk(b'data: {"choices":[{"delta":{"content":"' + b"x" * 60_000 + b'"}}]}\n\n')
+
+    def answer(turn):
+        (pid,) = workers_of(os.getpid())
+        turn.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        turn.write(CHUNKED)
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: state(pid) == "T")
+        for piece in (large, large, large, *map(chunk, EVENTS[:-1])):
+            begun_ns = time.monotonic_ns()
+            turn.write(piece)
+        turn.write(chunk(EVENTS[-1]) + b"0\r\n\r\n")
+        written[turn.header("x-request-id")] = begun_ns, time.monotonic_ns()
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGCONT)
+
+    run = drive(wire(answer).url, ONE_BY_ONE, workers=1)
+    assert run.errors() == {None: 3}
+    late = 0
+    for record in run.records():
+        until(lambda record=record: record.request_id in written)
+        write = written[record.request_id]
+        assert holds(write, record.last_content_ns, record.uncertainty_ns.last_content)
+        late += record.last_content_ns > write[1] + 100 * MS
+    assert late, "the sender never had to wait"
+
+
 def test_a_turnaround_counts_from_the_kernels_stamp_and_not_from_when_the_client_saw_it(wire, drive):
     answer = Timed(stopped=True)
     run = drive(wire(answer).url, ONE_BY_ONE, workers=1)
@@ -163,7 +193,8 @@ def test_a_read_without_a_stamp_is_stamped_by_the_client(loop, clock):
         ConnectAttempt(Owner(), loop, target, 0, tls=None, limit_bytes=10**6, opened=opened)
         loop.run()
     assert ended == [exchange]
-    assert [lag > 0 for lag in exchange.lags_ns] == [clock is ReceiveClock] * len(exchange.lags_ns)
+    lags_ns = Reads(exchange.reads, sent_ns=0).lags_ns
+    assert [lag > 0 for lag in lags_ns] == [clock is ReceiveClock] * len(lags_ns)
 
 
 def test_a_step_of_the_clock_is_noticed_and_says_since_when_stamps_are_void(loop):

@@ -24,6 +24,22 @@ def test_the_latency_of_a_job_counts_from_its_first_request(drive, simulate):
     assert all(record.last_content_ns - record.send_start_ns >= 99e6 for record in driven.records())
 
 
+def test_a_job_may_have_been_finished_since_the_last_poll_that_found_it_running(drive, simulate):
+    load = Load(pattern="concurrency", concurrency=2, requests=4)
+    driven = run(drive, simulate, load, video_ms=100)
+    for record in driven.records():
+        before_ns = record.last_content_ns - record.uncertainty_ns.last_content
+        # It was still running when that poll was sent, and every poll waits for the answer to the one before.
+        assert record.send_start_ns + (record.polls - 1) * 20e6 <= before_ns < record.last_content_ns
+        assert record.uncertainty_ns.end == 0
+
+
+def test_a_job_that_is_done_at_once_has_an_exact_latency(drive, simulate):
+    load = Load(pattern="concurrency", concurrency=1, requests=1)
+    driven = run(drive, simulate, load, video_ms=0)
+    assert all(record.polls or record.uncertainty_ns is None for record in driven.records())
+
+
 def test_a_job_that_runs_counts_as_in_flight(drive, simulate):
     load = Load(pattern="concurrency", concurrency=3, requests=9)
     driven = run(drive, simulate, load, video_ms=60)

@@ -1,7 +1,7 @@
 import pytest
 
 from pytest_bench.errors import UsageError
-from pytest_bench.metrics import formulas, measure
+from pytest_bench.metrics import formulas, gap_metrics
 from pytest_bench.metrics.definitions import (
     DEFINITIONS,
     interval_method,
@@ -21,7 +21,7 @@ def test_every_definition_has_exactly_one_formula():
         *formulas.PER_REQUEST,
         *formulas.PER_ISSUE,
         *formulas.SCALARS,
-        *measure._POOLED,
+        *gap_metrics.POOLED,
     ]
     assert sorted(tables) == sorted(DEFINITIONS)
 

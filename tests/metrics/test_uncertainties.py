@@ -7,7 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_bench.bounds import parse_bound
-from pytest_bench.records import Moments
+from pytest_bench.errors import EvidenceError
+from pytest_bench.metrics.columns import gaps_between_tokens
+from pytest_bench.metrics.statistics import describe
+from pytest_bench.records import Moments, Usage
 from pytest_bench.verdict.judge import judge
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.workload import Load
@@ -23,7 +26,7 @@ def test_a_time_to_first_token_is_as_uncertain_as_its_stamp_and_the_clock(record
     assert found.uncertainty("time_to_first_token.min") == 100
     assert found.uncertainty("time_to_first_token.max") == 3 * MS + 100
     assert found.uncertainty("time_to_first_token.mean") == 1.5 * MS + 100
-    assert found.uncertainty("time_to_first_token.stddev") == 0
+    assert found.uncertainty("time_to_first_token.stddev") == pytest.approx(np.hypot(3 * MS + 100, 100))
     assert found.uncertainty("request_latency.max") == 100
 
 
@@ -42,6 +45,112 @@ def test_whatever_each_request_was_within_its_uncertainty_every_percentile_is_wi
         metric = f"time_to_first_token.{name}"
         true = np.quantile(truth, share, method="lower")
         assert abs(true - found.value(metric)) <= found.uncertainty(metric)
+
+
+@st.composite
+def streams(draw):
+    """Streams of events that arrived at some time, each read with the next few; and when they truly arrived."""
+    found = []
+    for _ in range(draw(st.integers(1, 4))):
+        gaps = draw(st.lists(st.integers(0, 50), min_size=1, max_size=12))
+        true = np.cumsum([1000, *gaps])
+        at, widths, start, empty = [], [], 0, 900
+        while start < len(true):
+            stop = min(len(true), start + draw(st.integers(1, 4)))
+            stamp = int(true[stop - 1])
+            at += [stamp] * (stop - start)
+            widths += [stamp - empty] * (stop - start - 1) + [0]
+            start, empty = stop, stamp
+        found.append((true, at, widths))
+    return found
+
+
+def read_as(record, number, at, widths, **fields):
+    """The record of a stream with these stamps, and uncertainties of them."""
+    return record(
+        number,
+        send=0,
+        first=at[0],
+        gaps=np.diff(at).tolist(),
+        uncertainty_ns=Moments(first_content=widths[0], last_content=widths[-1]),
+        inner_uncertainty_ns=tuple(widths[1:-1]) if any(widths[1:-1]) else (),
+        usage=Usage(output_tokens=len(at)),
+        **fields,
+    )
+
+
+@pytest.mark.parametrize("reported", [False, True], ids=["one token an event", "tokens of every event"])
+@given(drawn=streams(), data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the fixtures are plain functions
+def test_however_events_were_read_together_every_statistic_of_their_gaps_is_within_its_uncertainty(
+    record, measured, reported, drawn, data
+):
+    records, chunk_gaps, token_gaps = [], [], []
+    for number, (true, at, widths) in enumerate(drawn):
+        counts = data.draw(st.lists(st.integers(0, 3), min_size=len(at), max_size=len(at)))
+        fields = {"content_event_tokens": tuple(counts)} if reported else {}
+        records.append(read_as(record, number, at, widths, **fields))
+        if len(set(at)) == 1:
+            continue  # no time between events is known
+        gaps = np.diff(true).tolist()
+        chunk_gaps += gaps
+        between, times = gaps_between_tokens(gaps, counts) if reported else (gaps, [1] * len(gaps))
+        token_gaps += np.repeat(between, times).tolist()
+    found = measured(records)
+    for name, gaps in (("inter_chunk_latency", chunk_gaps), ("inter_token_latency", token_gaps)):
+        for statistic, true in describe(np.sort(np.array(gaps, dtype=float))).items() if gaps else ():
+            value = found.value(f"{name}.{statistic}")
+            if value is not None and true is not None:
+                assert abs(value - true) <= found.uncertainty(f"{name}.{statistic}") + 1e-6
+
+
+def test_gaps_of_exact_stamps_have_no_uncertainty_and_say_so(record, measured):
+    found = measured([record(0, send=0, first=MS, gaps=(MS, 2 * MS), usage=Usage(output_tokens=3))])
+    for metric in ("inter_chunk_latency", "inter_token_latency"):
+        assert set(found.metrics[metric].uncertainties) == set(found.metrics[metric].statistics)
+        assert not any(found.metrics[metric].uncertainties.values())
+
+
+def test_the_mean_gap_is_known_better_than_any_gap(record, measured):
+    """Whatever lies between, all gaps of a stream take the time from its first event to its last."""
+    at = [10 * MS, *[20 * MS] * 4, *[30 * MS] * 4]
+    widths = [0, *[10 * MS] * 3, 0, *[10 * MS] * 3, 0]
+    found = measured([read_as(record, 0, at, widths)])
+    for metric in ("inter_chunk_latency", "inter_token_latency"):
+        assert (found.value(f"{metric}.mean"), found.uncertainty(f"{metric}.mean")) == (2.5 * MS, 0)
+        assert (found.value(f"{metric}.p50"), found.uncertainty(f"{metric}.p50")) == (0, 10 * MS)
+
+
+def test_a_bound_on_gaps_within_their_uncertainty_is_inconclusive(record, measured):
+    at, widths = [10 * MS, *[20 * MS] * 4], [0, *[10 * MS] * 3, 0]
+    found = measured([read_as(record, 0, at, widths)])
+
+    def outcome(text):
+        return judge([parse_bound("inter_token_latency.p50", text, "ns")], found, implied=()).outcome
+
+    assert outcome("<= 1ms") is Outcome.INCONCLUSIVE
+    assert outcome("<= 11ms") is Outcome.PASS
+    assert outcome(">= 11ms") is Outcome.FAIL
+
+
+def test_a_log_with_another_number_of_uncertainties_than_events_is_damaged(record, measured):
+    with pytest.raises(EvidenceError, match="2 gaps between content events, but 3 inner uncertainties"):
+        measured([record(0, send=0, first=MS, gaps=(MS, MS), inner_uncertainty_ns=(1, 2, 3))])
+
+
+def test_the_metrics_of_one_endpoint_have_uncertainties_too(record, measured):
+    records = [
+        record(number, send=0, first=10 * MS, endpoint=number, uncertainty_ns=Moments(first_content=number))
+        for number in (0, 1)
+    ]
+    first, second = measured(records).endpoints
+    assert first.metrics["time_to_first_token"].uncertainties["p50"] == 0
+    assert second.metrics["time_to_first_token"].uncertainties["p50"] == 1
+
+
+def test_a_connection_took_at_most_as_long_as_measured(record, measured):
+    found = measured([record(0, send=0, first=MS, connect_ns=3 * MS)])
+    assert found.uncertainty("connect_time.p50") == 3 * MS
 
 
 def test_a_time_per_output_token_shares_the_uncertainty_of_its_ends_among_its_tokens(

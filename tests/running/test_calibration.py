@@ -16,7 +16,7 @@ from pytest_bench.cli.main import main
 from pytest_bench.errors import EvidenceError
 from pytest_bench.records import ClientHealth, PhaseResult
 from pytest_bench.running import phases
-from pytest_bench.running.calibrate import Delivery, _Steps, calibrate, highest, judged
+from pytest_bench.running.calibrate import Delivery, _Steps, calibrate, highest, judge_step
 from pytest_bench.running.capacity import (
     Capacity,
     excess,
@@ -94,7 +94,7 @@ def test_a_client_past_its_budget_is_the_bottleneck(tmp_path):
 
 
 DELIVERED = Delivery(
-    unit="events/s", asked=819_200.0, delivered=812_000.0, ttft_ms=51.0, told_ttft_ms=50.0, pace=1.0
+    unit="events/s", asked=819_200.0, delivered=812_000.0, ttft_ms=51.0, asked_ttft_ms=50.0, pace=1.0
 )
 
 
@@ -105,8 +105,8 @@ DELIVERED = Delivery(
         ({"delivered": 190_000.0}, ["190k of 819k events/s"]),
         ({"ttft_ms": 75.0}, []),
         ({"ttft_ms": 1850.0}, ["first tokens after 1,850 ms instead of 50 ms"]),
-        ({"told_ttft_ms": 0.0, "ttft_ms": 20.0}, []),
-        ({"told_ttft_ms": 0.0, "ttft_ms": 21.0}, ["first tokens after 21 ms instead of 0 ms"]),
+        ({"asked_ttft_ms": 0.0, "ttft_ms": 20.0}, []),
+        ({"asked_ttft_ms": 0.0, "ttft_ms": 21.0}, ["first tokens after 21 ms instead of 0 ms"]),
         ({"pace": 1.2}, ["events 12.0 ms apart instead of 10 ms"]),
         ({"pace": 0.0}, ["events 0.0 ms apart instead of 10 ms"]),
         ({"pace": None}, []),
@@ -149,7 +149,7 @@ def test_a_step_that_broke_a_budget_is_told_in_the_clients_own_words():
         complete=True,
         folder="",
     )
-    assert judged(result, DELIVERED) == (
+    assert judge_step(result, DELIVERED) == (
         "client",
         "not carried: the client was the bottleneck (7.0 of the 8 requests in flight asked for were achieved)",
     )

@@ -86,8 +86,8 @@ def test_replicas_of_different_versions_are_labelled_and_explained(measured):
     one, other = (Behaviour(model="m", ttft_ms=1, reported_version=version) for version in ("0.9", "0.10"))
     summary = measured(one, other)
     assert "replicas-differ" in summary.judgement.labels
-    assert "The endpoints differ in version (http" in summary.detail["explanation"]
-    assert ": 0.9, http" in summary.detail["explanation"]
+    assert "The endpoints differ in version (http" in summary.detail.explanation
+    assert ": 0.9, http" in summary.detail.explanation
 
 
 @pytest.mark.parametrize(("requests", "share"), [(8, 0.0), (16, 0.5)])

@@ -79,7 +79,7 @@ def test_a_simulator_with_more_events_than_it_can_write_is_told_and_found_again(
     judgement = point.summary.judgement
     assert judgement.outcome == "pass", point.report()
     assert {"simulator", "simulator-bound"} <= set(judgement.labels)
-    explanation = point.summary.detail["explanation"]
+    explanation = point.summary.detail.explanation
     assert explanation.startswith(
         "In phase 'measured' the simulator's own event loop was more than 20 ms late for "
     )
@@ -93,7 +93,7 @@ def test_an_idle_simulator_is_no_limit(measured, monkeypatch):
     _, point = measured("trickle", "simulator")
     assert "simulator" in point.summary.judgement.labels
     assert "simulator-bound" not in point.summary.judgement.labels
-    assert "explanation" not in point.summary.detail
+    assert not point.summary.detail.explanation
 
 
 @contextmanager

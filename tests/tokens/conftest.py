@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE, WordPiece
 from tokenizers.trainers import BpeTrainer, WordPieceTrainer
 
+from pytest_bench.cpus import Cpus
 from pytest_bench.lines import encode_line, end_line, header_line
-from pytest_bench.tokens.cpus import Cpus
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
 

@@ -12,12 +12,12 @@ from counts_log import read_counts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_bench.cpus import Cpus
 from pytest_bench.errors import EvidenceError, TokensError
 from pytest_bench.lines import LineReader, encode_line
 from pytest_bench.records import TextRecord
 from pytest_bench.tokens.counting import count_phase
 from pytest_bench.tokens.counts import CountsWriter, read_inputs, read_outcome, read_outputs
-from pytest_bench.tokens.cpus import Cpus
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
 from pytest_bench.tokens.text_log import cut, left_over, records_in, written_lines

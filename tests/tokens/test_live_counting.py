@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from counts_log import read_counts
 
+from pytest_bench.cpus import Cpus
 from pytest_bench.lines import encode_line, end_line, header_line
 from pytest_bench.records import TextRecord
 from pytest_bench.tokens.counting import count_phase
-from pytest_bench.tokens.cpus import Cpus
 from pytest_bench.tokens.live import LiveLane, lane_beside
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve

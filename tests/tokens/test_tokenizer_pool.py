@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_bench.cpus import Cpus
 from pytest_bench.errors import TokensError
-from pytest_bench.tokens.cpus import Cpus
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.tokens.source import resolve
 

@@ -7,8 +7,7 @@ import json
 
 from pytest_bench.files import readable_json
 from pytest_bench.lines import encode_line
-from pytest_bench.results.publish import publish
-from pytest_bench.results.settle import settle
+from pytest_bench.results.publish import write_verdict
 
 STEADY = "points/small/perf/steady/c0001"
 TWO = "points/small/perf/steady/c0002"
@@ -30,7 +29,7 @@ def edit_events(results, change, process="main"):
 
 def reseal(results):
     """Let the verdict and the JUnit file say what the other files amount to now."""
-    publish(results, settle(results))
+    write_verdict(results)
 
 
 def tell(results, **fields):
@@ -41,13 +40,22 @@ def tell(results, **fields):
 
 def edit_lines(path, change):
     """Alter the records of a log, a list, with header, checksums and end as they must be."""
-    header, *lines, _ = path.read_bytes().splitlines(keepends=True)
-    records = [json.loads(line) for line in lines]
-    for record in records:
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    *records, end = [json.loads(line) for line in lines]
+    for record in (*records, end):
         del record["crc"]
     change(records)
-    end = {"kind": "end", "lines": len(records)}
+    end["lines"] = len(records)
     path.write_bytes(header + b"".join(encode_line(_compact(record)) for record in [*records, end]))
+
+
+def edit_report(path, **fields):
+    """Let a load worker's report at the end of its request log say something else."""
+    *lines, last = path.read_bytes().splitlines(keepends=True)
+    end = json.loads(last)
+    del end["crc"]
+    end["report"] |= fields
+    path.write_bytes(b"".join([*lines, encode_line(_compact(end))]))
 
 
 def edit_header(path, **fields):

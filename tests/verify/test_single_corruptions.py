@@ -6,7 +6,18 @@ import json
 import shutil
 
 import pytest
-from tampering import AUDIT, REQUESTS, STEADY, TWO, edit, edit_events, edit_header, edit_lines, relist
+from tampering import (
+    AUDIT,
+    REQUESTS,
+    STEADY,
+    TWO,
+    edit,
+    edit_events,
+    edit_header,
+    edit_lines,
+    edit_report,
+    relist,
+)
 
 from pytest_bench.files import canonical_json, readable_json
 from pytest_bench.lines import encode_line
@@ -150,8 +161,9 @@ def test_a_failure_turned_into_a_success_is_contradicted_by_the_counters(results
         records[0] |= {"outcome": "failed", "error": "reset"}
 
     said = tampered(results, verify, STEADY, REQUESTS, fail)
-    assert "counters.succeeded is 8; recomputed it is 7" in said
-    assert "counters.failures.reset is absent; recomputed it is 1" in said
+    assert "phase.json: succeeded is 8; recomputed it is 7" in said
+    assert "phase.json: failures.reset is absent; recomputed it is 1" in said
+    assert "requests.0.jsonl: report.failed is 0; recomputed it is 1" in said
 
 
 def test_a_log_of_another_session_or_point_or_phase_is_red(results, verify):
@@ -160,6 +172,65 @@ def test_a_log_of_another_session_or_point_or_phase_is_red(results, verify):
         relist(results, STEADY)
         status, said = verify(results)
         assert (status, f"requests.0.jsonl: header: {field} is" in said) == (1, True), said
+
+
+def edit_phase(results, change):
+    """Alter the account of a phase wherever a session writes it."""
+    edit(results / STEADY / "phases/measured/phase.json", change)
+    edit(results / STEADY / "summary.json", lambda summary: change(summary["phases"][0]))
+    relist(results, STEADY)
+
+
+def test_a_client_bound_log_is_red_whatever_the_account_of_its_phase_says(results, verify):
+    def leave_empty(records):
+        for record in records[1:]:
+            record["turnaround_ns"] = record["end_ns"] - record["send_start_ns"]
+
+    said = tampered(results, verify, STEADY, REQUESTS, leave_empty)
+    assert "requests.0.jsonl: report.vacant_ns is" in said
+    assert "phase.json: health.vacancy is" in said
+    assert "phase.json: health.vacancy_p99 is" in said
+
+
+def test_the_report_of_a_load_worker_must_follow_from_its_records(results, verify):
+    for fields in ({"vacant_ns": 0}, {"in_flight_ns": 1}, {"turnaround_ms": None}, {"succeeded": 7}):
+        path = shutil.copytree(results, results.parent / "copy", dirs_exist_ok=True)
+        edit_report(path / STEADY / REQUESTS, **fields)
+        relist(path, STEADY)
+        status, said = verify(path)
+        assert (status, f"report.{next(iter(fields))} is" in said) == (1, True), said
+
+
+def test_a_log_without_the_report_of_its_load_worker_is_red(results, verify):
+    path = results / STEADY / REQUESTS
+    *lines, last = path.read_bytes().splitlines(keepends=True)
+    lines.append(encode_line(canonical_json({"kind": "end", "lines": json.loads(last)["lines"]})))
+    path.write_bytes(b"".join(lines))
+    relist(results, STEADY)
+    status, said = verify(results)
+    assert (status, "holds no report of its load worker" in said) == (1, True), said
+
+
+def test_no_field_of_the_account_of_a_phase_can_change_even_if_the_summary_agrees(spoiled):
+    """Except the start, on which nothing depends in a closed loop."""
+    path = spoiled / STEADY / "phases/measured/phase.json"
+    before = shutil.copytree(spoiled, spoiled.parent / "before")
+    fields = json.loads(path.read_text())
+    unnoticed = []
+    for *way, last in leaves(fields):
+
+        def change(phase, way=way, last=last):
+            for step in way:
+                phase = phase[step]
+            phase[last] = another(phase[last])
+
+        if not way and last in {"point", "nonce", "version"}:
+            continue  # a summary does not have them, and `test_a_log_of_another_session` alters them
+        edit_phase(spoiled, change)
+        if verify_session(spoiled).sound:
+            unnoticed.append((*way, last))
+        shutil.copytree(before, spoiled, dirs_exist_ok=True)
+    assert unnoticed == [("start_ns",)]
 
 
 def in_flight(results, point, peak):

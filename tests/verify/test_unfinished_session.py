@@ -9,8 +9,7 @@ import shutil
 import pytest
 
 from pytest_bench.files import write_json
-from pytest_bench.results.publish import publish
-from pytest_bench.results.settle import settle
+from pytest_bench.results.publish import write_verdict
 from pytest_bench.verdict.events import Invocation
 from pytest_bench.verdict.verdict import refusal
 
@@ -25,7 +24,7 @@ def killed(results):
     log.write_bytes(b"".join(lines[:3]))
     (results / "points" / TWO / "evidence.json").unlink()
     shutil.rmtree(results / "points" / AUDIT)
-    publish(results, settle(results))
+    write_verdict(results)
     (results / ".session").write_text("")
     return results
 

@@ -1,3 +1,5 @@
+"""Load workers run on the CPUs that a run gives them."""
+
 import os
 
 import pytest
@@ -16,6 +18,6 @@ def test_load_workers_leave_the_cpus_that_others_were_promised(simulator, drive)
         seen.update(frozenset(os.sched_getaffinity(pid)) for pid in workers_of(os.getpid()))
 
     load = Load(pattern="concurrency", concurrency=2, duration_s=0.7)
-    drive(simulator.url, load, on_progress=look, left_cpus=(first,), knobs={"ttft_ms": 20})
+    drive(simulator.url, load, on_progress=look, cpus=tuple(others), knobs={"ttft_ms": 20})
     assert seen == {frozenset(others)}
     assert os.sched_getaffinity(0) == {first, *others}

@@ -1,0 +1,35 @@
+"""Judging a results folder again, for commands that show or verify one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_bench.audits.registry import Registry, registry
+from pytest_bench.cli.contributions import contributions
+from pytest_bench.errors import EvidenceError
+from pytest_bench.results.layout import EVENTS, PLAN, POINTS, VERDICT
+from pytest_bench.results.plan_file import read_plan
+
+_OURS = frozenset({PLAN, VERDICT, EVENTS, POINTS})
+
+
+def is_session(folder: Path) -> bool:
+    """Whether a folder holds results of a session."""
+    return any(path.name in _OURS for path in folder.iterdir())
+
+
+def audits_for(folder: Path, plugins: Sequence[str]) -> Registry:
+    """The audits that can be judged here. Code of plugins is loaded only if it is named or needed.
+
+    Raises `UsageError` for a plugin that cannot be loaded.
+    """
+    known = registry()
+    try:
+        points = read_plan(folder).plan.points
+    except EvidenceError:
+        points = ()  # which verifying will say
+    needed = {str(point.options.get("test")) for point in points if point.kind == "audit"}
+    if not plugins and needed <= known.words().keys():
+        return known
+    return registry(contributions(plugins).audits)

@@ -1,0 +1,107 @@
+"""`pytest-bench show`: the table of an earlier session, after its folder was verified."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from pytest_bench.cli.contributions import add_plugin_argument
+from pytest_bench.cli.judging import audits_for, is_session
+from pytest_bench.errors import BenchError, EvidenceError, UsageError
+from pytest_bench.reports.exports import csv_text, json_text, markdown_text
+from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines
+from pytest_bench.reports.tables import Row
+from pytest_bench.results.claim import read_verdict
+from pytest_bench.results.layout import VERDICT, point_path
+from pytest_bench.results.summary import Summary, read_summary
+from pytest_bench.verdict.outcome import Outcome, Reason
+from pytest_bench.verdict.verdict import NOT_ENDED, PointVerdict, Verdict, status_of
+from pytest_bench.verify import verify_session
+from pytest_bench.wording import printable
+
+SUMMARY = "print the table and the verdict of a session, after verifying its folder"
+EXAMPLE = "pytest-bench show results/latest --markdown"
+
+_DAMAGED = Reason("damaged", "the folder is damaged, or its files contradict each other")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder of a session")
+    formats = parser.add_mutually_exclusive_group()
+    for name, what in (
+        ("csv", "one line per point, numbers in base units (ns, requests/s, tokens/s)"),
+        ("json", "the same numbers as JSON, with the verdict"),
+        ("markdown", "the tables as Markdown"),
+    ):
+        formats.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=what)
+    add_plugin_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 if the verdict is `pass` and complete and the folder is sound, as `verify` says; else 1."""
+    folder: Path = arguments.results
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: is not a folder; name the results folder of a session")
+    if not is_session(folder):
+        raise UsageError(f"{folder}: holds no results of a session; name a folder with a plan.json")
+    verified = verify_session(folder, audits=audits_for(folder, arguments.plugins))
+    verdict = _never_better(verified.verdict, folder, damaged=not verified.sound)
+    rows = [Row(point, _summary(folder, point)) for point in verdict.points]
+    match arguments.format:
+        case "csv":
+            sys.stdout.write(csv_text(rows))
+        case "json":
+            sys.stdout.write(json_text(rows, verdict, verified.problems))
+        case "markdown":
+            sys.stdout.write(markdown_text(rows))
+        case _:
+            _print(table_lines(rows, colour=sys.stdout.isatty(), width=_width()))
+            _print([*notes(rows), *problems(verdict)])
+            _print([f"verdict: {verdict.status} - {conclusion(verdict)}", f"evidence: {folder}"])
+    for problem in verified.problems:
+        print(f"{folder}: {printable(problem, keep=chr(10))}", file=sys.stderr)
+    good = verdict.status == "pass" and verdict.coverage.complete and verified.sound
+    return 0 if good else 1
+
+
+def _never_better(settled: Verdict, folder: Path, *, damaged: bool) -> Verdict:
+    """The settled verdict, with each point as in the recorded one if that is worse, and no pass in a damaged folder."""
+    try:
+        recorded = {point.id: point for point in read_verdict(folder / VERDICT).points}
+    except EvidenceError:
+        recorded = {}  # verifying says so
+    ended = not any(fault.code == NOT_ENDED for fault in settled.faults)
+    points = []
+    for point in settled.points:
+        before = recorded.get(point.id, point)
+        worse = before if before.outcome.severity > point.outcome.severity else point
+        if damaged and ended and worse.outcome is Outcome.PASS:
+            worse = msgspec.structs.replace(worse, outcome=Outcome.ERROR, reasons=(_DAMAGED,))
+        points.append(worse)
+    faults = settled.faults
+    if damaged and ended and not faults:
+        faults = (_DAMAGED,)
+    return msgspec.structs.replace(
+        settled, points=tuple(points), faults=faults, status=status_of(points, faults)
+    )
+
+
+def _summary(folder: Path, point: PointVerdict) -> Summary | None:
+    try:
+        return read_summary(folder / point_path(point.id))
+    except BenchError:
+        return None  # the verdict's reasons say what is wrong with the evidence
+
+
+def _width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
