@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pytest_bench.labels import Label
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.deployment_schema import Header
@@ -59,8 +60,8 @@ class CommandEvalSection(Section):
 
     command: Annotated[list[Argument], Field(min_length=1)]
     """Program and arguments, run in the suite's folder without a shell. `{endpoint}`, `{model}`, `{concurrency}` and
-    `{output}` (an empty folder for the tool's files) are replaced; the others must be given to the tool by the first
-    three of them or by the environment."""
+    `{output}` (an empty folder for the tool's files) are replaced. All but `{model}` must stand here or in
+    `environment`."""
     environment: dict[VariableName, Header] = Field(default_factory=dict)
     """Variables of the tool, whose values may hold the same placeholders. A key must be given as `{from_env: NAME}`.
     Beside these it has PATH, HOME, LANG, LC_ALL, TMPDIR and TZ only."""
@@ -76,7 +77,8 @@ class CommandEvalSection(Section):
     min_score: Unit | None = None
     """Least score of tasks that `thresholds` does not name."""
     limit: Count | None = None
-    """Number of items to which the command limits each task. Left out: the tool must evaluate all of them."""
+    """Number of items to which the command limits each task; the point is then labelled `limited`. Left out: the tool
+    must evaluate all of them. `--eval-limit` does not apply to a command."""
     time_limit_s: Seconds = 14_400
     """The tool is ended, with all of its processes, after this time, and the point is red."""
     resume: Literal["never"] = "never"
@@ -140,6 +142,7 @@ def plan_command_eval(context: Context, suite: str, name: str, value: Mapping[st
                 origin=str(context.document.key_mark(path)),
                 dataset=None,
                 load=Load(pattern="concurrency", concurrency=concurrency),
+                labels=(Label.LIMITED,) if section.limit is not None else (),
                 sweep=dict(values),
                 options={
                     field: given
