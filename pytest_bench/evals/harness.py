@@ -1,27 +1,26 @@
-"""Runs an external eval harness as a process group of its own, which never outlives its point."""
+"""Runs an external eval harness, whose processes never outlive its point."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from pytest_bench.errors import UsageError
+from pytest_bench.child import Child, python
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.evals.leash import Ended, Order
 
 NECESSARY = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 """Variables that a harness inherits, without which programs and caches are not found. All others are declared."""
 
 STDOUT, STDERR = "harness.stdout.log", "harness.stderr.log"
 GRACE_S = 10.0
-"""How long the group has after SIGTERM, before SIGKILL."""
+"""How long its processes have after SIGTERM, before SIGKILL."""
 _OVERDUE = 124
 """Exit status that stands for a harness that was ended at its time limit, as `timeout` has it."""
+_SPARE_S = 5.0
 
 
 class HarnessEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,60 +45,41 @@ def run_harness(
 ) -> HarnessEnd:
     """Run `command` to its end, its output in two files of the folder `logs`.
 
-    Its whole process group is ended when it ends, when the limit is reached, and when this process is interrupted.
-    Raises `UsageError` if it cannot be started.
+    Its whole process group is ended when it ends, when the limit is reached, when this process is interrupted, and when
+    this process is killed. Raises `UsageError` if it cannot be started.
     """
     logs.mkdir(parents=True, exist_ok=True)
+    order = Order(
+        command=tuple(command),
+        environment=dict(environment),
+        working_folder=str(working_folder),
+        stdout=str(logs / STDOUT),
+        stderr=str(logs / STDERR),
+        grace_s=GRACE_S,
+    )
     started_s = time.time()
-    with (logs / STDOUT).open("wb") as out, (logs / STDERR).open("wb") as errors:
-        try:
-            process = subprocess.Popen(
-                command,
-                env=dict(environment),
-                cwd=working_folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=errors,
-                process_group=0,
-            )
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"the eval's command {command[0]!r} cannot be started in {working_folder}: {error}; name a program "
-                "by its path, or one that PATH finds"
-            ) from error
-        overdue = False
-        try:
-            process.wait(time_limit_s)
-        except subprocess.TimeoutExpired:
-            overdue = True
-        finally:
-            _end_group(process)
-    status = process.returncode
-    status = _OVERDUE if overdue else status if status >= 0 else 128 - status
+    child = Child(python("pytest_bench.evals.leash"))
+    try:
+        child.send(msgspec.json.encode(order) + b"\n")
+        overdue = not child.readable(time_limit_s)
+        if overdue:
+            child.stdin.close()
+        line = child.first_line(GRACE_S + _SPARE_S)
+    finally:
+        child.stop(GRACE_S + _SPARE_S)
+    if line is None:
+        said = child.stderr_tail() or "it wrote no error"
+        raise EvidenceError(f"the process that ran {command[0]!r} was ended: {said}")
+    ended = msgspec.json.decode(line, type=Ended)
+    if ended.status is None:
+        raise UsageError(
+            f"the eval's command {command[0]!r} cannot be started in {working_folder}: {ended.problem}; name a program "
+            "by its path, or one that PATH finds"
+        )
+    status = _OVERDUE if overdue else ended.status if ended.status >= 0 else 128 - ended.status
     return HarnessEnd(status=status, overdue=overdue, started_s=started_s, ended_s=time.time())
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     """What a harness inherits from the environment of this process."""
     return {name: environ[name] for name in NECESSARY if name in environ}
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End every process of the group: SIGTERM, and SIGKILL for those that are still there after a while."""
-    try:
-        if _signal(process.pid, signal.SIGTERM):
-            until = time.monotonic() + GRACE_S
-            while time.monotonic() < until and _signal(process.pid, 0):
-                process.poll()
-                time.sleep(0.01)
-    finally:
-        _signal(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _signal(group: int, number: int) -> bool:
-    """Send a signal to the group; returns whether there is any process in it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-        return True
-    return False

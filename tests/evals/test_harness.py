@@ -29,7 +29,7 @@ def run(tmp_path, *lines, environment=None, time_limit_s=60.0):
 
 
 def until(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.01)
@@ -113,7 +113,8 @@ def test_what_it_leaves_behind_is_ended_with_it(tmp_path, monkeypatch):
     until(lambda: not any(map(is_alive, found)))
 
 
-def test_an_interrupt_ends_its_whole_group(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_its_whole_group_ends_with_the_process_that_runs_it(tmp_path, number):
     inner = script(*DEAF_CHILD, "time.sleep(600)")
     outer = [
         "import signal",
@@ -123,9 +124,9 @@ def test_an_interrupt_ends_its_whole_group(tmp_path):
         "harness.GRACE_S = 0.1",
         f"harness.run_harness({inner!r}, {{}}, working_folder=Path('.'), logs=Path('logs'), time_limit_s=600.0)",
     ]
-    process = subprocess.Popen(script(*outer), cwd=tmp_path, stderr=subprocess.PIPE)
+    process = subprocess.Popen(script(*outer), cwd=tmp_path, stderr=subprocess.DEVNULL)
     printed = tmp_path / "logs" / STDOUT
     until(lambda: printed.exists() and printed.read_text().endswith("\n"))
-    process.send_signal(signal.SIGINT)
-    assert "KeyboardInterrupt" in process.communicate(timeout=30)[1].decode()
+    process.send_signal(number)
+    process.wait(60)
     until(lambda: not any(map(is_alive, pids(printed))))
