@@ -85,6 +85,14 @@ class Label(StrEnum):
     BETWEEN_BENCHMARKS = "between-benchmarks", "the audit ran after some of these points and before others"
     AFTER_BENCHMARK = "after-benchmark", "the audit ran after these points"
     UNOFFICIAL = "unofficial", "shorter than `minimum_duration_s`, or declared `unofficial: true`"
+    SHORT = (
+        "short",
+        (
+            "an eval with fewer than four requests per place in flight: its concurrency is proven by the peak alone, "
+            "not by the mean over time"
+        ),
+    )
+    LIMITED = "limited", "`--eval-limit` left items of an eval out, so its scores are not those of the task"
     FAILURES_TOLERATED = (
         "failures-tolerated",
         "an audit with `tolerate_failures: true` compared the rates of phases in which requests failed",

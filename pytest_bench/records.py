@@ -112,6 +112,29 @@ class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """Ids of the output tokens, if the endpoint returns them."""
 
 
+class Places(msgspec.Struct, frozen=True, gc=False):
+    """The concurrency that an eval's session had reached when a line of its checkpoint was written.
+
+    A place in flight is taken from the issue of a request until its line is written, while it waits to be sent again,
+    too.
+    """
+
+    peak: int
+    """Most places taken at one time."""
+    full_load_ns: int | None = None
+    """First instant with all places taken."""
+    last_issue_ns: int | None = None
+    place_ns: int = 0
+    """Integral of the places taken, from full load to the last issue."""
+
+    @property
+    def achieved(self) -> float | None:
+        """Mean number of places taken from full load to the last issue; None if there is no time between."""
+        if self.full_load_ns is None or self.last_issue_ns is None or self.last_issue_ns <= self.full_load_ns:
+            return None
+        return self.place_ns / (self.last_issue_ns - self.full_load_ns)
+
+
 ERROR_TYPES: dict[str, str] = {
     "connect": "no connection could be made",
     "connect_timeout": "no connection within the connect timeout",

@@ -213,6 +213,36 @@ class PhaseSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Before the next phase of the run: wait for requests in flight, or let them overlap."""
 
 
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """Which failed requests are sent again. By default none is."""
+
+    attempts: int = 1
+    """Most attempts of one request, the first one included."""
+    on: tuple[str, ...] = ()
+    """Types of failures (`records.ERROR_TYPES`) after which a request is sent again."""
+    backoff_s: float = 1.0
+    """Wait before the second attempt; it doubles with each further one, up to a minute."""
+
+
+class Checkpointing(msgspec.Struct, frozen=True, kw_only=True):
+    """The checkpoint that takes the place of the logs of a run's only phase, which has one load worker."""
+
+    path: str
+    """For messages."""
+    descriptor: int
+    """The open, locked and repaired checkpoint."""
+    keys: int
+    """Descriptor of a file with a JSON array: the key of each sample (`checkpoints.Key`)."""
+    lines: int
+    """Lines that it holds."""
+    good_bytes: int
+    """Its length."""
+    sync: Literal["group", "each"] = "group"
+    retry: Retry = Retry()
+    most_failures: int | None = None
+    """Stop issuing once more requests than this have failed, retries included; None: issue all."""
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Phases that the same load workers run one after the other.
 
@@ -243,6 +273,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     texts: TextPolicy = "keep"
     poll_interval_s: float = 1.0
     """Interval between polls, for an API that answers with a job."""
+    checkpoint: Checkpointing | None = None
+    """Of an eval; None: each phase has logs of its own."""
 
     def __repr__(self) -> str:
         """Shows the names of headers without their values, one of which may be a key."""

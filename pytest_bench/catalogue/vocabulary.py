@@ -8,6 +8,8 @@ from pathlib import Path
 from pytest_bench.api import BUILTIN, Api, import_api
 from pytest_bench.audits import AuditTest, registry
 from pytest_bench.errors import UsageError
+from pytest_bench.evals import definitions as eval_definitions
+from pytest_bench.evals.fields import EvalFields
 from pytest_bench.metrics import definitions
 from pytest_bench.simulator import Answers, Behaviour
 from pytest_bench.suite.vocabulary import ApiWords, Vocabulary
@@ -44,16 +46,17 @@ def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Voc
         apis={name: _api_words(name, reference) for name, reference in apis.items()},
         unit_of={
             "perf": definitions.unit_of,
-            "eval": definitions.unit_of,
+            "eval": eval_definitions.unit_of,
             "slo": definitions.slo_unit_of,
         },
         check_simulator=_check_behaviour,
         metrics={
             "perf": {name: definitions.unit_of(name) for name in definitions.names()},
-            "eval": {name: definitions.unit_of(name) for name in definitions.names()},
+            "eval": {name: eval_definitions.unit_of(name) for name in eval_definitions.names()},
             "slo": {name: definitions.slo_unit_of(name) for name in definitions.slo_names()},
         },
         audits=registry(audits).words(),
+        eval_fields=EvalFields,
     )
 
 

@@ -33,6 +33,7 @@ def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ready-timeout", type=float, metavar="SECONDS", help="as given to pytest")
     parser.add_argument("--duration-scale", type=float, default=1.0, metavar="X", help="as given to pytest")
     parser.add_argument("--requests", type=int, metavar="N", help="as given to pytest")
+    parser.add_argument("--eval-limit", type=int, metavar="N", help="as given to pytest")
 
 
 def read_plan(arguments: argparse.Namespace) -> Plan:
@@ -60,6 +61,7 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
             ready_timeout_s=arguments.ready_timeout,
             duration_scale=arguments.duration_scale,
             requests=arguments.requests,
+            eval_limit=arguments.eval_limit,
         ),
         os.environ,
         root=here,

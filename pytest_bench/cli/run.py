@@ -92,11 +92,17 @@ def run_words(words: Sequence[str], *, rerun: str = "") -> int:
 
 def _claim(option: argparse.Namespace, here: Path, nonce: str) -> Claim:
     results = options.results_path(option, here, clock.utc_now(), nonce)
-    return Claim(results, options.junit_path(option, here), nonce, is_named=bool(option.results))
+    return Claim(
+        results,
+        options.junit_path(option, here),
+        nonce,
+        is_named=bool(option.results or option.resume),
+        resumes=bool(option.resume),
+    )
 
 
 def _refuse_named(option: argparse.Namespace, nonce: str, error: UsageError) -> None:
-    if option.results or option.xmlpath:
+    if option.results or option.resume or option.xmlpath:
         claim = _claim(option, Path.cwd(), nonce)
         claim.refuse(str(error), Invocation())
         claim.close()

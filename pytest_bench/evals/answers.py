@@ -118,6 +118,17 @@ def account(path: Path) -> Account:
     )
 
 
+def unserialisable(path: Path) -> list[Key]:
+    """Requests of which an answer could not be written to the checkpoint; their lines hold the traceback."""
+    return [
+        line.key
+        for line in read_lines(path)
+        if line.key is not None
+        and line.kind == "error"
+        and bytes(line.payload).startswith(b'{"unserialisable":')
+    ]
+
+
 class _Cost(msgspec.Struct, frozen=True):
     request: RequestRecord | None = None
     """None in the line of a request that could not be serialised."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from pytest_bench.checkpoints import Key, OpenCheckpoint
+from pytest_bench.checkpoints import Contents, Key, OpenCheckpoint
 from pytest_bench.checkpoints.contents import End
 from pytest_bench.checkpoints.line import Kind
 from pytest_bench.errors import EvidenceError
-from pytest_bench.evals.answers import Account, ScoredItem, account, score_answers
+from pytest_bench.evals.answers import Account, ScoredItem, account, score_answers, unserialisable
 from pytest_bench.evals.estimates import Spread
 from pytest_bench.evals.measure import Allowance, EvalMetrics, measure_eval
 from pytest_bench.evals.results import Run, results_document, sample_lines, write_results
@@ -30,14 +30,55 @@ class Judging(msgspec.Struct, frozen=True, kw_only=True):
     pass_at: tuple[int, ...] = ()
 
 
+class Scored(NamedTuple):
+    """The answers in a checkpoint, scored."""
+
+    answers: list[ScoredItem]
+    """One for each request, in order."""
+    metrics: EvalMetrics
+    account: Account
+    unserialisable: tuple[Key, ...]
+    """Requests whose answer could not be written, and that have no other."""
+
+    def measure(self, task: Task, judging: Judging) -> EvalMetrics:
+        """The metrics under another judging."""
+        return _measure(task, self.answers, judging)
+
+
 class Finished(NamedTuple):
     """A point whose requests are over."""
 
-    metrics: EvalMetrics
-    account: Account
-    scored: list[ScoredItem]
+    scored: Scored
     results: Path
     samples: Path
+
+    @property
+    def metrics(self) -> EvalMetrics:
+        return self.scored.metrics
+
+
+def score(
+    path: Path, contents: Contents, task: Task, items: Sequence[Item], keys: Sequence[Key], judging: Judging
+) -> Scored:
+    """Score every answer of a checkpoint. Raises `EvidenceError` for one that cannot be read."""
+    answers = list(score_answers(task, items, keys, path, contents))
+    return Scored(
+        answers=answers,
+        metrics=_measure(task, answers, judging),
+        account=account(path),
+        unserialisable=tuple(key for key in unserialisable(path) if key not in contents.results),
+    )
+
+
+def documents(
+    task: Task, items: Sequence[Item], run: Run, scored: Scored, contents: Contents
+) -> tuple[dict[str, Any], list[dict[str, Any]], Run]:
+    """The result file, the lines of the samples file, and the run with the time that names both: that of the first
+    session's start, so that the same files are made again at any time."""
+    first_s = contents.sessions[0].started_ns / 1e9
+    run = msgspec.structs.replace(run, started=datetime.fromtimestamp(first_s, UTC))
+    document = results_document(task, scored.metrics, run, scored.account, len(items))
+    return document, list(sample_lines(task, scored.metrics, scored.answers)), run
 
 
 def finish_point(
@@ -61,27 +102,26 @@ def finish_point(
     contents = checkpoint.contents
     if not contents.sessions:
         raise EvidenceError(f"{checkpoint.path}: holds no session; nothing was requested")
-    first_s = contents.sessions[0].started_ns / 1e9
-    run = msgspec.structs.replace(run, started=datetime.fromtimestamp(first_s, UTC))
-    scored = list(score_answers(task, items, keys, checkpoint.path, contents))
-    metrics = measure_eval(
+    scored = score(checkpoint.path, contents, task, items, keys, judging)
+    if not contents.ended:
+        _append_scores(checkpoint, task, scored.answers)
+    document, samples, run = documents(task, items, run, scored, contents)
+    paths = write_results(folder, document, samples, task, run, batched=batched)
+    if not contents.ended and all(key in contents.results for key in keys):
+        _append(checkpoint, [("end", End(results=len(contents.results)), None)])
+    return Finished(scored, *paths)
+
+
+def _measure(task: Task, answers: Sequence[ScoredItem], judging: Judging) -> EvalMetrics:
+    return measure_eval(
         task.scorings,
-        [one.answered for one in scored],
+        [one.answered for one in answers],
         allowance=judging.allowance,
         confidence=judging.confidence,
         spread=judging.spread,
         seed=judging.seed,
         pass_at=judging.pass_at,
     )
-    if not contents.ended:
-        _append_scores(checkpoint, task, scored)
-    spent = account(checkpoint.path)
-    document = results_document(task, metrics, run, spent, len(items))
-    samples = list(sample_lines(task, metrics, scored))
-    paths = write_results(folder, document, samples, task, run, batched=batched)
-    if not contents.ended and all(key in contents.results for key in keys):
-        _append(checkpoint, [("end", End(results=len(contents.results)), None)])
-    return Finished(metrics, spent, scored, *paths)
 
 
 def _append_scores(checkpoint: OpenCheckpoint, task: Task, scored: Sequence[ScoredItem]) -> None:

@@ -76,7 +76,7 @@ class EvalMetrics(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     missing: int
     retried: int
-    """Requests with more than one attempt."""
+    """Requests that were answered after an attempt had failed."""
     scorings: dict[str, ScoringMetrics]
     """By `metric,filter`."""
 
@@ -110,7 +110,7 @@ def measure_eval(
         completed=statuses["completed"],
         failed=statuses["failed"],
         missing=statuses["missing"],
-        retried=sum(answer.attempts > 1 for answer in answers),
+        retried=sum(answer.attempts > 1 and answer.status == "completed" for answer in answers),
         scorings={scoring.key: of(scoring) for scoring in scorings},
     )
 

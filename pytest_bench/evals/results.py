@@ -122,6 +122,26 @@ def sample_lines(task: Task, metrics: EvalMetrics, scored: Iterable[ScoredItem])
             yield _sample(task, repeats, scoring, unscored)
 
 
+def results_names(task: Task, run: Run, *, batched: bool) -> tuple[str, str]:
+    """Names of results and samples in their folder.
+
+    One concurrency: `<model>/results_<time>.json`, as lm-eval names it. `batched`, of several: beside
+    `meta_env.json`, as `results_<time>_conc<N>.json`, where InferenceX's collector looks for them.
+    """
+    time = (
+        run.started.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds").replace(":", "-")
+    )
+    suffix = f"_conc{run.concurrency}" if batched else ""
+    place = "" if batched else f"{sanitized_model(run.model)}/"
+    name = re.sub(r"[^\w.-]", "_", task.name)
+    return f"{place}results_{time}{suffix}.json", f"{place}samples_{name}_{time}{suffix}.jsonl"
+
+
+def encoded_results(document: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> tuple[bytes, bytes]:
+    """Bytes of results and samples."""
+    return readable_json(document), b"".join(canonical_json(sample) + b"\n" for sample in samples)
+
+
 def write_results(
     folder: Path,
     document: Mapping[str, Any],
@@ -131,22 +151,12 @@ def write_results(
     *,
     batched: bool,
 ) -> tuple[Path, Path]:
-    """Write samples, then results, each whole or not at all; returns the paths of results and samples.
-
-    One concurrency: `<model>/results_<time>.json`, as lm-eval names it. `batched`, of several: beside
-    `meta_env.json`, as `results_<time>_conc<N>.json`, where InferenceX's collector looks for them.
-    """
-    time = (
-        run.started.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds").replace(":", "-")
-    )
-    suffix = f"_conc{run.concurrency}" if batched else ""
-    place = folder if batched else folder / sanitized_model(run.model)
-    place.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^\w.-]", "_", task.name)
-    samples_path = place / f"samples_{name}_{time}{suffix}.jsonl"
-    results_path = place / f"results_{time}{suffix}.json"
-    write_atomic(samples_path, b"".join(canonical_json(sample) + b"\n" for sample in samples))
-    write_atomic(results_path, readable_json(document))
+    """Write samples, then results, each whole or not at all; returns the paths of results and samples."""
+    results_path, samples_path = (folder / name for name in results_names(task, run, batched=batched))
+    results, logged = encoded_results(document, samples)
+    results_path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(samples_path, logged)
+    write_atomic(results_path, results)
     return results_path, samples_path
 
 

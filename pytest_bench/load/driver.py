@@ -14,8 +14,10 @@ from pytest_bench.load.loop import Loop
 from pytest_bench.load.messages import Command, Notice, Stage, WorkerSetup
 from pytest_bench.load.pacing import ClosedLoop, OpenLoop
 from pytest_bench.load.phase import Phase
+from pytest_bench.load.raw import RawLog
 from pytest_bench.load.requests import Requests
 from pytest_bench.load.tally import BEAT_NS
+from pytest_bench.load.wakeup import Wakeup
 
 _BEATS_PER_SWEEP = 5
 _BEATS_PER_FLUSH = 50
@@ -24,6 +26,10 @@ _BEATS_PER_SAMPLE = 50
 _OPEN_LOOP_CONNECTIONS = 64
 _CLOSING_NS = 60_000_000_000
 """Time limit for syncing the logs or decoding one long response. No heartbeat is sent during that time."""
+
+
+def _ignore() -> None:
+    """For phases with logs of their own, whose slots do not wait for a line."""
 
 
 class LoadWorker:
@@ -36,7 +42,13 @@ class LoadWorker:
         self._run = run
         self._loop = loop
         bodies = Bodies(setup.bodies)
-        self._phases = [Phase(run, number, setup.worker, bodies) for number in range(len(run.phases))]
+        is_eval = run.checkpoint is not None
+        self._raw = RawLog(run) if is_eval else None
+        self._written = Wakeup(loop, self._free_written) if is_eval else None
+        notify_written = _ignore if self._written is None else self._written.notify
+        self._phases = [
+            Phase(run, number, setup.worker, bodies, notify_written) for number in range(len(run.phases))
+        ]
         self._counters = SharedCounters(
             setup.counters, stages=len(setup.stages), workers=setup.workers, phases=len(run.phases)
         )
@@ -47,6 +59,8 @@ class LoadWorker:
             on_idle=self._idle,
             on_fault=self._abort,
             before_long=self._announce_silence,
+            on_enough=self._stop_issuing,
+            raw=self._raw,
         )
         self._stage = -1
         self._issuing_over_ns: int | None = None
@@ -80,9 +94,14 @@ class LoadWorker:
             self._announce_silence()
             for phase in self._phases:
                 phase.close()
-        for phase in self._phases:
-            if phase.log.fault is not None:
-                self._notify(Notice(fault=phase.log.fault))
+            if self._raw is not None:
+                self._raw.close()
+            if self._written is not None:
+                self._written.close()
+        faults = [phase.log.fault for phase in self._phases] + [self._raw.fault if self._raw else None]
+        for fault in faults:
+            if fault is not None:
+                self._notify(Notice(fault=fault))
                 return
         self._notify(Notice(reports=tuple(phase.tally.report for phase in self._phases)))
 
@@ -165,6 +184,12 @@ class LoadWorker:
         self._requests.interrupt()
         self._finish_if_done()
 
+    def _stop_issuing(self) -> None:
+        """Issue nothing more, and let everything in flight end."""
+        if self._requests.pacer is not None:
+            self._requests.pacer.stop()
+        self._issuing_over_ns = time.monotonic_ns()
+
     def _abort(self, reason: str) -> None:
         self._notify(Notice(fault=reason))
         self._stop()
@@ -185,6 +210,10 @@ class LoadWorker:
         else:
             self._notify(Notice(stage_over=number))
 
+    def _free_written(self) -> None:
+        """Lines of the checkpoint were written."""
+        self._requests.free_written()
+
     def _idle(self) -> None:
         """No request is in flight."""
         self._end_stage_if_drained()
@@ -198,7 +227,7 @@ class LoadWorker:
             self._notify(Notice(stage_over=number))
 
     def _finish_if_done(self) -> None:
-        undecided = any(phase.tally.in_flight for phase in self._phases)
+        undecided = self._requests.in_flight > 0 or any(phase.tally.in_flight for phase in self._phases)
         if self._issuing_over_ns is None or undecided or self._finished:
             return
         self._finished = True
@@ -242,6 +271,8 @@ class LoadWorker:
             self._stop()
 
     def _flush(self) -> None:
+        if self._raw is not None:
+            self._raw.flush()
         for phase in self._phases:
             phase.log.flush()
             if phase.log.fault is not None and not self._finished:

@@ -30,11 +30,13 @@ class Exchange:
     """One request and the raw response received so far."""
 
     __slots__ = (
+        "attempt",
         "body",
         "chunked",
         "connect_ns",
         "connection",
         "content_type",
+        "counted",
         "endpoint",
         "handshake_ns",
         "index",
@@ -58,7 +60,15 @@ class Exchange:
     )
 
     def __init__(
-        self, *, phase: int, index: int, sample: int, endpoint: int, request_id: str, request: bytes
+        self,
+        *,
+        phase: int,
+        index: int,
+        sample: int,
+        endpoint: int,
+        request_id: str,
+        request: bytes,
+        attempt: int = 1,
     ) -> None:
         self.phase = phase
         self.index = index
@@ -66,6 +76,9 @@ class Exchange:
         self.endpoint = endpoint
         self.request_id = request_id
         self.request = request
+        self.attempt = attempt
+        self.counted = False
+        """Whether its place already counts as in flight, because an earlier attempt was sent in it."""
         self.scheduled_ns: int | None = None
         self.paced = False
         """Whether the time of issue is scheduled (open loop), so that being late is the client's share."""

@@ -116,13 +116,14 @@ class PhaseLog:
     def fault(self) -> str | None:
         return self._requests.fault or self._texts.fault or self._attachment_fault
 
-    def append(self, record: RequestRecord, text: TextRecord | None, attachment: bytes | None = None) -> None:
-        """Add a request record, the delivered text, and the delivered binary output."""
+    def append(self, record: RequestRecord, text: TextRecord | None, attachment: bytes | None = None) -> int:
+        """Add a request record, the delivered text, and the delivered binary output. Returns the record's position."""
         if attachment is not None:
             self._attach(record, attachment)
         self._requests.append(self._encode(record))
         if text is not None:
             self._texts.append(self._encode(text))
+        return record.seq
 
     def _attach(self, record: RequestRecord, data: bytes) -> None:
         # Written synchronously, because requests with attachments take seconds and are few.

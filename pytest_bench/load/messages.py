@@ -58,7 +58,9 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     def descriptors(self) -> tuple[int, ...]:
         """File descriptors that the load worker inherits."""
         arrivals = [stage.arrivals for stage in self.stages if stage.arrivals is not None]
-        return (self.counters, self.bodies, *self.cursors, *self.indices, *arrivals)
+        checkpoint = self.run.checkpoint
+        held = () if checkpoint is None else (checkpoint.descriptor, checkpoint.keys)
+        return (self.counters, self.bodies, *self.cursors, *self.indices, *arrivals, *held)
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):

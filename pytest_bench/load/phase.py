@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from pytest_bench.load.bodies import Bodies
+from pytest_bench.load.checkpointed import CheckpointLog
 from pytest_bench.load.exchange import Exchange, ExchangeResult
 from pytest_bench.load.log import PhaseLog
 from pytest_bench.load.order import sample_function
@@ -19,12 +21,20 @@ _LONGEST_DETAIL = 500
 class Phase:
     """Encodes the requests of one phase and holds its log and its tally."""
 
-    def __init__(self, run: RunSpec, number: int, worker: int, bodies: Bodies) -> None:
+    def __init__(
+        self, run: RunSpec, number: int, worker: int, bodies: Bodies, on_written: Callable[[], None]
+    ) -> None:
+        """`on_written`: see `CheckpointLog`."""
         spec: PhaseSpec = run.phases[number]
         self.tally = Tally(worker)
         self.seq = 0
         facts = {"nonce": run.nonce, "point": run.point, "phase": spec.label}
-        self.log = PhaseLog(Path(spec.folder), worker, facts)
+        self.log: PhaseLog | CheckpointLog
+        if run.checkpoint is None:
+            self.log = PhaseLog(Path(spec.folder), worker, facts)
+        else:
+            self.log = CheckpointLog(run.checkpoint, on_written)
+            self.log.places = self.tally.places
         self._number = number
         self._bodies = bodies
         self._sample_of = sample_function(spec.samples)
@@ -36,27 +46,33 @@ class Phase:
         ]
         self._targets = run.targets
 
-    def exchange(self, index: int) -> Exchange:
-        """The request of this index, not yet sent."""
+    def exchange(self, index: int, attempt: int = 1) -> Exchange:
+        """The request of this index, not yet sent. `attempt` is part of its id, which is unique."""
         sample = self._sample_of(index)
         endpoint = index % len(self._heads)
+        name = str(index) if attempt == 1 else f"{index}.{attempt}"
         return Exchange(
             phase=self._number,
             index=index,
             sample=sample,
             endpoint=endpoint,
-            request_id=f"{self._id_prefix}{index}",
-            request=b"%b%d\r\n%b" % (self._heads[endpoint], index, self._bodies[sample]),
+            request_id=f"{self._id_prefix}{name}",
+            request=b"%b%b\r\n%b" % (self._heads[endpoint], name.encode(), self._bodies[sample]),
+            attempt=attempt,
         )
 
-    def write_down(self, result: ExchangeResult, *, paced: bool) -> None:
-        """Add the result of a request to the log and the tally. `paced`: see `Exchange`."""
+    def write_down(self, result: ExchangeResult, *, paced: bool) -> int:
+        """Add the result of a request to the log, where its position is returned, and to the tally.
+
+        `paced`: see `Exchange`.
+        """
         record = result.record
         if record.error_detail is not None:
             record.error_detail = redact_foreign(record.error_detail)[:_LONGEST_DETAIL]
         self.seq += 1
-        self.log.append(record, result.text, result.attachment)
+        position = self.log.append(record, result.text, result.attachment)
         self.tally.ended(record, result.lags_ns, paced=paced)
+        return position
 
     def close(self) -> None:
         """Close the log."""

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from pytest_bench.api import Malformed, import_api
+from pytest_bench.load.attempts import Attempts
+from pytest_bench.load.checkpointed import CheckpointLog
 from pytest_bench.load.connecting import OutOfDescriptors
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.decode_queue import DecodeQueue
@@ -16,6 +18,7 @@ from pytest_bench.load.messages import Stage
 from pytest_bench.load.pacing import Pacer
 from pytest_bench.load.phase import Phase
 from pytest_bench.load.pool import ConnectionPool
+from pytest_bench.load.raw import RawLog
 from pytest_bench.load.slots import Slots
 from pytest_bench.workload import RunSpec
 
@@ -41,9 +44,12 @@ class Requests:
         on_idle: Callable[[], None],
         on_fault: Callable[[str], None],
         before_long: Callable[[], None],
+        on_enough: Callable[[], None],
+        raw: RawLog | None,
     ) -> None:
         """`on_idle` is called when the last request in flight is written down, `on_fault` with the reason why the load
-        worker cannot continue, and `before_long` before work that takes longer than heartbeats may be apart."""
+        worker cannot continue, `before_long` before work that takes longer than heartbeats may be apart, and
+        `on_enough` when an eval has more failures than it allows. `raw` keeps raw bytes."""
         self.in_flight = 0
         self.sent = 0
         """Requests in flight that have been sent, which excludes those that wait for a connection."""
@@ -65,6 +71,10 @@ class Requests:
         self._on_idle = on_idle
         self._on_fault = on_fault
         self._before_long = before_long
+        self._on_enough = on_enough
+        self._raw = raw
+        self._attempts = None if run.checkpoint is None else Attempts(self, run.checkpoint)
+        """None unless an eval runs."""
         self._live: dict[Exchange, None] = {}
         self._decode_queue = DecodeQueue(loop, self._decode)
 
@@ -88,8 +98,38 @@ class Requests:
 
     def interrupt(self) -> None:
         """End every request in flight."""
+        if self._attempts is not None:
+            self._attempts.stop()
         for exchange in list(self._live):
             self._abandon(exchange, None)
+        self.free_written()  # the places of interrupted requests wait for no line
+
+    def free_written(self) -> None:
+        """Free the places of an eval's requests whose lines are written, or all if a fault keeps them from it."""
+        log = self._phases[0].log
+        if self._attempts is not None and isinstance(log, CheckpointLog):
+            self._attempts.free(log.written if log.fault is None else None)
+            if self.in_flight == 0:
+                self._on_idle()
+
+    # Called by the attempts of an eval
+
+    def send_again(self, exchange: Exchange) -> None:
+        """See `attempts.Host`."""
+        phase = self._phases[exchange.phase]
+        again = phase.exchange(exchange.index, exchange.attempt + 1)
+        again.started_ns = time.monotonic_ns()
+        again.counted = exchange.counted or exchange.send_start_ns is not None
+        self._live[again] = None
+        phase.tally.awaited -= 1  # the attempt before has ended
+        phase.tally.issued(again.started_ns, self.in_flight, self.sent)
+        self._transmit(again)
+
+    def stop_issuing(self) -> None:
+        """See `attempts.Host`."""
+        self._on_enough()
+
+    # Called by the heartbeat
 
     def sweep(self, now_ns: int) -> None:
         """Fail the connections and requests that exceed a time limit."""
@@ -120,7 +160,7 @@ class Requests:
             return
         # First, so that what the next request costs does not delay anything that is measured.
         self._decode_queue.add(exchange, self._phases[exchange.phase].tally.report.peak_in_flight)
-        self._release(exchange, exchange.end_ns, answered=exchange.status == _OK)
+        self._end(exchange, exchange.end_ns, answered=exchange.status == _OK)
 
     def broken(self, connection: Connection, exchange: Exchange, failure: Failure, *, resend: bool) -> None:
         """See `connection.Owner`."""
@@ -152,7 +192,7 @@ class Requests:
         exchange.restart()
         exchange.polls += 1
         exchange.request = self._phases[exchange.phase].poll(exchange, path)
-        self._after(round(self._run.poll_interval_s * 1e9), lambda: self._poll(exchange))
+        self.after(round(self._run.poll_interval_s * 1e9), lambda: self._poll(exchange))
         return True
 
     def _poll(self, exchange: Exchange) -> None:
@@ -160,7 +200,8 @@ class Requests:
             exchange.polled_ns = time.monotonic_ns()
             self._transmit(exchange)
 
-    def _after(self, wait_ns: int, callback: Callable[[], None]) -> None:
+    def after(self, wait_ns: int, callback: Callable[[], None]) -> None:
+        """Call back later."""
         self._loop.timer(callback).arm(time.monotonic_ns() + wait_ns)
 
     # Sending and ending requests
@@ -173,7 +214,7 @@ class Requests:
             self.pool.open(exchange.endpoint, lambda outcome: self._opened(exchange, outcome))
 
     def _send(self, connection: Connection, exchange: Exchange) -> None:
-        again = exchange.send_start_ns is not None
+        again = exchange.send_start_ns is not None or exchange.counted
         connection.send(exchange)
         if not again and exchange.send_start_ns is not None:
             self.sent += 1
@@ -184,7 +225,7 @@ class Requests:
             self._on_fault(str(outcome))
         elif isinstance(outcome, Failure):
             # A refused connection fails within microseconds. Without a pause, a closed loop would spin.
-            self._after(_PAUSE_AFTER_REFUSAL_NS, lambda: self._abandon(exchange, outcome))
+            self.after(_PAUSE_AFTER_REFUSAL_NS, lambda: self._abandon(exchange, outcome))
         elif exchange in self._live:
             self._send(outcome, exchange)
         else:
@@ -197,18 +238,24 @@ class Requests:
         if connection is not None and connection.exchange is exchange:
             connection.discard()
         end_ns = time.monotonic_ns()
-        self._release(exchange, end_ns, answered=False)
+        self._end(exchange, end_ns, answered=False)
         phase = self._phases[exchange.phase]
         self._write_down(phase, exchange, abandoned(exchange, seq=phase.seq, end_ns=end_ns, failure=failure))
 
-    def _release(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
-        """Free the slot of a request that has ended, so that the next one is sent before this one is decoded."""
+    def _end(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
+        """A request has ended. Its slot is free at once, so that the next request is sent before this one is decoded;
+        the place of an eval's request is free when its line is written."""
         del self._live[exchange]
+        if self._attempts is None:
+            self.vacate(exchange, end_ns, answered=answered)
+
+    def vacate(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
+        """Free the slot of a request that ended at `end_ns`."""
         self.in_flight -= 1
-        if exchange.send_start_ns is not None:
+        if exchange.send_start_ns is not None or exchange.counted:
             self.sent -= 1
-            self.tally.vacated(end_ns)
-            if answered:
+            self.tally.vacated(end_ns if self._attempts is None else time.monotonic_ns())
+            if answered and exchange.send_start_ns is not None:
                 self._loop.answered(end_ns - exchange.send_start_ns, len(exchange.reads) // 4)
         self._phases[exchange.phase].tally.awaited -= 1
         if self.pacer is not None:
@@ -227,6 +274,10 @@ class Requests:
         self._write_down(phase, exchange, result)
 
     def _write_down(self, phase: Phase, exchange: Exchange, result: ExchangeResult) -> None:
-        phase.write_down(result, paced=exchange.paced)
+        position = phase.write_down(result, paced=exchange.paced)
+        if self._raw is not None:
+            self._raw.add(exchange, result.record)
+        if self._attempts is not None:
+            self._attempts.recorded(exchange, result.record, position)
         if self.in_flight == 0:
             self._on_idle()

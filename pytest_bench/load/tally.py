@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pytest_bench.load.client_share import ClientShare, quantiles_ms
 from pytest_bench.load.counters import Cell, SharedCounters
 from pytest_bench.load.windows import Windows, high
-from pytest_bench.records import RequestRecord, WorkerReport
+from pytest_bench.records import Places, RequestRecord, WorkerReport
 
 BEAT_NS = 10_000_000
 """Interval between heartbeats of a load worker."""
@@ -73,6 +73,16 @@ class Tally:
         self._share = share
         if share == 0:  # fewer concurrent requests than load workers
             self._fully_loaded(time.monotonic_ns(), sent)
+
+    def places(self) -> Places:
+        """The concurrency reached so far."""
+        report = self.report
+        return Places(
+            peak=report.peak_in_flight,
+            full_load_ns=report.full_load_ns,
+            last_issue_ns=report.last_issue_ns,
+            place_ns=report.in_flight_ns,
+        )
 
     # Events of a request
 

@@ -144,7 +144,13 @@ class Call:
 
         self.results = options.results_path(known, self._here, clock.utc_now(), self.nonce)
         junit = options.junit_path(known, self._here)
-        return Claim(self.results, junit, self.nonce, is_named=bool(known.results))
+        return Claim(
+            self.results,
+            junit,
+            self.nonce,
+            is_named=bool(known.results or known.resume),
+            resumes=bool(known.resume),
+        )
 
     def _take(self, known: argparse.Namespace) -> None:
         from pytest_bench.results.event_log import MAIN, EventLog  # noqa: PLC0415 # as above
@@ -169,7 +175,7 @@ class Call:
     def _refuse_files(self, known: argparse.Namespace, sentence: str) -> pytest.UsageError:
         """Write red files under the names that the call gives, and return the error to raise."""
         self._guards_early_end = False
-        named = known.results or getattr(known, "xmlpath", None)
+        named = known.results or known.resume or getattr(known, "xmlpath", None)
         hint = ""
         if self.claim is not None or named:
             claim = self.claim or self._make_claim(known)

@@ -200,6 +200,7 @@ def overrides(option: argparse.Namespace) -> Overrides:
         load_seed=_number("--load-seed", option.load_seed, int, "a whole number"),
         data_seed=_number("--data-seed", option.data_seed, int, "a whole number"),
         ready_timeout_s=_number("--ready-timeout", option.ready_timeout, float, "a number of seconds"),
+        eval_limit=_number("--eval-limit", option.eval_limit, int, "a whole number"),
         requests=_number("--requests", option.requests, int, "a whole number"),
         duration_scale=1.0
         if option.duration_scale is None

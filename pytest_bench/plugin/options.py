@@ -13,6 +13,7 @@ import pytest
 
 from pytest_bench.errors import UsageError
 from pytest_bench.labels import Label
+from pytest_bench.results.layout import LATEST
 from pytest_bench.verdict.events import Invocation
 
 SIMULATOR = "simulator"
@@ -35,6 +36,11 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "DIR",
         "help": "folder for evidence, new or empty; default results/<UTC time>-<nonce>",
     },
+    "--resume": {
+        "metavar": "DIR",
+        "help": "continue the evals of the session in this results folder, or in the newest one with `latest`; other "
+        "points run anew",
+    },
     "--complete": {
         "action": "store_true",
         "help": "require every point that the suites declare to run and pass (for CI)",
@@ -56,6 +62,11 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "replace the number of requests of every load, for a smoke run; the points are labelled",
     },
+    "--eval-limit": {
+        "metavar": "N",
+        "help": "ask only the first N items of every eval, for a smoke run; the points are labelled, and never pass "
+        "under --complete",
+    },
     "--duration-scale": {
         "metavar": "X",
         "help": "multiply every duration, for a smoke run; points with changed durations are labelled",
@@ -65,7 +76,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
 pytest's parser would exit before they are written."""
 
 _NAMES = {option: option.removeprefix("--").replace("-", "_") for option in OPTIONS}
-_GATES = ("results", "complete", "expect")
+_GATES = ("results", "resume", "complete", "expect")
 _POINTS_DEPEND_ON = (
     "--endpoint",
     "--served-model",
@@ -75,6 +86,7 @@ _POINTS_DEPEND_ON = (
     "--data-seed",
     "--ready-timeout",
     "--requests",
+    "--eval-limit",
     "--duration-scale",
 )
 _SHOWS = ("help", "version", "markers", "cacheshow")
@@ -100,6 +112,8 @@ class OptionSources:
         self.command_line = parser.parse_known_args(list(self.invocation.command_line))
         self._environment = parser.parse_known_args(list(self.invocation.environment))
         _refuse_empty(config.known_args_namespace)
+        if config.known_args_namespace.results and config.known_args_namespace.resume:
+            raise UsageError("--results and --resume both name a results folder; give one of them")
 
     def for_this_call(self, names: tuple[str, ...] = tuple(_NAMES.values())) -> list[str]:
         """Return the plugin's options that the command line or PYTEST_ADDOPTS gives. Options in a configuration file
@@ -151,7 +165,10 @@ def _refuse_empty(option: argparse.Namespace) -> None:
 
 
 def results_path(option: argparse.Namespace, here: Path, started: str, nonce: str) -> Path:
-    """Return the absolute path of this call's results folder."""
+    """Return the absolute path of this call's results folder, or of the one that it resumes."""
+    if option.resume:
+        named = here / "results" / LATEST if option.resume == LATEST else here / option.resume
+        return Path(os.path.realpath(named))
     if option.results:
         return Path(os.path.normpath(here / option.results))
     return here / "results" / f"{started.replace('-', '').replace(':', '')}-{nonce[:8]}"
@@ -183,11 +200,12 @@ def named_files(words: Sequence[str], *, is_ours: bool = False) -> argparse.Name
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--results")
+    parser.add_argument("--resume")
     parser.add_argument("--junitxml", "--junit-xml", dest="xmlpath")
     try:
         known, _ = parser.parse_known_args(list(words))
     except argparse.ArgumentError:
-        known = argparse.Namespace(results=None, xmlpath=None)
-    if known.results is None and not is_ours:
+        known = argparse.Namespace(results=None, resume=None, xmlpath=None)
+    if known.results is None and known.resume is None and not is_ours:
         known.xmlpath = None
     return known

@@ -18,6 +18,7 @@ from pytest_bench.audits import registry
 from pytest_bench.audits.point import run_audit
 from pytest_bench.endpoints.address import servers
 from pytest_bench.errors import BenchError, EvidenceError, UsageError
+from pytest_bench.evals.point import run_eval
 from pytest_bench.leases import Lease, Scope, acquire_all
 from pytest_bench.perf import run_perf
 from pytest_bench.plugin import reports
@@ -46,7 +47,11 @@ class PointRunner:
         )
         self._reporter = Reporter(progress=self._progress.show, note=self._progress.note)
         audits = registry(chain.from_iterable(config.hook.pytest_bench_audits()))
-        self._runners: Mapping[str, Runner] = {"perf": run_perf, "audit": partial(run_audit, registry=audits)}
+        self._runners: Mapping[str, Runner] = {
+            "perf": run_perf,
+            "audit": partial(run_audit, registry=audits),
+            "eval": run_eval,
+        }
 
     @contextmanager
     def deployment(self, suite: str) -> Iterator[Deployment]:

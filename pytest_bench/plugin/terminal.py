@@ -12,12 +12,13 @@ from pytest_bench.errors import BenchError
 from pytest_bench.plugin.session import Session
 from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines
 from pytest_bench.reports.tables import Row
-from pytest_bench.results.layout import VERDICT
+from pytest_bench.results.layout import CHECKPOINT, POINTS, VERDICT
+from pytest_bench.results.resuming import resume_command
 from pytest_bench.results.settle import Settled
 from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.verdict.events import Report, WorkerCrashed
 from pytest_bench.verdict.outcome import Outcome
-from pytest_bench.verdict.verdict import PointVerdict
+from pytest_bench.verdict.verdict import PointVerdict, Verdict
 
 
 def count_missing(reporter: pytest.TerminalReporter, settled: Settled) -> None:
@@ -46,8 +47,20 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: 
     reporter.write("verdict: ")
     reporter.write(verdict.status, bold=True, green=good, red=not good)
     reporter.write_line(f" - {conclusion(verdict)}")
+    if _can_be_resumed(session, verdict):
+        words = settled.called.invocation.command_line
+        command = resume_command(words, session.results, Path(session.root_path))
+        reporter.write_line(f"resume: {command}")
     reporter.write_line(
         f"evidence: {os.path.relpath(session.results)} ({VERDICT} and {_junit(settled)} say the same)"
+    )
+
+
+def _can_be_resumed(session: Session, verdict: Verdict) -> bool:
+    """Whether an eval of the session has a checkpoint and is not finished."""
+    unfinished = {point.id for point in verdict.points if point.outcome in {Outcome.ERROR, Outcome.MISSING}}
+    return any(point.kind == "eval" and point.id in unfinished for point in session.plan.points) and any(
+        (session.results / POINTS).rglob(CHECKPOINT)
     )
 
 

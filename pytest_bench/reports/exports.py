@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_bench.files import readable_json
-from pytest_bench.reports.tables import PERF_METRICS, Row, shown_by_audit, tables
+from pytest_bench.reports.tables import PERF_METRICS, Row, shown_cells, tables
 from pytest_bench.verdict.verdict import Verdict
 
 TABLE_VERSION = 1
@@ -45,7 +45,7 @@ def _record(row: Row) -> dict[str, Any]:
             for name in PERF_METRICS
             if name.partition(".")[0] in measurement.metrics
         }
-    return record | shown_by_audit(row)
+    return record | shown_cells(row)
 
 
 def _shortest(value: float | None) -> float | None:

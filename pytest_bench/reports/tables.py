@@ -15,7 +15,7 @@ from rich.text import Text
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.labels import Label
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.results.details import AuditDetail
+from pytest_bench.results.details import AuditDetail, EvalDetail
 from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
 from pytest_bench.verdict.outcome import Outcome
@@ -84,7 +84,7 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
     kinds = dict.fromkeys(_kind(row.point) for row in rows)
     for kind in kinds:
         own = [row for row in rows if _kind(row.point) == kind]
-        yield _audit_table(own) if kind == "audit" else _measured_table(kind, own)
+        yield _shown_table(kind, own) if kind in {"audit", "eval"} else _measured_table(kind, own)
 
 
 def render(table: Table, *, colour: bool, width: int | None = None) -> list[str]:
@@ -193,19 +193,21 @@ def _counted_by(row: Row) -> str:
     return NOTHING if source is None else source.shown
 
 
-def _audit_table(rows: Sequence[Row]) -> Table:
-    """The columns that audits put into `AuditResult.shown`: headings, each with a short text."""
-    shown = [shown_by_audit(row) for row in rows]
+def _shown_table(kind: str, rows: Sequence[Row]) -> Table:
+    """The columns that audits and evals show: headings, each with a short text."""
+    shown = [shown_cells(row) for row in rows]
     headings = list(dict.fromkeys(heading for cells in shown for heading in cells))
-    table = _table("audit", headings)
+    table = _table(kind, headings)
     for row, cells in zip(rows, shown, strict=True):
         table.add_row(row.point.id, *(cells.get(heading, NOTHING) for heading in headings), outcome_text(row))
     return table
 
 
-def shown_by_audit(row: Row) -> dict[str, str]:
-    """The columns that the audit shows, by heading; empty for points of other kinds."""
+def shown_cells(row: Row) -> dict[str, str]:
+    """The columns that the audit or eval shows, by heading; empty for other points."""
     detail = None if row.summary is None else row.summary.detail
+    if isinstance(detail, EvalDetail):
+        return dict(detail.shown)
     return dict(detail.result.shown) if isinstance(detail, AuditDetail) and detail.result else {}
 
 

@@ -23,6 +23,7 @@ from pytest_bench.results.event_log import EventLog
 from pytest_bench.results.lock import FolderInUse, hold_folder
 from pytest_bench.results.publish import release_space, write_verdict
 from pytest_bench.results.reading import read_versioned
+from pytest_bench.results.resuming import require_resumable, set_aside
 from pytest_bench.verdict.events import Called, Invocation
 from pytest_bench.verdict.verdict import VERDICT_VERSION, Verdict, refusal
 
@@ -41,12 +42,18 @@ def read_verdict(path: Path) -> Verdict:
 class Claim:
     """Exclusive access of this session to a results folder and a JUnit file, until `close`."""
 
-    def __init__(self, results: Path, junit_file: Path | None, nonce: str, *, is_named: bool) -> None:
-        """`results` is absolute; `is_named`: whether the call names it; `junit_file` None means `junit.xml` in it."""
+    def __init__(
+        self, results: Path, junit_file: Path | None, nonce: str, *, is_named: bool, resumes: bool = False
+    ) -> None:
+        """`results` is absolute; `is_named`: whether the call names it; `junit_file` None means `junit.xml` in it.
+
+        `resumes`: continue the session in the folder instead of requiring an unused one.
+        """
         self.results = results
         self.nonce = nonce
         self._given = junit_file
         self._is_named = is_named
+        self._resumes = resumes
         self.junit = layout.JUNIT
         """The JUnit file as events name it: relative to the results folder if inside of it."""
         self._held = ExitStack()
@@ -66,12 +73,15 @@ class Claim:
             raise _unwritable("--junitxml", error, self._given) from error
         self._refuse_misplaced(target)
         try:
-            self._require_unused()
+            self._require_usable()
             self._made_parent = not self.results.parent.exists()
             self.results.mkdir(parents=True, exist_ok=True)
             self._lock()
-            self._require_unused()  # another session may have ended in the meantime
-            self._remove_refused()
+            self._require_usable()  # another session may have ended in the meantime
+            if self._resumes:
+                set_aside(self.results, self.nonce)
+            else:
+                self._remove_refused()
             log = EventLog.create(self.results, process, self.nonce)
             self.reserve(0)
         except OSError as error:
@@ -157,8 +167,10 @@ class Claim:
             release_space(self.results)
         self._held.close()
 
-    def _require_unused(self) -> None:
-        if os.path.lexists(self.results) and not (self.results.is_dir() and self._is_unused()):
+    def _require_usable(self) -> None:
+        if self._resumes:
+            require_resumable(self.results)
+        elif os.path.lexists(self.results) and not (self.results.is_dir() and self._is_unused()):
             raise UsageError(
                 f"--results: {self.results} is not empty; name a new folder, or remove --results"
             )

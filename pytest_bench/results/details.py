@@ -5,7 +5,7 @@ To add a kind of point, add its subclass of `Detail` here, and to `AnyDetail`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -62,7 +62,7 @@ class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
     """Violations of rules that MLPerf does not have. Any of them makes the point fail, even if `passed` is true."""
     labels: tuple[str, ...] = ()
     """Labels of the point."""
-    details: dict[str, object] = {}
+    details: dict[str, Any] = {}
     """Further content of `audit_<test>.json`."""
     shown: tuple[tuple[str, str], ...] = ()
     """Columns of the terminal's table: heading and short text."""
@@ -81,4 +81,27 @@ class AuditDetail(Detail, frozen=True, kw_only=True, tag="audit"):
     """The resets that servers confirmed, in order."""
 
 
-AnyDetail = PerfDetail | AuditDetail
+class EvalDetail(Detail, frozen=True, kw_only=True, tag="eval"):
+    """What an eval states besides. Except for the last three, everything follows from the checkpoint."""
+
+    shown: tuple[tuple[str, str], ...]
+    """Columns of the terminal's table: heading and short text."""
+    metrics: dict[str, Any]
+    """Scores with intervals, rates and denominators (`evals.measure.EvalMetrics`)."""
+    account: dict[str, Any]
+    """Time, tokens and attempts of all sessions (`evals.answers.Account`)."""
+    concurrency: dict[str, Any]
+    """The proof of the concurrency (`evals.concurrency.ConcurrencyProof`)."""
+    gates: tuple[dict[str, Any], ...]
+    """Gates as judged on this point alone (`evals.gates.GateResult`); the judgement has them as corrected."""
+    pairs: dict[str, Any]
+    """Paired comparisons with baselines, by position of the gate (`evals.paired.Paired`)."""
+    sessions: tuple[dict[str, Any], ...]
+    """The sessions that asked the eval, in order, as its checkpoint has them."""
+    release: str
+    """Version of pytest-inference-bench that wrote the result files."""
+    results: dict[str, str]
+    """sha256 of each result file, by path in the results folder."""
+
+
+AnyDetail = PerfDetail | AuditDetail | EvalDetail

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_bench.suite.plan import Point
+
 VERDICT = "verdict.json"
 JUNIT = "junit.xml"
 ENVIRONMENT = "environment.json"
@@ -9,7 +14,13 @@ PLAN = "plan.json"
 EVENTS = "events"
 POINTS = "points"
 DEPLOYMENTS = "deployments"
+EVALS = "evals"
+"""Result files of evals in lm-eval's layout, one folder an eval."""
 RECOUNTS = "recounts"
+SESSIONS = "sessions"
+"""Files of earlier sessions of a folder that was resumed, by nonce."""
+CHECKPOINT = "checkpoint.jsonl"
+"""In the folder of an eval point: its checkpoint."""
 LOCK = ".session"
 """Lock file, held (flock) by the session that writes the folder."""
 RESERVE = ".reserve"
@@ -17,13 +28,21 @@ RESERVE = ".reserve"
 LATEST = "latest"
 """Link to the newest results folder with a default name, next to it."""
 
-NAMES = frozenset({VERDICT, ENVIRONMENT, PLAN, EVENTS, POINTS, DEPLOYMENTS, RECOUNTS, LOCK, RESERVE})
+NAMES = frozenset(
+    {VERDICT, ENVIRONMENT, PLAN, EVENTS, POINTS, DEPLOYMENTS, EVALS, RECOUNTS, SESSIONS, LOCK, RESERVE}
+)
 """All names at the top of a results folder, except the JUnit file, which may have any other name."""
 
 
 def point_path(point_id: str) -> str:
     """Return the folder of a point's evidence, relative to the results folder."""
     return f"{POINTS}/{point_id}"
+
+
+def eval_path(point: Point) -> str:
+    """Return the folder of the result files of an eval, which all concurrencies of its sweep share, relative to the
+    results folder."""
+    return f"{EVALS}/{point.suite}/{point.name.partition('/')[0]}"
 
 
 def deployment_path(suite: str) -> str:

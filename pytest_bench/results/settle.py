@@ -106,7 +106,7 @@ def settle(
 def listed_files(results: Path, called: Called) -> Iterator[tuple[str, str]]:
     """Yield path and sha256 of the files that the verdict lists: those neither listed in evidence nor rendered."""
     found = [layout.PLAN, layout.ENVIRONMENT]
-    for folder in (layout.EVENTS, layout.DEPLOYMENTS):
+    for folder in (layout.EVENTS, layout.DEPLOYMENTS, layout.EVALS, layout.SESSIONS):
         if is_folder(results, folder):
             found += [f"{folder}/{name}" for name, _ in walk(results / folder, "", [])]
     for name in sorted(found):

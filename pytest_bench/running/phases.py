@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from pytest_bench.api import Generation
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.load import bodies, engine
 from pytest_bench.load.supervisor import Progress
@@ -21,7 +22,7 @@ from pytest_bench.running.server_metrics import ServerMetrics
 from pytest_bench.running.session import Reporter, SessionFacts
 from pytest_bench.suite.plan import Point
 from pytest_bench.tokens.live import LiveLane
-from pytest_bench.workload import Load, PhaseSpec, RunSpec, SampleOrder
+from pytest_bench.workload import Checkpointing, Load, PhaseSpec, RunSpec, SampleOrder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,13 @@ def drive(
     reporter: Reporter,
     *,
     lane: LiveLane | None = None,
+    generation: Generation | None = None,
+    checkpoint: Checkpointing | None = None,
 ) -> list[PhaseResult]:
     """Drive `phases` one after the other and return a result for each. Logs are written to the point's folder.
 
-    `rows` are those of the point's dataset; `lane` counts tokens meanwhile. Raises `UsageError` before the first
+    `rows` are those of the point's dataset; `lane` counts tokens meanwhile. `generation` replaces the deployment's;
+    `checkpoint`, of an eval, takes the place of the logs of its only phase. Raises `UsageError` before the first
     request if a phase names a sample that the dataset does not have, and whatever `engine.run` raises.
     """
     for phase in phases:
@@ -67,7 +71,9 @@ def drive(
 
     folders = [Path(spec.folder) for spec in specs]
     with (
-        bodies.anonymous(_encoded(session.nonce, point, deployment, rows, phases)) as path,
+        bodies.anonymous(
+            _encoded(session.nonce, point, deployment, generation or deployment.generation, rows, phases)
+        ) as path,
         ServerMetrics(deployment, folders) as metrics,
     ):
 
@@ -78,7 +84,7 @@ def drive(
             point=point.id,
             nonce=session.nonce,
             api=deployment.plan.api_reference,
-            streaming=deployment.plan.stream,
+            streaming=deployment.plan.stream if generation is None else generation.stream,
             targets=deployment.targets,
             bodies=path,
             phases=specs,
@@ -87,10 +93,11 @@ def drive(
             timeouts=point.timeouts,
             budget=point.budget,
             max_response_bytes=point.max_response_bytes,
-            workers=point.workers,
+            workers=point.workers if checkpoint is None else 1,
             cpus=() if lane is None else lane.load_cpus,
             texts=point.texts,
             poll_interval_s=deployment.plan.poll_interval_s,
+            checkpoint=checkpoint,
         )
         results = engine.run(run, progress, entered)
     deployment.require_running()
@@ -141,10 +148,11 @@ def _encoded(
     nonce: str,
     point: Point,
     deployment: Deployment,
+    generation: Generation,
     rows: Sequence[Mapping[str, Any]],
     phases: Sequence[DeclaredPhase],
 ) -> Iterator[bytes]:
-    encode, generation = deployment.api.encode, deployment.generation
+    encode = deployment.api.encode
     yield from (encode(row, generation) for row in rows)
     if any(phase.salted for phase in phases):
         salt = f"{nonce[:8]}/{point.id}"

@@ -27,6 +27,7 @@ class Resources:
         self._plan = plan
         self._pool = pool
         self._datasets: dict[tuple[str, str], Dataset] = {}
+        self._tables: dict[tuple[str, str], Dataset] = {}
 
     def dataset(self, suite: str, name: str) -> Dataset:
         """A dataset of a suite, validated for the API of its deployment.
@@ -48,6 +49,22 @@ class Resources:
             _require_as_planned(dataset)
         return self._datasets[key]
 
+    def table(self, suite: str, name: str) -> Dataset:
+        """A dataset of a suite with all of its columns, for evals, whose templates read them.
+
+        Raises `DatasetError` as `dataset` does, and for a synthetic dataset, which holds no questions.
+        """
+        key = (suite, name)
+        if key not in self._tables:
+            dataset = self._plan.datasets[suite][name]
+            if dataset.synthetic is not None:
+                raise DatasetError(
+                    f"{dataset.origin}: dataset {name!r} is synthetic; an eval needs a file with questions and answers"
+                )
+            self._tables[key] = load_dataset(dataset, columns=None, required=frozenset(), tokenizer=None)
+            _require_as_planned(dataset)
+        return self._tables[key]
+
     def tokenizer(self, deployment: DeploymentPlan) -> Tokenizer | None:
         """The tokenizer of a deployment, loaded and verified; None if it has none.
 
@@ -67,8 +84,13 @@ class Resources:
     def _sample_prompts(self, deployment: DeploymentPlan, template: ChatTemplate | None) -> Iterator[str]:
         """Prompts from the suite's dataset files, for verifying a back end on what it will count."""
         api = import_api(deployment.api, deployment.api_reference)
+        sent = {
+            point.dataset
+            for point in self._plan.points
+            if point.suite == deployment.suite and point.kind != "eval"
+        }
         for name, dataset in self._plan.datasets[deployment.suite].items():
-            if dataset.synthetic is None:
+            if dataset.synthetic is None and name in sent:
                 for row in self.dataset(deployment.suite, name).rows[:_SAMPLE_PROMPTS]:
                     prompt = as_sent(api, row, template, deployment.parameters)
                     if isinstance(prompt, str):

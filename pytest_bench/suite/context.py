@@ -44,6 +44,8 @@ class Overrides:
     """Multiplies every duration, for a shortened smoke run."""
     requests: int | None = None
     """Replaces every number of requests that a load declares, for a shortened smoke run."""
+    eval_limit: int | None = None
+    """Evals ask their first so many items only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from pytest_bench.suite.container_schema import ContainerSection
 from pytest_bench.suite.section import (
     Count,
+    Name,
     Seconds,
     SecondsOrNone,
     SecretSection,
@@ -98,6 +99,8 @@ class DeploymentSection(Section):
     """Path of the requests below the endpoint, for servers that have their own. Left out: the API's."""
     query: dict[Text, Header] = Field(default_factory=dict)
     """Parameters of every URL, such as `api-version`. One that holds a key must be given as `{from_env: NAME}`."""
+    labels: dict[Name, str | int | float | bool] = Field(default_factory=dict)
+    """What serves the model, for the result files of evals: `hw`, `framework`, `precision`, `tp`, `ep`, `isl`, …"""
     check_model: bool = True
     """Compare `model` with the names that the server lists; false for servers that also accept other names."""
     tokens: TokensSection = TokensSection()

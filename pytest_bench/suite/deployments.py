@@ -72,6 +72,7 @@ def plan_deployment(
             name: value if isinstance(value, str) else Secret(from_env=value.from_env)
             for name, value in section.query.items()
         },
+        labels=section.labels,
         check_model=section.check_model,
         probe=section.probe,
         ready_timeout_s=section.ready_timeout_s

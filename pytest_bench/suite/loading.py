@@ -134,6 +134,8 @@ def _check_overrides(overrides: Overrides, problems: Problems) -> None:
         problems.add(None, f"--duration-scale is {scale}; expected a finite number greater than 0")
     if requests is not None and not 1 <= requests <= 2**53:
         problems.add(None, f"--requests is {requests}; expected a whole number greater than 0")
+    if overrides.eval_limit is not None and not 1 <= overrides.eval_limit <= 2**53:
+        problems.add(None, f"--eval-limit is {overrides.eval_limit}; expected a whole number greater than 0")
     for option, seed in (("--load-seed", overrides.load_seed), ("--data-seed", overrides.data_seed)):
         if seed is not None and not 0 <= seed < 2**64:
             problems.add(None, f"{option} is {seed}; expected a whole number from 0 to 2^64 - 1")

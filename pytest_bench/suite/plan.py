@@ -55,6 +55,8 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the API's requests below the endpoint, instead of the API's own."""
     query: dict[str, str | Secret] = {}
     """Parameters that every URL of the endpoint carries."""
+    labels: dict[str, str | int | float | bool] = {}
+    """What serves the model, for result files."""
     check_model: bool = True
     """Whether `model` must be one that the server lists."""
     probe: str | None = None

@@ -204,6 +204,7 @@ class PointPlanner:
         before = len(context.problems)
         if section.dataset not in self._declared:
             context.known((*path, "dataset"), "dataset of this suite", section.dataset, self._declared)
+        self._check_eval(path, section)
         if (section.concurrency is None) == (section.sweep is None):
             context.problems.add(
                 context.document.key_mark(path),
@@ -212,18 +213,37 @@ class PointPlanner:
         bounds = plan_bounds(context, (*path, "bounds"), section.bounds, "eval", self._named_bounds)
         if len(context.problems) > before:
             return []
+        shots = {} if section.few_shots is None else {"few_shots": as_json(section.few_shots)}
+        limit = context.overrides.eval_limit
+        limited = {} if limit is None else {"limit": limit}
         points: list[Point] = []
         for values in combinations(section.sweep):
             concurrency = section.concurrency or int(values["concurrency"])
-            points.append(
-                self._point("eval", name, section, values)(
-                    dataset=section.dataset,
-                    load=Load(pattern="concurrency", concurrency=concurrency),
-                    bounds=bounds,
-                    options=_own_fields(section, fields),
-                )
+            point = self._point("eval", name, section, values)(
+                dataset=section.dataset,
+                load=Load(pattern="concurrency", concurrency=concurrency),
+                bounds=bounds,
+                options={**shots, **limited, **_own_fields(section, fields)},
             )
+            points.append(labelled(point, [Label.LIMITED] if limited else []))
         return points
+
+    def _check_eval(self, path: Path, section: EvalSection) -> None:
+        """Record settings of the load engine that an eval cannot have, and a dataset of examples that is unknown."""
+        if section.workers not in {None, 1}:
+            self._context.problem(
+                (*path, "workers"),
+                f"is {section.workers}; an eval has one load worker, which writes its checkpoint",
+            )
+        if section.minimum_duration_s is not None:
+            self._context.problem(
+                (*path, "minimum_duration_s"), "does not apply to an eval, which asks each item"
+            )
+        shots = section.few_shots
+        if shots is not None and shots.dataset not in self._declared:
+            self._context.known(
+                (*path, "few_shots", "dataset"), "dataset of this suite", shots.dataset, self._declared
+            )
 
     def _point(
         self, kind: Kind, name: str, section: DrivenSection, values: Mapping[str, Value]

@@ -351,10 +351,21 @@ class EvalSweepSection(Section):
     concurrency: Counts
 
 
+class FewShotsSection(Section):
+    """Examples that every prompt of an eval shows before its own question."""
+
+    dataset: Name
+    """Dataset with the examples, which have the columns of the items."""
+    count: Count | None = None
+    """Show the first so many. Left out: as many as the preset shows, or all."""
+
+
 class EvalSection(DrivenSection):
     """An accuracy eval with one point for each concurrency. Evals add fields of their own."""
 
     dataset: Name
+    """Dataset with the items."""
+    few_shots: FewShotsSection | None = None
     concurrency: Count | None = None
     """Requests in flight; `sweep` gives several values instead."""
     sweep: EvalSweepSection | None = None

@@ -36,6 +36,11 @@ LABEL_RULES: dict[str, LabelRule] = {
         unless_asked=False,
         sentence="--complete requires at least one bound for every point: declare a bound for it",
     ),
+    Label.LIMITED: LabelRule(
+        "complete",
+        unless_asked=False,
+        sentence="--complete requires every item of an eval, and --eval-limit left some out: remove it",
+    ),
     Label.SIMULATOR: LabelRule(
         "complete or expect",
         unless_asked=True,

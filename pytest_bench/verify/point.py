@@ -15,11 +15,13 @@ from pytest_bench.audits.point import judgement_of, measurement_of
 from pytest_bench.audits.registry import Registry
 from pytest_bench.audits.reverify import loads_of, reverify
 from pytest_bench.errors import BenchError, EvidenceError, makes_sense
+from pytest_bench.evals import remeasure as evals
+from pytest_bench.files import read_plain
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import declared_phases, from_rows, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
-from pytest_bench.results.details import AuditDetail, AuditResult
+from pytest_bench.results.details import AuditDetail, AuditResult, EvalDetail
 from pytest_bench.results.differences import differences, file_differences, plain
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
@@ -31,11 +33,15 @@ from pytest_bench.verdict.points import MEASURED
 from pytest_bench.verify.logs import contradictions
 from pytest_bench.verify.reports import DeclaredLoad
 
+_LARGEST_RESULT = 4 << 30
+
 
 @dataclass(frozen=True, kw_only=True)
 class SessionContext:
     """What all points of a session share."""
 
+    results: Path
+    """The results folder."""
     plan: Plan
     nonce: str
     audits: Registry
@@ -69,6 +75,9 @@ def _contradictions(
         yield from _in_summary(differences(plain(summary.judgement), plain(reported), "judgement"))
     if isinstance(summary.detail, AuditDetail):
         yield from _in_summary(out_of_order(session.plan, point, summary.detail, session.began))
+    if point.kind == "eval":
+        yield from _eval(session, point, folder, summary)
+        return
     declared = _declared(session, point, summary)
     for phase in summary.phases:
         yield from _phase(session.nonce, point, folder, phase, declared.get(phase.label))
@@ -152,6 +161,29 @@ def _perf(session: SessionContext, point: Point, folder: Path, summary: Summary)
     yield from _in_summary(differences(plain(without_rows), plain(judgement), "judgement", rounded=True))
     for sentence in shortfalls(point, summary.phases[-1]):
         yield f"{summaries.NAME}: phases[{len(summary.phases) - 1}].{sentence}"
+
+
+def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
+    """Score and judge an eval again, whatever its outcome, from its checkpoint."""
+    nonces = evals.nonces(folder)
+    for phase in summary.phases:
+        number = int(phase.label.rpartition("-")[2])
+        expected = PhaseFile.of(phase, point=point.id, nonce=nonces[number - 1])
+        for sentence in file_differences(folder / "phases" / phase.label / "phase.json", expected):
+            yield f"phases/{phase.label}/{sentence}"
+    yield from evals.contradictions(point, folder, summary)
+    again = evals.remeasure(session.plan, point, folder, summary, session.results)
+    yield from _measurement(summary, again.measurement)
+    judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
+    yield from _in_summary(judged)
+    recorded = msgspec.structs.replace(summary.detail_as(EvalDetail), note="")
+    yield from _in_summary(differences(plain(recorded), plain(again.detail), "detail", rounded=True))
+    for name, data in again.files.items():
+        try:
+            if read_plain(session.results / name, _LARGEST_RESULT) != data:
+                yield f"{summaries.NAME}: its file {name} differs from what the checkpoint comes to"
+        except (OSError, EvidenceError) as error:
+            yield f"{summaries.NAME}: its file {name} cannot be read: {error}"
 
 
 def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:

@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 
 from pytest_bench.audits.registry import Registry, registry
-from pytest_bench.errors import EvidenceError
+from pytest_bench.errors import BenchError, EvidenceError
+from pytest_bench.evals.results import METADATA
+from pytest_bench.evals.sweeps import metadata_of
 from pytest_bench.files import read_plain
 from pytest_bench.leases import Lease
 from pytest_bench.results import layout, withheld
@@ -74,7 +76,8 @@ def verify_session(
         problems += why_unfinished(results, settled)
     else:
         problems += _differences(results, settled, recorded, junit_file, notes)
-        problems += _points(results, settled, audits or registry())
+        problems += _points(results, settled, audits or registry(), notes)
+        problems += _metadata_of_evals(results, settled)
     if expectation is not None:
         settled = settle(results, expectation, evidence=settled.evidence)
     return VerifiedSession(
@@ -200,17 +203,21 @@ def _withheld(results: Path, settled: Settled) -> Iterator[str]:
             )
 
 
-def _points(results: Path, settled: Settled, audits: Registry) -> Iterator[str]:
+def _points(results: Path, settled: Settled, audits: Registry, notes: list[str]) -> Iterator[str]:
     """Yield the contradictions between each point's evidence and its logs."""
     plan = settled.plan
     if plan is None:
         return
     context = SessionContext(
-        plan=plan, nonce=settled.verdict.nonce, audits=audits, began=_began(results, settled)
+        results=results, plan=plan, nonce=settled.verdict.nonce, audits=audits, began=_began(results, settled)
     )
+    resumed = is_folder(results, layout.SESSIONS)
     for point in plan.points:
         check = settled.evidence.get(point.id)
         if check is None:
+            continue
+        if resumed and point.id in settled.verdict.coverage.left_out:
+            notes.append(f"{check.path}: was left out when the session was resumed; not verified")
             continue
         yield from check.errors
         if not check.errors:
@@ -219,6 +226,21 @@ def _points(results: Path, settled: Settled, audits: Registry) -> Iterator[str]:
             ]
             sentences = verify_point(context, point, results / check.path, judgement_of(reports))
             yield from (f"{check.path}/{sentence}" for sentence in sentences)
+
+
+def _metadata_of_evals(results: Path, settled: Settled) -> Iterator[str]:
+    """Yield how each eval's `meta_env.json` differs from what its points came to."""
+    plan = settled.plan
+    evals = [point for point in (plan.points if plan else ()) if point.kind == "eval"]
+    for path, point in {layout.eval_path(point): point for point in evals}.items():
+        if plan is None or not is_folder(results, path):
+            continue
+        try:
+            wanted = metadata_of(plan, results, point, settled.verdict.nonce)
+            for sentence in file_differences(results / path / METADATA, wanted):
+                yield f"{path}/{sentence}"
+        except BenchError as error:
+            yield str(error)
 
 
 def _began(results: Path, settled: Settled) -> dict[str, int]:

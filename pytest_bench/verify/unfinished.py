@@ -11,6 +11,7 @@ from pathlib import Path
 from pytest_bench.errors import EvidenceError
 from pytest_bench.perf.recount import has_measured
 from pytest_bench.results import evidence, layout
+from pytest_bench.results.resuming import resume_command
 from pytest_bench.results.settle import Settled, is_folder
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.verdict import Verdict
@@ -36,8 +37,10 @@ def why_unfinished(results: Path, settled: Settled) -> Iterator[str]:
         "the session did not finish: its process was killed or the machine stopped. Its verdict is the red one from "
         f"its start. Points: {found or 'none planned'}"
     )
-    words = shlex.join(settled.called.invocation.command_line)
-    yield f"next: run it again with a new folder: pytest {words}"
+    words = settled.called.invocation.command_line
+    if any((results / layout.POINTS).rglob(layout.CHECKPOINT)):
+        yield f"next: continue its evals in this folder: {resume_command(words, results, Path.cwd())}"
+    yield f"next: run it again with a new folder: pytest {shlex.join(words)}"
     if states["judged"] or states["measured"]:
         yield (
             f"or measure what exists: pytest-bench recount {shlex.quote(str(results))} counts tokens and measures the "
