@@ -14,7 +14,7 @@ def scored(tmp_path, name, answers):
     return log.scored()
 
 
-def test_answers_are_selected_by_what_became_of_them(tmp_path):
+def test_answers_are_selected_by_their_outcome(tmp_path):
     answers = {**RIGHT, "q1": "#### 99", "q2": payload(2, "It", finish_reason="length")}
     del answers["q5"]
     found = scored(tmp_path, "a", answers)

@@ -140,7 +140,7 @@ def test_counting_that_is_late_is_an_error_with_null_tokens_and_every_other_metr
     assert summary["tokenizer"]["elapsed_ns"] >= 0.5e9
 
 
-def test_texts_that_are_not_kept_are_gone_and_nobody_is_told_to_count_them_again(results):
+def test_texts_that_are_not_kept_are_removed_and_no_recount_is_advised(results):
     summary = summary_of(results[0], "late-dropped")
     (reason,) = [r for r in summary["judgement"]["reasons"] if r["code"] == "counting-timeout"]
     assert "`texts: drop` leaves nothing to count again: measure again" in reason["sentence"]

@@ -419,7 +419,7 @@ def test_a_phase_without_text_logs_is_refused(tokenizer, tmp_path):
         count_phase(tokenizer, tmp_path)
 
 
-def test_progress_is_told(tokenizer, texts, write_texts, tmp_path, small_chunks):
+def test_progress_is_reported(tokenizer, texts, write_texts, tmp_path, small_chunks):
     write_texts(records(texts))
     told = []
     count_phase(tokenizer, tmp_path, progress=lambda counted, total: told.append((counted, total)))
