@@ -2,10 +2,12 @@
 
 import pytest
 
+from pytest_bench.containers.log_classes import CLASSES
 from pytest_bench.errors import SuiteError
 from pytest_bench.suite.container_plan import Mount
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.forwarding import presets
+from pytest_bench.suite.log_controls import controls
 from pytest_bench.suite.secret import Secret
 
 TAIL = "datasets: {d: {path: x.jsonl}}\nperf: {p: {dataset: d, load: {pattern: burst, requests: 1}}}\n"
@@ -92,6 +94,18 @@ def test_a_container_serves_without_an_endpoint_unless_the_command_line_names_on
         (["command: []"], "command"),
         (["artifacts: ['/run_*/x']"], "with '*' and '?' in its name only"),
         (["readiness: {log_pattern: '('}"], "expected a regular expression"),
+        (["log: {controls: {level: INFO}}"], "need an `engine`"),
+        (["log: {engine: vlm}"], "did you mean 'vllm'?"),
+        (["log: {engine: vllm, controls: {levels: INFO}}"], "did you mean 'level'?"),
+        (["log: {engine: vllm, controls: {level: QUIET}}"], "is 'QUIET'; expected DEBUG, INFO"),
+        (
+            ["environment: {VLLM_LOGGING_LEVEL: INFO}", "log: {engine: vllm, controls: {level: INFO}}"],
+            "sets VLLM_LOGGING_LEVEL, which `environment` sets, too",
+        ),
+        (
+            ["arguments: [--log-level=info]", "log: {engine: sglang, controls: {level: info}}"],
+            "sets --log-level, which `arguments` hold, too",
+        ),
         (["runtime: enroot"], "'docker'"),
         (["build: {context: gone}"], "'gone', which is not a folder"),
         (
@@ -109,3 +123,22 @@ def test_what_means_nothing_is_refused_with_its_place(problem, bench, lines, exp
 
 def test_an_endpoint_beside_a_container_is_refused(problem):
     assert "is given together with a container" in problem(deployment="  endpoint: http://a:1\n")
+
+
+def test_log_controls_become_variables_and_arguments(planned):
+    found = planned(
+        "arguments: [--tp, '8']",
+        "log: {engine: vllm, controls: {level: WARNING, access_log: 'off', statistics: 'on'}}",
+    ).container
+    assert found.environment == {"VLLM_LOGGING_LEVEL": "WARNING"}
+    assert found.arguments == ("--tp", "8", "--disable-uvicorn-access-log")
+    assert found.log.silenced == ("access", "debug")
+
+
+def test_every_control_sets_something_and_silences_known_classes_at_its_own_values():
+    for engine, named in controls().items():
+        for name, control in named.items():
+            ways = (control.environment, control.option, control.flag_off)
+            assert sum(way is not None for way in ways) == 1, (engine, name)
+            assert set(control.silences) <= set(CLASSES)
+            assert all(set(values) <= set(control.values) for values in control.silences.values())
