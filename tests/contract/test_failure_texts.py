@@ -67,6 +67,9 @@ def test_it_says_measured_required_where_and_evidence_on_the_terminal_and_in_jun
     assert shown["evidence_sha256"] == digest == ran.verdict["points"][0]["evidence_digest"]
     assert shown["bound request_latency.p99"].startswith("not-met: request_latency.p99 is ")
     assert shown["request_throughput"].endswith(" requests/s")
+    for metric in ("time_to_first_token.p99", "time_per_output_token.p50", "inter_token_latency.p99"):
+        assert (f"{metric} uncertainty" in shown) == (metric in shown)
+    assert shown["vacancy"].endswith("%")
     (line,) = [line for line in ran.output.splitlines() if line.startswith("FAILED ")]
     assert line.count("tiny/perf/one") == 1, "the name once, then the reason"
     assert " - fail: request_latency.p99 is " in line
