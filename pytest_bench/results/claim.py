@@ -147,7 +147,7 @@ class Claim:
 
         A named folder stays red, because whoever named it reads it. Files that cannot be removed are ignored.
         """
-        if self._is_named or not self._is_locked:
+        if self._is_named or self._resumes or not self._is_locked:
             return
         with contextlib.suppress(OSError):
             if latest_target(self.results) == self.results.name:
