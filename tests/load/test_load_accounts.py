@@ -240,6 +240,15 @@ def test_each_exceeded_budget_is_reported_with_its_remedy(load, fields, sentence
     assert told.endswith({"poisson": "rate", "stages": "load"}.get(load.pattern, "concurrency"))
 
 
+def test_requests_that_waited_for_connections_are_told_apart_from_a_client_that_was_late():
+    fine = Quantiles(p50=0.1, p99=1.0, max=2.0)
+    budget = HealthBudget(achieved_share=0.5)
+    late = report(schedule_lateness_ms=LATE, issue_lateness_ms=fine)
+    [told] = client_health(OPEN, [late], budget).violations
+    assert "requests left 400.0 ms late at p99" in told
+    assert "they waited for new connections" in told
+
+
 def test_with_one_request_in_flight_neither_more_workers_nor_less_load_is_advised():
     one = Load(pattern="concurrency", concurrency=1, requests=100)
     [told] = health(one, report(vacant_ns=1, busy_ns=1)).violations
