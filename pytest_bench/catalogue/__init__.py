@@ -5,8 +5,9 @@ The plugin and the commands read suites with the same `vocabulary`, so they plan
 session that runs calls it.
 """
 
+from pytest_bench.catalogue.evals import require_evals
 from pytest_bench.catalogue.impossible import require_possible
 from pytest_bench.catalogue.tokenizers import require_tokenizers
 from pytest_bench.catalogue.vocabulary import all_apis, vocabulary
 
-__all__ = ["all_apis", "require_possible", "require_tokenizers", "vocabulary"]
+__all__ = ["all_apis", "require_evals", "require_possible", "require_tokenizers", "vocabulary"]

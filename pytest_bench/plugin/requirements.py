@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from pytest_bench.catalogue import require_possible, require_tokenizers
+from pytest_bench.catalogue import require_evals, require_possible, require_tokenizers
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.datasets.synthetic import check_declared
 from pytest_bench.errors import DatasetError, UsageError
@@ -75,6 +75,7 @@ class Requirements:
         require_possible(self._plan, points)
         require_tokenizers(self._plan, points, offline=offline)
         self._require_datasets(points)
+        require_evals(self._plan, points)
 
     def _require_endpoints(self, points: Collection[Point]) -> None:
         suites = dict.fromkeys(point.suite for point in points)
