@@ -19,7 +19,7 @@ from pytest_bench.api import MOST_TOKENS, import_api
 from pytest_bench.bounds import SCHEDULED, TIME_UNITS
 from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.main import COMMANDS
-from pytest_bench.evals.definitions import COUNTS, RATES, SCORE
+from pytest_bench.evals import definitions as eval_definitions
 from pytest_bench.labels import Label
 from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, RATES, SHARES, STATISTICS
 from pytest_bench.plugin.options import add_options
@@ -88,10 +88,10 @@ def metrics_page() -> str:
         "",
         "| metric | unit | definition |",
         "| --- | --- | --- |",
-        f"| `exact_match,strict-match`, … | {SCORE.unit} | {_cell(SCORE.meaning)} |",
+        f"| `exact_match,strict-match`, … | {eval_definitions.SCORE.unit} | {_cell(eval_definitions.SCORE.meaning)} |",
         *(
             f"| `{name}` | {metric.unit} | {_cell(metric.meaning)} |"
-            for name, metric in {**COUNTS, **RATES}.items()
+            for name, metric in eval_definitions.metrics(()).items()
         ),
     ]
     return "\n".join([*lines, ""])
