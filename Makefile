@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test llama checker lint types format bench clean
+.PHONY: help demo test llama checker image lint types format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ test: $(READY) ## run every test
 
 llama: .llama/.ready ## install the real server that tests/llama start (160 MB)
 checker: .checker/.ready ## install MLPerf's submission checker, which tests/audits run if it is there
+
+image: $(READY) ## build the image of suites/container.yaml, which tests/containers run, too
+	$(RUN)/python tests/containers/simulator_image.py
 
 lint: $(READY) ## ruff: rules and format
 	$(RUN)/ruff check .

@@ -15,7 +15,7 @@ import operator
 import re
 from collections.abc import Callable
 from decimal import Context, Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,7 +23,7 @@ from pytest_bench.errors import UsageError
 
 Comparison = Literal["<=", "<", ">=", ">", "=="]
 
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
+_COMPARE: dict[str, Callable[[Any, float], Any]] = {
     "<=": operator.le,
     "<": operator.lt,
     ">=": operator.ge,
@@ -73,7 +73,11 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
 
     def holds(self, value: float) -> bool:
         """Whether `value` (in the base unit) is within the limit. False for NaN."""
-        return not math.isnan(value) and _COMPARE[self.comparison](value, self.limit)
+        return bool(self.holds_each(value))
+
+    def holds_each(self, values: Any) -> Any:
+        """As `holds`, for each value of an array."""
+        return _COMPARE[self.comparison](values, self.limit)
 
 
 def parse_bound(

@@ -8,7 +8,8 @@ import pytest
 
 from pytest_bench.api import Api
 from pytest_bench.api.openai_chat import OpenAIChat
-from pytest_bench.catalogue import all_apis, require_possible, require_tokenizers, vocabulary
+from pytest_bench.catalogue import all_apis, require_possible, vocabulary
+from pytest_bench.catalogue.tokenizers import require_tokenizers
 from pytest_bench.errors import SuiteError, UsageError
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan

@@ -1,13 +1,12 @@
-"""The names that suites may use, collected from the rooms that define them and from third parties.
+"""The names that suites may use, from the rooms that define them and from third parties, and what points need.
 
 The plugin and the commands read suites with the same `vocabulary`, so they plan the same points. Both use
-`require_possible` to refuse limits that could never be judged. `require_tokenizers` looks for files, so only a
-session that runs calls it.
+`require_possible` to refuse limits that could never be judged. `Requirements` checks, for a session that runs, that
+everything the selected points need is available.
 """
 
-from pytest_bench.catalogue.evals import require_evals
 from pytest_bench.catalogue.impossible import require_possible
-from pytest_bench.catalogue.tokenizers import require_tokenizers
+from pytest_bench.catalogue.requirements import Requirements
 from pytest_bench.catalogue.vocabulary import all_apis, vocabulary
 
-__all__ = ["all_apis", "require_evals", "require_possible", "require_tokenizers", "vocabulary"]
+__all__ = ["Requirements", "all_apis", "require_possible", "vocabulary"]

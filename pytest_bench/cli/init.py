@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_bench.cli.planning import words
 from pytest_bench.errors import UsageError
+from pytest_bench.files import readable_json
+from pytest_bench.suite.json_schema import json_schema
 
 SUMMARY = "write a starter folder: a suite, its test files and prompts"
 EXAMPLE = "pytest-bench init bench/"
 
+_SCHEMA = "suite.schema.json"
+"""Named by the suite, so that editors complete and check it."""
+
 _SUITE = """\
+# yaml-language-server: $schema=suite.schema.json
 # Run it:  pytest THIS_FOLDER --endpoint=http://host:8000
 #          pytest THIS_FOLDER --endpoint=simulator     (to try it out: nothing it measures is a model's)
 suite: chat
@@ -20,7 +27,7 @@ deployment:
   model: my-model                 # the name your server knows
   endpoint: ${CHAT_ENDPOINT:-}    # or --endpoint; none at all is an error
   generation: {max_tokens: 64, temperature: 0, ignore_eos: true}
-  # tokens: {tokenizer: path/to/tokenizer}   # counts tokens; without one, token metrics are null
+  # tokens: {tokenizer: path/to/tokenizer}   # counts tokens; without one, the server's usage counts them
 
 datasets:
   prompts: {path: data/prompts.jsonl}
@@ -80,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the folder and print the next step. Raises `UsageError` if a file would be replaced."""
     folder: Path = arguments.folder
-    files = starter_files()
+    files = starter_files() | {_SCHEMA: readable_json(json_schema(words([]))).decode()}
     taken = [str(folder / name) for name in files if (folder / name).exists()]
     if taken:
         raise UsageError(f"{', '.join(taken)}: already there; name another folder, or move it away")

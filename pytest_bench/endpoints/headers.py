@@ -99,7 +99,13 @@ def hide_secrets(plan: Plan, environ: Mapping[str, str]) -> None:
     """
     written = canonical_json(plan).decode()
     for deployment in plan.deployments.values():
-        named = (deployment.api_key, *deployment.headers.values(), *deployment.query.values())
+        variables = deployment.container.environment if deployment.container is not None else {}
+        named = (
+            deployment.api_key,
+            *deployment.headers.values(),
+            *deployment.query.values(),
+            *variables.values(),
+        )
         for secret in named:
             value = environ.get(secret.from_env) if isinstance(secret, Secret) else None
             if not isinstance(secret, Secret) or not value:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_bench.metrics.distributions import beta_cdf
-from pytest_bench.metrics.formulas import NotDefined
 from pytest_bench.metrics.intervals import of_mean, wilson
+from pytest_bench.metrics.observed import NotDefined
 
 Method = Literal["wilson", "t", "bootstrap"]
 Spread = Literal["t", "bootstrap"]

@@ -14,7 +14,7 @@ from pytest_bench.evals.gates import Gate, GateResult, correct_sweep, judge_esti
 from pytest_bench.evals.measure import EvalMetrics, values_by_item
 from pytest_bench.evals.paired import Paired, compare, require_same_items
 from pytest_bench.evals.tasks import Item
-from pytest_bench.metrics.formulas import NotDefined
+from pytest_bench.metrics.observed import NotDefined
 from pytest_bench.results.reading import read_versioned
 from pytest_bench.verdict.outcome import Outcome
 

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pytest_bench.evals.estimates import Estimate, Spread, estimate, pass_at_k
-from pytest_bench.metrics.formulas import NotDefined
+from pytest_bench.metrics.observed import NotDefined
 from pytest_bench.scoring import CONDITIONS, Condition, Score, Scoring
 
 Status = Literal["completed", "failed", "missing"]

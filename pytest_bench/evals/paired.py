@@ -11,7 +11,7 @@ import numpy as np
 from pytest_bench.errors import EvidenceError
 from pytest_bench.evals.estimates import Statistic
 from pytest_bench.metrics.distributions import binomial_cdf, normal_quantile, student_quantile
-from pytest_bench.metrics.formulas import NotDefined
+from pytest_bench.metrics.observed import NotDefined
 
 
 class Flip(msgspec.Struct, frozen=True):

@@ -1,7 +1,6 @@
-"""Every metric by name: its unit, kind, better direction, and formula.
+"""Every metric by name: its unit, kind, better direction, and definition in words.
 
-This table is what suites are checked against and what the reference pages are made of; the formulas
-themselves are in `formulas.py`.
+Suites are checked against this table, and reference pages are generated from it. `formulas.py` computes the metrics.
 """
 
 from __future__ import annotations
@@ -52,12 +51,12 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     better: Better
     per_request: bool = False
-    """One value a request: may be an `slo`."""
+    """Whether there is one value for each request, so that an `slo` may limit it."""
     description: str
 
     @property
     def early_stopping(self) -> bool:
-        """Whether MLPerf's early-stopping estimates apply: latencies, one a request."""
+        """Whether MLPerf's early-stopping estimates apply: to latencies with one value for each request."""
         return self.per_request and self.unit == "ns" and self.better == "lower"
 
     @property
@@ -115,42 +114,42 @@ _TABLE: tuple[Definition, ...] = (
         "lower",
         "(last content - first content) / (output tokens - tokens in the first content event). LoadGen and vLLM "
         "divide by (output tokens - 1), which is lower if the first event holds several tokens. Requests without "
-        "later tokens have none, nor have those whose content events all carry one stamp.",
+        "later tokens have no value, and neither have those whose content events all have the same time stamp.",
     ),
     _per_request(
         "output_token_throughput_per_user",
         "tokens/s",
         "higher",
-        "1 / time_per_output_token: what one reader sees.",
+        "1 / time_per_output_token: the rate that one user sees.",
     ),
     _pooled(
         "inter_chunk_latency",
         "ns",
         "lower",
-        "Gaps between successive content events, pooled over all succeeded requests but those whose content events "
-        "all carry one stamp.",
+        "Gaps between successive content events, pooled over all succeeded requests except those whose content "
+        "events all have the same time stamp.",
     ),
     _pooled(
         "inter_token_latency",
         "ns",
         "lower",
-        "Gaps between tokens, pooled over streams whose events have known token counts: the server reports running "
-        "usage, or one token an event is proven. Null if these are less than 90 % of all streams. An event of k tokens "
-        "counts k times, each with a k-th of the gap before it.",
+        "Gaps between tokens, pooled over streams whose events have known token counts: the server reports usage "
+        "with every event, or every event is proven to hold one token. Null if these are less than 90 % of all "
+        "streams. An event of k tokens counts k times, each time with 1/k of the gap before it.",
     ),
     _pooled("connect_time", "ns", "lower", "Connection set-up, over requests that opened a connection."),
     _pooled("schedule_lateness", "ns", "lower", "send_start - scheduled time, over every issued request."),
     _per_request(
-        "server_inference_time", "ns", "lower", "Time the server says it spent on inference (video APIs)."
+        "server_inference_time", "ns", "lower", "Time of inference that the server reports (video APIs)."
     ),
     _per_request(
-        "input_tokens", "tokens", "neither", "Input length, by the count that `tokens: {count: …}` asks for."
+        "input_tokens", "tokens", "neither", "Input length, from the count that `tokens: {count: …}` selects."
     ),
     _per_request(
         "output_tokens",
         "tokens",
         "neither",
-        "Output length, by the count that `tokens: {count: …}` asks for.",
+        "Output length, from the count that `tokens: {count: …}` selects.",
     ),
     _per_request(
         "server_input_tokens", "tokens", "neither", "Input length as the server's usage reports it."
@@ -159,7 +158,10 @@ _TABLE: tuple[Definition, ...] = (
         "server_output_tokens", "tokens", "neither", "Output length as the server's usage reports it."
     ),
     _per_request(
-        "server_cached_tokens", "tokens", "neither", "Input tokens that the server says came from its cache."
+        "server_cached_tokens",
+        "tokens",
+        "neither",
+        "Input tokens that came from the server's cache, as its usage reports.",
     ),
     _per_request(
         "token_count_difference",
@@ -171,7 +173,8 @@ _TABLE: tuple[Definition, ...] = (
         "server_cached_token_share",
         "fraction",
         "neither",
-        "Share of input tokens that the server says came from its cache, over succeeded requests.",
+        "Share of input tokens that came from the server's cache, as its usage reports, over succeeded "
+        "requests.",
     ),
     _scalar(
         "token_count_mean_difference",
@@ -196,9 +199,9 @@ _TABLE: tuple[Definition, ...] = (
         "steady_request_throughput",
         "requests/s",
         "higher",
-        "Requests succeeding within the steady-state window / its length. Closed loop: from all of the "
-        "concurrency in flight, none of it left of a warm-up, to the last issue. Open loop: from ramp end to the "
-        "last arrival.",
+        "Requests that succeed within the steady-state window / its length. Closed loop: from the time when the "
+        "whole concurrency is in flight and no request of a warm-up is, to the last issue. Open loop: from the end "
+        "of the ramp to the last arrival.",
     ),
     _scalar(
         "output_token_throughput",
@@ -210,8 +213,9 @@ _TABLE: tuple[Definition, ...] = (
         "steady_output_token_throughput",
         "tokens/s",
         "higher",
-        "Output tokens delivered within the steady-state window / its length. Tokens stand at their event's "
-        "stamp: by the event's own count where the server gives it, else evenly over the request's events.",
+        "Output tokens delivered within the steady-state window / its length. A token has the time stamp of its "
+        "event. If the server does not report the tokens of each event, they are divided evenly among the events "
+        "of the request.",
     ),
     _scalar(
         "total_token_throughput",
@@ -230,14 +234,14 @@ _TABLE: tuple[Definition, ...] = (
         "goodput",
         "requests/s",
         "higher",
-        "Requests meeting every declared limit / (first issue to last completion). "
-        "A missing metric does not meet a limit.",
+        "Requests that meet every declared limit / (first issue to last completion). "
+        "A request without a value for a metric does not meet a limit on it.",
     ),
     _scalar(
         "good_request_fraction",
         "fraction",
         "higher",
-        "Requests meeting every declared limit / attempted requests.",
+        "Requests that meet every declared limit / attempted requests.",
     ),
     _scalar("failed_requests", "requests", "lower", "Requests that failed, of any type."),
     _scalar("error_rate", "fraction", "lower", "Failed requests / requests that ended."),
@@ -245,7 +249,7 @@ _TABLE: tuple[Definition, ...] = (
         "resent_requests",
         "requests",
         "lower",
-        "Requests re-sent once, because a connection that had been idle ended before any response byte.",
+        "Requests that were sent twice, because an idle connection was closed before any byte of the response.",
     ),
     _scalar("empty_outputs", "requests", "lower", "Succeeded requests that delivered no output."),
     _scalar("video_throughput", "videos/s", "higher", "Videos delivered / (first issue to last completion)."),
@@ -300,7 +304,7 @@ def interval_method(name: str) -> IntervalMethod | None:
 
 
 def names() -> tuple[str, ...]:
-    """Everything a bound may name: scalars as they are, distributions with each of their statistics."""
+    """Every name that a bound may have: scalars, and distributions with each of their statistics."""
     return tuple(
         full
         for definition in _TABLE
@@ -313,8 +317,8 @@ def names() -> tuple[str, ...]:
 def unit_of(name: str) -> str:
     """Base unit of a metric as a bound names it: `time_to_first_token.p99`, `request_throughput`.
 
-    Raises `UsageError`, with the nearest valid name, for a metric or a statistic that does not exist, for a
-    distribution without a statistic and for a scalar with one.
+    Raises `UsageError`, with the nearest valid name, if the metric or the statistic does not exist, if a distribution
+    has no statistic, and if a scalar has one.
     """
     metric, dot, statistic = name.partition(".")
     definition = DEFINITIONS.get(metric)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pytest_bench.metrics import selection, uncertainties
 from pytest_bench.metrics.columns import Columns, gaps_of
 from pytest_bench.metrics.definitions import Definition
-from pytest_bench.metrics.formulas import NotDefined, Observed
 from pytest_bench.metrics.gaps import End, Ints
 from pytest_bench.metrics.measurement import Metric
+from pytest_bench.metrics.observed import NotDefined, Observed
 from pytest_bench.metrics.statistics import SINGLE_VALUE
 from pytest_bench.metrics.token_counts import ABSENT
 
@@ -90,14 +90,14 @@ def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
     left_out = seen.buffered_note
     streams = columns.gap_count > 0
     reported = streams & (columns.first_event_tokens != ABSENT)
-    single = streams & ~reported & seen.one_token_an_event
+    single = streams & ~reported & seen.one_token_per_event
     total, known = int(streams.sum()), int((reported | single).sum())
     if known < LEAST_PROVEN * total:
         if seen.uncounted is not None and not known:
             raise NotDefined(seen.uncounted)
         raise NotDefined(
             f"the tokens of single events are known for {known} of {total} streams, {LEAST_PROVEN:.0%} are needed: "
-            "the server reports no running usage with every event, and one token an event is not proven"
+            "the server reports no usage with every event, and one token per event is not proven"
         )
 
     def gaps(end: End) -> Iterator[Ints]:
@@ -112,7 +112,7 @@ def _inter_token_latency(definition: Definition, seen: Observed) -> Metric:
         f"in {int(reported.sum())} of {total} streams the server reports the tokens of every event"
         if reported.any()
         else "",
-        f"in {int(single.sum())} of {total} streams one token an event is proven" if single.any() else "",
+        f"in {int(single.sum())} of {total} streams one token per event is proven" if single.any() else "",
         left_out or "",
     ]
     return _pool(

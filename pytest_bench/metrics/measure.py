@@ -19,15 +19,10 @@ from pytest_bench.metrics.definitions import (
     IntervalMethod,
     interval_method,
 )
-from pytest_bench.metrics.formulas import (
-    PER_ISSUE,
-    PER_REQUEST,
-    SCALARS,
-    NotDefined,
-    Observed,
-)
+from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, good
 from pytest_bench.metrics.gap_metrics import POOLED
 from pytest_bench.metrics.measurement import EndpointMeasurement, Interval, Measurement, Metric, Window
+from pytest_bench.metrics.observed import NotDefined, Observed
 from pytest_bench.metrics.token_counts import TokenCounts
 from pytest_bench.metrics.token_source import CountRule, choose
 from pytest_bench.records import PhaseResult
@@ -274,6 +269,6 @@ def _limits(
             count = len(seen.columns) if metric == "good_request_fraction" else ended
             return intervals.wilson(round(SCALARS[metric](seen) * count), count, confidence)
         case "batch means":
-            chosen = seen.good if metric == "goodput" else seen.succeeded
+            chosen = good(seen) if metric == "goodput" else seen.succeeded
             window = seen.whole
             return intervals.of_rate(seen.columns.end_ns[chosen], window.start_ns, window.end_ns, confidence)

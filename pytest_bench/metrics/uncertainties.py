@@ -15,16 +15,14 @@ import numpy as np
 from pytest_bench.bounds import Bound
 from pytest_bench.metrics.formulas import (
     PER_REQUEST,
-    Floats,
-    Ints,
-    Observed,
     connect_time,
-    elapsed,
+    good,
+    meeting,
     output_token_throughput_per_user,
-    ratio,
     time_per_output_token,
 )
 from pytest_bench.metrics.measurement import Metric
+from pytest_bench.metrics.observed import Floats, Ints, Observed, elapsed, ratio
 
 _MOST_MISSING = 0.999
 
@@ -121,7 +119,7 @@ def of_scalar(name: str, value: float, seen: Observed) -> float:
 
 def _good_requests(seen: Observed) -> int:
     """Uncertainty of the number of good requests."""
-    count = int(seen.good.sum())
+    count = int(good(seen).sum())
 
     def at_end(limit: Bound, *, better: bool) -> Floats:
         values = PER_REQUEST[limit.metric](seen)
@@ -131,8 +129,8 @@ def _good_requests(seen: Observed) -> int:
         width = OF_REQUESTS[limit.metric](seen)
         return values - width if lower else values + width
 
-    most = int(seen.meeting(lambda limit: at_end(limit, better=True)).sum())
-    least = int(seen.meeting(lambda limit: at_end(limit, better=False)).sum())
+    most = int(meeting(seen, lambda limit: at_end(limit, better=True)).sum())
+    least = int(meeting(seen, lambda limit: at_end(limit, better=False)).sum())
     return max(most - count, count - least)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from pytest_bench.catalogue import Requirements
 from pytest_bench.errors import BenchError
 from pytest_bench.plugin.items import judges, point_of
-from pytest_bench.plugin.requirements import Requirements
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.judge import implied_bounds

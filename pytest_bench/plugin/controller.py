@@ -6,10 +6,10 @@ from collections.abc import Generator
 
 import pytest
 
+from pytest_bench.catalogue import Requirements
 from pytest_bench.errors import BenchError
 from pytest_bench.plugin.call import Call
 from pytest_bench.plugin.items import SHADOWED
-from pytest_bench.plugin.requirements import Requirements
 from pytest_bench.plugin.session import Session
 from pytest_bench.plugin.terminal import count_missing, write_summary
 from pytest_bench.results.event_log import read_log

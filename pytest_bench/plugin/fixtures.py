@@ -13,6 +13,7 @@ from pytest_bench.plugin.call import call_of
 from pytest_bench.plugin.session import Session
 
 if TYPE_CHECKING:
+    from pytest_bench.containers.container import Container
     from pytest_bench.plugin.runner import PointRunner
     from pytest_bench.running.deployment import Deployment
     from pytest_bench.running.measured import MeasuredPoint
@@ -61,6 +62,17 @@ def deployment(request: pytest.FixtureRequest, _runner: PointRunner) -> Iterator
 def endpoint(deployment: Deployment) -> str:
     """URL of the deployment's first endpoint."""
     return deployment.urls[0]
+
+
+@pytest.fixture(scope="session")
+def container(deployment: Deployment) -> Container:
+    """The container that serves the deployment: its `url`, `name`, `log` and `require_running()`."""
+    if deployment.container is None:
+        raise UsageError(
+            f"{deployment.plan.origin}: the fixture `container` is for deployments with a container of this session; "
+            "declare deployment.container, and leave out --endpoint"
+        )
+    return deployment.container
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,9 @@ JUDGES = "judges"
 READS = "reads"
 """User property in the reports of an item that only reads a point's measurement."""
 
-PUBLIC_FIXTURES = frozenset({"point", "deployment", "endpoint", "tokenizer_pool", "run_load", "measurement"})
+PUBLIC_FIXTURES = frozenset(
+    {"point", "deployment", "endpoint", "container", "tokenizer_pool", "run_load", "measurement"}
+)
 """Public fixtures. A fixture of the same name that overrides one of these for a point's test is a fault."""
 
 

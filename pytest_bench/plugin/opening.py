@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from pytest_bench import host
-from pytest_bench.catalogue import all_apis, vocabulary
+from pytest_bench.catalogue import Requirements, all_apis, vocabulary
 from pytest_bench.endpoints.headers import hide_secrets
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.files import file_digest, write_json
-from pytest_bench.plugin import fixtures, options, requirements, selection
+from pytest_bench.plugin import fixtures, options, selection
 from pytest_bench.plugin.call import Call, one_line
+from pytest_bench.plugin.dangerous_calls import refuse_dangerous_calls
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.junit import JUnitCases
-from pytest_bench.plugin.redacting import Redacting
 from pytest_bench.plugin.reports import Reports
 from pytest_bench.plugin.selection import Selection
 from pytest_bench.plugin.session import Session, adopt_session
@@ -72,7 +72,6 @@ def join_session(config: pytest.Config, call: Call) -> None:
 def _register(config: pytest.Config, call: Call, session: Session) -> None:
     config.pluginmanager.register(Items(config, call, session))
     config.pluginmanager.register(Reports(call, session))
-    config.pluginmanager.register(Redacting())
     fixtures.set_up(config, session)
     config.pluginmanager.register(fixtures)
 
@@ -81,7 +80,7 @@ def _register_controller(config: pytest.Config, call: Call, session: Session, wo
     from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # workers do not need the imports
     from pytest_bench.plugin.interrupts import SigtermAsInterrupt  # noqa: PLC0415 # as above
 
-    requires = requirements.Requirements(session, words.apis)
+    requires = Requirements(session.plan, words.apis)
     config.pluginmanager.register(SigtermAsInterrupt())
     config.pluginmanager.register(Controller(config, call, session, requires))
     config.pluginmanager.register(JUnitCases(config, call))
@@ -92,7 +91,7 @@ def _register_collecting(config: pytest.Config, session: Session, words: Vocabul
     from pytest_bench.plugin.collecting import Collecting  # noqa: PLC0415 # needed by few calls
 
     if config.option.collectonly or config.option.setupplan:
-        requires = requirements.Requirements(session, words.apis)
+        requires = Requirements(session.plan, words.apis)
         config.pluginmanager.register(Collecting(session, requires))
 
 
@@ -100,13 +99,13 @@ def _register_workers(config: pytest.Config, call: Call, session: Session, words
     if config.pluginmanager.hasplugin("xdist"):
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # xdist may be disabled with `-p no:xdist`
 
-        config.pluginmanager.register(Workers(call, session, requirements.Requirements(session, words.apis)))
+        config.pluginmanager.register(Workers(call, session, Requirements(session.plan, words.apis)))
 
 
 def _open(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
     """Plan the session, write the plan, and write a verdict with every point red."""
     session = _plan(config, call, words)
-    requirements.refuse_dangerous_calls(config)
+    refuse_dangerous_calls(config)
     selection.refuse_malformed(config)
     if call.log is not None and call.given is not None:
         open_folder(session, call.log, call.given, config.option, config.invocation_params.dir, call.claim)

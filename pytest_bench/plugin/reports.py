@@ -1,4 +1,4 @@
-"""Appends the reports of a point's item to the event log, in the process that runs it."""
+"""Appends the reports of points to the event log, in the process that runs them; removes secrets from all reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pytest_bench.errors import BenchError, NotMet
 from pytest_bench.plugin import items
 from pytest_bench.plugin.call import Call, one_line
 from pytest_bench.plugin.session import Session
+from pytest_bench.redaction import redact
 from pytest_bench.results import withheld
+from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.events import Fault, Report, Withheld
 from pytest_bench.verdict.judge import Violations
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
@@ -78,11 +80,18 @@ class Reports:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Record the result of the stage; show a `BenchError` as its message, without a traceback."""
+        """Record the result of a point's stage, and remove secrets from the report of every test."""
         report = yield
         point = items.point_of(item)
-        if point is None:
-            return report
+        if point is not None:
+            self._note_stage(item, point, call, report)
+        _redact(report)  # tracebacks, captured output and logs
+        return report
+
+    def _note_stage(
+        self, item: pytest.Item, point: Point, call: pytest.CallInfo[Any], report: pytest.TestReport
+    ) -> None:
+        """Record the result of the stage; show a `BenchError` as its message, without a traceback."""
         raised = call.excinfo.value if call.excinfo is not None else None
         error = raised if isinstance(raised, BenchError) else None
         if error is not None and report.failed:
@@ -100,7 +109,6 @@ class Reports:
                 folder = self._session.deployment_folder(point.suite)
                 withheld.audit_ends(folder, point.id, self._session.nonce, _problem(state.judgement))
             self._made = (item, report, exception)
-        return report
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -140,6 +148,13 @@ class Reports:
         if isinstance(left, Violations) and op == "==" and right == ():
             return ["requirements not met", *left.lines()]
         return None
+
+
+def _redact(report: pytest.TestReport) -> None:
+    report.sections = [(name, redact(text)) for name, text in report.sections]
+    shown = report.longreprtext
+    if (cleared := redact(shown)) != shown:
+        report.longrepr = cleared
 
 
 def _first_line(report: pytest.TestReport) -> str:

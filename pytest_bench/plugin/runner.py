@@ -62,7 +62,9 @@ class PointRunner:
             with self._hold(first, plan.endpoints):
                 folder = self._session.deployment_folder(suite)
                 try:
-                    up = stack.enter_context(bring_up(plan, folder, os.environ, self._progress.wait))
+                    up = stack.enter_context(
+                        bring_up(plan, folder, os.environ, self._progress.wait, nonce=self._session.nonce)
+                    )
                 finally:
                     self._progress.clear()
             yield up

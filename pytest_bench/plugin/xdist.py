@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from pytest_bench.catalogue import Requirements
 from pytest_bench.endpoints.address import servers
 from pytest_bench.errors import EvidenceError
 from pytest_bench.plugin.call import Call
@@ -20,7 +21,6 @@ from pytest_bench.plugin.controller import check_collection
 from pytest_bench.plugin.markers import JUDGES
 from pytest_bench.plugin.options import SIMULATOR
 from pytest_bench.plugin.progress import RELAY_KEY
-from pytest_bench.plugin.requirements import Requirements
 from pytest_bench.plugin.session import HANDOVER_KEY, Session, hand_over
 from pytest_bench.results.event_log import Appender, EventLog, log_path, nonce_of
 from pytest_bench.suite.plan import Plan

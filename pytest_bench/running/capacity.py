@@ -118,25 +118,22 @@ def write_capacity(path: Path, capacity: Capacity) -> None:
 
 
 def known_capacity(environ: Mapping[str, str]) -> Capacity | None:
-    """The capacity of this machine; None if it was not calibrated. Raises `EvidenceError`."""
+    """The capacity of this machine; None if it was not calibrated with this version. Raises `EvidenceError`."""
     path = store_path(environ)
-    return None if path is None else read_capacity(path, this_machine())
-
-
-def read_capacity(path: Path, machine: Machine) -> Capacity | None:
-    """The capacity of `machine`; None if there is not a calibration, or one of another machine or version.
-
-    Raises `EvidenceError` for a file that is not a calibration.
-    """
-    if not path.is_file():
+    if path is None or not path.is_file():
         return None
+    capacity = read_capacity(path)
+    return capacity if capacity.machine == this_machine() else None
+
+
+def read_capacity(path: Path) -> Capacity:
+    """Read a calibration, of any machine and version. Raises `EvidenceError` for a file that is not one."""
     try:
-        capacity = msgspec.convert(read_json(path), Capacity)
+        return msgspec.convert(read_json(path), Capacity)
     except (EvidenceError, msgspec.ValidationError) as error:
         raise EvidenceError(
             f"{path}: is not a calibration ({error}); run `pytest-bench calibrate` again"
         ) from error
-    return capacity if capacity.machine == machine else None
 
 
 def excess(load: Load, capacity: Capacity) -> Iterator[str]:

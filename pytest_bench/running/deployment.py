@@ -1,11 +1,15 @@
-"""Brings up the system under test: a served endpoint, or the simulator if it was asked for."""
+"""Brings up the system under test: a served endpoint, a container, or the simulator if it was asked for."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from pytest_bench import simulator
 from pytest_bench.api import Api, Generation, import_api
@@ -19,6 +23,9 @@ from pytest_bench.simulator.script import SERVER
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.plan import DeploymentPlan
 from pytest_bench.workload import Target
+
+if TYPE_CHECKING:
+    from pytest_bench.containers.container import Container
 
 SIMULATOR = "simulator"
 
@@ -39,6 +46,8 @@ class Deployment:
     """What each endpoint reports about itself."""
     require_running: Callable[[], None] = _always
     """Raises `EndpointError` if a server that we started has ended."""
+    container: Container | None = None
+    """The container that serves; None if the deployment has none."""
 
     @property
     def simulated(self) -> bool:
@@ -65,26 +74,36 @@ def bring_up(
     folder: Path,
     environ: Mapping[str, str],
     on_wait: Callable[[Waiting], None] = lambda _: None,
+    *,
+    nonce: str = "",
 ) -> Iterator[Deployment]:
     """Wait until the deployment is ready; on leaving, end what was started for it.
 
     `on_wait` is called every second, in another thread, while waiting for an endpoint. `folder` receives the
-    simulator's ground-truth log. Raises `UsageError` if no endpoint is known, and `EndpointError` if one does not
-    answer as the suite says it should, or if the simulator fails.
+    simulator's ground-truth log, or the evidence of the container, which `nonce`, that of the session, names. Raises
+    `UsageError` if no endpoint is known, and `EndpointError` if one does not answer as the suite says it should, or if
+    the simulator or the container fails.
     """
     if problem := endpoint_problem(plan):
         raise UsageError(problem)
     api = import_api(plan.api, plan.api_reference)
     with ExitStack() as stack:
-        urls, require_running = plan.endpoints, _always
-        if urls == (SIMULATOR,):
+        urls, require_running, container = plan.endpoints, _always, None
+        started = time.monotonic()
+        if plan.container is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            container = stack.enter_context(_contained(plan, folder, environ, on_wait, nonce))
+            urls, require_running = (container.url,), container.require_running
+        elif urls == (SIMULATOR,):
             behaviour = simulator.Behaviour.from_mapping({"model": plan.model, **plan.simulator})
             folder.mkdir(parents=True, exist_ok=True)
             log = folder / "simulator.jsonl"
             running = stack.enter_context(simulator.start(behaviour, log=log))
             urls, require_running = (running.url,), running.require_running
         headers = read_headers(plan.headers, plan.api_key, environ, query=plan.query)
-        identities = tuple(_ready(url, plan, api, headers, on_wait) for url in urls)
+        spent_s = time.monotonic() - started if container is not None else 0.0
+        left = msgspec.structs.replace(plan, ready_timeout_s=max(0.0, plan.ready_timeout_s - spent_s))
+        identities = tuple(_ready(url, left, api, headers, on_wait, require_running) for url in urls)
         path = plan.path or api.path
         targets = tuple(resolve(parse_url(url), path, query=headers.query) for url in urls)
         yield Deployment(
@@ -94,13 +113,58 @@ def bring_up(
             headers=headers,
             identities=identities,
             require_running=require_running,
+            container=container,
         )
 
 
+@contextmanager
+def _contained(
+    plan: DeploymentPlan,
+    folder: Path,
+    environ: Mapping[str, str],
+    on_wait: Callable[[Waiting], None],
+    nonce: str,
+) -> Iterator[Container]:
+    """The container of a deployment, whose server listens and is verified."""
+    if plan.container is None:
+        raise UsageError(f"{plan.origin}: the deployment has no container")
+    # The Docker SDK is heavy, and most deployments have no container.
+    from pytest_bench.containers.serving import serve  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        with told_while_waiting(
+            f"container {plan.container.image}", plan.ready_timeout_s, on_wait
+        ) as not_yet:
+            container = stack.enter_context(
+                serve(
+                    plan.container,
+                    suite=plan.suite,
+                    nonce=nonce,
+                    folder=folder,
+                    environ=environ,
+                    timeout_s=plan.ready_timeout_s,
+                    on_wait=not_yet,
+                )
+            )
+        kept = stack.pop_all()
+    with kept:
+        yield container
+
+
 def _ready(
-    url: str, plan: DeploymentPlan, api: Api, headers: Headers, on_wait: Callable[[Waiting], None]
+    url: str,
+    plan: DeploymentPlan,
+    api: Api,
+    headers: Headers,
+    on_wait: Callable[[Waiting], None],
+    require_running: Callable[[], None],
 ) -> Identity:
-    with told_while_waiting(url, plan.ready_timeout_s, on_wait) as not_yet:
+    with told_while_waiting(url, plan.ready_timeout_s, on_wait) as tell:
+
+        def not_yet(answer: str) -> None:
+            require_running()
+            tell(answer)
+
         return wait_ready(
             url,
             model=plan.model,

@@ -7,16 +7,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
+from pytest_bench.suite.container_schema import ContainerSection
 from pytest_bench.suite.section import (
     Count,
     Name,
     Seconds,
     SecondsOrNone,
+    SecretSection,
     Section,
     Text,
     Texts,
     UrlPath,
-    VariableName,
+    text_or_secret,
     unique,
 )
 
@@ -27,23 +29,12 @@ def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _text_or_secret(value: object) -> str:
-    return "secret" if isinstance(value, dict | SecretSection) else "text"
-
-
 def _reset_path(value: object) -> object:
     if value is not None and not (isinstance(value, str) and value.startswith("/")):
         raise PydanticCustomError(
             "reset", "expected a path that begins with '/', for a POST; a server cannot be restarted instead"
         )
     return value
-
-
-class SecretSection(Section):
-    """A value that is read from an environment variable when it is used, and is never written to a file."""
-
-    from_env: VariableName
-    """Name of the environment variable."""
 
 
 class TokensSection(Section):
@@ -84,7 +75,7 @@ class GenerationSection(Section):
 
 
 Header = Annotated[
-    Annotated[str, Tag("text")] | Annotated[SecretSection, Tag("secret")], Discriminator(_text_or_secret)
+    Annotated[str, Tag("text")] | Annotated[SecretSection, Tag("secret")], Discriminator(text_or_secret)
 ]
 
 
@@ -100,7 +91,10 @@ class DeploymentSection(Section):
         BeforeValidator(_one_or_many, json_schema_input_type=str | list[str]),
         AfterValidator(unique),
     ] = Field(default_factory=lambda: [""], min_length=1)
-    """A URL, a list of URLs (replicas), or `simulator`. If empty, `--endpoint` must name one."""
+    """A URL, a list of URLs (replicas), or `simulator`. If empty, `--endpoint` must name one, unless a `container`
+    serves."""
+    container: ContainerSection | None = None
+    """A container that is started to serve, unless `--endpoint` names a server that is already there."""
     path: UrlPath | None = None
     """Path of the requests below the endpoint, for servers that have their own. Left out: the API's."""
     query: dict[Text, Header] = Field(default_factory=dict)

@@ -13,10 +13,13 @@ from msgspec import UNSET, UnsetType
 from pytest_bench.errors import UsageError
 from pytest_bench.hub_cache import is_hub_id
 from pytest_bench.suite.checking import as_json
+from pytest_bench.suite.container_plan import ContainerPlan
+from pytest_bench.suite.containers import plan_container
 from pytest_bench.suite.context import Context
-from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection, SecretSection
+from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection
 from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
 from pytest_bench.suite.problems import Mark, Problems
+from pytest_bench.suite.section import SecretSection
 from pytest_bench.suite.vocabulary import ApiWords
 from pytest_bench.wording import did_you_mean
 
@@ -50,6 +53,7 @@ def plan_deployment(
     headers = _headers(context, section)
     _check_query(context, section)
     written = _written_endpoints(context, section)
+    container = _container(context, section)
     if words is None:
         return None
     key_env = overrides.api_key_env
@@ -59,6 +63,7 @@ def plan_deployment(
         api_reference=words.reference,
         model=overrides.served_model or section.model,
         endpoints=tuple(url.rstrip("/") for url in overrides.endpoints) or written,
+        container=None if overrides.endpoints else container,
         simulator=simulator,
         answers_contents=_contents(context, simulator),
         simulator_from_command_line=overrides.endpoints == (SIMULATOR,),
@@ -90,7 +95,7 @@ def plan_deployment(
 
 def endpoint_problem(deployment: DeploymentPlan) -> str | None:
     """Why a selected deployment has no endpoint, with the remedies; None if it has one."""
-    if deployment.endpoints:
+    if deployment.endpoints or deployment.container is not None:
         return None
     return (
         f"{deployment.origin}: the deployment of suite {deployment.suite!r} has no endpoint; "
@@ -144,6 +149,17 @@ def _written_endpoints(context: Context, section: DeploymentSection) -> tuple[st
     path = ("deployment", "endpoint")
     check_endpoints(tuple(section.endpoint), context.mark(path), "deployment.endpoint", context.problems)
     return tuple(url.rstrip("/") for url in section.endpoint)
+
+
+def _container(context: Context, section: DeploymentSection) -> ContainerPlan | None:
+    if section.container is None:
+        return None
+    if section.endpoint != [""]:
+        context.problem(
+            ("deployment", "endpoint"),
+            "is given together with a container, which has an endpoint of its own; expected one of them",
+        )
+    return plan_container(context, section.container)
 
 
 def _simulator(context: Context, section: DeploymentSection) -> dict[str, Any]:

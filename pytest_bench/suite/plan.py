@@ -12,17 +12,13 @@ from msgspec import UNSET, UnsetType
 from pytest_bench.bounds import Bound
 from pytest_bench.files import digest
 from pytest_bench.labels import Label
+from pytest_bench.suite.container_plan import ContainerPlan
+from pytest_bench.suite.secret import Secret as Secret  # noqa: PLC0414 # part of the plan's interface
 from pytest_bench.workload import MAX_RESPONSE_BYTES, HealthBudget, Load, SampleOrder, TextPolicy, Timeouts
 
 PLAN_VERSION = 2
 
 Kind = Literal["perf", "audit", "eval"]
-
-
-class Secret(msgspec.Struct, frozen=True, kw_only=True, tag="from_env", tag_field="kind"):
-    """A value that is read from an environment variable when it is used, and is never written to a file."""
-
-    from_env: str
 
 
 class TokensPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +43,9 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Its import reference, `module:attribute`."""
     model: str
     endpoints: tuple[str, ...]
-    """URLs, or the single word `simulator`."""
+    """URLs, or the single word `simulator`. Empty if `container` serves."""
+    container: ContainerPlan | None = None
+    """The container that is started to serve; None if the endpoints exist already."""
     simulator: dict[str, Any] = {}
     """Behaviour of the simulator, if it is the endpoint."""
     answers_contents: str | UnsetType = UNSET

@@ -70,3 +70,15 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Counts = Annotated[list[Count], Field(min_length=1), AfterValidator(unique)]
 Rates = Annotated[list[Rate], Field(min_length=1), AfterValidator(unique)]
 Texts = Annotated[list[Text], Field(min_length=1), AfterValidator(unique)]
+
+
+def text_or_secret(value: object) -> str:
+    """The tag of a value that is written as a text or as `{from_env: NAME}`."""
+    return "secret" if isinstance(value, dict | SecretSection) else "text"
+
+
+class SecretSection(Section):
+    """A value that is read from an environment variable when it is used, and is never written to a file."""
+
+    from_env: VariableName
+    """Name of the environment variable."""

@@ -1,17 +1,16 @@
-"""The messages between the pool and its workers: MessagePack through pipes, large ones in shared memory.
+"""The messages between the pool and its workers: MessagePack through the pipes of a worker's standard input and output.
 
-A message carries the number of its job; the answer to a task carries the number of the task. A message that is too
-large for the buffer of a pipe is written to a file in memory, at a place that belongs to its job number, so sending
-never waits for the reader. The file is sparse, and its pages are reused by later jobs with the same number.
+A message carries the number of its job; the answer to a task carries the number of the task. A worker reads even while
+it counts, so that sending does not wait for an answer.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import struct
-import tempfile
 from collections.abc import Callable
-from typing import IO, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -20,13 +19,8 @@ from pytest_bench.errors import TokensError
 BackendChoice = Literal["auto", "tokenizers", "fastokens"]
 BackendName = Literal["tokenizers", "fastokens"]
 
-_INLINE_BYTES = 1 << 14
-"""A few messages of this size fit into the buffer of a pipe."""
-_SLOT_BYTES = 1 << 32
-"""Distance between the places of two jobs in the file; more than one `pwrite` can write."""
 _HEAD = struct.Struct("<QQ")
-"""Job number, and size of the message in bytes. The message follows, or is in the file if it is larger than
-`_INLINE_BYTES`."""
+"""Job number, and size in bytes of the message that follows."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
@@ -150,59 +144,44 @@ In = TypeVar("In", Task, Answer)
 class Channel(Generic[Out, In]):
     """One end of the connection between the pool and a worker."""
 
-    def __init__(
-        self, incoming: int, outgoing: int, memory: int, arriving: msgspec.msgpack.Decoder[In]
-    ) -> None:
-        """The numbers are descriptors: of the pipe to read, of the pipe to write, and of the file that both ends share.
-
-        `arriving` is `TASKS` or `ANSWERS`.
-        """
+    def __init__(self, incoming: int, outgoing: int, arriving: msgspec.msgpack.Decoder[In]) -> None:
+        """`incoming` and `outgoing` are descriptors of pipes; `arriving` is `TASKS` or `ANSWERS`."""
+        os.set_blocking(outgoing, False)  # the name of the function says what is false
         self._incoming = incoming
         self._outgoing = outgoing
-        self._memory = memory
         self._decode: Callable[[bytes], In] = arriving.decode
         self._encode = msgspec.msgpack.Encoder().encode
 
-    def send(self, job: int, message: Out) -> None:
-        """Send a message. Raises `OSError` if the other end is closed, `TokensError` if `message` is too large."""
+    def send(self, job: int, message: Out, timeout_s: float = 0.0) -> None:
+        """Send a message.
+
+        Raises `OSError` if the other end is closed, or if it reads nothing for `timeout_s` (0: no limit).
+        """
         try:
             body = self._encode(message)
         except UnicodeEncodeError:
             body = self._encode(_without_surrogates(message))
-        head = _HEAD.pack(job, len(body))
-        if len(body) <= _INLINE_BYTES:
-            self._write(head + body)
-        elif os.pwrite(self._memory, body, job * _SLOT_BYTES) == len(body):
-            self._write(head)
-        else:
-            raise TokensError(f"a message of {len(body)} bytes is too large for a tokenizer worker")
+        data = memoryview(_HEAD.pack(job, len(body)) + body)
+        writable = select.poll()
+        writable.register(self._outgoing, select.POLLOUT)
+        while data:
+            if not writable.poll(timeout_s * 1000 or None):
+                raise TimeoutError("the worker does not read")
+            data = data[os.write(self._outgoing, data) :]
 
     def receive(self) -> tuple[int, In]:
         """Wait for a message and its job number. Raises `EOFError` if the other end is closed."""
         job, size = _HEAD.unpack(self._read(_HEAD.size))
-        inline = size <= _INLINE_BYTES
-        body = self._read(size) if inline else os.pread(self._memory, size, job * _SLOT_BYTES)
-        return job, self._decode(body)
-
-    def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._outgoing, data) :]
+        return job, self._decode(self._read(size))
 
     def _read(self, size: int) -> bytes:
-        data = b""
+        data = bytearray()
         while len(data) < size:
             received = os.read(self._incoming, size - len(data))
             if not received:
                 raise EOFError
             data += received
-        return data
-
-
-def shared_memory() -> IO[bytes]:
-    """An empty file without a name, in memory if the system offers that."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("pytest-bench-tokens"), "r+b")
-    return tempfile.TemporaryFile()
+        return bytes(data)
 
 
 def _without_surrogates(message: Out) -> Out:

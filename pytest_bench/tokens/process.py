@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_bench.child import Child, python
 from pytest_bench.clock import monotonic_ns
-from pytest_bench.tokens.messages import ANSWERS, Answer, Channel, Load, Task, shared_memory
+from pytest_bench.tokens.messages import ANSWERS, Answer, Channel, Load, Task
 from pytest_bench.tokens.shards import Shard
 
 COMMAND = python("pytest_bench.tokens.worker")
@@ -41,9 +41,8 @@ class WorkerProcess:
         """Start it. Raises `OSError` if it cannot be started."""
         self.jobs: dict[int, Job] = {}
         self._heard_ns = monotonic_ns()
-        self._memory = shared_memory()
-        memory = self._memory.fileno()
-        arguments = ["--memory", str(memory), "--cpus", ",".join(map(str, shard.cpus))]
+        self._numbers = itertools.count()
+        arguments = ["--cpus", ",".join(map(str, shard.cpus))]
         self._child = Child(
             [*command, *arguments, *(["--idle"] if idle else [])],
             environment={
@@ -51,11 +50,8 @@ class WorkerProcess:
                 "TOKENIZERS_PARALLELISM": "true",
                 **_KEEP_MEMORY,
             },
-            descriptors=[memory],
         )
-        self._channel: Channel[Task, Answer] = Channel(
-            self.fileno(), self._child.stdin.fileno(), memory, ANSWERS
-        )
+        self._channel: Channel[Task, Answer] = Channel(self.fileno(), self._child.stdin.fileno(), ANSWERS)
 
     def fileno(self) -> int:
         """The descriptor that becomes readable if an answer arrives, or if the worker is gone."""
@@ -71,14 +67,13 @@ class WorkerProcess:
         return any(isinstance(job.task, Load) for job in self.jobs.values())
 
     def give(self, job: Job) -> None:
-        """Hand over a job. A worker that is gone is noticed by `answers`, not here."""
+        """Hand over a job. `answers` notices a worker that is gone, and `overdue` one that does not read."""
         if not self.jobs:
             self._heard_ns = monotonic_ns()
-        # The lowest free number, because a number has its place in the shared memory.
-        number = next(number for number in itertools.count() if number not in self.jobs)
+        number = next(self._numbers)
         self.jobs[number] = job
         with contextlib.suppress(OSError):
-            self._channel.send(number, job.task)
+            self._channel.send(number, job.task, job.limit_s)
 
     def answers(self) -> Iterator[tuple[Job, Answer]]:
         """Answers that have arrived. Raises `EOFError` if the worker is gone."""
@@ -103,7 +98,6 @@ class WorkerProcess:
         """
         status = self._child.wait(_LAST_MOMENT_S if gone else 0.0)
         self._child.stop()
-        self._memory.close()
         if status is None:
             return "was stopped"
         how = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"

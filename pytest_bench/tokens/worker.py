@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Never
 
-from pytest_bench.errors import BenchError, TokensError
+from pytest_bench.errors import BenchError
 from pytest_bench.tokens.messages import TASKS, Answer, Channel, Failed, Load, Task
 from pytest_bench.tokens.proof import Prepared, prepare
 from pytest_bench.tokens.work import Work
@@ -39,8 +39,6 @@ def serve(channel: Channel[Answer, Task], work: Work) -> Never:
         with writing:
             try:
                 channel.send(job, found)
-            except TokensError as error:
-                channel.send(job, Failed(str(error)))
             except OSError:
                 os._exit(0)  # the parent is gone
 
@@ -75,14 +73,13 @@ def take_place(cpus: str, *, idle: bool) -> str | None:
 def main(prepare_tokenizer: Callable[[Load], Prepared] = prepare) -> Never:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="pytest_bench.tokens.worker")
-    parser.add_argument("--memory", type=int, required=True)
     parser.add_argument("--cpus", default="")
     parser.add_argument("--idle", action="store_true")
     arguments = parser.parse_args()
     note = take_place(arguments.cpus, idle=arguments.idle)
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is not an answer
-    channel: Channel[Answer, Task] = Channel(sys.stdin.fileno(), answers, arguments.memory, TASKS)
+    channel: Channel[Answer, Task] = Channel(sys.stdin.fileno(), answers, TASKS)
     serve(channel, Work(prepare_tokenizer, note))
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import configparser
+import json
 
+import jsonschema
 import pytest
+import yaml
 from test_commands import ends
 
 from pytest_bench.cli.init import starter_files
@@ -18,6 +21,7 @@ def test_a_starter_folder_holds_a_suite_its_tests_and_the_settings(capsys, tmp_p
         "chat.yaml",
         "data/prompts.jsonl",
         "pytest.ini",
+        "suite.schema.json",
         "test_perf.py",
         "test_audit.py",
         "test_eval.py",
@@ -26,6 +30,23 @@ def test_a_starter_folder_holds_a_suite_its_tests_and_the_settings(capsys, tmp_p
     settings = configparser.ConfigParser()
     settings.read(tmp_path / "bench/pytest.ini")
     assert settings["pytest"]["required_plugins"] == "pytest-inference-bench"
+
+
+def test_a_starter_suite_names_the_schema_beside_it_for_editors(capsys, tmp_path):
+    ends(capsys, "init", str(tmp_path))
+    first = (tmp_path / "chat.yaml").read_text().partition("\n")[0]
+    schema = json.loads((tmp_path / first.removeprefix("# yaml-language-server: $schema=")).read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    suite = yaml.safe_load((tmp_path / "chat.yaml").read_text())
+    validator = jsonschema.Draft7Validator(schema)
+    assert list(validator.iter_errors(suite)) == []
+    suite["perf"]["steady"]["bounds"] = {
+        "time_to_first_token.p99": "<= 200",
+        "time_to_first_tokn.p99": "<= 1s",
+    }
+    assert len(list(validator.iter_errors(suite))) == 2, (
+        "a time without a unit, and a metric that does not exist"
+    )
 
 
 def test_a_starter_suite_has_no_problems(capsys, tmp_path):

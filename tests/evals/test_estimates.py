@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_bench.evals.estimates import Statistic, estimate, pass_at_k, share_test
-from pytest_bench.metrics.formulas import NotDefined
 from pytest_bench.metrics.intervals import wilson
+from pytest_bench.metrics.observed import NotDefined
 
 
 def by_item(values):

@@ -11,7 +11,7 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.evals.estimates import estimate
 from pytest_bench.evals.gates import Gate, correct_sweep, holm, judge_estimate, judge_paired
 from pytest_bench.evals.paired import Flip, bounds, compare, exact_mcnemar, require_same_items, statistic
-from pytest_bench.metrics.formulas import NotDefined
+from pytest_bench.metrics.observed import NotDefined
 from pytest_bench.verdict.outcome import Outcome
 
 KEY = "exact_match,strict-match"

@@ -3,7 +3,7 @@ from eval_log import RIGHT, EvalLog, payload
 
 from pytest_bench.evals.paired import Flip
 from pytest_bench.evals.samples import flipped, selected
-from pytest_bench.metrics.formulas import NotDefined
+from pytest_bench.metrics.observed import NotDefined
 
 STRICT = "exact_match,strict-match"
 

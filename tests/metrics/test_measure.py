@@ -54,7 +54,7 @@ def test_content_that_all_came_with_one_stamp_has_no_time_per_output_token(recor
     """A proxy that buffers a whole answer: no bound on the time between tokens is met by a time of zero."""
     result = measured([record(0, send=0, first=5 * MS, gaps=(0,) * 30)], tokens=counts(r0=(1, 31, 1)))
     assert result.value("time_per_output_token.p50") is None
-    assert "one stamp" in result.reason("time_per_output_token.p50")
+    assert "the same time stamp" in result.reason("time_per_output_token.p50")
 
 
 def test_our_time_per_output_token_leaves_out_all_tokens_of_the_first_event(record, measured, counts):
@@ -79,7 +79,7 @@ def test_streams_that_came_at_once_have_no_time_between_events(record, measured,
     for name in [*BETWEEN_EVENTS, "goodput"]:
         assert result.value(name) is None, name
         assert result.reason(name) == (
-            "in 3 of 3 streams all content events carry one stamp: they came at once, as through a proxy that "
+            "in 3 of 3 streams all content events have the same time stamp: they came at once, as through a proxy that "
             "buffers responses"
         )
     assert result.value("time_to_first_token.p50") == 5 * MS
@@ -99,7 +99,9 @@ def test_a_few_streams_that_came_at_once_are_left_out_and_counted(record, measur
         assert few.value(name) in (9 * MS, pytest.approx(1000 / 9)), name
     assert few.metrics["time_per_output_token"].count == 99
     for name in ("time_per_output_token", "inter_chunk_latency"):
-        assert few.metrics[name].note.startswith("in 1 of 100 streams all content events carry one stamp")
+        assert few.metrics[name].note.startswith(
+            "in 1 of 100 streams all content events have the same time stamp"
+        )
     many = run(2)
     assert all(many.value(name) is None for name in BETWEEN_EVENTS)
 
@@ -351,7 +353,7 @@ def test_inter_token_latency_names_the_rule_it_used(record, measured, counts):
     plain = record(0, first=1, gaps=(10, 20))
     result = measured([plain], tokens=counts(r0=(1, 3, 1)))
     assert result.value("inter_token_latency.mean") == 15
-    assert "in 1 of 1 streams one token an event is proven" in result.metrics["inter_token_latency"].note
+    assert "in 1 of 1 streams one token per event is proven" in result.metrics["inter_token_latency"].note
 
 
 def test_inter_token_latency_is_null_where_chunks_hold_several_tokens(record, measured, counts):
@@ -371,7 +373,7 @@ def test_streams_with_reported_tokens_and_streams_with_one_token_an_event_are_po
     assert metric.statistics["mean"] == pytest.approx((2 * (5 + 5 + 20) + 7 + 7) / 8)
     assert metric.note == (
         "in 2 of 3 streams the server reports the tokens of every event; "
-        "in 1 of 3 streams one token an event is proven"
+        "in 1 of 3 streams one token per event is proven"
     )
 
 
@@ -382,7 +384,7 @@ def test_one_request_that_proves_nothing_does_not_make_inter_token_latency_null(
     records = [stream(number, 3) for number in range(18)]
     result = measured([*records, stream(18, 4, finish_reason="stop"), stream(19, 6)])
     assert result.metrics["inter_token_latency"].count == 2 * 19
-    assert "in 19 of 20 streams one token an event is proven" in result.metrics["inter_token_latency"].note
+    assert "in 19 of 20 streams one token per event is proven" in result.metrics["inter_token_latency"].note
     few = measured([*records[:8], stream(8, 6), stream(9, 4, finish_reason="length")])
     assert "known for 8 of 10 streams, 90% are needed" in few.reason("inter_token_latency.p50")
 

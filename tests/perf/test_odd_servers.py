@@ -67,7 +67,7 @@ def judged(tmp_path, pool):
 def test_no_bound_on_times_between_events_is_met_by_streams_that_came_at_once(judged, metric):
     judgement, measurement = judged("coalesce: 16, role_first: false", f'{metric}.p50: "<= 10s"')
     assert judgement.outcome is Outcome.ERROR
-    assert "in 16 of 16 streams all content events carry one stamp" in judgement.reasons[0].sentence
+    assert "in 16 of 16 streams all content events have the same time stamp" in judgement.reasons[0].sentence
     assert measurement.value("time_to_first_token.p50") > 0
 
 

@@ -205,9 +205,10 @@ def test_a_calibration_is_kept_below_the_cache_folder_and_read_back(tmp_path):
 
 @pytest.mark.parametrize("change", [{"cpu": "another"}, {"cpus": 999}, {"quota": 0.5}, {"version": "0"}])
 def test_a_calibration_of_another_machine_or_version_counts_for_nothing(tmp_path, change):
-    write_capacity(tmp_path / "c.json", CAPACITY)
+    environ = {"XDG_CACHE_HOME": str(tmp_path)}
     other = msgspec.structs.replace(this_machine(), **change)
-    assert read_capacity(tmp_path / "c.json", other) is None
+    write_capacity(store_path(environ), msgspec.structs.replace(CAPACITY, machine=other))
+    assert known_capacity(environ) is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"streams": 5}'])
@@ -216,7 +217,7 @@ def test_a_damaged_calibration_is_named_with_its_remedy(tmp_path, text):
     with pytest.raises(
         EvidenceError, match=r"c\.json: is not a calibration .*run `pytest-bench calibrate` again"
     ):
-        read_capacity(tmp_path / "c.json", this_machine())
+        read_capacity(tmp_path / "c.json")
 
 
 def closed(concurrency, **fields):

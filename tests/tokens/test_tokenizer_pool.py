@@ -66,26 +66,6 @@ def test_a_text_of_any_size_arrives_and_leaves_no_file(bpe_folder, authority, mo
         assert list(tmp_path.iterdir()) == []
 
 
-def test_large_messages_use_a_file_where_the_system_offers_no_shared_memory(
-    bpe_folder, authority, monkeypatch
-):
-    monkeypatch.delattr(os, "memfd_create", raising=False)
-    large = "🦊" * 100_000
-    with TokenizerPool(cpus=ONE) as pool:
-        assert pool.load(resolve(str(bpe_folder))).count([large, "fox"]) == [
-            authority(large),
-            authority("fox"),
-        ]
-
-
-def test_a_message_that_does_not_fit_into_the_shared_memory_is_refused(bpe_folder, monkeypatch):
-    with TokenizerPool(cpus=ONE) as pool:
-        tokenizer = pool.load(resolve(str(bpe_folder)))
-        monkeypatch.setattr(os, "pwrite", lambda *_: 1 << 12)
-        with pytest.raises(TokensError, match=r"a message of \d+ bytes is too large for a tokenizer worker"):
-            tokenizer.count(["🦊" * 100_000])
-
-
 def test_processes_are_shared_by_all_tokenizers_and_each_is_loaded_once(
     pool, tokenizer, bpe_folder, wordpiece_folder
 ):

@@ -1,67 +1,26 @@
-"""Refuses calls that could end green without proof, and calls whose selected points lack something they need.
-
-The former are checked before collection, the latter after collection and before the first test.
-"""
+"""Whether everything that points need is available, before anything is started."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping
 
-import pytest
-
-from pytest_bench.catalogue import require_evals, require_possible, require_tokenizers
+from pytest_bench.catalogue.evals import require_evals
+from pytest_bench.catalogue.impossible import require_possible
+from pytest_bench.catalogue.tokenizers import require_tokenizers
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.datasets.synthetic import check_declared
 from pytest_bench.errors import DatasetError, UsageError
-from pytest_bench.plugin.session import Session
 from pytest_bench.suite.deployments import endpoint_problem
-from pytest_bench.suite.plan import Point
+from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.suite.vocabulary import ApiWords
 from pytest_bench.tokens.source import find
-
-
-def refuse_dangerous_calls(config: pytest.Config) -> None:
-    """Raises `UsageError` with the danger and the remedy."""
-    option = config.option
-    if sys.flags.optimize or option.assertmode == "plain":
-        _refuse(
-            "python -O and --assert=plain let failing asserts pass",
-            "run python without -O (and PYTHONOPTIMIZE), and pytest without --assert=plain",
-        )
-    if (
-        getattr(option, "reruns", None)
-        or _ini(config, "reruns")
-        or getattr(option, "count", 1) not in (None, 1)
-    ):
-        _refuse("reruns hide failures: a point is measured once", "remove --reruns and --count")
-    if not config.pluginmanager.hasplugin("junitxml"):
-        _refuse("-p no:junitxml leaves CI without a JUnit file", "remove it")
-    _refuse_lost_workers(config)
-
-
-def _refuse_lost_workers(config: pytest.Config) -> None:
-    # The values as given: xdist changes its own options before any plugin is configured.
-    given = config.known_args_namespace
-    distribution = "load" if getattr(given, "distload", False) else getattr(given, "dist", "no")
-    tx, processes = getattr(given, "tx", None), getattr(given, "numprocesses", None)
-    if tx and processes is not None:
-        _refuse(
-            "-n overrides --tx: the workers named by --tx would not be used", "give only one of -n and --tx"
-        )
-    if tx and distribution == "no":
-        _refuse(
-            "--tx without --dist is ignored by xdist: everything would run on this machine", "add --dist load"
-        )
-    if distribution == "each":
-        _refuse("--dist each runs every point once per worker", "use --dist load")
 
 
 class Requirements:
     """Checks that everything the selected points need is available."""
 
-    def __init__(self, session: Session, apis: Mapping[str, ApiWords]) -> None:
-        self._plan = session.plan
+    def __init__(self, plan: Plan, apis: Mapping[str, ApiWords]) -> None:
+        self._plan = plan
         self._apis = apis
 
     def check(self, selected: Collection[str], *, offline: bool = False) -> None:
@@ -109,14 +68,3 @@ class Requirements:
                 problems.append(str(error) if dataset.synthetic is None else f"{point.origin}: {error}")
         if problems:
             raise DatasetError("\n".join(problems))
-
-
-def _refuse(danger: str, remedy: str) -> None:
-    raise UsageError(f"refused: {danger}; {remedy}")
-
-
-def _ini(config: pytest.Config, name: str) -> object:
-    try:
-        return config.getini(name)
-    except ValueError:
-        return None  # no plugin declares it

@@ -1,0 +1,205 @@
+"""A running container: its state, its log, and what runs in it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import docker
+import docker.errors
+
+from pytest_bench.containers import commands, diagnostics, verification
+from pytest_bench.containers.engine import ContainerError, api_errors
+from pytest_bench.containers.environment import Environment
+from pytest_bench.containers.evidence import Verified
+from pytest_bench.containers.log import Follower
+from pytest_bench.containers.processes import Probe, Serving
+from pytest_bench.containers.request import SETUP_FAILED
+from pytest_bench.suite.container_plan import ContainerPlan
+from pytest_bench.wording import printable
+
+LOG = "container.log"
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
+_MISSING_PROGRAM = frozenset({126, 127})
+
+_T = TypeVar("_T")
+
+
+class Container:
+    """A container that was started for a deployment."""
+
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        container: docker.models.containers.Container,
+        plan: ContainerPlan,
+        folder: Path,
+    ) -> None:
+        self.url = ""
+        """Where the server is reached."""
+        self.plan = plan
+        self.log = Follower(container, folder / LOG)
+        self._client = client
+        self._container = container
+        self._folder = folder
+        self._diagnosed = False
+
+    @property
+    def name(self) -> str:
+        return str(self._container.name)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The engine's latest answer to `inspect`."""
+        return dict(self._container.attrs)
+
+    def state(self) -> dict[str, Any]:
+        """The engine's `State` of the container, now. Raises `ContainerError` if it is gone."""
+        with api_errors(f"the container {self.name}"):
+            self._container.reload()
+        return dict(self._container.attrs["State"])
+
+    def require_running(self) -> None:
+        """Raises `ContainerError` with exit status and the end of the log if the container has ended."""
+        state = self.state()
+        if not state.get("Running"):
+            self.log.close()
+            self.refuse(_how_it_ended(state))
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise `ContainerError`: `what`, then where diagnostics are, then the end of the log."""
+        raise ContainerError(f"the container {self.name} {what}.{self.story()}")
+
+    def story(self) -> str:
+        """Collect diagnostics, once, and return where they are and the end of the log."""
+        if not self._diagnosed:
+            self._diagnosed = True
+            diagnostics.collect(self._client, self._container, self._folder)
+        tail = printable(self.log.tail(), keep="\n\t") or "(it is empty)"
+        return f" Diagnostics: {self._folder / diagnostics.NAME}. End of its log {self.log.path}:\n{tail}"
+
+    def run(self, words: Sequence[str], user: str) -> tuple[int, bytes]:
+        """Run a program in the container as `user`, and return its exit status and its standard output.
+
+        Raises `ContainerError` if the container has ended or has no such program.
+        """
+        try:
+            status, output = commands.run(self._client, str(self._container.id), words, user=user)
+        except docker.errors.APIError as error:
+            self.require_running()
+            raise ContainerError(
+                f"{words[0]!r}, with which the container {self.name} is verified, could not be run in it: "
+                f"{error.explanation or error}"
+            ) from error
+        if status in _MISSING_PROGRAM:
+            self.require_running()
+            raise ContainerError(
+                f"the image has no usable program {words[0]!r}, with which the container is verified: "
+                f"{output.decode(errors='replace').strip()}"
+            )
+        return status or 0, output
+
+    def await_serving(
+        self, environment: Environment, deadline: float, on_wait: Callable[[str], None]
+    ) -> tuple[Verified, ...]:
+        """Wait until the server listens, verify that it has what was asked for, and wait for what else is declared.
+
+        `on_wait` is called with what is waited for. Raises `ContainerError`: at once if the container ends or differs,
+        and at `deadline` (`time.monotonic`).
+        """
+        probe, port, readiness = Probe(self.run), self.plan.port, self.plan.readiness
+
+        def await_(condition: Callable[[], _T | None], what: str) -> _T:
+            return self._await(condition, what, deadline, on_wait)
+
+        serving = await_(lambda: probe.serving(port), f"none of its processes listens on port {port}")
+        verified = self._verified(serving, environment)
+        if readiness.log_pattern is not None:
+            pattern = re.compile(readiness.log_pattern)
+            await_(lambda: self.log.matches(pattern), f"no line of its log matches {readiness.log_pattern!r}")
+        if readiness.healthcheck:
+            await_(self._is_healthy, "its health check has not succeeded")
+        return verified
+
+    def _await(
+        self, condition: Callable[[], _T | None], what: str, deadline: float, on_wait: Callable[[str], None]
+    ) -> _T:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            self.require_running()
+            if result := condition():
+                return result
+            on_wait(what)
+            if (left_s := deadline - time.monotonic()) <= 0:
+                self.refuse(f"did not get ready in time: {what}")
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _is_healthy(self) -> bool:
+        health = self.state().get("Health")
+        if health is None:
+            self.refuse("has no health check, which deployment.container.readiness.healthcheck waits for")
+        return bool(health["Status"] == "healthy")
+
+    def _verified(self, serving: Sequence[Serving], environment: Environment) -> tuple[Verified, ...]:
+        differences: list[str] = []
+        verified = []
+        for each in serving:
+            source = each.source
+            if source is None:
+                differences.append(
+                    f"the environment of process {each.pid} cannot be verified: it and its parents have overwritten "
+                    "theirs, or do not let it be read"
+                )
+                continue
+            where = f"the environment of process {source.pid}"
+            if source.pid != each.pid:
+                where += f", which started process {each.pid}"
+            entries = source.environ.removesuffix(b"\0").split(b"\0")
+            differences += verification.environment_differences(environment.values, entries, where)
+            differences += verification.argument_differences(self.plan.arguments, source)
+            verified.append(
+                Verified(listener=each.pid, source=source.pid, command_line=tuple(source.arguments))
+            )
+        self.require_no(differences)
+        return tuple(verified)
+
+    def require_no(self, differences: Sequence[str]) -> None:
+        """Raises `ContainerError` that lists `differences`, if there are any."""
+        if differences:
+            lines = "".join(f"\n  {printable(sentence)}" for sentence in differences)
+            self.refuse(f"is not as the suite declares it (deployment.container):{lines}\n")
+
+
+def config_differences(
+    config: Mapping[str, Any], asked: Mapping[str, Any], environment: Environment, image: Mapping[str, Any]
+) -> list[str]:
+    """Differences between a container's configuration and what the engine was asked for."""
+    entries: list[str] = list(config.get("Env") or ())
+    found = [entry.encode("utf-8", "surrogateescape") for entry in entries]
+    where = "the container's configuration"
+    differences = list(verification.environment_differences(environment.values, found, where))
+    differences += [
+        f"{name} is in {where}, but neither the suite nor the image has it"
+        for name in verification.additional(environment.values, image.get("Env") or (), entries)
+    ]
+    for name, key in (("entrypoint", "Entrypoint"), ("command", "Cmd")):
+        if list(config.get(key) or ()) != asked[name]:
+            differences.append(f"{name} is {config.get(key)} in {where}; asked for {asked[name]}")
+    return differences
+
+
+def _how_it_ended(state: Mapping[str, Any]) -> str:
+    status = state.get("ExitCode")
+    words = f"ended with exit status {status}"
+    if state.get("OOMKilled"):
+        words += ", killed because it was out of memory"
+    if status == SETUP_FAILED:
+        words += " (a setup command failed, or the engine could not start the command)"
+    if state.get("Error"):
+        words += f" ({printable(str(state['Error']))})"
+    return words

@@ -1,0 +1,78 @@
+"""`container.json`: what ran, what was asked for, and what was verified."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pytest_bench.containers.artifacts import Artifact
+from pytest_bench.containers.engine import Engine
+from pytest_bench.containers.log import LogFile
+
+VERSION = 1
+NAME = "container.json"
+
+
+class ImageUsed(msgspec.Struct, frozen=True, kw_only=True):
+    """The image that ran."""
+
+    reference: str
+    """As the suite names it."""
+    id: str
+    """On this engine; the container was started by it."""
+    identity: str
+    """sha256 of layers and configuration, which is the same on every engine."""
+    layers: tuple[str, ...]
+    provenance: str
+    """Where it came from: `present`, `built`."""
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """A process whose environment and arguments are those that were asked for."""
+
+    listener: int
+    """Id, in the container, of the process that listens on the port."""
+    source: int
+    """The process whose environment and command line were compared: the listener, or its nearest ancestor that has not
+    overwritten them."""
+    command_line: tuple[str, ...]
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """How the container ended."""
+
+    exit_code: int
+    out_of_memory: bool
+    error: str
+    """The engine's own words; empty if it has none."""
+    started: str
+    finished: str
+
+
+class Evidence(msgspec.Struct, kw_only=True):
+    """Content of `container.json`. Written when the server is verified, and again when the container has ended."""
+
+    version: int = VERSION
+    nonce: str
+    """Nonce of the session."""
+    name: str
+    engine: Engine
+    image: ImageUsed
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: tuple[str, ...]
+    """Names that were asked for."""
+    forwarded: tuple[str, ...]
+    """Those of them that came from the host."""
+    asked: dict[str, Any]
+    """The engine's own record of resources, network and mounts (`HostConfig`), without empty values."""
+    url: str = ""
+    verified: tuple[Verified, ...] = ()
+    """Empty if the server did not get that far."""
+    ended: End | None = None
+    """None while the container runs."""
+    log: LogFile | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What could not be collected, and why."""

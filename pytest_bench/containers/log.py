@@ -1,0 +1,130 @@
+"""The log of a container, written to a file while the container runs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import docker
+import msgspec
+import requests
+
+from pytest_bench.redaction import redact
+
+TAIL_LINES = 40
+_LARGEST_TAIL = 64 << 10
+_LONGEST_LINE = 1 << 20
+"""Bytes after which a line without an end is written as it is."""
+_QUIET_S = 0.2
+_LONGEST_SETTLE_S = 5.0
+
+
+class LogFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The log as evidence."""
+
+    path: str
+    size_bytes: int
+    lines: int
+    sha256: str
+
+
+class Follower:
+    """Writes the log of a container to a file until the container ends. Secrets are replaced line by line."""
+
+    def __init__(self, container: docker.models.containers.Container, path: Path) -> None:
+        self.path = path
+        self._container = container
+        self._received = threading.Condition()
+        self._size = 0
+        self._latest_s = time.monotonic()
+        self._ended = False
+        self._file = path.open("xb")
+        self._thread = threading.Thread(target=self._follow, name=f"log of {container.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far."""
+        return self._size
+
+    def settle(self) -> int:
+        """Wait until the log has been quiet for a moment, and return its size in bytes.
+
+        A server may log a request after it has answered it.
+        """
+        until = time.monotonic() + _LONGEST_SETTLE_S
+        with self._received:
+            while not self._ended and (now := time.monotonic()) < until:
+                quiet_s = now - self._latest_s
+                if quiet_s >= _QUIET_S:
+                    break
+                self._received.wait(_QUIET_S - quiet_s)
+        return self._size
+
+    def tail(self) -> str:
+        """The last lines."""
+        with self.path.open("rb") as stream:
+            stream.seek(max(0, self._size - _LARGEST_TAIL))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+        return "\n".join(lines[-TAIL_LINES:])
+
+    def matches(self, pattern: re.Pattern[str]) -> bool:
+        """Whether a line matches `pattern`."""
+        return any(pattern.search(line) for line in self.lines())
+
+    def lines(self, start: int = 0) -> Iterator[str]:
+        """The lines from byte `start` on."""
+        with self.path.open("rb") as stream:
+            stream.seek(start)
+            for line in stream:
+                yield line.decode("utf-8", "replace").rstrip("\n")
+
+    def close(self, timeout_s: float = 10.0) -> LogFile:
+        """Wait for the rest of the log of a container that has ended. Is idempotent."""
+        self._thread.join(timeout_s)
+        with self.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return LogFile(
+            path=self.path.name,
+            size_bytes=self.path.stat().st_size,
+            lines=sum(1 for _ in self.lines()),
+            sha256=digest,
+        )
+
+    def _follow(self) -> None:
+        try:
+            for line in whole_lines(self._container.logs(stream=True, follow=True)):
+                self._write(line)
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            self._write(f"[the log could not be followed any further: {error}]\n".encode())
+        finally:
+            with self._received:
+                self._ended = True
+                self._received.notify_all()
+            self._file.close()
+
+    def _write(self, line: bytes) -> None:
+        data = redact(line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        self._file.write(data)
+        self._file.flush()
+        with self._received:
+            self._size += len(data)
+            self._latest_s = time.monotonic()
+            self._received.notify_all()
+
+
+def whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a stream, each with its end. A line that is too long comes in several parts."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+        if len(rest) > _LONGEST_LINE:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest

@@ -1,0 +1,105 @@
+"""Which containers are this package's, and which of those are left over from a session that died."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import docker
+import docker.errors
+import msgspec
+
+from pytest_bench import clock
+
+PREFIX = "pytest-inference-bench."
+OWNER = f"{PREFIX}owner"
+"""Label with a name that is unique to one start."""
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """The process for which a container was started."""
+
+    host: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    started: str
+    """Start time of the process in clock ticks since boot, which tells it from a later one with the same id."""
+
+    @classmethod
+    def here(cls) -> Owner:
+        """This process."""
+        return cls(
+            host=platform.node(),
+            boot_id=clock.boot_id(),
+            pid_namespace=_pid_namespace(),
+            pid=os.getpid(),
+            started=started(os.getpid()) or "",
+        )
+
+    def labels(self) -> dict[str, str]:
+        return {f"{PREFIX}{name}": str(value) for name, value in msgspec.structs.asdict(self).items()}
+
+
+def owner_of(labels: Mapping[str, str]) -> Owner | None:
+    """The owner that labels name; None if they are not this package's."""
+    found = {name: labels.get(f"{PREFIX}{name}") for name in Owner.__struct_fields__}
+    try:
+        return msgspec.convert(found, Owner, strict=False)
+    except msgspec.ValidationError:
+        return None
+
+
+def is_left_over(owner: Owner) -> bool:
+    """Whether the owner has certainly ended: it ran on this host, and is not running any more.
+
+    An owner on another host, or in another PID namespace, cannot be judged.
+    """
+    if owner.host != platform.node():
+        return False
+    if owner.boot_id != clock.boot_id():
+        return True
+    return owner.pid_namespace == _pid_namespace() and started(owner.pid) != owner.started
+
+
+def started(pid: int) -> str | None:
+    """Start time of a running process, in clock ticks since boot; None if it has ended."""
+    try:
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def remove_left_over(client: docker.DockerClient) -> Iterator[str]:
+    """Remove the containers of sessions that have died on this host; yields their names. Touches no others."""
+    for container in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
+        owner = owner_of(container.labels)
+        if owner is not None and is_left_over(owner):
+            remove(container)
+            yield str(container.name)
+
+
+def remove_of(client: docker.DockerClient, owner: str) -> Iterator[str]:
+    """Remove the containers whose label `OWNER` is `owner`; yields their names."""
+    found = client.containers.list(all=True, filters={"label": f"{OWNER}={owner}"}, ignore_removed=True)
+    for container in found:
+        remove(container)
+        yield str(container.name)
+
+
+def remove(container: docker.models.containers.Container) -> None:
+    """End a container at once and remove it, with its anonymous volumes. It may be gone already."""
+    try:
+        container.remove(force=True, v=True)
+    except docker.errors.APIError as error:
+        if error.status_code not in {404, 409}:  # gone, or being removed by somebody else
+            raise
+
+
+def _pid_namespace() -> str:
+    return str(Path("/proc/self/ns/pid").readlink())

@@ -1,0 +1,124 @@
+"""A process that removes a session's containers if the session's process dies, whatever killed it.
+
+`python -m pytest_bench.containers.watchdog OWNER`: it acknowledges on standard output, then waits on standard input.
+The kernel closes that pipe when the session's process ends. Unless a word on it has said that the containers are
+removed, the watchdog then removes every container with the label of OWNER, and ends. After SIGTERM, which a scheduler
+sends to every process of a job, the session has a few seconds to remove them itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_START_TIMEOUT_S = 60.0
+_ACKNOWLEDGED = b"watching\n"
+_DONE = b"removed\n"
+_SETTLE_S = 3.0
+"""The engine may still be creating a container when the session's process is killed."""
+_INTERVAL_S = 0.25
+_AFTER_SIGTERM_S = 15.0
+
+
+class Watch:
+    """A running watchdog."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def stand_down(self) -> None:
+        """Tell it that the containers are removed, and wait until it has ended."""
+        self.close(_DONE)
+
+    def close(self, word: bytes = b"") -> None:
+        """Close its standard input, after which it removes what is left. Is idempotent."""
+        stdin = self._process.stdin
+        if stdin is not None and not stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                stdin.write(word)
+                stdin.close()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+@contextlib.contextmanager
+def watching(owner: str, log: Path) -> Iterator[Watch]:
+    """Run a watchdog for the containers of `owner` while the block runs. It has acknowledged when the block begins.
+
+    `log` receives its errors. Raises `ContainerError` if it does not start.
+    """
+    from pytest_bench.containers.engine import ContainerError  # noqa: PLC0415 # as in `main`
+
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "pytest_bench.containers.watchdog", owner],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),
+            },
+            start_new_session=True,  # signals of the terminal are not for it
+        )
+    watch = Watch(process)
+    try:
+        if process.stdout is None or process.stdout.readline() != _ACKNOWLEDGED:
+            raise ContainerError(
+                f"the watchdog of the container did not start (exit status {process.wait(_START_TIMEOUT_S)}): "
+                f"{log.read_text(errors='replace').strip()[-1000:] or 'it wrote no error'}"
+            )
+        yield watch
+    finally:
+        watch.close()
+
+
+def main() -> int:
+    """Watch until standard input ends."""
+    (owner,) = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _interrupt)
+    # Imported here, so that a signal that arrives meanwhile is handled as later ones are.
+    from pytest_bench.containers.engine import connect  # noqa: PLC0415
+    from pytest_bench.containers.ownership import remove_of  # noqa: PLC0415
+
+    # A watchdog that cannot reach the engine must not let a server start.
+    with connect() as client:
+        client.ping()
+        sys.stdout.buffer.write(_ACKNOWLEDGED)
+        sys.stdout.buffer.flush()
+        if _word() == _DONE:
+            return 0
+        until = time.monotonic() + _SETTLE_S
+        while time.monotonic() < until:
+            for name in remove_of(client, owner):
+                print(f"removed {name}: its session has ended", file=sys.stderr, flush=True)
+            time.sleep(_INTERVAL_S)
+    return 0
+
+
+def _word() -> bytes:
+    """What the session wrote before it closed the pipe; empty if it wrote nothing, or does not end in time."""
+    try:
+        return sys.stdin.buffer.read()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready, _, _ = select.select([sys.stdin], [], [], _AFTER_SIGTERM_S)
+    return sys.stdin.buffer.read() if ready else b""
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Whole sessions whose deployment is a container, from the suite to `verify`; also killed ones."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_bench.containers.ownership import OWNER, PREFIX, Owner, remove_left_over
+
+SUITE = """
+suite: {suite}
+deployment:
+  api: openai-chat
+  model: simulated
+  generation: {{max_tokens: 4}}
+  container:
+    image: {image}
+    entrypoint: [python3, -m, pytest_bench.simulator, --host, "{host}", --port, "{port}"]
+    arguments: [--itl-ms, "1"]
+    environment: {{EVAL_CONC: "8 16", KEY: {{from_env: OUR_KEY}}}}
+    forward: [preset:evals]
+    network: {network}
+    port: {port}
+    stop_timeout_s: 0.1
+datasets:
+  made: {{synthetic: {{rows: 50, input_tokens: 5}}}}
+perf:
+  point:
+    dataset: made
+    load: {load}
+    budget: {{achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}}
+"""
+SHORT = "{pattern: concurrency, concurrency: 2, requests: 6}"
+ENDLESS = "{pattern: poisson, rate: 20, duration_s: 600}"
+
+TEST = """
+import pytest
+
+@pytest.mark.points("perf")
+def test_perf(run_load, container):
+    assert container.url.startswith("http://127.0.0.1:")
+    run_load().require()
+"""
+
+
+def write(folder, suite, image, load, network="bridge"):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    host, port = ("0.0.0.0", 8000) if network == "bridge" else ("127.0.0.1", port)
+    (folder / "suites").mkdir(exist_ok=True)
+    (folder / "suites" / "test_perf.py").write_text(TEST)
+    text = SUITE.format(suite=suite, image=image, load=load, network=network, host=host, port=port)
+    (folder / "suites" / f"{suite}.yaml").write_text(text)
+
+
+def command(folder, *words):
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    return {
+        "args": [Path(sys.executable).with_name(words[0]), *words[1:]],
+        "cwd": folder,
+        "env": environ
+        | {"PYTEST_BENCH_LEASES": str(folder / "leases"), "OUR_KEY": "sk-secret", "MODEL": "m"},
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+    }
+
+
+@pytest.fixture(scope="session")
+def session(image, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("session")
+    for network in ("bridge", "host"):
+        write(folder, network, image, SHORT, network)
+    ran = subprocess.run(**command(folder, "pytest", "suites", "--results=results"), check=False)
+    return SimpleNamespace(
+        folder=folder, results=folder / "results", status=ran.returncode, output=ran.stdout
+    )
+
+
+def test_a_suite_with_a_container_passes_on_both_networks(session):
+    assert session.status == 0, session.output
+    verdict = json.loads((session.results / "verdict.json").read_text())
+    assert {point["outcome"] for point in verdict["points"]} == {"pass"}
+
+
+def test_the_evidence_says_which_image_ran_with_which_names_and_no_values_of_secrets(session, image):
+    folder = session.results / "deployments" / "bridge"
+    evidence = json.loads((folder / "container.json").read_text())
+    assert evidence["image"]["id"] == image
+    assert evidence["environment"] == ["EVAL_CONC", "KEY", "MODEL"]
+    assert evidence["forwarded"] == ["MODEL"]
+    assert evidence["nonce"] == json.loads((session.results / "verdict.json").read_text())["nonce"]
+    everything = b"".join(path.read_bytes() for path in session.results.rglob("*") if path.is_file())
+    assert b"sk-secret" not in everything
+
+
+def test_verify_finds_the_session_good(session):
+    verified = subprocess.run(**command(session.folder, "pytest-bench", "verify", "results"), check=False)
+    assert verified.returncode == 0, verified.stdout
+
+
+def until(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never held"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("program", [("pytest",), ("pytest-bench", "run")], ids=" ".join)
+def test_nothing_is_left_of_a_session_that_is_killed(engine, image, tmp_path, program):
+    write(tmp_path, "killed", image, ENDLESS)
+    with (tmp_path / "output").open("w") as output:
+        call = command(tmp_path, *program, "suites", "--results=results")
+        running = subprocess.Popen(**{**call, "stdout": output})
+    phase = tmp_path / "results/points/killed/perf/point/phases/measured"
+    session = running.pid
+    try:
+        until(lambda: running.poll() is not None or any(phase.glob("requests.*.jsonl")))
+        assert running.poll() is None, (tmp_path / "output").read_text()
+        if len(program) > 1:  # pytest is its only child
+            session = int(Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text())
+        nonce = json.loads((tmp_path / "results/verdict.json").read_text())["nonce"]
+        ours = {"label": f"{PREFIX}session={nonce}"}
+        assert len(engine.containers.list(filters=ours)) == 1
+    finally:
+        os.kill(session, signal.SIGKILL)
+        running.wait()
+    until(lambda: engine.containers.list(all=True, filters=ours) == [])
+
+
+def test_the_reaper_removes_what_a_dead_session_left_and_nothing_else(engine, image):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = Owner.here()
+    labels = {
+        "left": Owner(**{**vars_of(here), "pid": ended.pid}).labels(),
+        "rebooted": Owner(**{**vars_of(here), "boot_id": "an earlier one"}).labels(),
+        "running": here.labels(),
+        "elsewhere": Owner(**{**vars_of(here), "host": "another", "pid": ended.pid}).labels(),
+        "foreign": {},
+    }
+    made = {
+        name: engine.containers.create(
+            image, name=f"reaped-{name}-{os.getpid()}", labels={OWNER: name, **each}
+        )
+        for name, each in labels.items()
+    }
+    try:
+        removed = {
+            name.split("-")[1] for name in remove_left_over(engine) if name.endswith(f"-{os.getpid()}")
+        }
+        assert removed == {"left", "rebooted"}
+        remaining = {each.name for each in engine.containers.list(all=True)}
+        assert {name for name, each in made.items() if each.name in remaining} == {
+            "running",
+            "elsewhere",
+            "foreign",
+        }
+    finally:
+        for each in engine.containers.list(all=True):
+            if each.name.endswith(f"-{os.getpid()}"):
+                each.remove(force=True)
+
+
+def vars_of(owner):
+    return {name: getattr(owner, name) for name in owner.__struct_fields__}
