@@ -142,7 +142,8 @@ def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
     try:
         with makes_sense(folder):
             measurement = read_summary(folder).measurement
-            for name in HEADLINES if measurement is not None else ():
+            scores = [name for name in measurement.metrics if "," in name] if measurement is not None else []
+            for name in (*HEADLINES, *scores) if measurement is not None else ():
                 if measurement is not None and name.partition(".")[0] in measurement.metrics:
                     value = measurement.value(name)
                     if value is not None:
