@@ -11,6 +11,7 @@ from pydantic import create_model
 from pytest_bench.bounds import Bound
 from pytest_bench.labels import Label
 from pytest_bench.suite.checking import as_json
+from pytest_bench.suite.command_evals import plan_command_eval
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.dataset_plans import check_columns, with_lengths
 from pytest_bench.suite.document import Path
@@ -198,6 +199,8 @@ class PointPlanner:
                 "this installation does not run evals; remove the section",
             )
             return []
+        if "command" in value:
+            return plan_command_eval(context, self._suite, name, value)
         section = context.check(with_fields(EvalSection, fields), path, value)
         if section is None:
             self._check_parts("eval", path, value)
