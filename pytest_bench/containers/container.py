@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ import docker.errors
 from pytest_bench.containers import commands, diagnostics, verification
 from pytest_bench.containers.engine import ContainerError, api_errors
 from pytest_bench.containers.environment import Environment
-from pytest_bench.containers.evidence import Verified
-from pytest_bench.containers.log import Follower
+from pytest_bench.containers.evidence import LogProof, Verified
+from pytest_bench.containers.log import MARK, Follower
 from pytest_bench.containers.processes import Probe, Serving
 from pytest_bench.containers.request import SETUP_FAILED
 from pytest_bench.suite.container_plan import ContainerPlan
@@ -25,6 +26,13 @@ LOG = "container.log"
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
 _MISSING_PROGRAM = frozenset({126, 127})
+
+# Only into pipes: a server's own file is not for marks.
+_WRITE_MARK = """\
+for number in 1 2; do
+  if [ -p "/proc/1/fd/$number" ]; then { echo "$0" >"/proc/1/fd/$number"; } 2>/dev/null && echo written; fi
+done
+"""
 
 _T = TypeVar("_T")
 
@@ -42,6 +50,8 @@ class Container:
         self.url = ""
         """Where the server is reached."""
         self.plan = plan
+        self.proof = LogProof()
+        """What was shown about its log."""
         self.log = Follower(container, folder / LOG)
         self._client = client
         self._container = container
@@ -102,6 +112,15 @@ class Container:
                 f"{output.decode(errors='replace').strip()}"
             )
         return status or 0, output
+
+    def settle_log(self) -> int:
+        """Wait until everything that the server has logged so far is read, and return the size of the log in bytes.
+
+        A mark is written into the pipes that carry the log, and waited for.
+        """
+        mark = f"{MARK}{secrets.token_hex(8)}"
+        _, output = self.run(("sh", "-c", _WRITE_MARK, mark), str(self.plan.user or ""))
+        return self.log.await_marks(mark, output.count(b"written"))
 
     def await_serving(
         self, environment: Environment, deadline: float, on_wait: Callable[[str], None]

@@ -50,6 +50,16 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     finished: str
 
 
+class LogProof(msgspec.Struct, frozen=True, kw_only=True):
+    """What requests have shown about the log before the first point."""
+
+    silenced: tuple[str, ...] = ()
+    """Classes of lines that no request has added."""
+    requests: int = 0
+    warnings_proven: bool = False
+    """Whether a warning has appeared, exactly once, that a request was meant to cause."""
+
+
 class Evidence(msgspec.Struct, kw_only=True):
     """Content of `container.json`. Written when the server is verified, and again when the container has ended."""
 
@@ -73,6 +83,7 @@ class Evidence(msgspec.Struct, kw_only=True):
     ended: End | None = None
     """None while the container runs."""
     log: LogFile | None = None
+    log_proof: LogProof = LogProof()
     artifacts: tuple[Artifact, ...] = ()
     problems: tuple[str, ...] = ()
     """What could not be collected, and why."""

@@ -6,6 +6,7 @@ import hashlib
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,8 +20,11 @@ TAIL_LINES = 40
 _LARGEST_TAIL = 64 << 10
 _LONGEST_LINE = 1 << 20
 """Bytes after which a line without an end is written as it is."""
-_QUIET_S = 0.2
-_LONGEST_SETTLE_S = 5.0
+MARK = "pytest-bench-mark-"
+"""What every mark begins with."""
+_MARK = re.compile(rf"{MARK}[0-9a-f]+\r?\n?".encode())
+_QUIET_S = 0.5
+_LONGEST_SETTLE_S = 30.0
 
 
 class LogFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +46,7 @@ class Follower:
         self._size = 0
         self._latest_s = time.monotonic()
         self._ended = False
+        self._marks: Counter[str] = Counter()
         self._file = path.open("xb")
         self._thread = threading.Thread(target=self._follow, name=f"log of {container.name}", daemon=True)
         self._thread.start()
@@ -51,18 +56,20 @@ class Follower:
         """Bytes written so far."""
         return self._size
 
-    def settle(self) -> int:
-        """Wait until the log has been quiet for a moment, and return its size in bytes.
+    def await_marks(self, mark: str, times: int) -> int:
+        """Wait until `mark` has been read so many times, and return the size of the log in bytes, marks left out.
 
-        A server may log a request after it has answered it.
+        What was written to the log before the mark has then been read. Without a mark (`times` is 0) it waits until
+        nothing has come for a moment.
         """
         until = time.monotonic() + _LONGEST_SETTLE_S
+        called_s = time.monotonic()
         with self._received:
             while not self._ended and (now := time.monotonic()) < until:
-                quiet_s = now - self._latest_s
-                if quiet_s >= _QUIET_S:
+                quiet_s = now - max(self._latest_s, called_s)
+                if self._marks.get(mark, 0) >= times and (times or quiet_s >= _QUIET_S):
                     break
-                self._received.wait(_QUIET_S - quiet_s)
+                self._received.wait(_QUIET_S)
         return self._size
 
     def tail(self) -> str:
@@ -76,11 +83,15 @@ class Follower:
         """Whether a line matches `pattern`."""
         return any(pattern.search(line) for line in self.lines())
 
-    def lines(self, start: int = 0) -> Iterator[str]:
-        """The lines from byte `start` on."""
+    def lines(self, start: int = 0, end: int | None = None) -> Iterator[str]:
+        """The lines from byte `start` on, to byte `end` if it is given."""
+        place = start
         with self.path.open("rb") as stream:
             stream.seek(start)
             for line in stream:
+                place += len(line)
+                if end is not None and place > end:
+                    return
                 yield line.decode("utf-8", "replace").rstrip("\n")
 
     def close(self, timeout_s: float = 10.0) -> LogFile:
@@ -108,11 +119,14 @@ class Follower:
             self._file.close()
 
     def _write(self, line: bytes) -> None:
+        marks = [found.decode().strip() for found in _MARK.findall(line)]
+        line = _MARK.sub(b"", line)
         data = redact(line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         self._file.write(data)
         self._file.flush()
         with self._received:
             self._size += len(data)
+            self._marks.update(marks)
             self._latest_s = time.monotonic()
             self._received.notify_all()
 

@@ -148,7 +148,7 @@ def _conclude(
         )
     except (docker.errors.DockerException, ContainerError, LookupError) as error:
         problems.append(f"the container could not be stopped: {error}")
-    evidence.log = container.log.close()
+    evidence.log, evidence.log_proof = container.log.close(), container.proof
     evidence.artifacts = tuple(copy_out(created, plan.artifacts, folder / ARTIFACTS, problems))
     evidence.problems = tuple(problems)
     write_json(folder / records.NAME, evidence)

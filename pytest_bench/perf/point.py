@@ -16,6 +16,7 @@ from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
 from pytest_bench.results.details import PerfDetail
+from pytest_bench.running import server_log
 from pytest_bench.running.counting import Counted, count_phase
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.labels import labels_of
@@ -72,9 +73,11 @@ def run_perf(
     # Loaded before the load starts, so that a tokenizer that cannot be loaded costs no measurement.
     tokenizer = resources.tokenizer(deployment.plan)
     folder = session.folder(point) / "phases" / MEASURED
+    log_start = server_log.begin(deployment)
     with live_lane(tokenizer, deployment.plan, point, folder) as lane:
         results = drive(session, point, deployment, rows, phases, reporter, lane=lane)
         live = None if lane is None else lane.finish()
+    server_log.record(deployment, session.folder(point), log_start, results, nonce=session.nonce)
     measured = results[-1]
     counted = count_phase(tokenizer, deployment.plan, measured, rows, texts=point.texts, live=live)
     if counted == Counted():
@@ -97,7 +100,9 @@ def run_perf(
         point,
         deployment,
         dataset,
-        judgement=with_errors(judgement, (), list(labels)),
+        judgement=server_log.with_log_budget(
+            with_errors(judgement, (), list(labels)), deployment.plan, session.folder(point)
+        ),
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,

@@ -17,6 +17,7 @@ from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
 from pytest_bench.running.phases import DeclaredPhase
 from pytest_bench.running.replicas import differences
+from pytest_bench.running.server_log import with_log_budget
 from pytest_bench.running.sharing import share_of
 from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.suite.plan import Plan, Point
@@ -56,7 +57,7 @@ def remeasure(
     labels = perf_labels(
         plan, point, share, measurement, phases[-1], simulated=simulated, late=late, differ=differ
     )
-    return measurement, with_errors(judgement, (), list(labels))
+    return measurement, with_log_budget(with_errors(judgement, (), list(labels)), deployment, folder)
 
 
 def declared_phases(plan: Plan, point: Point, rows: int) -> Iterator[DeclaredPhase]:

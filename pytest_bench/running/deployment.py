@@ -104,6 +104,8 @@ def bring_up(
         spent_s = time.monotonic() - started if container is not None else 0.0
         left = msgspec.structs.replace(plan, ready_timeout_s=max(0.0, plan.ready_timeout_s - spent_s))
         identities = tuple(_ready(url, left, api, headers, on_wait, require_running) for url in urls)
+        if container is not None:
+            _prove_quiet(container, plan, api, headers)
         path = plan.path or api.path
         targets = tuple(resolve(parse_url(url), path, query=headers.query) for url in urls)
         yield Deployment(
@@ -149,6 +151,12 @@ def _contained(
         kept = stack.pop_all()
     with kept:
         yield container
+
+
+def _prove_quiet(container: Container, plan: DeploymentPlan, api: Api, headers: Headers) -> None:
+    from pytest_bench.running.quiet import prove_quiet  # noqa: PLC0415 # as in `_contained`
+
+    prove_quiet(container, container.url, headers, _one_token(plan, api))
 
 
 def _ready(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -44,6 +44,39 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """A regular expression that a line of the log must match."""
     healthcheck: bool = False
     """The image's own health check must succeed."""
+
+
+class Canary(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that makes the server warn."""
+
+    path: str
+    body: dict[str, Any]
+    pattern: str
+    """A regular expression that matches the warning, which must appear exactly once."""
+
+
+class LogBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that a server may write to its log during a point, for each request."""
+
+    lines_per_request: float | None = None
+    bytes_per_request: float | None = None
+    classes: dict[str, float] = {}
+    """Lines for each request, by class of line."""
+
+
+class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log of the server is expected to be."""
+
+    engine: str | None = None
+    controls: dict[str, str] = {}
+    """Values by name. Their variables and arguments are already part of the container's."""
+    silenced: tuple[str, ...] = ()
+    """Classes of lines that the controls silence."""
+    canary: Canary | None = None
+    benign: tuple[str, ...] = ()
+    """Patterns of tracebacks that do no harm."""
+    budget: LogBudget = LogBudget()
+    baseline_lines_per_request: float | None = None
 
 
 class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,5 +121,6 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: tuple[str, ...] = ()
     """Patterns of files that are copied out of the container."""
     readiness: Readiness = Readiness()
+    log: LogPlan = LogPlan()
     stop_timeout_s: float = 10.0
     """How long the server may take to end after SIGTERM."""

@@ -14,6 +14,7 @@ from pytest_bench.suite.section import (
     Section,
     Text,
     Texts,
+    UrlPath,
     VariableName,
     text_or_secret,
 )
@@ -54,6 +55,7 @@ Size = Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str),
 Value = Annotated[
     Annotated[Word, Tag("text")] | Annotated[SecretSection, Tag("secret")], Discriminator(text_or_secret)
 ]
+PerRequest = Annotated[float, Field(ge=0, le=10**9)]
 Limit = Annotated[int, Field(ge=-1, le=2**62)]
 Pattern = Annotated[Text, AfterValidator(_regular_expression)]
 
@@ -97,6 +99,45 @@ class ReadinessSection(Section):
     """Regular expression that a line of the log must match."""
     healthcheck: bool = False
     """The image's own health check must succeed."""
+
+
+class CanarySection(Section):
+    """A request that makes this server log a warning."""
+
+    path: UrlPath
+    body: dict[str, Any]
+    """JSON of the request, which is sent with POST. The answer may be an error."""
+    pattern: Pattern
+    """Regular expression that matches the warning. Exactly one line must match."""
+
+
+class LogBudgetSection(Section):
+    """The most that the server may log during a performance point. A point with more fails."""
+
+    lines_per_request: PerRequest | None = None
+    bytes_per_request: PerRequest | None = None
+    classes: dict[Literal["access", "debug", "info", "warning", "error", "benign", "other"], PerRequest] = (
+        Field(default_factory=dict)
+    )
+    """Lines for each request, by class. `error` includes tracebacks; `benign`, those that match `benign`."""
+
+
+class LogSection(Section):
+    """How quiet the server is to be, and how that is verified."""
+
+    engine: Text | None = None
+    """Whose `controls` are meant: `vllm`, `sglang` or `atom`."""
+    controls: dict[Text, Text] = Field(default_factory=dict)
+    """Settings of the engine, such as `access_log: "off"`. They become variables and arguments, which are verified like
+    others. If one is to silence a class of lines, requests are sent before the first point, and none may log such a
+    line."""
+    canary: CanarySection | None = None
+    """Proves that warnings still appear. Left out: the evidence says that they were not proven to."""
+    benign: list[Pattern] = Field(default_factory=list)
+    """Regular expressions. A traceback in which one matches counts as `benign`, all its lines included."""
+    budget: LogBudgetSection = LogBudgetSection()
+    baseline_lines_per_request: PerRequest | None = None
+    """Lines for each request without the controls; the evidence then says by how much they reduce the log."""
 
 
 class ContainerSection(Section):
@@ -151,6 +192,7 @@ class ContainerSection(Section):
     artifacts: Texts | None = None
     """Files to copy out of the container when it ends, in every outcome: absolute paths, `*` and `?` in file names."""
     readiness: ReadinessSection = ReadinessSection()
+    log: LogSection = LogSection()
     stop_timeout_s: Seconds = 10
     """How long the server may take to end after SIGTERM, before it is killed."""
 

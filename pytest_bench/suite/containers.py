@@ -6,8 +6,10 @@ from pytest_bench.suite import container_plan as plans
 from pytest_bench.suite.container_schema import BuildSection, ContainerSection, MountSection
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.forwarding import PREFIX, presets
+from pytest_bench.suite.log_controls import controls
 from pytest_bench.suite.mounts import merged, normalised
 from pytest_bench.suite.secret import Secret, holds_key
+from pytest_bench.wording import one_of
 
 _PATH = ("deployment", "container")
 
@@ -30,13 +32,14 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
                 (*_PATH, "required"), f"names {name}, which neither `environment` nor `forward` provides"
             )
     _check_secrets(context, section)
+    log, variables, arguments = _log(context, section)
     return plans.ContainerPlan(
         image=section.image,
         build=None if section.build is None else _build(context, section.build),
         entrypoint=None if section.entrypoint is None else tuple(section.entrypoint),
         command=section.given("command"),
-        arguments=tuple(section.arguments),
-        environment=environment,
+        arguments=(*section.arguments, *arguments),
+        environment={**environment, **variables},
         forward=names,
         forward_if_set=tuple(name for name in optional if name not in environment),
         required=tuple(section.required),
@@ -63,6 +66,7 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
         readiness=plans.Readiness(
             log_pattern=section.readiness.log_pattern, healthcheck=section.readiness.healthcheck
         ),
+        log=log,
         stop_timeout_s=section.stop_timeout_s,
     )
 
@@ -94,6 +98,51 @@ def _check_secrets(context: Context, section: ContainerSection) -> None:
                 (*_PATH, "build", "arguments", name),
                 "holds a key, which everybody who has the image could read; pass it when the container runs",
             )
+
+
+def _log(
+    context: Context, section: ContainerSection
+) -> tuple[plans.LogPlan, dict[str, str], tuple[str, ...]]:
+    """The log, with the variables and arguments that its controls stand for."""
+    path, log = (*_PATH, "log"), section.log
+    variables: dict[str, str] = {}
+    arguments: list[str] = []
+    silenced: set[str] = set()
+    known = {} if log.engine is None else context.known((*path, "engine"), "engine", log.engine, controls())
+    if log.controls and log.engine is None:
+        context.problem((*path, "controls"), f"need an `engine`; expected {one_of(controls())}")
+    for name, value in log.controls.items() if known else ():
+        here = (*path, "controls", name)
+        control = context.known(here, f"control of {log.engine}", name, known or {})
+        if control is None:
+            continue
+        if value not in control.values:
+            context.problem(here, f"is {value!r}; expected {one_of(control.values)}")
+        words = control.arguments(value)
+        for twice in section.environment.keys() & control.variables(value).keys():
+            context.problem(here, f"sets {twice}, which `environment` sets, too; expected one of them")
+        if {word.partition("=")[0] for word in section.arguments} & set(words[:1]):
+            context.problem(here, f"sets {words[0]}, which `arguments` hold, too; expected one of them")
+        variables |= control.variables(value)
+        arguments += words
+        silenced |= control.silenced(value)
+    canary = log.canary
+    plan = plans.LogPlan(
+        engine=log.engine,
+        controls=dict(log.controls),
+        silenced=tuple(sorted(silenced)),
+        canary=None
+        if canary is None
+        else plans.Canary(path=canary.path, body=canary.body, pattern=canary.pattern),
+        benign=tuple(log.benign),
+        budget=plans.LogBudget(
+            lines_per_request=log.budget.lines_per_request,
+            bytes_per_request=log.budget.bytes_per_request,
+            classes={str(name): limit for name, limit in log.budget.classes.items()},
+        ),
+        baseline_lines_per_request=log.baseline_lines_per_request,
+    )
+    return plan, variables, tuple(arguments)
 
 
 def _build(context: Context, section: BuildSection) -> plans.Build:

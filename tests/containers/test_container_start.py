@@ -145,7 +145,7 @@ def test_setup_runs_before_the_server_with_each_word_as_it_is_written(start):
         ("cat", "/tmp/words"),
     )
     with start(setup=setup, environment={"A": "1"}) as container:
-        container.log.settle()
+        container.settle_log()
         # The log ends in a line without an end, which is written when the container has ended.
     assert container.log.path.read_text() == "a b|$HOME||c\nd|"
 

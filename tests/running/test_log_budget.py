@@ -1,0 +1,57 @@
+"""A point whose server logs more than the suite allows fails."""
+
+import pytest
+
+from pytest_bench.containers.log_classes import Count
+from pytest_bench.errors import EvidenceError
+from pytest_bench.files import write_json
+from pytest_bench.running.server_log import NAME, ServerLog, excesses, with_log_budget
+from pytest_bench.suite.container_plan import ContainerPlan, LogBudget, LogPlan
+from pytest_bench.suite.plan import DeploymentPlan
+from pytest_bench.verdict.outcome import Judgement, Outcome
+
+LOG = ServerLog(
+    nonce="n",
+    start_byte=0,
+    end_byte=100,
+    requests=10,
+    lines=20,
+    size_bytes=100,
+    classes={"access": Count(lines=15, size_bytes=90), "info": Count(lines=5, size_bytes=10)},
+)
+PASS = Judgement(outcome=Outcome.PASS)
+
+
+def deployment(budget):
+    container = ContainerPlan(image="i", log=LogPlan(budget=budget))
+    return DeploymentPlan(suite="s", api="a", api_reference="r", model="m", endpoints=(), container=container)
+
+
+@pytest.mark.parametrize(
+    ("budget", "exceeded"),
+    [
+        (LogBudget(), False),
+        (LogBudget(lines_per_request=2), False),
+        (LogBudget(lines_per_request=1.9), True),
+        (LogBudget(bytes_per_request=10), False),
+        (LogBudget(bytes_per_request=9), True),
+        (LogBudget(classes={"access": 0}), True),
+        (LogBudget(classes={"error": 0, "info": 0.5}), False),
+    ],
+)
+def test_each_limit_is_for_one_request(budget, exceeded):
+    assert bool(list(excesses(budget, LOG))) == exceeded
+
+
+def test_a_point_over_budget_fails_and_the_reason_names_the_numbers(tmp_path):
+    write_json(tmp_path / NAME, LOG)
+    judged = with_log_budget(PASS, deployment(LogBudget(classes={"access": 0})), tmp_path)
+    assert judged.outcome is Outcome.FAIL
+    (reason,) = judged.reasons
+    assert "logged 15 lines of class 'access' for 10 requests; the suite allows 0 for each" in reason.sentence
+
+
+def test_a_budget_without_a_count_is_an_error_and_no_budget_needs_none(tmp_path):
+    with pytest.raises(EvidenceError):
+        with_log_budget(PASS, deployment(LogBudget(lines_per_request=1)), tmp_path)
+    assert with_log_budget(PASS, deployment(LogBudget()), tmp_path) == PASS
