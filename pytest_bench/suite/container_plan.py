@@ -85,6 +85,8 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     image: str
     """A reference, or the id of a local image."""
     build: Build | None = None
+    image_cache: str | None = None
+    """Absolute path of the folder in which images are kept as files; None: they are not."""
     entrypoint: tuple[str, ...] | None = None
     """None: the image's."""
     command: tuple[str, ...] = ()

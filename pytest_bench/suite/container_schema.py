@@ -146,7 +146,10 @@ class ContainerSection(Section):
     image: Text
     """Reference, or id of a local image. The container is always started by the image's id."""
     build: BuildSection | None = None
-    """Build the image under this name first."""
+    """Build the image under this name, unless the cache has it from the same build."""
+    image_cache: Text | None = None
+    """Folder, relative to this file, in which images are kept as files for several nodes. An image is taken from it if
+    it is there, and saved there otherwise."""
     entrypoint: Words | None = None
     """Left out: the image's."""
     command: Words | None = None

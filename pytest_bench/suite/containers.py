@@ -36,6 +36,9 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
     return plans.ContainerPlan(
         image=section.image,
         build=None if section.build is None else _build(context, section.build),
+        image_cache=None
+        if section.image_cache is None
+        else str(context.file((*_PATH, "image_cache"), section.image_cache)),
         entrypoint=None if section.entrypoint is None else tuple(section.entrypoint),
         command=section.given("command"),
         arguments=(*section.arguments, *arguments),

@@ -29,6 +29,7 @@ deployment:
     network: {network}
     port: {port}
     stop_timeout_s: 0.1
+    log: {{budget: {{lines_per_request: 100}}}}
 datasets:
   made: {{synthetic: {{rows: 50, input_tokens: 5}}}}
 perf:
@@ -99,6 +100,11 @@ def test_the_evidence_says_which_image_ran_with_which_names_and_no_values_of_sec
     assert evidence["nonce"] == json.loads((session.results / "verdict.json").read_text())["nonce"]
     everything = b"".join(path.read_bytes() for path in session.results.rglob("*") if path.is_file())
     assert b"sk-secret" not in everything
+
+
+def test_a_point_has_its_part_of_the_log_in_numbers(session):
+    log = json.loads((session.results / "points/bridge/perf/point/server_log.json").read_text())
+    assert (log["requests"], log["end_byte"] - log["start_byte"]) == (6, log["size_bytes"])
 
 
 def test_verify_finds_the_session_good(session):
