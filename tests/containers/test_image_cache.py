@@ -38,7 +38,7 @@ def image_plan(engine, tmp_path, request):
         )
 
     yield plan
-    for made in engine.images.list(all=True, filters={"label": label}):
+    for made in engine.images.list(filters={"label": label}):
         with contextlib.suppress(docker.errors.ImageNotFound):  # removed with its children
             engine.images.remove(made.id, force=True)
 
