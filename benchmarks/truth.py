@@ -31,7 +31,7 @@ while os.getppid() == int(sys.argv[2]):
         pass
     time.sleep(0.02)
 """
-"""Takes a core for 20 ms, and leaves it for 20 ms, until its parent ends."""
+"""Occupies a core for 20 ms of every 40 ms, until its parent ends."""
 _BUSY = """
 import os, sys
 while os.getppid() == int(sys.argv[1]):
@@ -40,7 +40,7 @@ while os.getppid() == int(sys.argv[1]):
 
 
 def disturbed(table: Table, streams: int, waves: int, cores: Cores, *, itl_ms: float) -> None:
-    """One repetition of paced streams while another process takes the load worker's core half of the time."""
+    """One repetition of paced streams while another process occupies the load worker's core half of the time."""
     work = f"{streams} streams at {1000 / itl_ms:,.0f} events/s, half of the client's core taken"
     known = os.sched_getaffinity(0)
     core = max(known) if cores.client is None else cores.client
@@ -84,7 +84,7 @@ def _within(full: Driven) -> tuple[float, float]:
 
 
 def client_bound(table: Table, requests: int, cores: Cores) -> None:
-    """One repetition against a server that answers at once, with the two processes placed in every way."""
+    """One repetition against a server that answers at once, for every placement of the two processes on cores."""
     work = f"server that answers at once, {CONNECTIONS} connections, {requests:,} requests, W=1"
     known = sorted(os.sched_getaffinity(0))
     first = known[0] if cores.server is None else cores.server
@@ -103,7 +103,7 @@ def client_bound(table: Table, requests: int, cores: Cores) -> None:
 
 
 def loaded(table: Table, requests: int) -> None:
-    """One repetition of a slow server, the simulator, while another process keeps a core of the machine busy."""
+    """One repetition against a slow server, the simulator, while another process keeps a core busy."""
     work = "simulator at 100 ms a request, concurrency 8, one busy process beside"
     load = Load(pattern="concurrency", concurrency=8, requests=requests)
     with (
@@ -125,7 +125,7 @@ def _health(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def beside(script: str, *arguments: str) -> Iterator[None]:
-    """Run a Python script in a process of its own, which also ends when this one does."""
+    """Run a Python script in a process that ends with this one."""
     process = subprocess.Popen([sys.executable, "-I", "-c", script, *arguments, str(os.getpid())])
     try:
         yield

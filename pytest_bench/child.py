@@ -2,7 +2,7 @@
 
 A child has a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which decides. Its
 standard input is a pipe that ends when the parent ends, however that happens: a child that reads it need not outlive
-the parent. What it writes to standard error is kept in a file without a name.
+the parent. What it writes to standard error is kept in a file.
 """
 
 from __future__ import annotations
@@ -37,12 +37,15 @@ class Child:
         *,
         environment: Mapping[str, str] | None = None,
         descriptors: Sequence[int] = (),
+        errors: Path | None = None,
     ) -> None:
         """Start `command` with this process's import path. The child inherits `descriptors` under the same numbers.
 
-        `environment` is added to that of this process. Raises `OSError` if the child cannot be started.
+        `environment` is added to that of this process. Standard error is appended to the file `errors`; default: a file
+        without a name. Raises `OSError` if the child cannot be started.
         """
-        self._stderr = TemporaryFile()  # noqa: SIM115 # closed by `stop`
+        # Closed by `stop`.
+        self._stderr = TemporaryFile() if errors is None else errors.open("a+b")  # noqa: SIM115
         self._tail = ""
         try:
             self._process = subprocess.Popen(

@@ -92,7 +92,10 @@ class Label(StrEnum):
             "not by the mean over time"
         ),
     )
-    LIMITED = "limited", "`--eval-limit` left items of an eval out, so its scores are not those of the task"
+    LIMITED = (
+        "limited",
+        "`--eval-limit`, or the `limit` of a command, left items of an eval out: its scores are not the task's",
+    )
     FAILURES_TOLERATED = (
         "failures-tolerated",
         "an audit with `tolerate_failures: true` compared the rates of phases in which requests failed",

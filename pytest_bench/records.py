@@ -195,6 +195,8 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     client_lag_ms: Quantiles | None = None
     turnaround_ms: Quantiles | None = None
     schedule_lateness_ms: Quantiles | None = None
+    issue_lateness_ms: Quantiles | None = None
+    """Open loop: the same until the request was issued, before it waited for a connection."""
     vacant_ns: int = 0
     """Closed loop: the sum of all turnarounds."""
     busy_ns: int = 0

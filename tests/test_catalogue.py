@@ -46,7 +46,7 @@ def test_an_api_that_lacks_a_member_is_refused_with_its_object_and_the_member(of
         offered(without(member))
 
 
-def test_everything_that_is_lacking_is_told_at_once(offered):
+def test_everything_that_is_missing_is_reported_at_once(offered):
     with pytest.raises(UsageError, match=r"lacks delta_key, polls, prompt\(\);"):
         offered(without("polls", "delta_key", "prompt"))
 

@@ -151,3 +151,12 @@ def test_a_child_ends_with_its_parent_however_that_ends(stopped):
             os.kill(pid, signal.SIGSTOP)
         parent.kill()
     wait_until(lambda: not runs(pid))
+
+
+def test_errors_can_be_appended_to_a_file_of_their_own(tmp_path):
+    (tmp_path / "log").write_text("before\n")
+    child = child_of("import sys; sys.exit('no room left')", errors=tmp_path / "log")
+    child.wait(60)
+    child.stop()
+    assert (tmp_path / "log").read_text() == "before\nno room left\n"
+    assert child.stderr_tail().endswith("no room left")

@@ -1,6 +1,7 @@
 """The house of docs/explanation/architecture.md: imports only point down, libraries stay in their rooms."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,13 @@ def test_decisions_are_never_made_by_assert():
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(path.read_text()))), place(
             path
         )
+
+
+def test_the_architecture_page_shows_these_floors_and_names_every_room_and_module():
+    page = (PACKAGE.parent / "docs/explanation/architecture.md").read_text()
+    table = re.findall(r"^\| (\d) \| (.*) \|$", page, re.MULTILINE)
+    shown = {room: int(floor) for floor, rooms in table for room in re.findall(r"`(\w+)/`", rooms)}
+    assert shown == FLOORS
+    beside = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    for name in (*(f"{room}/" for room in FLOORS), *beside):
+        assert f"`{name}`" in page.partition("## The rooms")[2], name

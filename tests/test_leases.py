@@ -76,7 +76,7 @@ def take(folder, scope="endpoint", resource=URL, **options):
     return acquire(scope, resource, **{"nonce": "n", "point": "s/perf/p", "folder": folder, **options})
 
 
-def test_a_lease_tells_when_it_was_held(folder):
+def test_a_lease_records_when_it_was_held(folder):
     before = clock.boottime_ns()
     with take(folder) as lease:
         assert (lease.scope, lease.resource, lease.boot_id) == ("endpoint", URL, clock.boot_id())

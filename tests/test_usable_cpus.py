@@ -76,7 +76,7 @@ def test_an_unreadable_source_gives_way_to_the_next_with_a_log_line(tmp_path, ca
     assert "cpu.max cannot be read" in caplog.text
 
 
-def test_a_system_that_tells_nothing_leaves_the_affinity(tmp_path, caplog):
+def test_a_system_without_kernel_files_leaves_the_affinity(tmp_path, caplog):
     caplog.set_level("INFO")
     assert group_cpus(tmp_path).allowed == tuple(sorted(os.sched_getaffinity(0)))
     assert "asking the next source" in caplog.text

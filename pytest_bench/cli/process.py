@@ -20,7 +20,8 @@ _FORWARDED = frozenset(
 )
 _FROM_KERNEL = 0x80
 """`si_code` of a signal from the terminal, which the child, in the same process group, receives too."""
-_GRACE_S = 5.0
+_GRACE_S = 20.0
+"""Long enough for a watchdog to remove a container."""
 
 
 def start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -44,7 +45,7 @@ def wait(child: subprocess.Popen[bytes]) -> int:
 
 
 def end_descendants() -> None:
-    """End every descendant of this process: SIGTERM first, SIGKILL after a few seconds."""
+    """End every descendant of this process: SIGTERM first, SIGKILL for those that are left after `_GRACE_S`."""
     for number, grace_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
         for pid in _descendants():
             with contextlib.suppress(ProcessLookupError):

@@ -9,16 +9,18 @@ sends to every process of a job, the session has a few seconds to remove them it
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_bench.child import Child, python
+
 _START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 120.0
+"""For removing what is left."""
 _ACKNOWLEDGED = b"watching\n"
 _DONE = b"removed\n"
 _SETTLE_S = 3.0
@@ -30,23 +32,17 @@ _AFTER_SIGTERM_S = 15.0
 class Watch:
     """A running watchdog."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    def __init__(self, child: Child) -> None:
+        self._child = child
 
     def stand_down(self) -> None:
         """Tell it that the containers are removed, and wait until it has ended."""
-        self.close(_DONE)
+        self._child.send(_DONE)
+        self.close()
 
-    def close(self, word: bytes = b"") -> None:
+    def close(self) -> None:
         """Close its standard input, after which it removes what is left. Is idempotent."""
-        stdin = self._process.stdin
-        if stdin is not None and not stdin.closed:
-            with contextlib.suppress(BrokenPipeError):
-                stdin.write(word)
-                stdin.close()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._child.stop(_STOP_TIMEOUT_S)
 
 
 @contextlib.contextmanager
@@ -57,24 +53,14 @@ def watching(owner: str, log: Path) -> Iterator[Watch]:
     """
     from pytest_bench.containers.engine import ContainerError  # noqa: PLC0415 # as in `main`
 
-    with log.open("ab") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pytest_bench.containers.watchdog", owner],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),
-            },
-            start_new_session=True,  # signals of the terminal are not for it
-        )
-    watch = Watch(process)
+    child = Child(python("pytest_bench.containers.watchdog", owner), errors=log)
+    watch = Watch(child)
     try:
-        if process.stdout is None or process.stdout.readline() != _ACKNOWLEDGED:
+        if child.first_line(_START_TIMEOUT_S) != _ACKNOWLEDGED:
+            status = child.stop(_STOP_TIMEOUT_S)
             raise ContainerError(
-                f"the watchdog of the container did not start (exit status {process.wait(_START_TIMEOUT_S)}): "
-                f"{log.read_text(errors='replace').strip()[-1000:] or 'it wrote no error'}"
+                f"the watchdog of the container did not start (exit status {status}): "
+                f"{child.stderr_tail() or 'it wrote no error'}"
             )
         yield watch
     finally:

@@ -15,6 +15,7 @@ import msgspec
 from pytest_bench.errors import UsageError
 from pytest_bench.files import canonical_json
 from pytest_bench.redaction import SHORTEST, hide
+from pytest_bench.suite.command_evals import secrets_of
 from pytest_bench.suite.plan import Plan, Secret
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -98,24 +99,26 @@ def hide_secrets(plan: Plan, environ: Mapping[str, str]) -> None:
     Raises `UsageError` for a value that also stands in the plan: the plan's own words would be hidden with it.
     """
     written = canonical_json(plan).decode()
+    named = [(point.origin, secret) for point, secret in secrets_of(plan.points)]
     for deployment in plan.deployments.values():
         variables = deployment.container.environment if deployment.container is not None else {}
-        named = (
+        own = (
             deployment.api_key,
             *deployment.headers.values(),
             *deployment.query.values(),
             *variables.values(),
         )
-        for secret in named:
-            value = environ.get(secret.from_env) if isinstance(secret, Secret) else None
-            if not isinstance(secret, Secret) or not value:
-                continue  # `read_headers` reports a missing one
-            if len(value) >= SHORTEST and value in written:
-                raise UsageError(
-                    f"{deployment.origin}: the value of the environment variable {secret.from_env} is also a word "
-                    "of the suites, so it cannot be kept out of the results: export another value"
-                )
-            hide([value])
+        named += [(deployment.origin, secret) for secret in own if isinstance(secret, Secret)]
+    for origin, secret in named:
+        value = environ.get(secret.from_env)
+        if not value:
+            continue  # where it is read, a missing one is reported
+        if len(value) >= SHORTEST and value in written:
+            raise UsageError(
+                f"{origin}: the value of the environment variable {secret.from_env} is also a word "
+                "of the suites, so it cannot be kept out of the results: export another value"
+            )
+        hide([value])
 
 
 def _secret(secret: Secret, environ: Mapping[str, str], what: str) -> str:

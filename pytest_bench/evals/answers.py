@@ -61,7 +61,7 @@ def score_answers(
     decode = msgspec.json.Decoder(ResultPayload).decode
     for key in keys:
         item = by_id[key.item]
-        response = _response(decode, next(payloads), key, path) if key in contents.results else None
+        response = response_of(decode, next(payloads), key, path) if key in contents.results else None
         status: Status = "completed" if response else "failed" if key in contents.errors else "missing"
         scores = (
             {scoring.key: scoring.score(response, item.target, item.choices) for scoring in task.scorings}
@@ -134,7 +134,8 @@ class _Cost(msgspec.Struct, frozen=True):
     """None in the line of a request that could not be serialised."""
 
 
-def _response(decode: Callable[[bytes], ResultPayload], payload: bytes, key: Key, path: Path) -> Response:
+def response_of(decode: Callable[[bytes], ResultPayload], payload: bytes, key: Key, path: Path) -> Response:
+    """The response in the payload of a `result` line. Raises `EvidenceError` if there is none."""
     try:
         result = decode(payload)
     except msgspec.MsgspecError as error:

@@ -11,6 +11,7 @@ from pytest_bench.datasets.rows import Dataset
 from pytest_bench.errors import UsageError
 from pytest_bench.evals.assessment import Assessment, assess
 from pytest_bench.evals.baseline import read_baseline
+from pytest_bench.evals.command import run_command_eval
 from pytest_bench.evals.declared import ask, baselines_of, few_shots_dataset, gates_of, judging_of
 from pytest_bench.evals.evidence import FEW_SHOTS, ROWS, write_rows
 from pytest_bench.evals.finishing import Finished, finish_point
@@ -25,6 +26,7 @@ from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
+from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan, Point
 
 
@@ -40,6 +42,8 @@ def run_eval(
     Raises `UsageError`, `DatasetError`, `LoadError` or `EvidenceError` if the point cannot be judged; what was answered
     until then stays in the checkpoint.
     """
+    if is_command(point):
+        return run_command_eval(session, point, deployment, reporter)
     if point.dataset is None:
         raise UsageError(f"{point.origin}: an eval needs a dataset")
     dataset = resources.table(point.suite, point.dataset)

@@ -239,17 +239,25 @@ def _sample(
         "arguments": {"gen_args_0": {"arg_0": item.prompt, "arg_1": task.parameters}},
         "resps": [[None if one.response is None else one.response.content for one in repeats]],
         "reasoning": [None if one.response is None else one.response.reasoning for one in repeats],
+        "finish_reasons": [None if one.response is None else one.response.finish_reason for one in repeats],
         "filtered_resps": [None if score is None else score.extracted for score in scores],
         "filter": scoring.filter,
         "metrics": [scoring.metric],
+        "values": [None if score is None else score.value for score in scores],
+        "scorer_errors": [None if score is None else score.error for score in scores],
         "conditions": [[] if score is None else list(score.conditions) for score in scores],
         "attempts": [one.answered.attempts for one in repeats],
         "status": [one.answered.status for one in repeats],
-        "doc_hash": _text_hash(json.dumps(item.row, indent=2, ensure_ascii=False)),
+        "doc_hash": row_hash(item.row),
         "prompt_hash": _text_hash(prompt),
         "target_hash": _text_hash(item.target),
         scoring.metric: sum(known) / len(known) if len(known) == len(values) else None,
     }
+
+
+def row_hash(row: Mapping[str, Any]) -> str:
+    """lm-eval's hash of an item."""
+    return _text_hash(json.dumps(row, indent=2, ensure_ascii=False))
 
 
 def _text_hash(text: str) -> str:

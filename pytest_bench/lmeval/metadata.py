@@ -31,6 +31,13 @@ def findings_of_metadata(
         yield error(METADATA, "infmax_model_prefix", f"is {excerpt(prefix)}; expected text")
 
 
+def findings_of_model(metadata: Mapping[str, Any], requested: str | None) -> Iterator[Finding]:
+    """Whether the metadata names the requested model, if both are known."""
+    said = metadata.get("model")
+    if requested is not None and said is not None and said != requested:
+        yield fail(METADATA, "model", f"is {excerpt(said)}; {excerpt(requested)} was requested")
+
+
 def model_prefix(metadata: Mapping[str, Any] | None) -> str | None:
     """The model whose thresholds apply, according to the metadata."""
     prefix = (metadata or {}).get("infmax_model_prefix")

@@ -24,6 +24,8 @@ class Request:
     """Tasks that every result must have a score of; others may be there too."""
     metric_prefix: str = "exact_match,"
     """Prefix of the metrics to check."""
+    model: str | None = None
+    """The model that was requested. None: the one that the metadata names."""
     model_prefix: str | None = None
     """The model whose thresholds apply. None: as in the metadata."""
     not_before_s: float | None = None

@@ -83,7 +83,7 @@ def _recomputed(path: Path, result: ResultFile, task: str, scores: Sequence[Scor
         yield fail(name, "", "is not a regular file; evidence must hold regular files")
         return
     try:
-        samples = read_samples(path, _filters(result, task))
+        samples = read_samples(path, filters_of(result, task))
     except EvidenceError as error:
         yield fail(name, "", str(error))
         return
@@ -193,7 +193,7 @@ def _value(sample: Mapping[str, Any], metric: str) -> float:
     return float(value)
 
 
-def _filters(result: ResultFile, task: str) -> list[str]:
+def filters_of(result: ResultFile, task: str) -> list[str]:
     """The filters of a task in the order in which lm-eval applies them; empty if the order is not known."""
     configs = result.data.get("configs")
     config = configs.get(task) if isinstance(configs, dict) else None

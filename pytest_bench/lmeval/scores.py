@@ -112,6 +112,16 @@ def findings_of_run(result: ResultFile, concurrency: int | None, model: object) 
                 yield fail(result.name, field, f"is {excerpt(name)}; {excerpt(model)} was requested")
 
 
+def states_concurrency(result: ResultFile) -> bool:
+    """Whether the file's own configuration names a concurrency."""
+    config = result.data.get("config")
+    if not isinstance(config, dict):
+        return False
+    return any(
+        _arguments(config.get("model_args")).get(word) or config.get(word) for word in _CONCURRENCY_WORDS
+    )
+
+
 def findings_of_models(results: Sequence[ResultFile]) -> Iterator[Finding]:
     """Whether all files are of one model, if the metadata does not name one."""
     first: dict[str, tuple[str, object]] = {}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pytest_bench.lmeval.concurrencies import findings_of_concurrencies
 from pytest_bench.lmeval.findings import Finding
 from pytest_bench.lmeval.folder import METADATA, Folder, read_folder
-from pytest_bench.lmeval.metadata import EVAL_STATUS, findings_of_metadata, model_prefix
+from pytest_bench.lmeval.metadata import EVAL_STATUS, findings_of_metadata, findings_of_model, model_prefix
 from pytest_bench.lmeval.request import Request
 from pytest_bench.lmeval.samples import findings_of_recomputing, findings_of_unclaimed
 from pytest_bench.lmeval.scores import (
@@ -60,7 +60,9 @@ def judge(folder: Folder, request: Request) -> Verification:
     by_file: dict[str, list[Score]] = {}
     prefix = request.model_prefix or model_prefix(metadata)
     named = request.thresholds.names(prefix)
-    model = (metadata or {}).get("model")
+    if metadata is not None:
+        findings += findings_of_model(metadata, request.model)
+    model = request.model or (metadata or {}).get("model")
     if not (isinstance(model, str) and model):
         findings += findings_of_models(folder.results)
     for result in folder.results:

@@ -89,8 +89,9 @@ class Requests:
         exchange.scheduled_ns = scheduled_ns
         if stage.closed:
             exchange.vacant_since_ns = self.slots.take()
-        else:
+        elif scheduled_ns is not None:
             exchange.paced = True
+            phase.tally.issue_lateness_ns.append(now_ns - scheduled_ns)
         self.in_flight += 1
         self._live[exchange] = None
         phase.tally.issued(now_ns, self.in_flight, self.sent)

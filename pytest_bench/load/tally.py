@@ -47,6 +47,7 @@ class Tally:
         self.events = 0
         self.closed = False
         """Whether the report is complete."""
+        self.issue_lateness_ns = array("q")
         self._share_of_client = ClientShare()
         self._lags_ns = Thinned()
         self._begun_ns: int | None = None
@@ -189,4 +190,5 @@ class Tally:
         self.closed = True
         self.end_timing()
         self.report.client_lag_ms = quantiles_ms(self._lags_ns.values)
+        self.report.issue_lateness_ms = quantiles_ms(self.issue_lateness_ns)
         self._share_of_client.report(self.report)

@@ -20,6 +20,9 @@ from pytest_bench.verdict.judge import Violations
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 from pytest_bench.wording import printable
 
+_LONGEST_REPEATED = 80
+"""Characters of a complaint that is repeated."""
+
 _STATE = pytest.StashKey["_State"]()
 _RUNNING = pytest.StashKey[pytest.Item]()
 
@@ -52,6 +55,8 @@ class Reports:
         self._session = session
         self._made: tuple[pytest.Item, pytest.TestReport, str | None] | None = None
         """The latest report's item, the report, and the exception that its stage raised."""
+        self._first_with: dict[str, str] = {}
+        """The first point with each complaint that this process reported."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -95,7 +100,7 @@ class Reports:
         raised = call.excinfo.value if call.excinfo is not None else None
         error = raised if isinstance(raised, BenchError) else None
         if error is not None and report.failed:
-            report.longrepr = printable(str(error), keep="\n")
+            report.longrepr = self._folded(printable(str(error), keep="\n"), point.id)
         if items.judges(item):
             state = item.stash.setdefault(_STATE, _State())
             if isinstance(error, withheld.PointWithheld):
@@ -109,6 +114,15 @@ class Reports:
                 folder = self._session.deployment_folder(point.suite)
                 withheld.audit_ends(folder, point.id, self._session.nonce, _problem(state.judgement))
             self._made = (item, report, exception)
+
+    def _folded(self, text: str, point: str) -> str:
+        """`text`, or its beginning and where to find it if it was reported for another point."""
+        first = self._first_with.setdefault(text, point)
+        if first == point:
+            return text
+        line = text.partition("\n")[0]
+        shown = line if len(line) <= _LONGEST_REPEATED else f"{line[:_LONGEST_REPEATED]}..."
+        return f"{shown}\nthe same as for {first}, above"
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -104,4 +104,24 @@ class EvalDetail(Detail, frozen=True, kw_only=True, tag="eval"):
     """sha256 of each result file, by path in the results folder."""
 
 
-AnyDetail = PerfDetail | AuditDetail | EvalDetail
+class CommandDetail(Detail, frozen=True, kw_only=True, tag="command"):
+    """What an eval states besides if another tool ran it: what was run, and how it ended."""
+
+    shown: tuple[tuple[str, str], ...]
+    """Columns of the terminal's table: heading and short text. They follow from the tool's files, as `notes` does."""
+    notes: tuple[str, ...]
+    """What the files do not prove, a sentence each."""
+    command: tuple[str, ...]
+    """Program and arguments as they were run."""
+    environment: tuple[str, ...]
+    """Names of the declared variables, and of the inherited ones."""
+    status: int
+    """Exit status of the tool; 128 and the signal if a signal ended it."""
+    overdue: bool
+    """Whether it was ended at its time limit. The status is then 124."""
+    started_s: float
+    """Seconds since 1970."""
+    ended_s: float
+
+
+AnyDetail = PerfDetail | AuditDetail | EvalDetail | CommandDetail

@@ -141,7 +141,8 @@ def _properties(point: PointVerdict, folder: Path | None) -> Iterator[tuple[str,
 def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
     try:
         with makes_sense(folder):
-            measurement = read_summary(folder).measurement
+            summary = read_summary(folder)
+            measurement = summary.measurement
             for name in HEADLINES if measurement is not None else ():
                 if measurement is not None and name.partition(".")[0] in measurement.metrics:
                     value = measurement.value(name)
@@ -149,6 +150,9 @@ def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
                         yield name, show(value, measurement.unit(name))
                         if (uncertainty := measurement.known_uncertainty(name)) is not None:
                             yield f"{name} uncertainty", show(uncertainty, measurement.unit(name), 2)
+            vacancy = summary.phases[-1].health.vacancy if summary.phases else None
+            if vacancy is not None:
+                yield "vacancy", show(vacancy, "fraction", 2)
     except BenchError:
         return  # the verdict's reasons say what is wrong with the evidence
 

@@ -15,6 +15,21 @@ class FolderInUse(Exception):
     """A session uses the folder."""
 
 
+def is_in_use(results: Path) -> bool:
+    """Whether a session that still runs holds the results folder."""
+    try:
+        lock = os.open(results / layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 @contextmanager
 def hold_folder(results: Path) -> Iterator[None]:
     """Lock a results folder while the block runs. The lock file is removed at the end.

@@ -2,7 +2,8 @@
 
     sessions/<nonce>/    verdict, JUnit file, plan, environment, events, deployments, and points that are not evals
 
-The folders of evals stay in place, because their checkpoints are continued.
+The folders of evals stay in place, because their checkpoints are continued. Those of evals that another tool ran do
+not: no tool is resumed.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ def set_aside(results: Path, new_nonce: str) -> None:
         path.relative_to(results)
         for kind in _KINDS_SET_ASIDE
         for path in sorted((results / layout.POINTS).glob(f"*/{kind}"))
+    ]
+    points += [
+        path.parent.relative_to(results)
+        for path in sorted((results / layout.POINTS).glob(f"*/eval/**/{layout.HARNESS}"))
     ]
     moved = [*points, *map(Path, names)]
     if not moved:

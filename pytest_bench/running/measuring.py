@@ -166,7 +166,7 @@ def write_point(
     session: SessionFacts,
     point: Point,
     deployment: Deployment,
-    dataset: Dataset,
+    dataset: Dataset | None,
     *,
     judgement: Judgement,
     measurement: Measurement | None,
@@ -191,7 +191,9 @@ def write_point(
         judgement=judgement,
         measurement=measurement,
         phases=tuple(_relative(phase, folder) for phase in phases),
-        dataset=DatasetUsed(
+        dataset=None
+        if dataset is None
+        else DatasetUsed(
             name=dataset.name, digest=dataset.digest, rows=len(dataset), skipped=dataset.skipped
         ),
         served=deployment.urls,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, create_model
 
 from pytest_bench.bounds import TIME_UNITS
+from pytest_bench.suite.command_evals import CommandEvalSection
 from pytest_bench.suite.deployment_schema import DeploymentSection
 from pytest_bench.suite.points import with_fields
 from pytest_bench.suite.schema import (
@@ -110,7 +111,7 @@ def _audits(vocabulary: Vocabulary) -> Any:  # a type made at run time
 def _evals(vocabulary: Vocabulary) -> Any:  # a type made at run time
     fields = vocabulary.eval_fields
     point: Any = EvalSection if fields is None else with_fields(EvalSection, fields)
-    return dict[str, point]
+    return dict[str, point | CommandEvalSection]
 
 
 def _one_of(words: Iterable[str]) -> Any:  # a type made at run time

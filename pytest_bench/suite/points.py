@@ -10,18 +10,14 @@ from pydantic import create_model
 
 from pytest_bench.labels import Label
 from pytest_bench.suite.checking import as_json
+from pytest_bench.suite.command_evals import plan_command_eval
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.dataset_plans import check_columns, with_lengths
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.limits import NamedBounds, check_metrics, plan_bounds, plan_limits
-from pytest_bench.suite.loads import (
-    build_load,
-    lasting,
-    load_complaints,
-    warmup_load,
-)
+from pytest_bench.suite.load_plans import plan_load, plan_order, plan_warmup, require_duration
 from pytest_bench.suite.names import name_complaint
-from pytest_bench.suite.plan import DatasetPlan, Kind, Point, Warmup
+from pytest_bench.suite.plan import DatasetPlan, Kind, Point
 from pytest_bench.suite.replay import refuse_trace_lengths, with_trace_lengths
 from pytest_bench.suite.schema import (
     AuditSection,
@@ -30,16 +26,14 @@ from pytest_bench.suite.schema import (
     LoadSection,
     OrderSection,
     PerfSection,
-    WarmupSection,
 )
 from pytest_bench.suite.section import Section
 from pytest_bench.suite.shortening import labelled, shortened
 from pytest_bench.suite.sweep import Value, combinations, segment
 from pytest_bench.suite.vocabulary import ApiWords, AuditWords
 from pytest_bench.wording import one_of
-from pytest_bench.workload import HealthBudget, Load, SampleOrder, Timeouts
+from pytest_bench.workload import HealthBudget, Load, Timeouts
 
-_LOAD_DIMENSIONS = ("concurrency", "rate", "requests")
 _LENGTH_DIMENSIONS = ("isl", "osl")
 
 S = TypeVar("S", bound=Section)
@@ -84,12 +78,14 @@ class PointPlanner:
             self._check_parts("perf", path, value)
             return []
         dataset = self._dataset((*path, "dataset"), section.dataset)
-        order = self._order((*path, "order"), section.order)
+        order = plan_order(context, (*path, "order"), section.order)
         bounds = plan_bounds(context, (*path, "bounds"), section.bounds, "perf", self._named_bounds)
         slo = plan_limits(context, (*path, "slo"), section.slo, "slo")
         points: list[Point] = []
         for values in combinations(section.sweep):
-            load = self._lasting(path, section, self._load(path, section.load, values))
+            load = require_duration(
+                context, path, section.minimum_duration_s, plan_load(context, path, section.load, values)
+            )
             chosen = None if dataset is None else self._with_lengths(path, dataset, values)
             if load is None or chosen is None:
                 continue
@@ -99,7 +95,9 @@ class PointPlanner:
                     dataset=chosen.name,
                     load=load,
                     samples=order,
-                    warmup=None if section.warmup is None else self._warmup(path, section.warmup, load),
+                    warmup=None
+                    if section.warmup is None
+                    else plan_warmup(context, path, section.warmup, load),
                     bounds=bounds,
                     slo=slo,
                     texts=section.texts,
@@ -175,7 +173,7 @@ class PointPlanner:
             )
             return None
         dataset = self._dataset((*path, "dataset"), name)
-        load = self._load(path, section.load, {})
+        load = plan_load(context, path, section.load, {})
         refuse_trace_lengths(context, path, section.load, "an audit")
         if dataset is None or load is None:
             return None
@@ -183,7 +181,7 @@ class PointPlanner:
         return {
             "dataset": dataset.name,
             "load": load,
-            "samples": self._order(path, OrderSection()),
+            "samples": plan_order(context, path, OrderSection()),
         }
 
     def eval(self, name: str, value: Mapping[str, Any]) -> list[Point]:
@@ -197,6 +195,8 @@ class PointPlanner:
                 "this installation does not run evals; remove the section",
             )
             return []
+        if "command" in value:
+            return plan_command_eval(context, self._suite, name, value)
         section = context.check(with_fields(EvalSection, fields), path, value)
         if section is None:
             self._check_parts("eval", path, value)
@@ -287,7 +287,7 @@ class PointPlanner:
             return
         load = context.check(LoadSection, (*path, "load"), value["load"])
         if load is not None:
-            self._load(path, load, {})
+            plan_load(context, path, load, {})
 
     def _check_name(self, path: Path) -> None:
         complaint = name_complaint(str(path[-1]))
@@ -325,67 +325,6 @@ class PointPlanner:
             return None
         self.datasets[derived.name] = derived
         return derived
-
-    def _order(self, path: Path, section: OrderSection) -> SampleOrder:
-        if section.order == "single" and section.index is None:
-            self._context.problem(path, "has no 'index', which order 'single' needs")
-        if section.order != "single" and section.index is not None:
-            self._context.problem(
-                (*path, "index"), f"is not for order {section.order!r}; only 'single' takes one"
-            )
-        seed = self._context.overrides.load_seed
-        return SampleOrder(
-            order=section.order, count=0, index=section.index, seed=section.seed if seed is None else seed
-        )
-
-    def _load(self, path: Path, section: LoadSection, values: Mapping[str, Value]) -> Load | None:
-        """The load with the sweep's values filled in; None if it has problems."""
-        context = self._context
-        swept = {name: values[name] for name in _LOAD_DIMENSIONS if name in values}
-        before = len(context.problems)
-        for name in swept:
-            if name in section.model_fields_set:
-                context.problem((*path, "load", name), "is also given by the sweep; expected one of them")
-        filled = section.model_copy(update=swept)
-        for where, what in load_complaints(filled):
-            context.problem(
-                (*path, "sweep", *where) if where[:1] and where[0] in swept else (*path, "load", *where), what
-            )
-        if len(context.problems) > before:
-            return None
-        load = build_load(filled, functools.partial(self._trace, path))
-        for where, each in [((), load), *((("stages", i), stage) for i, stage in enumerate(load.stages))]:
-            if each.trace_ns and each.requests is not None and each.requests > len(each.trace_ns):
-                context.problem(
-                    (*path, "load", *where, "requests"),
-                    f"is {each.requests}, and the trace has {len(each.trace_ns)} arrivals; expected no more",
-                )
-        return load
-
-    def _lasting(self, path: Path, section: PerfSection, load: Load | None) -> Load | None:
-        minimum_s = section.minimum_duration_s
-        if load is None or minimum_s is None:
-            return load
-        found = lasting(load, minimum_s)
-        if found is None:
-            self._context.problem(
-                (*path, "minimum_duration_s"),
-                f"is {minimum_s:g}, and the load may end before; expected a 'duration_s' of at least that, with "
-                "'stop: and' where there is a count too, or none",
-            )
-        return found
-
-    def _trace(self, path: Path, where: Path, name: str) -> tuple[int, ...]:
-        trace = self._context.trace((*path, "load", *where), name)
-        return () if trace is None else trace.arrivals_ns
-
-    def _warmup(self, path: Path, section: WarmupSection, load: Load) -> Warmup | None:
-        if load.pattern == "stages":
-            self._context.problem(
-                (*path, "warmup"), "cannot follow stages; make the first stage the warm-up's load"
-            )
-            return None
-        return Warmup(load=warmup_load(section, load), samples=section.samples, handover=section.handover)
 
     def _check_pattern(self, path: Path, load: Load, words: AuditWords) -> None:
         if load.pattern not in words.patterns:

@@ -1,7 +1,7 @@
-"""The two libraries that count, behind one small contract. Imported in pool workers only.
+"""The two libraries that count, behind one interface. Imported in pool workers only.
 
-`tokenizers` is the authority. `fastokens` is faster by an order of magnitude, and used where it proves equal.
-Neither adds special tokens, truncates or pads, whatever the tokenizer's file asks for.
+`tokenizers` is the reference. `fastokens` is faster by an order of magnitude, and is used if it gives the same ids
+for the probe set. Neither adds special tokens, truncates or pads, whatever the tokenizer's file says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytest_bench.tokens.tiktoken import load_tiktoken
 
 
 class Backend(Protocol):
-    """A loaded tokenizer. May be called from several threads; takes as many cores as its library is given."""
+    """A loaded tokenizer. It may be called from several threads and uses all threads of its library."""
 
     name: ClassVar[BackendName]
 
@@ -33,7 +33,7 @@ class Backend(Protocol):
 
 
 class TokenizersBackend:
-    """The authority."""
+    """The reference."""
 
     name: ClassVar[BackendName] = "tokenizers"
 
@@ -53,12 +53,12 @@ class TokenizersBackend:
         ]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, special tokens shown as they are written."""
+        """The text of `ids`, including special tokens."""
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     @property
     def vocabulary(self) -> int:
-        """Number of tokens, added ones included."""
+        """Number of tokens, including added ones."""
         return self._tokenizer.get_vocab_size()
 
     @property
@@ -70,7 +70,7 @@ class TokenizersBackend:
 
 
 class FastokensBackend:
-    """The fast one."""
+    """The fast library."""
 
     name: ClassVar[BackendName] = "fastokens"
 
@@ -91,19 +91,19 @@ class FastokensBackend:
         return [flat[start:stop] for start, stop in itertools.pairwise(starts)]
 
 
-def load_authority(file: Path, kind: Literal["json", "tiktoken"]) -> TokenizersBackend:
+def load_reference(file: Path, kind: Literal["json", "tiktoken"]) -> TokenizersBackend:
     """Load `file` with `tokenizers`. Raises `TokensError`."""
     if kind == "tiktoken":
         return TokenizersBackend(load_tiktoken(file))
     try:
         return TokenizersBackend(tokenizers.Tokenizer.from_file(str(file)))
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library raises no narrower class
         raise TokensError(f"{file}: `tokenizers` cannot load it: {error}") from error
 
 
-def load_fast(authority: TokenizersBackend) -> FastokensBackend:
-    """Load the authority's tokenizer with `fastokens`. Raises `TokensError` where it does not support it."""
+def load_fast(reference: TokenizersBackend) -> FastokensBackend:
+    """Load the same tokenizer with `fastokens`. Raises `TokensError` if `fastokens` does not support it."""
     try:
-        return FastokensBackend(fastokens.Tokenizer.from_json_str(authority.as_json()))
+        return FastokensBackend(fastokens.Tokenizer.from_json_str(reference.as_json()))
     except BaseException as error:  # a panic of native code derives from it
         raise TokensError(f"`fastokens` cannot load it: {error}") from error

@@ -62,7 +62,7 @@ class CountingResult(msgspec.Struct, kw_only=True):
     elapsed_ns: int = 0
     """Without verification."""
     verified: int = 0
-    """Texts that the authority counted again, with an equal count; 0 if the authority is the back end."""
+    """Texts that the reference counted again, with an equal count; 0 if the reference is the back end."""
     verify_elapsed_ns: int = 0
     live: int = 0
     """Requests that the live lane counted during the phase."""
@@ -103,7 +103,7 @@ def count_phase(
     it. `progress` is called from time to time with the number of counted requests and of all requests.
 
     The result reports timeouts, dead workers and texts that cannot be counted. Raises `TokensError` with the text if
-    the authority disagrees with the back end, and `EvidenceError` if a log cannot be read. On any exception, including
+    the reference disagrees with the back end, and `EvidenceError` if a log cannot be read. On any exception, including
     `KeyboardInterrupt`, the end line with the counts so far is written to the counts log first.
     """
     logs = sorted(folder.glob("texts.*.jsonl")) if texts is None else list(texts)
@@ -192,7 +192,7 @@ class _Counting:
             self._fail([f"the logs promise {self._total} requests and hold {result.counted}"])
 
     def verify(self) -> None:
-        """Count a sample again with the authority, and measure the time of this separately."""
+        """Count a sample again with the reference, and measure the time of this separately."""
         result = self._result
         if self._tokenizer.backend == "tokenizers" or result.timed_out:
             return

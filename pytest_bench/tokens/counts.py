@@ -1,7 +1,7 @@
-"""The counts log, `tokens.jsonl`: what was counted, by request and by sample.
+"""The counts log, `tokens.jsonl`: token counts by request and by sample.
 
-Between header and end, each line is an output (one request: the tokens of each kind of text it delivered)
-or an input (one sample). A count of null could not be made: it is pending. The end line repeats the outcome.
+Each line between header and end is an output (the tokens of each kind of text of one request) or an input (one sample).
+A count that could not be made is null: it is pending. The end line states the outcome.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ COUNTS_LOG = "tokens.jsonl"
 COUNTS_VERSION = 1
 
 SERVER = "server"
-"""Back end of a counts log whose inputs the server counted."""
+"""The back end in a counts log whose inputs were counted by the server."""
 
 Outcome = Literal["complete", "timeout", "failed", "interrupted"]
 
 TEXT_KINDS = ("content", "reasoning", "tool_calls", "first_event")
-"""Order of the counts of one record: the kinds of output, and the text of its first content event."""
+"""Order of the counts of one record: the kinds of output, then the text of the first content event."""
 
 
 class OutputTokens(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -39,18 +39,18 @@ class OutputTokens(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reasoning: int | None
     tool_calls: int | None
     first_event: int | None
-    """Tokens of the first content event, which are part of the others: time per output token leaves them out."""
+    """Tokens of the first content event. They are part of the other counts; time per output token excludes them."""
 
     @property
     def total(self) -> int | None:
-        """Output tokens of all kinds; None where any kind was not counted."""
+        """Output tokens of all kinds; None if a kind was not counted."""
         if self.content is None or self.reasoning is None or self.tool_calls is None:
             return None
         return self.content + self.reasoning + self.tool_calls
 
 
 class InputTokens(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Tokens of one sample as it was sent. None: not counted."""
+    """Input tokens of one sample. None: not counted."""
 
     sample_index: int
     input: int | None
@@ -62,10 +62,10 @@ _INPUT = b'{"sample_index"'
 
 
 class CountsWriter:
-    """Writes a counts log, as a context manager. What was added is with the system when `add` returns."""
+    """Writes a counts log; a context manager. Lines are passed to the kernel before `add` returns."""
 
     def __init__(self, path: Path, backend: str, tokenizer: str, name: str, *, template: bool = True) -> None:
-        """Begin the log at `path`. `tokenizer` is its digest, `name` what the user calls it.
+        """Create the log at `path`. `tokenizer` is the digest of the tokenizer, `name` its name in the suite.
 
         `template` is false if chat inputs are counted without the model's chat template. Raises `EvidenceError` if
         `path` exists.
@@ -74,7 +74,7 @@ class CountsWriter:
             self._stream = path.open("xb")
         except FileExistsError as error:
             raise EvidenceError(
-                f"{path}: exists: this phase was counted already; count into another file"
+                f"{path}: exists: this phase has already been counted; name another file"
             ) from error
         self._lines = 0
         self._stream.write(
@@ -103,35 +103,35 @@ class CountsWriter:
         self._lines += lines
 
     def end(self, outcome: Outcome, **totals: int) -> None:
-        """Write the end line, which says how counting ended, and bring the log to disk."""
+        """Write the end line, which states how counting ended, and sync the log to disk."""
         self._stream.write(end_line(self._lines, outcome=outcome, **totals))
         self._stream.flush()
         os.fsync(self._stream.fileno())
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Who counted (`backend`, `tokenizer`), and how. Raises `EvidenceError` for a log that cannot be read."""
+    """The header of a log: which back end and tokenizer counted, and how. Raises `EvidenceError`."""
     with contextlib.closing(LineReader(path, "tokens", COUNTS_VERSION)) as reader:
         return reader.header
 
 
 def read_outcome(path: Path) -> Outcome:
-    """How counting ended; a log without an end was interrupted. Raises `EvidenceError` for one that cannot be read."""
+    """How counting ended; a log without an end line was interrupted. Raises `EvidenceError`."""
     end = read_end(path)
     outcome: Outcome = "interrupted" if end is None else end["outcome"]
     return outcome
 
 
 def read_outputs(path: Path) -> Iterator[OutputTokens]:
-    """The outputs of a counts log, in the order in which they were counted.
+    """The outputs in a counts log, in the order in which they were counted.
 
-    Raises `EvidenceError` naming the file and line for a damaged one.
+    Raises `EvidenceError` with file and line if the log is damaged.
     """
     return _read(path, OutputTokens, inputs=False)
 
 
 def read_inputs(path: Path) -> dict[int, int | None]:
-    """Tokens of each sample in a counts log. Raises `EvidenceError` as `read_outputs`, and for one counted twice."""
+    """Input tokens by sample. Raises `EvidenceError` like `read_outputs`, and if a sample was counted twice."""
     inputs: dict[int, int | None] = {}
     for line in _read(path, InputTokens, inputs=True):
         if line.sample_index in inputs:
@@ -148,4 +148,4 @@ def _read(path: Path, kind: type[Line], *, inputs: bool) -> Iterator[Line]:
             try:
                 yield decode(payload)
             except msgspec.MsgspecError as error:
-                raise EvidenceError(f"{path}:{reader.lines + 1}: is no token count: {error}") from error
+                raise EvidenceError(f"{path}:{reader.lines + 1}: is not a token count: {error}") from error

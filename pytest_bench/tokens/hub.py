@@ -1,7 +1,7 @@
-"""Download of the tokenizer files of a hub id, given up after a while.
+"""Downloads the tokenizer files of a hub id, with a time limit.
 
-It runs in a process of its own, because a library call that hangs in name resolution or in
-retries cannot be stopped in any other way. Only data files are asked for.
+The download runs in a process of its own, because a library call that hangs in name resolution or in retries cannot be
+stopped in another way. Only data files are requested.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _LAST_MOMENT_S = 1.0
 
 
 def fetch(repository: str, timeout_s: float) -> Path:
-    """The folder that holds the tokenizer of `repository` on this machine.
+    """Return the folder with the tokenizer of `repository` on this machine.
 
-    Raises `TokensError` if it is not delivered within `timeout_s` seconds.
+    Raises `TokensError` if the download does not finish within `timeout_s` seconds.
     """
     child = Child(python("pytest_bench.tokens.hub", repository))
     try:
@@ -49,9 +49,8 @@ def _unreachable(repository: str, reason: str) -> TokensError:
 
 
 def main(repository: str) -> str:
-    """Download the tokenizer files of `repository`; the path of the folder that holds them."""
-    # Imported where it runs: the session itself never needs the hub's library.
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - see above
+    """Download the tokenizer files of `repository` and return the path of their folder."""
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 # heavy, and only this process needs it
 
     return snapshot_download(repository, allow_patterns=_FILES)
 

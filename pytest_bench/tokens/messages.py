@@ -24,10 +24,10 @@ _HEAD = struct.Struct("<QQ")
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
-    """Load a tokenizer and prove its back end on the probe set and on `texts`. Answer: `Loaded`."""
+    """Load a tokenizer and verify its back end on the probe set and on `texts`. Answer: `Loaded`."""
 
     key: str
-    """Names the tokenizer in later tasks."""
+    """Identifies the tokenizer in later tasks."""
     file: str
     format: Literal["json", "tiktoken"]
     backend: BackendChoice
@@ -50,18 +50,18 @@ class CountRange(msgspec.Struct, frozen=True, kw_only=True, tag="range"):
     start: int
     stop: int
     sample_share: float
-    """Share of the records to name as samples for a recount, rounded up."""
+    """Share of the records to return as samples for a recount, rounded up."""
     least_samples: int = 0
-    """How many to name at least, if there are so many."""
+    """Lower bound on the number of samples, if there are that many records."""
     seed: int
 
 
 class Recount(msgspec.Struct, frozen=True, kw_only=True, tag="recount"):
-    """Count texts again with the authority. Answer: `Recounted`."""
+    """Count texts again with the reference. Answer: `Recounted`."""
 
     key: str
     names: list[str]
-    """What to call each text in a complaint."""
+    """The name of each text in error messages."""
     texts: list[str]
     counts: list[int]
 
@@ -79,10 +79,10 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
     reason: str
     """Why this back end is used."""
     probes: int
-    """Texts on which it was compared with the authority."""
+    """Number of texts on which it was compared with the reference."""
     vocabulary: int
     note: str | None
-    """Why the worker runs unpinned, if it was asked to pin itself and could not."""
+    """Why the worker could not be pinned to its CPUs, if so."""
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, tag="counts"):
@@ -92,7 +92,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, tag="counts"):
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):
-    """One line of a log, and the counts of its texts in the order of `TEXT_KINDS`."""
+    """The place of a line in a log, and the counts of its texts in the order of `TEXT_KINDS`."""
 
     offset: int
     length: int
@@ -101,24 +101,24 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
 
 class RangeCounts(msgspec.Struct, frozen=True, kw_only=True, tag="range_counts"):
     lines: bytes
-    """Finished lines of the counts log, one a record."""
+    """Encoded lines of the counts log, one per record."""
     written: int
     """Number of those lines."""
     counted: int
-    """Records of which every text was counted."""
+    """Number of records of which every text was counted."""
     tokens: int
-    """Output tokens of those that were counted."""
+    """Sum of their output tokens."""
     failures: list[str]
     answered: list[int]
-    """Indices of the dataset's samples that the records answer, each once."""
+    """Indices of the samples that the records answer, each once."""
     samples: list[Sample]
 
 
 class Recounted(msgspec.Struct, frozen=True, tag="recounted"):
     texts: int
-    """How many were counted again."""
+    """Number of texts that were counted again."""
     disagreements: list[str]
-    """For each text with another count: both counts, and the text."""
+    """A description of each text whose count differs: both counts, and the text."""
 
 
 class Ids(msgspec.Struct, frozen=True, kw_only=True, tag="ids"):
@@ -126,7 +126,7 @@ class Ids(msgspec.Struct, frozen=True, kw_only=True, tag="ids"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The task could not be carried out; the worker lives on."""
+    """The task failed; the worker continues."""
 
     message: str
 
@@ -187,6 +187,6 @@ class Channel(Generic[Out, In]):
 def _without_surrogates(message: Out) -> Out:
     """`message` with lone surrogates, which UTF-8 lacks, replaced by U+FFFD."""
     if not isinstance(message, Load | CountTexts | Recount | Encode):
-        raise TokensError(f"a {type(message).__name__} message holds text that is not Unicode")
+        raise TokensError(f"a {type(message).__name__} message contains text that is not Unicode")
     texts = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in message.texts]
     return msgspec.structs.replace(message, texts=texts)

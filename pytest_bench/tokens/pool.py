@@ -1,8 +1,8 @@
 """The tokenizer pool: worker processes that count for a session.
 
-Processes are sized to the machine, load each tokenizer once, and are shared by every phase and every tokenizer in use.
-A worker that dies or stops answering is replaced, and what it held is tried once more. One thread drives the pool.
-Nothing is started before the first tokenizer is loaded, and leaving the pool ends every process.
+Their number depends on the machine. Each loads a tokenizer once and serves every phase. A worker that dies or stops
+answering is replaced, and its jobs are tried once more. The pool is used by one thread. No process is started before
+the first tokenizer is loaded, and leaving the pool ends every process.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ Tag = TypeVar("Tag")
 _log = logging.getLogger(__name__)
 
 _TICK_S = 0.1
-"""Longest wait before time limits are looked at again."""
+"""Upper bound on the time between two checks of time limits."""
 _DEPTH = 3
-"""Jobs that a worker holds at once: one being counted, one being decoded, one waiting."""
+"""Number of jobs that a worker has at once: one is counted, one is decoded, one waits."""
 _MOST_ATTEMPTS = 2
 _MOST_DEATHS = 3
-"""Deaths of one worker, without an answer between them, after which it is not replaced during a run."""
+"""A worker that dies this often without an answer in between is not replaced during a run."""
 _PATIENCE_NS = 500_000_000
-"""How long a worker may take for what a run left behind that was given up."""
+"""Time that a worker gets to finish jobs of a run that was given up."""
 
 
 class _Place:
-    """One worker's place in the pool: the process in it may be replaced."""
+    """A slot of the pool for one worker process, which may be replaced."""
 
     def __init__(self, number: int, shard: Shard) -> None:
         self.number = number
@@ -55,7 +55,7 @@ class _Place:
 
 
 class _Event(NamedTuple):
-    """What became of a job: an answer, or None with the reason why the worker that held it is gone."""
+    """The result of a job: an answer, or None with the reason why its worker is gone."""
 
     place: _Place
     job: Job
@@ -64,7 +64,7 @@ class _Event(NamedTuple):
 
 
 class _Run(Generic[Tag]):
-    """One run of tasks: those to come, those out at a worker, and those that wait for their second attempt."""
+    """One run of tasks: those not yet handed out, those that a worker has, and those that wait for a second attempt."""
 
     def __init__(self, tasks: Iterable[tuple[Tag, Task]], limit_s: float) -> None:
         self._coming = (Job(task, tag, limit_s, run=self) for tag, task in tasks)
@@ -74,11 +74,11 @@ class _Run(Generic[Tag]):
 
     @property
     def over(self) -> bool:
-        """Whether every task was handed out and answered."""
+        """Whether every task has been handed out and answered."""
         return self._exhausted and not self._unanswered
 
     def feed(self, worker: WorkerProcess) -> None:
-        """Hand tasks to a worker until it has enough. One that loads a tokenizer is given nothing meanwhile."""
+        """Hand tasks to a worker until it has enough; none while it loads a tokenizer."""
         if worker.loading:
             return
         while not self._exhausted and len(worker.jobs) < _DEPTH:
@@ -86,15 +86,15 @@ class _Run(Generic[Tag]):
                 worker.give(job)
                 self._unanswered += 1
             self._exhausted = job is None
-        # Which of its jobs a worker died of is unknown. Alone on a worker, only the culprit fails again.
+        # It is not known which job killed a worker. Each is tried again alone, so that only that one fails.
         if self._exhausted and self._again and not worker.jobs:
             worker.give(self._again.popleft())
 
     def settle(self, event: _Event) -> Iterator[tuple[Tag, Answer]]:
-        """The answer to a task of this run, if there is one now."""
+        """Yield the answer to a task of this run, if the event is one."""
         job = event.job
         if job.run is not self:
-            return  # a tokenizer was loaded, or this is left over from a run that was given up
+            return  # a tokenizer was loaded, or the job is of a run that was given up
         if event.answer is None and job.attempts < _MOST_ATTEMPTS:
             job.attempts += 1
             self._again.append(job)
@@ -103,7 +103,7 @@ class _Run(Generic[Tag]):
         yield job.tag, event.answer or Failed(f"tried twice: {event.reason}")
 
     def abandoned(self, reason: str) -> Iterator[tuple[Tag, Answer]]:
-        """All tasks that no worker holds, failed."""
+        """Yield a failure for each task that no worker has."""
         for job in itertools.chain(self._again, self._coming):
             yield job.tag, Failed(reason)
 
@@ -115,8 +115,8 @@ def _never() -> bool:
 class TokenizerPool:
     """Worker processes for counting, as a context manager.
 
-    `workers` is how many; None sizes the pool to `cpus`, by default those of the control group. `idle` runs them at
-    the lowest priority. A worker that answers nothing for `job_timeout_s` counts as dead.
+    `workers` is their number; None derives it from `cpus`, by default those of the control group. With `idle` they run
+    at the lowest priority. A worker that gives no answer for `job_timeout_s` counts as dead.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class TokenizerPool:
         self.cpus = group_cpus() if cpus is None else cpus
         self.shards = plan_shards(self.cpus, workers)
         self.notes: tuple[str, ...] = ()
-        """What did not go as asked and is not an error: workers that run unpinned."""
+        """Notes about workers that could not be pinned to their CPUs."""
         self._places = [_Place(number, shard) for number, shard in enumerate(self.shards)]
         self._command = tuple(command)
         self._lowest_priority = idle
@@ -149,16 +149,16 @@ class TokenizerPool:
         self.close()
 
     def close(self) -> None:
-        """End every worker process, those of `idle_beside` too. Idempotent."""
+        """End every worker process, including those of `idle_beside`. Idempotent."""
         for place in self._places:
             self._empty(place)
         for pool in self._idle.values():
             pool.close()
 
     def idle_beside(self, cpus: Cpus, workers: int) -> TokenizerPool:
-        """A pool of `workers` at the lowest priority on `cpus`, made once, which ends with this one.
+        """Return a pool of `workers` at the lowest priority on `cpus`. It is created once and ends with this pool.
 
-        It may be driven by another thread than this one is.
+        It may be used by another thread.
         """
         if (cpus, workers) not in self._idle:
             self._idle[cpus, workers] = TokenizerPool(
@@ -168,12 +168,12 @@ class TokenizerPool:
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the workers that run."""
+        """Process ids of the running workers."""
         return [worker.pid for worker in self._workers()]
 
     @property
     def threads_per_worker(self) -> int:
-        """Library threads of the largest worker."""
+        """Upper bound on the threads of a worker's library."""
         return max(shard.threads for shard in self.shards)
 
     def load(
@@ -184,10 +184,10 @@ class TokenizerPool:
         warmup_timeout_s: float = 25.0,
         prompts: Sequence[str] = (),
     ) -> Tokenizer:
-        """Load a tokenizer in every worker and prove its back end, also on a sample of `prompts`.
+        """Load a tokenizer in every worker and verify its back end, also on a sample of `prompts`.
 
-        One that is loaded already is neither loaded nor proven again. Raises `TokensError`, naming the tokenizer and
-        the pool worker, if one cannot load it or does not finish within `warmup_timeout_s` seconds.
+        A tokenizer that is already loaded is not loaded again. Raises `TokensError` with the tokenizer and the pool
+        worker, if a worker cannot load it or does not finish within `warmup_timeout_s` seconds.
         """
         key = f"{source.digest}:{backend}"
         if key not in self._loaded:
@@ -199,7 +199,7 @@ class TokenizerPool:
                 texts=sample_prompts(prompts),
             )
             self._loaded[key] = self._load(Job(task, None, warmup_timeout_s, source.name))
-        # The chat template is the source's own: the same vocabulary may lie beside another one.
+        # The same vocabulary may have another chat template in another folder.
         return Tokenizer(self, source, self._loaded[key])
 
     def _load(self, load: Job) -> Loaded:
@@ -216,7 +216,7 @@ class TokenizerPool:
         return loaded[0]
 
     def _warm_up(self, name: str) -> Iterator[Loaded]:
-        """Wait until every worker has loaded all it was told to. Raises `TokensError` for the first that fails."""
+        """Wait until every worker has loaded its tokenizers. Raises `TokensError` for the first that fails."""
         while any(worker.loading for worker in self._workers()):
             for event in self._turn():
                 if isinstance(event.answer, Loaded):
@@ -232,9 +232,9 @@ class TokenizerPool:
     ) -> Iterator[tuple[Tag, Answer]]:
         """Carry out tasks and yield each tag with its answer, in the order in which they finish.
 
-        Tasks are taken from the iterable as workers become free. Those that a worker held when it died are tried once
-        more, alone on a worker, and then answered `Failed`. Once `give_up`, which is asked several times a second, is
-        true, the iteration ends with the rest unanswered.
+        Tasks are taken from the iterable as workers become free. The jobs of a worker that dies are tried once more,
+        each alone on a worker, and then answered `Failed`. `give_up` is called several times a second; once it returns
+        true, the iteration ends and the other tasks stay unanswered.
         """
         self._revive()
         run = _Run(tasks, self._job_timeout_s)
@@ -256,7 +256,7 @@ class TokenizerPool:
         return [place.worker for place in self._places if place.worker is not None]
 
     def _revive(self) -> None:
-        """Give every place its chance again, and end workers that are still busy with an earlier run."""
+        """Allow every slot a worker again, and end workers that are still busy with an earlier run."""
         patience_ns = monotonic_ns() + _PATIENCE_NS
         while any(worker.jobs for worker in self._workers()) and monotonic_ns() < patience_ns:
             for _ in self._turn():
@@ -267,7 +267,7 @@ class TokenizerPool:
             place.deaths = 0
 
     def _fill(self) -> None:
-        """Start a worker in every empty place that has not been given up. Raises `OSError` if none starts."""
+        """Start a worker in every empty slot that has not been given up. Raises `OSError`."""
         for place in self._places:
             if place.worker is None and place.deaths < _MOST_DEATHS:
                 place.worker = WorkerProcess(place.shard, command=self._command, idle=self._lowest_priority)
@@ -275,7 +275,7 @@ class TokenizerPool:
                     place.worker.give(load)
 
     def _turn(self) -> Iterator[_Event]:
-        """Wait until something happens, at most `_TICK_S`, and tell what became of jobs."""
+        """Wait for an event for up to `_TICK_S`, and yield the results of jobs."""
         with selectors.PollSelector() as selector:
             for place in self._places:
                 if place.worker is not None:
@@ -308,7 +308,7 @@ class TokenizerPool:
             yield _Event(place, job, None, message)
 
     def _empty(self, place: _Place) -> None:
-        """End the worker in `place` without replacing it before the next run."""
+        """End the worker in a slot; it is not replaced before the next run."""
         if place.worker is not None:
             place.worker.end()
             place.worker = None

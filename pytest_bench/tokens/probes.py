@@ -1,4 +1,4 @@
-"""The probe set: texts on which tokenizers have been seen to differ."""
+"""The probe set: texts on which tokenizers are known to differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST_PROMPT = 20_000
 
 
 def probe_set(added_tokens: Iterable[str], prompts: Iterable[str]) -> list[str]:
-    """The fixed probes, every added token alone and within text, and `prompts`."""
+    """The fixed probes, every added token alone and within a text, and `prompts`."""
     tokens = list(added_tokens)
     controls = "".join(map(chr, [*range(32), *range(127, 160)]))
     probes = [
@@ -53,14 +53,14 @@ def sample_prompts(prompts: Sequence[str]) -> list[str]:
 
 
 def excerpt(text: str, limit: int = 400) -> str:
-    """`text` as a literal, its middle left out where it is long."""
+    """`text` as a literal; the middle of a long one is left out."""
     if len(text) <= limit:
         return repr(text)
     return f"{text[: limit // 2]!r} … {text[-limit // 2 :]!r} ({len(text)} characters)"
 
 
 def _random_texts() -> list[str]:
-    """Random characters of many blocks, the same in every session."""
+    """Texts of random characters from many blocks, the same in every session."""
     generator = random.Random(20_240_229)  # noqa: S311 - probes, not secrets
     blocks = ((0x20, 0x7F), (0xA0, 0x24F), (0x370, 0x5FF), (0x600, 0x1FFF), (0x2000, 0x33FF), (0x4E00, 0xD7FF),
               (0xE000, 0xFFFD), (0x10000, 0x1FAFF))  # fmt: skip

@@ -1,4 +1,4 @@
-"""One worker process of the pool, seen from the parent: started, given jobs, watched, ended."""
+"""One worker process of the pool, as the parent sees it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from pytest_bench.tokens.shards import Shard
 
 COMMAND = python("pytest_bench.tokens.worker")
 _KEEP_MEMORY = {name: str(1 << 28) for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")}
-"""Settings of glibc: memory that one range needed is kept for the next, instead of given back and faulted in again."""
+"""Settings of glibc that keep the memory of one range for the next, instead of returning it to the system."""
 _LAST_MOMENT_S = 0.5
 
 
 @dataclass
 class Job:
-    """A task, what its answer is for, and how often it was tried."""
+    """A task, the tag of its answer, and the number of attempts."""
 
     task: Task
     tag: Any
     limit_s: float
-    """Longest time without any answer of the worker that holds it."""
+    """Upper bound on the time without an answer of its worker."""
     name: str = ""
-    """Of a tokenizer to be loaded."""
+    """Name of the tokenizer to load."""
     run: object = None
-    """Which run of the pool wants the answer."""
+    """The run of the pool that waits for the answer."""
     attempts: int = 1
 
 
 class WorkerProcess:
-    """A started worker. `jobs` holds what it was given and has not answered, by number, oldest first."""
+    """A started worker. `jobs` are those it has not answered, by number, oldest first."""
 
     def __init__(self, shard: Shard, *, command: Sequence[str], idle: bool) -> None:
         """Start it. Raises `OSError` if it cannot be started."""
@@ -63,7 +63,7 @@ class WorkerProcess:
 
     @property
     def loading(self) -> bool:
-        """Whether it is loading a tokenizer: it is given nothing else meanwhile."""
+        """Whether it is loading a tokenizer; it gets no other job meanwhile."""
         return any(isinstance(job.task, Load) for job in self.jobs.values())
 
     def give(self, job: Job) -> None:
@@ -76,14 +76,14 @@ class WorkerProcess:
             self._channel.send(number, job.task, job.limit_s)
 
     def answers(self) -> Iterator[tuple[Job, Answer]]:
-        """Answers that have arrived. Raises `EOFError` if the worker is gone."""
+        """Yield the answers that have arrived. Raises `EOFError` if the worker is gone."""
         while self._child.readable():
             number, answer = self._channel.receive()
             self._heard_ns = monotonic_ns()
             yield self.jobs.pop(number), answer
 
     def overdue(self) -> str | None:
-        """What it did not do in time; None if it is in time."""
+        """Describe the time limit that it has exceeded; None if there is none."""
         job = next(iter(self.jobs.values()), None)
         if job is None or monotonic_ns() - self._heard_ns <= job.limit_s * 1e9:
             return None
@@ -92,7 +92,7 @@ class WorkerProcess:
         return f"did not answer for {job.limit_s:g} s"
 
     def end(self, *, gone: bool = False) -> str:
-        """Kill it (it holds nothing worth keeping), reap it, and say how it ended and what it last said.
+        """Kill it (it has no state worth keeping), and describe how it ended, with the last line of its output.
 
         `gone`: it has closed its output, and is given a moment to end by itself so that its status is its own.
         """

@@ -1,7 +1,7 @@
-"""Where a tokenizer comes from: a folder, a file, or a hub id. Nothing of it is ever executed.
+"""Finds a tokenizer: a folder, a file, or a hub id. None of its code is executed.
 
-A source is resolved once, to files on this machine and their digests. What the tokenizer would need code
-for (`trust_remote_code`) is not supported: the error then says which file is missing.
+A source is resolved once, to files on this machine and their digests. Tokenizers that need code of their own
+(`trust_remote_code`) are not supported; the error says which file is missing.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class TokenizerSource(msgspec.Struct, frozen=True, kw_only=True):
     """A tokenizer found on this machine."""
 
     name: str
-    """As the user wrote it."""
+    """As the suite or the call names it."""
     file: str
     """Path of its vocabulary: a `tokenizer.json`, or a tiktoken rank file."""
     format: Literal["json", "tiktoken"]
     digest: str
-    """sha256 of `file`: which tokenizer this is, wherever it lies."""
+    """sha256 of `file`, which identifies the tokenizer wherever it is stored."""
     files: dict[str, str]
-    """sha256 of every file that has a say (chat template and its settings included), by name."""
+    """sha256 of every file that affects it, including the chat template and its settings, by name."""
 
     @property
     def folder(self) -> Path:
@@ -130,7 +130,7 @@ def _in_folder(name: str, folder: Path) -> TokenizerSource:
 
 
 def _from_file(name: str, path: Path) -> TokenizerSource:
-    # Not resolved: in the hub's cache a file is a link to a blob, away from its name and its neighbours.
+    # Not resolved: a file in the hub's cache is a link to a blob, which has neither its name nor its neighbours.
     path = path.absolute()
     side = [path.parent / side_file for side_file in _SIDE_FILES]
     try:

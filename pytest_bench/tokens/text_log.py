@@ -1,4 +1,4 @@
-"""Text logs: cut into ranges of whole lines, which workers read themselves, and read back as records."""
+"""Text logs: divides them into ranges of whole lines, and reads ranges as records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RECORDS = msgspec.json.Decoder(TextRecord)
 
 
 def cut(log: Path, size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
-    """Ranges of `log` from byte `start` to `stop` (by default its end), each `size` bytes and the rest of a line.
+    """Yield ranges of `log` from byte `start` to `stop` (default: its end), of `size` bytes and the rest of a line.
 
     Raises `EvidenceError` for a log that cannot be read.
     """
@@ -38,7 +38,7 @@ def cut(log: Path, size: int, start: int = 0, stop: int | None = None) -> Iterat
 
 
 def left_over(done: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int | None]]:
-    """What the ranges in `done` leave of a log; None is its end."""
+    """Yield the ranges of a log that are not in `done`; None is its end."""
     start = 0
     for first, last in sorted(done):
         if start < first:
@@ -48,7 +48,7 @@ def left_over(done: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int | None
 
 
 def written_lines(log: Path, start: int) -> int:
-    """Where the last whole line of a log that is being written ends; `start` if none has been added since.
+    """The end of the last whole line of a log that is being written; `start` if there is none after it.
 
     Raises `EvidenceError` for a log that cannot be read.
     """
@@ -68,7 +68,7 @@ def written_lines(log: Path, start: int) -> int:
 
 
 def records_in(log: Path) -> int:
-    """Records of a log: as its end line says, else its whole lines without the header.
+    """Number of records of a log: from its end line, else its number of whole lines without the header.
 
     Raises `EvidenceError` for a log that cannot be read.
     """
@@ -119,12 +119,12 @@ def read_records(
 
 
 def read_record(path: str, offset: int, length: int) -> TextRecord:
-    """The record whose line is there. Raises `TokensError` for a log that cannot be read."""
+    """Read the record of one line. Raises `TokensError` for a log that cannot be read."""
     return _RECORDS.decode(decode_line(_read(path, offset, offset + length)))
 
 
 def texts_of(record: TextRecord) -> tuple[str, str, str, str]:
-    """Its texts, in the order of `TEXT_KINDS`."""
+    """The texts of a record, in the order of `TEXT_KINDS`."""
     return record.content, record.reasoning, record.tool_calls, record.first_event_text
 
 
@@ -136,5 +136,5 @@ def _read(path: str, start: int, stop: int) -> bytes:
     except OSError as error:
         raise TokensError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(data) != stop - start:
-        raise TokensError(f"{path}: ends before byte {stop}: it was cut while it was counted")
+        raise TokensError(f"{path}: ends before byte {stop}: it was truncated while it was counted")
     return data

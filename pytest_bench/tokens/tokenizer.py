@@ -1,4 +1,4 @@
-"""A tokenizer that the pool has loaded: what the rest of the house counts and builds prompts with."""
+"""A tokenizer that the pool has loaded. Other rooms count and build prompts with it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ _CHUNK_CHARACTERS = 1 << 21
 class Tokenizer:
     """Counts and encodes plain text, without special tokens. Made by `TokenizerPool.load`.
 
-    Lone surrogates in a text are counted as U+FFFD. Every method raises `TokensError` where a worker cannot
-    carry it out.
+    Lone surrogates in a text are counted as U+FFFD. Every method raises `TokensError` if a worker cannot carry it out.
     """
 
     def __init__(self, pool: TokenizerPool, source: TokenizerSource, loaded: Loaded) -> None:
@@ -33,19 +32,19 @@ class Tokenizer:
         self.backend = loaded.backend
         """The library that counts."""
         self.reason = loaded.reason
-        """Why this one."""
+        """Why this library counts."""
         self.vocabulary = loaded.vocabulary
         """Number of tokens."""
         self._probes = loaded.probes
 
     @property
     def chunk_characters(self) -> int:
-        """Text that is given to a worker at a time: enough for all of its threads, little to lose."""
+        """Size of the text of one job: enough for all threads of a worker, and little to lose if it dies."""
         return _CHUNK_CHARACTERS
 
     @cached_property
     def chat_template(self) -> ChatTemplate | None:
-        """The template that lies beside the tokenizer; None where it has none."""
+        """The chat template in the tokenizer's folder; None if there is none."""
         return load_chat_template(self.source.folder)
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -69,7 +68,7 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, in one task: for a few thousand texts at a time."""
+        """Token ids of each text, in one job: for up to a few thousand texts."""
         task = Encode(key=self.key, texts=list(texts))
         _, answer = next(self.pool.run([(None, task)]))
         if not isinstance(answer, Ids):
@@ -77,7 +76,7 @@ class Tokenizer:
         return answer.ids
 
     def evidence(self) -> dict[str, Any]:
-        """What the evidence of a session says about its tokenizer."""
+        """The facts about the tokenizer that the evidence of a session states."""
         return {
             "name": self.source.name,
             "digest": self.source.digest,

@@ -1,4 +1,4 @@
-"""The random sample of a phase that the authority counts again."""
+"""Counts a random sample of a phase's texts again, with the reference."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pytest_bench.tokens.tokenizer import Tokenizer
 
 SHARE = 0.01
 LEAST = 20
-"""Texts that are counted again however little time counting took."""
+"""Number of texts that are counted again even if counting took little time."""
 _SMALLEST_BATCH = 4
 
 
 class Verification:
-    """Texts chosen while a phase is counted, and their recount by the authority once it is over."""
+    """Chooses texts while a phase is counted, and counts them again afterwards."""
 
     def __init__(self, tokenizer: Tokenizer, inputs: Callable[[int], object] | None, random: Random) -> None:
         self._tokenizer = tokenizer
@@ -29,29 +29,29 @@ class Verification:
         self._random = random
         self._chosen: list[tuple[Path, Sample] | tuple[int, int]] = []
         self.texts = 0
-        """Texts counted again and found equal."""
+        """Number of texts whose second count was equal."""
         self.failures: list[str] = []
-        """Why some could not be counted again."""
+        """Why texts could not be counted again."""
 
     @staticmethod
     def share(total: int) -> float:
-        """Share of `total` texts to choose: one in a hundred, and `LEAST` of them at least."""
+        """Share of `total` texts to choose: one in a hundred, but at least `LEAST` texts."""
         return min(1.0, max(SHARE, LEAST / total)) if total else 0.0
 
     def add_lines(self, log: Path, samples: Sequence[Sample], most: int | None = None) -> None:
-        """Take lines of a log that its pool worker chose at random, or only so many of them."""
+        """Add lines of a log that a pool worker chose at random; with `most`, only that many of them."""
         taken = samples if most is None or most >= len(samples) else self._random.sample(samples, most)
         self._chosen.extend((log, sample) for sample in taken)
 
     def add_inputs(self, counts: Sequence[tuple[int, int]], *, of: int) -> None:
-        """Choose among inputs of text that were counted, pairs of sample index and count, out of `of` in all."""
+        """Choose among counted inputs (pairs of sample index and count); `of` is the number of all inputs."""
         self._chosen.extend(self._random.sample(counts, math.ceil(self.share(of) * len(counts))))
 
     def run(self, allowance_ns: int, *, give_up: Callable[[], bool]) -> bool:
-        """Count again until all is done or `allowance_ns` is used up, the first `LEAST` in any case.
+        """Count all chosen texts again, or as many as `allowance_ns` allows, but at least `LEAST`.
 
-        Returns whether it got that far before `give_up` was true. Raises `TokensError` showing the text if the
-        authority's count is another.
+        Returns whether it got that far before `give_up` returned true. Raises `TokensError` with the text if the count
+        of the reference differs.
         """
         wanted, done = min(LEAST, len(self._chosen)), 0
         for size, answer in self._tokenizer.pool.run(
@@ -72,7 +72,7 @@ class Verification:
 
     def _tasks(self, stop_ns: int) -> Iterator[tuple[int, Recount]]:
         self._random.shuffle(self._chosen)
-        # Few at a time: what is on its way when time is up is still counted.
+        # Few at a time, because tasks that have been handed out when the time is over are still counted.
         batch = max(_SMALLEST_BATCH, self._tokenizer.pool.threads_per_worker)
         for start in range(0, len(self._chosen), batch):
             if start >= LEAST and monotonic_ns() >= stop_ns:
@@ -83,7 +83,7 @@ class Verification:
             yield len(chosen), Recount(key=self._tokenizer.key, names=names, texts=contents, counts=counts)
 
     def _texts(self, place: Path | int, what: Sample | int) -> Iterator[tuple[str, str, int]]:
-        """What to call each text of a sampled line or input, the text, and its count."""
+        """Yield a name, the text and its count, for each text of a sampled line or input."""
         if isinstance(what, int):
             if self._inputs is not None and isinstance(place, int):
                 yield f"input of sample {place}", str(self._inputs(place)), what

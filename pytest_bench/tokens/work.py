@@ -1,4 +1,4 @@
-"""What a pool worker does: load tokenizers, count texts and ranges of text logs, count samples again."""
+"""The tasks of a pool worker: load tokenizers, count texts and ranges of text logs, count samples again."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _MOST_REMEMBERED = 200_000
 class Work:
     """The tokenizers of one worker, and the tasks on them. May be called from several threads.
 
-    A library takes every core of the worker's block, so one thread at a time is inside it; the others decode the next
-    range meanwhile, or write the lines of the last one.
+    A library uses every core of the worker's block, so only one thread at a time calls it. The others decode the next
+    range meanwhile, or encode the lines of the last one.
     """
 
     def __init__(self, prepare: Callable[[Load], Prepared], note: str | None) -> None:
@@ -51,7 +51,7 @@ class Work:
         self._library = threading.Lock()
 
     def answer(self, task: Task) -> Answer:
-        """Carry out one task. Raises `TokensError`, and whatever a library raises."""
+        """Carry out one task. Raises `TokensError`, and what a library raises."""
         if isinstance(task, Load):
             return self._load(task)
         if task.key not in self._loaded:
@@ -79,16 +79,16 @@ class Work:
             backend=prepared.backend.name,
             reason=prepared.reason,
             probes=prepared.probes,
-            vocabulary=prepared.authority.vocabulary,
+            vocabulary=prepared.reference.vocabulary,
             note=self._note,
         )
 
 
 class TextCounter:
-    """Counts texts with one back end, identical ones once a worker.
+    """Counts texts with one back end, and identical texts once per worker.
 
-    Of the last texts the hash, length and count are remembered, not the text: two of a million texts have the same
-    hash and length with a probability below one in 10**7.
+    The hash, length and count of recent texts are stored, but not the texts. Two of a million texts have the same hash
+    and length with a probability below one in 10**7.
     """
 
     def __init__(self, backend: Backend, library: threading.Lock) -> None:
@@ -97,7 +97,7 @@ class TextCounter:
         self._remembered: dict[int, tuple[int, int]] = {}
 
     def count(self, texts: Iterable[str]) -> tuple[dict[str, int | None], list[str]]:
-        """Tokens by text, None for a text that could not be counted, and what went wrong with those."""
+        """Return tokens by text (None for a text that could not be counted) and a description of each failure."""
         known: dict[str, int | None] = {}
         with self._library:
             missing = []
@@ -118,10 +118,10 @@ class TextCounter:
 
 
 def count_each(backend: Backend, texts: list[str]) -> tuple[list[int | None], list[str]]:
-    """Tokens of each text, None for one on which the back end fails, and what went wrong with those.
+    """Return tokens of each text (None if the back end fails on it) and a description of each failure.
 
-    A batch that fails is halved until the texts at fault stand alone: the others keep their counts. Raises
-    `TokensError` for an answer of the wrong length.
+    A batch that fails is halved until the failing texts are alone, so that all others are counted. Raises `TokensError`
+    for an answer of the wrong length.
     """
     if not texts:
         return [], []
@@ -141,7 +141,7 @@ def count_each(backend: Backend, texts: list[str]) -> tuple[list[int | None], li
 
 
 def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
-    """Count the records in a range of a log. A damaged line stays uncounted and is named.
+    """Count the records in a range of a log. A damaged line is not counted, but reported.
 
     Raises `TokensError` for lines that are intact and not text records.
     """
@@ -161,15 +161,15 @@ def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
 
 
 def recount(task: Recount, prepared: Prepared) -> Recounted:
-    """Count texts with the authority; a disagreement shows the text."""
-    authority = prepared.authority
+    """Count texts again with the reference, and describe each difference."""
+    reference = prepared.reference
     disagreements = []
     for name, text, count, right in zip(
-        task.names, task.texts, task.counts, authority.count(task.texts), strict=True
+        task.names, task.texts, task.counts, reference.count(task.texts), strict=True
     ):
         if count != right:
-            ids, other_ids = authority.encode([text])[0], prepared.backend.encode([text])[0]
-            difference = describe_difference(text, ids, other_ids, authority)
+            ids, other_ids = reference.encode([text])[0], prepared.backend.encode([text])[0]
+            difference = describe_difference(text, ids, other_ids, reference)
             disagreements.append(f"{name}: counted as {count}: {difference}")
     return Recounted(len(task.texts), disagreements)
 

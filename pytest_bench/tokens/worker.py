@@ -42,19 +42,19 @@ def serve(channel: Channel[Answer, Task], work: Work) -> Never:
             except OSError:
                 os._exit(0)  # the parent is gone
 
-    # The library's thread should not wait long for the interpreter when it comes back.
+    # A thread that returns from the library should soon get the interpreter.
     sys.setswitchinterval(_SWITCH_S)
     executor = ThreadPoolExecutor(2)
     with contextlib.suppress(EOFError, OSError):
         while True:
             executor.submit(answer, *channel.receive())
-    os._exit(0)  # a library may keep its thread for a while; nobody waits for what it counts
+    os._exit(0)  # a library may keep its thread for a while, and its counts are not needed
 
 
 def take_place(cpus: str, *, idle: bool) -> str | None:
-    """Pin this process to `cpus` (a comma-separated list; empty: nowhere), at the lowest priority if `idle`.
+    """Pin this process to `cpus` (a comma-separated list; empty: do not), at the lowest priority if `idle`.
 
-    Returns why it runs unpinned, if it was asked to pin itself and could not.
+    Returns why it could not be pinned, if so.
     """
     if idle:
         os.nice(19)

@@ -39,7 +39,7 @@ LABEL_RULES: dict[str, LabelRule] = {
     Label.LIMITED: LabelRule(
         "complete",
         unless_asked=False,
-        sentence="--complete requires every item of an eval, and --eval-limit left some out: remove it",
+        sentence="--complete requires every item of an eval, and --eval-limit or its `limit` left some out: remove it",
     ),
     Label.SIMULATOR: LabelRule(
         "complete or expect",

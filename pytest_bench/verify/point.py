@@ -16,17 +16,19 @@ from pytest_bench.audits.registry import Registry
 from pytest_bench.audits.reverify import loads_of, reverify
 from pytest_bench.errors import BenchError, EvidenceError, makes_sense
 from pytest_bench.evals import remeasure as evals
+from pytest_bench.evals.command import rejudge
 from pytest_bench.files import read_plain
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import declared_phases, from_rows, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
-from pytest_bench.results.details import AuditDetail, AuditResult, EvalDetail
+from pytest_bench.results.details import AuditDetail, AuditResult, CommandDetail, EvalDetail
 from pytest_bench.results.differences import differences, file_differences, plain
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.running.phases import samples_sent
 from pytest_bench.scratch import scratch_folder
+from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Kind, Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
@@ -76,7 +78,8 @@ def _contradictions(
     if isinstance(summary.detail, AuditDetail):
         yield from _in_summary(out_of_order(session.plan, point, summary.detail, session.began))
     if point.kind == "eval":
-        yield from _eval(session, point, folder, summary)
+        again = _command if is_command(point) else _eval
+        yield from again(session, point, folder, summary)
         return
     declared = _declared(session, point, summary)
     for phase in summary.phases:
@@ -89,7 +92,8 @@ def _identity(session: SessionContext, point: Point, folder: Path, summary: Summ
     digest = session.plan.point_digest(point)
     wanted = {"point": point.id, "point_digest": digest, "nonce": session.nonce}
     yield from _in_summary(differences({name: getattr(summary, name) for name in wanted}, wanted))
-    yield from _in_summary(differences(summary.detail.kind(), point.kind, "detail.kind"))
+    kind = CommandDetail.kind() if is_command(point) else point.kind
+    yield from _in_summary(differences(summary.detail.kind(), kind, "detail.kind"))
     yield from file_differences(
         folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce)
     )
@@ -184,6 +188,16 @@ def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary)
                 yield f"{summaries.NAME}: its file {name} differs from what the checkpoint comes to"
         except (OSError, EvidenceError) as error:
             yield f"{summaries.NAME}: its file {name} cannot be read: {error}"
+
+
+def _command(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
+    """Judge the files that an eval's command wrote again, whatever the outcome."""
+    again = rejudge(session.plan, point, folder, summary)
+    yield from _measurement(summary, again.measurement)
+    judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
+    yield from _in_summary(judged)
+    recorded = msgspec.structs.replace(summary.detail_as(CommandDetail), note="")
+    yield from _in_summary(differences(plain(recorded), plain(again.detail), "detail"))
 
 
 def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:

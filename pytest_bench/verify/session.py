@@ -20,6 +20,7 @@ from pytest_bench.results.claim import backup_names, read_verdict, restore_hint
 from pytest_bench.results.differences import file_differences
 from pytest_bench.results.evidence import walk
 from pytest_bench.results.settle import Settled, is_folder, settle
+from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan
 from pytest_bench.verdict.events import Expectation, Report, Withheld
 from pytest_bench.verdict.leases import latest
@@ -231,7 +232,8 @@ def _points(results: Path, settled: Settled, audits: Registry, notes: list[str])
 def _metadata_of_evals(results: Path, settled: Settled) -> Iterator[str]:
     """Yield how each eval's `meta_env.json` differs from what its points came to."""
     plan = settled.plan
-    evals = [point for point in (plan.points if plan else ()) if point.kind == "eval"]
+    points = plan.points if plan else ()
+    evals = [point for point in points if point.kind == "eval" and not is_command(point)]
     for path, point in {layout.eval_path(point): point for point in evals}.items():
         if plan is None or not is_folder(results, path):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import socket
 import subprocess
 import sys
 from html import unescape
@@ -66,6 +67,9 @@ def test_it_says_measured_required_where_and_evidence_on_the_terminal_and_in_jun
     assert shown["evidence_sha256"] == digest == ran.verdict["points"][0]["evidence_digest"]
     assert shown["bound request_latency.p99"].startswith("not-met: request_latency.p99 is ")
     assert shown["request_throughput"].endswith(" requests/s")
+    for metric in ("time_to_first_token.p99", "time_per_output_token.p50", "inter_token_latency.p99"):
+        assert (f"{metric} uncertainty" in shown) == (metric in shown)
+    assert shown["vacancy"].endswith("%")
     (line,) = [line for line in ran.output.splitlines() if line.startswith("FAILED ")]
     assert line.count("tiny/perf/one") == 1, "the name once, then the reason"
     assert " - fail: request_latency.p99 is " in line
@@ -76,3 +80,15 @@ def test_the_last_line_names_the_junit_file_that_was_asked_for(folder, name):
     ran = folder.run("-n0", "-k", "one", f"--junitxml={name}")
     assert f"evidence: results-1 (verdict.json and {name} say the same)" in ran.output
     assert not (ran.results / "junit.xml").exists()
+
+
+def test_a_complaint_that_two_points_share_is_told_once_on_the_terminal_and_in_full_in_junit(folder):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))  # and does not listen
+        folder.endpoint = f"http://127.0.0.1:{holder.getsockname()[1]}"
+        ran = folder.run("-n0", "--ready-timeout=0")
+    ran.require(1, "error", one="error", two="error")
+    assert ran.output.count("nothing listens there") == 3, "once among the errors, once in each summary"
+    assert "the same as for tiny/perf/one, above" in ran.output
+    assert ran.junit_text.count("nothing listens there") == 2, "in each case"
+    assert "tiny/perf/one, tiny/perf/two: error: " in ran.output

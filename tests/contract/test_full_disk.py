@@ -59,7 +59,7 @@ def test_a_disk_that_fills_up_is_red_with_the_reason(folder, small_disk, workers
     assert "Traceback" not in ran.output
 
 
-def test_a_limit_on_the_size_of_files_is_as_good_as_a_full_disk(folder, workers):
+def test_a_limit_on_the_size_of_files_is_handled_like_a_full_disk(folder, workers):
     fill(folder, requests=2000)
     ran = folder.run(workers, "-k", "one", prefix=("bash", "-c", 'ulimit -f 400; exec "$@"', "-"))
     ran.require(1, "error", one="error")

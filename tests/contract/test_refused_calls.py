@@ -164,7 +164,7 @@ def test_the_simulator_by_accident_is_red_where_an_expectation_was_given(folder,
     ran.require(1, "error", one="error")
 
 
-def test_the_simulator_on_the_command_line_is_meant(folder):
+def test_the_simulator_named_on_the_command_line_is_accepted(folder):
     ran = folder.run("-n0", "--complete", "--endpoint=simulator")
     ran.require(0, "pass", one="pass", two="pass")
     assert all("simulator" in point["labels"] for point in ran.verdict["points"])

@@ -75,7 +75,7 @@ def test_workers_named_by_tx_run_points(folder):
     folder.run("--dist", "load", "--tx", "2*popen").require(0, "pass", one="pass", two="pass")
 
 
-def test_our_scheduler_stands_in_for_other_ways_to_distribute(folder):
+def test_our_scheduler_replaces_the_other_dist_modes(folder):
     """Under xdist's own `loadgroup` alone, points of one deployment would run side by side."""
     ran = folder.run("-n2", "--dist", "loadgroup")
     ran.require(0, "pass", one="pass", two="pass")

@@ -229,7 +229,7 @@ SHAREGPT = json.dumps(
 )
 
 
-def test_bad_conversations_on_one_line_are_told_apart_by_their_entry(write):
+def test_bad_conversations_on_one_line_are_distinguished_by_their_entry(write):
     path = write("d.json", SHAREGPT)
     first, second = complaint(path, "sharegpt").splitlines()[1:]
     assert first.strip().startswith(f"{path}:1: entry 2: a conversation without a human turn; remove")

@@ -153,7 +153,7 @@ def test_a_name_that_does_not_exist_is_an_error_naming_it():
         ("no endpoint", {"no endpoint"}),
     ],
 )
-def test_the_servers_of_a_url_are_told_by_address_and_port(url, found):
+def test_the_servers_of_a_url_are_identified_by_address_and_port(url, found):
     assert servers(url) == found
 
 

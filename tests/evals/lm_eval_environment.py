@@ -24,12 +24,12 @@ def lm_eval_python():
                 unfinished = ENVIRONMENT.with_suffix(".unfinished")
                 subprocess.run([sys.executable, "-m", "venv", "--clear", unfinished], check=True)
                 pip = [unfinished / "bin" / "python", "-m", "pip", "install", "--quiet"]
-                subprocess.run([*pip, f"lm_eval=={VERSION}"], check=True)
+                subprocess.run([*pip, f"lm_eval[api]=={VERSION}"], check=True)
                 unfinished.rename(ENVIRONMENT)
     if not python.exists():
         pytest.skip(
             f"lm-eval is not installed: python3 -m venv {ENVIRONMENT} && "
-            f"{ENVIRONMENT}/bin/pip install lm_eval=={VERSION}"
+            f"{ENVIRONMENT}/bin/pip install 'lm_eval[api]=={VERSION}'"
         )
     return python
 

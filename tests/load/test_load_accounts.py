@@ -60,7 +60,7 @@ def test_shared_counters_do_not_overlap():
         assert other.total(1, Cell.FAILED) == sum(counters.get(worker, 1, Cell.FAILED) for worker in range(3))
 
 
-def test_a_cursor_hands_out_every_ticket_once_to_whoever_asks():
+def test_a_cursor_gives_every_ticket_to_exactly_one_process():
     cursor, drawn = anonymous_file(), [[] for _ in range(4)]
 
     def draw(tickets):
@@ -232,7 +232,7 @@ def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment(
         ),
     ],
 )
-def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sentence):
+def test_each_exceeded_budget_is_reported_with_its_remedy(load, fields, sentence):
     violations = health(load, report(), report(worker=1)).violations
     assert violations == ()
     [told] = [text for text in health(load, report(**fields)).violations if sentence in text]
@@ -240,7 +240,16 @@ def test_each_budget_that_is_exceeded_is_told_with_its_remedy(load, fields, sent
     assert told.endswith({"poisson": "rate", "stages": "load"}.get(load.pattern, "concurrency"))
 
 
-def test_a_load_worker_with_one_request_in_flight_is_told_neither_to_share_nor_to_do_less():
+def test_requests_that_waited_for_connections_are_told_apart_from_a_client_that_was_late():
+    fine = Quantiles(p50=0.1, p99=1.0, max=2.0)
+    budget = HealthBudget(achieved_share=0.5)
+    late = report(schedule_lateness_ms=LATE, issue_lateness_ms=fine)
+    [told] = client_health(OPEN, [late], budget).violations
+    assert "requests left 400.0 ms late at p99" in told
+    assert "they waited for new connections" in told
+
+
+def test_with_one_request_in_flight_neither_more_workers_nor_less_load_is_advised():
     one = Load(pattern="concurrency", concurrency=1, requests=100)
     [told] = health(one, report(vacant_ns=1, busy_ns=1)).violations
     assert told.endswith("2%: give the client a machine, or cores, that nothing else uses")

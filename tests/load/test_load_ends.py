@@ -80,7 +80,7 @@ def test_load_workers_end_when_their_parent_is_killed_and_nothing_is_left(simula
         assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_no_room_for_what_load_workers_share_is_told_with_the_folder(simulator, drive, tmp_path, monkeypatch):
+def test_no_space_for_shared_files_is_an_error_with_the_folder(simulator, drive, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     spec, _ = drive.spec(simulator.url, Load(pattern="constant", rate=1e5, requests=100_000))
     with (

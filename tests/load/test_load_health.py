@@ -118,7 +118,7 @@ def test_what_follows_upon_a_failure_is_no_turnaround(wire, drive):
     assert run.result.health.vacancy < 0.2
 
 
-def test_what_the_client_was_worth_is_told_for_each_phase_apart(simulator, drive):
+def test_the_clients_health_is_reported_for_each_phase_separately(simulator, drive):
     idle = phase(Load(pattern="constant", rate=4.0, requests=2, duration_s=0.4, stop="and"), "idle")
     busy = phase(Load(pattern="concurrency", concurrency=32, requests=1500), "busy")
     run = drive(simulator.url, idle, busy, workers=1)
@@ -129,7 +129,7 @@ def test_what_the_client_was_worth_is_told_for_each_phase_apart(simulator, drive
     assert strained.reads > calm.reads > 0
 
 
-def test_a_closed_loop_tells_its_mean_concurrency_and_an_open_one_its_rate(simulator, drive):
+def test_a_closed_loop_reports_its_mean_concurrency_and_an_open_loop_its_rate(simulator, drive):
     run = drive(simulator.url, Load(pattern="concurrency", concurrency=5, requests=50), knobs={"ttft_ms": 20})
     assert run.result.health.asked == 5
     assert 0 < run.result.health.achieved <= 5

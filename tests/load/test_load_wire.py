@@ -294,7 +294,7 @@ def test_a_server_that_is_not_there_fails_every_request_without_spinning(drive):
     assert all("refused" in record.error_detail.lower() for record in run.records())
 
 
-def test_a_server_that_accepts_nobody_is_a_connect_timeout(drive):
+def test_a_server_that_accepts_no_connection_is_a_connect_timeout(drive):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, socket.socket() as taken:
         taken.connect(listener.getsockname())  # fills the backlog
         run = drive(
@@ -576,7 +576,7 @@ def test_a_response_that_ends_with_its_tls_connection_is_whole(wire, drive, cert
     assert run.errors() == {None: 3}
 
 
-def test_a_certificate_that_nobody_vouches_for_is_a_connect_failure_that_says_so(wire, drive, certificate):
+def test_an_untrusted_certificate_is_a_connect_failure_with_its_reason(wire, drive, certificate):
     server = wire(tls=certificate[0])
     run = drive(by_name(server), ONE_BY_ONE)
     assert run.errors() == {"connect": 3}

@@ -101,7 +101,7 @@ def test_a_stream_across_the_edge_counts_by_its_event_stamps(record):
     assert share_within(record(0, first=90, gaps=(20, 20, 100)), WINDOW) == 0.5
 
 
-def test_events_count_by_their_tokens_where_the_server_tells_them(record):
+def test_events_count_by_their_tokens_if_the_server_reports_them(record):
     across = record(0, first=90, gaps=(20, 100), content_event_tokens=(1, 8, 1))
     assert share_within(across, WINDOW) == 0.8
 

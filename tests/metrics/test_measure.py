@@ -231,7 +231,7 @@ def test_the_server_scenario_is_open_loop_only(record, measured):
     assert "open loop" in measured([record(0, last=S)]).reason("server_scenario_throughput")
 
 
-def test_where_nobody_counts_token_metrics_are_null_and_say_so(record, measured):
+def test_without_a_count_token_metrics_are_null_with_the_reason(record, measured):
     records = [record(number, send=number * S, first=MS, gaps=(MS,)) for number in range(5)]
     phase = {"full_load_ns": S, "last_issue_ns": 3 * S}
     result = measured(records, phase=phase, tokens=None, asked_output_tokens=2)

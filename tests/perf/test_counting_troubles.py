@@ -140,7 +140,7 @@ def test_counting_that_is_late_is_an_error_with_null_tokens_and_every_other_metr
     assert summary["tokenizer"]["elapsed_ns"] >= 0.5e9
 
 
-def test_texts_that_are_not_kept_are_gone_and_nobody_is_told_to_count_them_again(results):
+def test_texts_that_are_not_kept_are_removed_and_no_recount_is_advised(results):
     summary = summary_of(results[0], "late-dropped")
     (reason,) = [r for r in summary["judgement"]["reasons"] if r["code"] == "counting-timeout"]
     assert "`texts: drop` leaves nothing to count again: measure again" in reason["sentence"]
@@ -148,7 +148,7 @@ def test_texts_that_are_not_kept_are_gone_and_nobody_is_told_to_count_them_again
     assert list(point_of(results[0], "late-dropped").glob("phases/*/texts.*")) == []
 
 
-def test_counts_that_the_authority_does_not_share_are_an_error_that_shows_the_text(results):
+def test_counts_that_the_reference_does_not_confirm_are_an_error_that_shows_the_text(results):
     summary = summary_of(results[0], "wrong")
     assert summary["judgement"]["outcome"] == "error"
     (reason,) = [r for r in summary["judgement"]["reasons"] if r["code"] == "counting-failed"]
@@ -190,7 +190,7 @@ def test_a_session_that_is_ended_while_it_counts_leaves_nothing_running_and_can_
         command("ended", "stuck"), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     log = point_of(folder / "ended", "stuck") / "phases/measured/tokens.jsonl"
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 300
     while not log.exists():
         assert time.monotonic() < limit, "counting did not begin"
         assert session.poll() is None, session.stdout.read()
@@ -198,7 +198,7 @@ def test_a_session_that_is_ended_while_it_counts_leaves_nothing_running_and_can_
     started = children(session.pid)
     assert started
     session.send_signal(signal.SIGTERM)
-    said, _ = session.communicate(timeout=20)
+    said, _ = session.communicate(timeout=120)
     assert session.returncode == 2, said
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
     assert read_outcome(log) == "interrupted"

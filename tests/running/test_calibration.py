@@ -47,7 +47,7 @@ ANY_HEALTH = HealthBudget(vacancy=1.0, schedule_lateness_ms=1e9, cpu_share=1e9, 
 """A busy machine stutters; these steps are about the simulator."""
 
 
-def test_a_calibration_finds_what_is_carried_and_tells_every_step():
+def test_a_calibration_finds_the_capacity_and_reports_every_step():
     told = []
     capacity = calibrate(told.append, seconds=0.3, streams=(2, 4), rates=(20, 40))
     assert capacity.machine == this_machine()
@@ -116,7 +116,7 @@ def test_too_few_too_late_too_slow_and_too_fast_are_shortfalls(change, told):
     assert list(replace(DELIVERED, **change).shortfalls()) == told
 
 
-def test_a_step_that_broke_a_budget_is_told_in_the_clients_own_words():
+def test_a_step_that_exceeded_a_budget_is_described_with_the_violation():
     health = ClientHealth(
         workers=1,
         client_lag_ms=None,
@@ -204,7 +204,7 @@ def test_a_calibration_is_kept_below_the_cache_folder_and_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"cpu": "another"}, {"cpus": 999}, {"quota": 0.5}, {"version": "0"}])
-def test_a_calibration_of_another_machine_or_version_counts_for_nothing(tmp_path, change):
+def test_a_calibration_of_another_machine_or_version_is_ignored(tmp_path, change):
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
     other = msgspec.structs.replace(this_machine(), **change)
     write_capacity(store_path(environ), msgspec.structs.replace(CAPACITY, machine=other))
@@ -242,7 +242,7 @@ def closed(concurrency, **fields):
         (Load(pattern="stages", stages=(closed(10), closed(400))), "asks for 400 requests in flight"),
     ],
 )
-def test_a_load_that_asks_for_more_than_the_machine_carries_is_told(load, told):
+def test_a_load_beyond_the_capacity_of_the_machine_is_reported(load, told):
     sentences = list(excess(load, CAPACITY))
     assert len(sentences) == (told is not None)
     for sentence in sentences:
@@ -251,7 +251,7 @@ def test_a_load_that_asks_for_more_than_the_machine_carries_is_told(load, told):
         assert "calibration of 2031-05-06" in sentence
 
 
-def test_what_the_simulator_could_not_test_is_told_as_unknown():
+def test_a_capacity_that_the_simulator_limited_is_reported_as_unknown():
     [sentence] = excess(Load(pattern="poisson", rate=1500.0, requests=5), CAPACITY)
     assert "is known to carry (and could not be tested with more than) 1,000" in sentence
 

@@ -123,7 +123,7 @@ def told(phase):
     return first.sentence
 
 
-def test_failures_are_told_by_type_the_most_first_with_what_the_first_of_each_said(phase):
+def test_failures_are_reported_by_type_most_frequent_first_with_the_first_message_of_each(phase):
     failed = phase(
         ("reset", "gone"),
         ("server_error", "500: overloaded"),
@@ -194,7 +194,7 @@ def test_what_a_server_said_is_one_short_line_without_control_characters(phase):
     assert (len(said), said[-1]) == (120, "…")
 
 
-def test_failures_that_the_bounds_tolerate_are_told_after_what_they_do_not(phase):
+def test_failures_that_the_bounds_tolerate_are_reported_last(phase):
     reasons = with_failures(judgement("met"), phase(("reset", "gone"))).reasons
     assert [reason.code for reason in reasons] == ["bound-not-met", "failed-requests"]
 

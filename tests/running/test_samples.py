@@ -98,7 +98,7 @@ def test_a_timed_warm_up_takes_one_of_a_few_rows(requests):
 
 
 @given(requests=counts, warmup=counts, rows=st.integers(2, 60), index=st.none() | st.integers(0, 1))
-def test_a_point_alone_shares_with_nobody(requests, warmup, rows, index):
+def test_a_point_alone_shares_no_samples(requests, warmup, rows, index):
     assert not share_of(point(requests, own=True, warmup=warmup, index=index), rows).shared
 
 

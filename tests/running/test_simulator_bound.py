@@ -73,7 +73,7 @@ def measured(tmp_path, monkeypatch):
     return run
 
 
-def test_a_simulator_with_more_events_than_it_can_write_is_told_and_found_again(measured, tmp_path):
+def test_a_simulator_with_more_events_than_it_can_write_is_reported_by_verify_too(measured, tmp_path):
     with simulator.start(simulator.Behaviour(model="m", **KNOBS)) as running:
         plan, point = measured("flood", running.url)
     judgement = point.summary.judgement
@@ -128,7 +128,7 @@ def test_the_limit_is_on_the_p99_of_the_phase_alone(tmp_path, looks, late, is_to
     assert bool(found(tmp_path)) is is_told
 
 
-def test_every_endpoint_that_was_late_is_told(tmp_path):
+def test_every_late_endpoint_is_reported(tmp_path):
     for endpoint, on_time in enumerate((100, 40, 10)):
         with log(tmp_path, endpoint) as write:
             write("before", told(0, 0))

@@ -18,7 +18,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(waiting, "_EVERY_S", 0.01)
 
 
-def test_the_time_left_and_the_last_answer_are_told_again_and_again():
+def test_the_time_left_and_the_last_answer_are_reported_repeatedly():
     told = queue.Queue()
     with told_while_waiting(URL, 60, told.put) as note:
         first = told.get(timeout=10)
@@ -29,7 +29,7 @@ def test_the_time_left_and_the_last_answer_are_told_again_and_again():
     assert 0 < later.left_s < first.left_s < 60
 
 
-def test_nothing_is_told_once_the_wait_is_over():
+def test_nothing_is_reported_once_the_wait_is_over():
     told = queue.Queue()
     with pytest.raises(KeyboardInterrupt), told_while_waiting(URL, 60, told.put):
         told.get(timeout=10)

@@ -120,7 +120,7 @@ def test_other_prompts_get_other_answers():
     assert output("one").pieces != output("two").pieces
 
 
-def test_output_is_as_long_as_asked_and_says_so():
+def test_output_has_the_requested_length_and_finish_reason():
     answer = output(max_tokens=5)
     assert (len(answer.pieces), answer.finish_reason) == (5, "length")
 
@@ -130,7 +130,7 @@ def test_an_output_length_stays_below_what_was_asked():
     assert output(max_tokens=20, output_tokens=8).finish_reason == "stop"
 
 
-def test_output_lengths_vary_as_told_around_their_mean():
+def test_output_lengths_vary_around_their_mean_as_configured():
     lengths = [
         len(output(number=number, output_tokens=100, output_distribution="lognormal").pieces)
         for number in range(500)
@@ -177,7 +177,7 @@ def test_another_seed_strikes_other_requests():
     assert struck[0] != struck[1]
 
 
-def test_faults_strike_as_often_as_told_and_only_one_at_a_time():
+def test_faults_have_the_configured_probability_and_at_most_one_applies():
     behaviour = Behaviour(fault={"reset": 0.3, "http_500": 0.2})
     struck = [faults.pick(behaviour, n)[0] for n in range(5000)]
     assert struck.count("reset") == pytest.approx(1500, rel=0.1)

@@ -45,7 +45,7 @@ def test_reset_breaks_off_a_body(client):
 
 
 @pytest.mark.parametrize(("after", "words"), [(0, 0), (3, 3), (99, 4)])
-def test_stall_falls_silent_behind_as_many_content_events_as_told(client, after, words):
+def test_stall_stops_after_the_configured_number_of_content_events(client, after, words):
     with client.connect() as connection:
         connection.sendall(chat(x_sim_fault="stall", x_sim_fault_after=after))
         answer = Answer(b"")

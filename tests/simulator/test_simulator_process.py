@@ -74,7 +74,7 @@ def test_it_comes_up_from_any_working_folder(tmp_path, monkeypatch):
         assert simulator.url.startswith("http://127.0.0.1:")
 
 
-def test_a_port_that_is_taken_is_an_error_that_says_so():
+def test_a_port_that_is_in_use_is_an_error_with_that_reason():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EndpointError, match=f"cannot listen on 127.0.0.1:{port}"):
@@ -151,7 +151,7 @@ def test_a_signal_ends_it_cleanly_with_its_log_complete(program, tmp_path, numbe
     assert read_truth(tmp_path / "log").peak_in_flight == 0
 
 
-def test_it_ends_when_its_standard_input_does_if_told_so(program):
+def test_it_ends_with_its_standard_input_if_the_option_is_given(program):
     process = program("--port", "0", "--exit-on-eof")
     ready(process)
     process.stdin.close()

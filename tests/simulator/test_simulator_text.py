@@ -81,7 +81,7 @@ def test_the_server_may_tell_usage_whatever_is_asked(client, usage, told):
     assert sum("usage" in chunk for chunk in chunks(client.chat(body=body, x_sim_usage=usage).body)) == told
 
 
-def test_a_server_that_never_tells_usage_tells_none_in_a_body_either(client):
+def test_a_server_without_usage_reports_none_in_a_body_either(client):
     assert "usage" not in msgspec.json.decode(client.chat(stream=False, x_sim_usage="never").body)
 
 
@@ -95,7 +95,7 @@ def test_the_first_tokens_can_be_reasoning(client, field):
     assert message["usage"]["completion_tokens_details"] == {"reasoning_tokens": 3}
 
 
-def test_tokens_share_events_as_told(client):
+def test_tokens_are_divided_among_events_as_configured(client):
     contents = [
         chunk["choices"][0]["delta"].get("content")
         for chunk in chunks(client.chat(x_sim_tokens_per_event=3).body)

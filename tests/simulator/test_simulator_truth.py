@@ -98,13 +98,13 @@ def test_256_streams_at_once_are_all_served_to_their_end(simulate, truth_of):
     assert [record.tokens for record in truth.records] == [20] * 256
 
 
-def test_a_fault_that_could_not_strike_is_not_told(simulate, truth_of):
+def test_a_fault_that_could_not_be_injected_is_not_reported(simulate, truth_of):
     measured = simulate(fault={"reset": 1.0})
     measured.chat(body={"model": "gpt-9"})
     assert [record.fault for record in truth_of(measured).records] == [None]
 
 
-def test_a_client_that_leaves_early_is_told_from_one_that_stays(simulate, truth_of):
+def test_a_client_that_leaves_early_is_distinguished_from_one_that_stays(simulate, truth_of):
     measured = simulate(itl_ms=50.0)
     with measured.connect() as connection:
         connection.sendall(encode(PATH, CHAT))
@@ -130,7 +130,7 @@ def test_requests_that_are_refused_are_in_the_log_and_probes_are_not(simulate, t
     assert (record.status, record.tokens) == (404, 0)
 
 
-def test_the_header_tells_the_behaviour(simulate, truth_of):
+def test_the_header_states_the_behaviour(simulate, truth_of):
     assert truth_of(simulate(ttft_ms=3.0)).behaviour["ttft_ms"] == 3.0
 
 

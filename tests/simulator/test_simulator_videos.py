@@ -70,7 +70,7 @@ def test_a_video_takes_its_time_and_a_cached_one_less(simulate, truth_of):
     assert 40_000_000 <= min(cached) < honest
 
 
-def test_a_fault_strikes_the_answer_that_tells_of_a_job(client):
+def test_a_fault_applies_to_the_answer_about_a_job(client):
     answer = client.http.post(
         PATH, json=PROMPT, headers={"x-sim-video-reply": "job", "x-sim-fault": "stream_error"}
     )

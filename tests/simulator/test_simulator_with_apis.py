@@ -41,7 +41,7 @@ def test_totals_with_every_chunk_tell_the_tokens_of_each_event(client, api):
     assert ask(client, api, {"prompt": "hello"}, stream=True, **knobs).content_event_tokens == [4, 2]
 
 
-def test_generate_tells_the_tokens_of_each_event_in_either_kind_of_stream(client):
+def test_generate_reports_the_tokens_of_each_event_in_both_kinds_of_stream(client):
     for incremental in ("true", "false"):
         knobs = {"x_sim_incremental": incremental, "x_sim_tokens_per_event": 4}
         decoded = ask(client, SGLang, {"text": "hello"}, stream=True, **knobs)
@@ -49,7 +49,7 @@ def test_generate_tells_the_tokens_of_each_event_in_either_kind_of_stream(client
         assert len(decoded.token_ids) == 6
 
 
-def test_reasoning_is_told_from_output(client):
+def test_reasoning_is_distinguished_from_output(client):
     decoded = ask(client, OpenAIChat, {"prompt": "hello"}, stream=True, x_sim_reasoning_tokens=2)
     assert (len(decoded.reasoning.split()), len(decoded.content.split())) == (2, 4)
     assert decoded.first_output_event == decoded.content_events[2]

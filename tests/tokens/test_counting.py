@@ -409,7 +409,7 @@ def test_a_recount_stops_when_its_time_is_up_and_not_before_twenty_texts(tokeniz
 def test_a_phase_is_not_counted_over_an_earlier_count(tokenizer, write_texts, tmp_path):
     write_texts(records(["one"]))
     count_phase(tokenizer, tmp_path)
-    with pytest.raises(EvidenceError, match=r"tokens\.jsonl: exists: this phase was counted already"):
+    with pytest.raises(EvidenceError, match=r"tokens\.jsonl: exists: this phase has already been counted"):
         count_phase(tokenizer, tmp_path)
     assert count_phase(tokenizer, tmp_path, output=tmp_path / "tokens.again.jsonl").complete
 
@@ -419,7 +419,7 @@ def test_a_phase_without_text_logs_is_refused(tokenizer, tmp_path):
         count_phase(tokenizer, tmp_path)
 
 
-def test_progress_is_told(tokenizer, texts, write_texts, tmp_path, small_chunks):
+def test_progress_is_reported(tokenizer, texts, write_texts, tmp_path, small_chunks):
     write_texts(records(texts))
     told = []
     count_phase(tokenizer, tmp_path, progress=lambda counted, total: told.append((counted, total)))
@@ -506,7 +506,7 @@ def test_a_line_that_is_no_count_is_refused_with_its_place(tmp_path):
     with CountsWriter(path, "fastokens", "0" * 64, "model") as writer:
         writer.add(encode_line(b'{"request_id":"a"}'), 1)
         writer.end("complete")
-    with pytest.raises(EvidenceError, match=r"tokens\.jsonl:2: is no token count"):
+    with pytest.raises(EvidenceError, match=r"tokens\.jsonl:2: is not a token count"):
         list(read_outputs(path))
 
 

@@ -53,7 +53,7 @@ def lane(cpus, mask, lane, load=None, quota=None):
     return planned.allowed, planned.cores, left
 
 
-def test_the_live_lane_counts_outside_of_the_load_workers_affinity_where_it_can():
+def test_the_live_lane_counts_outside_of_the_load_workers_affinity_if_possible():
     assert lane(8, range(6), 1) == ((6, 7), 1, tuple(range(6)))
 
 

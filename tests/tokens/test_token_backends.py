@@ -4,14 +4,14 @@ import pytest
 
 from pytest_bench.errors import TokensError
 from pytest_bench.tokens import proof
-from pytest_bench.tokens.backends import load_authority, load_fast
+from pytest_bench.tokens.backends import load_fast, load_reference
 from pytest_bench.tokens.messages import Load
 from pytest_bench.tokens.probes import probe_set, sample_prompts
 
 
 @pytest.fixture(scope="module")
 def loaded(bpe_folder):
-    return load_authority(bpe_folder / "tokenizer.json", "json")
+    return load_reference(bpe_folder / "tokenizer.json", "json")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_auto_takes_the_fast_one_where_it_proves_equal(load_task):
 def test_auto_keeps_the_authority_where_the_fast_one_differs_and_says_why(load_task, monkeypatch):
     monkeypatch.setattr(proof, "load_fast", Inflating)
     prepared = proof.prepare(load_task("auto"))
-    assert prepared.backend is prepared.authority
+    assert prepared.backend is prepared.reference
     assert "disagree" in prepared.reason
 
 
@@ -128,4 +128,4 @@ def test_a_difference_shows_both_counts_and_the_place(loaded):
 def test_a_broken_tokenizer_file_is_refused_by_name(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"model": 1}')
     with pytest.raises(TokensError, match=r"tokenizer\.json: `tokenizers` cannot load it"):
-        load_authority(tmp_path / "tokenizer.json", "json")
+        load_reference(tmp_path / "tokenizer.json", "json")

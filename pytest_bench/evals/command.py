@@ -1,0 +1,241 @@
+"""Runs an eval point whose requests another tool sends, and judges the files that it wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_bench.bounds import Bound
+from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.evals.harness import STDERR, STDOUT, HarnessEnd, inherited, run_harness
+from pytest_bench.evals.results import METADATA, metadata, write_metadata
+from pytest_bench.evals.sweeps import concurrency_of, eval_labels
+from pytest_bench.files import write_atomic
+from pytest_bench.lmeval import Checked, Request, Thresholds, Verification
+from pytest_bench.lmeval.folder import read_folder
+from pytest_bench.lmeval.scores import states_concurrency
+from pytest_bench.lmeval.verification import judge
+from pytest_bench.metrics.measurement import Measurement, Metric
+from pytest_bench.redaction import hide, redact_bytes
+from pytest_bench.results.details import CommandDetail
+from pytest_bench.results.layout import HARNESS
+from pytest_bench.results.summary import Summary
+from pytest_bench.running.deployment import Deployment, is_simulated
+from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.measuring import with_errors, write_point
+from pytest_bench.running.session import SILENT, Reporter, SessionFacts
+from pytest_bench.suite.command_evals import filled_in
+from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
+
+
+def run_command_eval(
+    session: SessionFacts, point: Point, deployment: Deployment, reporter: Reporter = SILENT
+) -> MeasuredPoint:
+    """Run the point's command once, judge what it wrote, and write the evidence.
+
+    Whatever the tool wrote stays, however it ended. Raises `UsageError` if it cannot be started, and `EvidenceError` if
+    the point's folder holds files of an earlier run, which are not continued.
+    """
+    folder = session.folder(point)
+    output = folder / HARNESS
+    if output.exists():
+        raise EvidenceError(
+            f"{output}: holds files of an earlier run; an eval with a command is never resumed: run it in a new session"
+        )
+    output.mkdir(parents=True)
+    command, environment = _filled(point, deployment, output)
+    reporter.note(f"{point.id}: its command writes to {folder / STDERR} and {folder / STDOUT}")
+    try:
+        end = run_harness(
+            command,
+            {**inherited(os.environ), **environment},
+            working_folder=Path(session.plan.folder(point.suite)),
+            logs=folder,
+            time_limit_s=point.options["time_limit_s"],
+        )
+    finally:
+        for name in (STDOUT, STDERR):
+            _redact(folder / name)
+    deployment.require_running()
+    if not os.path.lexists(output / METADATA):
+        asked = [concurrency_of(point)]
+        about = metadata(deployment.plan.model, deployment.plan.labels, asked, [], end.status, batched=False)
+        write_metadata(output, about)
+    found = _verify(session.plan, point, folder, end)
+    for note in found.notes:
+        reporter.note(f"{point.id}: {note}")
+    labels = eval_labels(point, simulated=deployment.simulated)
+    return write_point(
+        session,
+        point,
+        deployment,
+        None,
+        judgement=with_errors(_judgement(point, folder, end, found), (), labels),
+        measurement=_measurement(found),
+        phases=(),
+        tokenizer=None,
+        detail=CommandDetail(
+            command=tuple(command),
+            environment=tuple(sorted({*inherited(os.environ), *environment})),
+            **msgspec.structs.asdict(end),
+            **_found_detail(found),
+        ),
+    )
+
+
+class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
+    """What the files of a command come to."""
+
+    measurement: Measurement
+    judgement: Judgement
+    detail: CommandDetail
+
+
+def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudged:
+    """Judge the files that a command wrote again. `folder` holds the evidence. Raises `EvidenceError`."""
+    detail = summary.detail_as(CommandDetail)
+    end = HarnessEnd(**{name: getattr(detail, name) for name in HarnessEnd.__struct_fields__})
+    found = _verify(plan, point, folder, end)
+    servers = (identity.get("server") for identity in summary.identities)
+    labels = eval_labels(point, simulated=is_simulated(plan.deployments[point.suite], servers))
+    return Rejudged(
+        measurement=_measurement(found),
+        judgement=with_errors(_judgement(point, folder, end, found), (), labels),
+        detail=msgspec.structs.replace(detail, note="", **_found_detail(found)),
+    )
+
+
+def _filled(point: Point, deployment: Deployment, output: Path) -> tuple[list[str], dict[str, str]]:
+    """The command and the declared environment with their placeholders replaced, and secrets read."""
+    if len(deployment.urls) != 1:
+        raise UsageError(
+            f"{point.origin}: {point.id} runs a command, which takes one endpoint; the deployment has "
+            f"{len(deployment.urls)}"
+        )
+    values = {
+        "endpoint": deployment.urls[0],
+        "model": deployment.plan.model,
+        "concurrency": str(concurrency_of(point)),
+        "output": str(output.absolute()),
+    }
+    environment = {}
+    for name, declared in point.options["environment"].items():
+        if isinstance(declared, str):
+            environment[name] = filled_in(declared, values)
+            continue
+        secret = os.environ.get(declared["from_env"])
+        if not secret:
+            raise UsageError(
+                f"{point.origin}: {name} of {point.id} comes from the environment variable {declared['from_env']}, "
+                "which is not set or empty: export it"
+            )
+        hide([secret])
+        environment[name] = secret
+    return [filled_in(word, values) for word in point.options["command"]], environment
+
+
+def _redact(path: Path) -> None:
+    """Remove secrets from a log of the tool."""
+    if path.exists():
+        data = path.read_bytes()
+        cleared = redact_bytes(data)
+        if cleared != data:
+            write_atomic(path, cleared)
+
+
+def _verify(plan: Plan, point: Point, folder: Path, end: HarnessEnd) -> Verification:
+    options = point.options
+    read = read_folder(folder / HARNESS)
+    verification = judge(
+        read,
+        Request(
+            concurrencies=(concurrency_of(point),),
+            thresholds=Thresholds(default=options["thresholds"]),
+            min_score=options["min_score"],
+            tasks=tuple(options["tasks"]),
+            metric_prefix=options["metric_prefix"],
+            limit=options["limit"],
+            model=plan.deployments[point.suite].model,
+            allow_missing=frozenset({"eval_exit_code"}),  # this process has seen the exit status itself
+            not_before_s=end.started_s,
+            not_after_s=end.ended_s,
+        ),
+    )
+    silent = [result.name for result in read.results if not states_concurrency(result)]
+    notes = (f"{name} does not state its concurrency, which is therefore not proven" for name in silent)
+    return replace(verification, notes=(*verification.notes, *notes))
+
+
+def _judgement(point: Point, folder: Path, end: HarnessEnd, found: Verification) -> Judgement:
+    """The outcome: an error where the files cannot be trusted, a failure where they are bad."""
+    reasons = list(_ends_badly(point, end))
+    reasons += (
+        Reason(f"evidence-{finding.kind}", str(finding).replace(str(folder / HARNESS), HARNESS))
+        for finding in found.findings
+    )
+    is_error = any(reason.code in {"harness-status", "overdue", "evidence-error"} for reason in reasons)
+    outcome = Outcome.ERROR if is_error else Outcome.FAIL if reasons else Outcome.PASS
+    return Judgement(outcome=outcome, reasons=tuple(reasons), bounds=tuple(_bounds(point, found)))
+
+
+def _ends_badly(point: Point, end: HarnessEnd) -> Iterator[Reason]:
+    if end.overdue:
+        yield Reason(
+            "overdue", f"the command was ended at its time limit, {point.options['time_limit_s']:g} s"
+        )
+    elif end.status:
+        yield Reason(
+            "harness-status",
+            f"the command ended with status {end.status}; expected 0. Next: read {STDERR} in the evidence",
+        )
+
+
+def _bounds(point: Point, found: Verification) -> Iterator[JudgedBound]:
+    for checked in found.checked:
+        name, value = _name(checked), checked.score.value
+        is_met = value >= checked.threshold
+        yield JudgedBound(
+            bound=Bound(
+                metric=name,
+                comparison=">=",
+                limit=checked.threshold,
+                text=f">= {checked.threshold:g}",
+                origin=point.origin,
+            ),
+            measured=value,
+            state="met" if is_met else "not-met",
+            sentence=f"{name} is {value:.4g}, required >= {checked.threshold:g} ({point.origin})",
+        )
+
+
+def _name(checked: Checked) -> str:
+    return f"{checked.score.task}: {checked.score.metric}"
+
+
+def _measurement(found: Verification) -> Measurement:
+    """The scores. The tool sent the requests, so that nothing else was measured."""
+    return Measurement(
+        metrics={
+            _name(checked): Metric(unit="fraction", kind="scalar", value=checked.score.value)
+            for checked in found.checked
+        },
+        issued=0,
+        succeeded=0,
+        failed=0,
+    )
+
+
+def _found_detail(found: Verification) -> dict[str, Any]:
+    """The parts of the detail that follow from the files."""
+    return {
+        "shown": tuple(
+            (_name(checked).replace(": ", "\n"), f"{checked.score.value:.1%}") for checked in found.checked
+        ),
+        "notes": found.notes,
+    }
