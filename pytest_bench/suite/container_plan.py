@@ -75,6 +75,8 @@ class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
     canary: Canary | None = None
     benign: tuple[str, ...] = ()
     """Patterns of tracebacks that do no harm."""
+    failures: tuple[str, ...] = ()
+    """Patterns of lines, outside of those tracebacks, with which a point fails."""
     budget: LogBudget = LogBudget()
     baseline_lines_per_request: float | None = None
 

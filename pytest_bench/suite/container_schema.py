@@ -135,6 +135,9 @@ class LogSection(Section):
     """Proves that warnings still appear. Left out: the evidence says that they were not proven to."""
     benign: list[Pattern] = Field(default_factory=list)
     """Regular expressions. A traceback in which one matches counts as `benign`, all its lines included."""
+    failures: list[Pattern] = Field(default_factory=list)
+    """Regular expressions. A performance point fails if a line that the server logs meanwhile matches one, unless it is
+    part of a benign traceback."""
     budget: LogBudgetSection = LogBudgetSection()
     baseline_lines_per_request: PerRequest | None = None
     """Lines for each request without the controls; the evidence then says by how much they reduce the log."""

@@ -32,6 +32,7 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
                 (*_PATH, "required"), f"names {name}, which neither `environment` nor `forward` provides"
             )
     _check_secrets(context, section)
+    _check_evals(context, section)
     log, variables, arguments = _log(context, section)
     return plans.ContainerPlan(
         image=section.image,
@@ -88,6 +89,19 @@ def _forwarded(context: Context, section: ContainerSection) -> tuple[tuple[str, 
     return tuple(names), tuple(name for name in optional if name not in names)
 
 
+def _check_evals(context: Context, section: ContainerSection) -> None:
+    """The variables that ask a launcher for evals must fit what the suite declares."""
+    suite = context.document.value
+    if isinstance(suite, dict) and suite.get("eval"):
+        return
+    for name in ("EVAL_ONLY", "RUN_EVAL"):
+        value = section.environment.get(name)
+        if isinstance(value, str) and value.lower() in {"1", "true", "yes"}:
+            context.problem(
+                (*_PATH, "environment", name), f"is {value!r}, but the suite declares no eval; leave it out"
+            )
+
+
 def _check_secrets(context: Context, section: ContainerSection) -> None:
     for name, value in section.environment.items():
         if isinstance(value, str) and value and holds_key(name):
@@ -138,6 +152,7 @@ def _log(
         if canary is None
         else plans.Canary(path=canary.path, body=canary.body, pattern=canary.pattern),
         benign=tuple(log.benign),
+        failures=tuple(log.failures),
         budget=plans.LogBudget(
             lines_per_request=log.budget.lines_per_request,
             bytes_per_request=log.budget.bytes_per_request,
