@@ -126,5 +126,7 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Patterns of files that are copied out of the container."""
     readiness: Readiness = Readiness()
     log: LogPlan = LogPlan()
+    no_progress_s: float | None = None
+    """How long no request may make progress while some are in flight; None: no limit."""
     stop_timeout_s: float = 10.0
     """How long the server may take to end after SIGTERM."""

@@ -199,6 +199,9 @@ class ContainerSection(Section):
     """Files to copy out of the container when it ends, in every outcome: absolute paths, `*` and `?` in file names."""
     readiness: ReadinessSection = ReadinessSection()
     log: LogSection = LogSection()
+    no_progress_s: Seconds | None = None
+    """End a phase if no request makes progress for so long while some are in flight. A request makes progress when it
+    ends, or when a content event of its stream arrives. Left out: no limit."""
     stop_timeout_s: Seconds = 10
     """How long the server may take to end after SIGTERM, before it is killed."""
 

@@ -71,6 +71,7 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
             log_pattern=section.readiness.log_pattern, healthcheck=section.readiness.healthcheck
         ),
         log=log,
+        no_progress_s=section.no_progress_s,
         stop_timeout_s=section.stop_timeout_s,
     )
 
