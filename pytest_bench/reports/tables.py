@@ -144,7 +144,7 @@ def together(values: Sequence[float | None], unit: str) -> str:
 
 
 def outcome_text(row: Row) -> Text:
-    """The coloured outcome with the labels of the point; of an error, also whether anything was measured."""
+    """The coloured outcome with the labels of the point; of an error, also why there are no numbers."""
     point = row.point
     labels = f" ({', '.join(point.labels)})" if point.labels else ""
     return Text(f"{point.outcome.value}{_kind_of_error(row)}", style=_COLOURS[point.outcome]).append(
@@ -157,7 +157,9 @@ def _kind_of_error(row: Row) -> str:
         return ""
     if not _INTERRUPTS.isdisjoint(reason.code for reason in row.point.reasons):
         return ": interrupted"
-    return ": not measured" if row.summary is None or row.summary.measurement is None else ""
+    if row.summary is None:
+        return ": not measured"
+    return ": not judged" if row.summary.measurement is None else ""
 
 
 def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
