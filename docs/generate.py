@@ -19,6 +19,7 @@ from pytest_bench.api import MOST_TOKENS, import_api
 from pytest_bench.bounds import SCHEDULED, TIME_UNITS
 from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.main import COMMANDS
+from pytest_bench.evals import definitions as eval_definitions
 from pytest_bench.labels import Label
 from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, RATES, SHARES, STATISTICS
 from pytest_bench.plugin.options import add_options
@@ -78,6 +79,21 @@ def metrics_page() -> str:
     lines += [
         f"| `{item.name}` | {item.unit} | {item.kind} | {item.better} | {_cell(item.description)} |"
         for item in DEFINITIONS.values()
+    ]
+    lines += [
+        "",
+        "## Evals",
+        "",
+        "A bound of an eval names a score of its scorers, as `metric,filter`, or one of these. No bound is implied; an",
+        "unscored request beyond the allowance makes the point an error.",
+        "",
+        "| metric | unit | definition |",
+        "| --- | --- | --- |",
+        f"| `exact_match,strict-match`, … | {eval_definitions.SCORE.unit} | {_cell(eval_definitions.SCORE.meaning)} |",
+        *(
+            f"| `{name}` | {metric.unit} | {_cell(metric.meaning)} |"
+            for name, metric in eval_definitions.metrics(()).items()
+        ),
     ]
     return "\n".join([*lines, ""])
 

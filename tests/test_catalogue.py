@@ -151,7 +151,7 @@ def test_a_rule_or_a_limit_that_needs_a_tokenizer_is_refused_where_there_is_none
 
 
 def test_the_model_itself_may_be_the_tokenizer(tmp_path):
-    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer.json").write_text('{"model": {}}')
     plan = plan_of(tmp_path, ", tokens: {count: tokenizer}", served_model=str(tmp_path))
     require_tokenizers(plan, plan.points)
 

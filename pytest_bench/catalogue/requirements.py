@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from pytest_bench.catalogue.evals import require_evals
 from pytest_bench.catalogue.impossible import require_possible
 from pytest_bench.catalogue.tokenizers import require_tokenizers
 from pytest_bench.datasets.rows import load_dataset
@@ -33,6 +34,7 @@ class Requirements:
         require_possible(self._plan, points)
         require_tokenizers(self._plan, points, offline=offline)
         self._require_datasets(points)
+        require_evals(self._plan, points)
 
     def _require_endpoints(self, points: Collection[Point]) -> None:
         suites = dict.fromkeys(point.suite for point in points)

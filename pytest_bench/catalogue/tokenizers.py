@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from pytest_bench.errors import SuiteError, TokensError
 from pytest_bench.metrics.definitions import COMPARES_COUNTS
@@ -33,12 +34,19 @@ def require_tokenizers(plan: Plan, points: Iterable[Point], *, offline: bool = F
         except NotCached:
             continue
         except TokensError as error:
-            problems.append(f"{deployment.origin}: {error}")
+            problems.append(f"{deployment.origin}: {error}{_place(plan, suite, str(error))}")
             continue
         of_suite = [point for point in wanted if point.suite == suite]
         problems += _without_tokenizer(deployment, of_suite, source)
     if problems:
         raise SuiteError(list(dict.fromkeys(problems)))
+
+
+def _place(plan: Plan, suite: str, error: str) -> str:
+    """The path that a name in a suite also means, unless the error shows it."""
+    deployment = plan.deployments[suite]
+    beside = str(Path(plan.folder(suite)) / (deployment.tokens.tokenizer or deployment.model))
+    return "" if beside in error else f" (looked for {beside})"
 
 
 def _without_tokenizer(

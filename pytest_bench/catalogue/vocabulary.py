@@ -9,7 +9,7 @@ from pytest_bench.api import BUILTIN, Api, import_api
 from pytest_bench.audits import AuditTest, registry
 from pytest_bench.errors import UsageError
 from pytest_bench.evals import definitions as eval_definitions
-from pytest_bench.evals.fields import EvalFields
+from pytest_bench.evals.fields import EvalFields, metrics_of
 from pytest_bench.metrics import definitions
 from pytest_bench.simulator import Answers, Behaviour
 from pytest_bench.suite.vocabulary import ApiWords, Vocabulary
@@ -56,6 +56,7 @@ def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Voc
             "slo": {name: definitions.slo_unit_of(name) for name in definitions.slo_names()},
         },
         audits=registry(audits).words(),
+        eval_metrics=metrics_of,
         eval_fields=EvalFields,
     )
 

@@ -3,6 +3,7 @@
     serving       a container from image to removal, as a context manager
     engine        the connection to the Docker engine
     images        which image runs, and where it came from
+    image_cache   images as files that nodes share
     identity      what makes two images the same
     container     a running container: state, log, and what runs in it
     request       what the engine is asked for, from a plan and this host

@@ -25,7 +25,7 @@ class ImageUsed(msgspec.Struct, frozen=True, kw_only=True):
     """sha256 of layers and configuration, which is the same on every engine."""
     layers: tuple[str, ...]
     provenance: str
-    """Where it came from: `present`, `built`."""
+    """Where it came from: `loaded` (from the cache), `built`, `present` (on the engine), `pulled`."""
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):

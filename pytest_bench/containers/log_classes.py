@@ -44,16 +44,27 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """In UTF-8, with the ends of lines."""
     classes: dict[str, Count]
     """Those of `CLASSES` that occur."""
+    failures: int = 0
+    """Lines that match a pattern of failures, outside of benign tracebacks."""
+    first_failure: str = ""
 
 
-def count(lines: Iterable[str], benign: Sequence[re.Pattern[str]] = ()) -> Counts:
-    """Count lines and bytes by class. `benign`: patterns of which one occurs in a harmless traceback."""
+def count(
+    lines: Iterable[str], benign: Sequence[re.Pattern[str]] = (), failures: Sequence[re.Pattern[str]] = ()
+) -> Counts:
+    """Count lines and bytes by class.
+
+    `benign`: patterns of which one occurs in a harmless traceback; `failures`: patterns of lines that must not occur.
+    """
     found: dict[str, Count] = {}
+    failed: list[str] = []
     for block in blocks(lines):
         name = class_of(block[0]) if len(block) == 1 else "error"
         if _begins_traceback(block[0]):
             text = "\n".join(block)
             name = "benign" if any(pattern.search(text) for pattern in benign) else "error"
+        if name != "benign":
+            failed += (line for line in block if any(pattern.search(line) for pattern in failures))
         counted = found.setdefault(name, Count())
         counted.lines += len(block)
         counted.size_bytes += sum(len(line.encode()) + 1 for line in block)
@@ -61,6 +72,8 @@ def count(lines: Iterable[str], benign: Sequence[re.Pattern[str]] = ()) -> Count
         lines=sum(each.lines for each in found.values()),
         size_bytes=sum(each.size_bytes for each in found.values()),
         classes={name: found[name] for name in CLASSES if name in found},
+        failures=len(failed),
+        first_failure=failed[0] if failed else "",
     )
 
 

@@ -61,7 +61,7 @@ def serve(
         with api_errors("containers of earlier sessions"):
             for name in remove_left_over(client):
                 on_wait(f"removed {name}, which a killed session had left")
-        image = provide(client, plan, dict(environ))
+        image = provide(client, plan, environ)
         asked = creation(plan, environment.values, image.config, environ)
         if plan.network == "host" and engine.is_local:
             require_free(plan.port)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pytest_bench.errors import UsageError
+from pytest_bench.evals.definitions import metrics
 from pytest_bench.evals.presets import PRESETS
 from pytest_bench.evals.templates import compile_template
 from pytest_bench.scoring import TextChoice, build_scoring
@@ -248,9 +249,14 @@ class EvalFields(Section):
             )
         return self
 
+    @property
+    def scores(self) -> list[str]:
+        """The scores that the eval reports, as `metric,filter`."""
+        return [build_scoring(scorer.name, scorer.options).key for scorer in self.scorers or ()]
+
     @model_validator(mode="after")
     def _can_be_scored(self) -> Self:
-        keys = [build_scoring(scorer.name, scorer.options).key for scorer in self.scorers or ()]
+        keys = self.scores
         for key in keys:
             if keys.count(key) > 1:
                 raise PydanticCustomError(
@@ -271,6 +277,11 @@ class EvalFields(Section):
                     {"k": k, "repeats": self.repeats},
                 )
         return self
+
+
+def metrics_of(section: Section) -> Collection[str]:
+    """The metrics of an eval that bounds may name."""
+    return metrics(section.scores if isinstance(section, EvalFields) else ())
 
 
 def _refused(why: str) -> PydanticCustomError:

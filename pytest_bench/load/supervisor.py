@@ -110,8 +110,8 @@ class Supervisor:
         self._interrupts = Interrupts()
 
     def __enter__(self) -> Self:
-        self._interrupts.__enter__()
         try:
+            self._interrupts.__enter__()
             # An interrupt between the start of a process and its registration would leave it running.
             with self._interrupts.deferred():
                 for setup in self._setups:

@@ -143,7 +143,8 @@ def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
         with makes_sense(folder):
             summary = read_summary(folder)
             measurement = summary.measurement
-            for name in HEADLINES if measurement is not None else ():
+            scores = [name for name in measurement.metrics if "," in name] if measurement is not None else []
+            for name in (*HEADLINES, *scores) if measurement is not None else ():
                 if measurement is not None and name.partition(".")[0] in measurement.metrics:
                     value = measurement.value(name)
                     if value is not None:

@@ -30,7 +30,7 @@ from pytest_bench.verdict.events import (
     ExpectedPoint,
     Fault,
     Planned,
-    SessionFacts,
+    SessionRecord,
     WorkerBegan,
     WorkerCrashed,
 )
@@ -83,7 +83,7 @@ def settle(
     events += (Fault(code="damaged", sentence=_below(results, problem)) for problem in problems)
     end = _last_end(logs.get(MAIN, ())) or _last_end(logs.get(RUN, ()))
     expected = expectation if expectation is not None else planned.expectation if planned else None
-    facts = SessionFacts(
+    facts = SessionRecord(
         nonce=nonce,
         pytest_exit_status=end.status if end else None,
         plan_digest=plan_digest or "",

@@ -17,6 +17,7 @@ from pytest_bench.load.supervisor import Progress
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.capacity import crowding, excess, known_capacity
 from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.liveness import Liveness
 from pytest_bench.running.samples import salted
 from pytest_bench.running.server_metrics import ServerMetrics
 from pytest_bench.running.session import Reporter, SessionFacts
@@ -66,7 +67,10 @@ def drive(
         reporter.note(f"{point.id}: {note}")
     _warn(reporter, point, phases)
 
+    liveness = _liveness(deployment)
+
     def progress(seen: Progress) -> None:
+        liveness.check(seen)
         reporter.progress(point, specs[seen.phase], seen, None if lane is None else lane.tokens)
 
     folders = [Path(spec.folder) for spec in specs]
@@ -102,6 +106,13 @@ def drive(
         results = engine.run(run, progress, entered)
     deployment.require_running()
     return results
+
+
+def _liveness(deployment: Deployment) -> Liveness:
+    container = deployment.container
+    if container is None:
+        return Liveness(deployment.require_running)
+    return Liveness(deployment.require_running, container.plan.no_progress_s, container.story)
 
 
 def _warn(reporter: Reporter, point: Point, phases: Sequence[DeclaredPhase]) -> None:

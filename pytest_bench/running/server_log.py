@@ -13,12 +13,14 @@ from pytest_bench.files import write_json
 from pytest_bench.records import PhaseResult
 from pytest_bench.results.reading import read_versioned
 from pytest_bench.running.deployment import Deployment
-from pytest_bench.suite.container_plan import LogBudget
+from pytest_bench.suite.container_plan import LogBudget, LogPlan
 from pytest_bench.suite.plan import DeploymentPlan
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
+from pytest_bench.wording import printable
 
 NAME = "server_log.json"
 VERSION = 1
+_LONGEST_LINE = 300
 
 
 class ServerLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +37,9 @@ class ServerLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     lines: int
     size_bytes: int
     classes: dict[str, Count]
+    failures: int = 0
+    """Lines that match one of the suite's `failures`."""
+    first_failure: str = ""
     reduction: float | None = None
     """Share of the baseline's lines that is gone; None without a baseline."""
 
@@ -52,7 +57,8 @@ def record(
     if container is None:
         return
     end, plan = container.settle_log(), container.plan.log
-    counts = count(container.log.lines(start, end), [re.compile(pattern) for pattern in plan.benign])
+    benign, failures = ([re.compile(text) for text in texts] for texts in (plan.benign, plan.failures))
+    counts = count(container.log.lines(start, end), benign, failures)
     requests = sum(phase.issued for phase in phases)
     baseline = (plan.baseline_lines_per_request or 0.0) * requests
     write_json(
@@ -65,25 +71,38 @@ def record(
             lines=counts.lines,
             size_bytes=counts.size_bytes,
             classes=counts.classes,
+            failures=counts.failures,
+            first_failure=printable(counts.first_failure[:_LONGEST_LINE]),
             reduction=1 - counts.lines / baseline if baseline else None,
         ),
     )
 
 
 def with_log_budget(judgement: Judgement, deployment: DeploymentPlan, folder: Path) -> Judgement:
-    """`judgement` with a reason for each limit of the log that a point exceeded; such a point fails.
+    """`judgement` with a reason for each limit that the log exceeded, and for logged failures: such a point fails.
 
-    `folder` is the point's. Raises `EvidenceError` if there is a budget, and `server_log.json` is missing or damaged.
+    `folder` is the point's. Raises `EvidenceError` if the suite limits the log, and `server_log.json` is missing or
+    damaged.
     """
-    budget = LogBudget() if deployment.container is None else deployment.container.log.budget
-    if budget == LogBudget():
+    plan = LogPlan() if deployment.container is None else deployment.container.log
+    if plan.budget == LogBudget() and not plan.failures:
         return judgement
-    reasons = tuple(excesses(budget, read_versioned(folder / NAME, ServerLog, VERSION)))
+    log = read_versioned(folder / NAME, ServerLog, VERSION)
+    reasons = (*_failures(log), *excesses(plan.budget, log))
     return msgspec.structs.replace(
         judgement,
         outcome=worst([judgement.outcome, *(Outcome.FAIL for _ in reasons)]),
         reasons=(*judgement.reasons, *reasons),
     )
+
+
+def _failures(log: ServerLog) -> Iterator[Reason]:
+    if log.failures:
+        yield Reason(
+            "log-failure",
+            f"the server logged {log.failures} lines that match deployment.container.log.failures; the first is "
+            f"{log.first_failure!r}. Next: read the server's container.log",
+        )
 
 
 def excesses(budget: LogBudget, log: ServerLog) -> Iterator[Reason]:

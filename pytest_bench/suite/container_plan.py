@@ -75,6 +75,8 @@ class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
     canary: Canary | None = None
     benign: tuple[str, ...] = ()
     """Patterns of tracebacks that do no harm."""
+    failures: tuple[str, ...] = ()
+    """Patterns of lines, outside of those tracebacks, with which a point fails."""
     budget: LogBudget = LogBudget()
     baseline_lines_per_request: float | None = None
 
@@ -85,6 +87,8 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     image: str
     """A reference, or the id of a local image."""
     build: Build | None = None
+    image_cache: str | None = None
+    """Absolute path of the folder in which images are kept as files; None: they are not."""
     entrypoint: tuple[str, ...] | None = None
     """None: the image's."""
     command: tuple[str, ...] = ()
@@ -122,5 +126,7 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Patterns of files that are copied out of the container."""
     readiness: Readiness = Readiness()
     log: LogPlan = LogPlan()
+    no_progress_s: float | None = None
+    """How long no request may make progress while some are in flight; None: no limit."""
     stop_timeout_s: float = 10.0
     """How long the server may take to end after SIGTERM."""

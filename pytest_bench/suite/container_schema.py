@@ -135,6 +135,9 @@ class LogSection(Section):
     """Proves that warnings still appear. Left out: the evidence says that they were not proven to."""
     benign: list[Pattern] = Field(default_factory=list)
     """Regular expressions. A traceback in which one matches counts as `benign`, all its lines included."""
+    failures: list[Pattern] = Field(default_factory=list)
+    """Regular expressions. A performance point fails if a line that the server logs meanwhile matches one, unless it is
+    part of a benign traceback."""
     budget: LogBudgetSection = LogBudgetSection()
     baseline_lines_per_request: PerRequest | None = None
     """Lines for each request without the controls; the evidence then says by how much they reduce the log."""
@@ -146,7 +149,10 @@ class ContainerSection(Section):
     image: Text
     """Reference, or id of a local image. The container is always started by the image's id."""
     build: BuildSection | None = None
-    """Build the image under this name first."""
+    """Build the image under this name, unless the cache has it from the same build."""
+    image_cache: Text | None = None
+    """Folder, relative to this file, in which images are kept as files for several nodes. An image is taken from it if
+    it is there, and saved there otherwise."""
     entrypoint: Words | None = None
     """Left out: the image's."""
     command: Words | None = None
@@ -193,6 +199,9 @@ class ContainerSection(Section):
     """Files to copy out of the container when it ends, in every outcome: absolute paths, `*` and `?` in file names."""
     readiness: ReadinessSection = ReadinessSection()
     log: LogSection = LogSection()
+    no_progress_s: Seconds | None = None
+    """End a phase if no request makes progress for so long while some are in flight. A request makes progress when it
+    ends, or when a content event of its stream arrives. Left out: no limit."""
     stop_timeout_s: Seconds = 10
     """How long the server may take to end after SIGTERM, before it is killed."""
 

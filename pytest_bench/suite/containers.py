@@ -32,10 +32,14 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
                 (*_PATH, "required"), f"names {name}, which neither `environment` nor `forward` provides"
             )
     _check_secrets(context, section)
+    _check_evals(context, section)
     log, variables, arguments = _log(context, section)
     return plans.ContainerPlan(
         image=section.image,
         build=None if section.build is None else _build(context, section.build),
+        image_cache=None
+        if section.image_cache is None
+        else str(context.file((*_PATH, "image_cache"), section.image_cache)),
         entrypoint=None if section.entrypoint is None else tuple(section.entrypoint),
         command=section.given("command"),
         arguments=(*section.arguments, *arguments),
@@ -67,6 +71,7 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
             log_pattern=section.readiness.log_pattern, healthcheck=section.readiness.healthcheck
         ),
         log=log,
+        no_progress_s=section.no_progress_s,
         stop_timeout_s=section.stop_timeout_s,
     )
 
@@ -83,6 +88,19 @@ def _forwarded(context: Context, section: ContainerSection) -> tuple[tuple[str, 
         ):
             optional |= dict.fromkeys(found)
     return tuple(names), tuple(name for name in optional if name not in names)
+
+
+def _check_evals(context: Context, section: ContainerSection) -> None:
+    """The variables that ask a launcher for evals must fit what the suite declares."""
+    suite = context.document.value
+    if isinstance(suite, dict) and suite.get("eval"):
+        return
+    for name in ("EVAL_ONLY", "RUN_EVAL"):
+        value = section.environment.get(name)
+        if isinstance(value, str) and value.lower() in {"1", "true", "yes"}:
+            context.problem(
+                (*_PATH, "environment", name), f"is {value!r}, but the suite declares no eval; leave it out"
+            )
 
 
 def _check_secrets(context: Context, section: ContainerSection) -> None:
@@ -135,6 +153,7 @@ def _log(
         if canary is None
         else plans.Canary(path=canary.path, body=canary.body, pattern=canary.pattern),
         benign=tuple(log.benign),
+        failures=tuple(log.failures),
         budget=plans.LogBudget(
             lines_per_request=log.budget.lines_per_request,
             bytes_per_request=log.budget.bytes_per_request,

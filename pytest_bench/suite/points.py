@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import create_model
 
+from pytest_bench.bounds import Bound
 from pytest_bench.labels import Label
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.command_evals import plan_command_eval
@@ -211,6 +212,7 @@ class PointPlanner:
                 f"eval {name!r} needs exactly one of 'concurrency' and 'sweep: {{concurrency: […]}}'",
             )
         bounds = plan_bounds(context, (*path, "bounds"), section.bounds, "eval", self._named_bounds)
+        self._check_eval_metrics(path, section, bounds)
         if len(context.problems) > before:
             return []
         shots = {} if section.few_shots is None else {"few_shots": as_json(section.few_shots)}
@@ -227,6 +229,19 @@ class PointPlanner:
             )
             points.append(labelled(point, [Label.LIMITED] if limited else []))
         return points
+
+    def _check_eval_metrics(self, path: Path, section: EvalSection, bounds: Sequence[Bound]) -> None:
+        """Record bounds on scores that no scorer of the eval reports."""
+        metrics_of = self._context.vocabulary.eval_metrics
+        if metrics_of is None:
+            return
+        known = metrics_of(section)
+        for bound in bounds:
+            if bound.metric not in known:
+                self._context.problem(
+                    (*path, "bounds", bound.metric),
+                    f"is not reported by the scorers of this eval; expected one of {one_of(known)}",
+                )
 
     def _check_eval(self, path: Path, section: EvalSection) -> None:
         """Record settings of the load engine that an eval cannot have, and a dataset of examples that is unknown."""

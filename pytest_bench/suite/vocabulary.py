@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -55,5 +55,7 @@ class Vocabulary:
     """Base unit of every metric that may be limited, by the full name that `unit_of` accepts. Only the JSON Schema uses
     it; if it is empty, the schema accepts any name."""
     audits: Mapping[str, AuditWords] = field(default_factory=dict)
+    eval_metrics: Callable[[Section], Collection[str]] | None = None
+    """The metrics of an eval that bounds may name, given its section; None: any that `unit_of` accepts."""
     eval_fields: type[Section] | None = None
     """The own fields of an eval; None if this installation runs no evals."""

@@ -210,8 +210,8 @@ class EvidenceCheck(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
 
 
-class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about the session as a whole, from its events."""
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The session as a whole, as its events record it."""
 
     nonce: str
     pytest_exit_status: int | None

@@ -29,8 +29,8 @@ _TIMES = (("s", 1e9), ("ms", 1e6), ("us", 1e3))
 SHOWN_UNCERTAINTY = 0.01
 """An uncertainty is shown if it exceeds this fraction of the value."""
 _LESS_CLIENT = (
-    ": the limit lies within the uncertainty of the measurement; lower the load per load worker, or give the client "
-    "cores that nothing else uses, to decide"
+    ": the limit lies within the uncertainty of the measurement; to decide, give the client more load workers or cores "
+    "that nothing else uses, or bound a mean if the server sends several events at once"
 )
 _DECLARED = {judged: declared for declared, judged in SCHEDULED.items()}
 

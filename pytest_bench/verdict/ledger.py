@@ -22,7 +22,7 @@ from pytest_bench.verdict.events import (
     Refused,
     Report,
     Selected,
-    SessionFacts,
+    SessionRecord,
     Withheld,
     WorkerCrashed,
 )
@@ -43,7 +43,7 @@ def decide(
     expected: Sequence[ExpectedPoint],
     events: Sequence[Event],
     evidence: Mapping[str, EvidenceCheck],
-    session: SessionFacts,
+    session: SessionRecord,
 ) -> Verdict:
     """Decide the verdict of a session.
 
@@ -82,7 +82,7 @@ class _Ledger:
         expected: Sequence[ExpectedPoint],
         events: Sequence[Event],
         evidence: Mapping[str, EvidenceCheck],
-        session: SessionFacts,
+        session: SessionRecord,
     ) -> None:
         self.expected = expected
         self.evidence = evidence

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import msgspec
 
 from pytest_bench.labels import Label
-from pytest_bench.verdict.events import EvidenceCheck, ExpectedPoint, Report, SessionFacts, Stage
+from pytest_bench.verdict.events import EvidenceCheck, ExpectedPoint, Report, SessionRecord, Stage
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason
 
 MEASURED = frozenset({Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE})
@@ -173,7 +173,7 @@ def findings_of_evidence(
         yield from (error("evidence-mismatch", sentence) for sentence in contradicting)
 
 
-def findings_of_labels(labels: Sequence[str], session: SessionFacts) -> Iterator[Finding]:
+def findings_of_labels(labels: Sequence[str], session: SessionRecord) -> Iterator[Finding]:
     """Labels that this session does not accept on a passing point."""
     given = {
         "complete": session.complete,

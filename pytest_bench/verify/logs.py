@@ -9,15 +9,17 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader
 from pytest_bench.load.account import combine
 from pytest_bench.load.order import sample_function
+from pytest_bench.load.schedule import arrivals_ns
 from pytest_bench.records import REQUESTS_VERSION, PhaseResult, RequestRecord, WorkerReport
 from pytest_bench.results.differences import differences, plain
 from pytest_bench.verify.reports import DeclaredLoad, Recount, reported
-from pytest_bench.workload import HealthBudget, Load
+from pytest_bench.workload import OPEN_LOOP, HealthBudget, Load
 
 
 def contradictions(
@@ -29,7 +31,7 @@ def contradictions(
     `EvidenceError` with file and line for a damaged log.
     """
     order = None if declared is None else declared.order
-    requests = _Requests(None if order is None else sample_function(order))
+    requests = _Requests(None if order is None else sample_function(order), _schedule(phase, declared))
     reports: list[WorkerReport] = []
     for path in sorted(folder.glob("requests.*.jsonl")):
         reader = LineReader(path, "requests", REQUESTS_VERSION)
@@ -67,6 +69,13 @@ def _recombined(
     yield from (f"phase.json: {sentence}" for sentence in differences(plain(found), plain(wanted)))
 
 
+def _schedule(phase: PhaseResult, declared: DeclaredLoad | None) -> NDArray[np.int64] | None:
+    """The scheduled time of each request by its index; None unless the whole load is one open loop."""
+    if declared is None or declared.load.pattern not in OPEN_LOOP:
+        return None
+    return arrivals_ns(declared.load, declared.arrival_seed) + phase.start_ns
+
+
 def _records(reader: LineReader, path: Path) -> Iterator[RequestRecord]:
     decode = msgspec.json.Decoder(RequestRecord).decode
     for number, payload in enumerate(reader, start=2):
@@ -87,8 +96,11 @@ def _framing(reader: LineReader, phase: PhaseResult, header: dict[str, str]) -> 
 class _Requests:
     """Totals and problems of the request logs of one phase."""
 
-    def __init__(self, sample: Callable[[int], int] | None) -> None:
+    def __init__(
+        self, sample: Callable[[int], int] | None, schedule: NDArray[np.int64] | None = None
+    ) -> None:
         self._sample = sample
+        self._schedule = schedule
         self._ids: set[str] = set()
         self._indices: set[int] = set()
         self._starts, self._ends = array("q"), array("q")
@@ -106,6 +118,12 @@ class _Requests:
             self._problems.append(
                 f"request {record.index} sent sample {record.sample_index}; the order requires {wanted}"
             )
+        if self._schedule is not None:
+            planned = int(self._schedule[record.index]) if 0 <= record.index < self._schedule.size else None
+            if record.scheduled_ns != planned:
+                self._problems.append(
+                    f"request {record.index} was scheduled at {record.scheduled_ns}; the load requires {planned}"
+                )
         self._starts.append(record.send_start_ns)
         self._ends.append(record.end_ns)
 

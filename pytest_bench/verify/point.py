@@ -113,6 +113,7 @@ def _declared(session: SessionContext, point: Point, summary: Summary) -> dict[s
                 budget=point.budget,
                 alone=not overlaps,
                 order=samples_sent(phase, summary.dataset.rows),
+                arrival_seed=point.arrival_seed,
             )
             for phase in phases
         }
@@ -122,7 +123,9 @@ def _declared(session: SessionContext, point: Point, summary: Summary) -> dict[s
     with _asking(test):
         loads = loads_of(session.plan, point, summary, session.audits)
     return {
-        label: DeclaredLoad(load=load, budget=point.budget, alone=True, order=None)
+        label: DeclaredLoad(
+            load=load, budget=point.budget, alone=True, order=None, arrival_seed=point.arrival_seed
+        )
         for label, load in loads.items()
     }
 

@@ -15,6 +15,8 @@ from pytest_bench.load.client_share import ClientShare
 from pytest_bench.records import RequestRecord, WorkerReport
 from pytest_bench.workload import OPEN_LOOP, HealthBudget, Load, SampleOrder
 
+_LONGEST_NS = 7 * 86_400 * 1_000_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredLoad:
@@ -26,6 +28,8 @@ class DeclaredLoad:
     """Whether no request of another phase may have been in flight at the same time."""
     order: SampleOrder | None
     """The sample of each request; None if it is unknown."""
+    arrival_seed: int
+    """Open loop: the seed of the arrival times."""
 
 
 class Recount:
@@ -45,6 +49,12 @@ class Recount:
         self._sent_ns, self._ended_ns = array("q"), array("q")
 
     def add(self, record: RequestRecord) -> None:
+        """Add a record. Raises `EvidenceError` for a duration that no request can have."""
+        if max(record.end_ns - record.send_start_ns, record.turnaround_ns or 0) > _LONGEST_NS:
+            raise EvidenceError(
+                f"request log: request {record.request_id!r} took or waited for more than {_LONGEST_NS / 1e9:g} s: "
+                "the log is damaged"
+            )
         self._share.add(record, paced=self._paced and record.scheduled_ns is not None)
         self._outcomes[record.outcome] += 1
         if record.outcome == "failed":
@@ -70,7 +80,7 @@ class Recount:
         )
         if self._shares:
             self._share.report(found)
-        if self._alone:
+        if self._alone and not told.clock_steps:  # a step moves the end of a request after it was counted
             found.in_flight_ns = self._in_flight_ns(told)
         return found
 

@@ -6,6 +6,7 @@ with ldd. The image is built again only if what it is made of has changed.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
@@ -53,8 +54,13 @@ _SETTINGS = (
 
 
 def build() -> str:
-    """Build the image if it is not there, and return its id."""
-    key = _key()
+    """Build the image if it is not there, and return its id. Of several processes at once, one builds it."""
+    with Path(tempfile.gettempdir(), f"{NAME}-{os.geteuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _built(_key())
+
+
+def _built(key: str) -> str:
     found = _docker("images", "--quiet", "--no-trunc", f"{NAME}:{key}")
     if found:
         return found

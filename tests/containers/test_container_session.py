@@ -29,6 +29,8 @@ deployment:
     network: {network}
     port: {port}
     stop_timeout_s: 0.1
+    artifacts: [/etc/pass*]
+    log: {{budget: {{lines_per_request: 100}}}}
 datasets:
   made: {{synthetic: {{rows: 50, input_tokens: 5}}}}
 perf:
@@ -101,6 +103,11 @@ def test_the_evidence_says_which_image_ran_with_which_names_and_no_values_of_sec
     assert b"sk-secret" not in everything
 
 
+def test_a_point_has_its_part_of_the_log_in_numbers(session):
+    log = json.loads((session.results / "points/bridge/perf/point/server_log.json").read_text())
+    assert (log["requests"], log["end_byte"] - log["start_byte"]) == (6, log["size_bytes"])
+
+
 def test_verify_finds_the_session_good(session):
     verified = subprocess.run(**command(session.folder, "pytest-bench", "verify", "results"), check=False)
     assert verified.returncode == 0, verified.stdout
@@ -133,6 +140,44 @@ def test_nothing_is_left_of_a_session_that_is_killed(engine, image, tmp_path, pr
         os.kill(session, signal.SIGKILL)
         running.wait()
     until(lambda: engine.containers.list(all=True, filters=ours) == [])
+
+
+def test_sigterm_copies_artifacts_out_and_removes_the_container(engine, image, tmp_path):
+    write(tmp_path, "ended", image, ENDLESS)
+    with (tmp_path / "output").open("w") as output:
+        running = subprocess.Popen(
+            **{**command(tmp_path, "pytest", "suites", "--results=results"), "stdout": output}
+        )
+    phase = tmp_path / "results/points/ended/perf/point/phases/measured"
+    until(lambda: running.poll() is not None or any(phase.glob("requests.*.jsonl")))
+    running.terminate()
+    assert running.wait() == 2
+    nonce = json.loads((tmp_path / "results/verdict.json").read_text())["nonce"]
+    assert engine.containers.list(all=True, filters={"label": f"{PREFIX}session={nonce}"}) == []
+    folder = tmp_path / "results/deployments/ended"
+    (artifact,) = json.loads((folder / "container.json").read_text())["artifacts"]
+    assert (folder / artifact["path"]).stat().st_size == artifact["size_bytes"] > 0
+
+
+def test_a_container_that_ends_during_a_point_ends_the_point_with_its_story(engine, image, tmp_path):
+    write(tmp_path, "died", image, ENDLESS)
+    with (tmp_path / "output").open("w") as output:
+        running = subprocess.Popen(
+            **{**command(tmp_path, "pytest", "suites", "--results=results"), "stdout": output}
+        )
+    phase = tmp_path / "results/points/died/perf/point/phases/measured"
+    until(lambda: running.poll() is not None or any(phase.glob("requests.*.jsonl")))
+    assert running.poll() is None, (tmp_path / "output").read_text()
+    nonce = json.loads((tmp_path / "results/verdict.json").read_text())["nonce"]
+    (server,) = engine.containers.list(filters={"label": f"{PREFIX}session={nonce}"})
+    server.kill()
+    assert running.wait() == 1
+    (point,) = json.loads((tmp_path / "results/verdict.json").read_text())["points"]
+    assert point["outcome"] == "error"
+    assert "ended with exit status 137" in json.dumps(point)
+    folder = tmp_path / "results/deployments/died"
+    assert json.loads((folder / "container.json").read_text())["ended"]["exit_code"] == 137
+    assert (folder / "diagnostics.json").exists()
 
 
 def test_the_reaper_removes_what_a_dead_session_left_and_nothing_else(engine, image):

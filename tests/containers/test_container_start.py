@@ -156,8 +156,11 @@ def test_a_setup_command_that_fails_stops_the_start(start):
     assert "unexpected shape\nsetup command 2 failed with status 3" in story
 
 
-def test_an_image_that_is_not_there_is_named(start):
-    refused(start, "the image nobody/has:this is not on this engine", image="nobody/has:this")
+def test_an_image_that_nobody_has_is_an_error_with_the_reason_of_every_source(start):
+    # Nothing listens on port 1 of this machine.
+    story = refused(start, "the image localhost:1/nobody:x cannot be had", image="localhost:1/nobody:x")
+    assert "not present: the engine has no image localhost:1/nobody:x" in story
+    assert "not pulled: the pull of localhost:1/nobody:x" in story
 
 
 def test_artifacts_are_copied_out_with_their_digests_also_after_a_failure(start, tmp_path):

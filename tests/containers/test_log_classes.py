@@ -48,6 +48,12 @@ def test_a_traceback_that_is_declared_harmless_is_benign_with_its_first_line(pat
     assert {name: each.lines for name, each in counts.classes.items()} == {"benign": 4, "other": 1}
 
 
+def test_failures_are_found_outside_of_benign_tracebacks_only():
+    patterns = [re.compile("Console script timeout")], [re.compile("timeout|out of memory")]
+    counts = count([*TRACEBACK, "HIP out of memory", "INFO timeout"], *patterns)
+    assert (counts.failures, counts.first_failure) == (2, "HIP out of memory")
+
+
 def test_a_harmless_pattern_outside_of_a_traceback_excuses_nothing():
     counts = count(["ERROR rocEnvTool/console.py failed"], [re.compile("rocEnvTool")])
     assert list(counts.classes) == ["error"]

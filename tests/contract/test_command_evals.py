@@ -230,3 +230,20 @@ def test_an_interrupt_ends_the_tool_and_keeps_its_files_and_resuming_runs_it_ane
     assert (resumed.status, resumed.outcomes) == (0, {point(99): "pass"}), resumed.output
     (kept,) = results.glob(f"sessions/*/points/{point(99)}/harness/half.txt")
     assert kept.read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("program", "environ", "complaint"),
+    [
+        ("no-such-tool", {}, "the program 'no-such-tool' of its command is not in any folder of PATH"),
+        ("./tool", {}, "bench; install it"),
+        (sys.executable, {"TOOL_KEY": ""}, "TOOL_KEY, which its command needs, is not set or is empty"),
+    ],
+)
+def test_what_a_command_needs_is_looked_for_before_anything_starts(bench, program, environ, complaint):
+    folder = bench(1)
+    folder.edit("bench/tiny.yaml", f"[{sys.executable}, ", f"[{program}, ")
+    folder.environ |= environ
+    ran = folder.run("--endpoint=simulator")
+    assert ran.status == 4
+    assert complaint in ran.output

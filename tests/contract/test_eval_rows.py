@@ -247,3 +247,54 @@ def test_the_concurrencies_of_a_sweep_share_the_risk_of_an_error(folder):
     assert verify_session(ran.results).problems == ()
     folder.edit("bench/tiny.yaml", "sweep: {concurrency: [1, 2, 4]}", "concurrency: 1")
     require(folder.run("--endpoint=simulator"), 0, "pass")
+
+
+ODD_API = """
+from pytest_bench.api.openai_completions import OpenAICompletions as Real
+
+
+class Odd:
+    name, path, streaming, columns, required = "odd", Real.path, Real.streaming, Real.columns, Real.required
+    delta_key, polls, video_seconds = Real.delta_key, Real.polls, Real.video_seconds
+    encode, prompt = staticmethod(Real.encode), staticmethod(Real.prompt)
+    decode_stream, pending = staticmethod(Real.decode_stream), staticmethod(Real.pending)
+
+    @staticmethod
+    def decode_body(body, content_type):
+        decoded = Real.decode_body(body, content_type)
+        if decoded.content == "the odd one":
+            decoded.content = "\\ud800"
+        return decoded
+
+
+def pytest_bench_apis():
+    return {"odd": "odd_api:Odd"}
+"""
+
+
+def test_an_answer_that_cannot_be_written_disturbs_no_other_and_makes_the_point_an_error(folder):
+    make_eval(folder, answers={4: "the odd one"}, fields="unscored: {count: 1}\n")
+    folder.write("odd_api.py", ODD_API)
+    folder.edit("bench/tiny.yaml", "api: openai-completions", "api: odd")
+    folder.environ["PYTHONPATH"] = str(folder.root)
+    ran = folder.run("--endpoint=simulator", "-p", "odd_api", "-k", "c0002")
+    require(ran, 1, "error")
+    assert ran.reasons(POINTS[1]) == ["unserialisable"]
+    assert "'sum-4'" in ran.output
+    assert metrics(ran, POINTS[1])["completed_requests"] == ITEMS - 1
+    assert len(list((ran.results / "evals/tiny/sums").glob("results_*_conc2.json"))) == 1
+
+
+def test_an_item_that_hangs_holds_up_no_other_record(folder):
+    make_eval(
+        folder,
+        answers={0: {"fault": "stall"}},
+        fields="timeouts: {request_s: 1}\nunscored: {count: 1}\n",
+    )
+    ran = folder.run("--endpoint=simulator", "-k", "c0002")
+    require(ran, 0, "pass")
+    assert metrics(ran, POINTS[1])["failed_requests"] == 1
+    lines = (ran.results / "points" / POINTS[1] / "checkpoint.jsonl").read_text().splitlines()
+    kinds = [json.loads(line)["kind"] for line in lines]
+    assert kinds.index("error") > kinds.index("result")
+    assert kinds.count("result") == ITEMS - 1

@@ -16,7 +16,7 @@ from pytest_bench.leases import acquire
 from pytest_bench.plugin.xdist import units
 from pytest_bench.results.settle import settle
 from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
-from pytest_bench.verdict.events import ExpectedPoint, SessionFacts
+from pytest_bench.verdict.events import ExpectedPoint, SessionRecord
 from pytest_bench.verdict.leases import overlaps
 from pytest_bench.verdict.ledger import decide
 
@@ -190,7 +190,7 @@ def test_a_session_whose_points_overlapped_is_red(folder):
         ExpectedPoint(id=point.id, digest=found.plan.point_digest(point), leases=("endpoint", "host"))
         for point in found.plan.points
     ]
-    facts = SessionFacts(
+    facts = SessionRecord(
         nonce=found.verdict.nonce, pytest_exit_status=0, plan_digest=found.verdict.plan_digest
     )
     assert decide(expected, [*others, second], found.evidence, facts).status == "pass"

@@ -37,10 +37,20 @@ class Runs:
         with urllib.request.urlopen(f"{self.url}/received", timeout=10) as answer:
             return {item["item"]: item["received"] for item in json.load(answer)["items"]}
 
-    def start(self, results):
+    def start(self, results, limit_bytes=None):
+        """`limit_bytes`: the longest file that the session may write, as a disk that fills up."""
         self.started += 1
+        limits = [] if limit_bytes is None else ["prlimit", f"--fsize={limit_bytes}"]
         return subprocess.Popen(
-            [sys.executable, PROCESS, str(self.root / "bench"), str(results), POINT, f"{self.started:016}"],
+            [
+                *limits,
+                sys.executable,
+                PROCESS,
+                str(self.root / "bench"),
+                str(results),
+                POINT,
+                f"{self.started:016}",
+            ],
             env={**os.environ, "ENDPOINT": self.url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -163,3 +173,18 @@ def test_repeats_can_be_added(runs, tmp_path):
     assert (outcome, measured["total"], measured["completed"]) == ("pass", 2 * ITEMS, 2 * ITEMS - 2)
     after = runs.received()
     assert {after[item] - before[item] for item in before if item != "sum-9"} == {1}
+
+
+def test_a_full_disk_ends_the_session_and_keeps_what_was_written(runs, tmp_path):
+    outcome, undisturbed = runs.finish(tmp_path / "undisturbed")
+    results = tmp_path / "full"
+    process = runs.start(results, limit_bytes=80_000)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "checkpoint.jsonl: cannot be written" in err
+    assert "then resume this session" in err
+    kept = len(contents_of(results / "points" / POINT / "checkpoint.jsonl").results)
+    assert 0 < kept < ITEMS - 1
+    before = sum(runs.received().values())
+    assert runs.finish(results) == (outcome, undisturbed)
+    assert sum(runs.received().values()) - before <= ITEMS - kept

@@ -1,5 +1,6 @@
 """A point whose server logs more than the suite allows fails."""
 
+import msgspec
 import pytest
 
 from pytest_bench.containers.log_classes import Count
@@ -22,8 +23,8 @@ LOG = ServerLog(
 PASS = Judgement(outcome=Outcome.PASS)
 
 
-def deployment(budget):
-    container = ContainerPlan(image="i", log=LogPlan(budget=budget))
+def deployment(budget, **fields):
+    container = ContainerPlan(image="i", log=LogPlan(budget=budget, **fields))
     return DeploymentPlan(suite="s", api="a", api_reference="r", model="m", endpoints=(), container=container)
 
 
@@ -55,3 +56,14 @@ def test_a_budget_without_a_count_is_an_error_and_no_budget_needs_none(tmp_path)
     with pytest.raises(EvidenceError):
         with_log_budget(PASS, deployment(LogBudget(lines_per_request=1)), tmp_path)
     assert with_log_budget(PASS, deployment(LogBudget()), tmp_path) == PASS
+
+
+def test_a_point_during_which_the_server_logged_a_failure_fails(tmp_path):
+    watched = deployment(LogBudget(), failures=("out of memory",))
+    write_json(tmp_path / NAME, LOG)
+    assert with_log_budget(PASS, watched, tmp_path) == PASS
+    write_json(tmp_path / NAME, msgspec.structs.replace(LOG, failures=2, first_failure="HIP out of memory"))
+    judged = with_log_budget(PASS, watched, tmp_path)
+    assert judged.outcome is Outcome.FAIL
+    assert "logged 2 lines" in judged.reasons[0].sentence
+    assert "'HIP out of memory'" in judged.reasons[0].sentence

@@ -106,6 +106,8 @@ def test_a_container_serves_without_an_endpoint_unless_the_command_line_names_on
             ["arguments: [--log-level=info]", "log: {engine: sglang, controls: {level: info}}"],
             "sets --log-level, which `arguments` hold, too",
         ),
+        (["environment: {EVAL_ONLY: 'true'}"], "is 'true', but the suite declares no eval"),
+        (["environment: {RUN_EVAL: '1'}"], "is '1', but the suite declares no eval"),
         (["runtime: enroot"], "'docker'"),
         (["build: {context: gone}"], "'gone', which is not a folder"),
         (

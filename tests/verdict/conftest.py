@@ -12,7 +12,7 @@ from pytest_bench.verdict.events import (
     ExpectedPoint,
     Report,
     Selected,
-    SessionFacts,
+    SessionRecord,
 )
 from pytest_bench.verdict.ledger import decide
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome
@@ -33,7 +33,7 @@ class Story(msgspec.Struct, kw_only=True):
     events: Sequence[Event]
     evidence: dict[str, EvidenceCheck]
     leases: Sequence[Lease]
-    session: SessionFacts
+    session: SessionRecord
 
     def settle(self):
         return decide(self.expected, [*self.events, *self.leases], self.evidence, self.session)
@@ -110,7 +110,7 @@ def green_story(*names, judgement=GOOD):
         events=events,
         evidence=evidence,
         leases=leases,
-        session=SessionFacts(nonce="n0", pytest_exit_status=0, plan_digest="plan"),
+        session=SessionRecord(nonce="n0", pytest_exit_status=0, plan_digest="plan"),
     )
 
 
