@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pytest_bench.load.bodies import Bodies
 from pytest_bench.load.checkpointed import CheckpointLog
-from pytest_bench.load.exchange import Exchange, ExchangeResult
+from pytest_bench.load.exchange import Exchange
 from pytest_bench.load.log import PhaseLog
 from pytest_bench.load.order import sample_function
+from pytest_bench.load.responses import ExchangeResult
 from pytest_bench.load.tally import Tally
 from pytest_bench.redaction import redact_foreign
 from pytest_bench.workload import PhaseSpec, RunSpec, with_query

@@ -11,7 +11,7 @@ from pytest_bench.load.checkpointed import CheckpointLog
 from pytest_bench.load.connecting import OutOfDescriptors
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.decode_queue import DecodeQueue
-from pytest_bench.load.exchange import Exchange, ExchangeResult, Failure, abandoned, decode_response
+from pytest_bench.load.exchange import Exchange, Failure
 from pytest_bench.load.limits import overdue
 from pytest_bench.load.loop import Loop
 from pytest_bench.load.messages import Stage
@@ -19,6 +19,7 @@ from pytest_bench.load.pacing import Pacer
 from pytest_bench.load.phase import Phase
 from pytest_bench.load.pool import ConnectionPool
 from pytest_bench.load.raw import RawLog
+from pytest_bench.load.responses import ExchangeResult, abandoned, decode_response
 from pytest_bench.load.slots import Slots
 from pytest_bench.workload import RunSpec
 

@@ -11,9 +11,10 @@ from pytest_bench.api import Decoded
 from pytest_bench.api.openai_chat import OpenAIChat
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.deltas import read_deltas
-from pytest_bench.load.exchange import Exchange, decode_response
+from pytest_bench.load.exchange import Exchange
 from pytest_bench.load.framing import split_events
 from pytest_bench.load.moments import Reads
+from pytest_bench.load.responses import decode_response
 from pytest_bench.records import Moments
 
 VALUES = st.recursive(

@@ -8,7 +8,8 @@ from odd_answers import BODIES, END, JSON, SSE, STREAMS, Case
 from wire_server import chunk
 
 from pytest_bench.api import Api
-from pytest_bench.load.exchange import Exchange, ExchangeResult, decode_response
+from pytest_bench.load.exchange import Exchange
+from pytest_bench.load.responses import ExchangeResult, decode_response
 from pytest_bench.records import ERROR_TYPES
 from pytest_bench.workload import Load
 
