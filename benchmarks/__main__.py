@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import endurance, fixed, live, load, openloop, pairs, peers, tokens, truth
+from benchmarks import checkpoints, endurance, fixed, live, load, openloop, pairs, peers, tokens, truth
 from benchmarks.clients import Cores
 from benchmarks.figures import Table
 from benchmarks.server import EVENTS
@@ -25,8 +25,8 @@ TRUTH = (
     "pairs-at-once",
 )
 """Workloads that check the accuracy of the engine's numbers, and its cost."""
-WORKS = ("at-once", *TRUTH, "poisson", "fixed", "stall", "live", "million", "tokens")
-ONCE = frozenset({"million", "tokens"})
+WORKS = ("at-once", *TRUTH, "poisson", "fixed", "stall", "live", "million", "tokens", "checkpoints")
+ONCE = frozenset({"million", "tokens", "checkpoints"})
 """Workloads that repeat internally or are too long to repeat."""
 
 
@@ -55,6 +55,7 @@ def main() -> int:
         "tokens": lambda _: tokens.measure(
             table, repeats=repeats, scale=1_000 if quick else 100_000, works=[*tokens.SHAPES, "phase"]
         ),
+        "checkpoints": lambda _: checkpoints.measure(table, 2_000 if quick else checkpoints.RECORDS),
         "million": lambda _: endurance.million(table, 20_000 if quick else options.requests, cores),
     }
     wanted = [work for name in options.only or WORKS for work in (TRUTH if name == "truth" else (name,))]

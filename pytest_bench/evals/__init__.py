@@ -1,6 +1,7 @@
-"""Evals: tasks and their prompts, the metrics and gates of their scores, and their result files.
+"""Evals: what is asked, how a session asks it, and how its scores are measured, judged and written.
 
-Others use `Task`, `build_items`, `generation_of` and `scoring_of` (what is asked), `measure_eval` (scores to
-metrics), `gates` (metrics to outcomes) and `results` (lm-eval's layout). Everything here is pure, apart from reading
-few-shot files and writing results; how requests are issued and logged is below, in `load` and `checkpoints`.
+Others use `fields.EvalFields` and `definitions` (what suites declare), `point.run_eval` (one point of a session),
+`remeasure` (the same from its evidence), and `results` (lm-eval's layout). Inside: `declared` reads a planned point;
+`tasks` renders its items; `session` requests what the checkpoint lacks; `answers`, `measure` and `finishing` score what
+it holds; `assessment` and `gating` judge; `sweeps` has what the concurrencies of a sweep share.
 """

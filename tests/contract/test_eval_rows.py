@@ -298,26 +298,3 @@ def test_an_item_that_hangs_holds_up_no_other_record(folder):
     kinds = [json.loads(line)["kind"] for line in lines]
     assert kinds.index("error") > kinds.index("result")
     assert kinds.count("result") == ITEMS - 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"items": 3}, "has 3 items in 1 repeats, fewer than the concurrency 4"),
-        (
-            {"fields": "template: '{{problem}}'\n"},
-            "row 1: the template cannot be rendered: 'problem' is undefined",
-        ),
-        ({"fields": "messages: [{role: user, content: x}]\ntemplate: null\n"}, "does not take messages"),
-        ({"fields": "workers: 2\n"}, "workers is 2; an eval has one load worker"),
-        ({"fields": "texts: drop\n"}, "expected 'keep'"),
-        ({"fields": "scorers: [gsm8k]\n"}, "unknown scorer 'gsm8k'"),
-        ({"fields": "bounds: {'numeric_match,last-anchored': '>= 0.5'}\n"}, "is not reported by the scorers"),
-        ({"fields": "gates: [{metric: x, threshold: 1}]\n"}, "a gate is on 'x', which no scorer reports"),
-    ],
-)
-def test_an_eval_that_cannot_be_asked_or_judged_is_refused_before_anything_starts(folder, changes, said):
-    make_eval(folder, **changes)
-    ran = folder.run("--endpoint=simulator")
-    assert ran.status == 4, ran.output
-    assert said in ran.output
