@@ -42,7 +42,9 @@ ONLY_UNDER_LOAD = "cheat_in_flight: 2"
 
 @pytest.fixture
 def suite(auditor):
-    auditor.dataset("answers", prompt=lambda n: f"prompt {n} of prompts", answer=lambda n: f"answer {n}")
+    prompt, answer = (lambda n: f"prompt {n} of prompts"), (lambda n: f"answer {n}")
+    auditor.dataset("answers", prompt=prompt, answer=answer)
+    auditor.dataset("simulated", prompt=prompt, content=answer)
 
     def text(audit, behaviour="seed: 0"):
         return SUITE.format(audit=audit, behaviour=behaviour)
@@ -56,7 +58,7 @@ def suite(auditor):
         (ACCURACY, "seed: 0"),
         (CONSISTENCY, "seed: 0"),
         (LENGTH, "seed: 0"),
-        (FULL, "answers: answers.jsonl"),
+        (FULL, "answers: simulated.jsonl"),
     ],
 )
 def test_an_honest_server_passes(auditor, suite, audit, behaviour):
@@ -76,7 +78,7 @@ def test_an_honest_server_passes(auditor, suite, audit, behaviour):
         (LENGTH, "cheat: [empty_output]", "Mean output tokens: 0.00"),
         (LENGTH.replace("6", "5.9"), "seed: 0", "Max check pass: False"),
         (ACCURACY, "cache_after: 3", "Performance check pass: False"),
-        (FULL, f"answers: answers.jsonl, cheat: [different_output], {ONLY_UNDER_LOAD}", "TEST FAIL"),
+        (FULL, f"answers: simulated.jsonl, cheat: [different_output], {ONLY_UNDER_LOAD}", "TEST FAIL"),
     ],
 )
 def test_a_server_that_cheats_fails(auditor, suite, audit, behaviour, word):
@@ -173,7 +175,7 @@ def test_empty_outputs_that_the_suite_allows_are_labelled_and_judged_alike_by_ve
     ("audit", "outcome"), [(ACCURACY, "error"), (CONSISTENCY, "fail"), (LENGTH, "fail"), (FULL, "fail")]
 )
 def test_failed_requests_never_help_to_pass(auditor, suite, audit, outcome):
-    measured = auditor.audit(suite(audit, "answers: answers.jsonl, fault: {http_503: 0.3}"))
+    measured = auditor.audit(suite(audit, "answers: simulated.jsonl, fault: {http_503: 0.3}"))
 
     assert measured.outcome == outcome, measured.report()
     records = list(measured.folder.glob("audit_*.json"))
@@ -191,7 +193,7 @@ def test_outputs_without_token_ids_make_the_audit_an_error(auditor, suite):
 
 
 def test_every_sample_of_the_dataset_is_sent_once(auditor, suite):
-    measured = auditor.audit(suite(FULL, "answers: answers.jsonl"))
+    measured = auditor.audit(suite(FULL, "answers: simulated.jsonl"))
 
     assert measured.summary.phases[0].issued == 40
     assert measured.value("accuracy_score") == 1.0
