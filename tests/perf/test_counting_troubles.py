@@ -89,7 +89,7 @@ def folder(tmp_path_factory):
     )
     for indent, name in enumerate(("sound", "slow", "wrong")):
         (folder / f"{name}.json").write_text(json.dumps(json.loads(trained.to_str()), indent=indent))
-    (folder / "broken.json").write_text("{}")
+    (folder / "broken.json").write_text('{"model": {}}')
     (folder / "worker.py").write_text(WORKER)
     (folder / "conftest.py").write_text(CONFTEST.format(worker=str(folder / "worker.py")))
     (folder / "test_perf.py").write_text(TEST)
