@@ -49,7 +49,7 @@ def phase(tmp_path):
                 error_detail=detail,
             )
             log.append(record, None)
-        log.close()
+        log.close(None)
         kinds = [error for error, _ in failures]
         health = ClientHealth(
             workers=1,
