@@ -129,7 +129,7 @@ def test_leaving_the_pool_ends_its_processes(bpe_folder):
 
 
 def test_a_broken_tokenizer_is_an_error_naming_it_and_the_worker(tmp_path, bpe_folder, authority):
-    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer.json").write_text('{"model": {}}')
     with TokenizerPool(cpus=ONE) as pool:
         with pytest.raises(TokensError, match=rf"tokenizer {tmp_path}: pool worker 0: .*cannot load"):
             pool.load(resolve(str(tmp_path)))
