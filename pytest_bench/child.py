@@ -29,7 +29,7 @@ def python(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 class Child:
-    """A child process, and its standard input and output as pipes. Whoever starts it calls `stop`."""
+    """A child process, and its standard input and output as pipes. The code that starts it must call `stop`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Child:
         without a name. Raises `OSError` if the child cannot be started.
         """
         # Closed by `stop`.
-        self._stderr = TemporaryFile() if errors is None else errors.open("a+b")  # noqa: SIM115
+        self._stderr = TemporaryFile() if errors is None else errors.open("a+b")  # noqa: SIM115 # closed by `stop`
         self._tail = ""
         try:
             self._process = subprocess.Popen(

@@ -74,8 +74,8 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     # Imported here, so that a signal that arrives meanwhile is handled as later ones are.
-    from pytest_bench.containers.engine import connect  # noqa: PLC0415
-    from pytest_bench.containers.ownership import remove_of  # noqa: PLC0415
+    from pytest_bench.containers.engine import connect  # noqa: PLC0415 # only needed to clean up
+    from pytest_bench.containers.ownership import remove_of  # noqa: PLC0415 # as above
 
     # A watchdog that cannot reach the engine must not let a server start.
     with connect() as client:

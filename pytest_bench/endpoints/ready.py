@@ -26,6 +26,7 @@ from pytest_bench.endpoints.client import BODY_LIMIT_BYTES, Answer, Client, NoAn
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.endpoints.models import MODELS_LIMIT_BYTES, MODELS_PATH, names_in
 from pytest_bench.errors import EndpointError
+from pytest_bench.wording import first_of
 
 _T = TypeVar("_T")
 
@@ -324,10 +325,9 @@ class _Prober:
     def _refuse_model(self, names: tuple[str, ...]) -> NoReturn:
         nearest = difflib.get_close_matches(self._model, names, n=1, cutoff=0.4)
         ordered = [*nearest, *(name for name in names if name not in nearest)]
-        shown = ", ".join(repr(printable(name)) for name in ordered[:_NAMES_SHOWN])
-        more = f" and {len(ordered) - _NAMES_SHOWN} more" if len(ordered) > _NAMES_SHOWN else ""
+        shown = first_of([repr(printable(name)) for name in ordered], _NAMES_SHOWN)
         meant = f"; did you mean {printable(nearest[0])!r}?" if nearest else ""
-        self.refuse(f"the server serves {shown}{more}, not {self._model!r}{meant}", _MODEL_REMEDY)
+        self.refuse(f"the server serves {shown}, not {self._model!r}{meant}", _MODEL_REMEDY)
 
     def _path_remedy(self, path: str) -> str:
         last = self._address.prefix.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""The answers of an eval as a reader wants to see them, whoever made them; which are shown, and which flipped."""
+"""The answers of an eval in one form for every source: filters, and answers that flipped between runs."""
 
 from __future__ import annotations
 

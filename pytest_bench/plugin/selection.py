@@ -25,6 +25,7 @@ import pytest
 
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.plan import Point
+from pytest_bench.wording import first_of
 
 _NAMES_SHOWN = 4
 _WORDS_TRIED = 10
@@ -267,5 +268,4 @@ def _nearest(word: str, points: Sequence[Point], names: Collection[str]) -> str:
     near = difflib.get_close_matches(word, parts, n=3) or difflib.get_close_matches(word, sorted(names), n=3)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    more = f" and {len(points) - _NAMES_SHOWN} more" if len(points) > _NAMES_SHOWN else ""
-    return f"the points are {', '.join(point.id for point in points[:_NAMES_SHOWN])}{more}"
+    return f"the points are {first_of([point.id for point in points], _NAMES_SHOWN)}"

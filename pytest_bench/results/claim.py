@@ -145,7 +145,7 @@ class Claim:
     def withdraw(self) -> None:
         """After a refusal: remove the folder unless the call named it, and restore `results/latest`.
 
-        A named folder stays red, because whoever named it reads it. Files that cannot be removed are ignored.
+        A named folder stays red, because the user who named it will read it. Files that cannot be removed are ignored.
         """
         if self._is_named or self._resumes or not self._is_locked:
             return

@@ -16,15 +16,20 @@ class FolderInUse(Exception):
 
 
 def is_in_use(results: Path) -> bool:
-    """Whether a session that still runs holds the results folder."""
+    """Whether a session that still runs holds the results folder, as far as its file system supports locks.
+
+    The lock is acquired briefly; nothing is written. A file of another kind under its name is not waited for.
+    """
     try:
-        lock = os.open(results / layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        lock = os.open(results / layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:
+        return False
     finally:
         os.close(lock)
     return False

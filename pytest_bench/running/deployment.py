@@ -131,7 +131,7 @@ def _contained(
     if plan.container is None:
         raise UsageError(f"{plan.origin}: the deployment has no container")
     # The Docker SDK is heavy, and most deployments have no container.
-    from pytest_bench.containers.serving import serve  # noqa: PLC0415
+    from pytest_bench.containers.serving import serve  # noqa: PLC0415 # loads docker, which few sessions need
 
     with ExitStack() as stack:
         with told_while_waiting(

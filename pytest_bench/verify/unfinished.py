@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 from collections.abc import Iterator
@@ -11,10 +10,12 @@ from pathlib import Path
 from pytest_bench.errors import EvidenceError
 from pytest_bench.perf.recount import has_measured
 from pytest_bench.results import evidence, layout
+from pytest_bench.results.lock import is_in_use
 from pytest_bench.results.resuming import resume_command
 from pytest_bench.results.settle import Settled, is_folder
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.verdict import Verdict
+from pytest_bench.wording import first_of
 
 _NAMES_SHOWN = 4
 
@@ -26,13 +27,13 @@ def refused(verdict: Verdict) -> Iterator[str]:
 
 def why_unfinished(results: Path, settled: Settled) -> Iterator[str]:
     """Yield why the session has not ended, the state of its points, and what to do next."""
-    if _is_running(results):
+    if is_in_use(results):
         yield "the session is still running, and its verdict is red until it ends: verify it then"
         return
     states: dict[str, list[str]] = {"judged": [], "measured": [], "cut off": [], "not started": []}
     for point in settled.plan.points if settled.plan else ():
         states[_state(results, point)].append(point.id)
-    found = "; ".join(f"{what}: {_named(names)}" for what, names in states.items() if names)
+    found = "; ".join(f"{what}: {first_of(names, _NAMES_SHOWN)}" for what, names in states.items() if names)
     yield (
         "the session did not finish: its process was killed or the machine stopped. Its verdict is the red one from "
         f"its start. Points: {found or 'none planned'}"
@@ -59,28 +60,3 @@ def _state(results: Path, point: Point) -> str:
         return "measured" if has_measured(results, point) else "cut off"
     except EvidenceError:
         return "cut off"
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return ", ".join(names[:_NAMES_SHOWN]) + more
-
-
-def _is_running(results: Path) -> bool:
-    """Whether a process holds the folder's lock, as far as its file system supports locks.
-
-    The lock is acquired briefly; nothing is written.
-    """
-    try:
-        held = os.open(results / layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(held)
-    return False
