@@ -128,7 +128,12 @@ def _evals(vocabulary: Vocabulary) -> Any:  # a type made at run time
         OVERRIDES: (overrides | None, described),
         "__pydantic_extra__": (dict[str, point | CommandEvalSection], Field(init=False)),
     }
-    return create_model("Evals", __config__=ConfigDict(extra="allow"), __doc__="Evals by name.", **members)
+    return create_model(
+        "Evals",
+        __config__=ConfigDict(extra="allow"),
+        __doc__="Evals by name, each with the keys of `EvalFields`, or of `CommandEval` if another tool runs it.",
+        **members,
+    )
 
 
 def _optional(section: type[Section], *, without: Collection[str] = (), **types: Any) -> Any:  # as above
