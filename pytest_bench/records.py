@@ -96,6 +96,10 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """Re-sent once because a connection that had been idle ended before any response byte."""
     polls: int = 0
     """Number of polls of an accepted job. Latencies may be too high by up to one poll interval."""
+    retry_after_s: float | None = None
+    """How long the server asked to wait before the request is sent again (Retry-After), from the end of its answer."""
+    limit: Literal["time"] | None = None
+    """The limit of an eval's item at which the client cut the answer off. What had arrived by then is its text."""
 
 
 class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):

@@ -148,4 +148,5 @@ def response_of(decode: Callable[[bytes], ResultPayload], payload: bytes, key: K
         content=result.text.content,
         reasoning=result.text.reasoning,
         finish_reason=result.request.finish_reason,
+        limit=result.request.limit,
     )

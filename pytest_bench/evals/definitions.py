@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pytest_bench.errors import UsageError
-from pytest_bench.scoring import CONDITIONS, SCORINGS
+from pytest_bench.scoring import CONDITIONS, SCORINGS, Scorings
 from pytest_bench.wording import did_you_mean
 
 
@@ -46,14 +46,14 @@ def metrics(scores: Iterable[str]) -> dict[str, EvalMetric]:
     return {**dict.fromkeys(scores, SCORE), **COUNTS, **RATES}
 
 
-def names() -> tuple[str, ...]:
+def names(scorings: Scorings = SCORINGS) -> tuple[str, ...]:
     """Everything that a bound of an eval may name."""
-    return tuple(metrics(scoring.key for scoring in SCORINGS.values()))
+    return tuple(metrics(scoring.key for scoring in scorings.values()))
 
 
-def unit_of(name: str) -> str:
+def unit_of(name: str, scorings: Scorings = SCORINGS) -> str:
     """Base unit of a metric. Raises `UsageError`, with the nearest name, for one that no eval has."""
-    known = metrics(scoring.key for scoring in SCORINGS.values())
+    known = metrics(scoring.key for scoring in scorings.values())
     if name not in known:
         raise UsageError(f"there is no metric {name!r} of evals{did_you_mean(name, known)}")
     return known[name].unit

@@ -15,7 +15,8 @@ from pytest_bench.load.exchange import Exchange
 from pytest_bench.records import RequestRecord
 from pytest_bench.workload import Checkpointing
 
-_LONGEST_BACKOFF_S = 60.0
+_MOST_DOUBLINGS = 64
+"""A wait that doubled more often is longer than any limit."""
 _OK = 200
 
 
@@ -58,8 +59,7 @@ class Attempts:
         """The line of an attempt was handed to the writer."""
         if self._may_be_sent_again(exchange, record):
             self._backing_off[exchange] = None
-            wait_s = min(_LONGEST_BACKOFF_S, self._retry.backoff_s * 2 ** (exchange.attempt - 1))
-            self._host.after(round(wait_s * 1e9), lambda: self._again(exchange))
+            self._host.after(round(self._wait_s(exchange) * 1e9), lambda: self._again(exchange))
             return
         self._held.append(_Held(position, exchange, record.end_ns))
         if record.outcome == "failed":
@@ -88,6 +88,12 @@ class Attempts:
             and record.error in self._retry.on
             and exchange.attempt < self._retry.attempts
         )
+
+    def _wait_s(self, exchange: Exchange) -> float:
+        """How long to wait after an attempt: at least as long as the server asks, within the declared maximum."""
+        doubled = min(exchange.attempt - 1, _MOST_DOUBLINGS)
+        wanted = max(self._retry.backoff_s * 2.0**doubled, exchange.retry_after_s or 0.0)
+        return min(wanted, self._retry.max_wait_s)
 
     def _again(self, exchange: Exchange) -> None:
         if exchange in self._backing_off:

@@ -32,6 +32,7 @@ class Exchange:
         "request_id",
         "resent",
         "response_bytes",
+        "retry_after_s",
         "sample",
         "scheduled_ns",
         "send_start_ns",
@@ -95,6 +96,8 @@ class Exchange:
         self.status: int | None = None
         self.chunked = False
         self.content_type = ""
+        self.retry_after_s: float | None = None
+        """How long the server asked to wait before the request is sent again."""
 
     def void_stamps(self, since_ns: int) -> None:
         """Replace the kernel's stamps of everything read since `since_ns` by the load worker's own."""

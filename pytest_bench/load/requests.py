@@ -12,14 +12,14 @@ from pytest_bench.load.connecting import OutOfDescriptors
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.decode_queue import DecodeQueue
 from pytest_bench.load.exchange import Exchange, Failure
-from pytest_bench.load.limits import overdue
+from pytest_bench.load.limits import over_item_limit, overdue
 from pytest_bench.load.loop import Loop
 from pytest_bench.load.messages import Stage
 from pytest_bench.load.pacing import Pacer
 from pytest_bench.load.phase import Phase
 from pytest_bench.load.pool import ConnectionPool
 from pytest_bench.load.raw import RawLog
-from pytest_bench.load.responses import ExchangeResult, abandoned, decode_response
+from pytest_bench.load.responses import ExchangeResult, abandoned, cut_off, decode_response
 from pytest_bench.load.slots import Slots
 from pytest_bench.workload import RunSpec
 
@@ -149,6 +149,10 @@ class Requests:
         late = overdue(list(self._live), self._run.timeouts, now_ns, streaming=self._run.streaming)
         for exchange, failure in late:
             self._abandon(exchange, failure)
+        limit_s = None if self._run.checkpoint is None else self._run.checkpoint.item_time_limit_s
+        if limit_s is not None:
+            for exchange in over_item_limit(list(self._live), limit_s, now_ns):
+                self._cut_off(exchange)
 
     def sample_clock(self) -> None:
         """Measure the offset between the clocks again.
@@ -253,6 +257,18 @@ class Requests:
         self._end(exchange, end_ns, answered=False)
         phase = self._phases[exchange.phase]
         self._write_down(phase, exchange, abandoned(exchange, seq=phase.seq, end_ns=end_ns, failure=failure))
+
+    def _cut_off(self, exchange: Exchange) -> None:
+        """End a request at its time limit, with what has arrived."""
+        connection, body = exchange.connection, list[bytes]()
+        if connection is not None and connection.exchange is exchange:
+            body = connection.body_so_far()
+            connection.discard()
+        end_ns = time.monotonic_ns()
+        self._end(exchange, end_ns, answered=False)
+        phase = self._phases[exchange.phase]
+        result = cut_off(exchange, body, seq=phase.seq, end_ns=end_ns, api=self._api, texts=self._run.texts)
+        self._write_down(phase, exchange, result)
 
     def _end(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
         """A request has ended. Its slot is free at once, so that the next request is sent before this one is decoded;

@@ -6,10 +6,14 @@ import json
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from eval_folder import FLEXIBLE, ITEMS, POINTS, STRICT, make_eval, metrics, summary
 
 from pytest_bench.checkpoints import read_checkpoint
+from pytest_bench.checkpoints.contents import read_lines
+from pytest_bench.evals.answers import ResultPayload
+from pytest_bench.evals.sample_sources import read_samples_of
 from pytest_bench.lmeval import Request, Thresholds, verify_folder
 from pytest_bench.verify import verify_session
 
@@ -132,8 +136,9 @@ def test_failures_are_sent_again_and_every_attempt_is_kept(folder):
     make_eval(
         folder,
         answers={2: {"content": "#### 10", "fault": "http_503", "fault_requests": 2}},
-        fields="retry: {attempts: 3, on: [5xx], backoff_s: 0.01}\n",
+        fields="retry: {attempts: 3, on: [5xx], backoff_s: 0.01, max_wait_s: 0.02}\n",
     )
+    folder.edit("bench/tiny.yaml", "itl_ms: 0.1}", "itl_ms: 0.1, retry_after_s: 3600}")
     ran = folder.run("--endpoint=simulator", "-k", "c0004")
     require(ran, 0, "pass")
     found = metrics(ran, POINTS[2])
@@ -143,7 +148,60 @@ def test_failures_are_sent_again_and_every_attempt_is_kept(folder):
     assert detail["metrics"]["scorings"][STRICT]["without_retried"]["n"] == ITEMS - 1
     contents = read_checkpoint(ran.results / "points" / POINTS[2] / "checkpoint.jsonl")
     assert max(contents.attempts.values()) == 3
+    asked = [record.retry_after_s for record in records(ran, POINTS[2]) if record.outcome == "failed"]
+    assert asked == [3600, 3600]
     assert verify_session(ran.results).problems == ()
+
+
+def test_a_server_that_asks_to_wait_is_obeyed(folder):
+    make_eval(
+        folder,
+        answers={2: {"content": "#### 10", "fault": "http_429", "fault_requests": 1}},
+        fields="retry: {attempts: 2, on: ['429'], backoff_s: 0.01}\n",
+    )
+    ran = folder.run("--endpoint=simulator", "-k", "c0001")
+    require(ran, 0, "pass")
+    first, second = [record for record in records(ran, POINTS[0]) if record.sample_index == 2]
+    assert (first.status, first.retry_after_s) == (429, 1)
+    assert second.send_start_ns - first.end_ns >= 1e9
+
+
+def test_an_answer_that_reaches_the_time_limit_is_cut_off_and_scored(folder):
+    late = {"content": "So it is #### 10 " + "and so on " * 40, "fault": "stall"}
+    vague = {"content": "so let us think about that once more " * 4, "fault": "stall"}
+    make_eval(
+        folder,
+        answers={2: late, 3: vague},
+        fields="item_time_limit_s: 1.5\nretry: {attempts: 2, on: [timeout]}\n",
+    )
+    folder.edit("bench/tiny.yaml", "max_tokens: 64, stream: false", "max_tokens: 512, stream: true")
+    folder.edit("bench/tiny.yaml", "itl_ms: 0.1}", "itl_ms: 0.1, fault_after: 12}")
+    ran = folder.run("--endpoint=simulator", "-k", "c0002")
+    require(ran, 0, "pass")
+    found = metrics(ran, POINTS[1])
+    assert (found["completed_requests"], found["failed_requests"]) == (ITEMS, 0)
+    assert (found["time_limited_rate"], found["truncated_rate"]) == (2 / ITEMS, 0)
+    assert found[STRICT] == 7 / ITEMS
+    assert "time limited" in ran.output
+    limited = [record for record in records(ran, POINTS[1]) if record.limit == "time"]
+    assert sorted(record.sample_index for record in limited) == [2, 3]
+    assert all(record.outcome == "succeeded" and record.finish_reason is None for record in limited)
+    cut = [sample for sample in read_samples_of(ran.results) if sample.limit == "time"]
+    assert [(sample.item, sample.is_truncated) for sample in cut] == [("sum-2", True), ("sum-3", True)]
+    assert cut[0].outputs[0].startswith("So it is #### 10 and so on")
+    assert verify_session(ran.results).problems == ()
+    again = folder.run("--endpoint=simulator", "-k", "c0002", "--resume", str(ran.results), results=None)
+    assert "item_time_limit_s" not in again.output
+    folder.edit("bench/tiny.yaml", "item_time_limit_s: 1.5", "item_time_limit_s: 9")
+    other = folder.run("--endpoint=simulator", "-k", "c0002", "--resume", str(ran.results), results=None)
+    assert "item_time_limit_s was 1.5, is 9" in other.output
+
+
+def records(ran, point):
+    """The record of every attempt, in order."""
+    decode = msgspec.json.Decoder(ResultPayload).decode
+    lines = read_lines(ran.results / "points" / point / "checkpoint.jsonl")
+    return [decode(line.payload).request for line in lines if line.kind in {"result", "error"}]
 
 
 def test_the_point_stops_once_too_many_requests_have_failed(folder):

@@ -44,6 +44,12 @@ def complaint(root, **changes):
         ("bounds: {truncated: '<= 1%'}", "there is no metric 'truncated' of evals; did you mean"),
         ("gates: [{metric: x, threshold: 1}]", "a gate is on 'x', which no scorer reports"),
         ("template: '{{question'", "invalid template"),
+        ("retry: {attempts: 2, on: [5xx], backoff_s: 61}", "'backoff_s' is more than 'max_wait_s'"),
+        (
+            "item_time_limit_s: 600",
+            "'item_time_limit_s' is 600, and a request fails after 'timeouts.request_s', 600",
+        ),
+        ("item_time_limit_s: 0", "item_time_limit_s is 0; expected a number greater than 0"),
         ("pass_at: [4]", "pass@4 needs 4 repeats; there are 1"),
         ("unscored: {count: 1, share: 0.5}", "expected exactly one of 'count' and 'share'"),
         ("retry: {attempts: 2, on: [404]}", "expected 'timeout', 'reset', '429' or '5xx'"),
