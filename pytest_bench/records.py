@@ -119,8 +119,8 @@ class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 class Places(msgspec.Struct, frozen=True, gc=False):
     """The concurrency that an eval's session had reached when a line of its checkpoint was written.
 
-    A place in flight is taken from the issue of a request until its line is written, while it waits to be sent again,
-    too.
+    A place is taken while its request is in flight, from `send_start_ns` to the kernel's stamp of the response's end,
+    and while it waits to be sent again. The time until the next request of the place is sent is not part of it.
     """
 
     peak: int

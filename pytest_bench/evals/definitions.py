@@ -38,12 +38,17 @@ RATES: dict[str, EvalMetric] = {
 }
 """If several scorers read different texts of an answer, the largest of their rates."""
 
+TAIL = EvalMetric(
+    "fraction",
+    "share of the time, over all sessions, after the last request was sent: fewer requests are in flight then",
+)
+
 SCORE = EvalMetric("fraction", "mean score over all requests, unscored ones as wrong within the allowance")
 
 
 def metrics(scores: Iterable[str]) -> dict[str, EvalMetric]:
     """All metrics of an eval that reports `scores` (`metric,filter`)."""
-    return {**dict.fromkeys(scores, SCORE), **COUNTS, **RATES}
+    return {**dict.fromkeys(scores, SCORE), **COUNTS, **RATES, "tail_share": TAIL}
 
 
 def names(scorings: Scorings = SCORINGS) -> tuple[str, ...]:

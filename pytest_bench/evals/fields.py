@@ -264,7 +264,19 @@ class EvalFields(Section):
             raise PydanticCustomError(
                 "generation", "expected 'generation' with 'max_tokens': servers' own limits cut answers off"
             )
-        if generation.ignore_eos:
+        limits = ["max_tokens"] if generation.max_tokens is not None else []
+        limits += [name for name in _LIMITS if name in generation.extra_body]
+        if len(limits) > 1:
+            raise PydanticCustomError(
+                "generation",
+                "'generation' limits output tokens twice, as {limits}; expected one of them",
+                {"limits": " and ".join(limits)},
+            )
+        if generation.extra_body.get("echo"):
+            raise PydanticCustomError(
+                "generation", "'extra_body.echo' makes every answer begin with its prompt; leave it out"
+            )
+        if generation.ignore_eos or generation.extra_body.get("ignore_eos"):
             raise PydanticCustomError(
                 "generation", "'ignore_eos' makes every answer run on to 'max_tokens'; leave it out"
             )

@@ -61,7 +61,7 @@ class Exchange:
         self.request = request
         self.attempt = attempt
         self.counted = False
-        """Whether its place already counts as in flight, because an earlier attempt was sent in it."""
+        """Whether its place already counts as in flight, because an earlier attempt failed in it."""
         self.scheduled_ns: int | None = None
         self.paced = False
         """Whether the time of issue is scheduled (open loop), so that being late is the client's share."""

@@ -76,8 +76,6 @@ class Requests:
         self._raw = raw
         self._attempts = None if run.checkpoint is None else Attempts(self, run.checkpoint)
         """None unless an eval runs."""
-        self._handed_over_ns: int | None = None
-        """When an eval's place was vacated for the request that is issued now."""
         self._live: dict[Exchange, None] = {}
         self._decode_queue = DecodeQueue(loop, self._decode)
 
@@ -98,15 +96,7 @@ class Requests:
         self.in_flight += 1
         self._live[exchange] = None
         phase.tally.issued(now_ns, self.in_flight, self.sent)
-        if self._attempts is not None:
-            self._take_place(exchange, self._handed_over_ns or now_ns)
         self._transmit(exchange)
-
-    def _take_place(self, exchange: Exchange, at_ns: int) -> None:
-        """Count the place of an eval's request as taken from its issue."""
-        exchange.counted = True
-        self.sent += 1
-        self.tally.sent(at_ns)
 
     def interrupt(self) -> None:
         """End every request in flight."""
@@ -125,6 +115,13 @@ class Requests:
                 self._on_idle()
 
     # Called by the attempts of an eval
+
+    def hold(self, exchange: Exchange, end_ns: int) -> None:
+        """See `attempts.Host`."""
+        if exchange.send_start_ns is None and not exchange.counted:
+            self.sent += 1
+            self.tally.sent(end_ns)
+        exchange.counted = True
 
     def send_again(self, exchange: Exchange) -> None:
         """See `attempts.Host`."""
@@ -275,25 +272,24 @@ class Requests:
         the place of an eval's request is free when its line is written."""
         del self._live[exchange]
         if self._attempts is None:
+            self.left(exchange, end_ns, answered=answered)
             self.vacate(exchange, end_ns, answered=answered)
+
+    def left(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
+        """A request is not in flight since `end_ns`."""
+        if exchange.send_start_ns is not None or exchange.counted:
+            self.sent -= 1
+            self.tally.vacated(end_ns)
+            if answered and exchange.send_start_ns is not None:
+                self._loop.answered(end_ns - exchange.send_start_ns, len(exchange.reads) // 4)
 
     def vacate(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
         """Free the slot of a request that ended at `end_ns`."""
         self.in_flight -= 1
-        if self._attempts is not None:
-            self._handed_over_ns = end_of_place_ns = time.monotonic_ns()
-        else:
-            end_of_place_ns = end_ns
-        if exchange.send_start_ns is not None or exchange.counted:
-            self.sent -= 1
-            self.tally.vacated(end_of_place_ns)
-            if answered and exchange.send_start_ns is not None:
-                self._loop.answered(end_ns - exchange.send_start_ns, len(exchange.reads) // 4)
         self._phases[exchange.phase].tally.awaited -= 1
         if self.pacer is not None:
             self.slots.release(end_ns, answered=answered)
             self.pacer.freed()
-        self._handed_over_ns = None
 
     def _decode(self, exchange: Exchange) -> None:
         if not self._clock.agrees():

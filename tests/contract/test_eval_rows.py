@@ -47,7 +47,9 @@ def test_an_eval_makes_one_scored_point_for_each_concurrency(folder, workers):
         assert found["extraction_failed_rate"] == 1 / 8
         contents = read_checkpoint(ran.results / "points" / point / "checkpoint.jsonl")
         assert (len(contents.results), contents.ended) == (ITEMS, True)
+        assert 0 <= found["tail_share"] <= 1
     assert "75.0% (40.9% to 92.9%)" in ran.output
+    assert " tail " in ran.output
     checked = verify(folder, ran)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -87,6 +89,31 @@ def test_never_more_requests_are_in_flight_than_the_concurrency(folder):
     requests = [record for record in records if record.get("kind") == "request" and record.get("request_id")]
     assert len(requests) == ITEMS
     assert max(record["in_flight"] for record in requests) == 4
+
+
+def in_flight(found, places):
+    """Mean of places taken from full load to the last issue, as the records of requests that succeeded say."""
+    starts = sorted(record.send_start_ns for record in found)
+    from_ns, until_ns = starts[places - 1], starts[-1]
+    spans = (min(record.end_ns, until_ns) - max(record.send_start_ns, from_ns) for record in found)
+    return sum(max(0, span) for span in spans) / (until_ns - from_ns)
+
+
+def test_the_concurrency_is_that_of_the_requests_and_not_of_places_that_wait_for_their_line(folder):
+    make_eval(folder, items=40)
+    folder.edit("bench/tiny.yaml", "    budget: {vacancy: 1}\n", "")
+    folder.edit("bench/tiny.yaml", "ttft_ms: 5, itl_ms: 0.1", "ttft_ms: 0, itl_ms: 0")
+    ran = folder.run("--endpoint=simulator", "-k", "c0004")
+    require(ran, 1, "error")
+    assert "the concurrency is not proven" in ran.output
+    proof = summary(ran, POINTS[2])["detail"]["concurrency"]
+    assert proof["achieved"] < proof["least"] == 0.98 * 4
+    if proof["peak"] == 4:
+        assert proof["achieved"] == pytest.approx(in_flight(records(ran, POINTS[2]), 4), abs=0.1)
+    folder.edit("bench/tiny.yaml", "    sweep:", "    budget: {vacancy: 1}\n    sweep:")
+    relaxed = folder.run("--endpoint=simulator", "-k", "c0001")
+    require(relaxed, 0, "pass")
+    assert "budget-relaxed" in relaxed.verdict["points"][0]["labels"]
 
 
 @pytest.mark.parametrize(

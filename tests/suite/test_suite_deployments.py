@@ -139,7 +139,7 @@ def test_an_api_without_streams_streams_nothing_and_may_not_be_asked_to(bench):
 @pytest.mark.parametrize(
     ("generation", "said"),
     [
-        ("{max_tokens: 1, extra_body: {max_tokens: 2}}", "is also given in generation"),
+        ("{max_tokens: 1, extra_body: {max_tokens: 2}}", "is also given as deployment.generation.max_tokens"),
         ("{extra_body: {model: x}}", "is written by the API"),
         ("{extra_body: {stream_options: x}}", "is 'x'; expected a mapping, or null to leave it out"),
         ("{extra_body: {n: 2}}", "is 2; one request is measured by one answer: leave it out"),
