@@ -208,7 +208,7 @@ def perf_labels(
     """The labels of a performance point. `result` is the measured phase. `late`: the simulator was the bottleneck
     (`simulator_bound`); `differ`: the endpoints differ (`replicas.differences`)."""
     minimum_s, phase = point.minimum_duration_s, measurement.phase
-    shared = share.shared and plan.deployments[point.suite].cache_reset is None
+    shared = share.shared and plan.deployment_of(point).cache_reset is None
     return labels_of(
         point,
         [result],
