@@ -1,7 +1,10 @@
 """Mounts in options of `docker run`, as manifests of other tools hold them.
 
->>> taken_over("--rm -v /data/:/models:ro --ipc host")
-DockerOptions(mounts=(Mount(target='/models', source='/data', read_only=True),), rest=('--rm', '--ipc', 'host'))
+>>> found = taken_over("--rm -v /data/:/models:ro --ipc host")
+>>> [(mount.source, mount.target, mount.read_only) for mount in found.mounts]
+[('/data', '/models', True)]
+>>> found.rest
+('--rm', '--ipc', 'host')
 """
 
 from __future__ import annotations
