@@ -163,6 +163,14 @@ def test_a_latency_that_was_judged_from_the_scheduled_time_is_shown_as_judged():
     assert "scheduled" not in "".join(shown(open_loop("chat/perf/steady", "request_latency.p99")))
 
 
+def test_a_point_that_was_held_back_shows_both_forms_of_each_latency():
+    judged = open_loop("chat/perf/steady", "scheduled_request_latency.p99")
+    held_back = Row(msgspec.structs.replace(judged.point, labels=("held-back",)), judged.summary)
+    lines = shown(held_back)
+    assert "3.00/5.00 ms" in lines[-1]
+    assert "2.25 s" in lines[-1]
+
+
 def test_empty_answers_have_a_column_where_there_are_any():
     full = open_loop("chat/perf/full")
     assert "empty" not in "".join(shown(full))

@@ -273,7 +273,10 @@ def _cell(row: Row, column: _Column) -> str:
 
 
 def _superseded(point: PointVerdict) -> Iterator[str]:
-    """Latencies that are left out: the form, from the scheduled time or from the issue, that was not judged."""
+    """Latencies that are left out: the form, from the scheduled time or from the issue, that was not judged. None of a
+    point whose load was held back, because the two forms differ."""
+    if Label.HELD_BACK in point.labels:
+        return
     judged = {_stem(item.bound.metric) for item in point.bounds}
     for sent, scheduled in SCHEDULED.items():
         yield sent if scheduled in judged else scheduled
