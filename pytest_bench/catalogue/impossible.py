@@ -70,6 +70,11 @@ def _of_load(metric: str, load: Load) -> Iterator[str]:
         yield f"needs a schedule, which this load does not have; expected {_OPEN_LOOP}, or no limit on this metric"
     if metric == "server_scenario_throughput" and load.pattern not in OPEN_LOOP:
         yield f"is of MLPerf's Server scenario; expected {_OPEN_LOOP}, or a limit on 'request_throughput'"
+    if metric == "server_scenario_throughput" and load.max_concurrency is not None:
+        yield (
+            "is of MLPerf's Server scenario, which has no 'max_concurrency'; expected a load without it, or a limit on "
+            "'request_throughput'"
+        )
     if metric.startswith("steady_") and load.pattern in {"burst", "stages"}:
         yield (
             f"needs a steady state, which a load of pattern {load.pattern!r} does not have; "

@@ -85,3 +85,5 @@ def shortfalls(point: Point, phase: PhaseResult) -> Iterator[str]:
         reached = load.ramp_s > 0 or phase.issued < most or phase.peak_in_flight >= most
         if phase.peak_in_flight > most or not reached:
             yield f"peak_in_flight is {phase.peak_in_flight}, and a concurrency of {most} was asked for"
+    if load.max_concurrency is not None and phase.peak_in_flight > load.max_concurrency:
+        yield f"peak_in_flight is {phase.peak_in_flight}, and at most {load.max_concurrency} were asked for"

@@ -170,7 +170,7 @@ def scenario_of(load: Load) -> str | None:
             return "Offline"
         case "concurrency" if load.concurrency == 1:
             return "SingleStream"
-        case "poisson":
+        case "poisson" if load.max_concurrency is None:
             return "Server"
     return None
 
