@@ -197,14 +197,20 @@ def _shortcomings(verdict: Verdict, expectation: Expectation | None, *, allow_pa
     if verdict.status != "pass" and not verdict.faults and not verdict.points:
         yield f"the verdict is {verdict.status}"
     if not verdict.coverage.complete and expectation is None and not allow_partial:
+        limited = verdict.coverage.limited or ()
+        what = f"{', '.join(verdict.coverage.left_out) or 'no point'} left out"
+        if limited:
+            what += f", and items of {', '.join(limited)}"
         yield (
-            f"coverage is partial: {', '.join(verdict.coverage.left_out) or 'no point'} left out; "
-            "say --allow-partial, or name what must have run with --expect FILE"
+            f"coverage is partial: {what}; say --allow-partial, or name what must have run with --expect FILE"
         )
 
 
 def _coverage(verdict: Verdict) -> str:
-    return "complete" if verdict.coverage.complete else f"partial ({len(verdict.coverage.left_out)} left out)"
+    if verdict.coverage.complete:
+        return "complete"
+    limited = len(verdict.coverage.limited or ())
+    return f"partial ({len(verdict.coverage.left_out)} left out{f', {limited} limited' * bool(limited)})"
 
 
 def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:

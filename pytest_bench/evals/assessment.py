@@ -236,6 +236,9 @@ def shown(metrics: EvalMetrics, account: Account) -> list[tuple[str, str]]:
     )
     if metrics.retried:
         cells.append(("retried", str(metrics.retried)))
+        for key, one in metrics.scorings.items():
+            without = "-" if one.without_retried is None else f"{one.without_retried.value:.1%}"
+            cells.append((f"{key.replace(',', chr(10))}{chr(10)}without retried", without))
     unscored = max((one.unscored for one in metrics.scorings.values()), default=0)
     if unscored:
         cells.append(("unscored", str(unscored)))

@@ -152,6 +152,6 @@ def _with(
         status=status_of(points, verdict.faults),
         points=points,
         counts=dict(Counter(point.outcome.value for point in points)),
-        coverage=Coverage(complete=not left_out, left_out=left_out),
+        coverage=Coverage.of(points, left_out),
         expectation_digest=expectation.digest,
     )

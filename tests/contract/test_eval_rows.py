@@ -150,6 +150,9 @@ def test_a_limit_from_the_command_line_is_labelled_and_never_passes_under_comple
     ran = folder.run(*limited)
     require(ran, 0, "pass")
     assert "limited" in ran.verdict["points"][0]["labels"]
+    assert ran.verdict["coverage"] == {"complete": False, "left_out": [], "limited": list(POINTS)}
+    assert "coverage PARTIAL: 3 evals asked a part of their items" in ran.output
+    assert (verify(folder, ran).returncode, verify(folder, ran, "--allow-partial").returncode) == (1, 0)
     assert metrics(ran)["eval_requests"] == 4
     assert verify_session(ran.results).problems == ()
     results = ran.results / "evals/tiny/sums"
@@ -175,6 +178,7 @@ def test_failures_are_sent_again_and_every_attempt_is_kept(folder):
     assert detail["metrics"]["scorings"][STRICT]["without_retried"]["n"] == ITEMS - 1
     contents = read_checkpoint(ran.results / "points" / POINTS[2] / "checkpoint.jsonl")
     assert max(contents.attempts.values()) == 3
+    assert "without retried" in ran.output
     asked = [record.retry_after_s for record in records(ran, POINTS[2]) if record.outcome == "failed"]
     assert asked == [3600, 3600]
     assert verify_session(ran.results).problems == ()
