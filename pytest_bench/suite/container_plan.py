@@ -30,6 +30,10 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     """Absolute path; None: `Dockerfile` in the context."""
     arguments: dict[str, str] = {}
     target: str | None = None
+    contexts: dict[str, str] = {}
+    """Further contexts by name: absolute paths, or what else `docker buildx build --build-context` takes."""
+    local: bool = True
+    """Whether the image is made here, so that a build comes before a pull."""
 
 
 class Ulimit(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,6 +72,11 @@ class BuildSection(Section):
     """Build arguments. They can be read from the image, so they must not hold a secret."""
     target: Text | None = None
     """Stage to build."""
+    contexts: dict[Text, Text] = Field(default_factory=dict)
+    """Further contexts by name (`--build-context`, which needs `docker buildx`): folders relative to this file, or URLs
+    such as `docker-image://…`."""
+    local: bool = True
+    """Build before pulling. false: a registry has the image, and it is built only if it cannot be pulled."""
 
 
 class MountSection(Section):
@@ -150,7 +155,7 @@ class _AnyContainer(Section):
     image: Text
     """Reference, or id of a local image. The container is always started by the image's id."""
     build: BuildSection | None = None
-    """Build the image under this name, unless the cache has it from the same build."""
+    """How the image is built under this name, unless the cache has it from the same build."""
     image_cache: Text | None = None
     """Folder, relative to this file, in which images are kept as files for several nodes. An image is taken from it if
     it is there, and saved there otherwise."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -85,7 +86,6 @@ def _plan(context: Context, section: _Section, path: Where) -> plans.ContainerPl
                 (*path, "required"), f"names {name}, which neither `environment` nor `forward` provides"
             )
     _check_secrets(context, section, path)
-    _check_evals(context, section, path)
     log, variables, arguments = _log(context, section, path)
     return plans.ContainerPlan(
         image=section.image,
@@ -142,19 +142,6 @@ def _forwarded(context: Context, section: _Section, path: Where) -> tuple[tuple[
         ):
             optional |= dict.fromkeys(found)
     return tuple(names), tuple(name for name in optional if name not in names)
-
-
-def _check_evals(context: Context, section: _Section, path: Where) -> None:
-    """The variables that ask a launcher for evals must fit what the suite declares."""
-    suite = context.document.value
-    if isinstance(suite, dict) and suite.get("eval"):
-        return
-    for name in ("EVAL_ONLY", "RUN_EVAL"):
-        value = section.environment.get(name)
-        if isinstance(value, str) and value.lower() in {"1", "true", "yes"}:
-            context.problem(
-                (*path, "environment", name), f"is {value!r}, but the suite declares no eval; leave it out"
-            )
 
 
 def _check_secrets(context: Context, section: _Section, path: Where) -> None:
@@ -227,11 +214,20 @@ def _build(context: Context, section: BuildSection, path: Where) -> plans.Build:
         context.problem((*path, "context"), f"is {section.context!r}, which is not a folder ({folder})")
     elif not (dockerfile or folder / "Dockerfile").is_file():
         context.problem(path, f"has no Dockerfile: {dockerfile or folder / 'Dockerfile'} is not a file")
+    contexts = {}
+    for name, source in section.contexts.items():
+        contexts[name] = source
+        if "://" not in source:
+            contexts[name] = str(context.file((*path, "contexts", name), source))
+            if not Path(contexts[name]).is_dir():
+                context.problem((*path, "contexts", name), f"is {source!r}, which is not a folder")
     return plans.Build(
         context=str(folder),
         dockerfile=None if dockerfile is None else str(dockerfile),
         arguments=dict(section.arguments),
         target=section.target,
+        contexts=contexts,
+        local=section.local,
     )
 
 

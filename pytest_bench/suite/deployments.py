@@ -20,6 +20,7 @@ from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSe
 from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
 from pytest_bench.suite.problems import Mark, Problems
 from pytest_bench.suite.section import SecretSection
+from pytest_bench.suite.serving_flags import inconsistencies
 from pytest_bench.suite.vocabulary import ApiWords
 from pytest_bench.wording import did_you_mean
 
@@ -153,6 +154,10 @@ def _written_endpoints(context: Context, section: DeploymentSection) -> tuple[st
 
 def _containers(context: Context, section: DeploymentSection) -> tuple[ContainerPlan, ...]:
     planned = plan_containers(context, section.container, section.containers)
+    suite = context.document.value
+    has_eval = isinstance(suite, dict) and bool(suite.get("eval"))
+    for path, sentence in inconsistencies(planned, labels=section.labels, has_eval=has_eval):
+        context.problem(path, sentence)
     if planned and section.endpoint != [""]:
         context.problem(
             ("deployment", "endpoint"),
