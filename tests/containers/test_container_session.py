@@ -1,5 +1,6 @@
 """Whole sessions whose deployment is a container, from the suite to `verify`; also killed ones."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,8 +11,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import docker
+import docker.errors
 import pytest
 
+from pytest_bench.containers import watchdog
 from pytest_bench.containers.ownership import OWNER, PREFIX, Owner, remove_left_over
 
 SUITE = """
@@ -254,7 +258,7 @@ def until(condition, seconds=60.0):
 
 @pytest.mark.parametrize("program", [("pytest",), ("pytest-bench", "run")], ids=" ".join)
 def test_nothing_is_left_of_a_session_that_is_killed(engine, image, tmp_path, program):
-    write(tmp_path, "killed", image, ENDLESS)
+    write_roles(tmp_path, "killed", image, ENDLESS)
     with (tmp_path / "output").open("w") as output:
         call = command(tmp_path, *program, "suites", "--results=results")
         running = subprocess.Popen(**{**call, "stdout": output})
@@ -267,11 +271,50 @@ def test_nothing_is_left_of_a_session_that_is_killed(engine, image, tmp_path, pr
             session = int(Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text())
         nonce = json.loads((tmp_path / "results/verdict.json").read_text())["nonce"]
         ours = {"label": f"{PREFIX}session={nonce}"}
-        assert len(engine.containers.list(filters=ours)) == 1
+        assert len(engine.containers.list(filters=ours)) == 3
+        assert len(engine.networks.list(filters=ours)) == 1
     finally:
         os.kill(session, signal.SIGKILL)
         running.wait()
     until(lambda: engine.containers.list(all=True, filters=ours) == [])
+    until(lambda: engine.networks.list(filters=ours) == [])
+    until(lambda: processes_of(tmp_path) == [])
+
+
+def processes_of(folder):
+    """Running processes of the session in this folder: all have its environment."""
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"PYTEST_BENCH_LEASES={folder}/leases".encode() in environ.read_bytes():
+                found.append(environ.parent.name)
+    return found
+
+
+def test_the_limits_of_the_watchdog_leave_nothing_after_ten_seconds():
+    assert watchdog.SETTLE_S + watchdog.INTERVAL_S < 10
+
+
+class Interrupted:
+    """An engine whose first answers are errors, as while it restarts."""
+
+    def __init__(self, client, failures):
+        self.containers, self.networks = self, client.networks
+        self._client, self._left = client, failures
+
+    def list(self, **options):
+        if self._left:
+            self._left -= 1
+            raise docker.errors.DockerException("restarting")
+        return self._client.containers.list(**options)
+
+
+def test_the_watchdog_tries_again_while_the_engine_does_not_answer(engine, image, capsys):
+    owner = f"watchdog-test-{os.getpid()}"
+    made = engine.containers.create(image, labels={OWNER: owner})
+    assert watchdog.remove_all(Interrupted(engine, 2), owner) == 0
+    assert made.name in capsys.readouterr().err
+    assert engine.containers.list(all=True, filters={"label": f"{OWNER}={owner}"}) == []
 
 
 def test_sigterm_copies_artifacts_out_and_removes_the_container(engine, image, tmp_path):

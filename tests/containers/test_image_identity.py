@@ -11,7 +11,7 @@ from pytest_bench.errors import EvidenceError
 
 RECORDED = json.loads((Path(__file__).parent / "inspect_answers.json").read_text())
 """Answers of Docker 20.10.24 with the classic image store and of Docker 26.1.5 with the containerd image store, for the
-same saved files: by image, then store. The image `full` has every setting that a Dockerfile can make, `plain` has none."""
+same saved files: by image, then store. The image `full` has every setting of a Dockerfile, `plain` has none."""
 CLASSIC = RECORDED["full"]["classic"]
 LAYERS = CLASSIC["RootFS"]["Layers"]
 
