@@ -177,8 +177,8 @@ def write_point(
 ) -> MeasuredPoint:
     """Write the summary and then the evidence; nothing may be written to the point's folder afterwards.
 
-    `judgement` is worsened by what the servers logged. `detail` states what only this kind of point has; its fields
-    about the client are filled in here.
+    `judgement` is worsened by what the servers logged. `detail` states what only this kind of point has; what it states
+    about the client is added here.
     """
     folder = session.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,7 @@ def write_point(
         tokenizer=None if tokenizer is None else dict(tokenizer),
         detail=msgspec.structs.replace(
             detail,
-            note=crowding(point.workers) or "",
+            note=" ".join(filter(None, (detail.note, crowding(point.workers)))),
             poll_interval_s=deployment.plan.poll_interval_s if deployment.api.polls else None,
         ),
     )
