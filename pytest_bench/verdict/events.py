@@ -115,7 +115,7 @@ class Deselected(msgspec.Struct, frozen=True, kw_only=True, tag="deselected"):
 
 
 class Withheld(msgspec.Struct, frozen=True, kw_only=True, tag="withheld"):
-    """The point was deliberately not run, because an earlier audit could not be completed."""
+    """The point was deliberately not run: an earlier audit could not be completed, or its node was lost."""
 
     point: str
     sentence: str
