@@ -14,6 +14,9 @@ import msgspec
 REQUESTS_VERSION = 2
 PHASE_VERSION = 2
 
+WARMUP = "warmup"
+"""Label of the phase before a measurement. Its requests are in no metric."""
+
 RequestOutcome = Literal["succeeded", "failed", "interrupted"]
 
 

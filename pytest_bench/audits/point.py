@@ -143,7 +143,7 @@ def setting_of(plan: Plan, point: Point, rows: int, *, streaming: bool) -> Setti
     share = shares_beside(plan, point, rows)[point.id]
     return Setting(
         point=point,
-        deployment=plan.deployments[point.suite],
+        deployment=plan.deployment_of(point),
         load=point.load,
         streaming=streaming,
         rows=rows,

@@ -35,7 +35,7 @@ def require_possible(plan: Plan, points: Iterable[Point]) -> None:
 
 def _reasons(plan: Plan, point: Point, limit: Bound) -> Iterator[str]:
     metric = limit.metric.partition(".")[0]
-    if metric in COUNTS_TOKENS and plan.deployments[point.suite].video_seconds is not None:
+    if metric in COUNTS_TOKENS and plan.deployment_of(point).video_seconds is not None:
         yield "counts tokens, and this API delivers videos; expected no limit on this metric"
     if metric in {"goodput", "good_request_fraction"} and not point.slo:
         yield (

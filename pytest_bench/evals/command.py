@@ -103,7 +103,7 @@ def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudge
     end = HarnessEnd(**{name: getattr(detail, name) for name in HarnessEnd.__struct_fields__})
     found = _verify(plan, point, folder, end)
     servers = (identity.get("server") for identity in summary.identities)
-    labels = eval_labels(point, simulated=is_simulated(plan.deployments[point.suite], servers))
+    labels = eval_labels(point, simulated=is_simulated(plan.deployment_of(point), servers))
     return Rejudged(
         measurement=_measurement(found),
         judgement=with_errors(_judgement(point, folder, end, found), (), labels),
@@ -161,7 +161,7 @@ def _verify(plan: Plan, point: Point, folder: Path, end: HarnessEnd) -> Verifica
             tasks=tuple(options["tasks"]),
             metric_prefix=options["metric_prefix"],
             limit=options["limit"],
-            model=plan.deployments[point.suite].model,
+            model=plan.deployment_of(point).model,
             allow_missing=frozenset({"eval_exit_code"}),  # this process has seen the exit status itself
             not_before_s=end.started_s,
             not_after_s=end.ended_s,

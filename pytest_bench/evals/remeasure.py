@@ -63,7 +63,7 @@ def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results:
         f"{here}/{name}": data for name, data in zip(names, encoded_results(document, samples), strict=True)
     }
     servers = (identity.get("server") for identity in summary.identities)
-    labels = eval_labels(point, simulated=is_simulated(plan.deployments[point.suite], servers))
+    labels = eval_labels(point, simulated=is_simulated(plan.deployment_of(point), servers))
     return Remeasured(
         measurement=assessment.measurement,
         judgement=with_errors(assessment.judgement, (), labels),
@@ -136,7 +136,7 @@ def asked_again(plan: Plan, point: Point, folder: Path, summary: Summary, conten
         point,
         rows,
         read_rows(folder / FEW_SHOTS),
-        model=plan.deployments[point.suite].model,
+        model=plan.deployment_of(point).model,
         revision=recorded.revision,
     )
     if summary.dataset is not None:

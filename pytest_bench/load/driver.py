@@ -278,6 +278,7 @@ class LoadWorker:
             self._flush()
         if self._beats % _BEATS_PER_SAMPLE == 0:
             self._requests.sample_clock()
+        self._loop.wake.without_cpu_ns()
         self._publish()
         # The next heartbeat is due one period after this one was due, or now if that time has passed.
         self._beat_due_ns = max(self._beat_due_ns + BEAT_NS, time.monotonic_ns())

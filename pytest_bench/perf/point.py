@@ -14,7 +14,7 @@ from pytest_bench.errors import UsageError
 from pytest_bench.labels import Label
 from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.records import PhaseResult
+from pytest_bench.records import WARMUP, PhaseResult
 from pytest_bench.results.details import PerfDetail
 from pytest_bench.running import server_log
 from pytest_bench.running.counting import Counted, count_phase
@@ -46,7 +46,6 @@ from pytest_bench.workload import SampleOrder
 MEASURED = "measured"
 CACHED_SHARE = 0.1
 """Of the input tokens: a server that takes more than this from its cache makes a point `server-cached`."""
-WARMUP = "warmup"
 KEPT_RATE = 0.95
 """Of the scheduled rate: a point that sent less because of `max_concurrency` is `held-back`."""
 
@@ -211,7 +210,7 @@ def perf_labels(
     """The labels of a performance point. `result` is the measured phase. `late`: the simulator was the bottleneck
     (`simulator_bound`); `differ`: the endpoints differ (`replicas.differences`)."""
     minimum_s, phase = point.minimum_duration_s, measurement.phase
-    shared = share.shared and plan.deployments[point.suite].cache_reset is None
+    shared = share.shared and plan.deployment_of(point).cache_reset is None
     return labels_of(
         point,
         [result],

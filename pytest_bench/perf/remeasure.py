@@ -39,7 +39,7 @@ def remeasure(
         raise EvidenceError(
             f"{folder}: has no phase {MEASURED!r} at its end, or names no dataset: nothing to measure"
         )
-    deployment = plan.deployments[point.suite]
+    deployment = plan.deployment_of(point)
     counted = read_counted(Path(phases[-1].folder))
     bare = msgspec.structs.replace(
         point, bounds=tuple(bound for bound in point.bounds if bound.metric not in _FROM_ROWS)

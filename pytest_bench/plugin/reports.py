@@ -66,7 +66,7 @@ class Reports:
             return
         item.config.stash[_RUNNING] = item
         item.stash[_STATE] = _State()
-        folder = self._session.deployment_folder(point.suite)
+        folder = self._session.deployment_folder(point.deployment_name)
         withheld.require_not_withheld(folder)
         if point.kind == "audit" and items.judges(item):
             withheld.audit_begins(folder, point.id, self._session.nonce)
@@ -111,7 +111,7 @@ class Reports:
             if report.when == "call":
                 exception = state.raised or exception
             if report.when == "teardown" and point.kind == "audit" and state.withheld is None:
-                folder = self._session.deployment_folder(point.suite)
+                folder = self._session.deployment_folder(point.deployment_name)
                 withheld.audit_ends(folder, point.id, self._session.nonce, _problem(state.judgement))
             self._made = (item, report, exception)
 

@@ -158,12 +158,12 @@ def units(plan: Plan) -> dict[str, str]:
     """Map points to units that must stay on one worker. Deployments that may share a server are one unit."""
     members: dict[str, set[str]] = {}
     reached: dict[str, frozenset[str]] = {}
-    for suite, deployment in plan.deployments.items():
+    for name, deployment in plan.deployments.items():
         urls = [url for url in deployment.endpoints if url != SIMULATOR]
-        together, ours = {suite}, frozenset[str]().union(*map(servers, urls))
+        together, ours = {name}, frozenset[str]().union(*map(servers, urls))
         for unit in [unit for unit, others in reached.items() if others & ours]:
             together |= members.pop(unit)
             ours |= reached.pop(unit)
-        members[suite], reached[suite] = together, ours
-    unit_of = {suite: unit for unit, together in members.items() for suite in together}
-    return {point.id: unit_of[point.suite] for point in plan.points}
+        members[name], reached[name] = together, ours
+    unit_of = {name: unit for unit, together in members.items() for name in together}
+    return {point.id: unit_of[point.deployment_name] for point in plan.points}

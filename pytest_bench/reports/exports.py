@@ -45,6 +45,8 @@ def _record(row: Row) -> dict[str, Any]:
             for name in PERF_METRICS
             if name.partition(".")[0] in measurement.metrics
         }
+    if row.summary is not None:
+        record["vacancy"] = row.summary.vacancy
     return record | shown_cells(row)
 
 

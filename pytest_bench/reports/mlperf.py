@@ -127,7 +127,7 @@ def export(
         )
     folders: dict[Path, tuple[Point, str, str]] = {}
     for point, scenario in scenarios:
-        benchmark = (benchmarks or {}).get(point.suite, plan.deployments[point.suite].model)
+        benchmark = (benchmarks or {}).get(point.suite, plan.deployment_of(point).model)
         if benchmark in {"", ".", ".."} or "\0" in benchmark:
             raise UsageError(
                 f"{benchmark!r} is not a name of a benchmark: give one with --benchmark {point.suite}=NAME"
@@ -242,7 +242,7 @@ def _submission(
 ) -> _Submission:
     measured = _folder(session.results, found.point) / found.summary.phases[-1].folder
     columns = read_columns(read_records(measured))
-    deployment = session.planned.plan.deployments[found.point.suite]
+    deployment = session.planned.plan.deployment_of(found.point)
     lengths = choose(
         columns,
         read_counted(measured).tokens,
@@ -323,7 +323,7 @@ def _audits_of(plan: Plan, point: Point) -> Iterator[Point]:
 def _config(plan: Plan, found: _Passed, scenario: str) -> dict[str, Any]:
     """The settings of the run, under the names of mlcommons/endpoints."""
     point, load = found.point, found.load
-    deployment = plan.deployments[point.suite]
+    deployment = plan.deployment_of(point)
     kind = run_type(scenario)
     return {
         "name": point.id,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import json
 import operator
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import ConfigDict, Field, create_model
 
 from pytest_bench.bounds import TIME_UNITS
 from pytest_bench.suite.command_evals import CommandEvalSection
+from pytest_bench.suite.container_schema import ContainerSection
 from pytest_bench.suite.deployment_schema import DeploymentSection
+from pytest_bench.suite.eval_deployment import OVERRIDES, REFUSED
 from pytest_bench.suite.points import with_fields
 from pytest_bench.suite.schema import (
     AuditSection,
@@ -24,6 +26,7 @@ from pytest_bench.suite.schema import (
     PerfSection,
     SuiteSection,
 )
+from pytest_bench.suite.section import Section
 from pytest_bench.suite.vocabulary import Vocabulary
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
@@ -91,6 +94,9 @@ def _limits(
     }
 
 
+OPTIONAL = "Overrides"
+"""What is appended to the name of a section whose keys are all optional."""
+
 _UNITS = {
     "ns": (f"({'|'.join(TIME_UNITS)})", "<= 200ms"),
     "fraction": ("%?", "<= 1%"),
@@ -132,9 +138,35 @@ def _audits(vocabulary: Vocabulary) -> Any:  # a type made at run time
 
 
 def _evals(vocabulary: Vocabulary) -> Any:  # a type made at run time
+    """A mapping of evals, and the settings of their own deployment."""
     fields = vocabulary.eval_fields
     point: Any = EvalSection if fields is None else with_fields(EvalSection, fields)
-    return dict[str, point | CommandEvalSection]
+    overrides = _optional(_deployment(vocabulary), without=REFUSED, container=_optional(ContainerSection))
+    described = Field(
+        default=None,
+        description="Settings in which the deployment of all evals differs from `deployment`; all but "
+        f"{', '.join(f'`{name}`' for name in REFUSED)}.",
+    )
+    members: dict[str, Any] = {
+        OVERRIDES: (overrides | None, described),
+        "__pydantic_extra__": (dict[str, point | CommandEvalSection], Field(init=False)),
+    }
+    return create_model(
+        "Evals",
+        __config__=ConfigDict(extra="allow"),
+        __doc__="Evals by name, each with the keys of `EvalFields`, or of `CommandEval` if another tool runs it.",
+        **members,
+    )
+
+
+def _optional(section: type[Section], *, without: Collection[str] = (), **types: Any) -> Any:  # as above
+    """`section` with all of its keys optional, those of `types` of that type, and those in `without` left out."""
+    fields: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        if name not in without:
+            kind = types.get(name, Annotated[(field.annotation, Field(), *field.metadata)])
+            fields[name] = (kind | None, Field(default=None, description=field.description))
+    return create_model(f"{section.__name__}{OPTIONAL}", __base__=Section, __doc__=section.__doc__, **fields)
 
 
 def _one_of(words: Iterable[str]) -> Any:  # a type made at run time

@@ -6,8 +6,9 @@ import pytest
 
 from pytest_bench.bounds import parse_bound
 from pytest_bench.errors import UsageError
-from pytest_bench.perf.point import WARMUP, bounds_of, phases_of, require_own_rows
+from pytest_bench.perf.point import bounds_of, phases_of, require_own_rows
 from pytest_bench.perf.remeasure import shortfalls
+from pytest_bench.records import WARMUP
 from pytest_bench.running.samples import share_out
 from pytest_bench.suite.plan import Point, Warmup
 from pytest_bench.workload import Load, SampleOrder
