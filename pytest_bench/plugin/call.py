@@ -25,7 +25,7 @@ from pytest_bench.plugin import handover, options
 from pytest_bench.suite.discovery import discover
 from pytest_bench.verdict.events import Called, Ended, Fault, Invocation, Refused
 from pytest_bench.verdict.verdict import exit_status
-from pytest_bench.wording import printable
+from pytest_bench.wording import one_line, printable
 
 if TYPE_CHECKING:
     from pytest_bench.results.claim import Claim
@@ -121,7 +121,7 @@ class Call:
             if not isinstance(error, SystemExit):
                 self._close(4 if isinstance(error, pytest.UsageError) else 1)
                 raise
-            print(f"pytest itself failed: {one_line(error)}", file=sys.stderr)
+            print(f"pytest itself failed: {error_line(error)}", file=sys.stderr)
             return self._close(1)
         # A wrapper that forgets to return yields None, which pytest treats as status 0.
         return status if self.log is None else self._close(status or 0)
@@ -191,7 +191,9 @@ class Call:
         if isinstance(error, pytest.UsageError):
             self.refuse("\n".join(map(str, error.args)))
         elif self.log is not None:
-            self.log.append(Fault(code="internal-error", sentence=f"pytest itself failed: {one_line(error)}"))
+            self.log.append(
+                Fault(code="internal-error", sentence=f"pytest itself failed: {error_line(error)}")
+            )
 
     def _close(self, status: int) -> int:
         """Append the last event, write the verdict, and return the exit status. Under `pytest-bench run`, the parent
@@ -237,7 +239,7 @@ class Call:
         if isinstance(error, pytest.UsageError):
             sentence = "\n".join(map(str, error.args))
         else:
-            why = one_line(error) if error is not None else "another plugin handled the command line"
+            why = error_line(error) if error is not None else "another plugin handled the command line"
             sentence = f"pytest ended before anything was planned: {why}"
         if self.log is not None:
             self.refuse(sentence)
@@ -245,7 +247,9 @@ class Call:
         elif self.given is None:  # pytest could not read the command line
             self._refuse_files(options.named_files(self._words()), sentence)
         if isinstance(error, SystemExit):
-            raise pytest.UsageError(f"a conftest.py or a plugin ended the call: {one_line(error)}") from error
+            raise pytest.UsageError(
+                f"a conftest.py or a plugin ended the call: {error_line(error)}"
+            ) from error
 
 
 def find_suites(
@@ -293,6 +297,6 @@ def is_xdist_worker() -> bool:
     )
 
 
-def one_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Format an exception as one line."""
-    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
+    return one_line(f"{type(error).__name__}: {error}", 300)

@@ -18,7 +18,7 @@ from pytest_bench.endpoints.headers import hide_secrets
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.files import file_digest, write_json
 from pytest_bench.plugin import fixtures, options, selection
-from pytest_bench.plugin.call import Call, one_line
+from pytest_bench.plugin.call import Call, error_line
 from pytest_bench.plugin.dangerous_calls import refuse_dangerous_calls
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.junit import JUnitCases
@@ -67,7 +67,7 @@ def join_session(config: pytest.Config, call: Call) -> None:
     except (BenchError, pytest.UsageError) as error:
         raise call.refuse(str(error)) from error
     except Exception as error:  # raised by another plugin's hook
-        call.refuse(one_line(error))
+        call.refuse(error_line(error))
         raise
     _register(config, call, session)
     _register_controller(config, call, session, words)
