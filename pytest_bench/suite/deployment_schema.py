@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from pytest_bench.suite.container_schema import ContainerSection
+from pytest_bench.suite.container_schema import ContainerSection, RoleSection
 from pytest_bench.suite.section import (
     Count,
     Name,
@@ -15,6 +15,7 @@ from pytest_bench.suite.section import (
     SecondsOrNone,
     SecretSection,
     Section,
+    SuiteName,
     Text,
     Texts,
     UrlPath,
@@ -95,6 +96,9 @@ class DeploymentSection(Section):
     serves."""
     container: ContainerSection | None = None
     """A container that is started to serve, unless `--endpoint` names a server that is already there."""
+    containers: dict[SuiteName, RoleSection] = Field(default_factory=dict)
+    """Several containers on one host instead, by role, such as `proxy`, `prefill` and `decode`. On bridge networks they
+    reach one another by the names of their roles."""
     path: UrlPath | None = None
     """Path of the requests below the endpoint, for servers that have their own. Left out: the API's."""
     query: dict[Text, Header] = Field(default_factory=dict)
