@@ -242,7 +242,7 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
     """Open loop: from the scheduled time to `send_start_ns`. A request that waited for a place is late only from when
     the place became free."""
     vacancy: float | None
-    """Closed loop, and open loop with `max_concurrency`, all workers: share of the requested concurrency that was not in
+    """Closed loop, and open loop with `max_concurrency`, all workers: share of the concurrency that was not in
     flight because the client had not sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of
     latencies). Failed requests do not count. None if no request followed a response at once."""
     vacancy_p99: float | None
