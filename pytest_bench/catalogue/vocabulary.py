@@ -62,6 +62,8 @@ def vocabulary(
             },
             "slo": {name: definitions.slo_unit_of(name) for name in definitions.slo_names()},
         },
+        meanings={name: eval_definitions.meaning_of(name) for name in eval_definitions.names()}
+        | {name: definitions.meaning_of(name) for name in (*definitions.names(), *definitions.slo_names())},
         audits=registry(audits).words(),
         eval_metrics=metrics_of,
         eval_fields=EvalFields,

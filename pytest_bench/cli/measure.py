@@ -157,6 +157,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     served = parser.add_argument_group("endpoint")
     served.add_argument("--api", choices=_APIS, default="openai-chat", help="how requests are written")
     served.add_argument(
+        "--no-check-model",
+        dest="check_model",
+        action="store_false",
+        help="accept that the server does not list --model, as one that loads models on request",
+    )
+    served.add_argument(
         "--tokenizer",
         metavar="PATH_OR_ID",
         help="tokenizer that counts and generates (default: the one that the model's name leads to on this "
@@ -205,7 +211,13 @@ def run(arguments: argparse.Namespace) -> int:
         (folder / f"{suite.name}.yaml").write_text(text, encoding="utf-8")
         (folder / _TEST).write_text(test_file("perf"), encoding="utf-8")
         results = [] if arguments.results is None else [f"--results={arguments.results}"]
-        return judged_run.run_words([str(folder), "-p", "no:cacheprovider", *results], rerun=again)
+        # The header and the list of failures only repeat paths of the temporary folder.
+        words = [str(folder), "-q", "-rN", "-p", "no:cacheprovider", *results]
+        status = judged_run.run_words(words, rerun=again)
+    if status:
+        kept = f"--save {arguments.save} kept it" if arguments.save else "--save FILE keeps it"
+        print(f"note: {suite.name}.yaml, which messages name, is the suite printed above; {kept}", flush=True)
+    return status
 
 
 def _without_files(words: Sequence[str]) -> list[str]:
@@ -241,7 +253,8 @@ def _suite(arguments: argparse.Namespace) -> QuickSuite:
     }
     same = ("api", "requests", "burstiness", "input_tokens", "output_tokens", "dataset_format")
     settings |= {
-        name: getattr(arguments, name) for name in (*same, "api_key_env", "temperature", "extra_body")
+        name: getattr(arguments, name)
+        for name in (*same, "api_key_env", "temperature", "extra_body", "check_model")
     }
     warmup = arguments.warmup
     return QuickSuite(

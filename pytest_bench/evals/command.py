@@ -30,7 +30,9 @@ from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import Deployment, is_simulated
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import with_errors, write_point
+from pytest_bench.running.server_log import with_log_budget
 from pytest_bench.running.server_metrics import ServerMetrics
+from pytest_bench.running.server_side import ServerSide
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.suite.command_evals import filled_in
 from pytest_bench.suite.plan import Plan, Point
@@ -57,6 +59,7 @@ def run_command_eval(
     output.mkdir(parents=True)
     command, environment = _filled(point, deployment, output)
     reporter.note(f"{point.id}: its command writes to {folder / STDERR} and {folder / STDOUT}")
+    server_side = ServerSide(session, point, deployment, reporter)
     try:
         with ServerMetrics(_read_often(deployment), [folder]):
             end = run_harness(
@@ -70,6 +73,7 @@ def run_command_eval(
         for name in (STDOUT, STDERR):
             _redact(folder / name)
     deployment.require_running()
+    server_side.finish(0)
     own_metadata = os.path.lexists(output / METADATA)
     if not own_metadata:
         asked = [concurrency_of(point)]
@@ -116,7 +120,11 @@ def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudge
     labels = [*eval_labels(point, simulated=simulated), *found.labels]
     return Rejudged(
         measurement=_measurement(found.verification),
-        judgement=with_errors(_judgement(point, folder, end, found), (), labels),
+        judgement=with_log_budget(
+            with_errors(_judgement(point, folder, end, found), (), labels),
+            plan.deployment_of(point),
+            folder,
+        ),
         detail=msgspec.structs.replace(detail, note="", **_found_detail(found)),
     )
 

@@ -56,6 +56,11 @@ def names(scorings: Scorings = SCORINGS) -> tuple[str, ...]:
     return tuple(metrics(scoring.key for scoring in scorings.values()))
 
 
+def meaning_of(name: str) -> str:
+    """What a metric of evals is, in words."""
+    return metrics(()).get(name, SCORE).meaning
+
+
 def unit_of(name: str, scorings: Scorings = SCORINGS) -> str:
     """Base unit of a metric. Raises `UsageError`, with the nearest name, for one that no eval has."""
     known = metrics(scoring.key for scoring in scorings.values())

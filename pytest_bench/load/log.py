@@ -148,11 +148,11 @@ def _without_seconds(report: WorkerReport) -> Any:
     return msgspec.to_builtins(replace(report, seconds=()))
 
 
-def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestRecord]:
+def read_records(folder: Path) -> Iterator[RequestRecord]:
     """Yield all request records of a phase, by load worker, in the order in which they were written.
 
     Raises `EvidenceError` with file and line for a damaged line or a gap in the sequence, and for a file without an end
-    line, unless `unfinished` is true (an interrupted phase).
+    line (an interrupted phase).
     """
     decode = msgspec.json.Decoder(RequestRecord).decode
     paths = sorted(folder.glob("requests.*.jsonl"))
@@ -160,17 +160,8 @@ def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestR
         raise EvidenceError(f"{folder}: holds no request log")
     for path in paths:
         reader = LineReader(path, "requests", REQUESTS_VERSION)
-        for expected, payload in enumerate(reader):
-            try:
-                record = decode(payload)
-            except msgspec.MsgspecError as error:
-                raise EvidenceError(
-                    f"{path}: line {expected + 2} is not a request record: {error}"
-                ) from error
+        for expected, record in enumerate(reader.records(decode, "a request record")):
             if record.seq != expected:
-                raise EvidenceError(
-                    f"{path}: line {expected + 2} has sequence {record.seq}, expected {expected}"
-                )
+                raise EvidenceError(f"{path}:{expected + 2}: has sequence {record.seq}, expected {expected}")
             yield record
-        if not unfinished:
-            reader.require_complete()
+        reader.require_complete()

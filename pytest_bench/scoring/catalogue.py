@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from pytest_bench.scoring.extractors import AnchoredNumber, Boxed, ChoiceRegex, 
 from pytest_bench.scoring.normaliser import Normaliser
 from pytest_bench.scoring.responses import TextChoice
 from pytest_bench.scoring.score import Scoring
+from pytest_bench.wording import did_you_mean, one_of
 
 _GSM8K_STRICT = r"#### (\-?[0-9\.\,]+)"
 _GSM8K_FLEXIBLE = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"
@@ -111,9 +111,6 @@ SCORINGS: Scorings = {
 }
 """Every named scoring by name. `regex` has no pattern of its own: its declaration must give one."""
 
-SHUFFLED = frozenset({"multiple-choice-shuffled"})
-"""Scorings whose items have their choices shuffled."""
-
 _OPTIONS = frozenset({"text", "extractor", "normaliser", "comparison"})
 _FIXED = frozenset(name for name in SCORINGS if name.startswith(("gsm8k-", "gpqa-")))
 
@@ -134,11 +131,9 @@ def build_scoring(
     where = f"{origin}: " if origin else ""
     scoring = among.get(name)
     if scoring is None:
-        near = difflib.get_close_matches(name, among, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(
-            f"{where}unknown scorer {name!r}{hint}; expected one of {', '.join(sorted(among))}, or one of a plugin "
-            "that is installed or named with -p"
+            f"{where}unknown scorer {name!r}{did_you_mean(name, among)}; expected one of {one_of(sorted(among))}, or "
+            "one of a plugin that is installed or named with -p"
         )
     given = dict(options or {})
     if unknown := sorted(given.keys() - _OPTIONS):

@@ -53,7 +53,6 @@ class CountRange(msgspec.Struct, frozen=True, kw_only=True, tag="range"):
     """Share of the records to return as samples for a recount, rounded up."""
     least_samples: int = 0
     """Lower bound on the number of samples, if there are that many records."""
-    seed: int
 
 
 class Recount(msgspec.Struct, frozen=True, kw_only=True, tag="recount"):
