@@ -121,7 +121,7 @@ def _check_secrets(context: Context, section: ContainerSection) -> None:
 def _log(
     context: Context, section: ContainerSection
 ) -> tuple[plans.LogPlan, dict[str, str], tuple[str, ...]]:
-    """The log, with the variables and arguments that its controls stand for."""
+    """The log, with the variables and arguments that its controls expand to."""
     path, log = (*_PATH, "log"), section.log
     variables: dict[str, str] = {}
     arguments: list[str] = []
