@@ -26,7 +26,7 @@ def engine():
 
 @pytest.fixture(scope="session")
 def image(engine):
-    """Id of the image with the simulator."""
+    """Id of the image with the simulator, which the shipped suites run as `pytest-bench-simulator`."""
     return simulator_image.build()
 
 

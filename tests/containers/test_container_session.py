@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from container_suites import ENDLESS, LAUNCHER, ROLE_NAMES, SHORT, command, unti
 from pytest_bench.containers import watchdog
 from pytest_bench.containers.ownership import OWNER, PREFIX, Owner, remove_left_over
 
+SHIPPED = Path(__file__).parents[2] / "suites"
+
 
 @pytest.fixture(scope="session")
 def session(image, tmp_path_factory):
@@ -24,6 +27,10 @@ def session(image, tmp_path_factory):
     for network in ("bridge", "host"):
         write(folder, network, image, SHORT, network)
     write_roles(folder, "roles", image, SHORT)
+    for shipped in ("container.yaml", "container-host.yaml"):
+        shutil.copy(SHIPPED / shipped, folder / "suites")
+    for data in ("data", "simulated"):
+        shutil.copytree(SHIPPED / data, folder / "suites" / data)
     ran = subprocess.run(**command(folder, "pytest", "suites", "--results=results"), check=False)
     return SimpleNamespace(
         folder=folder, results=folder / "results", status=ran.returncode, output=ran.stdout
@@ -34,6 +41,8 @@ def test_suites_with_containers_pass_on_both_networks_and_by_role(session):
     assert session.status == 0, session.output
     verdict = json.loads((session.results / "verdict.json").read_text())
     assert {point["outcome"] for point in verdict["points"]} == {"pass"}
+    suites = {point["id"].partition("/")[0] for point in verdict["points"]}
+    assert suites == {"bridge", "host", "roles", "container", "container-host"}
 
 
 def test_the_evidence_says_which_image_ran_with_which_names_and_no_values_of_secrets(session, image):
