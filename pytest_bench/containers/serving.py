@@ -304,6 +304,7 @@ def _evidence(
         ),
         entrypoint=tuple(asked.arguments["entrypoint"]),
         command=tuple(asked.arguments["command"]),
+        replaced_mounts=plan.replaced_mounts,
         environment=tuple(sorted(asked.environment.values)),
         forwarded=tuple(sorted(asked.environment.forwarded)),
         asked={
