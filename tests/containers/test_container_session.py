@@ -18,6 +18,8 @@ from container_suites import ENDLESS, LAUNCHER, ROLE_NAMES, SHORT, command, unti
 from pytest_bench.containers import watchdog
 from pytest_bench.containers.ownership import OWNER, PREFIX, Owner, remove_left_over
 
+LOOSE = "    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}"
+"""For a machine that does other work."""
 SHIPPED = Path(__file__).parents[2] / "suites"
 
 
@@ -28,7 +30,8 @@ def session(image, tmp_path_factory):
         write(folder, network, image, SHORT, network)
     write_roles(folder, "roles", image, SHORT)
     for shipped in ("container.yaml", "container-host.yaml"):
-        shutil.copy(SHIPPED / shipped, folder / "suites")
+        text = (SHIPPED / shipped).read_text()
+        (folder / "suites" / shipped).write_text(text.replace("    bounds:", f"{LOOSE}\n    bounds:"))
     for data in ("data", "simulated"):
         shutil.copytree(SHIPPED / data, folder / "suites" / data)
     ran = subprocess.run(**command(folder, "pytest", "suites", "--results=results"), check=False)
