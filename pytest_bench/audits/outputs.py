@@ -72,9 +72,5 @@ def _texts(folder: Path) -> Iterator[TextRecord]:
     decode = msgspec.json.Decoder(TextRecord).decode
     for path in sorted(folder.glob("texts.*.jsonl")):
         reader = LineReader(path, "texts", REQUESTS_VERSION)
-        for number, payload in enumerate(reader, start=2):
-            try:
-                yield decode(payload)
-            except msgspec.MsgspecError as error:
-                raise EvidenceError(f"{path}: line {number} is not a text record: {error}") from error
+        yield from reader.records(decode, "a text record")
         reader.require_complete()

@@ -201,7 +201,7 @@ def _submittable(session: _Session, point: Point) -> Summary:
         outcome = "missing" if judged is None else judged.outcome
         raise UsageError(f"{point.id} is {outcome} by the verdict: only points that passed can be submitted")
     folder = _folder(session.results, point)
-    check = check_evidence(folder, path=f"points/{point.id}", point=point.id)
+    check = check_evidence(folder, path=point_path(point.id), point=point.id)
     if check.errors:
         raise EvidenceError("\n".join(check.errors))
     summary = read_summary(folder)
@@ -253,7 +253,7 @@ def _submission(
     texts: list[Path] = []
     accuracy = None
     for name, summary in found.audits.items():
-        source = session.results / "points" / name
+        source = session.results / point_path(name)
         for path in sorted(source.glob("audit_*.json")):
             records[path.name] = {**read_json(path), "labels": list(summary.judgement.labels)}
         texts += sorted(source.glob("verify_*.txt"))

@@ -29,6 +29,7 @@ from pytest_bench.running.session import SessionFacts
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.judge import FAILURES
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
+from pytest_bench.wording import one_line
 from pytest_bench.workload import Load
 
 _TYPES_SHOWN = 3
@@ -151,16 +152,10 @@ def _first_details(result: PhaseResult, types: Sequence[str]) -> dict[str, str]:
     for record in read_records(Path(result.folder)):
         kind = record.error
         if kind is not None and kind in types and kind not in found:
-            found[kind] = _short(record.error_detail or "")
+            found[kind] = one_line(record.error_detail or "", _LONGEST_DETAIL)
             if len(found) == len(types):
                 break
     return found
-
-
-def _short(text: str) -> str:
-    """A server's message in one line, without control characters, shortened if it is long."""
-    line = "".join(character for character in " ".join(text.split()) if character.isprintable())
-    return line if len(line) <= _LONGEST_DETAIL else line[: _LONGEST_DETAIL - 1] + "…"
 
 
 def write_point(

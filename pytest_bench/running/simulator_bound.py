@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 
 from pytest_bench.endpoints.scrape import METRICS_LOG, METRICS_VERSION
-from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader
 from pytest_bench.records import PhaseResult
 from pytest_bench.simulator.lag import SERIES, bucket
@@ -57,11 +56,7 @@ def _late_shares(folder: Path) -> Iterator[float]:
 
 def _counted(path: Path, label: str) -> Mapping[str, float] | None:
     decode = msgspec.json.Decoder(_Reading).decode
-    for number, payload in enumerate(LineReader(path, METRICS_LOG, METRICS_VERSION), start=2):
-        try:
-            reading = decode(payload)
-        except msgspec.MsgspecError as error:
-            raise EvidenceError(f"{path}:{number}: is not a reading of metrics: {error}") from error
+    for reading in LineReader(path, METRICS_LOG, METRICS_VERSION).records(decode, "a reading of metrics"):
         if reading.label == label:
             told = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
             known = {series: value for series, value in told.items() if value is not None}

@@ -106,7 +106,8 @@ class DeploymentSection(Section):
     labels: dict[Name, str | int | float | bool] = Field(default_factory=dict)
     """What serves the model, for the result files of evals: `hw`, `framework`, `precision`, `tp`, `ep`, `isl`, …"""
     check_model: bool = True
-    """Compare `model` with the names that the server lists; false for servers that also accept other names."""
+    """Compare `model` with the names that the server lists; false for servers that also accept other names, or list
+    none before a request loads one."""
     tokens: TokensSection = TokensSection()
     generation: GenerationSection = GenerationSection()
     simulator: dict[str, Any] = Field(default_factory=dict)

@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader
 from pytest_bench.load.account import combine
 from pytest_bench.load.order import sample_function
@@ -39,10 +38,11 @@ def contradictions(
         foreign_places=0 if declared is None or declared.alone else declared.load.max_concurrency or 0,
     )
     reports: list[WorkerReport] = []
+    decode = msgspec.json.Decoder(RequestRecord).decode
     for path in sorted(folder.glob("requests.*.jsonl")):
         reader = LineReader(path, "requests", REQUESTS_VERSION)
         recount = Recount(declared)
-        for record in _records(reader, path):
+        for record in reader.records(decode, "a request record"):
             requests.add(record)
             recount.add(record)
         yield from _framing(reader, phase, header)
@@ -80,15 +80,6 @@ def _schedule(phase: PhaseResult, declared: DeclaredLoad | None) -> NDArray[np.i
     if declared is None or declared.load.pattern not in OPEN_LOOP:
         return None
     return arrivals_ns(declared.load, declared.arrival_seed) + phase.start_ns
-
-
-def _records(reader: LineReader, path: Path) -> Iterator[RequestRecord]:
-    decode = msgspec.json.Decoder(RequestRecord).decode
-    for number, payload in enumerate(reader, start=2):
-        try:
-            yield decode(payload)
-        except msgspec.MsgspecError as error:
-            raise EvidenceError(f"{path}: line {number} is not a request record: {error}") from error
 
 
 def _framing(reader: LineReader, phase: PhaseResult, header: dict[str, str]) -> Iterator[str]:

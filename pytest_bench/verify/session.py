@@ -15,6 +15,7 @@ from pytest_bench.evals.results import METADATA
 from pytest_bench.evals.sweeps import metadata_of
 from pytest_bench.files import read_plain
 from pytest_bench.leases import Lease
+from pytest_bench.lines import excerpt
 from pytest_bench.results import layout, withheld
 from pytest_bench.results.claim import backup_names, read_verdict, restore_hint
 from pytest_bench.results.differences import file_differences
@@ -147,14 +148,9 @@ def _junit(path: Path, rendered: bytes) -> Iterator[str]:
     if number is None:
         number = min(len(lines), len(wanted)) - 1
     yield (
-        f"{path}: line {number + 1} is {_excerpt(lines[number])}; "
-        f"rendered from the verdict and the events it is {_excerpt(wanted[number])}"
+        f"{path}: line {number + 1} is {excerpt(lines[number])}; "
+        f"rendered from the verdict and the events it is {excerpt(wanted[number])}"
     )
-
-
-def _excerpt(line: bytes) -> str:
-    text = ascii(line.decode("utf-8", "replace").strip())
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _unlisted_files(results: Path, settled: Settled, recorded: Verdict, notes: list[str]) -> Iterator[str]:
