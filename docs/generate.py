@@ -386,7 +386,7 @@ def _type(field: dict[str, Any]) -> str:
     if field.get("type") == "array":
         return f"list of {_type(field.get('items', {}))}"
     if field.get("type") == "object":
-        inner = field.get("additionalProperties")
+        inner = next(iter(field.get("patternProperties", {}).values()), field.get("additionalProperties"))
         return f"name: {_type(inner)}" if isinstance(inner, dict) and inner else "mapping"
     return {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}.get(
         field.get("type", ""), "anything"

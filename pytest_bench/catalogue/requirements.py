@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 
+from pytest_bench.catalogue.containers import require_containers
 from pytest_bench.catalogue.evals import require_evals
 from pytest_bench.catalogue.impossible import require_possible
 from pytest_bench.catalogue.tokenizers import require_tokenizers
@@ -36,6 +38,7 @@ class Requirements:
         require_tokenizers(self._plan, points, offline=offline)
         self._require_datasets(points)
         require_evals(self._plan, points)
+        require_containers(self._plan, points, os.environ, offline=offline)
 
     def _require_endpoints(self, points: Collection[Point]) -> None:
         names = dict.fromkeys(point.deployment_name for point in points)

@@ -157,6 +157,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     served = parser.add_argument_group("endpoint")
     served.add_argument("--api", choices=_APIS, default="openai-chat", help="how requests are written")
     served.add_argument(
+        "--no-check-model",
+        dest="check_model",
+        action="store_false",
+        help="accept that the server does not list --model, as one that loads models on request",
+    )
+    served.add_argument(
         "--tokenizer",
         metavar="PATH_OR_ID",
         help="tokenizer that counts and generates (default: the one that the model's name leads to on this "
@@ -241,7 +247,8 @@ def _suite(arguments: argparse.Namespace) -> QuickSuite:
     }
     same = ("api", "requests", "burstiness", "input_tokens", "output_tokens", "dataset_format")
     settings |= {
-        name: getattr(arguments, name) for name in (*same, "api_key_env", "temperature", "extra_body")
+        name: getattr(arguments, name)
+        for name in (*same, "api_key_env", "temperature", "extra_body", "check_model")
     }
     warmup = arguments.warmup
     return QuickSuite(

@@ -44,6 +44,7 @@ class QuickSuite:
     """An absolute path, or a hub id."""
     api_key_env: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    check_model: bool = True
     temperature: float = 0.0
     ignore_eos: bool = True
     extra_body: Mapping[str, Any] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class QuickSuite:
                 endpoint=self.endpoint,
                 api_key=self.api_key_env and {"from_env": self.api_key_env},
                 headers=dict(self.headers),
+                check_model=None if self.check_model else False,
                 tokens=self.tokenizer and {"tokenizer": self.tokenizer},
                 generation=_given(
                     max_tokens=self.output_tokens,

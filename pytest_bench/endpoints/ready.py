@@ -229,6 +229,8 @@ class _Prober:
         names = names_in(answer.body)
         if names is None:
             return None, None
+        if not names and not self._check_model:
+            return None, None  # models are loaded on request
         if not names:
             raise _NotYet(name, f"{name}: lists no model", NO_MODEL)
         if self._check_model and self._model not in names:

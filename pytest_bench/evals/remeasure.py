@@ -28,6 +28,7 @@ from pytest_bench.results.layout import CHECKPOINT, eval_path
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
+from pytest_bench.running.server_log import with_log_budget
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 
@@ -66,7 +67,9 @@ def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results:
     labels = eval_labels(point, simulated=is_simulated(plan.deployment_of(point), servers))
     return Remeasured(
         measurement=assessment.measurement,
-        judgement=with_errors(assessment.judgement, (), labels),
+        judgement=with_log_budget(
+            with_errors(assessment.judgement, (), labels), plan.deployments[point.suite], folder
+        ),
         detail=detail_of(
             scored,
             assessment,

@@ -320,6 +320,11 @@ def names() -> tuple[str, ...]:
     )
 
 
+def meaning_of(name: str) -> str:
+    """What a metric is, in words. `name` may have a statistic. Raises `KeyError` for an unknown metric."""
+    return DEFINITIONS[name.partition(".")[0]].description
+
+
 def unit_of(name: str) -> str:
     """Base unit of a metric as a bound names it: `time_to_first_token.p99`, `request_throughput`.
 

@@ -16,7 +16,6 @@ from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import WARMUP, PhaseResult
 from pytest_bench.results.details import PerfDetail
-from pytest_bench.running import server_log
 from pytest_bench.running.counting import Counted, count_phase, live_lane
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.labels import labels_of
@@ -34,6 +33,7 @@ from pytest_bench.running.replicas import differences
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.samples import Share
 from pytest_bench.running.server_counts import count_inputs_by_server
+from pytest_bench.running.server_side import ServerSide
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import sends_again, share_of
 from pytest_bench.running.simulator_bound import simulator_bound
@@ -73,11 +73,11 @@ def run_perf(
     # Loaded before the load starts, so that a tokenizer that cannot be loaded costs no measurement.
     tokenizer = resources.tokenizer(deployment.plan)
     folder = session.folder(point) / "phases" / MEASURED
-    log_start = server_log.begin(deployment)
+    server_side = ServerSide(session, point, deployment, reporter)
     with live_lane(tokenizer, deployment.plan, point, folder) as lane:
         results = drive(session, point, deployment, rows, phases, reporter, lane=lane)
         live = None if lane is None else lane.finish()
-    server_log.record(deployment, session.folder(point), log_start, results, nonce=session.nonce)
+    server_side.finish(sum(phase.issued for phase in results))
     measured = results[-1]
     counted = count_phase(tokenizer, deployment.plan, measured, rows, texts=point.texts, live=live)
     if counted == Counted():
@@ -100,9 +100,7 @@ def run_perf(
         point,
         deployment,
         dataset,
-        judgement=server_log.with_log_budget(
-            with_errors(judgement, (), list(labels)), deployment.plan, session.folder(point)
-        ),
+        judgement=with_errors(judgement, (), list(labels)),
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,

@@ -94,14 +94,16 @@ class Call:
 
     def preview_verdict(self, status: int) -> Settled:
         """Return the verdict that will be written if pytest exits with `status` and no further event occurs."""
-        from pytest_bench.results.event_log import MAIN  # noqa: PLC0415 # heavy, and not needed without a suite
+        from pytest_bench.results.event_log import MAIN, RUN  # noqa: PLC0415 # heavy, and not needed without a suite
         from pytest_bench.results.publish import release_space  # noqa: PLC0415 # as above
         from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
 
         release_space(self.results)
         if self.log is not None:
             self.log.flush()
-        self._preview = settle(self.results, pending={MAIN: Ended(status=status, at=clock.utc_now())})
+        ended = Ended(status=status, at=clock.utc_now())
+        pending = {MAIN: ended} if self.claim is not None else {MAIN: ended, RUN: ended}
+        self._preview = settle(self.results, pending=pending)
         return self._preview
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -194,8 +196,11 @@ class Call:
             )
 
     def _close(self, status: int) -> int:
-        """Append the last event, write the verdict, and return the exit status."""
+        """Append the last event, write the verdict, and return the exit status. Under `pytest-bench run`, the parent
+        process writes the verdict."""
+        from pytest_bench.results.event_log import RUN  # noqa: PLC0415 # as above
         from pytest_bench.results.publish import end_session  # noqa: PLC0415 # as above
+        from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
 
         log, self.log = self.log, None
         if log is None:
@@ -204,18 +209,22 @@ class Call:
         if self.is_worker:
             log.append(ended)
             return status
-        try:
-            preview = self._preview
-            verdict = end_session(self.results, log, ended, preview.evidence if preview else None).verdict
-            if verdict.refused and self.claim is not None:
-                self.claim.withdraw()
-        finally:
-            if self.claim is not None:
+        preview = self._preview
+        evidence = preview.evidence if preview else None
+        if self.claim is None:
+            log.append(ended)
+            verdict = settle(self.results, pending={RUN: ended}, evidence=evidence).verdict
+        else:
+            try:
+                verdict = end_session(self.results, log, ended, evidence).verdict
+                if verdict.refused:
+                    self.claim.withdraw()
+            finally:
                 self.claim.close()
         if preview is not None and preview.verdict.status != verdict.status:
             faults = "; ".join(fault.sentence for fault in verdict.faults)
             print(f"verdict: {verdict.status}: {printable(faults)}", file=sys.stderr)
-        return exit_status(verdict) or status % 256 or min(status, 1)  # an exit status has one byte
+        return exit_status(verdict)
 
     def _words(self) -> list[str]:
         added = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))

@@ -60,6 +60,10 @@ def join_session(config: pytest.Config, call: Call) -> None:
             _register_collecting(config, session, words)
             return
         session = _open(config, call, words)
+        if config.option.slurm:
+            from pytest_bench.plugin.slurm import spread_over_nodes  # noqa: PLC0415 # needed by few calls
+
+            spread_over_nodes(config, session)
     except (BenchError, pytest.UsageError) as error:
         raise call.refuse(str(error)) from error
     except Exception as error:  # raised by another plugin's hook
@@ -99,7 +103,9 @@ def _register_workers(config: pytest.Config, call: Call, session: Session, words
     if config.pluginmanager.hasplugin("xdist"):
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # xdist may be disabled with `-p no:xdist`
 
-        config.pluginmanager.register(Workers(call, session, Requirements(session.plan, words.apis)))
+        config.pluginmanager.register(
+            Workers(call, session, Requirements(session.plan, words.apis), on_nodes=config.option.slurm)
+        )
 
 
 def _open(config: pytest.Config, call: Call, words: Vocabulary) -> Session:

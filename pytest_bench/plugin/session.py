@@ -68,7 +68,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 HANDOVER_KEY = "inference_bench"
-"""Key in `workerinput` of the session: xdist workers read neither YAML nor their own environment."""
+"""Key in `workerinput` of the session: xdist workers do not read YAML, and read only keys and the folder of leases from
+their environment."""
 
 
 def hand_over(session: Session) -> str:

@@ -29,7 +29,7 @@ LOG = "events"
 MAIN = "main"
 RUN = "run"
 
-_PROCESS = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PROCESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 def log_path(results: Path, process: str) -> Path:

@@ -24,6 +24,7 @@ from pytest_bench.running.capacity import too_many_workers
 from pytest_bench.running.counting import Counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.server_log import with_log_budget
 from pytest_bench.running.session import SessionFacts
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.judge import FAILURES
@@ -171,13 +172,15 @@ def write_point(
 ) -> MeasuredPoint:
     """Write the summary and then the evidence; nothing may be written to the point's folder afterwards.
 
-    `detail` states what only this kind of point has; what it states about the client is added here.
+    `judgement` is worsened by what the servers logged. `detail` states what only this kind of point has; what it states
+    about the client is added here.
     """
     folder = session.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     if point.texts != "keep":
         for texts in folder.glob("phases/*/texts.*.jsonl"):
             texts.unlink()
+    judgement = with_log_budget(judgement, deployment.plan, folder)
     digest = session.plan.point_digest(point)
     summary = Summary(
         point=point.id,

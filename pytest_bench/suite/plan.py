@@ -43,9 +43,9 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Its import reference, `module:attribute`."""
     model: str
     endpoints: tuple[str, ...]
-    """URLs, or the single word `simulator`. Empty if `container` serves."""
-    container: ContainerPlan | None = None
-    """The container that is started to serve; None if the endpoints exist already."""
+    """URLs, or the single word `simulator`. Empty if a container serves."""
+    containers: tuple[ContainerPlan, ...] = ()
+    """The containers that are started, one of which serves. Empty if the endpoints exist already."""
     simulator: dict[str, Any] = {}
     """Behaviour of the simulator, if it is the endpoint."""
     answers_contents: str | UnsetType = UNSET
@@ -80,6 +80,11 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     overridden: tuple[str, ...] | UnsetType = UNSET
     """Settings in which this deployment of a suite's evals differs from that of its other points, if it is one."""
     origin: str = ""
+
+    @property
+    def container(self) -> ContainerPlan | None:
+        """The container that serves; None if the endpoints exist already."""
+        return next((plan for plan in self.containers if plan.serves), None)
 
     @property
     def tokenizer_model(self) -> str | None:

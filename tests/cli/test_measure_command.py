@@ -117,6 +117,15 @@ def test_names_of_vllm_bench_serve_mean_the_same(equals):
     assert ours == theirs
 
 
+def test_a_server_that_lists_no_model_before_a_request_is_accepted_on_demand(equals):
+    plan, text = equals("--no-check-model")
+    assert not plan.deployments["measure"].check_model
+    assert "check_model: false" in text
+    plan, text = equals()
+    assert plan.deployments["measure"].check_model
+    assert "check_model" not in text
+
+
 def test_a_rate_with_a_concurrency_is_one_open_loop_with_a_cap(equals):
     plan, text = equals("--request-rate=5", "--max-concurrency=8", "--requests=20")
     (point,) = plan.points
