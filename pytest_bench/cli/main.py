@@ -17,6 +17,7 @@ COMMANDS = {
     "measure": "pytest_bench.cli.measure",
     "run": "pytest_bench.cli.run",
     "show": "pytest_bench.cli.show",
+    "report": "pytest_bench.cli.report",
     "samples": "pytest_bench.cli.samples",
     "init": "pytest_bench.cli.init",
     "plan": "pytest_bench.cli.plan",

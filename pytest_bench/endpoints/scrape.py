@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,8 +23,8 @@ from pytest_bench import clock
 from pytest_bench.endpoints.address import parse_url
 from pytest_bench.endpoints.client import Client, NoAnswer, excerpt
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
-from pytest_bench.errors import EndpointError
-from pytest_bench.lines import encode_line, end_line, header_line
+from pytest_bench.errors import EndpointError, EvidenceError
+from pytest_bench.lines import LineReader, encode_line, end_line, header_line
 from pytest_bench.redaction import redact_bytes
 
 METRICS_LOG = "metrics"
@@ -49,7 +49,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     asked_ns: int
     """CLOCK_MONOTONIC before the request was sent."""
     answered_ns: int
-    samples: dict[str, float] | None
+    samples: dict[str, float | None] | None
     """Value by series, spelled as the server spells it (`name{label="value"}`). NaN and infinities are null
     in the log. None if the server gave none."""
     missing: str | None
@@ -97,7 +97,8 @@ class MetricsLog:
         asked_ns = clock.monotonic_ns()
         answer = self._client.exchange("GET", self._path, timeout_s=self._timeout_s, limit_bytes=LIMIT_BYTES)
         answered_ns = clock.monotonic_ns()
-        samples, missing = None, None
+        samples: dict[str, float | None] | None = None
+        missing = None
         if isinstance(answer, NoAnswer):
             missing = f"GET {self._path}: {answer.reason}"
         elif not answer.ok:
@@ -107,7 +108,7 @@ class MetricsLog:
             if label is not None:
                 Path(f"{self._stem}.{label}.prom").write_bytes(body)
             try:
-                samples = parse_metrics(body)
+                samples = {**parse_metrics(body)}
             except EndpointError as error:
                 missing = f"GET {self._path}: {error}"
         reading = Reading(
@@ -136,6 +137,16 @@ class MetricsLog:
                 break
             self.read()
         self.read("after")
+
+
+def read_readings(path: Path) -> Iterator[Reading]:
+    """Yield the readings of a log. Raises `EvidenceError` with file and line for a damaged one."""
+    decode = msgspec.json.Decoder(Reading).decode
+    for number, payload in enumerate(LineReader(path, METRICS_LOG, METRICS_VERSION), start=2):
+        try:
+            yield decode(payload)
+        except msgspec.MsgspecError as error:
+            raise EvidenceError(f"{path}:{number}: is not a reading of metrics: {error}") from error
 
 
 def parse_metrics(text: bytes) -> dict[str, float]:

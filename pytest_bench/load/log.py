@@ -174,3 +174,16 @@ def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestR
             yield record
         if not unfinished:
             reader.require_complete()
+
+
+def read_texts(folder: Path) -> Iterator[TextRecord]:
+    """Yield the kept texts of a phase. Raises `EvidenceError` with file and line for a damaged or unfinished log."""
+    decode = msgspec.json.Decoder(TextRecord).decode
+    for path in sorted(folder.glob("texts.*.jsonl")):
+        reader = LineReader(path, "texts", REQUESTS_VERSION)
+        for number, payload in enumerate(reader, start=2):
+            try:
+                yield decode(payload)
+            except msgspec.MsgspecError as error:
+                raise EvidenceError(f"{path}: line {number} is not a text record: {error}") from error
+        reader.require_complete()
