@@ -240,10 +240,8 @@ def audit_plots(sessions: Sequence[Session]) -> Iterator[Plot]:
     """The rates that audits compare, side by side."""
     rows = [
         {
-            "session": session.name,
-            "audit": point.id,
+            "audit": f"{point.id} ({session.name})" if len(sessions) > 1 else point.id,
             "phase": name.removesuffix("_request_throughput"),
-            "bar": f"{session.name} {name}",
             "rate": shorter(metric.value),
         }
         for session in sessions
@@ -253,7 +251,7 @@ def audit_plots(sessions: Sequence[Session]) -> Iterator[Plot]:
         if metric.unit == "requests/s" and metric.value is not None
     ]
     if rows:
-        yield plots.rates(rows, several=len(sessions) > 1)
+        yield plots.rates(rows)
 
 
 def eval_plots(sessions: Sequence[Session]) -> Iterator[tuple[str, Plot]]:

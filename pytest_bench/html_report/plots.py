@@ -103,18 +103,17 @@ def sweep(rows: Rows, x: str, y: str, titles: tuple[str, str], caption: str, *, 
     return Plot(caption, spec)
 
 
-def rates(rows: Rows, *, several: bool) -> Plot:
-    """The request rates of audits side by side: `session`, `audit`, `phase`, `rate`."""
+def rates(rows: Rows) -> Plot:
+    """The request rates of audits side by side: `audit` (with its session if there are several), `phase`, `rate`."""
     spec = _view(
         rows,
         {"type": "bar", "tooltip": True},
         height=20 * len(rows) + 10,
         y={"field": "audit", "type": "nominal", "title": None, "axis": {"labelLimit": 260}, "sort": None},
-        yOffset={"field": "bar", "type": "nominal", "sort": None},
+        yOffset={"field": "phase", "type": "nominal", "sort": None},
         x=_axis("rate", "requests per second", scale={"zero": True}, ticks=8),
         color=_legend("phase"),
-        tooltip=_tips("session", "audit", "phase", "rate"),
-        **({"opacity": _legend("session")} if several else {}),
+        tooltip=_tips("audit", "phase", "rate"),
     )
     return Plot("Request rates of the phases that each audit compares.", spec)
 
