@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pytest_bench.cli.contributions import add_plugin_argument
-from pytest_bench.cli.judging import audits_for, is_session
+from pytest_bench.cli.judging import audits_for, require_session
 from pytest_bench.errors import UsageError
 from pytest_bench.files import write_atomic
 from pytest_bench.html_report.page import plotting_library, render
@@ -45,10 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     folders: list[Path] = arguments.results
     for folder in folders:
-        if not folder.is_dir():
-            raise UsageError(f"{folder}: is not a folder; name the results folder of a session")
-        if not is_session(folder):
-            raise UsageError(f"{folder}: holds no results of a session; name a folder with a plan.json")
+        require_session(folder)
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("RESULTS: a folder is named twice; name each once")
     plotting_library()  # its absence is noticed before the folders are read

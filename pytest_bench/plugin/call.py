@@ -46,6 +46,8 @@ class Call:
         self.suites: list[Path] = []
         self.given: options.OptionSources | None = None
         self.rerun_command = ""
+        self._is_judged = False
+        """Whether `pytest-bench run` started this process, and ends the session."""
         self.refused = False
         self.is_worker = is_xdist_worker()
         self._config = config
@@ -161,6 +163,7 @@ class Call:
             called = called_now(self.results, self._invocation())
             self.log = self.claim.take(MAIN, called)
             return
+        self._is_judged = True
         self.results, self.nonce = Path(given.results), given.nonce
         self.rerun_command = given.rerun
         try:
@@ -193,6 +196,7 @@ class Call:
 
     def _close(self, status: int) -> int:
         """Append the last event, write the verdict, and return the exit status."""
+        from pytest_bench.reports.published import publish  # noqa: PLC0415 # as above
         from pytest_bench.results.publish import end_session  # noqa: PLC0415 # as above
 
         log, self.log = self.log, None
@@ -205,6 +209,8 @@ class Call:
         try:
             preview = self._preview
             verdict = end_session(self.results, log, ended, preview.evidence if preview else None).verdict
+            if not verdict.refused and not self._is_judged:
+                publish(self.results, verdict)
             if verdict.refused and self.claim is not None:
                 self.claim.withdraw()
         finally:
