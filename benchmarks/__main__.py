@@ -19,6 +19,7 @@ TRUTH = (
     "streams-1024",
     "disturbed-256",
     "disturbed-64",
+    "disturbed-4",
     "client-bound",
     "loaded",
     "pairs-paced",
@@ -43,6 +44,7 @@ def main() -> int:
         "streams-1024": lambda _: load.paced(table, 1024, 3 if quick else 5, cores, peers=with_peers),
         "disturbed-256": lambda _: truth.disturbed(table, 256, 2 if quick else 5, cores, itl_ms=10.0),
         "disturbed-64": lambda _: truth.disturbed(table, 64, 4 if quick else 60, cores, itl_ms=0.5),
+        "disturbed-4": lambda _: truth.disturbed(table, 4, 4 if quick else 60, cores, itl_ms=5.0),
         "client-bound": lambda number: [
             truth.client_bound(table, requests, cores)
             for requests in ((2_000,) if quick or number > 3 else (2_000, 22_000))

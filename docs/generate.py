@@ -27,7 +27,7 @@ from pytest_bench.running.simulator_bound import LIMIT_MS
 from pytest_bench.simulator.answers import FIELDS
 from pytest_bench.simulator.behaviour import CHEATS, FAULTS, FRAMINGS, PER_SERVER, Behaviour
 from pytest_bench.simulator.lag import SERIES
-from pytest_bench.suite.json_schema import json_schema
+from pytest_bench.suite.json_schema import OPTIONAL, json_schema
 from pytest_bench.suite.load_patterns import NEEDS, TAKES
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -116,6 +116,8 @@ def suites_page() -> str:
         *_section("The file", schema),
     ]
     for name, section in sorted(schema["$defs"].items(), key=lambda item: _title(item[0])):
+        if name.endswith(OPTIONAL):
+            continue  # the same keys as those of the section, none of them required
         lines += _section(_title(name), section)
         if _title(name) == "Load":
             lines += _load_patterns()
@@ -384,7 +386,7 @@ def _type(field: dict[str, Any]) -> str:
     if field.get("type") == "array":
         return f"list of {_type(field.get('items', {}))}"
     if field.get("type") == "object":
-        inner = field.get("additionalProperties")
+        inner = next(iter(field.get("patternProperties", {}).values()), field.get("additionalProperties"))
         return f"name: {_type(inner)}" if isinstance(inner, dict) and inner else "mapping"
     return {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}.get(
         field.get("type", ""), "anything"
@@ -400,7 +402,7 @@ def _default(field: dict[str, Any]) -> str:
 def _title(name: str) -> str:
     if name.startswith("Audit_"):
         return f"Audit {name.removeprefix('Audit_')}"
-    return name.removesuffix("Section")
+    return name.removesuffix(OPTIONAL).removesuffix("Section")
 
 
 def _anchor(title: str) -> str:

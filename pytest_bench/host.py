@@ -85,6 +85,11 @@ class Environment(Host, frozen=True, kw_only=True):
     """Of the session."""
 
 
+def name() -> str:
+    """Name of this machine, for messages."""
+    return platform.node() or "this machine"
+
+
 def describe(folder: Path) -> Host:
     """Collect the facts now. `folder` is the folder whose repository is described.
 

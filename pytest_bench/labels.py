@@ -36,6 +36,13 @@ class Label(StrEnum):
             "uncertainty says by how much it may be off"
         ),
     )
+    HELD_BACK = (
+        "held-back",
+        (
+            "`max_concurrency` held requests back, so that less than 95 % of the scheduled rate was sent; the session "
+            "says how many, and `phase.json` has both rates (`asked`, `achieved`)"
+        ),
+    )
     UNBOUNDED = "unbounded", "the suite declares no bounds for the point; only the implied ones were judged"
     CACHE_SHARED = (
         "cache-shared",

@@ -14,9 +14,9 @@ that was stopped leaves no end line, and at most one torn line without a newline
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -24,6 +24,8 @@ import msgspec
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import canonical_json, open_plain
 from pytest_bench.redaction import redact_bytes
+
+T = TypeVar("T")
 
 _CRC = b',"crc":'
 _MARK = b'{"kind":'
@@ -45,7 +47,7 @@ def decode_line(line: bytes) -> bytes:
     """
     place = _checksum(line, 0, len(line))
     if place < 0:
-        raise EvidenceError(f"a line does not match its checksum: {_excerpt(line)}")
+        raise EvidenceError(f"a line does not match its checksum: {excerpt(line)}")
     return line[:place] + b"}"
 
 
@@ -142,6 +144,15 @@ class LineReader:
                 self.lines += 1
                 yield payload
 
+    def records(self, decode: Callable[[bytes], T], what: str) -> Iterator[T]:
+        """Iterate over decoded payloads. `decode` raises `msgspec.MsgspecError` for a payload that is not `what`; this
+        method then raises `EvidenceError` with file and line."""
+        for number, payload in enumerate(self, start=2):
+            try:
+                yield decode(payload)
+            except msgspec.MsgspecError as error:
+                raise EvidenceError(f"{self.path}:{number}: is not {what}: {error}") from error
+
     def _read_header(self, log: str, version: int) -> dict[str, Any]:
         line = self._stream.readline(_LONGEST)
         if not line.endswith(b"\n"):
@@ -150,7 +161,7 @@ class LineReader:
         header = _mark_fields(self._decode(line))
         if (header.get("kind"), header.get("log"), header.get("version")) != ("header", log, version):
             raise EvidenceError(
-                f"{self.path}:1: expected the header of a {log!r} log of version {version}, found {_excerpt(line)}"
+                f"{self.path}:1: expected the header of a {log!r} log of version {version}, found {excerpt(line)}"
             )
         return header
 
@@ -158,7 +169,7 @@ class LineReader:
         end = _mark_fields(payload)
         if end.get("kind") != "end" or end.get("lines") != self.lines:
             raise EvidenceError(
-                f"{self.path}:{self._number}: expected an end after {self.lines} lines, found {_excerpt(payload)}"
+                f"{self.path}:{self._number}: expected an end after {self.lines} lines, found {excerpt(payload)}"
             )
         return end
 
@@ -208,9 +219,10 @@ def _mark_fields(payload: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(payload, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise EvidenceError(f"not a JSON object: {_excerpt(payload)}") from error
+        raise EvidenceError(f"not a JSON object: {excerpt(payload)}") from error
 
 
-def _excerpt(line: bytes) -> str:
+def excerpt(line: bytes) -> str:
+    """The beginning of a line of any file, for a message."""
     text = line[:120].decode("utf-8", "backslashreplace").rstrip("\n")
     return repr(text + ("…" if len(line) > 120 else ""))

@@ -14,6 +14,9 @@ import msgspec
 REQUESTS_VERSION = 2
 PHASE_VERSION = 2
 
+WARMUP = "warmup"
+"""Label of the phase before a measurement. Its requests are in no metric."""
+
 RequestOutcome = Literal["succeeded", "failed", "interrupted"]
 
 
@@ -48,10 +51,13 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     endpoint: int = 0
     scheduled_ns: int | None = None
     """Open loop and burst: the scheduled time of issue."""
+    place_free_ns: int | None = None
+    """Open loop with `max_concurrency`, if the request waited for a place: when the request that held it ended, from
+    which the client's lateness counts. None: it did not wait."""
     send_start_ns: int
     turnaround_ns: int | None = None
     """Closed loop: for how long the client had left the slot empty before `send_start_ns`. None: the slot is new, or
-    its last request failed."""
+    its last request failed. Open loop: the same of the place that the request waited for."""
     connect_ns: int | None = None
     """Duration of the connection set-up, on the first request of a connection only."""
     request_sent_ns: int | None = None
@@ -209,6 +215,11 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     first_scheduled_ns: int | None = None
     """Open loop: the first and the last scheduled time of a request that was sent."""
     last_scheduled_ns: int | None = None
+    held: int = 0
+    """Open loop with `max_concurrency`: sent requests that had waited for a place."""
+    last_due_ns: int | None = None
+    """When the last request could have been sent: its scheduled time, or when its place became free if that was later.
+    None: no request waited for a place, so that it is the last scheduled time."""
     achieved_share_p1: float | None = None
     """Over windows (`load.windows`), like the next; None if there are no windows."""
     cpu_share_p99: float | None = None
@@ -228,7 +239,8 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
     turnaround_ms: Quantiles | None
     """Closed loop: from the last byte of a response, as the kernel stamped it, to the next request in the same slot."""
     schedule_lateness_ms: Quantiles | None
-    """Open loop: from the scheduled time to `send_start_ns`."""
+    """Open loop: from the scheduled time to `send_start_ns`. A request that waited for a place is late only from when
+    the place became free."""
     vacancy: float | None
     """Closed loop, all workers: share of the requested concurrency that was not in flight because the client had not
     sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of latencies). Failed requests do not
@@ -254,6 +266,11 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
     clock_steps: int = 0
     clock_error_ns: int = 0
     """Upper bound on the error of turning the kernel's stamps into CLOCK_MONOTONIC."""
+    possible: float | None = None
+    """Open loop with `max_concurrency`: the mean rate at which requests could have been sent, because their time had
+    come and a place was free. The budget compares `achieved` with it. None: no request waited for a place."""
+    held: int = 0
+    """Open loop with `max_concurrency`, all workers: requests that waited for a place."""
     violations: tuple[str, ...] = ()
     """One sentence for each budget exceeded; not empty means client-bound."""
 

@@ -8,10 +8,15 @@ from collections.abc import Collection, Iterable
 from pytest_bench.redaction import redact
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """`; did you mean 'x'?` with the nearest of `words`; empty if none is near."""
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def nearest(word: str, words: Iterable[str], *, most: int = 1, similarity: float = 0.6) -> list[str]:
+    """Up to `most` of `words` that are at least so similar to `word` (from 0 to 1), the most similar first."""
+    return difflib.get_close_matches(word, list(words), n=most, cutoff=similarity)
+
+
+def did_you_mean(word: str, words: Iterable[str], *, most: int = 1) -> str:
+    """`; did you mean 'x'?` with up to `most` of `words`, the nearest first; empty if none is near."""
+    near = nearest(word, words, most=most)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def one_of(words: Iterable[str]) -> str:
@@ -23,6 +28,17 @@ def first_of(words: Collection[str], shown: int) -> str:
     """The first `shown` of `words` separated by commas, then how many more there are: `a, b and 3 more`."""
     first = ", ".join(list(words)[:shown])
     return f"{first} and {len(words) - shown} more" if len(words) > shown else first
+
+
+def one_line(text: str, longest: int) -> str:
+    """`text` as one printable line; a longer one is cut and ends in `…`."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def shown_name(name: str) -> str:
+    """A file's name, which somebody else may have chosen: escaped if it contains unprintable characters."""
+    return name if name.isprintable() else ascii(name)
 
 
 def printable(text: str, *, keep: str = "") -> str:

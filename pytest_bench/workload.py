@@ -41,6 +41,9 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     """Open loop: mean arrivals per second."""
     burstiness: float = 1.0
     """`gamma`: the shape of the gaps; 1 is Poisson, below 1 is burstier."""
+    max_concurrency: int | None = None
+    """Open loop: most requests in flight. A request whose time has come waits until one of them ends. None: no
+    limit."""
     ramp_s: float = 0.0
     """Closed loop: seconds over which concurrency grows to its full value. Open loop: the rate grows."""
     trace_ns: tuple[int, ...] = ()
@@ -81,13 +84,14 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     @property
     def peak_in_flight(self) -> int | None:
         """Upper bound on the requests in flight, which a closed loop without a ramp reaches; None if some part is
-        open loop."""
+        open loop without `max_concurrency`."""
         if self.stages:
             peaks = [stage.peak_in_flight for stage in self.stages]
             return _sum(peaks) if self.handover == "overlap" else _max(peaks)
-        if self.concurrency is None or self.most_requests is None:
-            return self.concurrency
-        return min(self.concurrency, self.most_requests)
+        places = self.max_concurrency if self.pattern in OPEN_LOOP else self.concurrency
+        if places is None or self.most_requests is None:
+            return places
+        return min(places, self.most_requests)
 
     @property
     def least_duration_s(self) -> float | None:

@@ -22,6 +22,7 @@ FLOORS = {
     "load": 2,
     "simulator": 2,
     "containers": 2,
+    "cluster": 2,
     "endpoints": 2,
     "datasets": 2,
     "results": 2,

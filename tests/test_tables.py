@@ -5,6 +5,7 @@ import pytest
 
 from pytest_bench.bounds import Bound
 from pytest_bench.metrics.measurement import Measurement, Metric
+from pytest_bench.records import ClientHealth, PhaseResult
 from pytest_bench.reports.tables import Row, render, tables, together
 from pytest_bench.results.details import PerfDetail
 from pytest_bench.results.summary import Summary
@@ -162,6 +163,14 @@ def test_a_latency_that_was_judged_from_the_scheduled_time_is_shown_as_judged():
     assert "scheduled" not in "".join(shown(open_loop("chat/perf/steady", "request_latency.p99")))
 
 
+def test_a_point_that_was_held_back_shows_both_forms_of_each_latency():
+    judged = open_loop("chat/perf/steady", "scheduled_request_latency.p99")
+    held_back = Row(msgspec.structs.replace(judged.point, labels=("held-back",)), judged.summary)
+    lines = shown(held_back)
+    assert "3.00/5.00 ms" in lines[-1]
+    assert "2.25 s" in lines[-1]
+
+
 def test_empty_answers_have_a_column_where_there_are_any():
     full = open_loop("chat/perf/full")
     assert "empty" not in "".join(shown(full))
@@ -170,3 +179,42 @@ def test_empty_answers_have_a_column_where_there_are_any():
     hollow = Row(full.point, msgspec.structs.replace(full.summary, measurement=measurement))
     lines = shown(full, hollow)
     assert [line.split()[1:4] for line in lines[-2:]] == [["48", "1", "0"], ["48", "1", "20"]]
+
+
+def with_vacancy(name, **vacancies):
+    """A point whose phases, by label, had these vacancies."""
+    made = row(name)
+    phases = tuple(
+        PhaseResult(
+            label=label,
+            folder=f"phases/{label}",
+            **dict.fromkeys(("issued", "succeeded", "failed", "interrupted", "resent", "start_ns"), 0),
+            **dict.fromkeys(("first_issue_ns", "last_issue_ns", "last_completion_ns", "full_load_ns")),
+            failures={},
+            peak_in_flight=1,
+            complete=True,
+            health=ClientHealth(
+                workers=1,
+                vacancy=vacancy,
+                vacancy_p99=vacancy,
+                **dict.fromkeys(("client_lag_ms", "turnaround_ms", "schedule_lateness_ms")),
+                **dict.fromkeys(("cpu_share", "cpu_share_p99", "asked", "achieved", "achieved_share_p1")),
+            ),
+        )
+        for label, vacancy in vacancies.items()
+    )
+    return Row(made.point, msgspec.structs.replace(made.summary, phases=phases))
+
+
+def test_the_vacancy_of_a_closed_loop_is_always_shown_without_that_of_its_warm_up():
+    closed = with_vacancy("chat/perf/steady", warmup=0.5, measured=0.0043)
+    opened = with_vacancy("chat/perf/arrivals", measured=None)
+    lines = shown(closed, opened)
+    assert "vacancy" in lines[2]
+    assert [line.split()[-3] for line in lines[-2:]] == ["0.43%", "-"]
+    assert "vacancy" not in "".join(shown(opened))
+
+
+def test_an_audit_shows_the_higher_vacancy_of_its_phases():
+    lines = shown(with_vacancy("chat/audit/caching", performance=0.001, caching=0.012))
+    assert lines[-1].split()[1] == "1.20%"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_bench.wording import did_you_mean, first_of, one_of, printable
+from pytest_bench.wording import did_you_mean, first_of, one_line, one_of, printable, shown_name
 
 
 def test_the_nearest_word_is_offered_and_nothing_if_none_is_near():
@@ -26,3 +26,17 @@ def test_control_characters_are_replaced_unless_kept():
         == "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c\N{REPLACEMENT CHARACTER}"
     )
     assert printable("a\nb", keep="\n") == "a\nb"
+
+
+def test_several_near_words_are_offered_nearest_first():
+    assert did_you_mean("two", ["tow", "twos", "one"], most=2) == "; did you mean 'twos' or 'tow'?"
+
+
+def test_text_is_shown_on_one_line_that_ends_in_an_ellipsis_if_it_is_cut():
+    assert one_line("a\n\tb", 3) == "a b"
+    assert one_line("abcd", 3) == "ab…"
+
+
+def test_unprintable_file_names_are_escaped():
+    assert shown_name("ä.json") == "ä.json"
+    assert shown_name("\x1b[2J") == "'\\x1b[2J'"

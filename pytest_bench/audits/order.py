@@ -30,9 +30,9 @@ def look_back(session: SessionFacts, resources: Resources, point: Point, deploym
     """Find the points that share samples and server with the audit `point`, which is about to start."""
     ours = _servers(deployment.urls)
     reaching = {
-        suite
-        for suite, other in session.plan.deployments.items()
-        if suite == point.suite or not ours.isdisjoint(_servers(other.endpoints))
+        name
+        for name, other in session.plan.deployments.items()
+        if name == point.deployment_name or not ours.isdisjoint(_servers(other.endpoints))
     }
     prompts = functools.cache(functools.partial(_prompts, session.plan, resources))
     sharing = [
@@ -41,7 +41,7 @@ def look_back(session: SessionFacts, resources: Resources, point: Point, deploym
         if other.id != point.id
         and (
             surely_shares(session.plan, point, other)
-            or (other.suite in reaching and _same_samples(prompts, point, other))
+            or (other.deployment_name in reaching and _same_samples(prompts, point, other))
         )
     ]
     # A phase creates its folder before its first request.

@@ -32,6 +32,7 @@ from pytest_bench.running.labels import labels_of
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.resources import Resources
+from pytest_bench.running.server_side import ServerSide
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import shares_beside
 from pytest_bench.running.simulator_bound import simulator_bound
@@ -66,7 +67,9 @@ def run_audit(
     require_in_order(session.plan, point, primed)
     # Loaded before the load starts, so that a tokenizer that cannot be loaded costs no measurement.
     tokenizer = resources.tokenizer(deployment.plan) if plan.phases else None
+    server_side = ServerSide(session, point, deployment, reporter)
     driven = drive_phases(session, point, deployment, tokenizer, dataset.rows, setting, plan.phases, reporter)
+    server_side.finish(sum(phase.issued for phase in driven.results))
     result = _verified(audit, setting, driven, files)
     late = simulator_bound(driven.results) if deployment.simulated else []
     folder = session.folder(point)
@@ -143,7 +146,7 @@ def setting_of(plan: Plan, point: Point, rows: int, *, streaming: bool) -> Setti
     share = shares_beside(plan, point, rows)[point.id]
     return Setting(
         point=point,
-        deployment=plan.deployments[point.suite],
+        deployment=plan.deployment_of(point),
         load=point.load,
         streaming=streaming,
         rows=rows,

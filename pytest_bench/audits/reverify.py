@@ -57,7 +57,7 @@ def loads_of(plan: Plan, point: Point, summary: Summary, registry: Registry) -> 
 def _setting(plan: Plan, point: Point, summary: Summary) -> Setting:
     if summary.dataset is None:
         raise EvidenceError("summary.json names no dataset, so the audit cannot be judged")
-    streaming = _streams(plan.deployments[point.suite])
+    streaming = _streams(plan.deployment_of(point))
     return setting_of(plan, point, summary.dataset.rows, streaming=streaming)
 
 

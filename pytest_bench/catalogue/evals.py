@@ -40,7 +40,7 @@ def require_evals(plan: Plan, points: Iterable[Point]) -> None:
 
 
 def _require(plan: Plan, point: Point, tables: dict[tuple[str, str], Rows]) -> None:
-    deployment = plan.deployments[point.suite]
+    deployment = plan.deployment_of(point)
 
     def rows(name: str | None) -> Rows:
         if name is None:
@@ -63,7 +63,7 @@ def _require(plan: Plan, point: Point, tables: dict[tuple[str, str], Rows]) -> N
 
 
 def _require_command(plan: Plan, point: Point) -> None:
-    if len(plan.deployments[point.suite].endpoints) > 1:
+    if len(plan.deployment_of(point).endpoints) > 1:
         raise UsageError(f"{point.origin}: a command takes one endpoint; the deployment has several")
     program = point.options["command"][0]
     in_folder = Path(plan.folder(point.suite)) / program

@@ -35,7 +35,7 @@ def require_possible(plan: Plan, points: Iterable[Point]) -> None:
 
 def _reasons(plan: Plan, point: Point, limit: Bound) -> Iterator[str]:
     metric = limit.metric.partition(".")[0]
-    if metric in COUNTS_TOKENS and plan.deployments[point.suite].video_seconds is not None:
+    if metric in COUNTS_TOKENS and plan.deployment_of(point).video_seconds is not None:
         yield "counts tokens, and this API delivers videos; expected no limit on this metric"
     if metric in {"goodput", "good_request_fraction"} and not point.slo:
         yield (
@@ -70,6 +70,11 @@ def _of_load(metric: str, load: Load) -> Iterator[str]:
         yield f"needs a schedule, which this load does not have; expected {_OPEN_LOOP}, or no limit on this metric"
     if metric == "server_scenario_throughput" and load.pattern not in OPEN_LOOP:
         yield f"is of MLPerf's Server scenario; expected {_OPEN_LOOP}, or a limit on 'request_throughput'"
+    if metric == "server_scenario_throughput" and load.max_concurrency is not None:
+        yield (
+            "is of MLPerf's Server scenario, which has no 'max_concurrency'; expected a load without it, or a limit on "
+            "'request_throughput'"
+        )
     if metric.startswith("steady_") and load.pattern in {"burst", "stages"}:
         yield (
             f"needs a steady state, which a load of pattern {load.pattern!r} does not have; "

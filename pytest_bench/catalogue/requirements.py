@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 
+from pytest_bench.catalogue.containers import require_containers
 from pytest_bench.catalogue.evals import require_evals
 from pytest_bench.catalogue.impossible import require_possible
 from pytest_bench.catalogue.tokenizers import require_tokenizers
@@ -11,6 +13,7 @@ from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.datasets.synthetic import check_declared
 from pytest_bench.errors import DatasetError, UsageError
 from pytest_bench.suite.deployments import endpoint_problem
+from pytest_bench.suite.eval_deployment import one_server_for_two
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.suite.vocabulary import ApiWords
 from pytest_bench.tokens.source import find
@@ -35,12 +38,15 @@ class Requirements:
         require_tokenizers(self._plan, points, offline=offline)
         self._require_datasets(points)
         require_evals(self._plan, points)
+        require_containers(self._plan, points, os.environ, offline=offline)
 
     def _require_endpoints(self, points: Collection[Point]) -> None:
-        suites = dict.fromkeys(point.suite for point in points)
-        problems = [endpoint_problem(self._plan.deployments[suite]) for suite in suites]
+        names = dict.fromkeys(point.deployment_name for point in points)
+        problems = [endpoint_problem(self._plan.deployments[name]) for name in names]
         if needed := [problem for problem in problems if problem]:
-            raise UsageError("\n".join(needed))
+            raise UsageError("\n".join(dict.fromkeys(needed)))
+        if contradictions := one_server_for_two(self._plan, points):
+            raise UsageError("\n".join(contradictions))
 
     def _require_datasets(self, points: Collection[Point]) -> None:
         """Raises `DatasetError` for missing files, invalid rows, and rows that cannot be generated."""
@@ -51,7 +57,7 @@ class Requirements:
                 wanted.setdefault((point.suite, point.dataset, point.kind == "eval"), point)
         problems: list[str] = []
         for (suite, name, is_eval), point in wanted.items():
-            dataset, deployment = plan.datasets[suite][name], plan.deployments[suite]
+            dataset, deployment = plan.datasets[suite][name], plan.deployment_of(point)
             api = self._apis[deployment.api]
             columns = None if is_eval else api.columns
             required = frozenset[str]() if is_eval else api.required

@@ -55,6 +55,8 @@ def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Voc
             "eval": {name: eval_definitions.unit_of(name) for name in eval_definitions.names()},
             "slo": {name: definitions.slo_unit_of(name) for name in definitions.slo_names()},
         },
+        meanings={name: eval_definitions.meaning_of(name) for name in eval_definitions.names()}
+        | {name: definitions.meaning_of(name) for name in (*definitions.names(), *definitions.slo_names())},
         audits=registry(audits).words(),
         eval_metrics=metrics_of,
         eval_fields=EvalFields,

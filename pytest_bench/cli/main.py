@@ -16,6 +16,7 @@ from pytest_bench.wording import printable
 COMMANDS = {
     "measure": "pytest_bench.cli.measure",
     "run": "pytest_bench.cli.run",
+    "slurm": "pytest_bench.cli.slurm",
     "show": "pytest_bench.cli.show",
     "report": "pytest_bench.cli.report",
     "requests": "pytest_bench.cli.requests",

@@ -71,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-concurrency",
         convert=option_values.list_of(option_values.count),
         metavar="N[,N...]",
-        help=f"closed loop: requests in flight; several make one point each (default: {_DEFAULT_CONCURRENCY}, "
-        "unless --rate is given)",
+        help=f"closed loop: requests in flight (default: {_DEFAULT_CONCURRENCY}, unless --rate is given). With --rate: "
+        "most requests in flight. Several make one point each",
     )
     add_option(
         load,
@@ -80,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--request-rate",
         convert=option_values.list_of(option_values.rate),
         metavar="R[,R...]",
-        help="open loop: Poisson arrivals per second, however many are in flight; several make one point each",
+        help="open loop: Poisson arrivals per second, however many are in flight unless --concurrency limits them; "
+        "several make one point each",
     )
     add_option(
         load,
@@ -155,6 +156,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     served = parser.add_argument_group("endpoint")
     served.add_argument("--api", choices=_APIS, default="openai-chat", help="how requests are written")
+    served.add_argument(
+        "--no-check-model",
+        dest="check_model",
+        action="store_false",
+        help="accept that the server does not list --model, as one that loads models on request",
+    )
     served.add_argument(
         "--tokenizer",
         metavar="PATH_OR_ID",
@@ -240,7 +247,8 @@ def _suite(arguments: argparse.Namespace) -> QuickSuite:
     }
     same = ("api", "requests", "burstiness", "input_tokens", "output_tokens", "dataset_format")
     settings |= {
-        name: getattr(arguments, name) for name in (*same, "api_key_env", "temperature", "extra_body")
+        name: getattr(arguments, name)
+        for name in (*same, "api_key_env", "temperature", "extra_body", "check_model")
     }
     warmup = arguments.warmup
     return QuickSuite(
@@ -295,11 +303,6 @@ def _notes(suite: QuickSuite) -> Iterator[str]:
                 f"no tokenizer of {suite.model} is on this machine: prompts have {suite.input_tokens} words, and the "
                 "server's usage counts tokens; name one with --tokenizer for prompts of an exact number of tokens"
             )
-    if suite.concurrency and suite.rate:
-        yield (
-            "--concurrency and --rate make points of their own: a closed loop with so many requests in flight, and an "
-            "open loop with so many arrivals per second, in which nothing limits the requests in flight"
-        )
 
 
 def _save(path: Path, text: str) -> None:

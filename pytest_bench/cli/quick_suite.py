@@ -28,7 +28,7 @@ class QuickSuite:
     requests: int
     """Number of measured requests of each point."""
     concurrency: tuple[int, ...] = ()
-    """Closed loop: one point for each."""
+    """Closed loop: one point for each. With `rate`: most requests in flight, one point for each combination."""
     rate: tuple[float, ...] = ()
     """Open loop: one point for each, in requests per second."""
     burstiness: float = 1.0
@@ -44,6 +44,7 @@ class QuickSuite:
     """An absolute path, or a hub id."""
     api_key_env: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    check_model: bool = True
     temperature: float = 0.0
     ignore_eos: bool = True
     extra_body: Mapping[str, Any] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class QuickSuite:
                 endpoint=self.endpoint,
                 api_key=self.api_key_env and {"from_env": self.api_key_env},
                 headers=dict(self.headers),
+                check_model=None if self.check_model else False,
                 tokens=self.tokenizer and {"tokenizer": self.tokenizer},
                 generation=_given(
                     max_tokens=self.output_tokens,
@@ -77,18 +79,20 @@ class QuickSuite:
                 ),
             ),
             "datasets": {_DATASET: self._prompts()},
-            "perf": _given(
-                concurrency=self.concurrency
-                and self._point({"pattern": "concurrency"}, concurrency=list(self.concurrency)),
-                rate=self.rate
-                and self._point(self._arrivals(), rate=[_plain_number(rate) for rate in self.rate]),
-            ),
+            "perf": {"rate": self._open_loop()} if self.rate else {"concurrency": self._closed_loop()},
         }
+
+    def _closed_loop(self) -> dict[str, Any]:
+        return self._point({"pattern": "concurrency"}, concurrency=list(self.concurrency))
+
+    def _open_loop(self) -> dict[str, Any]:
+        rates = [_plain_number(rate) for rate in self.rate]
+        return self._point(self._arrivals(), **_given(rate=rates, max_concurrency=list(self.concurrency)))
 
     def _prompts(self) -> dict[str, Any]:
         if self.dataset is not None:
             return _given(path=str(self.dataset), format=self.dataset_format)
-        points = len(self.concurrency) + len(self.rate)
+        points = max(1, len(self.concurrency)) * max(1, len(self.rate))
         return {
             "synthetic": {
                 "rows": points * (self.requests + self.warmup),
@@ -117,7 +121,7 @@ class QuickSuite:
 
 def _given(**values: Any) -> dict[str, Any]:
     """`values` without None and empty collections."""
-    return {name: value for name, value in values.items() if value not in (None, (), {}, "")}
+    return {name: value for name, value in values.items() if value not in (None, (), [], {}, "")}
 
 
 def _plain_number(value: float) -> int | float:

@@ -143,14 +143,10 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: st
         claim.withdraw()
     else:
         publish(claim.results, settled.verdict)
-    own = exit_status(settled.verdict)
-    if own == 0 and status == 0:
-        return 0
     unreported = [
         fault for fault in settled.verdict.faults if fault.code in {"cut-off", "pytest-exit", NOT_ENDED}
     ]
     if unreported:
         sentences = "; ".join(fault.sentence for fault in unreported)
         print(f"verdict: {settled.verdict.status}: {printable(sentences)}", file=sys.stderr)
-    # If the verdict passes although pytest's status is not 0, the session is not good.
-    return _EXITS[own or 1]
+    return _EXITS[exit_status(settled.verdict)]

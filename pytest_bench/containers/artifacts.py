@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import io
 import tarfile
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 import docker
 import docker.errors
@@ -38,47 +38,71 @@ def copy_out(
     The container may have ended. A pattern that matches nothing, a file that is too large and whatever the engine
     refuses is recorded in `problems`: what can be copied is copied.
     """
-    by_folder: dict[str, list[str]] = {}
-    for pattern in patterns:
-        where, _, name = pattern.rpartition("/")
-        by_folder.setdefault(where or "/", []).append(name)
-    for where, names in by_folder.items():
-        left = set(names)
+    for where, names in by_folder(patterns).items():
         try:
-            for entry, stream in _files(container, where):
-                matching = {name for name in names if fnmatch.fnmatchcase(entry.name, name)}
-                if not matching:
-                    continue
-                left -= matching
-                source = f"{where.rstrip('/')}/{entry.name}"
-                if entry.size > _LARGEST_FILE:
-                    problems.append(f"{source}: is {entry.size} bytes long; expected at most {_LARGEST_FILE}")
+            for source, size, stream in matching_files(container, where, names, problems):
+                if size > _LARGEST_FILE:
+                    problems.append(f"{source}: is {size} bytes long; expected at most {_LARGEST_FILE}")
                     continue
                 yield _copied(stream, source, folder)
-        except docker.errors.NotFound:
-            problems.append(f"{where}: does not exist in the container")
-            continue
-        except (docker.errors.DockerException, requests.RequestException, tarfile.TarError, OSError) as error:
+        except OSError as error:
             problems.append(f"{where}: could not be copied: {error}")
-            continue
-        problems += [f"{where.rstrip('/')}/{name}: matches no file of the container" for name in sorted(left)]
 
 
-def _files(
-    container: docker.models.containers.Container, folder: str
-) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """The plain files directly in a folder of the container, with names relative to it."""
-    chunks, _ = container.get_archive(folder, chunk_size=_CHUNK)
-    with tempfile.TemporaryFile() as spool:
-        for chunk in chunks:
-            spool.write(chunk)
-        spool.seek(0)
-        with tarfile.open(fileobj=spool) as archive:
+def by_folder(patterns: Sequence[str]) -> dict[str, list[str]]:
+    """The patterns of names in each folder."""
+    found: dict[str, list[str]] = {}
+    for pattern in patterns:
+        where, _, name = pattern.rpartition("/")
+        found.setdefault(where or "/", []).append(name)
+    return found
+
+
+def matching_files(
+    container: docker.models.containers.Container, folder: str, names: Sequence[str], problems: list[str]
+) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Path, size and content of the plain files directly in a folder of a container whose names match.
+
+    A content is read before the next file is asked for. A name that matches nothing is recorded in `problems`, and so
+    is what the engine refuses.
+    """
+    left = set(names)
+    try:
+        chunks, _ = container.get_archive(folder, chunk_size=_CHUNK)
+        with tarfile.open(fileobj=io.BufferedReader(_Stream(chunks)), mode="r|") as archive:
             for member in archive:
                 parts = PurePosixPath(member.name).parts
-                if member.isfile() and len(parts) == 2 and (stream := archive.extractfile(member)):
-                    member.name = parts[1]
-                    yield member, stream
+                if not member.isfile() or len(parts) != 2:
+                    continue
+                matching = {name for name in names if fnmatch.fnmatchcase(parts[1], name)}
+                left -= matching
+                if matching and (stream := archive.extractfile(member)):
+                    yield f"{folder.rstrip('/')}/{parts[1]}", member.size, stream
+    except docker.errors.NotFound:
+        problems.append(f"{folder}: does not exist in the container")
+    except (docker.errors.DockerException, requests.RequestException, tarfile.TarError) as error:
+        problems.append(f"{folder}: could not be read: {error}")
+    else:
+        problems += [
+            f"{folder.rstrip('/')}/{name}: matches no file of the container" for name in sorted(left)
+        ]
+
+
+class _Stream(io.RawIOBase):
+    """Chunks as a file."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._rest = self._rest or next(self._chunks, b"")
+        part, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
 
 
 def _copied(stream: IO[bytes], source: str, folder: Path) -> Artifact:

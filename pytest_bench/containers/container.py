@@ -13,12 +13,13 @@ import docker
 import docker.errors
 
 from pytest_bench.containers import commands, diagnostics, verification
+from pytest_bench.containers.artifacts import Artifact, copy_out
 from pytest_bench.containers.engine import ContainerError, api_errors
 from pytest_bench.containers.environment import Environment
 from pytest_bench.containers.evidence import LogProof, Verified
 from pytest_bench.containers.log import MARK, Follower
 from pytest_bench.containers.processes import Probe, Serving
-from pytest_bench.containers.request import SETUP_FAILED
+from pytest_bench.containers.request import SETUP, SETUP_FAILED
 from pytest_bench.suite.container_plan import ContainerPlan
 from pytest_bench.wording import printable
 
@@ -37,6 +38,10 @@ done
 _T = TypeVar("_T")
 
 
+class ContainerEnded(ContainerError):
+    """A container has ended that should run."""
+
+
 class Container:
     """A container that was started for a deployment."""
 
@@ -52,6 +57,8 @@ class Container:
         self.plan = plan
         self.proof = LogProof()
         """What was shown about its log."""
+        self.seen: dict[str, str] = {}
+        """sha256 of each artifact when the latest point ended, by path."""
         self.log = Follower(container, folder / LOG)
         self._client = client
         self._container = container
@@ -60,7 +67,9 @@ class Container:
 
     @property
     def name(self) -> str:
-        return str(self._container.name)
+        """The container's name, with its role if the deployment has several containers."""
+        name = str(self._container.name)
+        return f"{name} (role {self.plan.role})" if self.plan.role else name
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -73,22 +82,35 @@ class Container:
             self._container.reload()
         return dict(self._container.attrs["State"])
 
-    def require_running(self) -> None:
-        """Raises `ContainerError` with exit status and the end of the log if the container has ended."""
+    def how_it_ended(self) -> str | None:
+        """With which exit status, and why; None while the container runs."""
         state = self.state()
-        if not state.get("Running"):
+        return None if state.get("Running") else _how_it_ended(state)
+
+    def require_running(self) -> None:
+        """Raises `ContainerEnded` with exit status and the end of the log if the container has ended."""
+        if ended := self.how_it_ended():
             self.log.close()
-            self.refuse(_how_it_ended(state))
+            raise ContainerEnded(f"the container {self.name} {ended}.{self.story()}")
 
     def refuse(self, what: str) -> NoReturn:
         """Raise `ContainerError`: `what`, then where diagnostics are, then the end of the log."""
         raise ContainerError(f"the container {self.name} {what}.{self.story()}")
 
-    def story(self) -> str:
-        """Collect diagnostics, once, and return where they are and the end of the log."""
+    def copy_artifacts(self, folder: Path, problems: list[str]) -> list[Artifact]:
+        """Copy the declared artifacts into `folder`, as they are now. What cannot be copied is said in `problems`."""
+        return list(copy_out(self._container, self.plan.artifacts, folder, problems))
+
+    def diagnose(self) -> None:
+        """Collect diagnostics, once."""
         if not self._diagnosed:
             self._diagnosed = True
-            diagnostics.collect(self._client, self._container, self._folder)
+            files = (*self.plan.diagnostics, *self.plan.artifacts)
+            diagnostics.collect(self._client, self._container, files, self._folder)
+
+    def story(self) -> str:
+        """Collect diagnostics, once, and return where they are and the end of the log."""
+        self.diagnose()
         tail = printable(self.log.tail(), keep="\n\t") or "(it is empty)"
         return f" Diagnostics: {self._folder / diagnostics.NAME}. End of its log {self.log.path}:\n{tail}"
 
@@ -116,39 +138,62 @@ class Container:
     def settle_log(self) -> int:
         """Wait until everything that the server has logged so far is read, and return the size of the log in bytes.
 
-        A mark is written into the pipes that carry the log, and waited for.
+        A mark is written into the pipes that carry the log, and waited for. Raises `ContainerEnded` if a critical
+        container has ended.
         """
         mark = f"{MARK}{secrets.token_hex(8)}"
-        _, output = self.run(("sh", "-c", _WRITE_MARK, mark), str(self.plan.user or ""))
+        try:
+            _, output = self.run(("sh", "-c", _WRITE_MARK, mark), str(self.plan.user or ""))
+        except ContainerEnded:
+            if self.plan.critical:
+                raise
+            self.log.close()
+            return self.log.size_bytes
         return self.log.await_marks(mark, output.count(b"written"))
 
     def await_serving(
-        self, environment: Environment, deadline: float, on_wait: Callable[[str], None]
+        self,
+        environment: Environment,
+        deadline: float,
+        on_wait: Callable[[str], None],
+        require_running: Callable[[], None],
     ) -> tuple[Verified, ...]:
         """Wait until the server listens, verify that it has what was asked for, and wait for what else is declared.
 
-        `on_wait` is called with what is waited for. Raises `ContainerError`: at once if the container ends or differs,
-        and at `deadline` (`time.monotonic`).
+        Of a container without a port, process 1 is verified once the rest is true. `on_wait` is called with what is
+        waited for, and `require_running` again and again: it raises if a container that is needed has ended. Raises
+        `ContainerError`: at once if the container differs, and at `deadline` (`time.monotonic`).
         """
         probe, port, readiness = Probe(self.run), self.plan.port, self.plan.readiness
 
         def await_(condition: Callable[[], _T | None], what: str) -> _T:
-            return self._await(condition, what, deadline, on_wait)
+            return self._await(condition, what, deadline, on_wait, require_running)
 
-        serving = await_(lambda: probe.serving(port), f"none of its processes listens on port {port}")
-        verified = self._verified(serving, environment)
+        verified: tuple[Verified, ...] = ()
+        if port is not None:
+            serving = await_(lambda: probe.serving(port), f"none of its processes listens on port {port}")
+            verified = self._verified(serving, environment)
         if readiness.log_pattern is not None:
             pattern = re.compile(readiness.log_pattern)
             await_(lambda: self.log.matches(pattern), f"no line of its log matches {readiness.log_pattern!r}")
         if readiness.healthcheck:
             await_(self._is_healthy, "its health check has not succeeded")
+        if port is None:
+            first = await_(lambda: _begun(probe.first()), "its setup has not ended")
+            verified = self._verified([first], environment)
         return verified
 
     def _await(
-        self, condition: Callable[[], _T | None], what: str, deadline: float, on_wait: Callable[[str], None]
+        self,
+        condition: Callable[[], _T | None],
+        what: str,
+        deadline: float,
+        on_wait: Callable[[str], None],
+        require_running: Callable[[], None],
     ) -> _T:
         pause_s = _FIRST_PAUSE_S
         while True:
+            require_running()
             self.require_running()
             if result := condition():
                 return result
@@ -161,7 +206,7 @@ class Container:
     def _is_healthy(self) -> bool:
         health = self.state().get("Health")
         if health is None:
-            self.refuse("has no health check, which deployment.container.readiness.healthcheck waits for")
+            self.refuse(f"has no health check, which {self.plan.place}.readiness.healthcheck waits for")
         return bool(health["Status"] == "healthy")
 
     def _verified(self, serving: Sequence[Serving], environment: Environment) -> tuple[Verified, ...]:
@@ -191,7 +236,7 @@ class Container:
         """Raises `ContainerError` that lists `differences`, if there are any."""
         if differences:
             lines = "".join(f"\n  {printable(sentence)}" for sentence in differences)
-            self.refuse(f"is not as the suite declares it (deployment.container):{lines}\n")
+            self.refuse(f"is not as the suite declares it ({self.plan.place}):{lines}\n")
 
 
 def config_differences(
@@ -210,6 +255,12 @@ def config_differences(
         if list(config.get(key) or ()) != asked[name]:
             differences.append(f"{name} is {config.get(key)} in {where}; asked for {asked[name]}")
     return differences
+
+
+def _begun(first: Serving) -> Serving | None:
+    """`first`, unless it is still the container runtime, or runs the setup."""
+    arguments = [] if first.source is None else first.source.arguments
+    return None if SETUP in arguments or arguments[1:] == ["init"] else first
 
 
 def _how_it_ended(state: Mapping[str, Any]) -> str:

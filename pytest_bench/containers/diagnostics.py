@@ -6,9 +6,9 @@ was the reason to look.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as LateError
+import queue
+import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import docker.errors
 import requests
 
 from pytest_bench.containers import commands
+from pytest_bench.containers.artifacts import by_folder, matching_files
 from pytest_bench.files import write_json
 from pytest_bench.redaction import redact_foreign
 
@@ -25,6 +26,8 @@ NAME = "diagnostics.json"
 
 _PROBE_TIMEOUT_S = 10.0
 _LARGEST = 64 << 10
+_LARGEST_END = 16 << 10
+_MOST_FILES = 50
 _COMMANDS = {
     "processes": (
         "sh",
@@ -38,27 +41,58 @@ _COMMANDS = {
 """Programs that are run in a container that still runs."""
 
 
-def collect(client: docker.DockerClient, container: docker.models.containers.Container, folder: Path) -> None:
-    """Write what the engine and the container tell about it to `diagnostics.json` in `folder`."""
-    found: dict[str, Any] = {}
-    pool = ThreadPoolExecutor(max_workers=1)
-    try:
-        found["state"] = _within(pool, lambda: _state(container))
-        for name, words in _COMMANDS.items():
-            found[name] = _within(pool, partial(_output, client, container, words))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    write_json(folder / NAME, found)
+def collect(
+    client: docker.DockerClient,
+    container: docker.models.containers.Container,
+    files: Sequence[str],
+    folder: Path,
+) -> None:
+    """Write what the engine and the container tell about it to `diagnostics.json` in `folder`.
+
+    `files`: patterns of files in the container of which the ends are kept.
+    """
+    probes: dict[str, Callable[[], Any]] = {"state": partial(_state, container)}
+    for name, words in _COMMANDS.items():
+        probes[name] = partial(_output, client, container, words)
+    for where, names in by_folder(files).items():
+        probes[f"files of {where}"] = partial(_ends, container, where, names)
+    write_json(folder / NAME, {name: _within(probe) for name, probe in probes.items()})
 
 
-def _within(pool: ThreadPoolExecutor, probe: Callable[[], Any]) -> Any:
-    """The result of a probe, or why it has none."""
+def _within(probe: Callable[[], Any]) -> Any:
+    """The result of a probe, or why it has none. One that hangs is left alone: nothing waits for its thread."""
+    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answer.put(probe())
+        except (docker.errors.DockerException, requests.RequestException, OSError, LookupError) as error:
+            answer.put({"failed": str(error)[:_LARGEST]})
+
+    threading.Thread(target=run, daemon=True).start()
     try:
-        return pool.submit(probe).result(_PROBE_TIMEOUT_S)
-    except LateError:
+        return answer.get(timeout=_PROBE_TIMEOUT_S)
+    except queue.Empty:
         return {"failed": f"no answer within {_PROBE_TIMEOUT_S:g} s"}
-    except (docker.errors.DockerException, requests.RequestException, OSError, LookupError) as error:
-        return {"failed": str(error)[:_LARGEST]}
+
+
+def _ends(
+    container: docker.models.containers.Container, folder: str, names: Sequence[str]
+) -> dict[str, list[str]]:
+    """The ends of the files that match, which may be long, and what could not be read."""
+    problems: list[str] = []
+    found: dict[str, list[str]] = {}
+    for path, _, stream in matching_files(container, folder, names, problems):
+        if len(found) == _MOST_FILES:
+            problems.append(
+                f"{path} and what follows: left out, because there are more than {_MOST_FILES} files"
+            )
+            break
+        end = b""
+        while data := stream.read(_LARGEST):
+            end = (end + data)[-_LARGEST_END:]
+        found[path] = redact_foreign(end.decode("utf-8", "replace")).splitlines()
+    return {**found, "problems": problems} if problems else found
 
 
 def _state(container: docker.models.containers.Container) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def resolve(plan: ContainerPlan, environ: Mapping[str, str]) -> Environment:
     if absent:
         raise UsageError(
             f"the container requires variables that no declaration provides: {', '.join(absent)}; export them, or "
-            "set them in deployment.container.environment"
+            f"set them in {plan.place}.environment"
         )
     return Environment(values=MappingProxyType(values), forwarded=(*plan.forward, *optional))
 

@@ -67,6 +67,9 @@ class Evidence(msgspec.Struct, kw_only=True):
     nonce: str
     """Nonce of the session."""
     name: str
+    role: str = ""
+    """Empty if it is the only container of its deployment."""
+    critical: bool = True
     engine: Engine
     image: ImageUsed
     entrypoint: tuple[str, ...]
@@ -82,6 +85,8 @@ class Evidence(msgspec.Struct, kw_only=True):
     """Empty if the server did not get that far."""
     ended: End | None = None
     """None while the container runs."""
+    ended_early: bool = False
+    """It had ended before the session stopped it."""
     log: LogFile | None = None
     log_proof: LogProof = LogProof()
     artifacts: tuple[Artifact, ...] = ()

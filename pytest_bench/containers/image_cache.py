@@ -69,8 +69,8 @@ class ImageCache:
         return max(entries, key=lambda entry: entry.saved, default=None)
 
     def path(self, entry: Entry) -> Path:
-        """The file with the image."""
-        return self.folder / f"{_key(entry.reference)}-{entry.identity[:16]}.tar"
+        """The file with the image. Engines save one image as different bytes, so the name holds their digest, too."""
+        return self.folder / f"{_key(entry.reference)}-{entry.identity[:16]}-{entry.sha256[:16]}.tar"
 
     def save(self, client: docker.DockerClient, reference: str, image_id: str, fingerprint: str) -> Entry:
         """Save an image, and publish its sidecar. Raises `ContainerError` if the engine or the folder refuses."""
@@ -81,7 +81,10 @@ class ImageCache:
             try:
                 return self._publish(chunks, reference, str(image.id), identity, fingerprint)
             except OSError as error:
-                raise ContainerError(f"the image {reference} could not be saved: {error}") from error
+                raise ContainerError(
+                    f"the image {reference} could not be saved: {error}; make {self.folder} writable and free space "
+                    "there, or leave out image_cache"
+                ) from error
 
     def load(self, client: docker.DockerClient, entry: Entry) -> str:
         """Load an entry, unless the engine has the image, and return the id that this engine gives it.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +10,13 @@ import docker
 import docker.errors
 import msgspec
 
+from pytest_bench.containers.builds import build, fingerprint_of
 from pytest_bench.containers.engine import ContainerError, api_errors
 from pytest_bench.containers.identity import Identity, identity_of
 from pytest_bench.containers.image_cache import Corrupt, ImageCache
-from pytest_bench.files import digest
 from pytest_bench.suite.container_plan import Build, ContainerPlan
-from pytest_bench.wording import printable
 
 Provenance = Literal["loaded", "built", "present", "pulled"]
-_SHOWN = 2000
 _RANK = "SLURM_PROCID"
 
 
@@ -38,9 +33,10 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def provide(client: docker.DockerClient, plan: ContainerPlan, environ: Mapping[str, str]) -> Image:
-    """The image of `plan`: from the cache, then built, then on the engine, then pulled; each only if it applies.
+    """The image of `plan`, from the first source that has it.
 
-    What was not in the cache is saved there. Only the first task of a Slurm step writes to the cache. Raises
+    A local image: the cache, a build, a pull. Any other: the cache, the engine, a pull, a build. The working image is
+    never removed. What was not in the cache is saved there; only the first task of a Slurm step writes to it. Raises
     `ContainerError` with the reason of every source if none has the image.
     """
     cache = None if plan.image_cache is None else ImageCache(Path(plan.image_cache))
@@ -51,13 +47,14 @@ def provide(client: docker.DockerClient, plan: ContainerPlan, environ: Mapping[s
         sources.append(
             ("loaded", lambda: _load(client, cache, plan.image, fingerprint, is_producer=is_producer))
         )
-    if plan.build is not None:
-        build_plan = plan.build
-        sources.append(("built", lambda: build(client, plan.image, build_plan, environ)))
-    else:
-        sources.append(("present", lambda: _present(client, plan.image)))
+    builds: list[tuple[Provenance, Callable[[], str]]] = []
+    if (wanted := plan.build) is not None:
+        builds.append(("built", lambda: _built(client, plan.image, wanted, environ)))
+    is_local = wanted is not None and wanted.local
+    sources += builds if is_local else [("present", lambda: _present(client, plan.image))]
     if not plan.image.startswith("sha256:"):
         sources.append(("pulled", lambda: _pull(client, plan.image)))
+    sources += [] if is_local else builds
     errors = []
     for provenance, source in sources:
         try:
@@ -72,47 +69,6 @@ def provide(client: docker.DockerClient, plan: ContainerPlan, environ: Mapping[s
     raise ContainerError(f"the image {plan.image} cannot be had:{reasons}")
 
 
-def fingerprint_of(plan: Build) -> str:
-    """Digest of what decides on a build, apart from the files of its context, which the engine's cache compares."""
-    dockerfile = Path(plan.dockerfile or Path(plan.context, "Dockerfile"))
-    try:
-        text = dockerfile.read_bytes()
-    except OSError as error:
-        raise ContainerError(f"{dockerfile}: cannot be read: {error.strerror}") from error
-    return digest([hashlib.sha256(text).hexdigest(), plan.arguments, plan.target])
-
-
-def build(client: docker.DockerClient, reference: str, plan: Build, environ: Mapping[str, str]) -> str:
-    """Build an image with `docker build`, because the SDK has no BuildKit (docker-py#2230), and return its id.
-
-    Raises `ContainerError` with the end of the output. Whether a layer is built again is up to the engine's cache.
-    """
-    program = shutil.which("docker", path=environ.get("PATH"))
-    if program is None:
-        raise ContainerError("images are built with the command `docker`, which is not installed")
-    words = [program, "build", "--tag", reference]
-    for name, value in plan.arguments.items():
-        words += ["--build-arg", f"{name}={value}"]
-    if plan.dockerfile is not None:
-        words += ["--file", plan.dockerfile]
-    if plan.target is not None:
-        words += ["--target", plan.target]
-    done = subprocess.run(
-        [*words, plan.context],
-        env=dict(environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if done.returncode:
-        output = printable(done.stdout.decode(errors="replace").strip()[-_SHOWN:], keep="\n")
-        raise ContainerError(
-            f"the image {reference} could not be built (exit status {done.returncode}):\n{output}"
-        )
-    return _present(client, reference)
-
-
 def _load(
     client: docker.DockerClient, cache: ImageCache, reference: str, fingerprint: str, *, is_producer: bool
 ) -> str:
@@ -125,6 +81,11 @@ def _load(
         if is_producer:
             cache.quarantine(entry)
         raise
+
+
+def _built(client: docker.DockerClient, reference: str, plan: Build, environ: Mapping[str, str]) -> str:
+    build(reference, plan, environ)
+    return _present(client, reference)
 
 
 def _present(client: docker.DockerClient, reference: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import docker
@@ -76,20 +76,31 @@ def started(pid: int) -> str | None:
 
 
 def remove_left_over(client: docker.DockerClient) -> Iterator[str]:
-    """Remove the containers of sessions that have died on this host; yields their names. Touches no others."""
-    for container in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
-        owner = owner_of(container.labels)
-        if owner is not None and is_left_over(owner):
-            remove(container)
-            yield str(container.name)
+    """Remove what sessions that have died on this host left; yields the names. Touches nothing else."""
+
+    def left_over(labels: Mapping[str, str]) -> bool:
+        owner = owner_of(labels)
+        return owner is not None and is_left_over(owner)
+
+    yield from _removed(client, OWNER, left_over)
 
 
 def remove_of(client: docker.DockerClient, owner: str) -> Iterator[str]:
-    """Remove the containers whose label `OWNER` is `owner`; yields their names."""
-    found = client.containers.list(all=True, filters={"label": f"{OWNER}={owner}"}, ignore_removed=True)
-    for container in found:
-        remove(container)
-        yield str(container.name)
+    """Remove the containers and networks whose label `OWNER` is `owner`; yields their names."""
+    yield from _removed(client, f"{OWNER}={owner}", lambda _: True)
+
+
+def _removed(
+    client: docker.DockerClient, label: str, chosen: Callable[[Mapping[str, str]], bool]
+) -> Iterator[str]:
+    for container in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
+        if chosen(container.labels):
+            remove(container)
+            yield str(container.name)
+    for network in client.networks.list(filters={"label": label}):
+        if chosen(network.attrs.get("Labels") or {}):
+            remove_network(network)
+            yield str(network.name)
 
 
 def remove(container: docker.models.containers.Container) -> None:
@@ -98,6 +109,15 @@ def remove(container: docker.models.containers.Container) -> None:
         container.remove(force=True, v=True)
     except docker.errors.APIError as error:
         if error.status_code not in {404, 409}:  # gone, or being removed by somebody else
+            raise
+
+
+def remove_network(network: docker.models.networks.Network) -> None:
+    """Remove a network. It may be gone already, or a container may be leaving it at this moment."""
+    try:
+        network.remove()
+    except docker.errors.APIError as error:
+        if error.status_code not in {403, 404, 409}:
             raise
 
 

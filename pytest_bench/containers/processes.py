@@ -142,6 +142,11 @@ class Probe:
             for pid in listeners(list(found), parent_of)
         ]
 
+    def first(self) -> Serving:
+        """Process 1 of the container."""
+        user_of = users(self._output(_LIST_USERS))
+        return Serving(pid=1, source=self._source((1,), user_of))
+
     def _source(self, pids: Sequence[int], user_of: Mapping[int, str]) -> Process | None:
         """The first of `pids` that is not retitled; None if there is none, or if one before it cannot be read."""
         for pid in pids:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
@@ -20,7 +20,7 @@ SETUP_FAILED = 125
 # Runs the setup commands, then becomes the server. Each word is an argument of its own: a number says how many words
 # the next command has, and 0 ends the list. The variables have long names, because the server inherits them if the
 # container has variables of the same names.
-_SETUP = f"""\
+SETUP = f"""\
 pytest_bench_step=0
 while [ "$1" -gt 0 ]; do
   pytest_bench_words=$1
@@ -60,7 +60,7 @@ def creation(
     that do not exist and GPUs that cannot be had, and `ContainerError` if nothing is to be run.
     """
     entrypoint, command = command_line(plan, image_config)
-    host = plan.network == "host"
+    published = plan.network == "bridge" and plan.port is not None
     return {
         "entrypoint": entrypoint,
         "command": command,
@@ -68,7 +68,7 @@ def creation(
         # The client's own configuration may hold variables for proxies; nothing is inherited.
         "use_config_proxy": False,
         "network_mode": plan.network,
-        "ports": None if host else {f"{plan.port}/tcp": (plan.bind,)},
+        "ports": {f"{plan.port}/tcp": (plan.bind,)} if published else None,
         "ipc_mode": plan.ipc,
         "shm_size": plan.shm_size_bytes,
         "ulimits": [
@@ -78,7 +78,7 @@ def creation(
         "privileged": plan.privileged,
         "group_add": list(plan.group_add),
         "security_opt": list(plan.security_opt),
-        "devices": [f"{path}:{path}:rwm" for path in device_nodes(plan.devices)],
+        "devices": [f"{path}:{path}:rwm" for path in device_nodes(plan)],
         "device_requests": _gpu_requests(plan, environ),
         "user": plan.user,
         "working_dir": plan.workdir,
@@ -112,16 +112,16 @@ def command_line(plan: ContainerPlan, image_config: Mapping[str, Any]) -> tuple[
     if not plan.setup:
         return first, words
     steps = [word for step in plan.setup for word in (str(len(step)), *step)]
-    return ["sh", "-c", _SETUP, "setup"], [*steps, "0", *first, *words]
+    return ["sh", "-c", SETUP, "setup"], [*steps, "0", *first, *words]
 
 
-def device_nodes(patterns: Sequence[str]) -> list[str]:
-    """The device nodes that patterns match. Raises `UsageError` for a pattern that matches none."""
+def device_nodes(plan: ContainerPlan) -> list[str]:
+    """The device nodes that a plan's patterns match. Raises `UsageError` for a pattern that matches none."""
     found: dict[str, None] = {}
-    for pattern in patterns:
+    for pattern in plan.devices:
         nodes = sorted(glob.glob(pattern))  # noqa: PTH207 # absolute patterns
         if not nodes:
-            raise UsageError(f"no device of this host matches {pattern!r} (deployment.container.devices)")
+            raise UsageError(f"no device of this host matches {pattern!r} ({plan.place}.devices)")
         found |= dict.fromkeys(nodes)
     return list(found)
 

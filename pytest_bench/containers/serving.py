@@ -1,11 +1,12 @@
-"""Starts the container of a deployment, and removes it whatever happens."""
+"""Starts the containers of a deployment, and removes them whatever happens."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,20 @@ import docker.errors
 import msgspec
 
 from pytest_bench.containers import evidence as records
-from pytest_bench.containers.artifacts import copy_out
-from pytest_bench.containers.container import Container, config_differences
+from pytest_bench.containers.container import Container, ContainerEnded, config_differences
 from pytest_bench.containers.engine import ContainerError, Engine, api_errors, connect, describe, host_of
 from pytest_bench.containers.environment import Environment, resolve
 from pytest_bench.containers.gpus import amd_environment
+from pytest_bench.containers.group import Containers
 from pytest_bench.containers.images import Image, provide
-from pytest_bench.containers.ownership import OWNER, PREFIX, Owner, remove, remove_left_over
+from pytest_bench.containers.ownership import (
+    OWNER,
+    PREFIX,
+    Owner,
+    remove,
+    remove_left_over,
+    remove_network,
+)
 from pytest_bench.containers.request import creation, require_free
 from pytest_bench.containers.watchdog import watching
 from pytest_bench.errors import BenchError
@@ -32,9 +40,29 @@ WATCHDOG_LOG = "watchdog.log"
 ARTIFACTS = "artifacts"
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """What one container is to be."""
+
+    plan: ContainerPlan
+    environment: Environment
+    image: Image
+    arguments: dict[str, Any]
+    """Of the SDK's `create`."""
+    folder: Path
+
+
+class _Started(msgspec.Struct, frozen=True):
+    """A container that runs."""
+
+    asked: _Asked
+    created: docker.models.containers.Container
+    container: Container
+    evidence: records.Evidence
+
+
 @contextmanager
 def serve(
-    plan: ContainerPlan,
+    plans: Sequence[ContainerPlan],
     *,
     suite: str,
     nonce: str,
@@ -42,104 +70,188 @@ def serve(
     environ: Mapping[str, str] = os.environ,
     timeout_s: float,
     on_wait: Callable[[str], None] = lambda _: None,
-) -> Iterator[Container]:
-    """Start the container of a suite and yield it when its server listens and is verified. It is removed at the end.
+) -> Iterator[Containers]:
+    """Start the containers of a suite and yield them when all are verified. They are removed at the end.
 
-    `nonce` is that of the session. `folder`, which must exist, receives evidence, log, diagnostics and artifacts.
-    `timeout_s` limits the time from the start of the container until the block begins. Raises `UsageError` for a
-    variable, device or GPU that this host does not have, and `ContainerError` for everything else. Of an error in the
-    block, `ContainerError` and others of this package get the end of the container's log.
+    `nonce` is that of the session. `folder`, which must exist, receives evidence, log, diagnostics and artifacts; a
+    container with a role has a folder of its own in it. `timeout_s` limits the time from the start of the containers
+    until the block begins. Raises `UsageError` for a variable, device or GPU that this host does not have, and
+    `ContainerError` for everything else. Of an error in the block, `ContainerError` and others of this package get the
+    ends of the logs.
     """
-    environment = resolve(plan, environ)
-    confined = amd_environment(plan.devices, environment.values, environ)
-    environment = Environment(
-        values={**environment.values, **confined}, forwarded=(*environment.forwarded, *confined)
-    )
+    environments = [_environment(plan, environ) for plan in plans]
     owner = f"{nonce[:12]}-{secrets.token_hex(6)}"
+    labels = {**Owner.here().labels(), OWNER: owner, f"{PREFIX}session": nonce}
     with connect(environ) as client:
         engine = describe(client, environ)
         with api_errors("containers of earlier sessions"):
             for name in remove_left_over(client):
                 on_wait(f"removed {name}, which a killed session had left")
-        image = provide(client, plan, environ)
-        asked = creation(plan, environment.values, image.config, environ)
-        if plan.network == "host" and engine.is_local:
-            require_free(plan.port)
+        asked = []
+        for plan, environment in zip(plans, environments, strict=True):
+            image = provide(client, plan, environ)
+            arguments = creation(plan, environment.values, image.config, environ)
+            if plan.network == "host" and plan.port is not None and engine.is_local:
+                require_free(plan.port)
+            asked.append(_Asked(plan, environment, image, arguments, folder / plan.role))
         with watching(owner, folder / WATCHDOG_LOG) as watch:
-            with api_errors(f"the container of suite {suite}"):
-                created = client.containers.create(
-                    image.id,
-                    name=f"pytest-bench-{suite}-{owner}",
-                    labels={**Owner.here().labels(), OWNER: owner, f"{PREFIX}session": nonce},
-                    **asked,
-                )
+            made = _Made()
             try:
-                yield from _serve(
-                    _Started(client, engine, image, created, plan, environment, asked, folder, nonce),
-                    timeout_s,
-                    on_wait,
-                )
+                _create(client, asked, made, f"pytest-bench-{suite}", owner, labels)
+                yield from _serve(client, engine, asked, made, nonce, timeout_s, on_wait)
             finally:
-                with api_errors(f"the container {created.name} could not be removed"):
-                    remove(created)
+                with api_errors(f"the containers of suite {suite} could not be removed"):
+                    made.remove()
                 watch.stand_down()
 
 
-class _Started(msgspec.Struct, frozen=True):
-    """What is known about a container before its server is ready."""
+class _Made:
+    """What was created on the engine, to be removed."""
 
-    client: docker.DockerClient
-    engine: Engine
-    image: Image
-    created: docker.models.containers.Container
-    plan: ContainerPlan
-    environment: Environment
-    asked: dict[str, Any]
-    folder: Path
-    nonce: str
+    def __init__(self) -> None:
+        self.containers: list[docker.models.containers.Container] = []
+        self.network: docker.models.networks.Network | None = None
+
+    def remove(self) -> None:
+        for each in self.containers:
+            remove(each)
+        if self.network is not None:
+            remove_network(self.network)
 
 
-def _serve(started: _Started, timeout_s: float, on_wait: Callable[[str], None]) -> Iterator[Container]:
-    plan, created, folder = started.plan, started.created, started.folder
-    with api_errors(f"the container {created.name} could not be started"):
-        created.start()
+def _environment(plan: ContainerPlan, environ: Mapping[str, str]) -> Environment:
+    environment = resolve(plan, environ)
+    confined = amd_environment(plan.devices, environment.values, environ)
+    return Environment(
+        values={**environment.values, **confined}, forwarded=(*environment.forwarded, *confined)
+    )
+
+
+def _create(
+    client: docker.DockerClient,
+    asked: Sequence[_Asked],
+    made: _Made,
+    prefix: str,
+    owner: str,
+    labels: Mapping[str, str],
+) -> None:
+    """Create the containers and, if several are on bridge networks, a network in which they find one another."""
+    bridged = [each for each in asked if each.plan.network == "bridge"]
+    if len(bridged) > 1:
+        with api_errors("the network of the containers"):
+            made.network = client.networks.create(f"{prefix}-{owner}", driver="bridge", labels=dict(labels))
+    for each in asked:
+        plan, arguments = each.plan, dict(each.arguments)
+        name = "-".join(filter(None, (prefix, plan.role, owner)))
+        if made.network is not None and plan.network == "bridge":
+            del arguments["network_mode"]
+            alias = client.api.create_endpoint_config(aliases=[plan.role])
+            arguments |= {"network": made.network.name, "networking_config": {made.network.name: alias}}
+        with api_errors(f"the container {name}"):
+            made.containers.append(
+                client.containers.create(each.image.id, name=name, labels=dict(labels), **arguments)
+            )
+
+
+def _serve(
+    client: docker.DockerClient,
+    engine: Engine,
+    asked: Sequence[_Asked],
+    made: _Made,
+    nonce: str,
+    timeout_s: float,
+    on_wait: Callable[[str], None],
+) -> Iterator[Containers]:
     deadline = time.monotonic() + timeout_s
-    container = Container(started.client, created, plan, folder)
-    evidence = _evidence(started)
+    started: list[_Started] = []
     try:
-        container.require_running()
-        config = container.attributes["Config"]
-        container.require_no(
-            config_differences(config, started.asked, started.environment, started.image.config)
-        )
-        container.url = evidence.url = _url(started)
-        evidence.verified = container.await_serving(started.environment, deadline, on_wait)
-        write_json(folder / records.NAME, evidence)
-        yield container
+        for wanted, created in zip(asked, made.containers, strict=True):
+            started.append(_start(client, engine, wanted, created, nonce))
+        containers = Containers([each.container for each in started])
+        for each in started:
+            _verify(each, engine, containers, deadline, on_wait)
+        yield containers
     except ContainerError:
+        # What ended one container may be found in another.
+        for each in started:
+            each.container.diagnose()
         raise
     except BenchError as error:
-        container.require_running()
-        raise ContainerError(
-            f"{error}\nThe container {container.name} still runs.{container.story()}"
-        ) from error
+        containers.require_running()
+        names = ", ".join(each.name for each in containers.values())
+        raise ContainerError(f"{error}\nStill running: {names}.{containers.story()}") from error
     finally:
-        _conclude(container, created, evidence, folder)
+        _conclude(started)
 
 
-def _conclude(
-    container: Container,
+def _start(
+    client: docker.DockerClient,
+    engine: Engine,
+    asked: _Asked,
     created: docker.models.containers.Container,
-    evidence: records.Evidence,
-    folder: Path,
+    nonce: str,
+) -> _Started:
+    with api_errors(f"the container {created.name} could not be started"):
+        created.start()
+        created.reload()
+    asked.folder.mkdir(exist_ok=True)
+    container = Container(client, created, asked.plan, asked.folder)
+    return _Started(asked, created, container, _evidence(asked, engine, created, nonce))
+
+
+def _verify(
+    started: _Started,
+    engine: Engine,
+    containers: Containers,
+    deadline: float,
+    on_wait: Callable[[str], None],
 ) -> None:
-    """Stop the container, copy its artifacts out, and write the evidence."""
-    problems: list[str] = []
-    plan = container.plan
+    """Wait until a container is ready and verified, and write its evidence."""
+    asked, container, evidence = started.asked, started.container, started.evidence
+    config = container.attributes["Config"]
+    differences = config_differences(config, asked.arguments, asked.environment, asked.image.config)
+    container.require_no(differences)
+    containers.require_running()
+    container.url = evidence.url = _url(started, engine)
     try:
-        created.stop(timeout=round(plan.stop_timeout_s))
-        state = container.state()
-        evidence.ended = records.End(
+        evidence.verified = container.await_serving(
+            asked.environment, deadline, on_wait, containers.require_running
+        )
+    except ContainerEnded:
+        containers.require_running()
+        if asked.plan.critical:
+            raise
+    write_json(asked.folder / records.NAME, evidence)
+
+
+def _conclude(started: Sequence[_Started]) -> None:
+    """Stop the containers, all at once, copy their artifacts out, and write the evidence."""
+    for each in started:
+        each.evidence.ended_early = _has_ended(each.container)
+    if started:
+        with ThreadPoolExecutor(len(started)) as pool:
+            problems = list(pool.map(_stop, started))
+    for each, found in zip(started, problems if started else (), strict=True):
+        evidence, folder = each.evidence, each.asked.folder
+        evidence.log, evidence.log_proof = each.container.log.close(), each.container.proof
+        evidence.artifacts = tuple(each.container.copy_artifacts(folder / ARTIFACTS, found))
+        evidence.problems = tuple(found)
+        write_json(folder / records.NAME, evidence)
+
+
+def _has_ended(container: Container) -> bool:
+    try:
+        return container.how_it_ended() is not None
+    except ContainerError:
+        return True  # gone
+
+
+def _stop(started: _Started) -> list[str]:
+    """Stop a container and note in its evidence how it ended. Returns what could not be done."""
+    try:
+        started.created.stop(timeout=round(started.asked.plan.stop_timeout_s))
+        state = started.container.state()
+        started.evidence.ended = records.End(
             exit_code=int(state["ExitCode"]),
             out_of_memory=bool(state["OOMKilled"]),
             error=str(state["Error"]),
@@ -147,38 +259,42 @@ def _conclude(
             finished=str(state["FinishedAt"]),
         )
     except (docker.errors.DockerException, ContainerError, LookupError) as error:
-        problems.append(f"the container could not be stopped: {error}")
-    evidence.log, evidence.log_proof = container.log.close(), container.proof
-    evidence.artifacts = tuple(copy_out(created, plan.artifacts, folder / ARTIFACTS, problems))
-    evidence.problems = tuple(problems)
-    write_json(folder / records.NAME, evidence)
+        return [f"the container could not be stopped: {error}"]
+    return []
 
 
-def _url(started: _Started) -> str:
-    plan = started.plan
-    host = host_of(started.engine)
+def _url(started: _Started, engine: Engine) -> str:
+    """Where a container is reached; empty if it listens on no port."""
+    plan = started.asked.plan
+    if plan.port is None:
+        return ""
+    host = host_of(engine)
     if plan.network == "host":
         return f"http://{host}:{plan.port}"
-    published = started.created.attrs["NetworkSettings"]["Ports"].get(f"{plan.port}/tcp")
+    published = started.container.attributes["NetworkSettings"]["Ports"].get(f"{plan.port}/tcp")
     if not published:
         raise ContainerError(
-            f"the engine has published no port for {plan.port}/tcp of {started.created.name}"
+            f"the engine has published no port for {plan.port}/tcp of {started.container.name}"
         )
-    if not started.engine.is_local and plan.bind in {"127.0.0.1", "::1", "localhost"}:
+    if not engine.is_local and plan.bind in {"127.0.0.1", "::1", "localhost"}:
         raise ContainerError(
-            f"the engine {started.engine.address} is on another host, but the port is published at {plan.bind} of "
-            "that host: set deployment.container.bind to an address that this host can reach"
+            f"the engine {engine.address} is on another host, but the port is published at {plan.bind} of that host: "
+            f"set {plan.place}.bind to an address that this host can reach"
         )
     return f"http://{host}:{published[0]['HostPort']}"
 
 
-def _evidence(started: _Started) -> records.Evidence:
-    image = started.image
-    host_config: Mapping[str, Any] = started.created.attrs["HostConfig"]
+def _evidence(
+    asked: _Asked, engine: Engine, created: docker.models.containers.Container, nonce: str
+) -> records.Evidence:
+    image, plan = asked.image, asked.plan
+    host_config: Mapping[str, Any] = created.attrs["HostConfig"]
     return records.Evidence(
-        nonce=started.nonce,
-        name=str(started.created.name),
-        engine=started.engine,
+        nonce=nonce,
+        name=str(created.name),
+        role=plan.role,
+        critical=plan.critical,
+        engine=engine,
         image=records.ImageUsed(
             reference=image.reference,
             id=image.id,
@@ -186,10 +302,10 @@ def _evidence(started: _Started) -> records.Evidence:
             layers=image.identity.layers,
             provenance=image.provenance,
         ),
-        entrypoint=tuple(started.asked["entrypoint"]),
-        command=tuple(started.asked["command"]),
-        environment=tuple(sorted(started.environment.values)),
-        forwarded=tuple(sorted(started.environment.forwarded)),
+        entrypoint=tuple(asked.arguments["entrypoint"]),
+        command=tuple(asked.arguments["command"]),
+        environment=tuple(sorted(asked.environment.values)),
+        forwarded=tuple(sorted(asked.environment.forwarded)),
         asked={
             name: value
             for name, value in sorted(host_config.items())

@@ -2,8 +2,12 @@
 
 `python -m pytest_bench.containers.watchdog OWNER`: it acknowledges on standard output, then waits on standard input.
 The kernel closes that pipe when the session's process ends. Unless a word on it has said that the containers are
-removed, the watchdog then removes every container with the label of OWNER, and ends. After SIGTERM, which a scheduler
-sends to every process of a job, the session has a few seconds to remove them itself.
+removed, the watchdog then removes every container and network with the label of OWNER, and ends. After SIGTERM, which a
+scheduler sends to every process of a job, the session has a few seconds to remove them itself.
+
+After SIGKILL of the session nothing is left within ten seconds: the pipe closes at once, what is found is killed
+without a grace period, and the watchdog ends when it has found nothing more for `SETTLE_S`. If the engine does not
+answer, it tries again for `GIVE_UP_S`; what then remains is removed by the next session.
 """
 
 from __future__ import annotations
@@ -15,17 +19,22 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_bench.child import Child, python
+
+if TYPE_CHECKING:
+    import docker
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 120.0
 """For removing what is left."""
 _ACKNOWLEDGED = b"watching\n"
 _DONE = b"removed\n"
-_SETTLE_S = 3.0
+SETTLE_S = 3.0
 """The engine may still be creating a container when the session's process is killed."""
-_INTERVAL_S = 0.25
+INTERVAL_S = 0.25
+GIVE_UP_S = 110.0
 _AFTER_SIGTERM_S = 15.0
 
 
@@ -75,7 +84,6 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     # Imported here, so that a signal that arrives meanwhile is handled as later ones are.
     from pytest_bench.containers.engine import connect  # noqa: PLC0415 # only needed to clean up
-    from pytest_bench.containers.ownership import remove_of  # noqa: PLC0415 # as above
 
     # A watchdog that cannot reach the engine must not let a server start.
     with connect() as client:
@@ -84,18 +92,37 @@ def main() -> int:
         sys.stdout.buffer.flush()
         if _word() == _DONE:
             return 0
-        until = time.monotonic() + _SETTLE_S
-        while time.monotonic() < until:
-            for name in remove_of(client, owner):
-                print(f"removed {name}: its session has ended", file=sys.stderr, flush=True)
-            time.sleep(_INTERVAL_S)
+        return remove_all(client, owner)
+
+
+def remove_all(client: docker.DockerClient, owner: str) -> int:
+    """Remove what has the label of `owner`, until there has been nothing more for a while. Returns the exit status."""
+    from pytest_bench.containers.engine import ContainerError, api_errors  # noqa: PLC0415 # as in `main`
+    from pytest_bench.containers.ownership import remove_of  # noqa: PLC0415 # as in `main`
+
+    began = time.monotonic()
+    settled = began + SETTLE_S
+    while time.monotonic() < settled:
+        try:
+            with api_errors("what a killed session left"):
+                for name in remove_of(client, owner):
+                    print(f"removed {name}: its session has ended", file=sys.stderr, flush=True)
+        except ContainerError as error:
+            print(error, file=sys.stderr, flush=True)
+            if time.monotonic() - began > GIVE_UP_S:
+                return 1
+            settled = time.monotonic() + SETTLE_S
+        time.sleep(INTERVAL_S)
     return 0
 
 
 def _word() -> bytes:
     """What the session wrote before it closed the pipe; empty if it wrote nothing, or does not end in time."""
     try:
-        return sys.stdin.buffer.read()
+        word = sys.stdin.buffer.read()
+        # `pytest-bench run` ends what a killed session left with SIGTERM, while this process removes its containers.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return word  # noqa: TRY300 # a signal until here is one that came before
     except KeyboardInterrupt:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ready, _, _ = select.select([sys.stdin], [], [], _AFTER_SIGTERM_S)

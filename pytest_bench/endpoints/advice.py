@@ -40,4 +40,7 @@ def about_status(status: int) -> str:
     return "the server fails: read its log. Waiting longer seldom helps"
 
 
-NO_MODEL = f"the server has loaded no model: read its log; {_LONGER}"
+NO_MODEL = (
+    f"the server has loaded no model: read its log; {_LONGER}; if it loads models on request, set "
+    "deployment.check_model: false (`pytest-bench measure … --no-check-model`)"
+)

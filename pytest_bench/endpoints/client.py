@@ -20,6 +20,7 @@ import msgspec
 from pytest_bench.endpoints.address import Address
 from pytest_bench.endpoints.headers import Headers
 from pytest_bench.redaction import redact, redact_foreign
+from pytest_bench.wording import one_line
 from pytest_bench.workload import with_query
 
 BODY_LIMIT_BYTES = 1 << 20
@@ -162,16 +163,12 @@ class Client:
 
 def excerpt(body: bytes) -> str:
     """The beginning of a body for a message: one line, no control characters, no secrets."""
-    return printable(body.decode("utf-8", "replace"))
+    return server_line(body.decode("utf-8", "replace"))
 
 
-def printable(text: str) -> str:
-    """A server's text without secrets, made harmless for terminals and XML, and short."""
-    line = " ".join(redact_foreign(text).split())
-    shown = line if len(line) <= _EXCERPT_LENGTH else line[:_EXCERPT_LENGTH] + "…"
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown
-    )
+def server_line(text: str) -> str:
+    """A server's text for a message: one short line without secrets, safe for terminals and XML."""
+    return one_line(redact_foreign(text), _EXCERPT_LENGTH)
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:
@@ -205,12 +202,12 @@ def _no_answer(error: Exception) -> NoAnswer:
             return NoAnswer("connection refused", "refused")
         case ConnectionResetError() | BrokenPipeError():
             return NoAnswer("the connection was reset", "reset")
-    reason = printable(str(error)) or type(error).__name__
+    reason = server_line(str(error)) or type(error).__name__
     match error:
         case httpx.ProtocolError():
             return NoAnswer(f"not valid HTTP/1.1: {reason}", "no-http")
         case httpx.ConnectError():
-            return NoAnswer(printable(str(cause)) if cause else reason, "unreachable")
+            return NoAnswer(server_line(str(cause)) if cause else reason, "unreachable")
     return NoAnswer(reason, "other")
 
 

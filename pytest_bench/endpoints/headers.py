@@ -101,12 +101,11 @@ def hide_secrets(plan: Plan, environ: Mapping[str, str]) -> None:
     written = canonical_json(plan).decode()
     named = [(point.origin, secret) for point, secret in secrets_of(plan.points)]
     for deployment in plan.deployments.values():
-        variables = deployment.container.environment if deployment.container is not None else {}
         own = (
             deployment.api_key,
             *deployment.headers.values(),
             *deployment.query.values(),
-            *variables.values(),
+            *(value for container in deployment.containers for value in container.environment.values()),
         )
         named += [(deployment.origin, secret) for secret in own if isinstance(secret, Secret)]
     for origin, secret in named:

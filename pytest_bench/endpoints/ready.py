@@ -12,7 +12,6 @@ except against a 503, by which a server says that it is loading.
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 from collections.abc import Callable
@@ -22,11 +21,11 @@ import msgspec
 
 from pytest_bench.endpoints.address import Address, parse_url
 from pytest_bench.endpoints.advice import CHECK_ADDRESS, NO_MODEL, about_silence, about_status
-from pytest_bench.endpoints.client import BODY_LIMIT_BYTES, Answer, Client, NoAnswer, excerpt, printable
+from pytest_bench.endpoints.client import BODY_LIMIT_BYTES, Answer, Client, NoAnswer, excerpt, server_line
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.endpoints.models import MODELS_LIMIT_BYTES, MODELS_PATH, names_in
 from pytest_bench.errors import EndpointError
-from pytest_bench.wording import first_of
+from pytest_bench.wording import first_of, nearest
 
 _T = TypeVar("_T")
 
@@ -182,7 +181,7 @@ class _Prober:
             api_path=one_token.path if one_token else None,
             served_models=models,
             version=self._version(),
-            server=printable(self._server) if self._server else None,
+            server=server_line(self._server) if self._server else None,
             waited_s=0.0,
             tried=tuple(self._tried.values()),
         )
@@ -230,11 +229,13 @@ class _Prober:
         names = names_in(answer.body)
         if names is None:
             return None, None
+        if not names and not self._check_model:
+            return None, None  # models are loaded on request
         if not names:
             raise _NotYet(name, f"{name}: lists no model", NO_MODEL)
         if self._check_model and self._model not in names:
             self._refuse_model(names)
-        return tuple(map(printable, names)), None
+        return tuple(map(server_line, names)), None
 
     def _one_token(self, request: OneToken, *, ready: bool) -> None:
         name = f"POST {request.path}"
@@ -269,7 +270,7 @@ class _Prober:
     def _version(self) -> str | None:
         answer = self._client.exchange("GET", "/version", timeout_s=_PROBE_TIMEOUT_S)
         reported = _decode(answer.body, _Version) if isinstance(answer, Answer) and answer.ok else None
-        return printable(reported.version) if reported else None
+        return server_line(reported.version) if reported else None
 
     def _request(
         self, method: str, path: str, body: bytes | None = None, *, limit_bytes: int = BODY_LIMIT_BYTES
@@ -289,7 +290,7 @@ class _Prober:
         if answer.status in {401, 403}:
             self._refuse_key(answer.status)
         if 300 <= answer.status < 400:
-            where = printable(answer.location or "nowhere")
+            where = server_line(answer.location or "nowhere")
             self.refuse(
                 f"{method} {path} answered {answer.status}, a redirect to {where}",
                 "redirects are never followed: give the URL that serves",
@@ -323,10 +324,10 @@ class _Prober:
         self.refuse(f"the key in {name} is refused ({status})", f"export a valid key in {name}")
 
     def _refuse_model(self, names: tuple[str, ...]) -> NoReturn:
-        nearest = difflib.get_close_matches(self._model, names, n=1, cutoff=0.4)
-        ordered = [*nearest, *(name for name in names if name not in nearest)]
-        shown = first_of([repr(printable(name)) for name in ordered], _NAMES_SHOWN)
-        meant = f"; did you mean {printable(nearest[0])!r}?" if nearest else ""
+        near = nearest(self._model, names, similarity=0.4)  # a path may be long before the part that differs
+        ordered = [*near, *(name for name in names if name not in near)]
+        shown = first_of([repr(server_line(name)) for name in ordered], _NAMES_SHOWN)
+        meant = f"; did you mean {server_line(near[0])!r}?" if near else ""
         self.refuse(f"the server serves {shown}, not {self._model!r}{meant}", _MODEL_REMEDY)
 
     def _path_remedy(self, path: str) -> str:

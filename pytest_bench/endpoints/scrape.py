@@ -23,7 +23,7 @@ from pytest_bench import clock
 from pytest_bench.endpoints.address import parse_url
 from pytest_bench.endpoints.client import Client, NoAnswer, excerpt
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
-from pytest_bench.errors import EndpointError, EvidenceError
+from pytest_bench.errors import EndpointError
 from pytest_bench.lines import LineReader, encode_line, end_line, header_line
 from pytest_bench.redaction import redact_bytes
 
@@ -142,11 +142,7 @@ class MetricsLog:
 def read_readings(path: Path) -> Iterator[Reading]:
     """Yield the readings of a log. Raises `EvidenceError` with file and line for a damaged one."""
     decode = msgspec.json.Decoder(Reading).decode
-    for number, payload in enumerate(LineReader(path, METRICS_LOG, METRICS_VERSION), start=2):
-        try:
-            yield decode(payload)
-        except msgspec.MsgspecError as error:
-            raise EvidenceError(f"{path}:{number}: is not a reading of metrics: {error}") from error
+    yield from LineReader(path, METRICS_LOG, METRICS_VERSION).records(decode, "a reading of metrics")
 
 
 def parse_metrics(text: bytes) -> dict[str, float]:

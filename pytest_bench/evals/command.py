@@ -28,6 +28,8 @@ from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import Deployment, is_simulated
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import with_errors, write_point
+from pytest_bench.running.server_log import with_log_budget
+from pytest_bench.running.server_side import ServerSide
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.suite.command_evals import filled_in
 from pytest_bench.suite.plan import Plan, Point
@@ -51,6 +53,7 @@ def run_command_eval(
     output.mkdir(parents=True)
     command, environment = _filled(point, deployment, output)
     reporter.note(f"{point.id}: its command writes to {folder / STDERR} and {folder / STDOUT}")
+    server_side = ServerSide(session, point, deployment, reporter)
     try:
         end = run_harness(
             command,
@@ -63,6 +66,7 @@ def run_command_eval(
         for name in (STDOUT, STDERR):
             _redact(folder / name)
     deployment.require_running()
+    server_side.finish(0)
     if not os.path.lexists(output / METADATA):
         asked = [concurrency_of(point)]
         about = metadata(deployment.plan.model, deployment.plan.labels, asked, [], end.status, batched=False)
@@ -103,10 +107,14 @@ def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudge
     end = HarnessEnd(**{name: getattr(detail, name) for name in HarnessEnd.__struct_fields__})
     found = _verify(plan, point, folder, end)
     servers = (identity.get("server") for identity in summary.identities)
-    labels = eval_labels(point, simulated=is_simulated(plan.deployments[point.suite], servers))
+    labels = eval_labels(point, simulated=is_simulated(plan.deployment_of(point), servers))
     return Rejudged(
         measurement=_measurement(found),
-        judgement=with_errors(_judgement(point, folder, end, found), (), labels),
+        judgement=with_log_budget(
+            with_errors(_judgement(point, folder, end, found), (), labels),
+            plan.deployments[point.suite],
+            folder,
+        ),
         detail=msgspec.structs.replace(detail, note="", **_found_detail(found)),
     )
 
@@ -161,7 +169,7 @@ def _verify(plan: Plan, point: Point, folder: Path, end: HarnessEnd) -> Verifica
             tasks=tuple(options["tasks"]),
             metric_prefix=options["metric_prefix"],
             limit=options["limit"],
-            model=plan.deployments[point.suite].model,
+            model=plan.deployment_of(point).model,
             allow_missing=frozenset({"eval_exit_code"}),  # this process has seen the exit status itself
             not_before_s=end.started_s,
             not_after_s=end.ended_s,

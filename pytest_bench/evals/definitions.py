@@ -51,6 +51,11 @@ def names() -> tuple[str, ...]:
     return tuple(metrics(scoring.key for scoring in SCORINGS.values()))
 
 
+def meaning_of(name: str) -> str:
+    """What a metric of evals is, in words."""
+    return {**COUNTS, **RATES}.get(name, SCORE).meaning
+
+
 def unit_of(name: str) -> str:
     """Base unit of a metric. Raises `UsageError`, with the nearest name, for one that no eval has."""
     known = metrics(scoring.key for scoring in SCORINGS.values())

@@ -25,6 +25,7 @@ from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.resources import Resources
+from pytest_bench.running.server_side import ServerSide
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan, Point
@@ -60,8 +61,11 @@ def run_eval(
         write_rows(folder / FEW_SHOTS, asked.few_shots)
         if baselines:
             write_json(folder / BASELINES, BaselinesFile(baselines=tuple(baselines.items())))
+        server_side = ServerSide(session, point, deployment, reporter)
+        issued = 0
         if decision.pending:
-            request(checkpoint, session, point, deployment, asked, decision.pending, reporter)
+            issued = request(checkpoint, session, point, deployment, asked, decision.pending, reporter).issued
+        server_side.finish(issued)
         finished = finish_point(
             checkpoint,
             asked.task,

@@ -28,6 +28,7 @@ from pytest_bench.results.layout import CHECKPOINT, eval_path
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
+from pytest_bench.running.server_log import with_log_budget
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 
@@ -63,10 +64,12 @@ def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results:
         f"{here}/{name}": data for name, data in zip(names, encoded_results(document, samples), strict=True)
     }
     servers = (identity.get("server") for identity in summary.identities)
-    labels = eval_labels(point, simulated=is_simulated(plan.deployments[point.suite], servers))
+    labels = eval_labels(point, simulated=is_simulated(plan.deployment_of(point), servers))
     return Remeasured(
         measurement=assessment.measurement,
-        judgement=with_errors(assessment.judgement, (), labels),
+        judgement=with_log_budget(
+            with_errors(assessment.judgement, (), labels), plan.deployments[point.suite], folder
+        ),
         detail=detail_of(
             scored,
             assessment,
@@ -136,7 +139,7 @@ def asked_again(plan: Plan, point: Point, folder: Path, summary: Summary, conten
         point,
         rows,
         read_rows(folder / FEW_SHOTS),
-        model=plan.deployments[point.suite].model,
+        model=plan.deployment_of(point).model,
         revision=recorded.revision,
     )
     if summary.dataset is not None:

@@ -39,7 +39,7 @@ def run_of(
         few_shots=len(asked.few_shots),
         dataset_items=asked.dataset_items,
         limit=point.options.get("limit"),
-        labels=plan.deployments[point.suite].labels,
+        labels=plan.deployment_of(point).labels,
         extra={"nonce": nonce, "point": point.id, "point_digest": plan.point_digest(point)},
     )
 
@@ -102,8 +102,8 @@ def metadata_of(plan: Plan, results: Path, point: Point, nonce: str) -> dict[str
     asked = [concurrency_of(one) for one in family]
     completed = [concurrency_of(one) for one in family if _is_completed(results, one, nonce)]
     return metadata(
-        plan.deployments[point.suite].model,
-        plan.deployments[point.suite].labels,
+        plan.deployment_of(point).model,
+        plan.deployment_of(point).labels,
         asked,
         completed,
         0 if completed == asked else 1,

@@ -15,7 +15,7 @@ from typing import Any
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import LARGEST_JSON, read_json, read_plain
 from pytest_bench.lmeval.findings import Finding, error, excerpt, fail
-from pytest_bench.wording import first_of
+from pytest_bench.wording import first_of, shown_name
 
 METADATA = "meta_env.json"
 
@@ -137,12 +137,12 @@ def _result_names(folder: Path, findings: list[Finding]) -> list[str]:
         findings.append(error(str(folder), "", f"cannot be listed: {problem.strerror or problem}"))
         return []
     findings.extend(
-        fail(show(name), "", "lies apart from the other results; expected all of them in one place")
+        fail(shown_name(name), "", "lies apart from the other results; expected all of them in one place")
         for name in everywhere
         if name not in names
     )
     findings.extend(
-        fail(show(name), "", "is not a regular file; evidence must hold regular files")
+        fail(shown_name(name), "", "is not a regular file; evidence must hold regular files")
         for name in names
         if not is_plain(folder / name)
     )
@@ -151,7 +151,7 @@ def _result_names(folder: Path, findings: list[Finding]) -> list[str]:
 
 def _others(folder: Path) -> str:
     """Names of the JSON files that lie where a result was expected; empty if there are none."""
-    names = sorted(show(name) for name in _matching(folder, "*.json") if name != METADATA)
+    names = sorted(shown_name(name) for name in _matching(folder, "*.json") if name != METADATA)
     return f"; lm-eval does not give a result the name {first_of(names, _SHOWN)}" if names else ""
 
 
@@ -169,13 +169,15 @@ def _result(path: Path, name: str, findings: list[Finding]) -> ResultFile | None
         data = read_json(path)
         digest = hashlib.sha256(read_plain(path, LARGEST_JSON)).hexdigest()
     except (EvidenceError, OSError) as problem:
-        findings.append(fail(show(name), "", str(problem).removeprefix(f"{path}: ")))
-        findings.extend(fail(show(name), field, "is not a finite number") for field in _not_finite(path))
+        findings.append(fail(shown_name(name), "", str(problem).removeprefix(f"{path}: ")))
+        findings.extend(
+            fail(shown_name(name), field, "is not a finite number") for field in _not_finite(path)
+        )
         return None
     if not isinstance(data, dict):
-        findings.append(fail(show(name), "", f"expected a JSON object, found {excerpt(data)}"))
+        findings.append(fail(shown_name(name), "", f"expected a JSON object, found {excerpt(data)}"))
         return None
-    return ResultFile(name=show(name), data=data, sha256=digest)
+    return ResultFile(name=shown_name(name), data=data, sha256=digest)
 
 
 def _not_finite(path: Path) -> Iterator[str]:
@@ -215,11 +217,6 @@ def is_plain(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except (OSError, ValueError):
         return False
-
-
-def show(name: str) -> str:
-    """A file's name as messages show it, without control characters."""
-    return name if name.isprintable() else json.dumps(name)
 
 
 def _is_folder(path: Path) -> bool:

@@ -12,9 +12,9 @@ from typing import Any
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import LARGEST_JSON, STRICT_JSON, read_plain
 from pytest_bench.lmeval.findings import Finding, excerpt, fail
-from pytest_bench.lmeval.folder import SUFFIX, TIME, ResultFile, is_plain, show
+from pytest_bench.lmeval.folder import SUFFIX, TIME, ResultFile, is_plain
 from pytest_bench.lmeval.scores import Score
-from pytest_bench.wording import first_of
+from pytest_bench.wording import first_of, shown_name
 
 _MEANS = frozenset({"exact_match", "acc", "acc_norm"})
 """Metrics that lm-eval aggregates as the mean over samples."""
@@ -35,7 +35,7 @@ def findings_of_recomputing(folder: Path, result: ResultFile, scores: Sequence[S
             yield from _external(result, score)
         files = samples_of(folder, result, task)
         if len(files) > 1:
-            names = first_of([show(path.name) for path in files], _SHOWN)
+            names = first_of([shown_name(path.name) for path in files], _SHOWN)
             yield fail(
                 result.name, f"results.{task}", f"has {len(files)} files of samples: {names}; expected one"
             )
@@ -56,7 +56,7 @@ def findings_of_unclaimed(folder: Path, results: Sequence[ResultFile]) -> Iterat
     for parent in dict.fromkeys((folder / result.name).parent for result in results):
         for path in _entries(parent):
             if _SAMPLES.fullmatch(path.name) and path not in claimed:
-                yield fail(show(path.name), "", "holds samples of a task that no result file has")
+                yield fail(shown_name(path.name), "", "holds samples of a task that no result file has")
 
 
 def samples_of(folder: Path, result: ResultFile, task: str) -> list[Path]:
@@ -78,7 +78,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _recomputed(path: Path, result: ResultFile, task: str, scores: Sequence[Score]) -> Iterator[Finding]:
-    name = show(path.name)
+    name = shown_name(path.name)
     if not is_plain(path):
         yield fail(name, "", "is not a regular file; evidence must hold regular files")
         return

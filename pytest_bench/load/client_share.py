@@ -18,24 +18,28 @@ from pytest_bench.records import Quantiles, RequestRecord, WorkerReport
 class ClientShare:
     """The requests of one load worker in one phase."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, capped: bool = False) -> None:
+        """`capped`: an open loop in which requests may wait for a place. While they do, it is like a closed loop."""
+        self._capped = capped
         self._turnarounds_ns, self._lateness_ns = array("q"), array("q")
         self._vacant, self._busy = Counter[int](), Counter[int]()
         """Nanoseconds by second of CLOCK_MONOTONIC."""
         self._vacant_from_ns = self._vacant_until_ns = 0
         self._latest: dict[int, tuple[int, int]] = {}
-        """By second: when its last request was sent, and when that was scheduled."""
+        """By second: when its last request was sent, and when that was due."""
         self._earliest: tuple[int, int] | None = None
         self._scheduled_ns: tuple[int, int] | None = None
         """The first and the last."""
+        self._last_due_ns, self._held = 0, 0
 
     def add(self, record: RequestRecord, *, paced: bool) -> None:
         """Add a request, however it ended. `paced`: its time of issue was scheduled (open loop)."""
         if paced:
             # A request that never got a connection was not sent.
             if record.scheduled_ns is not None and record.request_sent_ns is not None:
-                self._add_paced(record.send_start_ns, record.scheduled_ns)
-            return
+                self._add_paced(record.send_start_ns, record.scheduled_ns, record.place_free_ns)
+            if not self._capped:
+                return
         sent_ns, turnaround_ns = record.send_start_ns, record.turnaround_ns
         if turnaround_ns is not None:
             since_ns = sent_ns - turnaround_ns
@@ -47,9 +51,14 @@ class ClientShare:
         if record.outcome == "succeeded":
             _spread(self._busy, sent_ns, record.end_ns)
 
-    def _add_paced(self, sent_ns: int, scheduled_ns: int) -> None:
-        self._lateness_ns.append(sent_ns - scheduled_ns)
-        point = (sent_ns, scheduled_ns)
+    def _add_paced(self, sent_ns: int, scheduled_ns: int, place_free_ns: int | None) -> None:
+        due_ns = scheduled_ns
+        if place_free_ns is not None:
+            due_ns = max(scheduled_ns, place_free_ns)
+            self._held += 1
+        self._last_due_ns = max(self._last_due_ns, due_ns)
+        self._lateness_ns.append(sent_ns - due_ns)
+        point = (sent_ns, due_ns)
         second = sent_ns // WINDOW_NS
         self._latest[second] = max(self._latest.get(second, point), point)
         self._earliest = min(self._earliest or point, point)
@@ -70,12 +79,14 @@ class ClientShare:
             )
         if self._scheduled_ns is not None:
             into.first_scheduled_ns, into.last_scheduled_ns = self._scheduled_ns
+        if self._held:
+            into.held, into.last_due_ns = self._held, self._last_due_ns
 
     def _paces(self) -> list[float]:
-        """For each window, scheduled time that was reached in it / its length, ascending.
+        """For each window, due time that was reached in it / its length, ascending.
 
-        1 if the client keeps up, whatever the schedule is. Windows end with a request and last a second or more. Empty
-        if there are fewer than two, because the whole phase is then sufficient.
+        1 if the client keeps up, whatever the schedule and the server are. Windows end with a request and last a second
+        or more. Empty if there are fewer than two, because the whole phase is then sufficient.
         """
         if self._earliest is None:
             return []
@@ -86,9 +97,7 @@ class ClientShare:
         if len(marks) < 3:
             return []
         marks[-1] = self._latest[max(self._latest)]  # the rest joins the last window
-        return sorted(
-            (scheduled - before[1]) / (sent - before[0]) for before, (sent, scheduled) in pairwise(marks)
-        )
+        return sorted((due - before[1]) / (sent - before[0]) for before, (sent, due) in pairwise(marks))
 
 
 def vacancy_by_second(reports: Iterable[WorkerReport]) -> list[float]:

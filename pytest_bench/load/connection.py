@@ -116,6 +116,10 @@ class Connection:
             self.reusable = False  # bytes after the response: the connection is out of sync
         before = self._pieces
         pieces = self._pieces = len(self._body)
+        # A chunk is written at once. The first may share its read with headers, which count as an event.
+        single = 0 < before == pieces - 1 and self._chunked
+        if not single and self._loop.wake.woken_ns:
+            empty_ns = self._earliest_ns(stamp_ns, empty_ns, inner=0 < before < pieces)
         exchange.reads += (stamp_ns, now_ns, empty_ns, pieces)
         if self._complete:
             self._finish(exchange)
@@ -123,8 +127,18 @@ class Connection:
             self._fail(exchange, Failure("too_long", f"longer than the limit of {self._limit_bytes:,} bytes"))
         elif pieces == before:
             self._read_without_body(exchange, size)
-        # A chunk is written at once. The first may share its read with headers, which count as an event.
-        return 0 < before == pieces - 1 and self._chunked
+        return single
+
+    def _earliest_ns(self, stamp_ns: int, empty_ns: int, *, inner: bool) -> int:
+        """Lower bound on when the first bytes of a read that woke the loop arrived.
+
+        `inner`: the read holds several events in the middle of a stream, perhaps because the loop woke up late.
+        """
+        wake = self._loop.wake
+        if inner and not self._complete:
+            wake.arrived(empty_ns)
+            return empty_ns
+        return max(empty_ns, wake.earliest_ns(stamp_ns))
 
     def _read_without_body(self, exchange: Exchange, size: int) -> None:
         self._without_body_bytes += size

@@ -12,7 +12,7 @@ from pytest_bench.load.connecting import OutOfDescriptors
 from pytest_bench.load.counters import SharedCounters
 from pytest_bench.load.loop import Loop
 from pytest_bench.load.messages import Command, Notice, Stage, WorkerSetup
-from pytest_bench.load.pacing import ClosedLoop, OpenLoop
+from pytest_bench.load.pacing import CappedOpenLoop, ClosedLoop, OpenLoop
 from pytest_bench.load.phase import Phase
 from pytest_bench.load.raw import RawLog
 from pytest_bench.load.requests import Requests
@@ -47,7 +47,15 @@ class LoadWorker:
         self._written = Wakeup(loop, self._free_written) if is_eval else None
         notify_written = _ignore if self._written is None else self._written.notify
         self._phases = [
-            Phase(run, number, setup.worker, bodies, notify_written) for number in range(len(run.phases))
+            Phase(
+                run,
+                number,
+                setup.worker,
+                bodies,
+                notify_written,
+                capped=any(stage.max_concurrency for stage in setup.stages if stage.phase == number),
+            )
+            for number in range(len(run.phases))
         ]
         self._counters = SharedCounters(
             setup.counters, stages=len(setup.stages), workers=setup.workers, phases=len(run.phases)
@@ -125,7 +133,7 @@ class LoadWorker:
             self._begin_at_ns = command.start_ns
             self._requests.slots.limit(0)  # slots that became empty between stages do not count as turnaround
             self._enter(command.stage)
-            if isinstance(self._requests.pacer, OpenLoop):
+            if isinstance(self._requests.pacer, OpenLoop | CappedOpenLoop):
                 self._begin()  # it schedules its arrivals itself
             else:
                 self._begin_timer.arm(command.start_ns)
@@ -133,9 +141,11 @@ class LoadWorker:
     def _connections_for(self, stage: Stage) -> int:
         """Number of connections to open in advance for this worker's share of a stage."""
         workers, worker = self._setup.workers, self._setup.worker
+        places = stage.places(worker, workers)
         if stage.closed:
-            return stage.concurrency // workers + (worker < stage.concurrency % workers)
-        return min(_OPEN_LOOP_CONNECTIONS, -(-(stage.requests or 0) // workers))
+            return places
+        most = min(_OPEN_LOOP_CONNECTIONS, -(-(stage.requests or 0) // workers))
+        return min(most, places) if stage.max_concurrency else most
 
     def _begin(self) -> None:
         if self._requests.pacer is not None:
@@ -162,6 +172,16 @@ class LoadWorker:
                 indices=self._setup.indices[stage.phase] if stage.draws_indices else None,
                 counters=self._counters,
                 worker=self._setup.worker,
+            )
+        elif stage.max_concurrency:
+            tally.enter(None)
+            requests.pacer = CappedOpenLoop(
+                requests,
+                self._pacer_over,
+                stage,
+                loop=self._loop,
+                cursor=self._setup.cursors[number],
+                places=stage.places(self._setup.worker, self._setup.workers),
             )
         else:
             tally.enter(None)
@@ -258,6 +278,7 @@ class LoadWorker:
             self._flush()
         if self._beats % _BEATS_PER_SAMPLE == 0:
             self._requests.sample_clock()
+        self._loop.wake.without_cpu_ns()
         self._publish()
         # The next heartbeat is due one period after this one was due, or now if that time has passed.
         self._beat_due_ns = max(self._beat_due_ns + BEAT_NS, time.monotonic_ns())

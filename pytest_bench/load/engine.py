@@ -128,7 +128,7 @@ def _workers(spec: RunSpec, stages: Sequence[Stage]) -> int:
         for load in loads
     )
     wanted = spec.workers or max(1, min(cores - 1, -int(-demand // 1)))
-    return min(wanted, max(stage.concurrency if stage.closed else wanted for stage in stages))
+    return min(wanted, max(stage.concurrency or stage.max_concurrency or wanted for stage in stages))
 
 
 def _stages(spec: RunSpec, number: int, held: ExitStack) -> Iterator[Stage]:
@@ -157,6 +157,7 @@ def _stages(spec: RunSpec, number: int, held: ExitStack) -> Iterator[Stage]:
                 arrivals=_close_with(anonymous_file(times[position].tofile), held),
                 requests=count,
                 length_ns=phase_length_ns(load, times[position]),
+                max_concurrency=load.max_concurrency or 0,
                 drain=drain,
             )
         elif load.requests is None and load.duration_s is None:

@@ -19,10 +19,10 @@ class Exchange:
         "connection",
         "content_type",
         "counted",
+        "due_ns",
         "endpoint",
         "handshake_ns",
         "index",
-        "paced",
         "pending_ns",
         "phase",
         "polled_ns",
@@ -62,12 +62,13 @@ class Exchange:
         self.counted = False
         """Whether its place already counts as in flight, because an earlier attempt was sent in it."""
         self.scheduled_ns: int | None = None
-        self.paced = False
-        """Whether the time of issue is scheduled (open loop), so that being late is the client's share."""
+        self.due_ns: int | None = None
+        """Open loop: from when on being late is the client's share: the scheduled time, or when the place that the
+        request waited for became free."""
         self.started_ns = 0
         """Time of issue, before a connection was available."""
         self.vacant_since_ns: int | None = None
-        """Closed loop: when an answered request left the slot that this one uses."""
+        """When an answered request left the slot that this one uses (closed loop), or the place that it waited for."""
         self.send_start_ns: int | None = None
         self.sent_ns: int | None = None
         self.connect_ns: int | None = None

@@ -22,9 +22,11 @@ def client_health(load: Load, reports: Sequence[WorkerReport], budget: HealthBud
     """The health of all load workers of a phase. Shares are fractions."""
     lateness = _worst(report.schedule_lateness_ms for report in reports)
     asked, achieved = _concurrency(load, reports) if load.pattern in _CLOSED_LOOP else (None, None)
+    possible: float | None = None
     if load.pattern in OPEN_LOOP and lateness is not None:
-        asked, achieved = _rate(reports, lateness)
-    whole = None if achieved is None or not asked or load.pattern not in OPEN_LOOP else achieved / asked
+        asked, possible, achieved = _rate(reports, lateness)
+    whole = None if achieved is None or not possible else achieved / possible
+    held = sum(report.held for report in reports)
     ran = [report for report in reports if report.wall_s > 0]
     vacant_ns, busy_ns = (
         sum(getattr(report, name) for report in reports) for name in ("vacant_ns", "busy_ns")
@@ -48,6 +50,8 @@ def client_health(load: Load, reports: Sequence[WorkerReport], budget: HealthBud
         ),
         asked=asked,
         achieved=achieved,
+        possible=possible if held else None,
+        held=held,
         achieved_share_p1=min(_known(report.achieved_share_p1 for report in reports), default=whole),
         reads=sum(report.reads for report in reports),
         user_stamped_reads=sum(report.user_stamped_reads for report in reports),
@@ -110,10 +114,12 @@ def _share_violations(
 
 def _rate_violations(load: Load, health: ClientHealth, limit: float, remedy: str) -> Iterator[str]:
     """Violations of the achieved rate: over the whole phase, otherwise in its seconds."""
-    asked, achieved, p1 = health.asked, health.achieved, health.achieved_share_p1
-    if load.pattern in OPEN_LOOP and asked and achieved is not None and achieved < limit * asked:
+    achieved, p1 = health.achieved, health.achieved_share_p1
+    possible = health.asked if health.possible is None else health.possible
+    if load.pattern in OPEN_LOOP and possible and achieved is not None and achieved < limit * possible:
+        what = "asked for" if health.possible is None else "that had a free place"
         yield (
-            f"{achieved:.1f} of the {asked:g} requests/s asked for were achieved, under the budget of {limit:.0%}: "
+            f"{achieved:.1f} of the {possible:g} requests/s {what} were achieved, under the budget of {limit:.0%}: "
             f"{remedy}"
         )
     elif p1 is not None and p1 < limit:
@@ -154,18 +160,22 @@ def _worst(values: Iterable[Quantiles | None]) -> Quantiles | None:
     )
 
 
-def _rate(reports: Sequence[WorkerReport], lateness: Quantiles) -> tuple[float, float] | tuple[None, None]:
-    """Requested and achieved mean rate from the first request to the last; None if there is only one.
+def _rate(
+    reports: Sequence[WorkerReport], lateness: Quantiles
+) -> tuple[float, float, float] | tuple[None, None, None]:
+    """Requested, possible and achieved mean rate from the first request to the last; None if there is only one.
 
-    The latest hundredth is excluded, as in every budget, because a short stall is not a lack of capacity.
+    Possible is what the places of `max_concurrency` allowed. The latest hundredth is excluded, as in every budget,
+    because a short stall is not a lack of capacity.
     """
-    span_ns = max(_known(report.last_scheduled_ns for report in reports)) - min(
-        _known(report.first_scheduled_ns for report in reports)
-    )
+    first_ns = min(_known(report.first_scheduled_ns for report in reports))
+    asked_s = (max(_known(report.last_scheduled_ns for report in reports)) - first_ns) / 1e9
+    dues_ns = (report.last_due_ns or report.last_scheduled_ns for report in reports)
+    possible_s = (max(_known(dues_ns)) - first_ns) / 1e9
     gaps = sum(report.issued for report in reports) - 1
-    if span_ns <= 0:
-        return None, None
-    return gaps / (span_ns / 1e9), gaps / (span_ns / 1e9 + lateness.p99 / 1e3)
+    if asked_s <= 0:
+        return None, None, None
+    return gaps / asked_s, gaps / possible_s, gaps / (possible_s + lateness.p99 / 1e3)
 
 
 def _concurrency(load: Load, reports: Sequence[WorkerReport]) -> tuple[float, float | None]:

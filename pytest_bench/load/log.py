@@ -160,17 +160,9 @@ def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestR
         raise EvidenceError(f"{folder}: holds no request log")
     for path in paths:
         reader = LineReader(path, "requests", REQUESTS_VERSION)
-        for expected, payload in enumerate(reader):
-            try:
-                record = decode(payload)
-            except msgspec.MsgspecError as error:
-                raise EvidenceError(
-                    f"{path}: line {expected + 2} is not a request record: {error}"
-                ) from error
+        for expected, record in enumerate(reader.records(decode, "a request record")):
             if record.seq != expected:
-                raise EvidenceError(
-                    f"{path}: line {expected + 2} has sequence {record.seq}, expected {expected}"
-                )
+                raise EvidenceError(f"{path}:{expected + 2}: has sequence {record.seq}, expected {expected}")
             yield record
         if not unfinished:
             reader.require_complete()
@@ -181,9 +173,5 @@ def read_texts(folder: Path) -> Iterator[TextRecord]:
     decode = msgspec.json.Decoder(TextRecord).decode
     for path in sorted(folder.glob("texts.*.jsonl")):
         reader = LineReader(path, "texts", REQUESTS_VERSION)
-        for number, payload in enumerate(reader, start=2):
-            try:
-                yield decode(payload)
-            except msgspec.MsgspecError as error:
-                raise EvidenceError(f"{path}: line {number} is not a text record: {error}") from error
+        yield from reader.records(decode, "a text record")
         reader.require_complete()

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from pytest_bench.load.receive_clock import ANCILLARY_BYTES, STAMP, ReceiveClock
 from pytest_bench.load.timerfd import AVAILABLE, TimerFd
+from pytest_bench.load.wake_delay import WakeDelay
 
 monotonic_ns = time.monotonic_ns
 
@@ -90,6 +91,7 @@ class Loop:
 
     def __init__(self, clock: ReceiveClock) -> None:
         self.clock = clock
+        self.wake = WakeDelay()
         self._poller = select.epoll() if AVAILABLE else select.poll()
         self._receivers: dict[int, Receiver] = {}
         self._callbacks: dict[int, Callable[[], None]] = {}
@@ -160,14 +162,17 @@ class Loop:
     def close(self) -> None:
         """Close the clock and the timer. Sockets are closed by their owners."""
         self.clock.close()
+        self.wake.close()
         if self._alarm is not None:
             self._alarm.close()
 
     def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 # the hot path: every call costs
         """Run turns until `stop`. Exceptions of callbacks propagate."""
         self._running = True
+        self.wake.open()
         # Local names are faster than attributes.
         poll, receivers, clock, now = self._poller.poll, self._receivers, self.clock, monotonic_ns
+        wake = self.wake
         sleep, shortest_ns = time.sleep, _SHORTEST_SLEEP_NS
         timers, soon, unpack = self._timers, self._soon, STAMP.unpack_from
         readable, full_bytes, ancillary_bytes = READABLE, _BUFFER_BYTES, ANCILLARY_BYTES
@@ -190,8 +195,11 @@ class Loop:
             begun_ns = polled_ns = now_ns
             ready = poll(0 if soon else timeout(now()) if timeout else None)
             now_ns = now()
-            many = len(ready) > 1 or now_ns - begun_ns < shortest_ns
+            waited = now_ns - begun_ns >= shortest_ns
+            many = len(ready) > 1 or not waited
+            wake.begun_ns, wake.woken_ns, wake.due_ns = begun_ns, now_ns if waited else 0, now_ns
             if timers and timers[0][0] <= now_ns:
+                wake.due_ns = timers[0][0]
                 if len(ready) == 1 and ready[0][0] == self._alarm_fd:
                     polled_ns = max(polled_ns, timers[0][0])
                 self._fire(now_ns)
@@ -232,6 +240,8 @@ class Loop:
                     and stamp_ns > polled_ns
                 ):
                     polled_ns = stamp_ns
+                    if wake.woken_ns:
+                        wake.arrived(stamp_ns)
             if len(ready) < _MOST_READY:  # otherwise the poll may have omitted some
                 empty_since_ns = polled_ns
             if soon:

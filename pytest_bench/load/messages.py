@@ -30,12 +30,19 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """Open loop: descriptor of a file of int64 nanoseconds after the start of the stage."""
     length_ns: int = 0
     """Open loop: duration of the stage."""
+    max_concurrency: int = 0
+    """Open loop: most requests in flight, summed over all load workers. 0: no limit."""
     drain: bool = False
     """Whether to wait for requests in flight before the next stage starts."""
 
     @property
     def closed(self) -> bool:
         return self.concurrency > 0
+
+    def places(self, worker: int, workers: int) -> int:
+        """The places in flight of a load worker: its share of all. 0: it has none, or there is no limit."""
+        places = self.concurrency or self.max_concurrency
+        return places // workers + (worker < places % workers)
 
 
 class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):

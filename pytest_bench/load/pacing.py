@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,8 +25,16 @@ class Host(Protocol):
 
     in_flight: int
 
-    def issue(self, stage: Stage, index: int, scheduled_ns: int | None) -> None:
-        """Issue the request of this index."""
+    def issue(
+        self,
+        stage: Stage,
+        index: int,
+        scheduled_ns: int | None,
+        due_ns: int | None = None,
+        vacant_since_ns: int | None = None,
+    ) -> None:
+        """Issue the request of this index. Open loop: `due_ns` is from when on the client is late, and
+        `vacant_since_ns` when an answered request left the place that this one waited for."""
 
 
 class Pacer(Protocol):
@@ -34,8 +43,8 @@ class Pacer(Protocol):
     def begin(self, start_ns: int) -> None:
         """Start the stage at `start_ns`, which may be slightly in the future."""
 
-    def freed(self) -> None:
-        """A request has ended, so another may be issued."""
+    def freed(self, end_ns: int, *, answered: bool) -> None:
+        """A request has ended at `end_ns`, so another may be issued. `answered`: it did not fail."""
 
     def tick(self) -> None:
         """Called every few milliseconds."""
@@ -86,7 +95,7 @@ class ClosedLoop:
         self._begun = True
         self._fill()
 
-    def freed(self) -> None:
+    def freed(self, end_ns: int, *, answered: bool) -> None:  # noqa: ARG002 # `Slots` keeps them
         self._fill()
 
     def tick(self) -> None:
@@ -197,7 +206,7 @@ class OpenLoop:
         self._start_ns = start_ns
         self._arm()
 
-    def freed(self) -> None:
+    def freed(self, end_ns: int, *, answered: bool) -> None:
         """Do nothing: arrivals do not wait for completions."""
 
     def tick(self) -> None:
@@ -215,7 +224,7 @@ class OpenLoop:
             scheduled_ns = start_ns + arrivals[self._next]
             if scheduled_ns > now_ns:
                 break
-            self._host.issue(self._stage, self._stage.first_index + self._next, scheduled_ns)
+            self._host.issue(self._stage, self._stage.first_index + self._next, scheduled_ns, scheduled_ns)
             self._next += self._step
             now_ns = time.monotonic_ns()
         if self._next >= len(arrivals) and now_ns >= start_ns + self._stage.length_ns:
@@ -229,6 +238,88 @@ class OpenLoop:
             self._timer.arm(self._start_ns + self._arrivals[self._next])
         else:
             self._timer.arm(self._start_ns + self._stage.length_ns)
+
+
+class CappedOpenLoop:
+    """Issues arrivals when they are due and a place is free, in their order.
+
+    A load worker with a free place draws the next ticket from a cursor that all of them share, and holds it until the
+    time of its arrival. So a request waits only while every place of every load worker is taken.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        on_over: Callable[[], None],
+        stage: Stage,
+        *,
+        loop: Loop,
+        cursor: int,
+        places: int,
+    ) -> None:
+        """`places`: this load worker's share of `max_concurrency`."""
+        self.over = False
+        self._host = host
+        self._on_over = on_over
+        self._stage = stage
+        self._cursor = cursor
+        self._places = places
+        self._free: deque[tuple[int, bool]] = deque()
+        """When each free place became free, and whether the request that left it was answered. The first is used
+        next."""
+        self._arrivals = _map_arrivals(stage.arrivals)
+        self._ticket: int | None = None
+        self._begun = False
+        self._start_ns = 0
+        self._timer = loop.timer(self._due)
+
+    def begin(self, start_ns: int) -> None:
+        self._start_ns = start_ns
+        self._begun = True
+        self._free.extend([(start_ns, False)] * (self._places - self._host.in_flight))
+        self._due()
+
+    def freed(self, end_ns: int, *, answered: bool) -> None:
+        # Requests of an earlier stage may take more places than this one has.
+        if self._begun and not self.over and len(self._free) < self._places - self._host.in_flight:
+            self._free.append((end_ns, answered))
+            if self._ticket is None:
+                self._due()
+
+    def tick(self) -> None:
+        # Other load workers may have drawn the last arrival while every place of this one was taken.
+        if self._begun and not self.over and self._ticket is None:
+            drawn = os.lseek(self._cursor, 0, os.SEEK_CUR)
+            if drawn >= len(self._arrivals):
+                self._ticket = drawn
+                self._due()
+
+    def stop(self) -> None:
+        self.over = True
+        self._timer.cancel()
+
+    def _due(self) -> None:
+        stage, free = self._stage, self._free
+        begun_ns = now_ns = time.monotonic_ns()
+        while not self.over and (self._ticket is not None or free):
+            if self._ticket is None:
+                self._ticket = _draw(self._cursor)
+            all_issued = self._ticket >= len(self._arrivals)
+            scheduled_ns = self._start_ns + (stage.length_ns if all_issued else self._arrivals[self._ticket])
+            if scheduled_ns > now_ns or now_ns - begun_ns >= _OPEN_SPELL_NS:
+                self._timer.arm(scheduled_ns)
+                return
+            if all_issued:
+                self.stop()
+                self._on_over()
+                return
+            index, self._ticket = stage.first_index + self._ticket, None
+            free_ns, answered = free.popleft()
+            if free_ns > scheduled_ns:
+                self._host.issue(stage, index, scheduled_ns, free_ns, free_ns if answered else None)
+            else:
+                self._host.issue(stage, index, scheduled_ns, scheduled_ns)
+            now_ns = time.monotonic_ns()
 
 
 def _map_arrivals(fd: int | None) -> memoryview:

@@ -23,11 +23,18 @@ class Phase:
     """Encodes the requests of one phase and holds its log and its tally."""
 
     def __init__(
-        self, run: RunSpec, number: int, worker: int, bodies: Bodies, on_written: Callable[[], None]
+        self,
+        run: RunSpec,
+        number: int,
+        worker: int,
+        bodies: Bodies,
+        on_written: Callable[[], None],
+        *,
+        capped: bool,
     ) -> None:
-        """`on_written`: see `CheckpointLog`."""
+        """`on_written`: see `CheckpointLog`. `capped`: see `ClientShare`."""
         spec: PhaseSpec = run.phases[number]
-        self.tally = Tally(worker)
+        self.tally = Tally(worker, capped=capped)
         self.seq = 0
         facts = {"nonce": run.nonce, "point": run.point, "phase": spec.label}
         self.log: PhaseLog | CheckpointLog
@@ -65,7 +72,7 @@ class Phase:
     def write_down(self, result: ExchangeResult, *, paced: bool) -> int:
         """Add the result of a request to the log, where its position is returned, and to the tally.
 
-        `paced`: see `Exchange`.
+        `paced`: its time of issue was scheduled (open loop), so that being late is the client's share.
         """
         record = result.record
         if record.error_detail is not None:

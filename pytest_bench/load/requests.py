@@ -83,7 +83,14 @@ class Requests:
 
     # Called by pacers and by the owner
 
-    def issue(self, stage: Stage, index: int, scheduled_ns: int | None) -> None:
+    def issue(
+        self,
+        stage: Stage,
+        index: int,
+        scheduled_ns: int | None,
+        due_ns: int | None = None,
+        vacant_since_ns: int | None = None,
+    ) -> None:
         """See `pacing.Host`."""
         now_ns = time.monotonic_ns()
         phase = self._phases[stage.phase]
@@ -92,9 +99,10 @@ class Requests:
         exchange.scheduled_ns = scheduled_ns
         if stage.closed:
             exchange.vacant_since_ns = self.slots.take()
-        elif scheduled_ns is not None:
-            exchange.paced = True
-            phase.tally.issue_lateness_ns.append(now_ns - scheduled_ns)
+        elif due_ns is not None:
+            exchange.due_ns = due_ns
+            exchange.vacant_since_ns = vacant_since_ns
+            phase.tally.issue_lateness_ns.append(now_ns - due_ns)
         self.in_flight += 1
         self._live[exchange] = None
         phase.tally.issued(now_ns, self.in_flight, self.sent)
@@ -276,7 +284,7 @@ class Requests:
         self._phases[exchange.phase].tally.awaited -= 1
         if self.pacer is not None:
             self.slots.release(end_ns, answered=answered)
-            self.pacer.freed()
+            self.pacer.freed(end_ns, answered=answered)
         self._handed_over_ns = None
 
     def _decode(self, exchange: Exchange) -> None:
@@ -291,7 +299,7 @@ class Requests:
         self._write_down(phase, exchange, result)
 
     def _write_down(self, phase: Phase, exchange: Exchange, result: ExchangeResult) -> None:
-        position = phase.write_down(result, paced=exchange.paced)
+        position = phase.write_down(result, paced=exchange.due_ns is not None)
         if self._raw is not None:
             self._raw.add(exchange, result.record)
         if self._attempts is not None:

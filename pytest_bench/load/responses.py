@@ -117,6 +117,7 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
         sample_index=exchange.sample,
         endpoint=exchange.endpoint,
         scheduled_ns=exchange.scheduled_ns,
+        place_free_ns=None if exchange.due_ns == exchange.scheduled_ns else exchange.due_ns,
         send_start_ns=exchange.send_start_ns or exchange.started_ns,
         turnaround_ns=_turnaround_ns(exchange),
         connect_ns=exchange.connect_ns,

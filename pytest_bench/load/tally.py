@@ -38,7 +38,8 @@ class Thinned:
 class Tally:
     """Counters of one phase in one load worker."""
 
-    def __init__(self, worker: int) -> None:
+    def __init__(self, worker: int, *, capped: bool = False) -> None:
+        """`capped`: see `ClientShare`."""
         self.report = WorkerReport(worker=worker)
         self.in_flight = 0
         """Issued and not yet recorded."""
@@ -48,7 +49,7 @@ class Tally:
         self.closed = False
         """Whether the report is complete."""
         self.issue_lateness_ns = array("q")
-        self._share_of_client = ClientShare()
+        self._share_of_client = ClientShare(capped=capped)
         self._lags_ns = Thinned()
         self._begun_ns: int | None = None
         self._begun_cpu_ns = 0
@@ -123,7 +124,7 @@ class Tally:
         """Count a request that has ended, from its record.
 
         `lags_ns`: how much later than the kernel's stamp each read was made; 0 if there is no stamp. `paced`: see
-        `Exchange`.
+        `Phase.write_down`.
         """
         report = self.report
         self._share_of_client.add(record, paced=paced)

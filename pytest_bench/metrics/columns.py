@@ -20,7 +20,7 @@ from pytest_bench.records import Moments, RequestRecord, Usage
 Ints = NDArray[np.int64]
 
 _SUCCEEDED, _FAILED, _RESENT, _EMPTY, _ENDED_ITSELF, _LIMITED = 1, 2, 4, 8, 16, 32
-_ROW = 22
+_ROW = 23
 _NO_USAGE = Usage()
 _EXACT = Moments()
 
@@ -29,7 +29,7 @@ _EXACT = Moments()
 class Columns:
     """One row of integers per request, `ABSENT` for None. No text and no list of gaps.
 
-    184 bytes per request; gaps between events are in a `Spool`. The first fields are in the order of `_row`.
+    192 bytes per request; gaps between events are in a `Spool`. The first fields are in the order of `_row`.
     """
 
     key: Ints
@@ -38,6 +38,9 @@ class Columns:
     """Position in the phase's order of issue."""
     sample_index: Ints
     scheduled_ns: Ints
+    due_ns: Ints
+    """Open loop: from when on the client was late: the scheduled time, or when the place that the request waited for
+    became free."""
     send_start_ns: Ints
     connect_ns: Ints
     first_content_ns: Ints
@@ -170,6 +173,7 @@ def _row(record: RequestRecord, gap_count: int, *, limited: bool) -> tuple[int, 
         record.index,
         record.sample_index,
         _number(record.scheduled_ns),
+        _number(record.scheduled_ns if record.place_free_ns is None else record.place_free_ns),
         record.send_start_ns,
         _number(record.connect_ns),
         _number(record.first_content_ns),

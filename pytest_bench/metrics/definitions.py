@@ -138,7 +138,13 @@ _TABLE: tuple[Definition, ...] = (
         "streams. An event of k tokens counts k times, each time with 1/k of the gap before it.",
     ),
     _pooled("connect_time", "ns", "lower", "Connection set-up, over requests that opened a connection."),
-    _pooled("schedule_lateness", "ns", "lower", "send_start - scheduled time, over every issued request."),
+    _pooled(
+        "schedule_lateness",
+        "ns",
+        "lower",
+        "send_start - scheduled time, over every issued request. For a request that waited under `max_concurrency`: "
+        "send_start - the time at which its place became free.",
+    ),
     _per_request(
         "server_inference_time", "ns", "lower", "Time of inference that the server reports (video APIs)."
     ),
@@ -312,6 +318,11 @@ def names() -> tuple[str, ...]:
             [f"{definition.name}.{statistic}" for statistic in definition.statistics] or [definition.name]
         )
     )
+
+
+def meaning_of(name: str) -> str:
+    """What a metric is, in words. `name` may have a statistic. Raises `KeyError` for an unknown metric."""
+    return DEFINITIONS[name.partition(".")[0]].description
 
 
 def unit_of(name: str) -> str:

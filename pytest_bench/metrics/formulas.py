@@ -145,13 +145,13 @@ def connect_time(seen: Observed) -> Floats:
 
 
 def schedule_lateness(seen: Observed) -> Floats:
-    """Defined here: how late the client sent the request."""
+    """Defined here: how late the client sent the request, from when it could send it."""
     if seen.load.pattern == "burst":
         raise NotDefined(
             "a burst schedules every request at the start, so waiting for a connection is not lateness"
         )
     require_schedule(seen)
-    return elapsed(seen.columns.send_start_ns, seen.columns.scheduled_ns)
+    return elapsed(seen.columns.send_start_ns, seen.columns.due_ns)
 
 
 PER_ISSUE: dict[str, Callable[[Observed], Floats]] = {
@@ -224,6 +224,8 @@ def server_scenario_throughput(seen: Observed) -> float:
     """LoadGen `results.cc`: "Completed samples per second" of the Server scenario."""
     if seen.load.pattern not in OPEN_LOOP:
         raise NotDefined("the load is not open loop, as MLPerf's Server scenario is")
+    if seen.load.max_concurrency is not None:
+        raise NotDefined("`max_concurrency` limits the load, and MLPerf's Server scenario has no such limit")
     require_success(seen)
     columns = seen.columns
     last_issued = np.lexsort((columns.index, columns.send_start_ns))[-1]

@@ -67,8 +67,8 @@ def _stamped(uncertainty_ns: Ints, seen: Observed) -> Floats:
 
 
 def _lateness(seen: Observed) -> Floats:
-    """If the request had been sent on time, the response might have arrived that much earlier."""
-    return np.maximum(elapsed(seen.columns.send_start_ns, seen.columns.scheduled_ns), 0.0)
+    """If the request had been sent when it was due, the response might have arrived that much earlier."""
+    return np.maximum(elapsed(seen.columns.send_start_ns, seen.columns.due_ns), 0.0)
 
 
 OF_REQUESTS: dict[str, Callable[[Observed], Floats]] = {

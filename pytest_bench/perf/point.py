@@ -14,9 +14,8 @@ from pytest_bench.errors import UsageError
 from pytest_bench.labels import Label
 from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.records import PhaseResult
+from pytest_bench.records import WARMUP, PhaseResult
 from pytest_bench.results.details import PerfDetail
-from pytest_bench.running import server_log
 from pytest_bench.running.counting import Counted, count_phase
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.labels import labels_of
@@ -35,6 +34,7 @@ from pytest_bench.running.replicas import differences
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.samples import Share
 from pytest_bench.running.server_counts import count_inputs_by_server
+from pytest_bench.running.server_side import ServerSide
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.running.sharing import sends_again, share_of
 from pytest_bench.running.simulator_bound import simulator_bound
@@ -46,7 +46,8 @@ from pytest_bench.workload import SampleOrder
 MEASURED = "measured"
 CACHED_SHARE = 0.1
 """Of the input tokens: a server that takes more than this from its cache makes a point `server-cached`."""
-WARMUP = "warmup"
+KEPT_RATE = 0.95
+"""Of the scheduled rate: a point that sent less because of `max_concurrency` is `held-back`."""
 
 
 def run_perf(
@@ -73,11 +74,11 @@ def run_perf(
     # Loaded before the load starts, so that a tokenizer that cannot be loaded costs no measurement.
     tokenizer = resources.tokenizer(deployment.plan)
     folder = session.folder(point) / "phases" / MEASURED
-    log_start = server_log.begin(deployment)
+    server_side = ServerSide(session, point, deployment, reporter)
     with live_lane(tokenizer, deployment.plan, point, folder) as lane:
         results = drive(session, point, deployment, rows, phases, reporter, lane=lane)
         live = None if lane is None else lane.finish()
-    server_log.record(deployment, session.folder(point), log_start, results, nonce=session.nonce)
+    server_side.finish(sum(phase.issued for phase in results))
     measured = results[-1]
     counted = count_phase(tokenizer, deployment.plan, measured, rows, texts=point.texts, live=live)
     if counted == Counted():
@@ -100,13 +101,11 @@ def run_perf(
         point,
         deployment,
         dataset,
-        judgement=server_log.with_log_budget(
-            with_errors(judgement, (), list(labels)), deployment.plan, session.folder(point)
-        ),
+        judgement=with_errors(judgement, (), list(labels)),
         measurement=measurement,
         phases=results,
         tokenizer=counted.evidence,
-        detail=PerfDetail(explanation=" ".join([*late, *differ])),
+        detail=PerfDetail(explanation=" ".join([*late, *differ]), note=held_back(point, measured)),
     )
 
 
@@ -209,7 +208,7 @@ def perf_labels(
     """The labels of a performance point. `result` is the measured phase. `late`: the simulator was the bottleneck
     (`simulator_bound`); `differ`: the endpoints differ (`replicas.differences`)."""
     minimum_s, phase = point.minimum_duration_s, measurement.phase
-    shared = share.shared and plan.deployments[point.suite].cache_reset is None
+    shared = share.shared and plan.deployment_of(point).cache_reset is None
     return labels_of(
         point,
         [result],
@@ -217,12 +216,28 @@ def perf_labels(
         simulator_bound=late,
         cache_shared=shared or sends_again(plan, point, share, measurement.issued),
         too_short=minimum_s is not None and (phase is None or phase.seconds < minimum_s),
-        specific=_specific_labels(measurement, differ=differ),
+        specific=_specific_labels(measurement, slowed=bool(held_back(point, result)), differ=differ),
     )
 
 
-def _specific_labels(measurement: Measurement, *, differ: bool) -> Iterator[Label]:
+def held_back(point: Point, phase: PhaseResult) -> str:
+    """What `max_concurrency` kept from being sent on time; empty if at least `KEPT_RATE` of the rate was sent."""
+    health = phase.health
+    if not health.held or not health.asked or health.achieved is None or point.load is None:
+        return ""
+    if health.achieved >= KEPT_RATE * health.asked:
+        return ""
+    return (
+        f"{health.achieved:.3g} of the {health.asked:.3g} requests/s that were scheduled could be sent: "
+        f"{health.held} of {phase.issued} requests waited while {point.load.max_concurrency} were in flight "
+        "(`max_concurrency`)"
+    )
+
+
+def _specific_labels(measurement: Measurement, *, slowed: bool, differ: bool) -> Iterator[Label]:
     yield from token_labels(measurement)
+    if slowed:
+        yield Label.HELD_BACK
     cached = measurement.metrics["server_cached_token_share"].value
     if cached is not None and cached > CACHED_SHARE:
         yield Label.SERVER_CACHED

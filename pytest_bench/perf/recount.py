@@ -91,7 +91,7 @@ def recount(
                     dataset = resources.dataset(point.suite, str(point.dataset))
                     before = _before(file, point, evidence)
                     _check_dataset(point, dataset, before)
-                    deployment = plan.deployments[point.suite]
+                    deployment = plan.deployment_of(point)
                     after = _recount_point(
                         resources.tokenizer(deployment),
                         deployment,

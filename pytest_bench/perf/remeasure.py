@@ -39,7 +39,7 @@ def remeasure(
         raise EvidenceError(
             f"{folder}: has no phase {MEASURED!r} at its end, or names no dataset: nothing to measure"
         )
-    deployment = plan.deployments[point.suite]
+    deployment = plan.deployment_of(point)
     counted = read_counted(Path(phases[-1].folder))
     bare = msgspec.structs.replace(
         point, bounds=tuple(bound for bound in point.bounds if bound.metric not in _FROM_ROWS)
@@ -85,3 +85,5 @@ def shortfalls(point: Point, phase: PhaseResult) -> Iterator[str]:
         reached = load.ramp_s > 0 or phase.issued < most or phase.peak_in_flight >= most
         if phase.peak_in_flight > most or not reached:
             yield f"peak_in_flight is {phase.peak_in_flight}, and a concurrency of {most} was asked for"
+    if load.max_concurrency is not None and phase.peak_in_flight > load.max_concurrency:
+        yield f"peak_in_flight is {phase.peak_in_flight}, and at most {load.max_concurrency} were asked for"

@@ -25,7 +25,7 @@ from pytest_bench.plugin import handover, options
 from pytest_bench.suite.discovery import discover
 from pytest_bench.verdict.events import Called, Ended, Fault, Invocation, Refused
 from pytest_bench.verdict.verdict import exit_status
-from pytest_bench.wording import printable
+from pytest_bench.wording import one_line, printable
 
 if TYPE_CHECKING:
     from pytest_bench.results.claim import Claim
@@ -46,8 +46,6 @@ class Call:
         self.suites: list[Path] = []
         self.given: options.OptionSources | None = None
         self.rerun_command = ""
-        self._is_judged = False
-        """Whether `pytest-bench run` started this process, and ends the session."""
         self.refused = False
         self.is_worker = is_xdist_worker()
         self._config = config
@@ -96,14 +94,16 @@ class Call:
 
     def preview_verdict(self, status: int) -> Settled:
         """Return the verdict that will be written if pytest exits with `status` and no further event occurs."""
-        from pytest_bench.results.event_log import MAIN  # noqa: PLC0415 # heavy, and not needed without a suite
+        from pytest_bench.results.event_log import MAIN, RUN  # noqa: PLC0415 # heavy, and not needed without a suite
         from pytest_bench.results.publish import release_space  # noqa: PLC0415 # as above
         from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
 
         release_space(self.results)
         if self.log is not None:
             self.log.flush()
-        self._preview = settle(self.results, pending={MAIN: Ended(status=status, at=clock.utc_now())})
+        ended = Ended(status=status, at=clock.utc_now())
+        pending = {MAIN: ended} if self.claim is not None else {MAIN: ended, RUN: ended}
+        self._preview = settle(self.results, pending=pending)
         return self._preview
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -121,7 +121,7 @@ class Call:
             if not isinstance(error, SystemExit):
                 self._close(4 if isinstance(error, pytest.UsageError) else 1)
                 raise
-            print(f"pytest itself failed: {one_line(error)}", file=sys.stderr)
+            print(f"pytest itself failed: {error_line(error)}", file=sys.stderr)
             return self._close(1)
         # A wrapper that forgets to return yields None, which pytest treats as status 0.
         return status if self.log is None else self._close(status or 0)
@@ -163,7 +163,6 @@ class Call:
             called = called_now(self.results, self._invocation())
             self.log = self.claim.take(MAIN, called)
             return
-        self._is_judged = True
         self.results, self.nonce = Path(given.results), given.nonce
         self.rerun_command = given.rerun
         try:
@@ -192,12 +191,17 @@ class Call:
         if isinstance(error, pytest.UsageError):
             self.refuse("\n".join(map(str, error.args)))
         elif self.log is not None:
-            self.log.append(Fault(code="internal-error", sentence=f"pytest itself failed: {one_line(error)}"))
+            self.log.append(
+                Fault(code="internal-error", sentence=f"pytest itself failed: {error_line(error)}")
+            )
 
     def _close(self, status: int) -> int:
-        """Append the last event, write the verdict, and return the exit status."""
+        """Append the last event, write the verdict, and return the exit status. Under `pytest-bench run`, the parent
+        process writes the verdict."""
         from pytest_bench.reports.published import publish  # noqa: PLC0415 # as above
+        from pytest_bench.results.event_log import RUN  # noqa: PLC0415 # as above
         from pytest_bench.results.publish import end_session  # noqa: PLC0415 # as above
+        from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
 
         log, self.log = self.log, None
         if log is None:
@@ -206,20 +210,24 @@ class Call:
         if self.is_worker:
             log.append(ended)
             return status
-        try:
-            preview = self._preview
-            verdict = end_session(self.results, log, ended, preview.evidence if preview else None).verdict
-            if not verdict.refused and not self._is_judged:
-                publish(self.results, verdict)
-            if verdict.refused and self.claim is not None:
-                self.claim.withdraw()
-        finally:
-            if self.claim is not None:
+        preview = self._preview
+        evidence = preview.evidence if preview else None
+        if self.claim is None:
+            log.append(ended)
+            verdict = settle(self.results, pending={RUN: ended}, evidence=evidence).verdict
+        else:
+            try:
+                verdict = end_session(self.results, log, ended, evidence).verdict
+                if verdict.refused:
+                    self.claim.withdraw()
+                else:
+                    publish(self.results, verdict)
+            finally:
                 self.claim.close()
         if preview is not None and preview.verdict.status != verdict.status:
             faults = "; ".join(fault.sentence for fault in verdict.faults)
             print(f"verdict: {verdict.status}: {printable(faults)}", file=sys.stderr)
-        return exit_status(verdict) or status % 256 or min(status, 1)  # an exit status has one byte
+        return exit_status(verdict)
 
     def _words(self) -> list[str]:
         added = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
@@ -234,7 +242,7 @@ class Call:
         if isinstance(error, pytest.UsageError):
             sentence = "\n".join(map(str, error.args))
         else:
-            why = one_line(error) if error is not None else "another plugin handled the command line"
+            why = error_line(error) if error is not None else "another plugin handled the command line"
             sentence = f"pytest ended before anything was planned: {why}"
         if self.log is not None:
             self.refuse(sentence)
@@ -242,7 +250,9 @@ class Call:
         elif self.given is None:  # pytest could not read the command line
             self._refuse_files(options.named_files(self._words()), sentence)
         if isinstance(error, SystemExit):
-            raise pytest.UsageError(f"a conftest.py or a plugin ended the call: {one_line(error)}") from error
+            raise pytest.UsageError(
+                f"a conftest.py or a plugin ended the call: {error_line(error)}"
+            ) from error
 
 
 def find_suites(
@@ -290,6 +300,6 @@ def is_xdist_worker() -> bool:
     )
 
 
-def one_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Format an exception as one line."""
-    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
+    return one_line(f"{type(error).__name__}: {error}", 300)

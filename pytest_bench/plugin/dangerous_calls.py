@@ -33,6 +33,8 @@ def _refuse_lost_workers(config: pytest.Config) -> None:
     given = config.known_args_namespace
     distribution = "load" if getattr(given, "distload", False) else getattr(given, "dist", "no")
     tx, processes = getattr(given, "tx", None), getattr(given, "numprocesses", None)
+    if given.slurm:
+        _refuse_beside_slurm(config, tx, processes)
     if tx and processes is not None:
         _refuse(
             "-n overrides --tx: the workers named by --tx would not be used", "give only one of -n and --tx"
@@ -43,6 +45,20 @@ def _refuse_lost_workers(config: pytest.Config) -> None:
         )
     if distribution == "each":
         _refuse("--dist each runs every point once per worker", "use --dist load")
+
+
+def _refuse_beside_slurm(config: pytest.Config, tx: object, processes: object) -> None:
+    """--slurm decides which workers run where, and that none is replaced."""
+    option = config.option
+    given = {
+        "-n": processes is not None,
+        "--tx": tx,
+        "--max-worker-restart": getattr(option, "maxworkerrestart", None) not in (None, "0"),
+        "--pdb": option.usepdb,
+        "-p no:xdist": not config.pluginmanager.hasplugin("xdist"),
+    }
+    if others := [name for name, is_given in given.items() if is_given]:
+        _refuse("--slurm runs one xdist worker on every node", f"remove {', '.join(others)}")
 
 
 def _refuse(danger: str, remedy: str) -> None:

@@ -14,6 +14,7 @@ from pytest_bench.plugin.session import Session
 
 if TYPE_CHECKING:
     from pytest_bench.containers.container import Container
+    from pytest_bench.containers.group import Containers
     from pytest_bench.plugin.runner import PointRunner
     from pytest_bench.running.deployment import Deployment
     from pytest_bench.running.measured import MeasuredPoint
@@ -65,14 +66,20 @@ def endpoint(deployment: Deployment) -> str:
 
 
 @pytest.fixture(scope="session")
-def container(deployment: Deployment) -> Container:
-    """The container that serves the deployment: its `url`, `name`, `log` and `require_running()`."""
-    if deployment.container is None:
+def containers(deployment: Deployment) -> Containers:
+    """The containers of the deployment by role; the only one under ''."""
+    if deployment.containers is None:
         raise UsageError(
-            f"{deployment.plan.origin}: the fixture `container` is for deployments with a container of this session; "
-            "declare deployment.container, and leave out --endpoint"
+            f"{deployment.plan.origin}: the fixtures `container` and `containers` are for deployments with a container "
+            "of this session; declare deployment.container, and leave out --endpoint"
         )
-    return deployment.container
+    return deployment.containers
+
+
+@pytest.fixture(scope="session")
+def container(containers: Containers) -> Container:
+    """The container that serves the deployment: its `url`, `name`, `log` and `require_running()`."""
+    return containers.serving
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ class Items:
         # Plain strings: pytest orders and compares parameters by value.
         metafunc.parametrize(
             ("point", "deployment"),
-            [(point.id, point.suite) for point in points],
+            [(point.id, point.deployment_name) for point in points],
             ids=[point.id for point in points],
             indirect=True,
             scope="session",

@@ -18,7 +18,7 @@ from pytest_bench.endpoints.headers import hide_secrets
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.files import file_digest, write_json
 from pytest_bench.plugin import fixtures, options, selection
-from pytest_bench.plugin.call import Call, one_line
+from pytest_bench.plugin.call import Call, error_line
 from pytest_bench.plugin.dangerous_calls import refuse_dangerous_calls
 from pytest_bench.plugin.items import Items
 from pytest_bench.plugin.junit import JUnitCases
@@ -60,10 +60,14 @@ def join_session(config: pytest.Config, call: Call) -> None:
             _register_collecting(config, session, words)
             return
         session = _open(config, call, words)
+        if config.option.slurm:
+            from pytest_bench.plugin.slurm import spread_over_nodes  # noqa: PLC0415 # needed by few calls
+
+            spread_over_nodes(config, session)
     except (BenchError, pytest.UsageError) as error:
         raise call.refuse(str(error)) from error
     except Exception as error:  # raised by another plugin's hook
-        call.refuse(one_line(error))
+        call.refuse(error_line(error))
         raise
     _register(config, call, session)
     _register_controller(config, call, session, words)
@@ -99,7 +103,9 @@ def _register_workers(config: pytest.Config, call: Call, session: Session, words
     if config.pluginmanager.hasplugin("xdist"):
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # xdist may be disabled with `-p no:xdist`
 
-        config.pluginmanager.register(Workers(call, session, Requirements(session.plan, words.apis)))
+        config.pluginmanager.register(
+            Workers(call, session, Requirements(session.plan, words.apis), on_nodes=config.option.slurm)
+        )
 
 
 def _open(config: pytest.Config, call: Call, words: Vocabulary) -> Session:

@@ -50,6 +50,10 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "FILE",
         "help": "require the points in this expectation file, generated independently by `pytest-bench plan`",
     },
+    "--slurm": {
+        "action": "store_true",
+        "help": "inside a Slurm allocation: run one xdist worker on every node, each point on one of them",
+    },
     "--load-seed": {"metavar": "N", "help": "replace every seed of arrival times and sample order"},
     "--data-seed": {
         "metavar": "N",

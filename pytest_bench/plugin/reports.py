@@ -10,7 +10,7 @@ import pytest
 
 from pytest_bench.errors import BenchError, NotMet
 from pytest_bench.plugin import items
-from pytest_bench.plugin.call import Call, one_line
+from pytest_bench.plugin.call import Call, error_line
 from pytest_bench.plugin.session import Session
 from pytest_bench.redaction import redact
 from pytest_bench.results import withheld
@@ -66,7 +66,7 @@ class Reports:
             return
         item.config.stash[_RUNNING] = item
         item.stash[_STATE] = _State()
-        folder = self._session.deployment_folder(point.suite)
+        folder = self._session.deployment_folder(point.deployment_name)
         withheld.require_not_withheld(folder)
         if point.kind == "audit" and items.judges(item):
             withheld.audit_begins(folder, point.id, self._session.nonce)
@@ -78,7 +78,7 @@ class Reports:
             return (yield)
         except BaseException as error:
             if (state := pyfuncitem.stash.get(_STATE, None)) is not None:
-                state.raised = one_line(error)
+                state.raised = error_line(error)
             raise
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -107,11 +107,11 @@ class Reports:
                 state.withheld = str(error)
             elif error is not None and not isinstance(error, NotMet) and state.judgement is None:
                 state.judgement = Judgement(outcome=Outcome.ERROR, reasons=(Reason(error.code, str(error)),))
-            exception = None if raised is None else one_line(raised)
+            exception = None if raised is None else error_line(raised)
             if report.when == "call":
                 exception = state.raised or exception
             if report.when == "teardown" and point.kind == "audit" and state.withheld is None:
-                folder = self._session.deployment_folder(point.suite)
+                folder = self._session.deployment_folder(point.deployment_name)
                 withheld.audit_ends(folder, point.id, self._session.nonce, _problem(state.judgement))
             self._made = (item, report, exception)
 

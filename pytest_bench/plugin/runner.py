@@ -54,13 +54,13 @@ class PointRunner:
         }
 
     @contextmanager
-    def deployment(self, suite: str) -> Iterator[Deployment]:
-        """The suite's system under test, ready for requests; stopped at exit if this session started it."""
-        plan = self._session.plan.deployments[suite]
+    def deployment(self, name: str) -> Iterator[Deployment]:
+        """The system under test of this name, ready for requests; stopped at exit if this session started it."""
+        plan = self._session.plan.deployments[name]
         first = reports.running(self._config)
         with ExitStack() as stack:
             with self._hold(first, plan.endpoints):
-                folder = self._session.deployment_folder(suite)
+                folder = self._session.deployment_folder(name)
                 try:
                     up = stack.enter_context(
                         bring_up(plan, folder, os.environ, self._progress.wait, nonce=self._session.nonce)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import difflib
 import os.path
 import re
 from argparse import Namespace
@@ -25,7 +24,7 @@ import pytest
 
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.plan import Point
-from pytest_bench.wording import first_of
+from pytest_bench.wording import did_you_mean, first_of
 
 _NAMES_SHOWN = 4
 _WORDS_TRIED = 10
@@ -157,15 +156,14 @@ class Matcher:
             for word in _positive_words(_compile(self._config, option.keyword)):
                 known = any(word.lower() in name.lower() for name in names)
                 if not known and not any(matcher(word) for matcher in matchers):
-                    yield f"-k {option.keyword!r}: no test is called {word!r}: {_nearest(word, points, names)}"
+                    yield f"-k {option.keyword!r}: no test is called {word!r}{_hint(word, points, names)}"
         if option.markexpr:
             markers = {re.split(r"\W", line, maxsplit=1)[0] for line in self._config.getini("markers")}
             markers |= {carried.name for item in items for carried in item.iter_markers()}
             for word in _positive_words(_compile(self._config, option.markexpr)):
                 if word not in markers:
-                    near = difflib.get_close_matches(word, sorted(markers), n=3)
-                    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see pytest --markers"
-                    yield f"-m {option.markexpr!r}: no marker is called {word!r}: {hint}"
+                    hint = did_you_mean(word, sorted(markers), most=3) or "; see pytest --markers"
+                    yield f"-m {option.markexpr!r}: no marker is called {word!r}{hint}"
 
 
 class _RecordedConfig:
@@ -262,10 +260,11 @@ def judging_functions(file: Path) -> frozenset[tuple[str, str]]:
     )
 
 
-def _nearest(word: str, points: Sequence[Point], names: Collection[str]) -> str:
+def _hint(word: str, points: Sequence[Point], names: Collection[str]) -> str:
     """Suggest names close to a word that matches nothing, as the end of a sentence."""
     parts = sorted({part for name in names for part in name.replace("[", "/").rstrip("]").split("/")})
-    near = difflib.get_close_matches(word, parts, n=3) or difflib.get_close_matches(word, sorted(names), n=3)
-    if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"the points are {first_of([point.id for point in points], _NAMES_SHOWN)}"
+    return (
+        did_you_mean(word, parts, most=3)
+        or did_you_mean(word, sorted(names), most=3)
+        or f"; the points are {first_of([point.id for point in points], _NAMES_SHOWN)}"
+    )

@@ -46,15 +46,15 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.plan.folder(point.suite))
 
     def suite_folders(self) -> set[Path]:
-        return {Path(self.plan.folder(suite)) for suite in self.plan.deployments}
+        return {Path(self.plan.folder(one.suite)) for one in self.plan.deployments.values()}
 
     def point_folder(self, point_id: str) -> Path:
         """Return the folder of the point's evidence."""
         return self.results / point_path(point_id)
 
-    def deployment_folder(self, suite: str) -> Path:
+    def deployment_folder(self, name: str) -> Path:
         """Return the folder for files of a deployment that belong to no single point."""
-        return self.results / deployment_path(suite)
+        return self.results / deployment_path(name)
 
     def rerun(self, point: Point) -> str:
         """Return the command that runs only this point, or `rerun_command`."""
@@ -68,7 +68,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 HANDOVER_KEY = "inference_bench"
-"""Key in `workerinput` of the session: xdist workers read neither YAML nor their own environment."""
+"""Key in `workerinput` of the session: xdist workers do not read YAML, and read only keys and the folder of leases from
+their environment."""
 
 
 def hand_over(session: Session) -> str:

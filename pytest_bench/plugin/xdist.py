@@ -6,7 +6,7 @@ The only module that imports xdist.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from pytest_bench.plugin.progress import RELAY_KEY
 from pytest_bench.plugin.session import HANDOVER_KEY, Session, hand_over
 from pytest_bench.results.event_log import Appender, EventLog, log_path, nonce_of
 from pytest_bench.suite.plan import Plan
-from pytest_bench.verdict.events import WorkerBegan, WorkerCrashed
+from pytest_bench.verdict.events import Withheld, WorkerBegan, WorkerCrashed
 from pytest_bench.wording import printable
 
 if TYPE_CHECKING:
@@ -47,9 +47,18 @@ def worker_log(config: pytest.Config, session: Session) -> EventLog:
 class ByDeployment(LoadScopeScheduling):  # type: ignore[misc] # xdist is not typed
     """Assigns all points of one deployment to one worker, so that they never overlap. Replaces --dist."""
 
-    def __init__(self, config: pytest.Config, log: Producer, units: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        log: Producer,
+        units: Mapping[str, str],
+        withhold: Callable[[str, str], None] | None,
+    ) -> None:
+        """`withhold` records, by worker, each point that is not run because its worker was lost; None: another worker
+        runs it."""
         super().__init__(config, log)
         self._units = units
+        self._withhold = withhold
 
     def _split_scope(self, nodeid: str) -> str:
         point = _point_of(nodeid, self._units)
@@ -63,19 +72,34 @@ class ByDeployment(LoadScopeScheduling):  # type: ignore[misc] # xdist is not ty
             return None
         unit, crashed = pending[0]
         unit[crashed] = True
-        self.workqueue.update({scope: unit for scope, unit in workload.items() if not all(unit.values())})
-        for other in self.assigned_work:
-            self._reschedule(other)
+        if self._withhold is None:
+            self.workqueue.update({scope: unit for scope, unit in workload.items() if not all(unit.values())})
+            for other in self.assigned_work:
+                self._reschedule(other)
+        else:
+            for _, nodeid in pending[1:]:
+                if (point := _point_of(nodeid, self._units)) is not None:
+                    self._withhold(node.gateway.id, point)
+            self._assign_all()
         return str(crashed)
+
+    def _assign_all(self) -> None:
+        """Assign what is left to the remaining workers: xdist assigns nothing more once a worker is lost for good."""
+        others = [node for node in self.assigned_work if not node.shutting_down]
+        while self.workqueue and others:
+            for node in others[: len(self.workqueue)]:
+                self._assign_work_unit(node)
 
 
 class Workers:
     """The controller's side of xdist."""
 
-    def __init__(self, call: Call, session: Session, requires: Requirements) -> None:
+    def __init__(self, call: Call, session: Session, requires: Requirements, *, on_nodes: bool) -> None:
+        """`on_nodes`: every worker is a node of a Slurm allocation, and named like it."""
         self._call = call
         self._session = session
         self._requires = requires
+        self._on_nodes = on_nodes
 
     @cached_property
     def _units(self) -> dict[str, str]:
@@ -93,7 +117,7 @@ class Workers:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> ByDeployment:
-        return ByDeployment(config, log, self._units)
+        return ByDeployment(config, log, self._units, self._withhold if self._on_nodes else None)
 
     def pytest_xdist_node_collection_finished(self, node: WorkerController) -> None:
         """Check that the selected points can run before the first of them runs."""
@@ -111,7 +135,13 @@ class Workers:
 
     def pytest_testnodedown(self, node: WorkerController, error: object) -> None:
         if error is not None:
-            self._crashed(node.gateway.id, str(error))
+            lost = f"the step on Slurm node {node.gateway.id} ended: " if self._on_nodes else ""
+            self._crashed(node.gateway.id, f"{lost}{error}")
+
+    def _withhold(self, worker: str, point: str) -> None:
+        if self._call.log is not None:
+            sentence = f"not run: Slurm node {worker}, to which it was assigned, was lost"
+            self._call.log.append(Withheld(point=point, sentence=sentence))
 
     def _crashed(self, worker: str, detail: str, point: str | None = None) -> None:
         if self._call.log is not None:
@@ -158,12 +188,12 @@ def units(plan: Plan) -> dict[str, str]:
     """Map points to units that must stay on one worker. Deployments that may share a server are one unit."""
     members: dict[str, set[str]] = {}
     reached: dict[str, frozenset[str]] = {}
-    for suite, deployment in plan.deployments.items():
+    for name, deployment in plan.deployments.items():
         urls = [url for url in deployment.endpoints if url != SIMULATOR]
-        together, ours = {suite}, frozenset[str]().union(*map(servers, urls))
+        together, ours = {name}, frozenset[str]().union(*map(servers, urls))
         for unit in [unit for unit, others in reached.items() if others & ours]:
             together |= members.pop(unit)
             ours |= reached.pop(unit)
-        members[suite], reached[suite] = together, ours
-    unit_of = {suite: unit for unit, together in members.items() for suite in together}
-    return {point.id: unit_of[point.suite] for point in plan.points}
+        members[name], reached[name] = together, ours
+    unit_of = {name: unit for unit, together in members.items() for name in together}
+    return {point.id: unit_of[point.deployment_name] for point in plan.points}

@@ -45,6 +45,8 @@ def _record(row: Row) -> dict[str, Any]:
     if measurement is not None:
         record |= {"requests": measurement.issued, "failed": measurement.failed}
         record |= {name: _shortest(measurement.value(name)) for name in _metrics(measurement)}
+    if row.summary is not None:
+        record["vacancy"] = row.summary.vacancy
     return record | {" ".join(name.split()): text for name, text in shown_cells(row).items()}
 
 

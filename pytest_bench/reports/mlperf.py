@@ -127,7 +127,7 @@ def export(
         )
     folders: dict[Path, tuple[Point, str, str]] = {}
     for point, scenario in scenarios:
-        benchmark = (benchmarks or {}).get(point.suite, plan.deployments[point.suite].model)
+        benchmark = (benchmarks or {}).get(point.suite, plan.deployment_of(point).model)
         if benchmark in {"", ".", ".."} or "\0" in benchmark:
             raise UsageError(
                 f"{benchmark!r} is not a name of a benchmark: give one with --benchmark {point.suite}=NAME"
@@ -170,7 +170,7 @@ def scenario_of(load: Load) -> str | None:
             return "Offline"
         case "concurrency" if load.concurrency == 1:
             return "SingleStream"
-        case "poisson":
+        case "poisson" if load.max_concurrency is None:
             return "Server"
     return None
 
@@ -201,7 +201,7 @@ def _submittable(session: _Session, point: Point) -> Summary:
         outcome = "missing" if judged is None else judged.outcome
         raise UsageError(f"{point.id} is {outcome} by the verdict: only points that passed can be submitted")
     folder = _folder(session.results, point)
-    check = check_evidence(folder, path=f"points/{point.id}", point=point.id)
+    check = check_evidence(folder, path=point_path(point.id), point=point.id)
     if check.errors:
         raise EvidenceError("\n".join(check.errors))
     summary = read_summary(folder)
@@ -242,7 +242,7 @@ def _submission(
 ) -> _Submission:
     measured = _folder(session.results, found.point) / found.summary.phases[-1].folder
     columns = read_columns(read_records(measured))
-    deployment = session.planned.plan.deployments[found.point.suite]
+    deployment = session.planned.plan.deployment_of(found.point)
     lengths = choose(
         columns,
         read_counted(measured).tokens,
@@ -253,7 +253,7 @@ def _submission(
     texts: list[Path] = []
     accuracy = None
     for name, summary in found.audits.items():
-        source = session.results / "points" / name
+        source = session.results / point_path(name)
         for path in sorted(source.glob("audit_*.json")):
             records[path.name] = {**read_json(path), "labels": list(summary.judgement.labels)}
         texts += sorted(source.glob("verify_*.txt"))
@@ -323,7 +323,7 @@ def _audits_of(plan: Plan, point: Point) -> Iterator[Point]:
 def _config(plan: Plan, found: _Passed, scenario: str) -> dict[str, Any]:
     """The settings of the run, under the names of mlcommons/endpoints."""
     point, load = found.point, found.load
-    deployment = plan.deployments[point.suite]
+    deployment = plan.deployment_of(point)
     kind = run_type(scenario)
     return {
         "name": point.id,

@@ -29,7 +29,7 @@ def table_lines(rows: Sequence[Row], *, colour: bool, width: int | None) -> Iter
 
 
 def notes(rows: Sequence[Row]) -> Iterator[str]:
-    """What a reader must know about points: explanations of labels, and notes. Points with the same are named together.
+    """Explanations of labels, and notes: one line for each text, with the points that it applies to.
 
     Red points show their reasons instead of an explanation (`problems`).
     """

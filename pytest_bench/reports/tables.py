@@ -166,15 +166,22 @@ def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
     cells = {column: [_cell(row, column) for row in rows] for column in _PERF_COLUMNS}
     columns = [column for column in _PERF_COLUMNS if set(cells[column]) - {NOTHING, column.nothing}]
     counted = [_counted_by(row) for row in rows]
-    by = ["tokens\nby"] if set(counted) - {NOTHING} else []
-    table = _table(kind, ["requests", "failed", *(column.heading for column in columns), *by, "bounds\nmet"])
+    vacant = [_vacancy(row) for row in rows]
+    extra = {
+        heading: texts
+        for heading, texts in (("vacancy", vacant), ("tokens\nby", counted))
+        if set(texts) - {NOTHING}
+    }
+    table = _table(
+        kind, ["requests", "failed", *(column.heading for column in columns), *extra, "bounds\nmet"]
+    )
     for number, row in enumerate(rows):
         measurement = row.summary.measurement if row.summary else None
         table.add_row(
             row.point.id,
             *((str(measurement.issued), str(measurement.failed)) if measurement else (NOTHING, NOTHING)),
             *(cells[column][number] for column in columns),
-            *(counted[number] for _ in by),
+            *(texts[number] for texts in extra.values()),
             _bounds_met(row.point),
             outcome_text(row),
         )
@@ -195,9 +202,21 @@ def _counted_by(row: Row) -> str:
     return NOTHING if source is None else source.shown
 
 
+def _vacancy(row: Row) -> str:
+    share = row.summary.vacancy if row.summary else None
+    return NOTHING if share is None else f"{share:.2%}"
+
+
+def _vacancy_cell(row: Row) -> dict[str, str]:
+    share = _vacancy(row)
+    return {} if share == NOTHING else {"vacancy": share}
+
+
 def _shown_table(kind: str, rows: Sequence[Row]) -> Table:
     """The columns that audits and evals show: headings, each with a short text."""
     shown = [shown_cells(row) for row in rows]
+    if kind == "audit":
+        shown = [cells | _vacancy_cell(row) for row, cells in zip(rows, shown, strict=True)]
     headings = list(dict.fromkeys(heading for cells in shown for heading in cells))
     table = _table(kind, headings)
     for row, cells in zip(rows, shown, strict=True):
@@ -254,7 +273,10 @@ def _cell(row: Row, column: _Column) -> str:
 
 
 def _superseded(point: PointVerdict) -> Iterator[str]:
-    """Latencies that are left out: the form, from the scheduled time or from the issue, that was not judged."""
+    """Latencies that are left out: the form, from the scheduled time or from the issue, that was not judged. None of a
+    point whose load was held back, because the two forms differ."""
+    if Label.HELD_BACK in point.labels:
+        return
     judged = {_stem(item.bound.metric) for item in point.bounds}
     for sent, scheduled in SCHEDULED.items():
         yield sent if scheduled in judged else scheduled

@@ -24,7 +24,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid
     explanation: str = ""
     """Sentences for the user about the result; empty if there is nothing to explain."""
     note: str = ""
-    """A sentence about the client; empty if there is nothing to note."""
+    """Sentences about the load and the client, whatever the outcome; empty if there is nothing to note."""
     poll_interval_s: float | None = None
     """How often jobs were polled: a latency is up to this much too long. None: answers were not polled."""
 

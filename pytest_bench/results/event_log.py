@@ -29,7 +29,7 @@ LOG = "events"
 MAIN = "main"
 RUN = "run"
 
-_PROCESS = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PROCESS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 def log_path(results: Path, process: str) -> Path:
@@ -125,12 +125,7 @@ def read_log(results: Path, process: str, nonce: str | None) -> Iterator[Event]:
     if found != (process, nonce if nonce is not None else found[1]):
         reader.close()
         raise EvidenceError(f"{path}: is the log of process {found[0]} of session {found[1]}, not of {nonce}")
-    decode = msgspec.json.Decoder(Event).decode
-    for number, payload in enumerate(reader, start=2):
-        try:
-            yield decode(payload)
-        except msgspec.MsgspecError as error:
-            raise EvidenceError(f"{path}:{number}: is not an event: {error}") from error
+    yield from reader.records(msgspec.json.Decoder(Event).decode, "an event")
 
 
 def nonce_of(results: Path) -> str:

@@ -20,6 +20,7 @@ from pytest_bench.files import file_digest, readable_json, write_atomic
 from pytest_bench.results.reading import read_versioned
 from pytest_bench.verdict.events import EvidenceCheck
 from pytest_bench.verdict.outcome import Outcome
+from pytest_bench.wording import shown_name
 
 EVIDENCE_VERSION = 1
 NAME = "evidence.json"
@@ -93,10 +94,10 @@ def check_evidence(folder: Path, *, path: str, point: str) -> EvidenceCheck:
     errors.extend(_listing_errors(evidence))
     listed = {file.path: file for file in evidence.files}
     errors.extend(
-        f"{_show(name)}: is listed, but does not exist" for name in sorted(listed.keys() - found.keys())
+        f"{shown_name(name)}: is listed, but does not exist" for name in sorted(listed.keys() - found.keys())
     )
     errors.extend(
-        f"{_show(name)}: is not listed: it was added after the point had finished"
+        f"{shown_name(name)}: is not listed: it was added after the point had finished"
         for name in sorted(found.keys() - listed.keys())
     )
     for name in sorted(listed.keys() & found.keys()):
@@ -120,14 +121,14 @@ def walk(folder: Path, prefix: str, problems: list[str]) -> Iterator[tuple[str, 
             name = prefix + entry.name
             mode = entry.stat(follow_symlinks=False)
             if not _is_text(name):
-                problems.append(f"{_show(name)}: its name is not UTF-8")
+                problems.append(f"{shown_name(name)}: its name is not UTF-8")
             elif stat.S_ISDIR(mode.st_mode):
                 yield from walk(folder / entry.name, f"{name}/", problems)
             elif stat.S_ISREG(mode.st_mode):
                 yield name, mode.st_size
             else:
                 problems.append(
-                    f"{_show(name)}: is a link or not a plain file; evidence contains only plain files"
+                    f"{shown_name(name)}: is a link or not a plain file; evidence contains only plain files"
                 )
     except OSError as error:
         problems.append(f"{prefix or '.'}: cannot be listed: {error.strerror or error}")
@@ -149,14 +150,14 @@ def _read(folder: Path, size: int | None) -> tuple[Evidence, str]:
 def _listing_errors(evidence: Evidence) -> Iterator[str]:
     for name, times in Counter(file.path for file in evidence.files).items():
         if times > 1:
-            yield f"{NAME}: lists {_show(name)} {times} times"
+            yield f"{NAME}: lists {shown_name(name)} {times} times"
         parts = PurePosixPath(name).parts
         if name != "/".join(parts) or not parts or ".." in parts or parts[0] == "/" or "\0" in name:
-            yield f"{NAME}: lists {_show(name)}: expected a path within the folder"
+            yield f"{NAME}: lists {shown_name(name)}: expected a path within the folder"
 
 
 def _file_errors(path: Path, listed: EvidenceFile, size: int) -> Iterator[str]:
-    name = _show(listed.path)
+    name = shown_name(listed.path)
     if size != listed.size_bytes:
         yield f"{name}: is {size} bytes long, but was {listed.size_bytes} when it was written"
         return
@@ -175,8 +176,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _show(name: str) -> str:
-    """Escape an untrusted name for printing."""
-    return name if name.isprintable() else ascii(name)

@@ -151,9 +151,8 @@ def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
                         yield name, show(value, measurement.unit(name))
                         if (uncertainty := measurement.known_uncertainty(name)) is not None:
                             yield f"{name} uncertainty", show(uncertainty, measurement.unit(name), 2)
-            vacancy = summary.phases[-1].health.vacancy if summary.phases else None
-            if vacancy is not None:
-                yield "vacancy", show(vacancy, "fraction", 2)
+            if summary.vacancy is not None:
+                yield "vacancy", show(summary.vacancy, "fraction", 2)
     except BenchError:
         return  # the verdict's reasons say what is wrong with the evidence
 

@@ -64,6 +64,6 @@ def eval_path(point: Point) -> str:
     return f"{EVALS}/{point.suite}/{point.name.partition('/')[0]}"
 
 
-def deployment_path(suite: str) -> str:
+def deployment_path(name: str) -> str:
     """Return the folder for files of a deployment that belong to no single point, relative to the results folder."""
-    return f"{DEPLOYMENTS}/{suite}"
+    return f"{DEPLOYMENTS}/{name}"

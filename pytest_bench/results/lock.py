@@ -18,7 +18,7 @@ class FolderInUse(Exception):
 def is_in_use(results: Path) -> bool:
     """Whether a session that still runs holds the results folder, as far as its file system supports locks.
 
-    The lock is acquired briefly; nothing is written. A file of another kind under its name is not waited for.
+    The lock is acquired briefly; nothing is written. A pipe in place of the lock file does not block the call.
     """
     try:
         lock = os.open(results / layout.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -69,3 +69,5 @@ def _point_problems(plan: Plan, point: Point) -> Iterator[str]:
         yield f"suite is {point.suite!r}, which has no deployment"
     elif point.dataset is not None and point.dataset not in plan.datasets.get(point.suite, {}):
         yield f"dataset is {point.dataset!r}, which its suite does not declare"
+    if point.deployment_name not in {point.suite, *plan.deployments}:
+        yield f"deployment is {point.deployment!r}, which the plan does not have"

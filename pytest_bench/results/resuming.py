@@ -37,7 +37,8 @@ def require_resumable(results: Path) -> None:
 
 
 def set_aside(results: Path, new_nonce: str) -> None:
-    """Move the files of the last session into a folder of its own. The next call completes one that was killed here.
+    """Move the files of the last session into a folder of its own. If this process is killed meanwhile, another call
+    moves the rest.
 
     Raises `OSError`.
     """

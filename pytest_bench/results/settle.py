@@ -35,7 +35,7 @@ from pytest_bench.verdict.events import (
     WorkerCrashed,
 )
 from pytest_bench.verdict.ledger import decide
-from pytest_bench.verdict.verdict import Verdict
+from pytest_bench.verdict.verdict import Verdict, exit_status
 
 _LARGEST_FILE = 8 << 30
 """Maximum size in bytes of a file, other than the points' files, that is hashed."""
@@ -79,9 +79,14 @@ def settle(
     planned = all_planned[0] if all_planned else None
     for each in all_planned:
         problems += _changed_files(results, each, plan_digest)
-    events += _missing_ends(logs)
+    events += _dead_workers(logs)
     events += (Fault(code="damaged", sentence=_below(results, problem)) for problem in problems)
-    end = _last_end(logs.get(MAIN, ())) or _last_end(logs.get(RUN, ()))
+    own, outer = _last_end(logs.get(MAIN, ())), _last_end(logs.get(RUN, ()))
+    if outer is not None and own is None:
+        sentence = f"pytest {_how_ended(outer)} without recording the end of the session"
+        events.append(Fault(code="cut-off", sentence=sentence))
+    # Under `pytest-bench run`, the session has ended only when that command says so.
+    end = None if RUN in logs and outer is None else own or outer
     expected = expectation if expectation is not None else planned.expectation if planned else None
     facts = SessionRecord(
         nonce=nonce,
@@ -97,6 +102,11 @@ def settle(
     )
     checks = dict(_checks(results, plan)) if evidence is None else evidence
     verdict = decide(_expected_points(plan), events, checks, facts)
+    # The plugin raises pytest's exit status to that of the verdict.
+    if outer is not None and own is not None and outer.status not in {own.status % 256, exit_status(verdict)}:
+        sentence = f"pytest {_how_ended(outer)}, but its session had ended with status {own.status}"
+        events.append(Fault(code="pytest-exit", sentence=sentence))
+        verdict = decide(_expected_points(plan), events, checks, facts)
     verdict = msgspec.structs.replace(verdict, files=dict(listed_files(results, called)))
     rerun = planned.rerun if planned else {}
     rendered = junit.render(verdict, events, results, called=called, rerun=rerun)
@@ -197,25 +207,18 @@ def _changed_files(results: Path, planned: Planned, plan_digest: str | None) -> 
             yield f"{name}: was altered: its sha256 is {found}, but was {digest} when the session began"
 
 
-def _missing_ends(logs: Mapping[str, Sequence[Event]]) -> Iterator[Event]:
-    """Yield an event for each process without a recorded end: a worker crashed, the main process was cut off."""
+def _dead_workers(logs: Mapping[str, Sequence[Event]]) -> Iterator[Event]:
+    """Yield an event for each worker without a recorded end that is not already known to have crashed."""
     crashed = {event.worker for event in logs.get(MAIN, ()) if isinstance(event, WorkerCrashed)}
     for event in logs.get(MAIN, ()):
         if isinstance(event, WorkerBegan) and event.worker not in crashed:
             log = logs.get(event.worker, ())
             if not (log and isinstance(log[-1], Ended)):
                 yield WorkerCrashed(worker=event.worker, detail="it did not record its end")
-    end = _last_end(logs.get(RUN, ()))
-    own = _last_end(logs.get(MAIN, ()))
-    if end is None:
-        return
-    how = f"was killed by signal {-end.status}" if end.status < 0 else f"ended with status {end.status}"
-    if own is None:
-        yield Fault(code="cut-off", sentence=f"pytest {how} without recording the end of the session")
-    elif end.status not in (own.status, own.status % 256):
-        yield Fault(
-            code="pytest-exit", sentence=f"pytest {how}, but its session had ended with status {own.status}"
-        )
+
+
+def _how_ended(end: Ended) -> str:
+    return f"was killed by signal {-end.status}" if end.status < 0 else f"ended with status {end.status}"
 
 
 def _last_end(log: Sequence[Event]) -> Ended | None:

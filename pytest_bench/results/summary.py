@@ -10,7 +10,7 @@ import msgspec
 
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.records import PhaseResult
+from pytest_bench.records import WARMUP, PhaseResult
 from pytest_bench.results.details import AnyDetail, Detail
 from pytest_bench.results.reading import read_versioned
 from pytest_bench.suite.plan import Point
@@ -70,6 +70,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The tokenizer that counted, its back end, and how it was verified; None if no tokens were counted."""
     detail: AnyDetail
     """What only this kind of point has."""
+
+    @property
+    def vacancy(self) -> float | None:
+        """Highest vacancy of the phases that are judged. None if none of them is a closed loop."""
+        shares = [phase.health.vacancy for phase in self.phases if phase.label != WARMUP]
+        return max((share for share in shares if share is not None), default=None)
 
     def detail_as(self, kind: type[D]) -> D:
         """The detail of a point of this kind. Raises `EvidenceError` if it is that of another kind."""

@@ -26,6 +26,7 @@ from pytest_bench.workload import Target
 
 if TYPE_CHECKING:
     from pytest_bench.containers.container import Container
+    from pytest_bench.containers.group import Containers
 
 SIMULATOR = "simulator"
 
@@ -46,8 +47,13 @@ class Deployment:
     """What each endpoint reports about itself."""
     require_running: Callable[[], None] = _always
     """Raises `EndpointError` if a server that we started has ended."""
-    container: Container | None = None
-    """The container that serves; None if the deployment has none."""
+    containers: Containers | None = None
+    """The containers of the deployment; None if it has none."""
+
+    @property
+    def container(self) -> Container | None:
+        """The container that serves; None if the deployment has none."""
+        return None if self.containers is None else self.containers.serving
 
     @property
     def simulated(self) -> bool:
@@ -88,12 +94,12 @@ def bring_up(
         raise UsageError(problem)
     api = import_api(plan.api, plan.api_reference)
     with ExitStack() as stack:
-        urls, require_running, container = plan.endpoints, _always, None
+        urls, require_running, containers = plan.endpoints, _always, None
         started = time.monotonic()
-        if plan.container is not None:
+        if plan.containers:
             folder.mkdir(parents=True, exist_ok=True)
-            container = stack.enter_context(_contained(plan, folder, environ, on_wait, nonce))
-            urls, require_running = (container.url,), container.require_running
+            containers = stack.enter_context(_contained(plan, folder, environ, on_wait, nonce))
+            urls, require_running = (containers.serving.url,), containers.require_running
         elif urls == (SIMULATOR,):
             behaviour = simulator.Behaviour.from_mapping({"model": plan.model, **plan.simulator})
             folder.mkdir(parents=True, exist_ok=True)
@@ -101,11 +107,11 @@ def bring_up(
             running = stack.enter_context(simulator.start(behaviour, log=log))
             urls, require_running = (running.url,), running.require_running
         headers = read_headers(plan.headers, plan.api_key, environ, query=plan.query)
-        spent_s = time.monotonic() - started if container is not None else 0.0
+        spent_s = time.monotonic() - started if containers is not None else 0.0
         left = msgspec.structs.replace(plan, ready_timeout_s=max(0.0, plan.ready_timeout_s - spent_s))
         identities = tuple(_ready(url, left, api, headers, on_wait, require_running) for url in urls)
-        if container is not None:
-            _prove_quiet(container, plan, api, headers)
+        if containers is not None:
+            _prove_quiet(containers, plan, api, headers)
         path = plan.path or api.path
         targets = tuple(resolve(parse_url(url), path, query=headers.query) for url in urls)
         yield Deployment(
@@ -115,7 +121,7 @@ def bring_up(
             headers=headers,
             identities=identities,
             require_running=require_running,
-            container=container,
+            containers=containers,
         )
 
 
@@ -126,20 +132,17 @@ def _contained(
     environ: Mapping[str, str],
     on_wait: Callable[[Waiting], None],
     nonce: str,
-) -> Iterator[Container]:
-    """The container of a deployment, whose server listens and is verified."""
-    if plan.container is None:
-        raise UsageError(f"{plan.origin}: the deployment has no container")
+) -> Iterator[Containers]:
+    """The containers of a deployment, whose servers listen and are verified."""
     # The Docker SDK is heavy, and most deployments have no container.
     from pytest_bench.containers.serving import serve  # noqa: PLC0415 # loads docker, which few sessions need
 
     with ExitStack() as stack:
-        with told_while_waiting(
-            f"container {plan.container.image}", plan.ready_timeout_s, on_wait
-        ) as not_yet:
-            container = stack.enter_context(
+        images = ", ".join(dict.fromkeys(each.image for each in plan.containers))
+        with told_while_waiting(f"container {images}", plan.ready_timeout_s, on_wait) as not_yet:
+            containers = stack.enter_context(
                 serve(
-                    plan.container,
+                    plan.containers,
                     suite=plan.suite,
                     nonce=nonce,
                     folder=folder,
@@ -150,13 +153,13 @@ def _contained(
             )
         kept = stack.pop_all()
     with kept:
-        yield container
+        yield containers
 
 
-def _prove_quiet(container: Container, plan: DeploymentPlan, api: Api, headers: Headers) -> None:
+def _prove_quiet(containers: Containers, plan: DeploymentPlan, api: Api, headers: Headers) -> None:
     from pytest_bench.running.quiet import prove_quiet  # noqa: PLC0415 # as in `_contained`
 
-    prove_quiet(container, container.url, headers, _one_token(plan, api))
+    prove_quiet(containers, containers.serving.url, headers, _one_token(plan, api))
 
 
 def _ready(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pytest_bench.errors import EndpointError, LoadError
 from pytest_bench.load.supervisor import Progress
+from pytest_bench.suite.container_plan import ContainerPlan
 
 _INTERVAL_S = 2.0
 
@@ -17,13 +18,14 @@ class Liveness:
     def __init__(
         self,
         require_running: Callable[[], None],
-        no_progress_s: float | None = None,
+        plan: ContainerPlan | None = None,
         story: Callable[[], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`story` returns what is known about the server, for the message."""
+        """`plan` is that of the container that serves, `story` returns what is known about it, for the message."""
         self._require_running = require_running
-        self._no_progress_s = no_progress_s
+        self._no_progress_s = None if plan is None else plan.no_progress_s
+        self._place = "" if plan is None else plan.place
         self._story = story
         self._clock = clock
         self._checked_s = clock()
@@ -44,7 +46,7 @@ class Liveness:
         if self._no_progress_s is not None and silent_s > self._no_progress_s:
             raise LoadError(
                 f"no request has made progress for {silent_s:.0f} s, with {seen.in_flight} in flight "
-                f"(deployment.container.no_progress_s is {self._no_progress_s:g}): the server may be stuck, whatever "
+                f"({self._place}.no_progress_s is {self._no_progress_s:g}): the server may be stuck, whatever "
                 f"its liveness endpoint says.{self._story()}"
             )
         if now_s - self._checked_s >= _INTERVAL_S:

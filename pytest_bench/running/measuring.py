@@ -24,10 +24,12 @@ from pytest_bench.running.capacity import crowding
 from pytest_bench.running.counting import Counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
+from pytest_bench.running.server_log import with_log_budget
 from pytest_bench.running.session import SessionFacts
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.verdict.judge import FAILURES
 from pytest_bench.verdict.outcome import Judgement, Outcome, Reason, worst
+from pytest_bench.wording import one_line
 from pytest_bench.workload import Load
 
 _TYPES_SHOWN = 3
@@ -150,16 +152,10 @@ def _first_details(result: PhaseResult, types: Sequence[str]) -> dict[str, str]:
     for record in read_records(Path(result.folder)):
         kind = record.error
         if kind is not None and kind in types and kind not in found:
-            found[kind] = _short(record.error_detail or "")
+            found[kind] = one_line(record.error_detail or "", _LONGEST_DETAIL)
             if len(found) == len(types):
                 break
     return found
-
-
-def _short(text: str) -> str:
-    """A server's message in one line, without control characters, shortened if it is long."""
-    line = "".join(character for character in " ".join(text.split()) if character.isprintable())
-    return line if len(line) <= _LONGEST_DETAIL else line[: _LONGEST_DETAIL - 1] + "…"
 
 
 def write_point(
@@ -176,13 +172,15 @@ def write_point(
 ) -> MeasuredPoint:
     """Write the summary and then the evidence; nothing may be written to the point's folder afterwards.
 
-    `detail` states what only this kind of point has; its fields about the client are filled in here.
+    `judgement` is worsened by what the servers logged. `detail` states what only this kind of point has; what it states
+    about the client is added here.
     """
     folder = session.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     if point.texts != "keep":
         for texts in folder.glob("phases/*/texts.*.jsonl"):
             texts.unlink()
+    judgement = with_log_budget(judgement, deployment.plan, folder)
     digest = session.plan.point_digest(point)
     summary = Summary(
         point=point.id,
@@ -201,7 +199,7 @@ def write_point(
         tokenizer=None if tokenizer is None else dict(tokenizer),
         detail=msgspec.structs.replace(
             detail,
-            note=crowding(point.workers) or "",
+            note=" ".join(filter(None, (detail.note, crowding(point.workers)))),
             poll_interval_s=deployment.plan.poll_interval_s if deployment.api.polls else None,
         ),
     )

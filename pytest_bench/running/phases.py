@@ -109,10 +109,10 @@ def drive(
 
 
 def _liveness(deployment: Deployment) -> Liveness:
-    container = deployment.container
-    if container is None:
+    containers = deployment.containers
+    if containers is None:
         return Liveness(deployment.require_running)
-    return Liveness(deployment.require_running, container.plan.no_progress_s, container.story)
+    return Liveness(deployment.require_running, containers.serving.plan, containers.story)
 
 
 def _warn(reporter: Reporter, point: Point, phases: Sequence[DeclaredPhase]) -> None:

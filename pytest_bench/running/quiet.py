@@ -1,8 +1,9 @@
-"""Proves that the log of a container is as quiet as its controls say, and that warnings still appear."""
+"""Proves that the logs of containers are as quiet as their controls say, and that warnings still appear."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -13,26 +14,42 @@ from pytest_bench.endpoints.client import Client
 from pytest_bench.endpoints.headers import Headers
 from pytest_bench.endpoints.models import MODELS_PATH
 from pytest_bench.endpoints.ready import OneToken
+from pytest_bench.suite.container_plan import Canary
 
 PROBES = 3
 _TIMEOUT_S = 60.0
 
 
-def prove_quiet(container: Container, url: str, headers: Headers, request: OneToken | None) -> None:
-    """Send requests, and raise `ContainerError` if the log shows that a declared control has no effect.
+def prove_quiet(
+    containers: Mapping[str, Container], url: str, headers: Headers, request: OneToken | None
+) -> None:
+    """Send requests to `url`, and raise `ContainerError` if a log shows that a declared control has no effect.
 
     `request` is the cheapest request of the API; without one, the list of models is read. A declared canary must make
     exactly one line match its pattern.
     """
-    plan = container.plan.log
     client = Client(parse_url(url), headers)
-    if plan.silenced:
-        start = container.settle_log()
+
+    def probe() -> None:
         for _ in range(PROBES):
             if request is None:
                 client.exchange("GET", MODELS_PATH, timeout_s=_TIMEOUT_S)
             else:
                 client.exchange("POST", request.path, body=request.bodies[0], timeout_s=_TIMEOUT_S)
+
+    controlled = [each for each in containers.values() if each.plan.log.silenced]
+    if controlled:
+        _prove_silence(controlled, probe)
+    for container in containers.values():
+        if (canary := container.plan.log.canary) is not None:
+            _prove_warning(container, canary, client)
+
+
+def _prove_silence(containers: list[Container], probe: Callable[[], None]) -> None:
+    starts = [container.settle_log() for container in containers]
+    probe()
+    for container, start in zip(containers, starts, strict=True):
+        plan = container.plan.log
         container.settle_log()
         found = count(container.log.lines(start)).classes
         loud = {name: found[name].lines for name in plan.silenced if name in found}
@@ -43,16 +60,16 @@ def prove_quiet(container: Container, url: str, headers: Headers, request: OneTo
                 f"controls are {plan.controls}"
             )
         container.proof = msgspec.structs.replace(container.proof, silenced=plan.silenced, requests=PROBES)
-    if plan.canary is not None:
-        start = container.settle_log()
-        client.exchange(
-            "POST", plan.canary.path, body=msgspec.json.encode(plan.canary.body), timeout_s=_TIMEOUT_S
+
+
+def _prove_warning(container: Container, canary: Canary, client: Client) -> None:
+    start = container.settle_log()
+    client.exchange("POST", canary.path, body=msgspec.json.encode(canary.body), timeout_s=_TIMEOUT_S)
+    container.settle_log()
+    pattern = re.compile(canary.pattern)
+    times = sum(pattern.search(line) is not None for line in container.log.lines(start))
+    if times != 1:
+        container.refuse(
+            f"logged the warning of its canary {times} times; expected once ({container.plan.place}.log.canary)"
         )
-        container.settle_log()
-        pattern = re.compile(plan.canary.pattern)
-        times = sum(pattern.search(line) is not None for line in container.log.lines(start))
-        if times != 1:
-            container.refuse(
-                f"logged the warning of its canary {times} times; expected once (deployment.container.log.canary)"
-            )
-        container.proof = msgspec.structs.replace(container.proof, warnings_proven=True)
+    container.proof = msgspec.structs.replace(container.proof, warnings_proven=True)

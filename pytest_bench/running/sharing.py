@@ -15,7 +15,10 @@ from pytest_bench.suite.plan import DatasetPlan, Plan, Point
 
 def shares_beside(plan: Plan, point: Point, rows: int) -> dict[str, Share]:
     """The samples assigned to each point that uses the dataset of `point`, which has `rows` rows."""
-    return share_out([other for other in plan.points if _one_dataset(point, other)], rows)
+    return share_out(
+        [other for other in plan.points if _one_dataset(point, other) and _one_server(plan, point, other)],
+        rows,
+    )
 
 
 def share_of(plan: Plan, point: Point, rows: int) -> Share:
@@ -47,19 +50,23 @@ def sends_again(plan: Plan, point: Point, share: Share, issued: int) -> bool:
 
 def surely_shares(plan: Plan, one: Point, other: Point) -> bool:
     """Whether, according to the plan alone, two points send the same samples to the same server."""
-    if one.dataset is None or other.dataset is None:
+    if one.dataset is None or other.dataset is None or not _one_server(plan, one, other):
         return False
-    if _one_dataset(one, other):
-        return True
-    together = one.suite == other.suite or not _servers(plan, one).isdisjoint(_servers(plan, other))
-    return together and _one_source(
+    return _one_dataset(one, other) or _one_source(
         plan.datasets[one.suite][one.dataset], plan.datasets[other.suite][other.dataset]
     )
 
 
+def _one_server(plan: Plan, one: Point, other: Point) -> bool:
+    """Whether two points may send to the same server."""
+    if one.deployment_name == other.deployment_name:
+        return True
+    return not _servers(plan, one).isdisjoint(_servers(plan, other))
+
+
 def _servers(plan: Plan, point: Point) -> set[str]:
-    """Names of the servers of a point. The simulator is left out, because each suite has its own."""
-    return {server(url) for url in plan.deployments[point.suite].endpoints if url != SIMULATOR}
+    """Names of the servers of a point. The simulator is left out, because each deployment has its own."""
+    return {server(url) for url in plan.deployment_of(point).endpoints if url != SIMULATOR}
 
 
 def _one_dataset(one: Point, other: Point) -> bool:

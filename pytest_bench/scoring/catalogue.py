@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from pytest_bench.scoring.comparisons import ExactMatch, MathVerify, NumericMatc
 from pytest_bench.scoring.extractors import AnchoredNumber, Boxed, ChoiceRegex, Letter, Regex, WholeText
 from pytest_bench.scoring.normaliser import Normaliser
 from pytest_bench.scoring.score import Scoring
+from pytest_bench.wording import did_you_mean, one_of
 
 _GSM8K_STRICT = r"#### (\-?[0-9\.\,]+)"
 _GSM8K_FLEXIBLE = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"
@@ -124,10 +124,9 @@ def build_scoring(name: str, options: Mapping[str, Any] | None = None, *, origin
     where = f"{origin}: " if origin else ""
     scoring = SCORINGS.get(name)
     if scoring is None:
-        near = difflib.get_close_matches(name, SCORINGS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(
-            f"{where}unknown scorer {name!r}{hint}; expected one of {', '.join(sorted(SCORINGS))}"
+            f"{where}unknown scorer {name!r}{did_you_mean(name, SCORINGS)}; expected one of "
+            f"{one_of(sorted(SCORINGS))}"
         )
     given = dict(options or {})
     if unknown := sorted(given.keys() - _OPTIONS):

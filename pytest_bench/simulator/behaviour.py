@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from pytest_bench.errors import UsageError
+from pytest_bench.wording import did_you_mean, one_of
 
 Distribution = Literal["constant", "uniform", "exponential", "lognormal"]
 Cheat = Literal[
@@ -233,5 +233,4 @@ def _check_faults(faults: Mapping[str, float]) -> None:
 
 
 def _nearest(word: str, known: Mapping[str, str] | list[str] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+    return did_you_mean(word, known) or f"; known: {one_of(sorted(known))}"

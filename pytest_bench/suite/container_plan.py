@@ -30,6 +30,10 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     """Absolute path; None: `Dockerfile` in the context."""
     arguments: dict[str, str] = {}
     target: str | None = None
+    contexts: dict[str, str] = {}
+    """Further contexts by name: absolute paths, or what else `docker buildx build --build-context` takes."""
+    local: bool = True
+    """Whether the image is made here, so that a build comes before a pull."""
 
 
 class Ulimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +88,12 @@ class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
 class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A container that is started for the deployment."""
 
+    role: str = ""
+    """What it does in a deployment of several containers; empty: it is the only one."""
+    critical: bool = True
+    """Whether its end is the end of the deployment."""
+    serves: bool = True
+    """Whether it has the endpoint. Exactly one container of a deployment has."""
     image: str
     """A reference, or the id of a local image."""
     build: Build | None = None
@@ -103,7 +113,8 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     required: tuple[str, ...] = ()
     """Names that the environment must hold."""
     mounts: tuple[Mount, ...] = ()
-    port: int = 8000
+    port: int | None = 8000
+    """None: it listens on none."""
     network: Literal["bridge", "host"] = "bridge"
     bind: str = "127.0.0.1"
     """Address of the host at which the port is published."""
@@ -124,9 +135,16 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Commands that run in the container before the server."""
     artifacts: tuple[str, ...] = ()
     """Patterns of files that are copied out of the container."""
+    diagnostics: tuple[str, ...] = ()
+    """Patterns of files whose ends are kept if something fails."""
     readiness: Readiness = Readiness()
     log: LogPlan = LogPlan()
     no_progress_s: float | None = None
     """How long no request may make progress while some are in flight; None: no limit."""
     stop_timeout_s: float = 10.0
     """How long the server may take to end after SIGTERM."""
+
+    @property
+    def place(self) -> str:
+        """Where the suite declares it."""
+        return f"deployment.containers.{self.role}" if self.role else "deployment.container"

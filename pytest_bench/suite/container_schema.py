@@ -56,6 +56,7 @@ Value = Annotated[
     Annotated[Word, Tag("text")] | Annotated[SecretSection, Tag("secret")], Discriminator(text_or_secret)
 ]
 PerRequest = Annotated[float, Field(ge=0, le=10**9)]
+Port = Annotated[int, Field(gt=0, lt=65536)]
 Limit = Annotated[int, Field(ge=-1, le=2**62)]
 Pattern = Annotated[Text, AfterValidator(_regular_expression)]
 
@@ -71,6 +72,11 @@ class BuildSection(Section):
     """Build arguments. They can be read from the image, so they must not hold a secret."""
     target: Text | None = None
     """Stage to build."""
+    contexts: dict[Text, Text] = Field(default_factory=dict)
+    """Further contexts by name (`--build-context`, which needs `docker buildx`): folders relative to this file, or URLs
+    such as `docker-image://…`."""
+    local: bool = True
+    """Build before pulling. false: a registry has the image, and it is built only if it cannot be pulled."""
 
 
 class MountSection(Section):
@@ -143,13 +149,13 @@ class LogSection(Section):
     """Lines for each request without the controls; the evidence then says by how much they reduce the log."""
 
 
-class ContainerSection(Section):
-    """A container that serves the model: started for the deployment, verified, and removed after its last point."""
+class _AnyContainer(Section):
+    """What every container may have."""
 
     image: Text
     """Reference, or id of a local image. The container is always started by the image's id."""
     build: BuildSection | None = None
-    """Build the image under this name, unless the cache has it from the same build."""
+    """How the image is built under this name, unless the cache has it from the same build."""
     image_cache: Text | None = None
     """Folder, relative to this file, in which images are kept as files for several nodes. An image is taken from it if
     it is there, and saved there otherwise."""
@@ -168,8 +174,6 @@ class ContainerSection(Section):
     required: list[VariableName] = Field(default_factory=list)
     """Variables without which the container is not started."""
     mounts: list[MountSection] = Field(default_factory=list)
-    port: Annotated[int, Field(gt=0, lt=65536)] = 8000
-    """Port on which the server listens in the container."""
     network: Literal["bridge", "host"] = "bridge"
     """`bridge`: the engine publishes `port` at a free port of the host. `host`: the server uses the host's network, and
     `port` must be free."""
@@ -196,7 +200,11 @@ class ContainerSection(Section):
     setup: list[Words] = Field(default_factory=list)
     """Commands that run in the container before the server. One that fails stops the start. Needs `sh` in the image."""
     artifacts: Texts | None = None
-    """Files to copy out of the container when it ends, in every outcome: absolute paths, `*` and `?` in file names."""
+    """Files to copy out of the container, after each point and in every outcome when it ends: absolute paths, `*` and
+    `?` in file names."""
+    diagnostics: Texts | None = None
+    """Files whose ends are kept in `diagnostics.json` if something fails, in addition to `artifacts`; patterns as
+    there."""
     readiness: ReadinessSection = ReadinessSection()
     log: LogSection = LogSection()
     no_progress_s: Seconds | None = None
@@ -208,3 +216,21 @@ class ContainerSection(Section):
     def given(self, name: str) -> Any:
         """A list that may be left out, as a tuple."""
         return tuple(getattr(self, name) or ())
+
+
+class ContainerSection(_AnyContainer):
+    """A container that serves the model: started for the deployment, verified, and removed after its last point."""
+
+    port: Port = 8000
+    """Port on which the server listens in the container."""
+
+
+class RoleSection(_AnyContainer):
+    """One of several containers of a deployment, such as the proxy or a prefill server."""
+
+    port: Port | None = None
+    """Port on which it listens in the container. Left out: it listens on none; process 1 is verified."""
+    serves: bool = False
+    """Whether requests are sent to this container. Exactly one of a deployment must serve."""
+    critical: bool = True
+    """The deployment ends when this container ends, and points become errors. false: its end is recorded only."""

@@ -1,45 +1,98 @@
-"""Plan the container of a suite's deployment."""
+"""Plan the containers of a suite's deployment."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
 from pytest_bench.suite import container_plan as plans
-from pytest_bench.suite.container_schema import BuildSection, ContainerSection, MountSection
+from pytest_bench.suite.container_schema import BuildSection, ContainerSection, MountSection, RoleSection
 from pytest_bench.suite.context import Context
+from pytest_bench.suite.document import Path as Where
 from pytest_bench.suite.forwarding import PREFIX, presets
 from pytest_bench.suite.log_controls import controls
 from pytest_bench.suite.mounts import merged, normalised
 from pytest_bench.suite.secret import Secret, holds_key
 from pytest_bench.wording import one_of
 
-_PATH = ("deployment", "container")
+_Section = ContainerSection | RoleSection
 
 
-def plan_container(context: Context, section: ContainerSection) -> plans.ContainerPlan:
-    """The container, with paths made absolute. Problems are recorded in `context`."""
+def plan_containers(
+    context: Context, alone: ContainerSection | None, roles: Mapping[str, RoleSection]
+) -> tuple[plans.ContainerPlan, ...]:
+    """The containers of a deployment, with paths made absolute: the only one, or those by role.
+
+    Problems are recorded in `context`.
+    """
+    if alone is not None:
+        if roles:
+            context.problem(
+                ("deployment", "containers"), "are given together with a `container`; expected one of them"
+            )
+        return (_plan(context, alone, ("deployment", "container")),)
+    if roles:
+        _check_roles(context, roles)
+    return tuple(
+        msgspec.structs.replace(
+            _plan(context, section, ("deployment", "containers", role)),
+            role=role,
+            critical=section.critical,
+            serves=section.serves,
+        )
+        for role, section in roles.items()
+    )
+
+
+def _check_roles(context: Context, roles: Mapping[str, RoleSection]) -> None:
+    path = ("deployment", "containers")
+    serving = [role for role, section in roles.items() if section.serves]
+    if len(serving) != 1:
+        found = ", ".join(serving) or "none"
+        context.problem(path, f"have {found} that serves; expected `serves: true` in exactly one")
+    taken: dict[int, str] = {}
+    for role, section in roles.items():
+        here = (*path, role)
+        if section.serves and section.port is None:
+            context.problem(here, "serves, but has no `port`")
+        if section.serves and not section.critical:
+            context.problem((*here, "critical"), "is false, but no point can run without what serves")
+        if not section.serves and section.no_progress_s is not None:
+            context.problem((*here, "no_progress_s"), "is about requests; expected it where `serves` is true")
+        if section.network == "host" and section.port is not None:
+            other = taken.setdefault(section.port, role)
+            if other != role:
+                context.problem(
+                    (*here, "port"), f"is {section.port}, as that of {other}, and both use the host's network"
+                )
+
+
+def _plan(context: Context, section: _Section, path: Where) -> plans.ContainerPlan:
     environment: dict[str, str | Secret] = {
         name: value if isinstance(value, str) else Secret(from_env=value.from_env)
         for name, value in section.environment.items()
     }
-    names, optional = _forwarded(context, section)
+    names, optional = _forwarded(context, section, path)
     for name in names:
         if name in environment:
             context.problem(
-                (*_PATH, "forward"), f"names {name}, which `environment` sets, too; expected one of them"
+                (*path, "forward"), f"names {name}, which `environment` sets, too; expected one of them"
             )
     for name in section.required:
         if name not in {*environment, *names, *optional}:
             context.problem(
-                (*_PATH, "required"), f"names {name}, which neither `environment` nor `forward` provides"
+                (*path, "required"), f"names {name}, which neither `environment` nor `forward` provides"
             )
-    _check_secrets(context, section)
-    _check_evals(context, section)
-    log, variables, arguments = _log(context, section)
+    _check_secrets(context, section, path)
+    log, variables, arguments = _log(context, section, path)
     return plans.ContainerPlan(
         image=section.image,
-        build=None if section.build is None else _build(context, section.build),
+        build=None if section.build is None else _build(context, section.build, (*path, "build")),
         image_cache=None
         if section.image_cache is None
-        else str(context.file((*_PATH, "image_cache"), section.image_cache)),
+        else str(context.file((*path, "image_cache"), section.image_cache)),
         entrypoint=None if section.entrypoint is None else tuple(section.entrypoint),
         command=section.given("command"),
         arguments=(*section.arguments, *arguments),
@@ -47,7 +100,7 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
         forward=names,
         forward_if_set=tuple(name for name in optional if name not in environment),
         required=tuple(section.required),
-        mounts=_mounts(context, section.mounts),
+        mounts=_mounts(context, section.mounts, (*path, "mounts")),
         port=section.port,
         network=section.network,
         bind=section.bind,
@@ -66,7 +119,8 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
         workdir=section.workdir,
         runtime=section.runtime,
         setup=tuple(tuple(words) for words in section.setup),
-        artifacts=_artifacts(context, section),
+        artifacts=_patterns(context, section.artifacts, (*path, "artifacts")),
+        diagnostics=_patterns(context, section.diagnostics, (*path, "diagnostics")),
         readiness=plans.Readiness(
             log_pattern=section.readiness.log_pattern, healthcheck=section.readiness.healthcheck
         ),
@@ -76,7 +130,7 @@ def plan_container(context: Context, section: ContainerSection) -> plans.Contain
     )
 
 
-def _forwarded(context: Context, section: ContainerSection) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _forwarded(context: Context, section: _Section, path: Where) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names that must be set on the host, and those of presets."""
     names: dict[str, None] = {}
     optional: dict[str, None] = {}
@@ -84,45 +138,32 @@ def _forwarded(context: Context, section: ContainerSection) -> tuple[tuple[str, 
         if not word.startswith(PREFIX):
             names[word] = None
         elif found := context.known(
-            (*_PATH, "forward", position), "preset", word.removeprefix(PREFIX), presets()
+            (*path, "forward", position), "preset", word.removeprefix(PREFIX), presets()
         ):
             optional |= dict.fromkeys(found)
     return tuple(names), tuple(name for name in optional if name not in names)
 
 
-def _check_evals(context: Context, section: ContainerSection) -> None:
-    """The variables that ask a launcher for evals must fit what the suite declares."""
-    suite = context.document.value
-    if isinstance(suite, dict) and suite.get("eval"):
-        return
-    for name in ("EVAL_ONLY", "RUN_EVAL"):
-        value = section.environment.get(name)
-        if isinstance(value, str) and value.lower() in {"1", "true", "yes"}:
-            context.problem(
-                (*_PATH, "environment", name), f"is {value!r}, but the suite declares no eval; leave it out"
-            )
-
-
-def _check_secrets(context: Context, section: ContainerSection) -> None:
+def _check_secrets(context: Context, section: _Section, path: Where) -> None:
     for name, value in section.environment.items():
         if isinstance(value, str) and value and holds_key(name):
             context.problem(
-                (*_PATH, "environment", name),
+                (*path, "environment", name),
                 "holds a key, which a suite must not contain; expected {from_env: NAME}",
             )
     for name in section.build.arguments if section.build else {}:
         if holds_key(name):
             context.problem(
-                (*_PATH, "build", "arguments", name),
+                (*path, "build", "arguments", name),
                 "holds a key, which everybody who has the image could read; pass it when the container runs",
             )
 
 
 def _log(
-    context: Context, section: ContainerSection
+    context: Context, section: _Section, path: Where
 ) -> tuple[plans.LogPlan, dict[str, str], tuple[str, ...]]:
     """The log, with the variables and arguments that its controls stand for."""
-    path, log = (*_PATH, "log"), section.log
+    path, log = (*path, "log"), section.log
     variables: dict[str, str] = {}
     arguments: list[str] = []
     silenced: set[str] = set()
@@ -164,8 +205,7 @@ def _log(
     return plan, variables, tuple(arguments)
 
 
-def _build(context: Context, section: BuildSection) -> plans.Build:
-    path = (*_PATH, "build")
+def _build(context: Context, section: BuildSection, path: Where) -> plans.Build:
     folder = context.file((*path, "context"), section.context)
     dockerfile = None
     if section.dockerfile is not None:
@@ -174,16 +214,24 @@ def _build(context: Context, section: BuildSection) -> plans.Build:
         context.problem((*path, "context"), f"is {section.context!r}, which is not a folder ({folder})")
     elif not (dockerfile or folder / "Dockerfile").is_file():
         context.problem(path, f"has no Dockerfile: {dockerfile or folder / 'Dockerfile'} is not a file")
+    contexts = {}
+    for name, source in section.contexts.items():
+        contexts[name] = source
+        if "://" not in source:
+            contexts[name] = str(context.file((*path, "contexts", name), source))
+            if not Path(contexts[name]).is_dir():
+                context.problem((*path, "contexts", name), f"is {source!r}, which is not a folder")
     return plans.Build(
         context=str(folder),
         dockerfile=None if dockerfile is None else str(dockerfile),
         arguments=dict(section.arguments),
         target=section.target,
+        contexts=contexts,
+        local=section.local,
     )
 
 
-def _mounts(context: Context, sections: list[MountSection]) -> tuple[plans.Mount, ...]:
-    path = (*_PATH, "mounts")
+def _mounts(context: Context, sections: list[MountSection], path: Where) -> tuple[plans.Mount, ...]:
     planned: list[tuple[plans.Mount, str]] = []
     for position, section in enumerate(sections):
         here = (*path, position)
@@ -214,13 +262,13 @@ def _mounts(context: Context, sections: list[MountSection]) -> tuple[plans.Mount
     return mounts
 
 
-def _artifacts(context: Context, section: ContainerSection) -> tuple[str, ...]:
-    patterns = tuple(section.artifacts or ())
+def _patterns(context: Context, written: Sequence[str] | None, path: Where) -> tuple[str, ...]:
+    patterns = tuple(written or ())
     for position, pattern in enumerate(patterns):
         folder, _, name = pattern.rpartition("/")
         if not pattern.startswith("/") or not name or any(sign in folder for sign in "*?["):
             context.problem(
-                (*_PATH, "artifacts", position),
+                (*path, position),
                 f"is {pattern!r}; expected the absolute path of a file, with '*' and '?' in its name only",
             )
     return patterns

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from pytest_bench.suite.container_schema import ContainerSection
+from pytest_bench.suite.container_schema import ContainerSection, RoleSection
 from pytest_bench.suite.section import (
     Count,
     Name,
@@ -15,6 +15,7 @@ from pytest_bench.suite.section import (
     SecondsOrNone,
     SecretSection,
     Section,
+    SuiteName,
     Text,
     Texts,
     UrlPath,
@@ -95,6 +96,9 @@ class DeploymentSection(Section):
     serves."""
     container: ContainerSection | None = None
     """A container that is started to serve, unless `--endpoint` names a server that is already there."""
+    containers: dict[SuiteName, RoleSection] = Field(default_factory=dict)
+    """Several containers on one host instead, by role, such as `proxy`, `prefill` and `decode`. On bridge networks they
+    reach one another by the names of their roles."""
     path: UrlPath | None = None
     """Path of the requests below the endpoint, for servers that have their own. Left out: the API's."""
     query: dict[Text, Header] = Field(default_factory=dict)
@@ -102,7 +106,8 @@ class DeploymentSection(Section):
     labels: dict[Name, str | int | float | bool] = Field(default_factory=dict)
     """What serves the model, for the result files of evals: `hw`, `framework`, `precision`, `tp`, `ep`, `isl`, …"""
     check_model: bool = True
-    """Compare `model` with the names that the server lists; false for servers that also accept other names."""
+    """Compare `model` with the names that the server lists; false for servers that also accept other names, or list
+    none before a request loads one."""
     tokens: TokensSection = TokensSection()
     generation: GenerationSection = GenerationSection()
     simulator: dict[str, Any] = Field(default_factory=dict)

@@ -14,12 +14,13 @@ from pytest_bench.errors import UsageError
 from pytest_bench.hub_cache import is_hub_id
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.container_plan import ContainerPlan
-from pytest_bench.suite.containers import plan_container
+from pytest_bench.suite.containers import plan_containers
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection
 from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
 from pytest_bench.suite.problems import Mark, Problems
 from pytest_bench.suite.section import SecretSection
+from pytest_bench.suite.serving_flags import inconsistencies
 from pytest_bench.suite.vocabulary import ApiWords
 from pytest_bench.wording import did_you_mean
 
@@ -53,7 +54,7 @@ def plan_deployment(
     headers = _headers(context, section)
     _check_query(context, section)
     written = _written_endpoints(context, section)
-    container = _container(context, section)
+    containers = _containers(context, section)
     if words is None:
         return None
     key_env = overrides.api_key_env
@@ -63,7 +64,7 @@ def plan_deployment(
         api_reference=words.reference,
         model=overrides.served_model or section.model,
         endpoints=tuple(url.rstrip("/") for url in overrides.endpoints) or written,
-        container=None if overrides.endpoints else container,
+        containers=() if overrides.endpoints else containers,
         simulator=simulator,
         answers_contents=_contents(context, simulator),
         simulator_from_command_line=overrides.endpoints == (SIMULATOR,),
@@ -95,7 +96,7 @@ def plan_deployment(
 
 def endpoint_problem(deployment: DeploymentPlan) -> str | None:
     """Why a selected deployment has no endpoint, with the remedies; None if it has one."""
-    if deployment.endpoints or deployment.container is not None:
+    if deployment.endpoints or deployment.containers:
         return None
     return (
         f"{deployment.origin}: the deployment of suite {deployment.suite!r} has no endpoint; "
@@ -151,15 +152,18 @@ def _written_endpoints(context: Context, section: DeploymentSection) -> tuple[st
     return tuple(url.rstrip("/") for url in section.endpoint)
 
 
-def _container(context: Context, section: DeploymentSection) -> ContainerPlan | None:
-    if section.container is None:
-        return None
-    if section.endpoint != [""]:
+def _containers(context: Context, section: DeploymentSection) -> tuple[ContainerPlan, ...]:
+    planned = plan_containers(context, section.container, section.containers)
+    suite = context.document.value
+    has_eval = isinstance(suite, dict) and bool(suite.get("eval"))
+    for path, sentence in inconsistencies(planned, labels=section.labels, has_eval=has_eval):
+        context.problem(path, sentence)
+    if planned and section.endpoint != [""]:
         context.problem(
             ("deployment", "endpoint"),
             "is given together with a container, which has an endpoint of its own; expected one of them",
         )
-    return plan_container(context, section.container)
+    return planned
 
 
 def _simulator(context: Context, section: DeploymentSection) -> dict[str, Any]:

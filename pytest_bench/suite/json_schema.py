@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
 import operator
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import ConfigDict, Field, create_model
 
 from pytest_bench.bounds import TIME_UNITS
 from pytest_bench.suite.command_evals import CommandEvalSection
+from pytest_bench.suite.container_schema import ContainerSection
 from pytest_bench.suite.deployment_schema import DeploymentSection
+from pytest_bench.suite.eval_deployment import OVERRIDES, REFUSED
 from pytest_bench.suite.points import with_fields
 from pytest_bench.suite.schema import (
     AuditSection,
@@ -23,7 +26,8 @@ from pytest_bench.suite.schema import (
     PerfSection,
     SuiteSection,
 )
-from pytest_bench.suite.vocabulary import BoundKind, Vocabulary
+from pytest_bench.suite.section import Section
+from pytest_bench.suite.vocabulary import Vocabulary
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The newest dialect that language servers of editors know. The schema means the same in 2020-12."""
@@ -46,29 +50,41 @@ def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     suite = create_model("Suite", __base__=SuiteSection, __doc__=SuiteSection.__doc__, **parts)
     schema = {"$schema": DIALECT, **suite.model_json_schema()}
     if vocabulary.metrics:
-        _name_metrics(schema["$defs"], vocabulary.metrics)
+        _name_metrics(schema["$defs"], vocabulary)
     return schema
 
 
-def _name_metrics(definitions: dict[str, Any], metrics: Mapping[BoundKind, Mapping[str, str]]) -> None:
-    """Let limits name only metrics that exist, each with a limit in its unit."""
-    for unit, suffix in _UNITS.items():
+def _name_metrics(definitions: dict[str, Any], vocabulary: Vocabulary) -> None:
+    """Let limits name only metrics that exist, each with its meaning and a limit in its unit."""
+    metrics, meanings = vocabulary.metrics, vocabulary.meanings
+    for unit, (suffix, example) in _UNITS.items():
         limit = {**definitions[LimitSection.__name__]}
-        text = {"type": "string", "pattern": _LIMIT.format(suffix)}
+        text = {
+            "type": "string",
+            "pattern": _LIMIT.format(suffix),
+            "patternErrorMessage": f"expected a comparison and a number{_SAID[unit]}, as in {json.dumps(example)}",
+            "examples": [example],
+        }
         limit["properties"] = {**limit["properties"], "bound": text}
         definitions[f"Limit_{unit}"] = {"anyOf": [text, limit]}
     bounds = {**metrics["perf"], **metrics["eval"]}
     plain, with_sets = definitions[LimitsSection.__name__], definitions[BoundsSection.__name__]
-    definitions["Slo"] = _limits(plain, metrics["slo"])
-    definitions[LimitsSection.__name__] = _limits(plain, bounds)
-    definitions[BoundsSection.__name__] = _limits(with_sets, bounds)
+    definitions["Slo"] = _limits(plain, metrics["slo"], meanings)
+    definitions[LimitsSection.__name__] = _limits(plain, bounds, meanings)
+    definitions[BoundsSection.__name__] = _limits(with_sets, bounds, meanings)
     definitions[PerfSection.__name__]["properties"]["slo"]["$ref"] = "#/$defs/Slo"
 
 
-def _limits(section: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, Any]:
+def _limits(
+    section: Mapping[str, Any], units: Mapping[str, str], meanings: Mapping[str, str]
+) -> dict[str, Any]:
     """`section`, with the metrics of `units` as its properties and no others."""
     named = {
-        name: {"$ref": f"#/$defs/Limit_{unit if unit in _UNITS else 'number'}"}
+        name: {
+            # Draft 7 ignores what stands beside a reference; editors show it.
+            "$ref": f"#/$defs/Limit_{unit if unit in _UNITS else 'number'}",
+            "description": meanings[name],
+        }
         for name, unit in units.items()
     }
     return {
@@ -78,8 +94,21 @@ def _limits(section: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, A
     }
 
 
-_UNITS = {"ns": f"({'|'.join(TIME_UNITS)})", "fraction": "%?", "number": ""}
-"""What follows the number of a limit, by the unit of its metric."""
+OPTIONAL = "Overrides"
+"""What is appended to the name of a section whose keys are all optional."""
+
+_UNITS = {
+    "ns": (f"({'|'.join(TIME_UNITS)})", "<= 200ms"),
+    "fraction": ("%?", "<= 1%"),
+    "number": ("", ">= 100"),
+}
+"""What follows the number of a limit, and an example, by the unit of its metric."""
+_SAID = {
+    "ns": f" with a unit ({', '.join(TIME_UNITS)})",
+    "fraction": ", or percent",
+    "number": " without a unit",
+}
+"""The same in words, which editors show instead of the pattern."""
 _LIMIT = r"^(\s*(<=|>=|==|<|>)\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*{}\s*|.*\$\{{.*)$"
 """A limit as `bounds.parse_bound` reads it, or any text with a reference to a variable."""
 
@@ -109,9 +138,35 @@ def _audits(vocabulary: Vocabulary) -> Any:  # a type made at run time
 
 
 def _evals(vocabulary: Vocabulary) -> Any:  # a type made at run time
+    """A mapping of evals, and the settings of their own deployment."""
     fields = vocabulary.eval_fields
     point: Any = EvalSection if fields is None else with_fields(EvalSection, fields)
-    return dict[str, point | CommandEvalSection]
+    overrides = _optional(_deployment(vocabulary), without=REFUSED, container=_optional(ContainerSection))
+    described = Field(
+        default=None,
+        description="Settings in which the deployment of all evals differs from `deployment`; all but "
+        f"{', '.join(f'`{name}`' for name in REFUSED)}.",
+    )
+    members: dict[str, Any] = {
+        OVERRIDES: (overrides | None, described),
+        "__pydantic_extra__": (dict[str, point | CommandEvalSection], Field(init=False)),
+    }
+    return create_model(
+        "Evals",
+        __config__=ConfigDict(extra="allow"),
+        __doc__="Evals by name, each with the keys of `EvalFields`, or of `CommandEval` if another tool runs it.",
+        **members,
+    )
+
+
+def _optional(section: type[Section], *, without: Collection[str] = (), **types: Any) -> Any:  # as above
+    """`section` with all of its keys optional, those of `types` of that type, and those in `without` left out."""
+    fields: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        if name not in without:
+            kind = types.get(name, Annotated[(field.annotation, Field(), *field.metadata)])
+            fields[name] = (kind | None, Field(default=None, description=field.description))
+    return create_model(f"{section.__name__}{OPTIONAL}", __base__=Section, __doc__=section.__doc__, **fields)
 
 
 def _one_of(words: Iterable[str]) -> Any:  # a type made at run time

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _LIMITS = frozenset({"requests", "duration_s", "stop"})
-_ARRIVALS = _LIMITS | {"rate", "ramp_s"}
+_ARRIVALS = _LIMITS | {"rate", "ramp_s", "max_concurrency"}
 
 TAKES: dict[str, frozenset[str]] = {
     "burst": frozenset({"requests", "duration_s", "concurrency"}),
@@ -11,7 +11,7 @@ TAKES: dict[str, frozenset[str]] = {
     "constant": _ARRIVALS,
     "poisson": _ARRIVALS,
     "gamma": _ARRIVALS | {"burstiness"},
-    "trace": frozenset({"trace", "requests", "duration_s"}),
+    "trace": frozenset({"trace", "requests", "duration_s", "max_concurrency"}),
     "stages": frozenset({"stages", "handover"}),
 }
 """Fields that a pattern accepts, in addition to `pattern`."""

@@ -13,7 +13,7 @@ from pytest_bench.suite.schema import LoadSection, OrderSection, WarmupSection
 from pytest_bench.suite.sweep import Value
 from pytest_bench.workload import Load, SampleOrder
 
-_LOAD_DIMENSIONS = ("concurrency", "rate", "requests")
+_LOAD_DIMENSIONS = ("concurrency", "rate", "max_concurrency", "requests")
 
 
 def plan_load(context: Context, path: Path, section: LoadSection, values: Mapping[str, Value]) -> Load | None:

@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
+
 from pytest_bench.suite.context import Context, Overrides
 from pytest_bench.suite.dataset_plans import plan_datasets
 from pytest_bench.suite.deployments import check_endpoints, plan_deployment
+from pytest_bench.suite.eval_deployment import OVERRIDES, by_deployment, name_of, plan_eval_deployment
 from pytest_bench.suite.include import Reader
 from pytest_bench.suite.limits import check_named
 from pytest_bench.suite.plan import DatasetPlan, DeploymentPlan, Kind, Plan, Point
@@ -108,14 +111,16 @@ def _plan_suite(
         check_named(context, section.named_bounds),
     )
     makers = {"perf": planner.perf, "audit": planner.audit, "eval": planner.eval}
+    declared: dict[str, dict[str, Any]] = {kind: dict(getattr(section, kind)) for kind in makers}
+    overrides = declared["eval"].pop(OVERRIDES, None)
     # Perf points are planned first, whatever the order of execution, because audits refer to them.
     made: dict[str, list[Point]] = {
-        kind: [point for name, value in getattr(section, kind).items() for point in make(name, value)]
+        kind: [point for name, value in declared[kind].items() for point in make(name, value)]
         for kind, make in makers.items()
     }
     value = context.document.value
     for kind in makers:
-        if getattr(section, kind) and kind not in section.order:
+        if declared[kind] and kind not in section.order:
             context.problem(("order",), f"leaves out {kind!r}, which this suite declares")
     if isinstance(value, dict) and not any(value.get(kind) for kind in makers):
         context.problems.add(
@@ -123,8 +128,18 @@ def _plan_suite(
         )
     if deployment is not None:
         deployments[section.suite] = deployment[0]
+    if overrides is not None:
+        if not declared["eval"]:
+            context.problem(("eval", OVERRIDES), "is for evals, and the suite declares none; leave it out")
+        own = None
+        if deployment is not None:
+            own = plan_eval_deployment(context, section.suite, section.deployment, overrides)
+        if own is not None:
+            name = name_of(section.suite)
+            deployments[name] = own
+            made["eval"] = [msgspec.structs.replace(point, deployment=name) for point in made["eval"]]
     datasets[section.suite] = planner.datasets
-    points.extend(point for kind in section.order for point in made[kind])
+    points.extend(by_deployment(point for kind in section.order for point in made[kind]))
 
 
 def _check_overrides(overrides: Overrides, problems: Problems) -> None:

@@ -37,3 +37,27 @@ def described(mount: Mount) -> str:
     """A mount as a message shows it."""
     source = mount.source or ("tmpfs" if mount.size_bytes is None else f"tmpfs of {mount.size_bytes} bytes")
     return f"{source} read-only" if mount.read_only else source
+
+
+def merged_for_model(
+    own: Iterable[tuple[Mount, str]], context: Iterable[tuple[Mount, str]]
+) -> tuple[tuple[Mount, ...], list[str], list[str]]:
+    """The mounts of a model in a restored manifest, conflicts as in `merged`, and a sentence for each replaced mount.
+
+    A mount of the model's own replaces one of the context at the same target.
+    """
+    mine, conflicts = merged(own)
+    targets = {mount.target: mount for mount in mine}
+    kept: list[tuple[Mount, str]] = []
+    replaced = []
+    for mount, origin in context:
+        instead = targets.get(mount.target)
+        if instead is None:
+            kept.append((mount, origin))
+        elif instead != mount:
+            replaced.append(
+                f"{mount.target} is {described(instead)}, the model's own mount, instead of {described(mount)} "
+                f"({origin})"
+            )
+    others, more = merged(kept)
+    return (*mine, *others), [*conflicts, *more], replaced

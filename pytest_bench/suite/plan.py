@@ -43,9 +43,9 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Its import reference, `module:attribute`."""
     model: str
     endpoints: tuple[str, ...]
-    """URLs, or the single word `simulator`. Empty if `container` serves."""
-    container: ContainerPlan | None = None
-    """The container that is started to serve; None if the endpoints exist already."""
+    """URLs, or the single word `simulator`. Empty if a container serves."""
+    containers: tuple[ContainerPlan, ...] = ()
+    """The containers that are started, one of which serves. Empty if the endpoints exist already."""
     simulator: dict[str, Any] = {}
     """Behaviour of the simulator, if it is the endpoint."""
     answers_contents: str | UnsetType = UNSET
@@ -77,7 +77,14 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the server's own metrics, read before and after each phase; None: not read."""
     metrics_interval_s: float | None = None
     """Interval at which they are also read during a phase; None: not read then."""
+    overridden: tuple[str, ...] | UnsetType = UNSET
+    """Settings in which this deployment of a suite's evals differs from that of its other points, if it is one."""
     origin: str = ""
+
+    @property
+    def container(self) -> ContainerPlan | None:
+        """The container that serves; None if the endpoints exist already."""
+        return next((plan for plan in self.containers if plan.serves), None)
 
     @property
     def tokenizer_model(self) -> str | None:
@@ -146,6 +153,13 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     """Values this point takes from its sweep."""
     options: dict[str, Any] = {}
     """Fields of this kind of point only: an audit's test and fields, an eval's task."""
+    deployment: str | UnsetType = UNSET
+    """Name of its deployment in the plan; unset: that of the suite."""
+
+    @property
+    def deployment_name(self) -> str:
+        """Name of its deployment in the plan."""
+        return self.deployment or self.suite
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +167,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = PLAN_VERSION
     deployments: dict[str, DeploymentPlan]
-    """By suite."""
+    """By name: that of the suite, or `<suite>.eval` if its evals have a deployment of their own."""
     datasets: dict[str, dict[str, DatasetPlan]]
     """By suite, then name."""
     points: tuple[Point, ...]
@@ -174,7 +188,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         It is the same for the same declarations, command line and data, in every session, in every checkout, and
         whatever the lines of the declarations.
         """
-        deployment = self.deployments[point.suite]
+        deployment = self.deployment_of(point)
         bare = [
             msgspec.structs.replace(
                 point, origin="", bounds=_without_origins(point.bounds), slo=_without_origins(point.slo)
@@ -186,6 +200,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             self.duration_scale,
         ]
         return digest(self._relocatable(msgspec.to_builtins(bare), self.folder(point.suite)))
+
+    def deployment_of(self, point: Point) -> DeploymentPlan:
+        """The system that the point measures."""
+        return self.deployments[point.deployment_name]
 
     def datasets_of(self, point: Point) -> list[DatasetPlan]:
         """The datasets that the point reads: its own, and those that its options name."""

@@ -190,6 +190,9 @@ class LoadSection(Section):
     """Mean arrivals per second."""
     burstiness: Positive = 1.0
     """`gamma`: shape of the gaps; 1 is Poisson, below 1 is burstier."""
+    max_concurrency: Count | None = None
+    """Open loop: most requests in flight. A request whose time has come waits until one of them ends. Left out: no
+    limit."""
     ramp_s: SecondsOrNone = 0.0
     """Seconds over which concurrency or rate grows to its full value."""
     trace: Text | None = None
@@ -294,6 +297,7 @@ class SweepSection(Section):
 
     concurrency: Counts | None = None
     rate: Rates | None = None
+    max_concurrency: Counts | None = None
     requests: Counts | None = None
     isl: Counts | None = None
     """Input length of a synthetic dataset, in tokens."""

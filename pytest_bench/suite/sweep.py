@@ -11,6 +11,7 @@ from pytest_bench.suite.schema import EvalSweepSection, SweepSection
 LETTERS: dict[str, tuple[str, int]] = {
     "concurrency": ("c", 4),
     "rate": ("r", 4),
+    "max_concurrency": ("m", 4),
     "requests": ("n", 5),
     "isl": ("isl", 5),
     "osl": ("osl", 5),

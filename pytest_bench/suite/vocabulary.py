@@ -54,6 +54,8 @@ class Vocabulary:
     metrics: Mapping[BoundKind, Mapping[str, str]] = field(default_factory=dict)
     """Base unit of every metric that may be limited, by the full name that `unit_of` accepts. Only the JSON Schema uses
     it; if it is empty, the schema accepts any name."""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """The meaning of each of these metrics, for the JSON Schema."""
     audits: Mapping[str, AuditWords] = field(default_factory=dict)
     eval_metrics: Callable[[Section], Collection[str]] | None = None
     """The metrics of an eval that bounds may name, given its section; None: any that `unit_of` accepts."""

@@ -115,7 +115,7 @@ class Deselected(msgspec.Struct, frozen=True, kw_only=True, tag="deselected"):
 
 
 class Withheld(msgspec.Struct, frozen=True, kw_only=True, tag="withheld"):
-    """The point was deliberately not run, because an earlier audit could not be completed."""
+    """The point was deliberately not run: an earlier audit could not be completed, or its node was lost."""
 
     point: str
     sentence: str
@@ -133,7 +133,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     xfail: bool = False
     """Whether the item is marked as expected to fail, independent of the result."""
     judgement: Judgement | None = None
-    """The point's judgement: on the call report, or on the set-up report if set-up failed."""
+    """The point's judgement: on the call report, or on the report of the set-up or teardown that failed."""
     detail: str = ""
     """First line of the failure."""
     duration_s: float = 0.0

@@ -48,8 +48,8 @@ def decide(
     """Decide the verdict of a session.
 
     `expected` is the plan, in order; `evidence` is the result of reading each point's folder again, by point id.
-    Nothing missing counts as good: a point does not pass if it was neither selected nor excluded by the user, or if
-    any required event, file or lease is missing.
+    A point does not pass if it was neither selected nor excluded by the user, or if any required event, file or lease
+    is missing.
     """
     ledger = _Ledger(expected, events, evidence, session)
     points = (*ledger.points(), *ledger.points_expected_elsewhere())

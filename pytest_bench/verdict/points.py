@@ -1,7 +1,7 @@
-"""Decides the outcome of one point from its reports, evidence and leases.
+"""Findings about one point: from its reports and its evidence.
 
 A point passes only with exactly one passed report of each stage, all from one worker, a consistent judgement `pass`,
-intact evidence, and leases that show that it ran alone.
+and intact evidence.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import LineReader
 from pytest_bench.load.account import combine
 from pytest_bench.load.order import sample_function
@@ -31,12 +31,18 @@ def contradictions(
     `EvidenceError` with file and line for a damaged log.
     """
     order = None if declared is None else declared.order
-    requests = _Requests(None if order is None else sample_function(order), _schedule(phase, declared))
+    requests = _Requests(
+        None if order is None else sample_function(order),
+        _schedule(phase, declared),
+        capped=declared is None or any(part.max_concurrency for part in declared.load.parts),
+        foreign_places=0 if declared is None or declared.alone else declared.load.max_concurrency or 0,
+    )
     reports: list[WorkerReport] = []
+    decode = msgspec.json.Decoder(RequestRecord).decode
     for path in sorted(folder.glob("requests.*.jsonl")):
         reader = LineReader(path, "requests", REQUESTS_VERSION)
         recount = Recount(declared)
-        for record in _records(reader, path):
+        for record in reader.records(decode, "a request record"):
             requests.add(record)
             recount.add(record)
         yield from _framing(reader, phase, header)
@@ -76,15 +82,6 @@ def _schedule(phase: PhaseResult, declared: DeclaredLoad | None) -> NDArray[np.i
     return arrivals_ns(declared.load, declared.arrival_seed) + phase.start_ns
 
 
-def _records(reader: LineReader, path: Path) -> Iterator[RequestRecord]:
-    decode = msgspec.json.Decoder(RequestRecord).decode
-    for number, payload in enumerate(reader, start=2):
-        try:
-            yield decode(payload)
-        except msgspec.MsgspecError as error:
-            raise EvidenceError(f"{path}: line {number} is not a request record: {error}") from error
-
-
 def _framing(reader: LineReader, phase: PhaseResult, header: dict[str, str]) -> Iterator[str]:
     """Compare header and end of a log that was read to its end."""
     if phase.complete:
@@ -97,8 +94,18 @@ class _Requests:
     """Totals and problems of the request logs of one phase."""
 
     def __init__(
-        self, sample: Callable[[int], int] | None, schedule: NDArray[np.int64] | None = None
+        self,
+        sample: Callable[[int], int] | None,
+        schedule: NDArray[np.int64] | None = None,
+        *,
+        capped: bool,
+        foreign_places: int = 0,
     ) -> None:
+        """`capped`: whether requests may wait for a place. `foreign_places`: how many of these may have been held by
+        requests of another phase when this one began."""
+        self._capped = capped
+        self._foreign_places = foreign_places
+        self._places_ns = Counter[int]()
         self._sample = sample
         self._schedule = schedule
         self._ids: set[str] = set()
@@ -124,6 +131,17 @@ class _Requests:
                 self._problems.append(
                     f"request {record.index} was scheduled at {record.scheduled_ns}; the load requires {planned}"
                 )
+        if record.place_free_ns is not None:
+            self._places_ns[record.place_free_ns] += 1
+            if not self._capped:
+                self._problems.append(
+                    f"request {record.index} waited for a place; the load has no 'max_concurrency'"
+                )
+            elif not (record.scheduled_ns or 0) < record.place_free_ns <= record.send_start_ns:
+                self._problems.append(
+                    f"request {record.index} waited for a place until {record.place_free_ns}; expected a time after "
+                    f"its schedule ({record.scheduled_ns}) and before it was sent ({record.send_start_ns})"
+                )
         self._starts.append(record.send_start_ns)
         self._ends.append(record.end_ns)
 
@@ -134,6 +152,14 @@ class _Requests:
         at_once = _max_in_flight(self._starts, self._ends)
         if at_once > phase.peak_in_flight:
             yield f"{at_once} requests were in flight at once, but peak_in_flight is {phase.peak_in_flight}"
+        # A step of the clock moves the end of a request after its place was given on.
+        if self._places_ns and not phase.health.clock_steps:
+            unexplained = (self._places_ns - Counter(self._ends)).total()
+            if unexplained > self._foreign_places:
+                yield (
+                    f"{unexplained} requests waited for a place until a time at which no request ended; expected at "
+                    f"most {self._foreign_places}, whose places requests of the phase before held"
+                )
 
 
 _COUNTERS = ("issued", "succeeded", "failed", "interrupted", "resent", "failures", "last_completion_ns")

@@ -22,11 +22,12 @@ from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import declared_phases, from_rows, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
-from pytest_bench.results.details import AuditDetail, AuditResult, CommandDetail, EvalDetail
+from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail
 from pytest_bench.results.differences import differences, file_differences, plain
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.running.phases import samples_sent
+from pytest_bench.running.server_log import with_log_budget
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Kind, Plan, Point
@@ -217,7 +218,8 @@ def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary
     recorded = summary.detail_as(AuditDetail).result
     yield from _in_summary(differences(plain(recorded), plain(result), "detail.result", rounded=True))
     yield from _measurement(summary, measurement_of(result, summary.phases))
-    yield from _judged(summary, result)
+    judgement = with_log_budget(judgement_of(result), session.plan.deployments[point.suite], folder)
+    yield from _judged(summary, judgement)
     for name, data in files.items():
         if (folder / name).read_bytes() != data:
             yield f"{name}: differs from what the audit computes from the logs"
@@ -230,8 +232,8 @@ _MEASURE_AGAIN: Mapping[Kind, Callable[[SessionContext, Point, Path, Summary], I
 """How a point of each kind is measured again from its logs, and compared with its summary."""
 
 
-def _judged(summary: Summary, result: AuditResult) -> Iterator[str]:
-    recorded, recomputed = summary.judgement, judgement_of(result)
+def _judged(summary: Summary, recomputed: Judgement) -> Iterator[str]:
+    recorded = summary.judgement
     yield from _in_summary(
         differences(
             {"outcome": str(recorded.outcome), "reasons": plain(recorded.reasons)},

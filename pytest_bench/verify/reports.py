@@ -42,7 +42,9 @@ class Recount:
         # In stages of both kinds, a scheduled time does not show which of them a request is of.
         self._shares = declared is not None and not (self._paced and "burst" in patterns)
         self._alone = declared is not None and declared.alone
-        self._share = ClientShare()
+        self._share = ClientShare(
+            capped=declared is not None and any(part.max_concurrency for part in declared.load.parts)
+        )
         self._outcomes, self._failures = Counter[str](), Counter[str]()
         self._resent = 0
         self._last_completion_ns: int | None = None

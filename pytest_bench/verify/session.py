@@ -15,6 +15,7 @@ from pytest_bench.evals.results import METADATA
 from pytest_bench.evals.sweeps import metadata_of
 from pytest_bench.files import LARGEST_JSON, read_plain
 from pytest_bench.leases import Lease
+from pytest_bench.lines import excerpt
 from pytest_bench.reports.published import summary_files
 from pytest_bench.results import layout, withheld
 from pytest_bench.results.claim import backup_names, read_verdict, restore_hint
@@ -162,14 +163,9 @@ def _junit(path: Path, rendered: bytes) -> Iterator[str]:
     if number is None:
         number = min(len(lines), len(wanted)) - 1
     yield (
-        f"{path}: line {number + 1} is {_excerpt(lines[number])}; "
-        f"rendered from the verdict and the events it is {_excerpt(wanted[number])}"
+        f"{path}: line {number + 1} is {excerpt(lines[number])}; "
+        f"rendered from the verdict and the events it is {excerpt(wanted[number])}"
     )
-
-
-def _excerpt(line: bytes) -> str:
-    text = ascii(line.decode("utf-8", "replace").strip())
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _unlisted_files(results: Path, settled: Settled, recorded: Verdict, notes: list[str]) -> Iterator[str]:
@@ -195,28 +191,28 @@ def _unlisted_files(results: Path, settled: Settled, recorded: Verdict, notes: l
 def _withheld(results: Path, settled: Settled) -> Iterator[str]:
     """Yield problems with the `withheld.json` of deployments, which exists if points were withheld."""
     plan = settled.plan
-    suites = {point.id: point.suite for point in (plan.points if plan else ())}
-    withheld_suites = {suites.get(event.point) for event in settled.events if isinstance(event, Withheld)}
+    deployments = {point.id: point.deployment_name for point in (plan.points if plan else ())}
+    without_points = {deployments.get(event.point) for event in settled.events if isinstance(event, Withheld)}
     passed = {point.id for point in settled.verdict.points if point.outcome is Outcome.PASS}
-    for suite in plan.deployments if plan else ():
-        name = f"{layout.deployment_path(suite)}/{withheld.NAME}"
-        if not is_folder(results, layout.deployment_path(suite)) or not os.path.lexists(results / name):
-            if suite in withheld_suites:
-                yield f"{name}: is missing, although points of {suite} were withheld"
+    for deployment in plan.deployments if plan else ():
+        name = f"{layout.deployment_path(deployment)}/{withheld.NAME}"
+        if not is_folder(results, layout.deployment_path(deployment)) or not os.path.lexists(results / name):
+            if deployment in without_points:
+                yield f"{name}: is missing, although points of {deployment} were withheld"
             continue
         try:
-            file = withheld.read_withheld(results / layout.deployment_path(suite))
+            file = withheld.read_withheld(results / layout.deployment_path(deployment))
         except EvidenceError as error:
             yield str(error)
             continue
-        if (file.nonce, suites.get(file.audit), file.audit in passed) != (
+        if (file.nonce, deployments.get(file.audit), file.audit in passed) != (
             settled.verdict.nonce,
-            suite,
+            deployment,
             False,
         ):
             yield (
                 f"{name}: is of session {file.nonce} and the audit {file.audit}; expected session "
-                f"{settled.verdict.nonce} and an audit of {suite} that did not pass"
+                f"{settled.verdict.nonce} and an audit of {deployment} that did not pass"
             )
 
 

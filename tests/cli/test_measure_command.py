@@ -92,11 +92,11 @@ def test_without_options_a_hundred_requests_run_at_concurrency_8(equals):
 
 def test_the_options_of_a_call_are_the_values_of_its_suite(equals):
     plan, _ = equals(
-        *("--requests=20", "--concurrency=1,4", "--rate=5", "--burstiness=0.5", "--warmup=3"),
+        *("--requests=20", "--rate=5,10,20", "--burstiness=0.5", "--warmup=3"),
         *("--input-tokens=64", "--output-tokens=16", f"--tokenizer={TOKENIZER}", "--api-key-env=KEY"),
         *("--header=X-Team=bench", "--bound=time_to_first_token.p99 <= 200ms", "--api=openai-completions"),
     )
-    ids = ["measure/perf/concurrency/c0001", "measure/perf/concurrency/c0004", "measure/perf/rate/r0005"]
+    ids = ["measure/perf/rate/r0005", "measure/perf/rate/r0010", "measure/perf/rate/r0020"]
     assert [point.id for point in plan.points] == ids
     assert all(point.load.requests == 20 and point.warmup.load.requests == 3 for point in plan.points)
     assert plan.points[2].load.pattern == "gamma"
@@ -115,6 +115,29 @@ def test_names_of_vllm_bench_serve_mean_the_same(equals):
         "--num-warmups=1",
     )
     assert ours == theirs
+
+
+def test_a_server_that_lists_no_model_before_a_request_is_accepted_on_demand(equals):
+    plan, text = equals("--no-check-model")
+    assert not plan.deployments["measure"].check_model
+    assert "check_model: false" in text
+    plan, text = equals()
+    assert plan.deployments["measure"].check_model
+    assert "check_model" not in text
+
+
+def test_a_rate_with_a_concurrency_is_one_open_loop_with_a_cap(equals):
+    plan, text = equals("--request-rate=5", "--max-concurrency=8", "--requests=20")
+    (point,) = plan.points
+    assert point.id == "measure/perf/rate/r0005-m0008"
+    assert (point.load.pattern, point.load.rate, point.load.max_concurrency) == ("poisson", 5, 8)
+    assert point.warmup.load.max_concurrency == 8
+    assert "sweep: {rate: [5], max_concurrency: [8]}" in text
+    plan, _ = equals("--rate=5,10", "--concurrency=2,8", "--requests=20")
+    assert [point.id.rpartition("/")[2] for point in plan.points] == [
+        *("r0005-m0002", "r0005-m0008", "r0010-m0002", "r0010-m0008")
+    ]
+    assert plan.datasets["measure"]["prompts"].synthetic["rows"] == 4 * (20 + 8)
 
 
 def test_prompts_of_a_file_end_where_the_model_ends_them(equals, tmp_path):

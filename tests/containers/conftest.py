@@ -1,9 +1,11 @@
 """A real Docker engine and one image with the simulator in it: `tests/containers/with-engine` starts an engine."""
 
+import contextlib
 import os
 
 import pytest
 import simulator_image
+from simulator_image import LISTENER
 
 from pytest_bench.containers.engine import ContainerError, connect
 from pytest_bench.containers.serving import serve
@@ -28,24 +30,26 @@ def image(engine):
     return simulator_image.build()
 
 
-SERVER = ("python3", "-m", "pytest_bench.simulator", "--host", "0.0.0.0", "--port", "8000")
-LISTENER = (
-    "python3",
-    "-S",
-    "-c",
-    "import socket, time; s = socket.create_server(('', 8000)); time.sleep(600)",
-)
-"""A server for tests that send no request: it starts faster."""
+@pytest.fixture
+def start(start_several):
+    """A function that starts a container of the image and yields it while it serves."""
+
+    @contextlib.contextmanager
+    def started(environ=os.environ, timeout_s=60.0, **fields):
+        with start_several(fields, environ=environ, timeout_s=timeout_s) as containers:
+            yield containers.serving
+
+    return started
 
 
 @pytest.fixture
-def start(image, tmp_path):
-    """A function that starts a container of the image and yields it while it serves."""
+def start_several(image, tmp_path):
+    """A function that starts a container for each mapping of fields, and yields them by role."""
 
-    def started(environ=os.environ, timeout_s=60.0, **fields):
-        plan = ContainerPlan(**{"image": image, "entrypoint": LISTENER, "stop_timeout_s": 0.1, **fields})
+    def started(*several, environ=os.environ, timeout_s=60.0):
+        common = {"image": image, "entrypoint": LISTENER, "stop_timeout_s": 0.1}
         return serve(
-            plan,
+            [ContainerPlan(**{**common, **fields}) for fields in several],
             suite="s",
             nonce="0123456789abcdef",
             folder=tmp_path,

@@ -28,6 +28,15 @@ import pytest_bench
 
 NAME = "pytest-bench-simulator"
 
+SERVER = ("python3", "-m", "pytest_bench.simulator", "--host", "0.0.0.0", "--port", "8000")
+LISTENER = (
+    "python3",
+    "-S",
+    "-c",
+    "import socket, time; s = socket.create_server(('', 8000)); time.sleep(600)",
+)
+"""A server for tests that send no request: it starts faster."""
+
 _PROGRAMS = ("sh", "cat", "ls", "tr", "df", "env", "mkdir", "sleep", "sudo")
 _LEFT_OUT = {
     "__pycache__",
@@ -43,7 +52,7 @@ _LEFT_OUT = {
 _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nserver:x:1000:1000::/:/bin/sh\n",
     "etc/group": "root:x:0:\nserver:x:1000:\n",
-    "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "etc/sudoers": "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n",
     "etc/pam.d/sudo": "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
 }

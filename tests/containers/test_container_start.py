@@ -7,8 +7,8 @@ import sys
 import urllib.request
 
 import pytest
+from simulator_image import LISTENER, SERVER
 
-from conftest import LISTENER, SERVER
 from pytest_bench.containers.engine import ContainerError
 from pytest_bench.containers.ownership import OWNER
 

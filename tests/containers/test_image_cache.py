@@ -4,13 +4,19 @@ import contextlib
 import json
 import os
 import stat
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
+import msgspec
 import pytest
 
-from pytest_bench.containers.engine import ContainerError
+from pytest_bench.containers.builds import fingerprint_of
+from pytest_bench.containers.engine import ContainerError, connect
 from pytest_bench.containers.identity import identity_of
+from pytest_bench.containers.image_cache import Entry, ImageCache
 from pytest_bench.containers.images import provide
 from pytest_bench.suite.container_plan import Build, ContainerPlan
 
@@ -144,6 +150,80 @@ def test_only_the_first_task_of_a_step_writes_to_the_cache(engine, image_plan, o
     built = provide(engine, plan, {**os_environ, "SLURM_PROCID": "1"})
     assert not folder(plan).exists()
     assert identity_of(engine.images.get(built.id).attrs) == built.identity
+
+
+def test_two_writers_at_once_leave_one_whole_entry(engine, image_plan, os_environ):
+    plan = image_plan()
+    built = provide(engine, msgspec.structs.replace(plan, image_cache=None), os_environ)
+    both = threading.Barrier(2)
+
+    def save(_):
+        with connect() as client:
+            both.wait()
+            return ImageCache(folder(plan)).save(client, plan.image, built.id, fingerprint_of(plan.build))
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(save, range(2))
+    assert (one.sha256, one.identity) == (other.sha256, other.identity)
+    assert sorted(path.suffix for path in folder(plan).iterdir()) == [".json", ".tar"]
+    engine.images.remove(built.id, force=True)
+    assert provide(engine, plan, os_environ).provenance == "loaded"
+
+
+def test_two_engines_that_save_one_image_as_different_bytes_leave_two_entries(image_plan):
+    cache, plan = ImageCache(folder(image_plan())), image_plan()
+    common = {"reference": plan.image, "identity": "1" * 64, "layers": (), "image_id": "i", "size_bytes": 1}
+    common |= {"fingerprint": "", "producer": "", "saved": ""}
+    one, other = Entry(sha256="a" * 64, **common), Entry(sha256="b" * 64, **common)
+    assert cache.path(one) != cache.path(other)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 8 KiB."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8k", "small", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode and not os.environ.get("CI"):
+        pytest.skip(f"a small disk cannot be mounted: {mounted.stderr}")
+    assert mounted.returncode == 0, mounted.stderr
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_is_an_error_that_leaves_no_entry_and_keeps_the_image(
+    engine, image_plan, os_environ, small_disk
+):
+    plan = image_plan()
+    with pytest.raises(ContainerError, match=r"No space left on device; make .* writable and free space"):
+        provide(engine, plan, os_environ)
+    assert list(small_disk.iterdir()) == []
+    assert engine.images.get(plan.image)
+
+
+def reasons(engine, plan, os_environ):
+    with pytest.raises(ContainerError) as raised:
+        provide(engine, plan, os_environ)
+    return [line.split()[1] for line in str(raised.value).splitlines() if line.startswith("  not ")]
+
+
+def test_a_local_image_is_built_before_it_is_pulled_and_any_other_afterwards(engine, image_plan, os_environ):
+    plan = image_plan()
+    (folder(plan).parent / "context" / "content").unlink()
+    assert reasons(engine, plan, os_environ) == ["loaded:", "built:", "pulled:"]
+    foreign = msgspec.structs.replace(plan, build=msgspec.structs.replace(plan.build, local=False))
+    assert reasons(engine, foreign, os_environ) == ["loaded:", "present:", "pulled:", "built:"]
+
+
+def test_an_image_of_a_registry_is_built_if_it_cannot_be_pulled(engine, image_plan, os_environ):
+    plan = image_plan()
+    foreign = msgspec.structs.replace(plan, build=msgspec.structs.replace(plan.build, local=False))
+    assert provide(engine, foreign, os_environ).provenance == "built"
 
 
 @pytest.fixture

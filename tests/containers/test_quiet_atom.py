@@ -124,7 +124,7 @@ def test_the_log_of_the_run_shrinks_to_what_matters_and_no_warning_is_lost(atom,
     log = LogPlan(engine="atom", controls=QUIET, silenced=("access", "info"), canary=canary)
     with atom(QUIET, log=log) as container:
         start = container.settle_log()
-        prove_quiet(container, container.url, NO_HEADERS, None)
+        prove_quiet({"": container}, container.url, NO_HEADERS, None)
         assert container.proof.warnings_proven
         found = count(container.log.lines(end=start))
     assert found.lines <= 3_371
@@ -146,4 +146,4 @@ def test_at_verbose_levels_everything_is_logged_and_a_control_without_effect_is_
             "warning": 320,
             "error": 51,
         }
-        prove_quiet(container, container.url, NO_HEADERS, None)
+        prove_quiet({"": container}, container.url, NO_HEADERS, None)

@@ -96,8 +96,12 @@ def test_a_conftest_cannot_make_it_green(folder, name):
     folder.write("conftest.py", CONFTESTS[name])
     ran = run(folder, "-n0")
     assert ran.status in {1, 2}, ran.output
-    assert ran.verdict["status"] == "error"
-    assert ran.junit["session::integrity"] == "error"
+    if name == "answers for pytest":  # pytest ended with status 0, without any test
+        assert (ran.verdict["status"], set(ran.outcomes.values())) == ("incomplete", {"missing"})
+        assert set(ran.junit.values()) == {"error"}
+    else:
+        assert ran.verdict["status"] == "error"
+        assert ran.junit["session::integrity"] == "error"
 
 
 @pytest.mark.parametrize("args", [["-p", "no:inference_bench"], ["-p", "no:junitxml"], ["-p", "no:xdist"]])
@@ -260,3 +264,49 @@ def test_a_call_that_pytest_cannot_parse_leaves_the_junit_file_that_it_names_red
     )
     assert done.returncode == 2, done.stderr
     assert read_junit(folder.root / "j.xml")["session::integrity"] == "error", junit
+
+
+@pytest.mark.parametrize("spoils", ["pytest.skip('not today')", "return"], ids=["skipped", "not required"])
+def test_a_red_point_that_pytest_does_not_fail_is_as_red_as_without_run(folder, spoils):
+    """Pytest's own status is 0 then. The exit status of its process is that of the verdict."""
+    folder.points = ("two",)
+    folder.__post_init__()
+    folder.write("bench/test_perf.py", TEST % spoils)
+    folder.edit("bench/tiny.yaml", 'request_latency.p99: "<= 60s"', 'request_throughput: ">= 1000000"')
+    plain, ran = folder.run("-n0"), run(folder, "-n0")
+    assert (ran.verdict["status"], ran.faults) == (plain.verdict["status"], plain.faults), ran.output
+    assert ran.outcomes == plain.outcomes
+    assert (ran.status, plain.status, plain.verdict["pytest_exit_status"]) == (1, 1, 0)
+
+
+def test_a_session_whose_parent_was_killed_is_incomplete(folder, tmp_path):
+    """Pytest goes on to its end, but nobody outside of it has judged."""
+    folder.points = ("one",)
+    folder.__post_init__()
+    process = subprocess.Popen(
+        folder.command("-n0", results=tmp_path / "orphaned", judged=True),
+        cwd=folder.root,
+        env=folder.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+    own = tmp_path / "orphaned/events/main.jsonl"
+    wait_for(lambda: own.exists() and b'"planned"' in own.read_bytes(), process)
+    process.kill()
+    process.wait()
+    wait_for(lambda: b'"ended"' in own.read_bytes() or not group_alive(process.pid), None)
+    ran = folder.read(1, "", tmp_path / "orphaned")
+    assert ran.verdict["status"] == "incomplete"
+    assert ran.faults == ["not-ended"]
+    assert ran.junit["session::integrity"] == "error"
+    assert main(["verify", str(ran.results)]) == 1
+
+
+def group_alive(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

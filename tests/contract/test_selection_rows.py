@@ -108,8 +108,8 @@ def test_a_misspelt_k_is_red_and_names_what_is_near(folder, workers):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["-k", "one or tow"], "-k 'one or tow': no test is called 'tow': did you mean 'two'"),
-        (["-m", "points or slwo"], "-m 'points or slwo': no marker is called 'slwo': did you mean 'slow'"),
+        (["-k", "one or tow"], "-k 'one or tow': no test is called 'tow'; did you mean 'two'"),
+        (["-m", "points or slwo"], "-m 'points or slwo': no marker is called 'slwo'; did you mean 'slow'"),
     ],
     ids=["-k", "-m"],
 )

@@ -54,13 +54,27 @@ def test_a_process_that_ends_itself_leaves_red_files(folder):
     assert main(["verify", str(ran.results)]) == 1, "the exit status that CI gates on"
 
 
+READS_COUNTERS = """
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    # As Hypothesis does: everything that is counted is a report.
+    for category, reports in terminalreporter.stats.items():
+        told = [report.nodeid for report in reports if isinstance(vars(report), dict)]
+        terminalreporter.write_line(f"counted as {category}: {told}")
+"""
+
+
 @pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
 def test_points_after_the_first_failure_are_missing(folder, option, workers):
+    folder.write("bench/conftest.py", READS_COUNTERS)
     folder.edit("bench/test_perf.py", "run_load().require()", "run_load(); assert False")
     ran = folder.run(workers, option)
     ran.require(1, "incomplete", one="fail", two="missing")
     assert "stopping after 1 failures" in ran.output
     assert "stopping after 2 failures" not in ran.output
+    assert "counted as missing: ['tiny/perf/two']" in ran.output
 
 
 def test_setting_up_alone_is_red(folder, workers):

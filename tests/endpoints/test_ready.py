@@ -214,6 +214,12 @@ def test_a_name_that_the_server_does_not_list_is_accepted_where_the_check_is_off
     assert ready(server.url, check_model=False).served_models == ("alias",)
 
 
+def test_an_empty_list_of_models_is_no_obstacle_where_models_are_loaded_on_request(serve):
+    server = serve({"GET /health": OK, "GET /v1/models": models()})
+    assert ready(server.url, check_model=False).ready_by == "GET /health"
+    assert "set deployment.check_model: false" in refusal(server.url)
+
+
 def test_models_are_listed_at_the_path_that_is_given(serve):
     server = serve({"GET /v1beta/openai/models": models("m")})
     assert ready(server.url, models_path="/v1beta/openai/models").ready_by == "GET /v1beta/openai/models"

@@ -15,13 +15,23 @@ CLOSED = Load(pattern="concurrency", concurrency=4, requests=100)
 OPEN = Load(pattern="poisson", rate=100.0, requests=100)
 
 
-def request(sent_ms, ended_ms, *, turnaround_ms=None, scheduled_ms=None, outcome="succeeded", unsent=False):
+def request(
+    sent_ms,
+    ended_ms,
+    *,
+    turnaround_ms=None,
+    scheduled_ms=None,
+    free_ms=None,
+    outcome="succeeded",
+    unsent=False,
+):
     return RequestRecord(
         seq=0,
         request_id="",
         index=0,
         sample_index=0,
         scheduled_ns=None if scheduled_ms is None else round(scheduled_ms * MS),
+        place_free_ns=None if free_ms is None else round(free_ms * MS),
         send_start_ns=round(sent_ms * MS),
         request_sent_ns=None if unsent else round(sent_ms * MS),
         turnaround_ns=None if turnaround_ms is None else round(turnaround_ms * MS),
@@ -30,8 +40,11 @@ def request(sent_ms, ended_ms, *, turnaround_ms=None, scheduled_ms=None, outcome
     )
 
 
-def report_of(records, *, paced=False):
-    share, report = ClientShare(), WorkerReport(worker=0, issued=len(records), succeeded=len(records))
+def report_of(records, *, paced=False, capped=False):
+    share, report = (
+        ClientShare(capped=capped),
+        WorkerReport(worker=0, issued=len(records), succeeded=len(records)),
+    )
     for record in records:
         share.add(record, paced=paced)
     share.report(report)
@@ -163,3 +176,35 @@ def test_the_rate_counts_from_the_first_arrival_to_the_last():
     assert (found.asked, found.achieved) == (pytest.approx(100.0), pytest.approx(100.0))
     single = client_health(OPEN, [report_of([*arrivals([10], [0])], paced=True)], HealthBudget())
     assert (single.asked, single.achieved) == (None, None)
+
+
+def held_back(late_ms):
+    """One place, arrivals every 10 ms and answers that take 100 ms; the client is `late_ms` late for each place."""
+    free = None
+    for number in range(200):
+        sent = number * 10 if free is None else free + late_ms
+        turnaround = None if free is None else late_ms
+        yield request(sent, sent + 100, scheduled_ms=number * 10, free_ms=free, turnaround_ms=turnaround)
+        free = sent + 100
+
+
+def capped_health(records):
+    load = Load(pattern="constant", rate=100.0, requests=200, max_concurrency=1)
+    return client_health(load, [report_of(list(records), paced=True, capped=True)], HealthBudget())
+
+
+def test_a_client_is_not_late_while_a_request_waits_for_a_place():
+    found = capped_health(held_back(1))
+    assert found.schedule_lateness_ms.max == 1
+    assert (found.asked, round(found.achieved, 1), found.held) == (100, 9.9, 199)
+    assert found.vacancy == pytest.approx(0.01, rel=0.02)
+    assert found.violations == ()
+
+
+def test_a_client_that_leaves_a_free_place_unused_is_late():
+    lateness, vacancy = capped_health(held_back(50)).violations
+    assert "requests left 50.0 ms late at p99" in lateness
+    assert "33.2% of the concurrency was missing" in vacancy
+    # Though each is sent within the budget of lateness, a twentieth of the places is not used.
+    [sentence] = capped_health(held_back(6)).violations
+    assert "5.6% of the concurrency was missing" in sentence

@@ -15,6 +15,7 @@ from pytest_bench.load.exchange import Exchange
 from pytest_bench.load.framing import split_events
 from pytest_bench.load.moments import Reads
 from pytest_bench.load.responses import decode_response
+from pytest_bench.load.wake_delay import WakeDelay
 from pytest_bench.records import Moments
 
 VALUES = st.recursive(
@@ -112,6 +113,7 @@ class Reader:
 
     def __init__(self):
         self.done = []
+        self.wake = WakeDelay()
 
     def add(self, fd, connection):
         pass

@@ -156,6 +156,71 @@ def test_arrival_seed_and_sample_seed_are_apart(simulator, drive):
     assert driven(2, 1)[0] != times
 
 
+# Open loop with a cap.
+
+
+def capped(places, rate=400.0, requests=60, **fields):
+    return Load(pattern="constant", rate=rate, requests=requests, max_concurrency=places, **fields)
+
+
+@WORKERS
+def test_a_cap_on_an_open_loop_makes_requests_wait_for_one_that_ends(simulator, drive, workers):
+    load = capped(7)
+    run = drive(simulator.url, load, workers=workers, knobs={"ttft_ms": 60})
+    records = sorted(run.records(), key=lambda record: record.index)
+    result, health = run.result, run.result.health
+    assert peak(truth_of(simulator, run)) == overlap(records) == result.peak_in_flight == 7
+    assert [record.index for record in records] == list(range(60))
+    wanted = (arrivals_ns(load, 0) + result.start_ns).tolist()
+    assert [record.scheduled_ns for record in records] == wanted
+    waited = [record for record in records if record.place_free_ns is not None]
+    assert health.held == len(waited) >= 40
+    assert {record.place_free_ns for record in waited} <= {record.end_ns for record in records}
+    assert len({record.place_free_ns for record in waited}) == len(waited)
+    assert all(record.scheduled_ns < record.place_free_ns <= record.send_start_ns for record in waited)
+    # The client was late by what it added to the wait, not by the wait.
+    late_ns = [record.send_start_ns - (record.place_free_ns or record.scheduled_ns) for record in records]
+    assert health.schedule_lateness_ms.max == max(late_ns) / MS
+    assert health.asked == pytest.approx(400)
+    assert health.achieved <= health.possible < 0.95 * health.asked
+    assert result.complete
+
+
+def test_requests_that_wait_for_a_place_are_sent_in_the_order_of_the_schedule(simulator, drive):
+    run = drive(simulator.url, capped(3, requests=30), workers=1, knobs={"ttft_ms": 30})
+    assert [record.index for record in run.records()] == list(range(30))
+
+
+def test_a_cap_that_is_never_reached_changes_nothing(simulator, drive):
+    run = drive(simulator.url, capped(64, requests=40), workers=2)
+    assert not any(record.place_free_ns for record in run.records())
+    assert (run.result.health.held, run.result.health.possible, run.result.issued) == (0, None, 40)
+
+
+@WORKERS
+def test_an_overlapping_warm_up_counts_towards_the_cap(simulator, drive, workers):
+    warm = phase(capped(5, requests=20), "warmup", handover="overlap")
+    run = drive(simulator.url, warm, capped(5, requests=30), workers=workers, knobs={"ttft_ms": 50})
+    assert [result.issued for result in run.results] == [20, 30]
+    assert peak(truth_of(simulator, run)) == 5
+    assert run.result.complete
+
+
+def test_a_load_worker_without_a_place_leaves_its_arrivals_to_the_others(simulator, drive):
+    stages = (closed(6, 12), capped(1, requests=9), capped(2, requests=9))
+    run = drive(simulator.url, Load(pattern="stages", stages=stages), workers=3, knobs={"ttft_ms": 10})
+    assert (run.result.issued, run.result.succeeded, run.result.complete) == (30, 30, True)
+    later = [record for record in run.records() if record.index >= 12]
+    assert overlap(later[:9]) == 1
+    assert overlap(later[9:]) == 2
+
+
+def test_all_scheduled_requests_are_sent_though_their_duration_is_over(simulator, drive):
+    load = Load(pattern="constant", rate=200.0, duration_s=0.1, max_concurrency=2)
+    run = drive(simulator.url, load, knobs={"ttft_ms": 30})
+    assert (run.result.issued, run.result.complete) == (20, True)
+
+
 # When a phase stops.
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from pytest_bench.bounds import parse_bound
 from pytest_bench.errors import UsageError
-from pytest_bench.perf.point import WARMUP, bounds_of, phases_of, require_own_rows
+from pytest_bench.perf.point import bounds_of, phases_of, require_own_rows
 from pytest_bench.perf.remeasure import shortfalls
+from pytest_bench.records import WARMUP
 from pytest_bench.running.samples import share_out
 from pytest_bench.suite.plan import Point, Warmup
 from pytest_bench.workload import Load, SampleOrder
@@ -92,3 +93,10 @@ def test_more_requests_than_the_count_are_held_in_flight_where_a_duration_must_b
     assert list(shortfalls(point(both), ended(issued=5000, peak=1000))) == []
     [sentence] = shortfalls(point(both), ended(issued=5000, peak=100))
     assert sentence == "peak_in_flight is 100, and a concurrency of 1000 was asked for"
+
+
+def test_more_requests_in_flight_than_the_cap_of_an_open_loop_are_a_contradiction():
+    capped = Load(pattern="poisson", rate=1.0, requests=400, max_concurrency=8)
+    assert list(shortfalls(point(capped), ended(issued=400, peak=3))) == []
+    [sentence] = shortfalls(point(capped), ended(issued=400, peak=9))
+    assert sentence == "peak_in_flight is 9, and at most 8 were asked for"

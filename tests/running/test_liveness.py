@@ -5,6 +5,9 @@ import pytest
 from pytest_bench.errors import EndpointError, LoadError
 from pytest_bench.load.supervisor import Progress
 from pytest_bench.running.liveness import Liveness
+from pytest_bench.suite.container_plan import ContainerPlan
+
+PLAN = ContainerPlan(image="i", no_progress_s=10.0)
 
 
 class Clock:
@@ -31,7 +34,7 @@ def nothing():
     "seen", [progress(ended=1), progress(events=1), progress(in_flight=0), progress(phase=1)]
 )
 def test_progress_of_any_kind_starts_the_time_anew(clock, seen):
-    liveness = Liveness(nothing, 10.0, clock=clock)
+    liveness = Liveness(nothing, PLAN, clock=clock)
     clock.now_s = 9.0
     liveness.check(seen)
     clock.now_s = 18.0
@@ -39,7 +42,7 @@ def test_progress_of_any_kind_starts_the_time_anew(clock, seen):
 
 
 def test_requests_without_progress_end_the_phase_with_what_is_known(clock):
-    liveness = Liveness(nothing, 10.0, lambda: " End of its log: stuck", clock=clock)
+    liveness = Liveness(nothing, PLAN, lambda: " End of its log: stuck", clock=clock)
     clock.now_s = 11.0
     with pytest.raises(LoadError, match=r"for 11 s, with 1 in flight .* End of its log: stuck"):
         liveness.check(progress())

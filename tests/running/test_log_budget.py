@@ -6,7 +6,7 @@ import pytest
 from pytest_bench.containers.log_classes import Count
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import write_json
-from pytest_bench.running.server_log import NAME, ServerLog, excesses, with_log_budget
+from pytest_bench.running.server_log import ServerLog, excesses, file_name, with_log_budget
 from pytest_bench.suite.container_plan import ContainerPlan, LogBudget, LogPlan
 from pytest_bench.suite.plan import DeploymentPlan
 from pytest_bench.verdict.outcome import Judgement, Outcome
@@ -25,7 +25,9 @@ PASS = Judgement(outcome=Outcome.PASS)
 
 def deployment(budget, **fields):
     container = ContainerPlan(image="i", log=LogPlan(budget=budget, **fields))
-    return DeploymentPlan(suite="s", api="a", api_reference="r", model="m", endpoints=(), container=container)
+    return DeploymentPlan(
+        suite="s", api="a", api_reference="r", model="m", endpoints=(), containers=(container,)
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,11 +43,11 @@ def deployment(budget, **fields):
     ],
 )
 def test_each_limit_is_for_one_request(budget, exceeded):
-    assert bool(list(excesses(budget, LOG))) == exceeded
+    assert bool(list(excesses(ContainerPlan(image="i", log=LogPlan(budget=budget)), LOG))) == exceeded
 
 
 def test_a_point_over_budget_fails_and_the_reason_names_the_numbers(tmp_path):
-    write_json(tmp_path / NAME, LOG)
+    write_json(tmp_path / file_name(""), LOG)
     judged = with_log_budget(PASS, deployment(LogBudget(classes={"access": 0})), tmp_path)
     assert judged.outcome is Outcome.FAIL
     (reason,) = judged.reasons
@@ -60,9 +62,11 @@ def test_a_budget_without_a_count_is_an_error_and_no_budget_needs_none(tmp_path)
 
 def test_a_point_during_which_the_server_logged_a_failure_fails(tmp_path):
     watched = deployment(LogBudget(), failures=("out of memory",))
-    write_json(tmp_path / NAME, LOG)
+    write_json(tmp_path / file_name(""), LOG)
     assert with_log_budget(PASS, watched, tmp_path) == PASS
-    write_json(tmp_path / NAME, msgspec.structs.replace(LOG, failures=2, first_failure="HIP out of memory"))
+    write_json(
+        tmp_path / file_name(""), msgspec.structs.replace(LOG, failures=2, first_failure="HIP out of memory")
+    )
     judged = with_log_budget(PASS, watched, tmp_path)
     assert judged.outcome is Outcome.FAIL
     assert "logged 2 lines" in judged.reasons[0].sentence

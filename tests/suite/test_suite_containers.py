@@ -144,3 +144,66 @@ def test_every_control_sets_something_and_silences_known_classes_at_its_own_valu
             assert sum(way is not None for way in ways) == 1, (engine, name)
             assert set(control.silences) <= set(CLASSES)
             assert all(set(values) <= set(control.values) for values in control.silences.values())
+
+
+def roles(*lines, deployment=""):
+    several = "".join(f"    {line}\n" for line in lines)
+    return (
+        f"suite: s\ndeployment:\n  api: openai-chat\n  model: m\n{deployment}  containers:\n{several}{TAIL}"
+    )
+
+
+PROXY = "proxy: {image: i, port: 8000, serves: true}"
+
+
+def test_roles_keep_their_order_and_are_critical_unless_they_say_otherwise(bench):
+    lines = (PROXY, "decode: {image: j, arguments: [--tp, '8']}", "client: {image: i, critical: false}")
+    deployment = bench.plan(roles(*lines)).deployments["s"]
+    found = [(each.role, each.port, each.serves, each.critical) for each in deployment.containers]
+    assert found == [
+        ("proxy", 8000, True, True),
+        ("decode", None, False, True),
+        ("client", None, False, False),
+    ]
+    assert deployment.container.role == "proxy"
+    assert [each.place for each in deployment.containers][1] == "deployment.containers.decode"
+    assert endpoint_problem(deployment) is None
+    assert bench.plan(roles(*lines), endpoints=("http://a:1",)).deployments["s"].containers == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["a: {image: i, port: 1}"], "deployment.containers have none that serves"),
+        ([PROXY, "b: {image: i, port: 1, serves: true}"], "have proxy, b that serves"),
+        (["a: {image: i, serves: true}"], "deployment.containers.a serves, but has no `port`"),
+        (
+            ["a: {image: i, port: 1, serves: true, critical: false}"],
+            "a.critical is false, but no point can run",
+        ),
+        ([PROXY, "b: {image: i, no_progress_s: 5}"], "b.no_progress_s is about requests"),
+        (
+            [
+                PROXY,
+                "b: {image: i, network: host, port: 9}",
+                "c: {image: i, network: host, port: 9}",
+            ],
+            "c.port is 9, as that of b, and both use the host's network",
+        ),
+        (
+            [PROXY, "b: {image: i, environment: {HF_TOKEN: x}}"],
+            "containers.b.environment.HF_TOKEN holds a key",
+        ),
+        ([PROXY, "B_1: {image: i}"], "lower-case letters"),
+    ],
+)
+def test_roles_that_mean_nothing_are_refused_with_their_place(bench, lines, expected):
+    with pytest.raises(SuiteError) as raised:
+        bench.plan(roles(*lines))
+    (sentence,) = raised.value.problems
+    assert expected in sentence
+
+
+def test_one_container_and_several_are_not_declared_together(bench):
+    with pytest.raises(SuiteError, match="are given together with a `container`"):
+        bench.plan(roles(PROXY, deployment="  container: {image: i}\n"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -142,3 +143,16 @@ def test_every_metric_that_a_bound_may_name_is_in_the_schema():
     assert {name for name in properties if name != "use"} == known
     for kind, units in vocabulary.metrics.items():
         assert {name: vocabulary.unit_of[kind](name) for name in units} == units
+
+
+def test_editors_show_what_a_metric_means_and_how_its_limit_is_written():
+    definitions = json_schema(catalogue.vocabulary(catalogue.all_apis([])))["$defs"]
+    for section in ("BoundsSection", "LimitsSection", "Slo"):
+        named = {name: value for name, value in definitions[section]["properties"].items() if name != "use"}
+        assert all(value["description"] for value in named.values())
+    limits = {name: value["anyOf"][0] for name, value in definitions.items() if name.startswith("Limit_")}
+    assert set(limits) == {"Limit_ns", "Limit_fraction", "Limit_number"}
+    for limit in limits.values():
+        [example] = limit["examples"]
+        assert re.match(limit["pattern"], example)
+        assert json.dumps(example) in limit["patternErrorMessage"]

@@ -149,17 +149,20 @@ def test_only_order_single_takes_a_sample(bench):
     [
         (
             "{pattern: poisson, rate: 1, request: 3}",
-            "one of duration_s, pattern, ramp_s, rate, requests, stop; did you mean 'requests'?",
+            "one of duration_s, max_concurrency, pattern, ramp_s, rate, requests, stop; did you mean 'requests'?",
         ),
         (
             "{pattern: trace, trase: t.jsonl}",
-            "expected one of duration_s, pattern, requests, trace; did you mean 'trace'?",
+            "expected one of duration_s, max_concurrency, pattern, requests, trace; did you mean 'trace'?",
         ),
         (
             "{pattern: stages, stages: [{pattern: burst, requests: 1, concurency: 2}]}",
             "perf.p.load.stages[0]; expected one of concurrency, duration_s, pattern, requests; did you mean",
         ),
-        ("{patern: burst, requests: 1}", "burstiness, concurrency, duration_s, handover, pattern"),
+        (
+            "{patern: burst, requests: 1}",
+            "burstiness, concurrency, duration_s, handover, max_concurrency, pattern",
+        ),
     ],
 )
 def test_an_unknown_key_is_answered_with_those_of_its_own_pattern(bench, load, said):

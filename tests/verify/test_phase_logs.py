@@ -16,6 +16,7 @@ from pytest_bench.workload import HealthBudget, Load
 MS = 10**6
 START_NS = 10**12
 OPEN = Load(pattern="poisson", rate=100.0, requests=50)
+CAPPED = Load(pattern="poisson", rate=100.0, requests=50, max_concurrency=1)
 SEED = 7
 
 
@@ -36,9 +37,21 @@ def records_of(late_ms=1):
     ]
 
 
-def written(folder, records):
+def held_records():
+    """Each request waits for the end of the one before it."""
+    free_ns = None
+    for record in records_of():
+        record.place_free_ns = free_ns
+        record.turnaround_ns = free_ns and 1 * MS
+        record.send_start_ns = (free_ns or record.scheduled_ns) + 1 * MS
+        record.request_sent_ns = record.send_start_ns + 10
+        record.end_ns = free_ns = record.send_start_ns + 200 * MS
+        yield record
+
+
+def written(folder, records, load=OPEN):
     """Write a phase's log as its load worker would; and what the engine says of the phase."""
-    share = ClientShare()
+    share = ClientShare(capped=load.max_concurrency is not None)
     for record in records:
         share.add(record, paced=True)
     report = WorkerReport(
@@ -55,11 +68,11 @@ def written(folder, records):
     (folder / "requests.0.jsonl").write_bytes(
         b"".join([header_line("requests", REQUESTS_VERSION), *lines, end])
     )
-    return combine([report], OPEN, HealthBudget(), label="main", folder="", start_ns=START_NS)
+    return combine([report], load, HealthBudget(), label="main", folder="", start_ns=START_NS)
 
 
-def found(folder, phase):
-    declared = DeclaredLoad(load=OPEN, budget=HealthBudget(), alone=True, order=None, arrival_seed=SEED)
+def found(folder, phase, load=OPEN, *, alone=True):
+    declared = DeclaredLoad(load=load, budget=HealthBudget(), alone=alone, order=None, arrival_seed=SEED)
     return list(contradictions(folder, phase, {}, declared))
 
 
@@ -104,3 +117,36 @@ def test_a_duration_that_no_request_can_have_is_damage(tmp_path, field):
     path.write_bytes(b"".join([header_line("requests", REQUESTS_VERSION), *lines, end_line(len(lines))]))
     with pytest.raises(EvidenceError, match="request 'r3' took or waited for more than"):
         found(tmp_path, phase)
+
+
+def test_a_phase_whose_requests_waited_for_a_place_follows_from_its_log(tmp_path):
+    phase = written(tmp_path, list(held_records()), CAPPED)
+    assert (phase.health.held, phase.health.schedule_lateness_ms.p99) == (49, 1.0)
+    assert phase.health.violations == ()
+    assert found(tmp_path, phase, CAPPED) == []
+
+
+def test_a_place_that_no_request_left_is_a_contradiction(tmp_path):
+    """It would hide how late the client was."""
+    records = list(held_records())
+    records[9].place_free_ns = records[9].send_start_ns
+    phase = written(tmp_path, records, CAPPED)
+    [said] = found(tmp_path, phase, CAPPED)
+    assert "1 requests waited for a place until a time at which no request ended; expected at most 0" in said
+    # An overlapping warm-up may have left one place, but not two.
+    assert found(tmp_path, phase, CAPPED, alone=False) == []
+    records[8].place_free_ns = records[8].send_start_ns
+    [said] = found(tmp_path, written(tmp_path, records, CAPPED), CAPPED, alone=False)
+    assert "2 requests waited for a place" in said
+
+
+def test_a_wait_that_the_load_does_not_allow_is_a_contradiction(tmp_path):
+    said = found(tmp_path, written(tmp_path, list(held_records())))
+    assert "request 1 waited for a place; the load has no 'max_concurrency'" in said[0]
+
+
+def test_a_wait_that_ended_before_the_schedule_or_after_the_request_is_a_contradiction(tmp_path):
+    records = list(held_records())
+    records[4].place_free_ns = records[4].send_start_ns + 1
+    said = found(tmp_path, written(tmp_path, records, CAPPED), CAPPED)
+    assert "request 4 waited for a place until" in said[0]

@@ -1,0 +1,86 @@
+"""The Slurm allocation that this process runs in, and the command of a step on one of its nodes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from pytest_bench.errors import UsageError
+
+JOB_ID, NODE_LIST = "SLURM_JOB_ID", "SLURM_JOB_NODELIST"
+
+_TOOL_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 60
+_NODE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+
+class Allocation(msgspec.Struct, frozen=True, kw_only=True):
+    """The nodes of a Slurm job."""
+
+    job_id: str
+    nodes: tuple[str, ...]
+
+    def step(self, node: str, command: Sequence[str]) -> list[str]:
+        """Return the command that runs `command` as one task on `node`, with all of the job's resources there.
+
+        Its standard streams are those of the task. It ends when the task ends or its standard input is closed.
+        """
+        return [
+            "srun",
+            "--quiet",
+            "--unbuffered",  # otherwise srun holds back output until a newline
+            "--nodes=1",
+            "--ntasks=1",
+            f"--nodelist={node}",
+            "--overlap",  # the job's other steps use the same resources
+            "--cpu-bind=none",
+            "--mpi=none",
+            "--no-kill",  # another node's failure does not end this step
+            f"--immediate={_START_TIMEOUT_S}",
+            # Explicit, because the defaults of a site may differ.
+            "--kill-on-bad-exit=1",
+            "--wait=0",
+            "--export=ALL",
+            *command,
+        ]
+
+
+def read_allocation(environ: Mapping[str, str]) -> Allocation:
+    """Return the allocation that the environment names. Raises `UsageError` outside of one.
+
+    Runs `scontrol`, which expands the list of nodes.
+    """
+    unset = [name for name in (JOB_ID, NODE_LIST) if not environ.get(name)]
+    if unset:
+        raise UsageError(
+            f"--slurm: {' and '.join(unset)}: not set, so this is not inside a Slurm allocation; start it with "
+            "`salloc --nodes N --no-kill pytest ... --slurm`, or with `pytest-bench slurm submit`"
+        )
+    scontrol, srun = shutil.which("scontrol"), shutil.which("srun")
+    if scontrol is None or srun is None:
+        raise UsageError(
+            "--slurm: scontrol or srun is not on PATH; install Slurm's client commands on this node"
+        )
+    listed = environ[NODE_LIST]
+    try:
+        done = subprocess.run(
+            [scontrol, "show", "hostnames", listed],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TOOL_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError(f"--slurm: `scontrol show hostnames {listed}` failed: {error}") from error
+    nodes = tuple(done.stdout.split())
+    if done.returncode != 0 or not nodes or not all(map(_NODE.fullmatch, nodes)):
+        raise UsageError(
+            f"--slurm: {NODE_LIST}={listed}: expected a list of nodes; `scontrol show hostnames` answers "
+            f"{(done.stderr or done.stdout).strip()!r} with status {done.returncode}"
+        )
+    return Allocation(job_id=environ[JOB_ID], nodes=nodes)

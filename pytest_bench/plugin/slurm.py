@@ -1,0 +1,69 @@
+"""`--slurm`: one xdist worker on every node of the Slurm allocation that the call runs in."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_bench import host
+from pytest_bench.cluster import preflight
+from pytest_bench.cluster.allocation import Allocation, read_allocation
+from pytest_bench.errors import UsageError
+from pytest_bench.plugin.session import Session
+from pytest_bench.results.event_log import MAIN, RUN
+
+
+def spread_over_nodes(config: pytest.Config, session: Session) -> None:
+    """Check every node, and set xdist's options as if the command line named one worker a node.
+
+    Raises `UsageError`, before anything is started on a node, if one of them cannot run the session.
+    """
+    from pytest_bench.running.node_report import versions  # noqa: PLC0415 # heavy, and needed with --slurm only
+
+    allocation = read_allocation(os.environ)
+    _require_names(allocation)
+    deployments = session.plan.deployments.values()
+    containers = {plan.origin: plan.container for plan in deployments if plan.container is not None}
+    request = preflight.Request(
+        token=preflight.new_token(),
+        folder=str(Path.cwd()),
+        results=str(session.results),
+        nonce=session.nonce,
+        needs_docker=bool(containers),
+        gpus={origin: container.gpus for origin, container in containers.items() if container.gpus},
+    )
+    here = host.name()
+    found = list(preflight.problems(preflight.ask(allocation, request), versions(), here, request))
+    if found:
+        raise UsageError(
+            f"--slurm: {len(found)} problem{'s'[: len(found) != 1]} on the {len(allocation.nodes)} nodes of job "
+            f"{allocation.job_id}; nothing was started:\n" + "\n".join(f"  {problem}" for problem in found)
+        )
+    option = config.option
+    option.dist, option.tx = "load", [worker_spec(allocation, node) for node in allocation.nodes]
+    # xdist would start the replacement on the node that was lost.
+    option.maxworkerrestart = "0"
+    if option.basetemp is None:
+        # Workers make their temporary folders below the controller's, which must therefore be on a shared file system.
+        option.basetemp = str(session.results.parent / f".{session.results.name}.tmp")
+        config.add_cleanup(lambda: shutil.rmtree(option.basetemp, ignore_errors=True))
+
+
+def worker_spec(allocation: Allocation, node: str) -> str:
+    """Return the execnet specification of the xdist worker on `node`."""
+    python = os.path.normpath(sys.executable)
+    return f"popen//id={node}//python={shlex.join(allocation.step(node, [python]))}"
+
+
+def _require_names(allocation: Allocation) -> None:
+    """Raises `UsageError` if the name of a node is that of another process of a session."""
+    if taken := {MAIN, RUN} & set(allocation.nodes):
+        raise UsageError(
+            f"--slurm: a node is named {', '.join(taken)}, as a log of the results folder is; leave it out with "
+            "`salloc --exclude`"
+        )

@@ -1,0 +1,88 @@
+"""An open loop with a cap whose server is too slow: a result with its label, not an error of the client."""
+
+import json
+import secrets
+
+import pytest
+
+from pytest_bench.api import BUILTIN
+from pytest_bench.catalogue import vocabulary
+from pytest_bench.perf import run_perf
+from pytest_bench.perf.remeasure import remeasure
+from pytest_bench.running.deployment import bring_up
+from pytest_bench.running.resources import Resources
+from pytest_bench.running.session import SessionFacts
+from pytest_bench.suite.context import Overrides
+from pytest_bench.suite.loading import load_plan
+from pytest_bench.tokens.pool import TokenizerPool
+
+# The limits that a cap could exceed are below what the server of the test allows: 40 of 400 requests a second.
+SUITE = """
+suite: s
+deployment:
+  api: openai-chat
+  model: m
+  endpoint: simulator
+  simulator: {ttft_ms: 200, itl_ms: 1}
+  generation: {max_tokens: 4}
+datasets: {prompts: {path: prompts.jsonl}}
+perf:
+  arrivals:
+    dataset: prompts
+    load: {pattern: poisson, rate: 400, requests: 60, max_concurrency: 8}
+    budget: {vacancy: 1, schedule_lateness_ms: 500, cpu_share: 1, achieved_share: 0.5}
+    bounds: {failed_requests: "== 0"}
+"""
+
+
+@pytest.fixture(scope="module")
+def held_back(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("held-back")
+    (folder / "prompts.jsonl").write_text("\n".join(json.dumps({"prompt": f"{n}"}) for n in range(60)))
+    (folder / "suite.yaml").write_text(SUITE)
+    plan = load_plan([folder / "suite.yaml"], vocabulary(BUILTIN), Overrides(), {}, root=folder)
+    with TokenizerPool(workers=1) as pool, bring_up(plan.deployments["s"], folder / "up", {}) as up:
+        session = SessionFacts(
+            plan=plan,
+            nonce=secrets.token_hex(8),
+            results=folder / "results",
+            rerun=lambda point: f"pytest -k {point.id}",
+        )
+        return plan, run_perf(session, Resources(plan, pool), plan.point("s/perf/arrivals"), up)
+
+
+def test_a_cap_never_makes_a_point_client_bound(held_back):
+    _, measured = held_back
+    judgement = measured.summary.judgement
+    assert judgement.outcome == "pass", measured.report()
+    assert "held-back" in judgement.labels
+    [phase] = measured.summary.phases
+    assert phase.peak_in_flight == 8
+    assert phase.health.achieved < 0.3 * phase.health.asked
+
+
+def test_the_rate_that_was_sent_is_shown_beside_the_one_that_was_scheduled(held_back):
+    _, measured = held_back
+    note = measured.summary.detail.note
+    health = measured.summary.phases[0].health
+    assert note == (
+        f"{health.achieved:.3g} of the {health.asked:.3g} requests/s that were scheduled could be sent: {health.held} "
+        "of 60 requests waited while 8 were in flight (`max_concurrency`)"
+    )
+
+
+def test_latencies_count_from_the_schedule_and_from_the_send(held_back):
+    """And how late the client was is not what requests waited."""
+    _, measured = held_back
+    value = measured.summary.measurement.value
+    sent, scheduled = value("request_latency.p99"), value("scheduled_request_latency.p99")
+    assert scheduled > 3 * sent
+    assert value("schedule_lateness.p50") < scheduled - sent
+    uncertainty = measured.summary.measurement.uncertainty("scheduled_request_latency.p50")
+    assert uncertainty < value("scheduled_request_latency.p50") - value("request_latency.p50")
+
+
+def test_verify_gives_the_point_the_same_label(held_back, tmp_path):
+    plan, measured = held_back
+    _, again = remeasure(plan, measured.point, measured.folder, measured.summary, tmp_path)
+    assert again.labels == measured.summary.judgement.labels
