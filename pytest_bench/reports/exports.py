@@ -79,6 +79,7 @@ def json_text(rows: Sequence[Row], verdict: Verdict, problems: Sequence[str]) ->
     return readable_json(
         {
             "version": TABLE_VERSION,
+            "nonce": verdict.nonce,
             "status": verdict.status,
             "coverage": verdict.coverage,
             "faults": [fault.sentence for fault in verdict.faults],
