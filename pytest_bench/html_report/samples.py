@@ -53,7 +53,7 @@ def choose_samples(sessions: Sequence[Session]) -> Chosen:
         sample
         for session in sessions
         for point, _, summary in session.measured()
-        if point.kind == "perf"
+        if point.kind == "perf" and summary.measurement is not None
         for sample in _requests(session, point.id, summary.phases[-1].folder)
     ]
     room, room_bytes = max(MOST_SAMPLES - len(requests), 0), MOST_BYTES - sum(map(_size, requests))

@@ -26,7 +26,7 @@ def simulator_bound(results: Sequence[PhaseResult]) -> list[str]:
     """
     return [
         f"In phase {result.label!r} the simulator's own event loop was more than {LIMIT_MS} ms late for {late:.0%} of "
-        "the time: what was measured is its limit, not what it was told to be; ask for less, or start several with "
+        "the time: what was measured is its limit, not its configured behaviour; ask for less, or start several with "
         "`pytest-bench serve` and name them all as endpoints."
         for result in results
         for late in _late_shares(Path(result.folder))
@@ -47,7 +47,7 @@ def _late_shares(folder: Path) -> Iterator[float]:
 def _counted(path: Path, label: str) -> Mapping[str, float] | None:
     for reading in read_readings(path):
         if reading.label == label:
-            told = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
-            known = {series: value for series, value in told.items() if value is not None}
-            return known if len(known) == len(told) else None
+            read = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
+            known = {series: value for series, value in read.items() if value is not None}
+            return known if len(known) == len(read) else None
     return None
