@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.cli.contributions import contributions
-from pytest_bench.errors import EvidenceError
+from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.results.layout import EVENTS, PLAN, POINTS, VERDICT
 from pytest_bench.results.plan_file import read_plan
 from pytest_bench.scoring import SCORINGS, Scorings, all_scorings
@@ -19,6 +19,14 @@ _OURS = frozenset({PLAN, VERDICT, EVENTS, POINTS})
 def is_session(folder: Path) -> bool:
     """Whether a folder holds results of a session."""
     return any(path.name in _OURS for path in folder.iterdir())
+
+
+def require_session(folder: Path) -> None:
+    """Raises `UsageError` for anything but a folder with results of a session."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: is not a folder; name the results folder of a session")
+    if not is_session(folder):
+        raise UsageError(f"{folder}: holds no results of a session; name a folder with a plan.json")
 
 
 class Judges(NamedTuple):

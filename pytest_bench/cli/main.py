@@ -18,6 +18,8 @@ COMMANDS = {
     "run": "pytest_bench.cli.run",
     "slurm": "pytest_bench.cli.slurm",
     "show": "pytest_bench.cli.show",
+    "report": "pytest_bench.cli.report",
+    "requests": "pytest_bench.cli.requests",
     "samples": "pytest_bench.cli.samples",
     "init": "pytest_bench.cli.init",
     "plan": "pytest_bench.cli.plan",

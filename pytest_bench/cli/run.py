@@ -25,6 +25,7 @@ from pytest_bench.plugin.call import called_now, find_suites
 from pytest_bench.plugin.opening import open_folder, overrides
 from pytest_bench.plugin.selection import Selection
 from pytest_bench.plugin.session import Session
+from pytest_bench.reports.published import publish
 from pytest_bench.results.claim import Claim
 from pytest_bench.results.event_log import RUN, EventLog
 from pytest_bench.results.publish import end_session
@@ -140,6 +141,8 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: st
     settled = end_session(claim.results, log, Ended(status=status, at=clock.utc_now()))
     if settled.verdict.refused:
         claim.withdraw()
+    else:
+        publish(claim.results, settled.verdict)
     unreported = [
         fault for fault in settled.verdict.faults if fault.code in {"cut-off", "pytest-exit", NOT_ENDED}
     ]

@@ -165,3 +165,12 @@ def read_records(folder: Path) -> Iterator[RequestRecord]:
                 raise EvidenceError(f"{path}:{expected + 2}: has sequence {record.seq}, expected {expected}")
             yield record
         reader.require_complete()
+
+
+def read_texts(folder: Path) -> Iterator[TextRecord]:
+    """Yield the kept texts of a phase. Raises `EvidenceError` with file and line for a damaged or unfinished log."""
+    decode = msgspec.json.Decoder(TextRecord).decode
+    for path in sorted(folder.glob("texts.*.jsonl")):
+        reader = LineReader(path, "texts", REQUESTS_VERSION)
+        yield from reader.records(decode, "a text record")
+        reader.require_complete()

@@ -210,6 +210,8 @@ def overrides(option: argparse.Namespace) -> Overrides:
         raise UsageError(
             "--endpoint=simulator must be the only --endpoint: the simulator cannot be a replica of another server"
         )
+    if option.summary not in {None, options.VLLM}:
+        raise UsageError(f"--summary {option.summary!r}: expected {options.VLLM}")
     return Overrides(
         endpoints=endpoints,
         served_model=option.served_model,

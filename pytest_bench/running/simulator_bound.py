@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
-from pytest_bench.endpoints.scrape import METRICS_LOG, METRICS_VERSION
-from pytest_bench.lines import LineReader
+from pytest_bench.endpoints.scrape import METRICS_LOG, read_readings
 from pytest_bench.records import PhaseResult
 from pytest_bench.simulator.lag import SERIES, bucket
 
@@ -20,13 +17,6 @@ LIMIT_MS = 20
 """Limit on the lag of its event loop at p99. The client's default limit is the same."""
 
 _ON_TIME, _LOOKS = bucket(LIMIT_MS), f"{SERIES}_count"
-
-
-class _Reading(msgspec.Struct):
-    """The parts of an `endpoints.scrape.Reading` that are needed. Other servers may report null values."""
-
-    label: str | None
-    samples: dict[str, float | None] | None
 
 
 def simulator_bound(results: Sequence[PhaseResult]) -> list[str]:
@@ -55,8 +45,7 @@ def _late_shares(folder: Path) -> Iterator[float]:
 
 
 def _counted(path: Path, label: str) -> Mapping[str, float] | None:
-    decode = msgspec.json.Decoder(_Reading).decode
-    for reading in LineReader(path, METRICS_LOG, METRICS_VERSION).records(decode, "a reading of metrics"):
+    for reading in read_readings(path):
         if reading.label == label:
             read = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
             known = {series: value for series, value in read.items() if value is not None}

@@ -43,12 +43,13 @@ def test_csv_and_json_have_the_full_numbers_of_the_summaries(finished, show):
     measured = summary["measurement"]["metrics"]["request_latency"]["statistics"]["p99"]
     status, out, _ = show(finished, "--csv")
     rows = {row["point"]: row for row in csv.DictReader(out.splitlines())}
-    assert (status, float(rows[STEADY]["request_latency.p99"])) == (0, measured)
+    assert (status, float(rows[STEADY]["request_latency.p99 (ns)"])) == (0, measured)
     assert rows[STEADY]["outcome"] == "pass"
     status, out, _ = show(finished, "--json")
     table = json.loads(out)
     (record,) = [point for point in table["points"] if point["point"] == STEADY]
     assert (table["version"], table["status"], record["request_latency.p99"]) == (1, "pass", measured)
+    assert table["units"]["request_latency.p99"] == "ns"
     assert record["labels"] == ["simulator", *record["labels"][1:]]
 
 
