@@ -1,4 +1,4 @@
-"""Evals that could not be asked, told before anything is started."""
+"""Refuses evals whose requests cannot be sent, before anything is started."""
 
 from __future__ import annotations
 

@@ -70,7 +70,6 @@ class Contents:
         self.good_bytes = 0
         """Length of the file up to the last whole line."""
         self.tail: Tail = "whole"
-        self.tail_bytes = 0
 
     def add(self, line: Line, place: Place) -> str | None:
         """Take in the next line; returns what is wrong with it."""
@@ -194,7 +193,6 @@ def _classify_tail(contents: Contents, data: bytes, path: Path, offset: int) -> 
     """Decide whether a last line without newline lacks only that, or more."""
     if len(data) == _LONGEST:
         raise _damage(path, offset, f"a line longer than {_LONGEST} bytes")
-    contents.tail_bytes = len(data)
     try:
         line = msgspec.json.decode(decode_line(data + b"\n"), type=Line)
     except (EvidenceError, msgspec.MsgspecError):

@@ -65,11 +65,6 @@ class CheckpointWriter:
         """Lines handed to the kernel."""
         return self._written
 
-    @property
-    def durable(self) -> int:
-        """Lines synced to the disk: acknowledged."""
-        return self._durable
-
     def append(self, kind: Kind, payload: object, key: Key | None = None) -> int:
         """Append a line and return its sequence. `payload` is a mapping or struct, or its JSON as bytes.
 

@@ -44,7 +44,7 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     sharing: tuple[str, ...]
     """All such points. A point for which this cannot be determined counts."""
     begun: tuple[str, ...]
-    """Those that started to send before the audit, whatever the plan says."""
+    """Those that started to send before the audit, regardless of the order in the plan."""
 
 
 class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditDetail(Detail, frozen=True, kw_only=True, tag="audit"):
-    """What an audit states besides. Which audit it is, the point says (`point.json`)."""
+    """Further facts of an audit. `point.json` names the audit."""
 
     order: Order
     before: Before

@@ -107,9 +107,6 @@ SCORINGS: dict[str, Scoring] = {
 }
 """Every named scoring by name. `regex` has no pattern of its own: its declaration must give one."""
 
-SHUFFLED = frozenset({"multiple-choice-shuffled"})
-"""Scorings whose items have their choices shuffled."""
-
 _OPTIONS = frozenset({"text", "extractor", "normaliser", "comparison"})
 _FIXED = frozenset(name for name in SCORINGS if name.startswith(("gsm8k-", "gpqa-")))
 

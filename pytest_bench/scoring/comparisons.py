@@ -66,7 +66,7 @@ class MathVerify(msgspec.Struct, frozen=True, kw_only=True, tag="math_verify", t
 
     def compare(self, answer: str, target: str, normaliser: Normaliser) -> float:
         from math_verify import LatexExtractionConfig, parse, verify  # noqa: PLC0415 # an extra
-        from math_verify.errors import TimeoutException  # noqa: PLC0415
+        from math_verify.errors import TimeoutException  # noqa: PLC0415 # as above
 
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("math-verify needs the main thread: its time limit is a signal")

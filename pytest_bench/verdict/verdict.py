@@ -111,17 +111,16 @@ def refusal(*, nonce: str, sentence: str, invocation: Invocation) -> Verdict:
     )
 
 
-def exit_status(verdict: Verdict, *, complete: bool = False) -> int:
+def exit_status(verdict: Verdict) -> int:
     """Return the exit status for pytest: 0 for `pass`, 2 if interrupted, 4 if refused, otherwise 1.
 
-    Partial coverage is 1 with `complete`, or if the session was started with `--complete`.
+    Partial coverage is 1 if the session was started with `--complete`.
     """
     if verdict.refused:
         return 4
     if verdict.interrupted:
         return 2
-    must_cover = complete or verdict.complete_required
-    good = verdict.status == "pass" and (verdict.coverage.complete or not must_cover)
+    good = verdict.status == "pass" and (verdict.coverage.complete or not verdict.complete_required)
     return 0 if good else 1
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_bench.plugin.progress import describe_wait
 from pytest_bench.running import waiting
-from pytest_bench.running.waiting import Waiting, told_while_waiting
+from pytest_bench.running.waiting import Waiting, reporting_progress
 
 URL = "http://model:8000"
 
@@ -20,7 +20,7 @@ def quick(monkeypatch):
 
 def test_the_time_left_and_the_last_answer_are_reported_repeatedly():
     told = queue.Queue()
-    with told_while_waiting(URL, 60, told.put) as note:
+    with reporting_progress(URL, 60, told.put) as note:
         first = told.get(timeout=10)
         note("GET /health: 503")
         while (later := told.get(timeout=10)).answer is None:
@@ -31,7 +31,7 @@ def test_the_time_left_and_the_last_answer_are_reported_repeatedly():
 
 def test_nothing_is_reported_once_the_wait_is_over():
     told = queue.Queue()
-    with pytest.raises(KeyboardInterrupt), told_while_waiting(URL, 60, told.put):
+    with pytest.raises(KeyboardInterrupt), reporting_progress(URL, 60, told.put):
         told.get(timeout=10)
         raise KeyboardInterrupt
     count = told.qsize()
@@ -42,7 +42,7 @@ def test_nothing_is_reported_once_the_wait_is_over():
 def test_a_server_that_answers_soon_is_not_waited_for_in_words(monkeypatch):
     monkeypatch.setattr(waiting, "_SILENT_S", 60.0)
     told = queue.Queue()
-    with told_while_waiting(URL, 60, told.put):
+    with reporting_progress(URL, 60, told.put):
         pass
     assert told.empty()
 

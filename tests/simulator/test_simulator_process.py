@@ -74,11 +74,12 @@ def test_it_comes_up_from_any_working_folder(tmp_path, monkeypatch):
         assert simulator.url.startswith("http://127.0.0.1:")
 
 
-def test_a_port_that_is_in_use_is_an_error_with_that_reason():
+def test_a_port_that_is_in_use_is_an_error_with_that_reason(program):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(EndpointError, match=f"cannot listen on 127.0.0.1:{port}"):
-            start(Behaviour(), port=port)
+        process = program("--port", str(port))
+        _, errors = process.communicate()
+    assert (process.returncode, f"cannot listen on 127.0.0.1:{port}" in errors.decode()) == (2, True)
 
 
 def test_a_log_that_exists_is_not_written_over(tmp_path):

@@ -42,7 +42,7 @@ class Inflating:
 
 class Panicking(Inflating):
     def encode(self, texts):
-        raise BaseException("index out of bounds")  # noqa: TRY002 - as a panic of native code arrives
+        raise BaseException("index out of bounds")  # noqa: TRY002 # as a panic of native code arrives
 
 
 def test_both_back_ends_give_the_same_ids_and_counts(loaded, texts):

@@ -44,7 +44,7 @@ def test_a_folder_without_a_tokenizer_says_what_it_holds(tmp_path):
 
 
 def test_a_path_that_does_not_exist_is_refused_without_asking_any_hub(tmp_path):
-    def no_hub(name, timeout_s):
+    def no_hub(name):
         raise AssertionError(name)
 
     for name in (str(tmp_path / "gone"), "gone/tokenizer.json", "./gone"):
@@ -55,7 +55,7 @@ def test_a_path_that_does_not_exist_is_refused_without_asking_any_hub(tmp_path):
 
 
 def test_a_hub_id_is_looked_up_and_keeps_its_name(bpe_folder):
-    source = resolve("maker/model-7b", fetch_folder=lambda name, timeout_s: bpe_folder)
+    source = resolve("maker/model-7b", fetch_folder=lambda name: bpe_folder)
     assert (source.name, source.file) == ("maker/model-7b", str(bpe_folder / "tokenizer.json"))
 
 

@@ -106,9 +106,9 @@ def test_empty_outputs_are_not_tolerated_unless_the_suite_declares_it():
 
 
 def test_a_point_without_bounds_passes_as_unbounded_while_nothing_failed():
-    judgement = judge([], numbers(1.0), labels=["simulator"])
+    judgement = judge([], numbers(1.0))
     assert judgement.outcome is Outcome.PASS
-    assert judgement.labels == ("simulator", "unbounded")
+    assert judgement.labels == ("unbounded",)
     failing = numbers(1.0)
     failing.values["failed_requests"] = 1.0
     assert judge([], failing).outcome is Outcome.FAIL
