@@ -170,11 +170,13 @@ def read_lines(path: Path) -> Iterator[Line]:
             yield decode(decode_line(data))
 
 
-def read_stream(stream: BufferedReader, path: Path) -> Contents:
-    """As `read_checkpoint`, from an open file at its beginning."""
-    contents = Contents()
+def read_stream(stream: BufferedReader, path: Path, known: Contents | None = None) -> Contents:
+    """As `read_checkpoint`, from an open file at its beginning; or at `known.good_bytes`, to add what follows to
+    `known`."""
+    contents = known or Contents()
+    contents.tail = "whole"
     decode = msgspec.json.Decoder(Line).decode
-    offset = 0
+    offset = contents.good_bytes
     while data := stream.readline(_LONGEST):
         if not data.endswith(b"\n"):
             _classify_tail(contents, data, path, offset)

@@ -115,6 +115,10 @@ class CommandDetail(Detail, frozen=True, kw_only=True, tag="command"):
     """Program and arguments as they were run."""
     environment: tuple[str, ...]
     """Names of the declared variables, and of the inherited ones."""
+    concurrency: dict[str, Any]
+    """The proof of the concurrency (`evals.command_concurrency.CommandConcurrency`)."""
+    own_metadata: bool
+    """Whether `meta_env.json` was written by the tool. Otherwise it repeats what was asked, and proves nothing."""
     status: int
     """Exit status of the tool; 128 and the signal if a signal ended it."""
     overdue: bool

@@ -79,6 +79,9 @@ class CommandEvalSection(Section):
     limit: Count | None = None
     """Number of items to which the command limits each task; the point is then labelled `limited`. Left out: the tool
     must evaluate all of them. `--eval-limit` does not apply to a command."""
+    unproven_concurrency: Literal["refused", "allowed"] = "refused"
+    """What becomes of a point whose concurrency neither the tool's files nor the server's metrics prove: it is an
+    error, or it is labelled `concurrency-unproven`."""
     time_limit_s: Seconds = 14_400
     """The tool is ended, with all of its processes, after this time, and the point is red."""
     resume: Literal["never"] = "never"

@@ -23,7 +23,7 @@ def test_messages_are_rendered_with_the_prompt_of_the_models_turn():
     assert template(TURNS).render(MESSAGES, add_generation_prompt=False) == RENDERED
 
 
-def test_a_template_file_goes_before_the_one_in_the_settings(tmp_path):
+def test_a_template_file_takes_precedence_over_the_settings(tmp_path):
     settings = {"chat_template": "settings", "bos_token": {"content": "<s>", "special": True}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     assert load_chat_template(tmp_path).render(MESSAGES) == "settings"
