@@ -120,8 +120,8 @@ class Decoder:
         frames: list[Frame] = []
         while len(self._buffer) >= _LENGTH_BYTES:
             length = int.from_bytes(self._buffer[:_LENGTH_BYTES], "big")
-            if not 0 < length <= LARGEST_FRAME_BYTES:
-                raise ProtocolError(f"a frame of {length} bytes: expected 1 to {LARGEST_FRAME_BYTES}")
+            if length > LARGEST_FRAME_BYTES:
+                raise ProtocolError(f"a frame of {length} bytes: expected at most {LARGEST_FRAME_BYTES}")
             end = _LENGTH_BYTES + length
             if len(self._buffer) < end:
                 break

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from pytest_bench.errors import UsageError
+from pytest_bench.redaction import hide
 
 if TYPE_CHECKING:
     from pytest_bench.cluster.rendezvous import Rendezvous
@@ -43,7 +44,9 @@ def _rendezvous(request: pytest.FixtureRequest) -> Iterator[Rendezvous]:
     from pytest_bench.cluster.place import read_place, read_secret  # noqa: PLC0415 # as above
 
     place = read_place(os.environ)
-    with meet(place, read_secret(os.environ) if place.size > 1 else b"") as rendezvous:
+    secret = read_secret(os.environ) if place.size > 1 else b""
+    hide([secret.hex()] if secret else [])
+    with meet(place, secret) as rendezvous:
         yield rendezvous
 
 

@@ -189,10 +189,11 @@ def test_the_last_phase_of_a_failed_rank_is_named():
     assert abort.phase == "building"
 
 
-def test_a_barrier_is_used_once():
+@pytest.mark.parametrize("before", [(1,), (0, 1)], ids=["while others are awaited", "after it opened"])
+def test_a_barrier_is_used_once(before):
     coordinator = joined(2)
-    coordinator.receive(0, ready("b"), 1.0)
-    coordinator.receive(1, ready("b"), 1.0)
+    for rank in before:
+        coordinator.receive(rank, ready("b"), 1.0)
     (abort,) = coordinator.receive(1, ready("b"), 1.0)
     assert "a barrier is used once" in abort.reason
 

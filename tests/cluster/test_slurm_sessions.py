@@ -1,9 +1,13 @@
 """`pytest suites/ --slurm` inside an allocation of a real Slurm cluster."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from slurm_folder import SlurmFolder, wait_until
@@ -92,6 +96,35 @@ def test_the_other_nodes_run_all_that_was_not_assigned_to_the_lost_one(lost):
         assert outcome == "pass" or f"node {node}" in ran.reasons(point) or point == "b/perf/one", point
     passed = {point.partition("/")[0] for point, outcome in ran.outcomes.items() if outcome == "pass"}
     assert {"a", "c", "f", "g"} <= passed, ran.output
+
+
+def processes_of(folder):
+    """Processes with the environment of the folder's session, on any node."""
+    mark = f"PYTEST_BENCH_LEASES={folder.root}/leases".encode()
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            if mark in (path / "environ").read_bytes():
+                found[int(path.name)] = (path / "cmdline").read_bytes().split(b"\0")
+    return found
+
+
+def test_a_killed_controller_leaves_nothing_running_and_red_files(slurm, folder):
+    waits = folder.root / "waits"
+    waits.mkdir()
+    folder.environ["WAIT_FOR"] = str(waits)
+    running = folder.start("--slurm")
+    wait_until((waits / "begun").exists, running)
+    (pytest_itself,) = (
+        pid for pid, words in processes_of(folder).items() if words[1:4] == [b"-m", b"pytest", b"suites"]
+    )
+    os.kill(pytest_itself, signal.SIGKILL)
+    ran = folder.end(running)
+    limit = time.monotonic() + 60
+    while left := processes_of(folder):
+        assert time.monotonic() < limit, left
+        time.sleep(0.05)
+    assert (ran.verdict["status"], set(ran.outcomes.values())) == ("incomplete", {"missing"})
 
 
 def test_an_interpreter_that_a_node_lacks_is_named_with_both_hosts(folder, not_on_n3):
