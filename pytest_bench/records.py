@@ -204,14 +204,14 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     issue_lateness_ms: Quantiles | None = None
     """Open loop: the same until the request was issued, before it waited for a connection."""
     vacant_ns: int = 0
-    """Closed loop: the sum of all turnarounds."""
+    """The sum of all turnarounds. This and the next ones: closed loop, and open loop with `max_concurrency`."""
     busy_ns: int = 0
-    """Closed loop: the sum of the latencies of all succeeded requests, from `send_start_ns` to `end_ns`."""
+    """The sum of the latencies of all succeeded requests, from `send_start_ns` to `end_ns`."""
     vacant_from_ns: int = 0
-    """Closed loop: from the first turnaround to the last."""
+    """From the first turnaround to the last."""
     vacant_until_ns: int = 0
     seconds: tuple[tuple[int, int, int], ...] = ()
-    """Closed loop: `vacant_ns` and `busy_ns` by second of CLOCK_MONOTONIC."""
+    """`vacant_ns` and `busy_ns` by second of CLOCK_MONOTONIC."""
     first_scheduled_ns: int | None = None
     """Open loop: the first and the last scheduled time of a request that was sent."""
     last_scheduled_ns: int | None = None
@@ -242,9 +242,9 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
     """Open loop: from the scheduled time to `send_start_ns`. A request that waited for a place is late only from when
     the place became free."""
     vacancy: float | None
-    """Closed loop, all workers: share of the requested concurrency that was not in flight because the client had not
-    sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of latencies). Failed requests do not
-    count. None if no request followed a response."""
+    """Closed loop, and open loop with `max_concurrency`, all workers: share of the concurrency that was not in
+    flight because the client had not sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of
+    latencies). Failed requests do not count. None if no request followed a response at once."""
     vacancy_p99: float | None
     """The same by second: the value that 99 % of them do not exceed. A phase with fewer than two seconds is judged as a
     whole; of several, the single worst second is excluded."""

@@ -181,7 +181,8 @@ class HealthBudget(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     vacancy: float = 0.02
-    """Closed loop: largest share of the concurrency that may be missing because the next request is not sent yet."""
+    """Closed loop, and open loop with `max_concurrency`: largest share of the concurrency that may be missing because
+    the next request is not sent yet."""
     vacancy_p99: float = 0.05
     """The same at p99 of windows of a second. Values below `vacancy` count as `vacancy`."""
     schedule_lateness_ms: float = 20.0

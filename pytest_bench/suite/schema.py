@@ -255,7 +255,8 @@ class BudgetSection(Section):
     default labels the point `budget-relaxed`."""
 
     vacancy: Annotated[float, Field(gt=0, le=1)] = _BUDGET.vacancy
-    """Closed loop: most of the concurrency that may be missing while the client has not sent the next request."""
+    """Closed loop, and open loop while `max_concurrency` holds requests back: most of the concurrency that may be
+    missing while the client has not sent the next request."""
     vacancy_p99: Annotated[float, Field(gt=0, le=1)] = _BUDGET.vacancy_p99
     """The same at p99 of the phase's seconds; never less than `vacancy`."""
     schedule_lateness_ms: Positive = _BUDGET.schedule_lateness_ms
