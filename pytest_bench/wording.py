@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from pytest_bench.redaction import redact
 
@@ -28,6 +28,13 @@ def first_of(words: Collection[str], shown: int) -> str:
     """The first `shown` of `words` separated by commas, then how many more there are: `a, b and 3 more`."""
     first = ", ".join(list(words)[:shown])
     return f"{first} and {len(words) - shown} more" if len(words) > shown else first
+
+
+def first_lines(lines: Sequence[str], shown: int) -> Iterator[str]:
+    """The first `shown` of `lines`, then a line that says how many more there are."""
+    yield from lines[:shown]
+    if len(lines) > shown:
+        yield f"and {len(lines) - shown} more"
 
 
 def one_line(text: str, longest: int) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_bench.wording import did_you_mean, first_of, one_line, one_of, printable, shown_name
+from pytest_bench.wording import did_you_mean, first_lines, first_of, one_line, one_of, printable, shown_name
 
 
 def test_the_nearest_word_is_offered_and_nothing_if_none_is_near():
@@ -40,3 +40,8 @@ def test_text_is_shown_on_one_line_that_ends_in_an_ellipsis_if_it_is_cut():
 def test_unprintable_file_names_are_escaped():
     assert shown_name("ä.json") == "ä.json"
     assert shown_name("\x1b[2J") == "'\\x1b[2J'"
+
+
+def test_many_lines_end_in_how_many_more_there_are():
+    assert list(first_lines(["a", "b"], 2)) == ["a", "b"]
+    assert list(first_lines(["a", "b", "c"], 2)) == ["a", "b", "and 1 more"]

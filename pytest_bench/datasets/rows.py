@@ -15,6 +15,7 @@ from pytest_bench.datasets.writer import TextTokenizer
 from pytest_bench.errors import DatasetError
 from pytest_bench.files import canonical_json
 from pytest_bench.suite.plan import DatasetPlan
+from pytest_bench.wording import first_lines
 
 COMPLAINTS_SHOWN = 20
 """Largest number of different complaints in one error."""
@@ -134,7 +135,8 @@ def _read(
 
 
 def _complaints(read: _Read) -> Iterator[str]:
-    for complaint, seen in list(read.bad.items())[:COMPLAINTS_SHOWN]:
-        yield f"{seen.origin}: {complaint}" + (f" ({seen.rows} rows)" if seen.rows > 1 else "")
-    if len(read.bad) > COMPLAINTS_SHOWN:
-        yield f"and {len(read.bad) - COMPLAINTS_SHOWN} more"
+    lines = [
+        f"{seen.origin}: {complaint}" + (f" ({seen.rows} rows)" if seen.rows > 1 else "")
+        for complaint, seen in read.bad.items()
+    ]
+    return first_lines(lines, COMPLAINTS_SHOWN)

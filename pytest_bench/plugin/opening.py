@@ -57,8 +57,9 @@ def join_session(config: pytest.Config, call: Call) -> None:
             selection.refuse_malformed(config)
             config.option.xmlpath = None  # pytest would write a green file for a call that runs nothing
             _register(config, call, session)
-            _register_workers(config, call, session, words)
-            _register_collecting(config, session, words)
+            requires = Requirements(session.plan, words.apis, _scorings(config))
+            _register_workers(config, call, session, requires)
+            _register_collecting(config, session, requires)
             return
         session = _open(config, call, words)
         if config.option.slurm:
@@ -71,7 +72,7 @@ def join_session(config: pytest.Config, call: Call) -> None:
         call.refuse(error_line(error))
         raise
     _register(config, call, session)
-    _register_controller(config, call, session, words)
+    _register_controller(config, call, session, Requirements(session.plan, words.apis, _scorings(config)))
 
 
 def _register(config: pytest.Config, call: Call, session: Session) -> None:
@@ -81,37 +82,28 @@ def _register(config: pytest.Config, call: Call, session: Session) -> None:
     config.pluginmanager.register(fixtures)
 
 
-def _register_controller(config: pytest.Config, call: Call, session: Session, words: Vocabulary) -> None:
+def _register_controller(config: pytest.Config, call: Call, session: Session, requires: Requirements) -> None:
     from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # workers do not need the imports
     from pytest_bench.plugin.interrupts import SigtermAsInterrupt  # noqa: PLC0415 # as above
 
-    requires = Requirements(session.plan, words.apis, _scorings(config))
     config.pluginmanager.register(SigtermAsInterrupt())
     config.pluginmanager.register(Controller(config, call, session, requires))
     config.pluginmanager.register(JUnitCases(config, call))
-    _register_workers(config, call, session, words)
+    _register_workers(config, call, session, requires)
 
 
-def _register_collecting(config: pytest.Config, session: Session, words: Vocabulary) -> None:
+def _register_collecting(config: pytest.Config, session: Session, requires: Requirements) -> None:
     from pytest_bench.plugin.collecting import Collecting  # noqa: PLC0415 # needed by few calls
 
     if config.option.collectonly or config.option.setupplan:
-        requires = Requirements(session.plan, words.apis, _scorings(config))
         config.pluginmanager.register(Collecting(session, requires))
 
 
-def _register_workers(config: pytest.Config, call: Call, session: Session, words: Vocabulary) -> None:
+def _register_workers(config: pytest.Config, call: Call, session: Session, requires: Requirements) -> None:
     if config.pluginmanager.hasplugin("xdist"):
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # xdist may be disabled with `-p no:xdist`
 
-        config.pluginmanager.register(
-            Workers(
-                call,
-                session,
-                Requirements(session.plan, words.apis, _scorings(config)),
-                on_nodes=config.option.slurm,
-            )
-        )
+        config.pluginmanager.register(Workers(call, session, requires, on_nodes=config.option.slurm))
 
 
 def _open(config: pytest.Config, call: Call, words: Vocabulary) -> Session:

@@ -19,6 +19,7 @@ from pytest_bench.load.schedule import arrivals_ns
 from pytest_bench.records import REQUESTS_VERSION, PhaseResult, RequestRecord, WorkerReport
 from pytest_bench.results.differences import differences, plain
 from pytest_bench.verify.reports import DeclaredLoad, Recount, reported
+from pytest_bench.wording import first_lines
 from pytest_bench.workload import OPEN_LOOP, HealthBudget, Load
 
 
@@ -146,9 +147,7 @@ class _Requests:
         self._ends.append(record.end_ns)
 
     def contradictions(self, phase: PhaseResult) -> Iterator[str]:
-        yield from self._problems[:_SHOWN]
-        if len(self._problems) > _SHOWN:
-            yield f"and {len(self._problems) - _SHOWN} more such problems"
+        yield from first_lines(self._problems, _SHOWN)
         at_once = _max_in_flight(self._starts, self._ends)
         if at_once > phase.peak_in_flight:
             yield f"{at_once} requests were in flight at once, but peak_in_flight is {phase.peak_in_flight}"
