@@ -102,6 +102,10 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """Re-sent once because a connection that had been idle ended before any response byte."""
     polls: int = 0
     """Number of polls of an accepted job. Latencies may be too high by up to one poll interval."""
+    retry_after_s: float | None = None
+    """How long the server asked to wait before the request is sent again (Retry-After), from the end of its answer."""
+    limit: Literal["time"] | None = None
+    """The limit of an eval's item at which the client cut the answer off. What had arrived by then is its text."""
 
 
 class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -121,8 +125,8 @@ class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 class Places(msgspec.Struct, frozen=True, gc=False):
     """The concurrency that an eval's session had reached when a line of its checkpoint was written.
 
-    A place in flight is taken from the issue of a request until its line is written, while it waits to be sent again,
-    too.
+    A place is taken while its request is in flight, from `send_start_ns` to the kernel's stamp of the response's end,
+    and while it waits to be sent again. The time until the next request of the place is sent is not part of it.
     """
 
     peak: int
@@ -204,14 +208,14 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     issue_lateness_ms: Quantiles | None = None
     """Open loop: the same until the request was issued, before it waited for a connection."""
     vacant_ns: int = 0
-    """Closed loop: the sum of all turnarounds."""
+    """The sum of all turnarounds. This and the next ones: closed loop, and open loop with `max_concurrency`."""
     busy_ns: int = 0
-    """Closed loop: the sum of the latencies of all succeeded requests, from `send_start_ns` to `end_ns`."""
+    """The sum of the latencies of all succeeded requests, from `send_start_ns` to `end_ns`."""
     vacant_from_ns: int = 0
-    """Closed loop: from the first turnaround to the last."""
+    """From the first turnaround to the last."""
     vacant_until_ns: int = 0
     seconds: tuple[tuple[int, int, int], ...] = ()
-    """Closed loop: `vacant_ns` and `busy_ns` by second of CLOCK_MONOTONIC."""
+    """`vacant_ns` and `busy_ns` by second of CLOCK_MONOTONIC."""
     first_scheduled_ns: int | None = None
     """Open loop: the first and the last scheduled time of a request that was sent."""
     last_scheduled_ns: int | None = None
@@ -242,9 +246,9 @@ class ClientHealth(msgspec.Struct, kw_only=True, frozen=True):
     """Open loop: from the scheduled time to `send_start_ns`. A request that waited for a place is late only from when
     the place became free."""
     vacancy: float | None
-    """Closed loop, all workers: share of the requested concurrency that was not in flight because the client had not
-    sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of latencies). Failed requests do not
-    count. None if no request followed a response."""
+    """Closed loop, and open loop with `max_concurrency`, all workers: share of the concurrency that was not in
+    flight because the client had not sent the next request yet: sum of turnarounds / (sum of turnarounds + sum of
+    latencies). Failed requests do not count. None if no request followed a response at once."""
     vacancy_p99: float | None
     """The same by second: the value that 99 % of them do not exceed. A phase with fewer than two seconds is judged as a
     whole; of several, the single worst second is excluded."""

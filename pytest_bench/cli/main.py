@@ -31,8 +31,8 @@ COMMANDS = {
 }
 """Import paths of the commands; only the one that is asked for is imported."""
 
-GOOD, NOT_GOOD, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit statuses. A user error never ends in a traceback."""
+NOT_GOOD, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit statuses of commands that do not succeed. A user error never ends in a traceback."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -211,7 +211,13 @@ def run(arguments: argparse.Namespace) -> int:
         (folder / f"{suite.name}.yaml").write_text(text, encoding="utf-8")
         (folder / _TEST).write_text(test_file("perf"), encoding="utf-8")
         results = [] if arguments.results is None else [f"--results={arguments.results}"]
-        return judged_run.run_words([str(folder), "-p", "no:cacheprovider", *results], rerun=again)
+        # The header and the list of failures only repeat paths of the temporary folder.
+        words = [str(folder), "-q", "-rN", "-p", "no:cacheprovider", *results]
+        status = judged_run.run_words(words, rerun=again)
+    if status:
+        kept = f"--save {arguments.save} kept it" if arguments.save else "--save FILE keeps it"
+        print(f"note: {suite.name}.yaml, which messages name, is the suite printed above; {kept}", flush=True)
+    return status
 
 
 def _without_files(words: Sequence[str]) -> list[str]:

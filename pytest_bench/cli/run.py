@@ -1,8 +1,8 @@
 """`pytest-bench run`: run pytest in a child process, and judge it from the parent.
 
 Nothing that a test, a conftest.py or a hook does in pytest's process can make the result green, and neither can a
-disabled plugin. The parent plans (unless the suites need a conftest's APIs or audits), writes a red verdict, waits for
-the child, and settles the results folder.
+disabled plugin. The parent plans (unless the suites need a conftest's APIs, audits or scorers), writes a red verdict,
+waits for the child, and settles the results folder.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _refuse_named(option: argparse.Namespace, nonce: str, error: UsageError) -> 
 def _plan(
     call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: EventLog, nonce: str, rerun: str
 ) -> None:
-    """Plan independently of pytest. Suites that need a conftest's APIs or audits are planned by pytest alone."""
+    """Plan independently of pytest. Suites that need names of a conftest (APIs, audits, scorers) pytest plans alone."""
     named = call.option.plugins or ()
     plugins = [name for name in named if not name.startswith("no:") and name != handover.PLUGIN]
     try:

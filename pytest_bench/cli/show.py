@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from pytest_bench.cli.contributions import add_plugin_argument
-from pytest_bench.cli.judging import audits_for, is_session
+from pytest_bench.cli.judging import is_session, judges_for
 from pytest_bench.errors import BenchError, EvidenceError, UsageError
 from pytest_bench.reports.exports import csv_text, json_text, markdown_text
 from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{folder}: is not a folder; name the results folder of a session")
     if not is_session(folder):
         raise UsageError(f"{folder}: holds no results of a session; name a folder with a plan.json")
-    verified = verify_session(folder, audits=audits_for(folder, arguments.plugins))
+    verified = verify_session(folder, **judges_for(folder, arguments.plugins)._asdict())
     verdict = _never_better(verified.verdict, folder, damaged=not verified.sound)
     rows = [Row(point, _summary(folder, point)) for point in verdict.points]
     match arguments.format:

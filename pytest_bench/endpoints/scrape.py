@@ -56,6 +56,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Why there are no samples."""
 
 
+_TIMEOUT_S = 5.0
+
+
 class MetricsLog:
     """Readings of one server during one phase. A context manager: leaving it closes the log.
 
@@ -70,12 +73,10 @@ class MetricsLog:
         *,
         endpoint: int = 0,
         headers: Headers = NO_HEADERS,
-        timeout_s: float = 5.0,
     ) -> None:
         address = parse_url(url)
         self._path = path
         self._stem = folder / f"{METRICS_LOG}.{endpoint}"
-        self._timeout_s = timeout_s
         self._client = Client(address, headers)
         self._lines = 0
         self._log = Path(f"{self._stem}.jsonl").open("xb")  # noqa: SIM115 # closed by leaving this object
@@ -95,7 +96,7 @@ class MetricsLog:
     def read(self, label: str | None = None) -> Reading:
         """Read the metrics now. With a label, the text is kept as `metrics.<e>.<label>.prom`."""
         asked_ns = clock.monotonic_ns()
-        answer = self._client.exchange("GET", self._path, timeout_s=self._timeout_s, limit_bytes=LIMIT_BYTES)
+        answer = self._client.exchange("GET", self._path, timeout_s=_TIMEOUT_S, limit_bytes=LIMIT_BYTES)
         answered_ns = clock.monotonic_ns()
         samples, missing = None, None
         if isinstance(answer, NoAnswer):

@@ -73,7 +73,8 @@ def _violations(
         remedy = "give the client a machine, or cores, that nothing else uses"
     else:
         remedy = (
-            f"set `workers:` above {health.workers}, for fewer requests per load worker, or lower the {lower}"
+            f"set `workers:` above {health.workers}, for fewer requests per load worker, or lower the {lower}; on a "
+            "machine that others use, give the client cores of its own"
         )
     lateness = health.schedule_lateness_ms
     if lateness is not None and lateness.p99 > budget.schedule_lateness_ms:

@@ -148,11 +148,11 @@ def _without_seconds(report: WorkerReport) -> Any:
     return msgspec.to_builtins(replace(report, seconds=()))
 
 
-def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestRecord]:
+def read_records(folder: Path) -> Iterator[RequestRecord]:
     """Yield all request records of a phase, by load worker, in the order in which they were written.
 
     Raises `EvidenceError` with file and line for a damaged line or a gap in the sequence, and for a file without an end
-    line, unless `unfinished` is true (an interrupted phase).
+    line (an interrupted phase).
     """
     decode = msgspec.json.Decoder(RequestRecord).decode
     paths = sorted(folder.glob("requests.*.jsonl"))
@@ -164,5 +164,4 @@ def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestR
             if record.seq != expected:
                 raise EvidenceError(f"{path}:{expected + 2}: has sequence {record.seq}, expected {expected}")
             yield record
-        if not unfinished:
-            reader.require_complete()
+        reader.require_complete()

@@ -291,7 +291,7 @@ def start(config: pytest.Config) -> None:
 
 
 def is_xdist_worker() -> bool:
-    """Whether this process is an xdist worker. Its environment alone does not tell: child processes inherit it."""
+    """Whether this process is an xdist worker. Child processes inherit its environment, so that alone is no proof."""
     return "PYTEST_XDIST_WORKER" in os.environ and any(
         frame.f_globals.get("__name__") == "__channelexec__" for frame, _ in traceback.walk_stack(None)
     )

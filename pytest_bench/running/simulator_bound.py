@@ -36,7 +36,7 @@ def simulator_bound(results: Sequence[PhaseResult]) -> list[str]:
     """
     return [
         f"In phase {result.label!r} the simulator's own event loop was more than {LIMIT_MS} ms late for {late:.0%} of "
-        "the time: what was measured is its limit, not what it was told to be; ask for less, or start several with "
+        "the time: what was measured is its limit, not its configured behaviour; ask for less, or start several with "
         "`pytest-bench serve` and name them all as endpoints."
         for result in results
         for late in _late_shares(Path(result.folder))
@@ -58,7 +58,7 @@ def _counted(path: Path, label: str) -> Mapping[str, float] | None:
     decode = msgspec.json.Decoder(_Reading).decode
     for reading in LineReader(path, METRICS_LOG, METRICS_VERSION).records(decode, "a reading of metrics"):
         if reading.label == label:
-            told = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
-            known = {series: value for series, value in told.items() if value is not None}
-            return known if len(known) == len(told) else None
+            read = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
+            known = {series: value for series, value in read.items() if value is not None}
+            return known if len(known) == len(read) else None
     return None

@@ -255,7 +255,8 @@ class BudgetSection(Section):
     default labels the point `budget-relaxed`."""
 
     vacancy: Annotated[float, Field(gt=0, le=1)] = _BUDGET.vacancy
-    """Closed loop: most of the concurrency that may be missing while the client has not sent the next request."""
+    """Closed loop, and open loop while `max_concurrency` holds requests back: most of the concurrency that may be
+    missing while the client has not sent the next request."""
     vacancy_p99: Annotated[float, Field(gt=0, le=1)] = _BUDGET.vacancy_p99
     """The same at p99 of the phase's seconds; never less than `vacancy`."""
     schedule_lateness_ms: Positive = _BUDGET.schedule_lateness_ms
@@ -264,7 +265,7 @@ class BudgetSection(Section):
     """Most CPU time a load worker may use, of one core."""
     achieved_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.achieved_share
     """Open loop: least share of the asked rate that must be achieved. In a second, of what the schedule asked for then:
-    random arrivals, ramps and stages are no shortfall."""
+    random arrivals, ramps and stages are not a shortfall."""
 
 
 class LimitSection(Section):

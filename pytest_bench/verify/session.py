@@ -21,6 +21,7 @@ from pytest_bench.results.claim import backup_names, read_verdict, restore_hint
 from pytest_bench.results.differences import file_differences
 from pytest_bench.results.evidence import walk
 from pytest_bench.results.settle import Settled, is_folder, settle
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan
 from pytest_bench.verdict.events import Expectation, Report, Withheld
@@ -57,12 +58,14 @@ def verify_session(
     expectation: Expectation | None = None,
     *,
     audits: Registry | None = None,
+    scorings: Scorings = SCORINGS,
     junit_file: Path | None = None,
 ) -> VerifiedSession:
     """Judge a results folder again. Does not raise for damaged files.
 
-    With an `expectation`, the verdict also requires that the points in it ran and passed. `audits` may contain more
-    than the built-in audits; `junit_file` is the session's JUnit file if it is outside of the folder.
+    With an `expectation`, the verdict also requires that the points in it ran and passed. `audits` and
+    `scorings` may contain more than the built-in ones; `junit_file` is the session's JUnit file if it is outside of the
+    folder.
     """
     settled = settle(results)
     problems: list[str] = []
@@ -78,7 +81,7 @@ def verify_session(
         problems += why_unfinished(results, settled)
     else:
         problems += _differences(results, settled, recorded, junit_file, notes)
-        problems += _points(results, settled, audits or registry(), notes)
+        problems += _points(results, settled, audits or registry(), scorings, notes)
         problems += _metadata_of_evals(results, settled)
     if expectation is not None:
         settled = settle(results, expectation, evidence=settled.evidence)
@@ -200,13 +203,20 @@ def _withheld(results: Path, settled: Settled) -> Iterator[str]:
             )
 
 
-def _points(results: Path, settled: Settled, audits: Registry, notes: list[str]) -> Iterator[str]:
+def _points(
+    results: Path, settled: Settled, audits: Registry, scorings: Scorings, notes: list[str]
+) -> Iterator[str]:
     """Yield the contradictions between each point's evidence and its logs."""
     plan = settled.plan
     if plan is None:
         return
     context = SessionContext(
-        results=results, plan=plan, nonce=settled.verdict.nonce, audits=audits, began=_began(results, settled)
+        results=results,
+        plan=plan,
+        nonce=settled.verdict.nonce,
+        audits=audits,
+        scorings=scorings,
+        began=_began(results, settled),
     )
     resumed = is_folder(results, layout.SESSIONS)
     for point in plan.points:

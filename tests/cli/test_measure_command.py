@@ -269,6 +269,10 @@ def test_a_call_ends_as_its_verdict_says_with_evidence_of_the_suite_that_it_save
     assert (tmp_path / "bench" / "quick.yaml").read_text() in done.stdout
     assert f"again: pytest-bench measure {simulator.url} --requests=4" in done.stdout
     assert f"verdict: {verdict['status']} - " in done.stdout
+    assert (
+        "quick.yaml, which messages name, is the suite printed above; --save bench/quick.yaml kept it"
+        in done.stdout
+    )
     assert verdict["status"] in {"fail", "error"}, "a bound that nothing meets; or a busy machine"
     planned = call("plan", "bench", "--no-digests")
     assert list(json.loads(planned.stdout)["points"]) == [point["id"] for point in verdict["points"]]
