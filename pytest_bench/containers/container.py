@@ -76,6 +76,14 @@ class Container:
         """The engine's latest answer to `inspect`."""
         return dict(self._container.attrs)
 
+    @property
+    def published(self) -> dict[str, str]:
+        """Where each port of the container, such as `8000/tcp`, is published on the host: address and port."""
+        ports = self.attributes["NetworkSettings"].get("Ports") or {}
+        return {
+            name: f"{places[0]['HostIp']}:{places[0]['HostPort']}" for name, places in ports.items() if places
+        }
+
     def state(self) -> dict[str, Any]:
         """The engine's `State` of the container, now. Raises `ContainerError` if it is gone."""
         with api_errors(f"the container {self.name}"):

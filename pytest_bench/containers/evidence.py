@@ -83,6 +83,8 @@ class Evidence(msgspec.Struct, kw_only=True):
     replaced_mounts: tuple[str, ...] = ()
     """A sentence for each mount of a manifest's context that the model's own has replaced."""
     url: str = ""
+    published: dict[str, str] = {}
+    """Where the ports of the container are published on the host."""
     verified: tuple[Verified, ...] = ()
     """Empty if the server did not get that far."""
     ended: End | None = None

@@ -60,7 +60,9 @@ def creation(
     that do not exist and GPUs that cannot be had, and `ContainerError` if nothing is to be run.
     """
     entrypoint, command = command_line(plan, image_config)
-    published = plan.network == "bridge" and plan.port is not None
+    published = [
+        f"{port}/tcp" for port in (plan.port, *plan.ports) if port is not None and plan.network == "bridge"
+    ]
     return {
         "entrypoint": entrypoint,
         "command": command,
@@ -68,7 +70,7 @@ def creation(
         # The client's own configuration may hold variables for proxies; nothing is inherited.
         "use_config_proxy": False,
         "network_mode": plan.network,
-        "ports": {f"{plan.port}/tcp": (plan.bind,)} if published else None,
+        "ports": dict.fromkeys(published, (plan.bind,)) or None,
         "ipc_mode": plan.ipc,
         "shm_size": plan.shm_size_bytes,
         "ulimits": [

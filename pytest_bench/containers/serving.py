@@ -217,6 +217,7 @@ def _verify(
     differences = config_differences(config, asked.arguments, asked.environment, asked.image.config)
     container.require_no(differences)
     containers.require_running()
+    evidence.published = container.published
     container.url = evidence.url = _url(started, engine)
     try:
         evidence.verified = container.await_serving(

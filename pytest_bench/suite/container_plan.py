@@ -117,6 +117,8 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Which mounts of a manifest's context the model's own have replaced (`mounts.merged_for_model`)."""
     port: int | None = 8000
     """None: it listens on none."""
+    ports: tuple[int, ...] = ()
+    """Further ports that are published, on a bridge network."""
     network: Literal["bridge", "host"] = "bridge"
     bind: str = "127.0.0.1"
     """Address of the host at which the port is published."""

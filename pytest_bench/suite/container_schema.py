@@ -17,6 +17,7 @@ from pytest_bench.suite.section import (
     UrlPath,
     VariableName,
     text_or_secret,
+    unique,
 )
 
 _SIZE = re.compile(r"([1-9][0-9]*)\s*(B|KiB|MiB|GiB|TiB)")
@@ -174,6 +175,8 @@ class _AnyContainer(Section):
     required: list[VariableName] = Field(default_factory=list)
     """Variables without which the container is not started."""
     mounts: list[MountSection] = Field(default_factory=list)
+    ports: Annotated[list[Port], AfterValidator(unique)] = Field(default_factory=list)
+    """Further ports of the container that the engine publishes, each at a free port of the host; for `bridge` only."""
     network: Literal["bridge", "host"] = "bridge"
     """`bridge`: the engine publishes `port` at a free port of the host. `host`: the server uses the host's network, and
     `port` must be free."""

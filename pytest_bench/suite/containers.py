@@ -85,6 +85,12 @@ def _plan(context: Context, section: _Section, path: Where) -> plans.ContainerPl
             context.problem(
                 (*path, "required"), f"names {name}, which neither `environment` nor `forward` provides"
             )
+    if section.ports and section.network == "host":
+        context.problem(
+            (*path, "ports"), "are published on bridge networks only; on the host's network all are"
+        )
+    if section.port in section.ports:
+        context.problem((*path, "ports"), f"repeat {section.port}, which is `port`")
     _check_secrets(context, section, path)
     log, variables, arguments = _log(context, section, path)
     return plans.ContainerPlan(
@@ -102,6 +108,7 @@ def _plan(context: Context, section: _Section, path: Where) -> plans.ContainerPl
         required=tuple(section.required),
         mounts=_mounts(context, section.mounts, (*path, "mounts")),
         port=section.port,
+        ports=tuple(section.ports),
         network=section.network,
         bind=section.bind,
         ipc=section.ipc,

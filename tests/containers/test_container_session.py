@@ -163,7 +163,7 @@ def test_nothing_is_left_of_a_session_that_is_killed(engine, image, tmp_path, pr
     finally:
         os.kill(session, signal.SIGKILL)
         running.wait()
-    until(lambda: engine.containers.list(all=True, filters=ours) == [])
+    until(lambda: engine.containers.list(all=True, filters=ours, ignore_removed=True) == [])
     until(lambda: engine.networks.list(filters=ours) == [])
     until(lambda: processes_of(tmp_path) == [])
 

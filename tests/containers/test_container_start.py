@@ -119,6 +119,16 @@ def test_a_server_that_never_listens_is_given_up_with_the_end_of_the_log(start):
     assert "loading" in story
 
 
+def test_further_ports_are_published_at_free_ports_of_the_host(start, tmp_path):
+    server = LISTENER[-1].replace("time.sleep", "t = socket.create_server(('', 9000)); time.sleep")
+    with start(entrypoint=(*LISTENER[:-1], server), ports=(9000,)) as container:
+        published = evidence(tmp_path)["published"]
+        assert set(published) == {"8000/tcp", "9000/tcp"}
+        assert container.url == f"http://{published['8000/tcp']}"
+        address, _, port = published["9000/tcp"].partition(":")
+        socket.create_connection((address, int(port))).close()
+
+
 def test_on_the_network_of_the_host_the_port_is_the_declared_one(start):
     port = unused_port()
     command = ("python3", "-m", "pytest_bench.simulator", "--host", "127.0.0.1", "--port", str(port))

@@ -108,6 +108,8 @@ def test_a_container_serves_without_an_endpoint_unless_the_command_line_names_on
         ),
         (["environment: {EVAL_ONLY: 'true'}"], "is 'true', but the suite declares no eval"),
         (["environment: {RUN_EVAL: '1'}"], "is '1', but the suite declares no eval"),
+        (["ports: [9000]", "network: host"], "ports are published on bridge networks only"),
+        (["ports: [8000]"], "ports repeat 8000, which is `port`"),
         (["runtime: enroot"], "'docker'"),
         (["build: {context: gone}"], "'gone', which is not a folder"),
         (
