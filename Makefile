@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test llama checker image lint types format bench clean
+.PHONY: help demo test llama checker image lint types format docs bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,11 +33,14 @@ format: $(READY) ## let ruff write what it can
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
+docs: $(READY) ## build the documentation as a site in .site; broken links are errors
+	$(RUN)/zensical build --strict --clean
+
 bench: $(READY) ## measure the harness itself, beside its peers (long)
 	$(RUN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) .bench .llama .checker results .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .site .cache .bench .llama .checker results .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Debian splits ensurepip into a package of its own: name it rather than fail with a traceback.
 $(READY): pyproject.toml

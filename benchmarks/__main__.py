@@ -29,6 +29,8 @@ TRUTH = (
 WORKS = ("at-once", *TRUTH, "poisson", "fixed", "stall", "live", "million", "tokens", "checkpoints")
 ONCE = frozenset({"million", "tokens", "checkpoints"})
 """Workloads that repeat internally or are too long to repeat."""
+WITH_PEERS = frozenset({"at-once", "streams-256", "streams-1024"})
+"""Workloads that peers do, too."""
 
 
 def main() -> int:
@@ -63,7 +65,7 @@ def main() -> int:
     wanted = [work for name in options.only or WORKS for work in (TRUTH if name == "truth" else (name,))]
     status = 0
     try:
-        if with_peers:
+        if with_peers and not WITH_PEERS.isdisjoint(wanted):
             peers.set_up()
         if options.base:
             base = pairs.work_tree(options.base)

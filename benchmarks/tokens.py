@@ -99,7 +99,7 @@ class Corpus:
     def __init__(self, seed: int = 1) -> None:
         files = sorted(Path(sysconfig.get_path("stdlib")).glob(self.FILES))
         self._text = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
-        self._random = random.Random(seed)  # noqa: S311 - texts, not secrets
+        self._random = random.Random(seed)  # noqa: S311 # texts, not secrets
 
     def texts(self, count: int, characters: int) -> list[str]:
         starts = self._random.sample(range(len(self._text) - characters), count)

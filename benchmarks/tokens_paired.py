@@ -122,7 +122,7 @@ def checked_out(revision: str) -> Iterator[Path]:
 
 def pairs_of(works: list[str], count: int, folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """`count` pieces of every work, each with texts of its own, works in turn."""
-    corpus = Corpus(seed=random.randrange(1 << 30))  # noqa: S311 - texts, not secrets
+    corpus = Corpus(seed=random.randrange(1 << 30))  # noqa: S311 # texts, not secrets
     for _ in range(count):
         for work in works:
             shape, _, backend = work.partition(" ")

@@ -103,6 +103,13 @@ class Label(StrEnum):
         "limited",
         "`--eval-limit`, or the `limit` of a command, left items of an eval out: its scores are not the task's",
     )
+    CONCURRENCY_UNPROVEN = (
+        "concurrency-unproven",
+        (
+            "neither the files of an eval's command nor the server's metrics show at which concurrency it ran, which "
+            "the suite allows (`unproven_concurrency`)"
+        ),
+    )
     FAILURES_TOLERATED = (
         "failures-tolerated",
         "an audit with `tolerate_failures: true` compared the rates of phases in which requests failed",

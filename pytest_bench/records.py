@@ -102,6 +102,10 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """Re-sent once because a connection that had been idle ended before any response byte."""
     polls: int = 0
     """Number of polls of an accepted job. Latencies may be too high by up to one poll interval."""
+    retry_after_s: float | None = None
+    """How long the server asked to wait before the request is sent again (Retry-After), from the end of its answer."""
+    limit: Literal["time"] | None = None
+    """The limit of an eval's item at which the client cut the answer off. What had arrived by then is its text."""
 
 
 class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -121,8 +125,8 @@ class TextRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 class Places(msgspec.Struct, frozen=True, gc=False):
     """The concurrency that an eval's session had reached when a line of its checkpoint was written.
 
-    A place in flight is taken from the issue of a request until its line is written, while it waits to be sent again,
-    too.
+    A place is taken while its request is in flight, from `send_start_ns` to the kernel's stamp of the response's end,
+    and while it waits to be sent again. The time until the next request of the place is sent is not part of it.
     """
 
     peak: int

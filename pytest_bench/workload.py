@@ -226,7 +226,9 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     on: tuple[str, ...] = ()
     """Types of failures (`records.ERROR_TYPES`) after which a request is sent again."""
     backoff_s: float = 1.0
-    """Wait before the second attempt; it doubles with each further one, up to a minute."""
+    """Wait before the second attempt; it doubles with each further one. A server may ask for a longer one."""
+    max_wait_s: float = 60.0
+    """The longest wait before an attempt, whatever the server asks."""
 
 
 class Checkpointing(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,6 +248,8 @@ class Checkpointing(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry = Retry()
     most_failures: int | None = None
     """Stop issuing once more requests than this have failed, retries included; None: issue all."""
+    item_time_limit_s: float | None = None
+    """An answer that is not complete this long after its request was sent is cut off; None: no limit."""
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):

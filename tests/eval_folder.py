@@ -1,4 +1,7 @@
-"""A folder with an eval of small sums, whose simulator answers from a file."""
+"""A folder with an eval of small sums, whose simulator answers from a file.
+
+The simulator is fast, so the client's own time is a large part of every request: the budget allows it.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ eval:
     id_column: id
     few_shots: {dataset: shots, count: 2}
     generation: {max_tokens: 64, stream: false}
+    budget: {vacancy: 1}
     sweep: {concurrency: [1, 2, 4]}
 """
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pytest_bench.cli import COMMANDS
 
@@ -39,3 +40,15 @@ def test_links_between_pages_lead_somewhere(path):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_command_that_a_page_calls_exists(path):
     assert set(COMMAND.findall(path.read_text())) <= set(COMMANDS)
+
+
+def test_the_site_has_every_page_in_its_navigation():
+    def pages(entry):
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for part in entry.values() if isinstance(entry, dict) else entry:
+                yield from pages(part)
+
+    shown = list(pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert sorted(shown) == sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))

@@ -13,6 +13,7 @@ FLOORS = {
     "plugin": 6,
     "catalogue": 5,
     "verify": 5,
+    "html_report": 5,
     "perf": 4,
     "audits": 4,
     "evals": 4,
@@ -48,6 +49,7 @@ KEEPERS = {
     "fastokens": {"tokens"},
     "math_verify": {"scoring"},
     "rouge_score": {"scoring"},
+    "vl_convert": {"html_report"},
 }
 """Libraries that only some rooms, or one file of one, may import."""
 

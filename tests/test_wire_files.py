@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 
 from pytest_bench.audits.artifacts import artifacts
@@ -22,7 +23,7 @@ from pytest_bench.leases import Lease
 from pytest_bench.lines import encode_line
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
 from pytest_bench.records import CacheReset, ClientHealth, PhaseFile, PhaseResult, Quantiles
-from pytest_bench.results.details import AuditDetail, AuditResult, Before
+from pytest_bench.results.details import AuditDetail, AuditResult, Before, CommandDetail, EvalDetail
 from pytest_bench.results.evidence import Evidence, EvidenceFile
 from pytest_bench.results.plan_file import PlanFile
 from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
@@ -194,6 +195,43 @@ SUMMARY = Summary(
     tokenizer={"tokenizer": SHA256, "backend": "tokenizers"},
     detail=DETAIL,
 )
+EVAL = msgspec.structs.replace(
+    SUMMARY,
+    detail=EvalDetail(
+        shown=(("requests", "8"), ("exact_match\nstrict-match", "75.0% (40.9% to 92.9%)")),
+        metrics={"total": 8, "completed": 8, "failed": 0, "missing": 0, "retried": 1, "scorings": {}},
+        account={"sessions": 1, "attempts": 9, "failed": 1, "elapsed_s": 2.0, "tail_s": 0.5},
+        concurrency={"asked": 4, "peak": 4, "achieved": 3.95, "least": 3.92, "short": True, "problem": None},
+        gates=({"outcome": "pass", "measured": 0.75},),
+        pairs={"0": {"lost": 1, "won": 0}},
+        sessions=({"nonce": NONCE, "repeats": 1, "scoring": {"exact_match,none": SHA256}, "started_ns": 1},),
+        release="0.1.0",
+        results={"evals/chat/sums/results_2026-01-02T03-04-05.000000.json": SHA256},
+    ),
+)
+COMMAND = msgspec.structs.replace(
+    SUMMARY,
+    phases=(),
+    dataset=None,
+    tokenizer=None,
+    detail=CommandDetail(
+        shown=(("sums\nexact_match,none", "75.0%"),),
+        notes=("8 requests in flight are proven by the server's vllm:num_requests_running",),
+        command=("tool", "--url=http://host:8000"),
+        environment=("HF_HOME", "PATH"),
+        concurrency={
+            "asked": 8,
+            "stated": False,
+            "server": {"gauges": ["vllm:num_requests_running"], "readings": 12, "peak": 8},
+            "problem": None,
+        },
+        own_metadata=False,
+        status=0,
+        overdue=False,
+        started_s=1.5,
+        ended_s=2.5,
+    ),
+)
 INVOCATION = Invocation(
     ini=("-ra",), environment=("--complete",), command_line=("suites", "--endpoint=http://host:8000")
 )
@@ -306,6 +344,8 @@ WRITTEN: dict[str, tuple[str, bytes]] = {
     ),
     "point.json": ("point", readable_json(PointFile(point=POINT, digest=DIGEST, nonce=NONCE))),
     "summary.json": ("summary", readable_json(SUMMARY)),
+    "summary_eval.json": ("summary", readable_json(EVAL)),
+    "summary_command.json": ("summary", readable_json(COMMAND)),
     "evidence.json": (
         "evidence",
         readable_json(

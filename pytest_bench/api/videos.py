@@ -143,7 +143,7 @@ class Videos:
         raise Malformed(f"a stream of events where one video was asked for: it begins with {events[:80]!r}")
 
     @staticmethod
-    def decode_body(body: bytes, content_type: str) -> Decoded:  # noqa: ARG004 # the bytes tell more than the header
+    def decode_body(body: bytes, content_type: str) -> Decoded:  # noqa: ARG004 # the bytes are more reliable than the header
         """Read one video: raw MP4, base64, or the path where the server keeps it. Raises `Malformed`.
 
         `content` is the path, or the sha256 of the bytes; the bytes are the attachment.

@@ -2,7 +2,7 @@
 
 An audit is data (`AuditTest.plan` returns phases) and a pure check (`AuditTest.verify`). `point.run_audit` drives the
 phases through the ordinary engine and passes their results to the check. Each audit is one module and one entry of
-`registry.SHIPPED`; third parties register theirs in the same `Registry`. No other package knows an audit by name.
+`registry.SHIPPED`; third parties register theirs in the same `Registry`. No other package refers to an audit by name.
 """
 
 from pytest_bench.audits.contract import (

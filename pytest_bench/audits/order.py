@@ -26,7 +26,9 @@ class OutOfOrder(BenchError):
     code = "out-of-order"
 
 
-def look_back(session: SessionFacts, resources: Resources, point: Point, deployment: Deployment) -> Before:
+def find_earlier_points(
+    session: SessionFacts, resources: Resources, point: Point, deployment: Deployment
+) -> Before:
     """Find the points that share samples and server with the audit `point`, which is about to start."""
     ours = _servers(deployment.urls)
     reaching = {

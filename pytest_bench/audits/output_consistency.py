@@ -53,7 +53,7 @@ class OutputConsistencyFields(AuditFields):
     decoding. Without streams, or with `false`, the check is skipped, as MLPerf skips it in Offline."""
     allow_empty_outputs: bool = False
     """Accept outputs that are empty or begin with an end-of-sequence token, as MLPerf does. By default they make
-    the point fail, whatever MLPerf's lines say. With `true` such a point is labelled `empty-outputs-allowed`."""
+    the point fail, even if MLPerf's own checks pass. With `true` such a point is labelled `empty-outputs-allowed`."""
 
 
 @final

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from pytest_bench.audits.contract import AuditPhase, Output, Run
 from pytest_bench.errors import EvidenceError
-from pytest_bench.lines import LineReader
-from pytest_bench.load.log import read_records
+from pytest_bench.load.log import read_records, read_texts
 from pytest_bench.metrics.token_counts import TokenCounts, request_key
-from pytest_bench.records import REQUESTS_VERSION, PhaseResult, RequestRecord, TextRecord
+from pytest_bench.records import PhaseResult, RequestRecord
 
 
 def read_run(phase: AuditPhase, result: PhaseResult, tokens: TokenCounts | None) -> Run:
@@ -49,7 +47,7 @@ def read_run(phase: AuditPhase, result: PhaseResult, tokens: TokenCounts | None)
 
 
 def _outputs(folder: Path, succeeded: list[RequestRecord], tokens: TokenCounts | None) -> Iterator[Output]:
-    texts = {text.request_id: text for text in _texts(folder)}
+    texts = {text.request_id: text for text in read_texts(folder)}
     counted: list[int | None] = [None] * len(succeeded)
     if tokens is not None:
         keys = np.array([request_key(record.request_id) for record in succeeded], dtype=np.int64)
@@ -66,11 +64,3 @@ def _outputs(folder: Path, succeeded: list[RequestRecord], tokens: TokenCounts |
             server_tokens=None if record.usage is None else record.usage.output_tokens,
             counted_tokens=count,
         )
-
-
-def _texts(folder: Path) -> Iterator[TextRecord]:
-    decode = msgspec.json.Decoder(TextRecord).decode
-    for path in sorted(folder.glob("texts.*.jsonl")):
-        reader = LineReader(path, "texts", REQUESTS_VERSION)
-        yield from reader.records(decode, "a text record")
-        reader.require_complete()

@@ -19,7 +19,7 @@ from pytest_bench.audits.contract import (
     Undecided,
 )
 from pytest_bench.audits.driving import Driven, drive_phases
-from pytest_bench.audits.order import look_back, order_of, primed_by, require_in_order
+from pytest_bench.audits.order import find_earlier_points, order_of, primed_by, require_in_order
 from pytest_bench.audits.registry import Registry
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.errors import UsageError
@@ -60,7 +60,7 @@ def run_audit(
     setting = setting_of(session.plan, point, rows, streaming=deployment.api.streaming)
     plan = _planned(audit, setting)
     files = {name: path.read_bytes() for name, path in plan.files.items()}
-    before = look_back(session, resources, point, deployment)
+    before = find_earlier_points(session, resources, point, deployment)
     order = order_of(session.plan, before)
     first = plan.phases[0] if plan.phases else None
     primed = primed_by(first, shares_beside(session.plan, point, rows), before)
@@ -104,7 +104,9 @@ def run_audit(
         detail=AuditDetail(
             order=order,
             before=before,
-            explanation=" ".join(late if result is None else [result.explanation, *_caution(primed), *late]),
+            explanation=" ".join(
+                late if result is None else [result.explanation, *_cache_warning(primed), *late]
+            ),
             result=result,
             cache_resets=tuple(driven.resets),
         ),
@@ -205,7 +207,7 @@ def measurement_of(result: AuditResult, phases: Sequence[PhaseResult]) -> Measur
     )
 
 
-def _caution(primed: Sequence[str]) -> Iterator[str]:
+def _cache_warning(primed: Sequence[str]) -> Iterator[str]:
     if primed:
         yield (
             f"Before this audit, {', '.join(primed)} may have sent the same samples to the same server, and the cache "

@@ -199,7 +199,7 @@ def _accuracy_entry(entries: object) -> Mapping[str, Any]:
 
 
 def _scored_videos(entry: Mapping[str, Any]) -> int:
-    """The number of videos in the score. `total_samples` counts those that failed, too, which VBench never sees."""
+    """The number of videos in the score. `total_samples` counts those that failed, too, which VBench does not score."""
     if entry.get("complete") is False:
         raise Undecided("the VBench result says that it is not complete")
     counts = entry.get("response_counts")

@@ -27,7 +27,7 @@ def require_containers(
         if not offline:
             problems += _missing_builders(deployment, environ)
     for point in points:
-        problems += _without_requests(plan.deployments[point.suite], point)
+        problems += _without_requests(plan.deployment_of(point), point)
     if problems:
         raise UsageError("\n".join(problems))
 

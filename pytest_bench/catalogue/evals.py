@@ -1,4 +1,4 @@
-"""Evals that could not be asked, told before anything is started."""
+"""Refuses evals whose requests cannot be sent, before anything is started."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pytest_bench.api import import_api
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.errors import UsageError
 from pytest_bench.evals.declared import ask, few_shots_dataset, row_of
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.command_evals import is_command, secrets_of
 from pytest_bench.suite.plan import Plan, Point
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def require_evals(plan: Plan, points: Iterable[Point]) -> None:
+def require_evals(plan: Plan, points: Iterable[Point], scorings: Scorings = SCORINGS) -> None:
     """Render every item of the eval points among `points`, and look for the programs and keys of their commands.
 
     Raises `UsageError` for a program or key that is missing, for rows that a template cannot render, for fewer requests
@@ -32,14 +33,14 @@ def require_evals(plan: Plan, points: Iterable[Point]) -> None:
                 if is_command(point):
                     _require_command(plan, point)
                 else:
-                    _require(plan, point, tables)
+                    _require(plan, point, tables, scorings)
             except UsageError as error:
                 problems.append(str(error))
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
 
 
-def _require(plan: Plan, point: Point, tables: dict[tuple[str, str], Rows]) -> None:
+def _require(plan: Plan, point: Point, tables: dict[tuple[str, str], Rows], scorings: Scorings) -> None:
     deployment = plan.deployment_of(point)
 
     def rows(name: str | None) -> Rows:
@@ -57,7 +58,12 @@ def _require(plan: Plan, point: Point, tables: dict[tuple[str, str], Rows]) -> N
         return tables[key]
 
     asked = ask(
-        point, rows(point.dataset), rows(few_shots_dataset(point)), model=deployment.model, revision=None
+        point,
+        rows(point.dataset),
+        rows(few_shots_dataset(point)),
+        model=deployment.model,
+        revision=None,
+        scorings=scorings,
     )
     row_of(asked.items[0], import_api(deployment.api, deployment.api_reference), point.origin)
 

@@ -12,6 +12,7 @@ from pytest_bench.catalogue.tokenizers import require_tokenizers
 from pytest_bench.datasets.rows import load_dataset
 from pytest_bench.datasets.synthetic import check_declared
 from pytest_bench.errors import DatasetError, UsageError
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.eval_deployment import one_server_for_two
 from pytest_bench.suite.plan import Plan, Point
@@ -22,9 +23,10 @@ from pytest_bench.tokens.source import find
 class Requirements:
     """Checks that everything the selected points need is available."""
 
-    def __init__(self, plan: Plan, apis: Mapping[str, ApiWords]) -> None:
+    def __init__(self, plan: Plan, apis: Mapping[str, ApiWords], scorings: Scorings = SCORINGS) -> None:
         self._plan = plan
         self._apis = apis
+        self._scorings = scorings
 
     def check(self, selected: Collection[str], *, offline: bool = False) -> None:
         """Raises `UsageError` if something that the points with these ids need is missing.
@@ -37,7 +39,7 @@ class Requirements:
         require_possible(self._plan, points)
         require_tokenizers(self._plan, points, offline=offline)
         self._require_datasets(points)
-        require_evals(self._plan, points)
+        require_evals(self._plan, points, self._scorings)
         require_containers(self._plan, points, os.environ, offline=offline)
 
     def _require_endpoints(self, points: Collection[Point]) -> None:

@@ -1,4 +1,4 @@
-"""Tokenizers that points need and that are not there, told before anything is started."""
+"""Refuses points whose tokenizer is missing, before anything is started."""
 
 from __future__ import annotations
 

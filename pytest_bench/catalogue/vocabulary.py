@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pytest_bench.api import BUILTIN, Api, import_api
@@ -11,6 +12,7 @@ from pytest_bench.errors import UsageError
 from pytest_bench.evals import definitions as eval_definitions
 from pytest_bench.evals.fields import EvalFields, metrics_of
 from pytest_bench.metrics import definitions
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.simulator import Answers, Behaviour
 from pytest_bench.suite.vocabulary import ApiWords, Vocabulary
 
@@ -37,8 +39,11 @@ def all_apis(contributed: Iterable[object]) -> dict[str, str]:
     return known
 
 
-def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Vocabulary:
-    """All names: those of `apis` (from `all_apis`), of the shipped audits and of `audits`.
+def vocabulary(
+    apis: Mapping[str, str], audits: Iterable[AuditTest] = (), scorings: Scorings = SCORINGS
+) -> Vocabulary:
+    """All names: those of `apis` (from `all_apis`), of the shipped audits and of `audits`, and of `scorings` (from
+    `all_scorings`).
 
     Raises `UsageError` for an API that cannot be imported, and for two audits with the same name.
     """
@@ -46,13 +51,15 @@ def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Voc
         apis={name: _api_words(name, reference) for name, reference in apis.items()},
         unit_of={
             "perf": definitions.unit_of,
-            "eval": eval_definitions.unit_of,
+            "eval": partial(eval_definitions.unit_of, scorings=scorings),
             "slo": definitions.slo_unit_of,
         },
         check_simulator=_check_behaviour,
         metrics={
             "perf": {name: definitions.unit_of(name) for name in definitions.names()},
-            "eval": {name: eval_definitions.unit_of(name) for name in eval_definitions.names()},
+            "eval": {
+                name: eval_definitions.unit_of(name, scorings) for name in eval_definitions.names(scorings)
+            },
             "slo": {name: definitions.slo_unit_of(name) for name in definitions.slo_names()},
         },
         meanings={name: eval_definitions.meaning_of(name) for name in eval_definitions.names()}
@@ -60,6 +67,7 @@ def vocabulary(apis: Mapping[str, str], audits: Iterable[AuditTest] = ()) -> Voc
         audits=registry(audits).words(),
         eval_metrics=metrics_of,
         eval_fields=EvalFields,
+        validation_context=scorings,
     )
 
 

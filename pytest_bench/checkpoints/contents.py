@@ -70,7 +70,6 @@ class Contents:
         self.good_bytes = 0
         """Length of the file up to the last whole line."""
         self.tail: Tail = "whole"
-        self.tail_bytes = 0
 
     def add(self, line: Line, place: Place) -> str | None:
         """Take in the next line; returns what is wrong with it."""
@@ -171,11 +170,13 @@ def read_lines(path: Path) -> Iterator[Line]:
             yield decode(decode_line(data))
 
 
-def read_stream(stream: BufferedReader, path: Path) -> Contents:
-    """As `read_checkpoint`, from an open file at its beginning."""
-    contents = Contents()
+def read_stream(stream: BufferedReader, path: Path, known: Contents | None = None) -> Contents:
+    """As `read_checkpoint`, from an open file at its beginning; or at `known.good_bytes`, to add what follows to
+    `known`."""
+    contents = known or Contents()
+    contents.tail = "whole"
     decode = msgspec.json.Decoder(Line).decode
-    offset = 0
+    offset = contents.good_bytes
     while data := stream.readline(_LONGEST):
         if not data.endswith(b"\n"):
             _classify_tail(contents, data, path, offset)
@@ -194,7 +195,6 @@ def _classify_tail(contents: Contents, data: bytes, path: Path, offset: int) -> 
     """Decide whether a last line without newline lacks only that, or more."""
     if len(data) == _LONGEST:
         raise _damage(path, offset, f"a line longer than {_LONGEST} bytes")
-    contents.tail_bytes = len(data)
     try:
         line = msgspec.json.decode(decode_line(data + b"\n"), type=Line)
     except (EvidenceError, msgspec.MsgspecError):

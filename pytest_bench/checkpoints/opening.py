@@ -36,8 +36,8 @@ class OpenCheckpoint:
         """What the file held when it was last read."""
 
     def reread(self) -> Contents:
-        """Read and repair the file again, after a child process wrote to it and ended."""
-        self.contents = _read(self.descriptor, self.path)
+        """Read what a writer has appended, after it has ended, and repair the end."""
+        self.contents = _read(self.descriptor, self.path, self.contents)
         return self.contents
 
     def writer(self, **options: Unpack[WriterOptions]) -> CheckpointWriter:
@@ -78,10 +78,13 @@ def open_checkpoint(path: Path) -> OpenCheckpoint:
     return OpenCheckpoint(path, descriptor, contents)
 
 
-def _read(descriptor: int, path: Path) -> Contents:
+def _read(descriptor: int, path: Path, known: Contents | None = None) -> Contents:
+    """Read the file, or what follows `known`, which this process has read and synced, and which no writer cuts off."""
     with os.fdopen(os.dup(descriptor), "rb") as stream:
-        stream.seek(0)
-        contents = read_stream(stream, path)
+        if known is not None and os.fstat(descriptor).st_size < known.good_bytes:
+            known = None
+        stream.seek(0 if known is None else known.good_bytes)
+        contents = read_stream(stream, path, known)
     _repair(descriptor, path, contents)
     return contents
 

@@ -33,6 +33,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """Revision that the server states; None if it states none."""
     repeats: int
     concurrency: int
+    item_time_limit_s: float | None = None
+    """Seconds after which an answer was cut off, which is no timeout: the answer stands."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ class CheckpointWriter:
         self._group = 1 if sync == "each" else GROUP_LINES
         self._on_written = on_written
         self._on_durable = on_durable
-        self._next = self._written = self._durable = lines
+        self._next = self._written = self._durable = self._told = lines
         self._good_bytes = self._durable_bytes = good_bytes
         self._oldest_unsynced_s = 0.0
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -64,11 +64,6 @@ class CheckpointWriter:
     def written(self) -> int:
         """Lines handed to the kernel."""
         return self._written
-
-    @property
-    def durable(self) -> int:
-        """Lines synced to the disk: acknowledged."""
-        return self._durable
 
     def append(self, kind: Kind, payload: object, key: Key | None = None) -> int:
         """Append a line and return its sequence. `payload` is a mapping or struct, or its JSON as bytes.
@@ -105,12 +100,22 @@ class CheckpointWriter:
         while True:
             line = self._next_line()
             if line == b"":
+                self._notify()
                 self._sync()
             elif line is None:
                 break
             elif self.fault is None:
                 self._write(line)
+                if self._waiting.empty():
+                    self._notify()
+        self._notify()
         self._sync()
+
+    def _notify(self) -> None:
+        """Tell how many lines are written, once for lines that were waiting together."""
+        if self._on_written is not None and self._told != self._written:
+            self._told = self._written
+            self._on_written(self._written)
 
     def _next_line(self) -> bytes | None:
         """The next line, None at the end, or empty if a sync is due first."""
@@ -137,8 +142,6 @@ class CheckpointWriter:
             self._oldest_unsynced_s = time.monotonic()
         self._good_bytes += count
         self._written += 1
-        if self._on_written is not None:
-            self._on_written(self._written)
 
     def _sync(self) -> None:
         if self.fault is not None or self._written == self._durable:

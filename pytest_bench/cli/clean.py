@@ -24,7 +24,7 @@ EXAMPLE = "pytest-bench clean --keep 20 --dry-run"
 _KEPT = 20
 _DEFAULT_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 """Names that sessions choose, which sort by time."""
-_WRITTEN = re.compile(r"verdict\.[0-9a-z-]+\.json|[^/]+\.xml|\.[^/]+\.tmp")
+_WRITTEN = re.compile(r"(verdict|summary)\.[0-9a-z-]+\.(json|csv)|[^/]+\.xml|\.[^/]+\.tmp")
 """Further files of sessions: earlier verdicts, JUnit files, and what a killed session left."""
 
 

@@ -1,4 +1,4 @@
-"""APIs and audits of third-party plugins, found and loaded as pytest does."""
+"""APIs, audits and scorers of third-party plugins, found and loaded as pytest does."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from pytest_bench.errors import UsageError
 
 
 class Contributions(NamedTuple):
-    """APIs and audits of plugins, without the shipped ones."""
+    """APIs, audits and scorers of plugins, without the shipped ones."""
 
     apis: list[Mapping[str, str]]
     audits: list[AuditTest]
+    scorings: list[object]
 
 
 def add_plugin_argument(parser: argparse._ActionsContainer) -> None:
@@ -32,7 +33,7 @@ def add_plugin_argument(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="PLUGIN",
-        help="also use the APIs and audits of a module or file, as in -p my_audits or -p bench/conftest.py; "
+        help="also use the APIs, audits and scorers of a module or file, as in -p my_audits or -p bench/conftest.py; "
         "those of installed pytest plugins are always used",
     )
 
@@ -58,6 +59,7 @@ def contributions(named: Sequence[str]) -> Contributions:
         return Contributions(
             apis=list(manager.hook.pytest_bench_apis()),
             audits=list(chain.from_iterable(manager.hook.pytest_bench_audits())),
+            scorings=list(chain.from_iterable(manager.hook.pytest_bench_scorers())),
         )
     except Exception as error:
         # Third-party code may raise any exception.

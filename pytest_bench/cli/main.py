@@ -18,6 +18,8 @@ COMMANDS = {
     "run": "pytest_bench.cli.run",
     "slurm": "pytest_bench.cli.slurm",
     "show": "pytest_bench.cli.show",
+    "report": "pytest_bench.cli.report",
+    "requests": "pytest_bench.cli.requests",
     "samples": "pytest_bench.cli.samples",
     "init": "pytest_bench.cli.init",
     "plan": "pytest_bench.cli.plan",
@@ -31,8 +33,8 @@ COMMANDS = {
 }
 """Import paths of the commands; only the one that is asked for is imported."""
 
-GOOD, NOT_GOOD, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit statuses. A user error never ends in a traceback."""
+NOT_GOOD, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit statuses of commands that do not succeed. A user error never ends in a traceback."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from pytest_bench.catalogue import all_apis, vocabulary
 from pytest_bench.cli.contributions import add_plugin_argument, contributions
 from pytest_bench.errors import UsageError
+from pytest_bench.scoring import all_scorings
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.discovery import discover, require_all_found
 from pytest_bench.suite.loading import load_plan
@@ -74,7 +75,7 @@ def words(plugins: Sequence[str], apis: Mapping[str, str] = MappingProxyType({})
     Raises `UsageError`.
     """
     found = contributions(plugins)
-    return vocabulary(all_apis([*found.apis, apis]), found.audits)
+    return vocabulary(all_apis([*found.apis, apis]), found.audits, all_scorings(found.scorings))
 
 
 def _api(text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pytest_bench.child import adopt_orphans
+from pytest_bench.child import adopt_descendants
 
 _FORWARDED = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
@@ -26,7 +26,7 @@ _GRACE_S = 20.0
 
 def start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a child whose orphans become children of this process. Afterwards, only `wait` receives signals."""
-    adopt_orphans()
+    adopt_descendants()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
 
     def restore() -> None:

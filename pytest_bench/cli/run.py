@@ -1,8 +1,8 @@
 """`pytest-bench run`: run pytest in a child process, and judge it from the parent.
 
 Nothing that a test, a conftest.py or a hook does in pytest's process can make the result green, and neither can a
-disabled plugin. The parent plans (unless the suites need a conftest's APIs or audits), writes a red verdict, waits for
-the child, and settles the results folder.
+disabled plugin. The parent plans (unless the suites need a conftest's APIs, audits or scorers), writes a red verdict,
+waits for the child, and settles the results folder.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pytest_bench.plugin.call import called_now, find_suites
 from pytest_bench.plugin.opening import open_folder, overrides
 from pytest_bench.plugin.selection import Selection
 from pytest_bench.plugin.session import Session
+from pytest_bench.reports.published import publish
 from pytest_bench.results.claim import Claim
 from pytest_bench.results.event_log import RUN, EventLog
 from pytest_bench.results.publish import end_session
@@ -111,7 +112,7 @@ def _refuse_named(option: argparse.Namespace, nonce: str, error: UsageError) -> 
 def _plan(
     call: handover.ReadCall, suites: Sequence[Path], claim: Claim, log: EventLog, nonce: str, rerun: str
 ) -> None:
-    """Plan independently of pytest. Suites that need a conftest's APIs or audits are planned by pytest alone."""
+    """Plan independently of pytest. Suites that need names of a conftest (APIs, audits, scorers) pytest plans alone."""
     named = call.option.plugins or ()
     plugins = [name for name in named if not name.startswith("no:") and name != handover.PLUGIN]
     try:
@@ -140,6 +141,8 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: st
     settled = end_session(claim.results, log, Ended(status=status, at=clock.utc_now()))
     if settled.verdict.refused:
         claim.withdraw()
+    else:
+        publish(claim.results, settled.verdict)
     unreported = [
         fault for fault in settled.verdict.faults if fault.code in {"cut-off", "pytest-exit", NOT_ENDED}
     ]

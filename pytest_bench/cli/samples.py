@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from pytest_bench.cli.contributions import add_plugin_argument
+from pytest_bench.cli.judging import judges_for
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.evals.following import follow
 from pytest_bench.evals.sample_sources import read_samples_of
@@ -34,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--wrong", action="store_true", help="answers with a score below 1")
     parser.add_argument("--unscored", action="store_true", help="requests without a score")
-    parser.add_argument("--truncated", action="store_true", help="answers that ended at a token limit")
+    parser.add_argument(
+        "--truncated", action="store_true", help="answers that ended at a token or time limit"
+    )
     parser.add_argument(
         "--flipped",
         nargs=2,
@@ -55,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--full", action="store_true", help="do not shorten long texts")
+    add_plugin_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         _show_flips(arguments, shown)
     else:
         wanted = [name for name in _WANTED if getattr(arguments, name)]
-        samples = follow(arguments.results) if arguments.follow else read_samples_of(arguments.results)
+        samples = _followed(arguments) if arguments.follow else _read(arguments.results, arguments)
         total = 0
         for sample in _chosen(samples, arguments):
             total += 1
@@ -77,6 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
         _require_any(total, arguments)
         shown.end(f"of {total} samples")
     return 0
+
+
+def _read(results: Path, arguments: argparse.Namespace) -> Iterator[Sample]:
+    return read_samples_of(results, judges_for(results, arguments.plugins).scorings)
+
+
+def _followed(arguments: argparse.Namespace) -> Iterator[Sample]:
+    return follow(arguments.results, judges_for(arguments.results, arguments.plugins).scorings)
 
 
 class _Shown:
@@ -151,7 +164,7 @@ def _grouped(
     path = arguments.results if word.isdecimal() else Path(word)
     groups: dict[tuple[str, int | None], list[Sample]] = {}
     concurrencies = set()
-    for sample in _chosen(read_samples_of(path), arguments):
+    for sample in _chosen(_read(path, arguments), arguments):
         concurrencies.add(sample.concurrency)
         if not word.isdecimal() or sample.concurrency == int(word):
             key = (sample.eval, None if by_concurrency else sample.concurrency)

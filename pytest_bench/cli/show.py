@@ -11,16 +11,16 @@ from pathlib import Path
 import msgspec
 
 from pytest_bench.cli.contributions import add_plugin_argument
-from pytest_bench.cli.judging import audits_for, is_session
-from pytest_bench.errors import BenchError, EvidenceError, UsageError
+from pytest_bench.cli.judging import judges_for, require_session
+from pytest_bench.errors import EvidenceError
 from pytest_bench.reports.exports import csv_text, json_text, markdown_text
+from pytest_bench.reports.rows import read_rows
 from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines
-from pytest_bench.reports.tables import Row
+from pytest_bench.reports.vllm_block import vllm_blocks
 from pytest_bench.results.claim import read_verdict
-from pytest_bench.results.layout import VERDICT, point_path
-from pytest_bench.results.summary import Summary, read_summary
+from pytest_bench.results.layout import VERDICT
 from pytest_bench.verdict.outcome import Outcome, Reason
-from pytest_bench.verdict.verdict import NOT_ENDED, PointVerdict, Verdict, status_of
+from pytest_bench.verdict.verdict import NOT_ENDED, Verdict, status_of
 from pytest_bench.verify import verify_session
 from pytest_bench.wording import printable
 
@@ -39,19 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("markdown", "the tables as Markdown"),
     ):
         formats.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=what)
+    parser.add_argument(
+        "--summary",
+        choices=("vllm",),
+        help="also print performance points in the shape of `vllm bench serve`",
+    )
     add_plugin_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 if the verdict is `pass` and complete and the folder is sound, as `verify` says; else 1."""
     folder: Path = arguments.results
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: is not a folder; name the results folder of a session")
-    if not is_session(folder):
-        raise UsageError(f"{folder}: holds no results of a session; name a folder with a plan.json")
-    verified = verify_session(folder, audits=audits_for(folder, arguments.plugins))
+    require_session(folder)
+    verified = verify_session(folder, **judges_for(folder, arguments.plugins)._asdict())
     verdict = _never_better(verified.verdict, folder, damaged=not verified.sound)
-    rows = [Row(point, _summary(folder, point)) for point in verdict.points]
+    rows = read_rows(folder, verdict)
     match arguments.format:
         case "csv":
             sys.stdout.write(csv_text(rows))
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stdout.write(markdown_text(rows))
         case _:
             _print(table_lines(rows, colour=sys.stdout.isatty(), width=_width()))
-            _print([*notes(rows), *problems(verdict)])
+            _print([*notes(rows), *(vllm_blocks(rows) if arguments.summary else ()), *problems(verdict)])
             _print([f"verdict: {verdict.status} - {conclusion(verdict)}", f"evidence: {folder}"])
     for problem in verified.problems:
         print(f"{folder}: {printable(problem, keep=chr(10))}", file=sys.stderr)
@@ -89,13 +91,6 @@ def _never_better(settled: Verdict, folder: Path, *, damaged: bool) -> Verdict:
     return msgspec.structs.replace(
         settled, points=tuple(points), faults=faults, status=status_of(points, faults)
     )
-
-
-def _summary(folder: Path, point: PointVerdict) -> Summary | None:
-    try:
-        return read_summary(folder / point_path(point.id))
-    except BenchError:
-        return None  # the verdict's reasons say what is wrong with the evidence
 
 
 def _width() -> int | None:

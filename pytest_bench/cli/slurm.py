@@ -19,6 +19,8 @@ from pathlib import Path
 
 from pytest_bench import clock
 from pytest_bench.cli.planning import words as vocabulary_of
+from pytest_bench.cluster.place import SECRET
+from pytest_bench.cluster.proof import SECRET_BYTES
 from pytest_bench.endpoints.headers import hide_secrets
 from pytest_bench.errors import UsageError
 from pytest_bench.files import write_atomic
@@ -169,6 +171,8 @@ def _submit(command: Sequence[str]) -> str:
     try:
         done = subprocess.run(
             [program, *command[1:]],
+            # In the environment, which the job inherits: never in the script or an argument.
+            env={SECRET: secrets.token_hex(SECRET_BYTES), **os.environ},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

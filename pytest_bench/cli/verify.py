@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pytest_bench.cli.contributions import add_plugin_argument
-from pytest_bench.cli.judging import audits_for, is_session
+from pytest_bench.cli.judging import is_session, judges_for
 from pytest_bench.errors import UsageError
 from pytest_bench.files import write_json
 from pytest_bench.lmeval import (
@@ -135,7 +135,7 @@ def _session(folder: Path | None, arguments: argparse.Namespace) -> int:
         verified = verify_session(
             folder,
             expectation,
-            audits=audits_for(folder, arguments.plugins),
+            **judges_for(folder, arguments.plugins)._asdict(),
             junit_file=arguments.junit,
         )
         verdict = verified.verdict
@@ -177,7 +177,7 @@ def _reuse(
         expectation,
         max_age_s=age_s,
         now=datetime.now(UTC),
-        audits=audits_for(arguments.reuse, arguments.plugins),
+        **judges_for(arguments.reuse, arguments.plugins)._asdict(),
     )
     for point in found.verdict.points:
         if point.reused is not None:
@@ -197,14 +197,20 @@ def _shortcomings(verdict: Verdict, expectation: Expectation | None, *, allow_pa
     if verdict.status != "pass" and not verdict.faults and not verdict.points:
         yield f"the verdict is {verdict.status}"
     if not verdict.coverage.complete and expectation is None and not allow_partial:
+        limited = verdict.coverage.limited or ()
+        what = f"{', '.join(verdict.coverage.left_out) or 'no point'} left out"
+        if limited:
+            what += f", and items of {', '.join(limited)}"
         yield (
-            f"coverage is partial: {', '.join(verdict.coverage.left_out) or 'no point'} left out; "
-            "say --allow-partial, or name what must have run with --expect FILE"
+            f"coverage is partial: {what}; say --allow-partial, or name what must have run with --expect FILE"
         )
 
 
 def _coverage(verdict: Verdict) -> str:
-    return "complete" if verdict.coverage.complete else f"partial ({len(verdict.coverage.left_out)} left out)"
+    if verdict.coverage.complete:
+        return "complete"
+    limited = len(verdict.coverage.limited or ())
+    return f"partial ({len(verdict.coverage.left_out)} left out{f', {limited} limited' * bool(limited)})"
 
 
 def _lmeval(folder: Path, arguments: argparse.Namespace) -> int:

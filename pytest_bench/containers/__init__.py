@@ -1,7 +1,9 @@
 """Containers that serve a deployment: started as asked, verified from inside, and removed whatever happens.
 
-    serving       a container from image to removal, as a context manager
+    serving       the containers of a deployment from image to removal, as a context manager
+    group         the containers that run, by role
     engine        the connection to the Docker engine
+    builds        images that are built here
     images        which image runs, and where it came from
     image_cache   images as files that nodes share
     identity      what makes two images the same

@@ -80,6 +80,8 @@ class Evidence(msgspec.Struct, kw_only=True):
     """Those of them that came from the host."""
     asked: dict[str, Any]
     """The engine's own record of resources, network and mounts (`HostConfig`), without empty values."""
+    replaced_mounts: tuple[str, ...] = ()
+    """A sentence for each mount of a manifest's context that the model's own has replaced."""
     url: str = ""
     verified: tuple[Verified, ...] = ()
     """Empty if the server did not get that far."""

@@ -36,8 +36,9 @@ def provide(client: docker.DockerClient, plan: ContainerPlan, environ: Mapping[s
     """The image of `plan`, from the first source that has it.
 
     A local image: the cache, a build, a pull. Any other: the cache, the engine, a pull, a build. The working image is
-    never removed. What was not in the cache is saved there; only the first task of a Slurm step writes to it. Raises
-    `ContainerError` with the reason of every source if none has the image.
+    never removed. What was not in the cache is saved there; only the first task of a Slurm step writes to it, and only
+    it builds an image again whose file is damaged, so that all nodes run one build. Raises `ContainerError` with the
+    reason of every source if none has the image.
     """
     cache = None if plan.image_cache is None else ImageCache(Path(plan.image_cache))
     fingerprint = "" if plan.build is None else fingerprint_of(plan.build)
@@ -56,10 +57,15 @@ def provide(client: docker.DockerClient, plan: ContainerPlan, environ: Mapping[s
         sources.append(("pulled", lambda: _pull(client, plan.image)))
     sources += [] if is_local else builds
     errors = []
+    is_damaged = False
     for provenance, source in sources:
+        if provenance == "built" and is_damaged and not is_producer:
+            errors.append("built: the first task of the Slurm step builds it, because it saves it, too")
+            continue
         try:
             found = source()
         except ContainerError as error:
+            is_damaged = is_damaged or isinstance(error, Corrupt)
             errors.append(f"{provenance}: {error}")
             continue
         if cache is not None and provenance != "loaded" and is_producer:

@@ -88,8 +88,13 @@ def serve(
             for name in remove_left_over(client):
                 on_wait(f"removed {name}, which a killed session had left")
         asked = []
+        images: dict[bytes, Image] = {}
         for plan, environment in zip(plans, environments, strict=True):
-            image = provide(client, plan, environ)
+            # Roles often share an image, which may take minutes to load or build.
+            key = msgspec.json.encode((plan.image, plan.build, plan.image_cache))
+            if key not in images:
+                images[key] = provide(client, plan, environ)
+            image = images[key]
             arguments = creation(plan, environment.values, image.config, environ)
             if plan.network == "host" and plan.port is not None and engine.is_local:
                 require_free(plan.port)
@@ -304,6 +309,7 @@ def _evidence(
         ),
         entrypoint=tuple(asked.arguments["entrypoint"]),
         command=tuple(asked.arguments["command"]),
+        replaced_mounts=plan.replaced_mounts,
         environment=tuple(sorted(asked.environment.values)),
         forwarded=tuple(sorted(asked.environment.forwarded)),
         asked={

@@ -88,8 +88,9 @@ def check_declared(
 ) -> Synthetic | Traced:
     """Validate a declared synthetic dataset before any text is made.
 
-    `in_tokens` tells whether there is a tokenizer. Raises `DatasetError` for an API that does not read the columns,
-    for a trace without a tokenizer, and for prompts that are shorter than the prefix that they share.
+    `in_tokens`: whether lengths are in tokens (there is a tokenizer) or in words. Raises `DatasetError` for an API that
+    does not read the columns, for a trace without a tokenizer, and for prompts that are shorter than the prefix that
+    they share.
     """
     try:
         spec = (

@@ -9,8 +9,10 @@ from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.errors import EndpointError
 from pytest_bench.records import CacheReset
 
+_TIMEOUT_S = 30.0
 
-def reset_cache(url: str, path: str, *, headers: Headers = NO_HEADERS, timeout_s: float = 30.0) -> CacheReset:
+
+def reset_cache(url: str, path: str, *, headers: Headers = NO_HEADERS) -> CacheReset:
     """POST to `path` below the endpoint, which empties the server's caches.
 
     Raises `EndpointError` unless the server confirms it with a 2xx status: otherwise the cache may still hold
@@ -18,7 +20,7 @@ def reset_cache(url: str, path: str, *, headers: Headers = NO_HEADERS, timeout_s
     """
     address = parse_url(url)
     asked_ns = clock.monotonic_ns()
-    answer = Client(address, headers).exchange("POST", path, body=b"", timeout_s=timeout_s)
+    answer = Client(address, headers).exchange("POST", path, body=b"", timeout_s=_TIMEOUT_S)
     if isinstance(answer, NoAnswer):
         result = answer.reason
     elif answer.ok:

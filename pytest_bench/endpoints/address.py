@@ -12,6 +12,7 @@ import msgspec
 from pytest_bench.errors import EndpointError, UsageError
 from pytest_bench.workload import Target, with_query
 
+_CONNECT_TIMEOUT_S = 10.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _URL = re.compile(
@@ -82,14 +83,14 @@ def parse_url(text: str) -> Address:
     )
 
 
-def resolve(address: Address, api_path: str, *, query: str = "", connect_timeout_s: float = 10.0) -> Target:
+def resolve(address: Address, api_path: str, *, query: str = "") -> Target:
     """Look the host up, once, and return the target of the load: `api_path` below the endpoint's prefix.
 
     If a name has several addresses, the first that accepts a connection is used: a server that listens on
     IPv4 only is found although `localhost` also means `::1`. Raises `EndpointError`.
     """
     found = _lookup(address)
-    chosen = found[0] if len(found) == 1 else _first_reachable(address, found, connect_timeout_s)
+    chosen = found[0] if len(found) == 1 else _first_reachable(address, found)
     return Target(
         url=address.url,
         address=chosen,
@@ -181,11 +182,11 @@ def _lookup(address: Address) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
-def _first_reachable(address: Address, candidates: list[str], timeout_s: float) -> str:
+def _first_reachable(address: Address, candidates: list[str]) -> str:
     refusals = []
     for candidate in candidates:
         try:
-            socket.create_connection((candidate, address.port), timeout=timeout_s).close()
+            socket.create_connection((candidate, address.port), timeout=_CONNECT_TIMEOUT_S).close()
         except OSError as error:
             refusals.append(f"{candidate}: {error.strerror or error}")
         else:

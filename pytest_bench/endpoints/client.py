@@ -45,7 +45,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_page(self) -> bool:
-        """Whether this is a web page. The type alone does not tell: some frameworks send "OK" as text/html."""
+        """Whether this is a web page. The content type alone is no proof: some frameworks send "OK" as text/html."""
         return self.content_type.startswith("text/html") and self.body.lstrip().startswith(b"<")
 
 
@@ -100,7 +100,7 @@ class Client:
         """Send one request to `path` below the endpoint and read the response to its end.
 
         Everything from connecting to the last byte must be done within `timeout_s`, and the body must not
-        exceed `limit_bytes`; otherwise there is no answer.
+        exceed `limit_bytes`; otherwise the result is a `NoAnswer`.
         """
         return asyncio.run(self._exchange(method, path, timeout_s, body, limit_bytes))
 

@@ -96,7 +96,7 @@ def read_headers(
 def hide_secrets(plan: Plan, environ: Mapping[str, str]) -> None:
     """Hide the value of every secret that `plan` names from what this process writes.
 
-    Raises `UsageError` for a value that also stands in the plan: the plan's own words would be hidden with it.
+    Raises `UsageError` for a value that also occurs in the plan, because redaction would hide it there too.
     """
     written = canonical_json(plan).decode()
     named = [(point.origin, secret) for point, secret in secrets_of(plan.points)]

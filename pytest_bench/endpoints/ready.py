@@ -204,7 +204,7 @@ class _Prober:
             raise self._unready(f"GET {path}", answer)
         return f"GET {path}"
 
-    def _health(self) -> tuple[str | None, _Unwell | None]:
+    def _health(self) -> tuple[str | None, _Unhealthy | None]:
         """The request that showed readiness, or why /health is left aside after repeated failures."""
         answer = self._request("GET", "/health")
         if isinstance(answer, NoAnswer) or _may_change(answer):
@@ -213,7 +213,7 @@ class _Prober:
             self._health_failures = self._health_failures + 1 if broken else 0
             if self._health_failures < _HEALTH_FAILURES:
                 raise reason
-            return None, _Unwell(answer.status if isinstance(answer, Answer) else None, reason)
+            return None, _Unhealthy(answer.status if isinstance(answer, Answer) else None, reason)
         self._health_failures = 0
         # Some web servers answer every path with a page.
         return ("GET /health" if answer.ok and not answer.is_page else None), None
@@ -343,7 +343,7 @@ _MODEL_REMEDY = (
 )
 
 
-class _Unwell(msgspec.Struct, frozen=True):
+class _Unhealthy(msgspec.Struct, frozen=True):
     """/health keeps failing."""
 
     status: int | None

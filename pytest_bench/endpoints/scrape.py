@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +24,7 @@ from pytest_bench.endpoints.address import parse_url
 from pytest_bench.endpoints.client import Client, NoAnswer, excerpt
 from pytest_bench.endpoints.headers import NO_HEADERS, Headers
 from pytest_bench.errors import EndpointError
-from pytest_bench.lines import encode_line, end_line, header_line
+from pytest_bench.lines import LineReader, encode_line, end_line, header_line
 from pytest_bench.redaction import redact_bytes
 
 METRICS_LOG = "metrics"
@@ -49,11 +49,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     asked_ns: int
     """CLOCK_MONOTONIC before the request was sent."""
     answered_ns: int
-    samples: dict[str, float] | None
+    samples: dict[str, float | None] | None
     """Value by series, spelled as the server spells it (`name{label="value"}`). NaN and infinities are null
     in the log. None if the server gave none."""
     missing: str | None
     """Why there are no samples."""
+
+
+_TIMEOUT_S = 5.0
 
 
 class MetricsLog:
@@ -70,12 +73,10 @@ class MetricsLog:
         *,
         endpoint: int = 0,
         headers: Headers = NO_HEADERS,
-        timeout_s: float = 5.0,
     ) -> None:
         address = parse_url(url)
         self._path = path
         self._stem = folder / f"{METRICS_LOG}.{endpoint}"
-        self._timeout_s = timeout_s
         self._client = Client(address, headers)
         self._lines = 0
         self._log = Path(f"{self._stem}.jsonl").open("xb")  # noqa: SIM115 # closed by leaving this object
@@ -95,9 +96,10 @@ class MetricsLog:
     def read(self, label: str | None = None) -> Reading:
         """Read the metrics now. With a label, the text is kept as `metrics.<e>.<label>.prom`."""
         asked_ns = clock.monotonic_ns()
-        answer = self._client.exchange("GET", self._path, timeout_s=self._timeout_s, limit_bytes=LIMIT_BYTES)
+        answer = self._client.exchange("GET", self._path, timeout_s=_TIMEOUT_S, limit_bytes=LIMIT_BYTES)
         answered_ns = clock.monotonic_ns()
-        samples, missing = None, None
+        samples: dict[str, float | None] | None = None
+        missing = None
         if isinstance(answer, NoAnswer):
             missing = f"GET {self._path}: {answer.reason}"
         elif not answer.ok:
@@ -107,7 +109,7 @@ class MetricsLog:
             if label is not None:
                 Path(f"{self._stem}.{label}.prom").write_bytes(body)
             try:
-                samples = parse_metrics(body)
+                samples = {**parse_metrics(body)}
             except EndpointError as error:
                 missing = f"GET {self._path}: {error}"
         reading = Reading(
@@ -136,6 +138,12 @@ class MetricsLog:
                 break
             self.read()
         self.read("after")
+
+
+def read_readings(path: Path) -> Iterator[Reading]:
+    """Yield the readings of a log. Raises `EvidenceError` with file and line for a damaged one."""
+    decode = msgspec.json.Decoder(Reading).decode
+    yield from LineReader(path, METRICS_LOG, METRICS_VERSION).records(decode, "a reading of metrics")
 
 
 def parse_metrics(text: bytes) -> dict[str, float]:

@@ -11,6 +11,7 @@ from pytest_bench.endpoints.client import Client, NoAnswer, excerpt
 from pytest_bench.errors import EndpointError
 
 PATH = "/tokenize"
+_TIMEOUT_S = 30.0
 _LIMIT_BYTES = 64 << 20
 """Of an answer, which holds the id of every token."""
 
@@ -19,13 +20,13 @@ class _Tokenized(msgspec.Struct):
     count: int
 
 
-def count_tokens(client: Client, body: Mapping[str, Any], *, timeout_s: float = 30.0) -> int:
+def count_tokens(client: Client, body: Mapping[str, Any]) -> int:
     """Tokens of one input. `body` holds `model`, and `prompt` or `messages`, as vLLM's `/tokenize` takes them.
 
     Raises `EndpointError` if the server does not answer with a count.
     """
     answer = client.exchange(
-        "POST", PATH, body=msgspec.json.encode(body), timeout_s=timeout_s, limit_bytes=_LIMIT_BYTES
+        "POST", PATH, body=msgspec.json.encode(body), timeout_s=_TIMEOUT_S, limit_bytes=_LIMIT_BYTES
     )
     if isinstance(answer, NoAnswer):
         raise EndpointError(f"POST {PATH}: {answer.reason}")

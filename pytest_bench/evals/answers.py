@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,9 +34,28 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     elapsed_s: float
     """Sum over the sessions, each from its first request's start to its last request's end."""
+    tail_s: float
+    """The part of it after the last request of a session was sent, when fewer are in flight than the concurrency."""
     input_tokens: int | None
     """As the server reported them; None if it left them out of an answer."""
     output_tokens: int | None
+
+    @property
+    def tail_share(self) -> float | None:
+        """Share of the time that is tail; None if no time has passed."""
+        return self.tail_s / self.elapsed_s if self.elapsed_s > 0 else None
+
+
+class _Span(NamedTuple):
+    """One session, in nanoseconds."""
+
+    first_sent: int
+    last_sent: int
+    last_end: int
+
+    def extended(self, sent: int, end: int) -> _Span:
+        """The span with one more request in it."""
+        return _Span(min(self.first_sent, sent), max(self.last_sent, sent), max(self.last_end, end))
 
 
 class ScoredItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +105,7 @@ def score_answers(
 def account(path: Path) -> Account:
     """Add up all sessions of a checkpoint."""
     decode = msgspec.json.Decoder(_Cost).decode
-    spans: list[tuple[int, int] | None] = []
+    spans: list[_Span | None] = []
     attempts = failed = input_tokens = output_tokens = 0
     known = True
     for line in read_lines(path):
@@ -98,11 +118,8 @@ def account(path: Path) -> Account:
         request = decode(line.payload).request
         if request is None:
             continue
-        span = spans[-1]
-        spans[-1] = (
-            min(span[0], request.send_start_ns) if span else request.send_start_ns,
-            max(span[1], request.end_ns) if span else request.end_ns,
-        )
+        sent_ns, end_ns = request.send_start_ns, request.end_ns
+        spans[-1] = (spans[-1] or _Span(sent_ns, sent_ns, end_ns)).extended(sent_ns, end_ns)
         usage = request.usage
         if usage is not None:
             input_tokens += usage.input_tokens or 0
@@ -112,7 +129,8 @@ def account(path: Path) -> Account:
         sessions=len(spans),
         attempts=attempts,
         failed=failed,
-        elapsed_s=sum(end - start for start, end in filter(None, spans)) / 1e9,
+        elapsed_s=sum(span.last_end - span.first_sent for span in filter(None, spans)) / 1e9,
+        tail_s=sum(span.last_end - span.last_sent for span in filter(None, spans)) / 1e9,
         input_tokens=input_tokens if known else None,
         output_tokens=output_tokens if known else None,
     )
@@ -148,4 +166,5 @@ def response_of(decode: Callable[[bytes], ResultPayload], payload: bytes, key: K
         content=result.text.content,
         reasoning=result.text.reasoning,
         finish_reason=result.request.finish_reason,
+        limit=result.request.limit,
     )

@@ -16,7 +16,7 @@ from pytest_bench.checkpoints.contents import read_lines
 from pytest_bench.evals.answers import Account
 from pytest_bench.evals.concurrency import ConcurrencyProof, prove_concurrency
 from pytest_bench.evals.declared import Asked, gates_of, judging_of
-from pytest_bench.evals.definitions import COUNTS, RATES, SCORE
+from pytest_bench.evals.definitions import COUNTS, RATES, SCORE, TAIL
 from pytest_bench.evals.finishing import Scored
 from pytest_bench.evals.gates import GateResult
 from pytest_bench.evals.gating import Baseline, Family, JudgedGates, judge_gates
@@ -55,7 +55,7 @@ def assess(
     family: Family,
 ) -> Assessment:
     """Measure and judge the answers `scored`, whose checkpoint is at `path`."""
-    proof = _prove(asked, path)
+    proof = _prove(asked, path, point.budget.vacancy)
     measurement = measurement_of(scored.metrics, scored.account, tuple(_intervals(point, asked, scored)))
     declared = gates_of(point)
     gates = judge_gates(declared, scored.metrics, scored.answers, asked.items, baselines, family)
@@ -112,6 +112,10 @@ def measurement_of(metrics: EvalMetrics, account: Account, intervals: Sequence[I
             value=max(known, default=None),
             reason=None if known else "no request was answered",
         )
+    tail = account.tail_share
+    found["tail_share"] = Metric(
+        unit=TAIL.unit, kind="scalar", value=tail, reason="no time has passed" if tail is None else None
+    )
     for key, one in metrics.scorings.items():
         value = None if one.estimate is None else one.estimate.value
         found[key] = Metric(unit=SCORE.unit, kind="scalar", value=value, reason=one.undefined)
@@ -164,7 +168,7 @@ def _errors(scored: Scored, proof: ConcurrencyProof) -> Iterator[Reason]:
         yield Reason("concurrency", f"the concurrency is not proven: {proof.problem}")
 
 
-def _prove(asked: Asked, path: Path) -> ConcurrencyProof:
+def _prove(asked: Asked, path: Path, vacancy: float) -> ConcurrencyProof:
     """Judge the first session that could reach the concurrency."""
     concurrency = asked.generation.concurrency
     sessions: list[tuple[int, Places | None]] = []
@@ -182,6 +186,7 @@ def _prove(asked: Asked, path: Path) -> ConcurrencyProof:
         min(attempts, len(asked.keys)),
         0 if places is None else places.peak,
         None if places is None else places.achieved,
+        vacancy=vacancy,
     )
 
 
@@ -211,7 +216,7 @@ def _as_bound(result: GateResult) -> JudgedBound:
     )
 
 
-def shown(metrics: EvalMetrics) -> list[tuple[str, str]]:
+def shown(metrics: EvalMetrics, account: Account) -> list[tuple[str, str]]:
     """Headings and cells of the table of evals."""
     cells = [("requests", str(metrics.total)), ("answered", str(metrics.completed))]
     for key, one in metrics.scorings.items():
@@ -231,7 +236,11 @@ def shown(metrics: EvalMetrics) -> list[tuple[str, str]]:
     )
     if metrics.retried:
         cells.append(("retried", str(metrics.retried)))
+        for key, one in metrics.scorings.items():
+            without = "-" if one.without_retried is None else f"{one.without_retried.value:.1%}"
+            cells.append((f"{key.replace(',', chr(10))}{chr(10)}without retried", without))
     unscored = max((one.unscored for one in metrics.scorings.values()), default=0)
     if unscored:
         cells.append(("unscored", str(unscored)))
+    cells.append(("tail", "-" if account.tail_share is None else f"{account.tail_share:.0%}"))
     return cells

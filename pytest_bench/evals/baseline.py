@@ -16,10 +16,13 @@ from pytest_bench.results.differences import differences, plain
 from pytest_bench.results.layout import CHECKPOINT, point_path
 from pytest_bench.results.settle import settle
 from pytest_bench.results.summary import read_summary
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.verdict.points import MEASURED
 
 
-def read_baseline(results: Path, declared: str, point_id: str, metric: str) -> Baseline:
+def read_baseline(
+    results: Path, declared: str, point_id: str, metric: str, *, scorings: Scorings = SCORINGS
+) -> Baseline:
     """The scores `metric` of a point in `results`, scored again from its checkpoint.
 
     `declared` is the folder's name for messages. Raises `EvidenceError` unless the session ended, the point was
@@ -36,7 +39,7 @@ def read_baseline(results: Path, declared: str, point_id: str, metric: str) -> B
         raise EvidenceError(f"{what}: its outcome is {found.outcome}, so it is no measurement: {reasons}")
     folder, point = results / point_path(point_id), plan.point(point_id)
     summary = read_summary(folder)
-    again = remeasure(plan, point, folder, summary, results)
+    again = remeasure(plan, point, folder, summary, results, scorings)
     wrong = chain(
         check.errors,
         contradictions(point, folder, summary),
@@ -45,7 +48,7 @@ def read_baseline(results: Path, declared: str, point_id: str, metric: str) -> B
     if problem := next(wrong, None):
         raise EvidenceError(f"{what}: does not verify: {problem}")
     contents = read_checkpoint(folder / CHECKPOINT)
-    asked = asked_again(plan, point, folder, summary, contents)
+    asked = asked_again(plan, point, folder, summary, contents, scorings)
     scored = score(folder / CHECKPOINT, contents, asked.task, asked.items, asked.keys, judging_of(point))
     if metric not in scored.metrics.scorings or scored.metrics.scorings[metric].estimate is None:
         raise EvidenceError(f"{what}: has no score {metric!r}")

@@ -17,15 +17,16 @@ from pytest_bench.evals.evidence import FEW_SHOTS, ROWS, read_rows
 from pytest_bench.evals.results import row_hash
 from pytest_bench.evals.samples import Sample
 from pytest_bench.results.layout import CHECKPOINT
+from pytest_bench.scoring import Scorings
 from pytest_bench.suite.plan import Point
 
 
-def read_checkpoint_samples(point: Point, folder: Path) -> Iterator[Sample]:
+def read_checkpoint_samples(point: Point, folder: Path, scorings: Scorings) -> Iterator[Sample]:
     """The sample of every request of a point in order; those without an outcome are `missing`.
 
     `folder` holds the point's evidence. Raises `EvidenceError` if it is damaged.
     """
-    reader = PointReader(point, folder)
+    reader = PointReader(point, folder, scorings)
     newest: dict[Key, Sample] = {}
     for line in read_lines(folder / CHECKPOINT):
         sample = reader.read(line)
@@ -41,8 +42,8 @@ def read_checkpoint_samples(point: Point, folder: Path) -> Iterator[Sample]:
 class PointReader:
     """Turns the lines of a point's checkpoint into samples, one by one."""
 
-    def __init__(self, point: Point, folder: Path) -> None:
-        self._point, self._folder = point, folder
+    def __init__(self, point: Point, folder: Path, scorings: Scorings) -> None:
+        self._point, self._folder, self._scorings = point, folder, scorings
         self._attempts: Counter[Key] = Counter()
         self._generation: Generation | None = None
         self._asked: _Asked | None = None
@@ -70,20 +71,21 @@ class PointReader:
         if self._asked is None:
             if self._generation is None:
                 raise EvidenceError(f"{self._folder / CHECKPOINT}: an answer before the header")
-            self._asked = _Asked(self._point, self._folder, self._generation)
+            self._asked = _Asked(self._point, self._folder, self._generation, self._scorings)
         return self._asked
 
 
 class _Asked:
     """What a point asks, and how its answers are scored."""
 
-    def __init__(self, point: Point, folder: Path, generation: Generation) -> None:
+    def __init__(self, point: Point, folder: Path, generation: Generation, scorings: Scorings) -> None:
         asked = ask(
             point,
             read_rows(folder / ROWS),
             read_rows(folder / FEW_SHOTS),
             model=generation.model,
             revision=generation.revision,
+            scorings=scorings,
         )
         if (asked.generation.items, asked.generation.prompts) != (generation.items, generation.prompts):
             raise EvidenceError(
@@ -110,6 +112,7 @@ class _Asked:
             outputs=(response.content,),
             reasoning=response.reasoning,
             finish_reason=response.finish_reason,
+            limit=response.limit,
             attempts=attempts,
             scores={
                 scoring.key: scoring.score(response, item.target, item.choices)

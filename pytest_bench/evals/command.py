@@ -6,19 +6,21 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError, UsageError
+from pytest_bench.evals.command_concurrency import CommandConcurrency, prove_command_concurrency
 from pytest_bench.evals.harness import STDERR, STDOUT, HarnessEnd, inherited, run_harness
 from pytest_bench.evals.results import METADATA, metadata, write_metadata
+from pytest_bench.evals.server_concurrency import INTERVAL_S, server_peak
 from pytest_bench.evals.sweeps import concurrency_of, eval_labels
 from pytest_bench.files import write_atomic
+from pytest_bench.labels import Label
 from pytest_bench.lmeval import Checked, Request, Thresholds, Verification
 from pytest_bench.lmeval.folder import read_folder
-from pytest_bench.lmeval.scores import states_concurrency
 from pytest_bench.lmeval.verification import judge
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.redaction import hide, redact_bytes
@@ -29,11 +31,15 @@ from pytest_bench.running.deployment import Deployment, is_simulated
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.server_log import with_log_budget
+from pytest_bench.running.server_metrics import ServerMetrics
 from pytest_bench.running.server_side import ServerSide
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.suite.command_evals import filled_in
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import JudgedBound, Judgement, Outcome, Reason
+
+_ERRORS = frozenset({"harness-status", "overdue", "evidence-error", "concurrency"})
+"""Reasons for which the files cannot be trusted."""
 
 
 def run_command_eval(
@@ -55,38 +61,41 @@ def run_command_eval(
     reporter.note(f"{point.id}: its command writes to {folder / STDERR} and {folder / STDOUT}")
     server_side = ServerSide(session, point, deployment, reporter)
     try:
-        end = run_harness(
-            command,
-            {**inherited(os.environ), **environment},
-            working_folder=Path(session.plan.folder(point.suite)),
-            logs=folder,
-            time_limit_s=point.options["time_limit_s"],
-        )
+        with ServerMetrics(_read_often(deployment), [folder]):
+            end = run_harness(
+                command,
+                {**inherited(os.environ), **environment},
+                working_folder=Path(session.plan.folder(point.suite)),
+                logs=folder,
+                time_limit_s=point.options["time_limit_s"],
+            )
     finally:
         for name in (STDOUT, STDERR):
             _redact(folder / name)
     deployment.require_running()
     server_side.finish(0)
-    if not os.path.lexists(output / METADATA):
+    own_metadata = os.path.lexists(output / METADATA)
+    if not own_metadata:
         asked = [concurrency_of(point)]
         about = metadata(deployment.plan.model, deployment.plan.labels, asked, [], end.status, batched=False)
         write_metadata(output, about)
-    found = _verify(session.plan, point, folder, end)
+    found = _verify(session.plan, point, folder, end, own_metadata=own_metadata)
     for note in found.notes:
         reporter.note(f"{point.id}: {note}")
-    labels = eval_labels(point, simulated=deployment.simulated)
+    labels = [*eval_labels(point, simulated=deployment.simulated), *found.labels]
     return write_point(
         session,
         point,
         deployment,
         None,
         judgement=with_errors(_judgement(point, folder, end, found), (), labels),
-        measurement=_measurement(found),
+        measurement=_measurement(found.verification),
         phases=(),
         tokenizer=None,
         detail=CommandDetail(
             command=tuple(command),
             environment=tuple(sorted({*inherited(os.environ), *environment})),
+            own_metadata=own_metadata,
             **msgspec.structs.asdict(end),
             **_found_detail(found),
         ),
@@ -105,14 +114,15 @@ def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudge
     """Judge the files that a command wrote again. `folder` holds the evidence. Raises `EvidenceError`."""
     detail = summary.detail_as(CommandDetail)
     end = HarnessEnd(**{name: getattr(detail, name) for name in HarnessEnd.__struct_fields__})
-    found = _verify(plan, point, folder, end)
+    found = _verify(plan, point, folder, end, own_metadata=detail.own_metadata)
     servers = (identity.get("server") for identity in summary.identities)
-    labels = eval_labels(point, simulated=is_simulated(plan.deployment_of(point), servers))
+    simulated = is_simulated(plan.deployment_of(point), servers)
+    labels = [*eval_labels(point, simulated=simulated), *found.labels]
     return Rejudged(
-        measurement=_measurement(found),
+        measurement=_measurement(found.verification),
         judgement=with_log_budget(
             with_errors(_judgement(point, folder, end, found), (), labels),
-            plan.deployments[point.suite],
+            plan.deployment_of(point),
             folder,
         ),
         detail=msgspec.structs.replace(detail, note="", **_found_detail(found)),
@@ -157,7 +167,36 @@ def _redact(path: Path) -> None:
             write_atomic(path, cleared)
 
 
-def _verify(plan: Plan, point: Point, folder: Path, end: HarnessEnd) -> Verification:
+class _Found(NamedTuple):
+    """What the files of a command say."""
+
+    verification: Verification
+    concurrency: CommandConcurrency
+    allowed: bool
+    """Whether the suite allows a concurrency that is not proven."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        proof = self.concurrency
+        gauges = " + ".join(proof.server.gauges)
+        by_server = f"{proof.server.peak} requests in flight are proven by the server's {gauges}"
+        unproven = proof.problem if self.allowed else None
+        own = by_server if not proof.stated and proof.problem is None else unproven
+        return (*self.verification.notes, *([own] if own else []))
+
+    @property
+    def labels(self) -> list[str]:
+        return [Label.CONCURRENCY_UNPROVEN] if self.concurrency.problem and self.allowed else []
+
+
+def _read_often(deployment: Deployment) -> Deployment:
+    """The deployment, its metrics read at an interval."""
+    plan = deployment.plan
+    interval_s = plan.metrics_interval_s or INTERVAL_S
+    return replace(deployment, plan=msgspec.structs.replace(plan, metrics_interval_s=interval_s))
+
+
+def _verify(plan: Plan, point: Point, folder: Path, end: HarnessEnd, *, own_metadata: bool) -> _Found:
     options = point.options
     read = read_folder(folder / HARNESS)
     verification = judge(
@@ -175,21 +214,26 @@ def _verify(plan: Plan, point: Point, folder: Path, end: HarnessEnd) -> Verifica
             not_after_s=end.ended_s,
         ),
     )
-    silent = [result.name for result in read.results if not states_concurrency(result)]
-    notes = (f"{name} does not state its concurrency, which is therefore not proven" for name in silent)
-    return replace(verification, notes=(*verification.notes, *notes))
+    proof = prove_command_concurrency(
+        concurrency_of(point), read, server_peak(folder), own_metadata=own_metadata
+    )
+    return _Found(verification, proof, options["unproven_concurrency"] == "allowed")
 
 
-def _judgement(point: Point, folder: Path, end: HarnessEnd, found: Verification) -> Judgement:
+def _judgement(point: Point, folder: Path, end: HarnessEnd, found: _Found) -> Judgement:
     """The outcome: an error where the files cannot be trusted, a failure where they are bad."""
     reasons = list(_ends_badly(point, end))
     reasons += (
         Reason(f"evidence-{finding.kind}", str(finding).replace(str(folder / HARNESS), HARNESS))
-        for finding in found.findings
+        for finding in found.verification.findings
     )
-    is_error = any(reason.code in {"harness-status", "overdue", "evidence-error"} for reason in reasons)
+    if found.concurrency.problem is not None and not found.allowed:
+        reasons.append(Reason("concurrency", f"the concurrency is not proven: {found.concurrency.problem}"))
+    is_error = any(reason.code in _ERRORS for reason in reasons)
     outcome = Outcome.ERROR if is_error else Outcome.FAIL if reasons else Outcome.PASS
-    return Judgement(outcome=outcome, reasons=tuple(reasons), bounds=tuple(_bounds(point, found)))
+    return Judgement(
+        outcome=outcome, reasons=tuple(reasons), bounds=tuple(_bounds(point, found.verification))
+    )
 
 
 def _ends_badly(point: Point, end: HarnessEnd) -> Iterator[Reason]:
@@ -239,11 +283,13 @@ def _measurement(found: Verification) -> Measurement:
     )
 
 
-def _found_detail(found: Verification) -> dict[str, Any]:
+def _found_detail(found: _Found) -> dict[str, Any]:
     """The parts of the detail that follow from the files."""
     return {
         "shown": tuple(
-            (_name(checked).replace(": ", "\n"), f"{checked.score.value:.1%}") for checked in found.checked
+            (_name(checked).replace(": ", "\n"), f"{checked.score.value:.1%}")
+            for checked in found.verification.checked
         ),
         "notes": found.notes,
+        "concurrency": msgspec.to_builtins(found.concurrency),
     }

@@ -15,7 +15,7 @@ from pytest_bench.evals.finishing import Judging
 from pytest_bench.evals.gates import Gate, GateKind
 from pytest_bench.evals.measure import Allowance
 from pytest_bench.evals.tasks import Item, Message, Task, build_items, generation_of, keys_of
-from pytest_bench.scoring import build_scoring
+from pytest_bench.scoring import SCORINGS, Scorings, build_scoring
 from pytest_bench.suite.plan import Point
 from pytest_bench.workload import Retry
 
@@ -62,6 +62,7 @@ class _Options(msgspec.Struct, kw_only=True):
     unscored: Allowance | None = None
     retry: dict[str, Any] | None = None
     fail_on_error: Allowance | None = None
+    item_time_limit_s: float | None = None
     confidence: float = 0.95
     intervals: str = "t"
     pass_at: tuple[int, ...] = ()
@@ -75,8 +76,9 @@ def few_shots_dataset(point: Point) -> str | None:
     return None if shots is None else str(shots["dataset"])
 
 
-def task_of(point: Point) -> Task:
-    """The task of a point. Raises `UsageError` for one that the plan should have refused."""
+def task_of(point: Point, scorings: Scorings = SCORINGS) -> Task:
+    """The task of a point. Raises `UsageError` for one that the plan should have refused, and for a scorer that is not
+    one of `scorings`."""
     options = _read(point)
     fields = {name: point.options[name] for name in _TASK_FIELDS if name in point.options}
     return Task(
@@ -89,6 +91,7 @@ def task_of(point: Point) -> Task:
                 scorer["name"],
                 {name: value for name, value in scorer.items() if name != "name" and value is not None},
                 origin=point.origin,
+                among=scorings,
             )
             for scorer in options.scorers
         ),
@@ -103,15 +106,16 @@ def ask(
     *,
     model: str,
     revision: str | None,
+    scorings: Scorings = SCORINGS,
 ) -> Asked:
     """Render everything that the point asks of `model`. `rows` and `few_shots` are all rows of its two datasets.
 
-    Raises `UsageError` and `DatasetError` for rows that the templates cannot render, and for fewer requests than the
-    concurrency.
+    Raises `UsageError` and `DatasetError` for rows that the templates cannot render, for fewer requests than the
+    concurrency, and for a scorer that is not one of `scorings`.
     """
     if point.load is None or point.load.concurrency is None:
         raise UsageError(f"{point.origin}: an eval needs a concurrency")
-    task = task_of(point)
+    task = task_of(point, scorings)
     shown = _shown(point, few_shots)
     limit = point.options.get("limit")
     items = build_items(task, rows if limit is None else rows[:limit], shown)
@@ -121,7 +125,15 @@ def ask(
         items=items,
         few_shots=shown,
         keys=keys_of(task, items, concurrency),
-        generation=generation_of(task, items, shown, model=model, revision=revision, concurrency=concurrency),
+        generation=generation_of(
+            task,
+            items,
+            shown,
+            model=model,
+            revision=revision,
+            concurrency=concurrency,
+            item_time_limit_s=item_time_limit_of(point),
+        ),
         dataset_items=len(rows),
     )
 
@@ -179,7 +191,17 @@ def retry_of(point: Point) -> Retry:
     if declared is None:
         return Retry()
     types = [kind for word in declared["on"] for kind in _RETRIED[word]]
-    return Retry(attempts=declared["attempts"], on=tuple(types), backoff_s=declared["backoff_s"])
+    return Retry(
+        attempts=declared["attempts"],
+        on=tuple(types),
+        backoff_s=declared["backoff_s"],
+        max_wait_s=declared["max_wait_s"],
+    )
+
+
+def item_time_limit_of(point: Point) -> float | None:
+    """Seconds after which an answer is cut off; None: no limit."""
+    return _read(point).item_time_limit_s
 
 
 def most_failures(point: Point, requests: int) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pytest_bench.errors import UsageError
-from pytest_bench.scoring import CONDITIONS, SCORINGS
+from pytest_bench.scoring import CONDITIONS, SCORINGS, Scorings
 from pytest_bench.wording import did_you_mean
 
 
@@ -38,27 +38,32 @@ RATES: dict[str, EvalMetric] = {
 }
 """If several scorers read different texts of an answer, the largest of their rates."""
 
+TAIL = EvalMetric(
+    "fraction",
+    "share of the time, over all sessions, after the last request was sent: fewer requests are in flight then",
+)
+
 SCORE = EvalMetric("fraction", "mean score over all requests, unscored ones as wrong within the allowance")
 
 
 def metrics(scores: Iterable[str]) -> dict[str, EvalMetric]:
     """All metrics of an eval that reports `scores` (`metric,filter`)."""
-    return {**dict.fromkeys(scores, SCORE), **COUNTS, **RATES}
+    return {**dict.fromkeys(scores, SCORE), **COUNTS, **RATES, "tail_share": TAIL}
 
 
-def names() -> tuple[str, ...]:
+def names(scorings: Scorings = SCORINGS) -> tuple[str, ...]:
     """Everything that a bound of an eval may name."""
-    return tuple(metrics(scoring.key for scoring in SCORINGS.values()))
+    return tuple(metrics(scoring.key for scoring in scorings.values()))
 
 
 def meaning_of(name: str) -> str:
     """What a metric of evals is, in words."""
-    return {**COUNTS, **RATES}.get(name, SCORE).meaning
+    return metrics(()).get(name, SCORE).meaning
 
 
-def unit_of(name: str) -> str:
+def unit_of(name: str, scorings: Scorings = SCORINGS) -> str:
     """Base unit of a metric. Raises `UsageError`, with the nearest name, for one that no eval has."""
-    known = metrics(scoring.key for scoring in SCORINGS.values())
+    known = metrics(scoring.key for scoring in scorings.values())
     if name not in known:
         raise UsageError(f"there is no metric {name!r} of evals{did_you_mean(name, known)}")
     return known[name].unit

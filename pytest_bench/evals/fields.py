@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from pytest_bench.errors import UsageError
 from pytest_bench.evals.definitions import metrics
 from pytest_bench.evals.presets import PRESETS
 from pytest_bench.evals.templates import compile_template
-from pytest_bench.scoring import TextChoice, build_scoring
+from pytest_bench.scoring import SCORINGS, Scoring, TextChoice, build_scoring
 from pytest_bench.suite.deployment_schema import GenerationSection
+from pytest_bench.suite.schema import TimeoutsSection
 from pytest_bench.suite.section import Count, Seconds, Section, Seed, Share, Text, unique
 
 _LIMITS = ("max_completion_tokens", "max_new_tokens")
@@ -53,10 +54,18 @@ class ScorerSection(Section):
         }
         return {part: value for part, value in given.items() if value is not None}
 
+    _scoring: Scoring = PrivateAttr()
+
+    @property
+    def scoring(self) -> Scoring:
+        """What it declares."""
+        return self._scoring
+
     @model_validator(mode="after")
-    def _can_be_built(self) -> Self:
+    def _can_be_built(self, info: ValidationInfo) -> Self:
+        """Build it from the scorings in the validation's context; without one, from those shipped."""
         try:
-            build_scoring(self.name, self.options)
+            self._scoring = build_scoring(self.name, self.options, among=info.context or SCORINGS)
         except UsageError as error:
             raise _refused(str(error)) from error
         return self
@@ -99,7 +108,16 @@ class RetrySection(Section):
     """Failures after which a request is sent again: `timeout` (also of a connection), `reset` (a connection that was
     refused, reset or closed), `429`, `5xx`."""
     backoff_s: Seconds = 1.0
-    """Wait before the second attempt; it doubles with each further one, up to a minute."""
+    """Wait before the second attempt; it doubles with each further one. If the server asks for a longer wait
+    (`Retry-After`), it is obeyed."""
+    max_wait_s: Seconds = 60.0
+    """Longest wait before an attempt, also if the server asks for a longer one."""
+
+    @model_validator(mode="after")
+    def _can_wait(self) -> Self:
+        if self.backoff_s > self.max_wait_s:
+            raise PydanticCustomError("retry", "'backoff_s' is more than 'max_wait_s'")
+        return self
 
 
 class GateSection(Section):
@@ -178,6 +196,9 @@ class EvalFields(Section):
     """Ways to score the answers; each gives a score `metric,filter`."""
     unscored: AllowanceSection | None = None
     """Unscored requests that count as wrong answers. Left out: a single one makes the point an error."""
+    item_time_limit_s: Seconds | None = None
+    """Longest time of one answer, less than `timeouts.request_s`. It is cut off then, and what has arrived of a stream
+    is scored: a limit is not an error. The limit on tokens is `generation.max_tokens`."""
     retry: RetrySection | None = None
     """Left out: no request is sent again."""
     fail_on_error: AllowanceSection | None = None
@@ -243,16 +264,40 @@ class EvalFields(Section):
             raise PydanticCustomError(
                 "generation", "expected 'generation' with 'max_tokens': servers' own limits cut answers off"
             )
-        if generation.ignore_eos:
+        limits = ["max_tokens"] if generation.max_tokens is not None else []
+        limits += [name for name in _LIMITS if name in generation.extra_body]
+        if len(limits) > 1:
+            raise PydanticCustomError(
+                "generation",
+                "'generation' limits output tokens twice, as {limits}; expected one of them",
+                {"limits": " and ".join(limits)},
+            )
+        if generation.extra_body.get("echo"):
+            raise PydanticCustomError(
+                "generation", "'extra_body.echo' makes every answer begin with its prompt; leave it out"
+            )
+        if generation.ignore_eos or generation.extra_body.get("ignore_eos"):
             raise PydanticCustomError(
                 "generation", "'ignore_eos' makes every answer run on to 'max_tokens'; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _limit_comes_first(self) -> Self:
+        timeouts, limit_s = getattr(self, "timeouts", None), self.item_time_limit_s
+        if limit_s is not None and isinstance(timeouts, TimeoutsSection) and limit_s >= timeouts.request_s:
+            raise PydanticCustomError(
+                "limit",
+                "'item_time_limit_s' is {limit}, and a request fails after 'timeouts.request_s', {timeout}; expected "
+                "a limit below it",
+                {"limit": f"{limit_s:g}", "timeout": f"{timeouts.request_s:g}"},
             )
         return self
 
     @property
     def scores(self) -> list[str]:
         """The scores that the eval reports, as `metric,filter`."""
-        return [build_scoring(scorer.name, scorer.options).key for scorer in self.scorers or ()]
+        return [scorer.scoring.key for scorer in self.scorers or ()]
 
     @model_validator(mode="after")
     def _can_be_scored(self) -> Self:

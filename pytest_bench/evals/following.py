@@ -20,20 +20,21 @@ from pytest_bench.results import layout
 from pytest_bench.results.evidence import NAME as EVIDENCE
 from pytest_bench.results.layout import CHECKPOINT
 from pytest_bench.results.lock import is_in_use
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Point
 
 _PAUSE_S = 0.2
 
 
-def follow(results: Path) -> Iterator[Sample]:
+def follow(results: Path, scorings: Scorings = SCORINGS) -> Iterator[Sample]:
     """Every sample that is there, then each further one when its line is written, failures included.
 
     Ends when every eval has ended, or the session has. Raises `UsageError` if `results` is not a session's folder.
     """
     if not (results / layout.PLAN).exists():
         raise UsageError(f"{results}: is not the results folder of a session, which --follow needs")
-    open_points = [_Followed(results, point) for point in eval_points(results)]
+    open_points = [_Followed(results, point, scorings) for point in eval_points(results)]
     while open_points:
         is_running = is_in_use(results)  # asked first, so that what a session writes last is read
         found = False
@@ -52,12 +53,12 @@ def follow(results: Path) -> Iterator[Sample]:
 class _Followed:
     """One point of a running session."""
 
-    def __init__(self, results: Path, point: Point) -> None:
+    def __init__(self, results: Path, point: Point, scorings: Scorings) -> None:
         self.ended = False
         self._results, self._point = results, point
         self._folder = results / layout.point_path(point.id)
         self._path = self._folder / CHECKPOINT
-        self._reader = PointReader(point, self._folder)
+        self._reader = PointReader(point, self._folder, scorings)
         self._offset = 0
 
     def news(self) -> Iterator[Sample]:

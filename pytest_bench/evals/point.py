@@ -27,6 +27,7 @@ from pytest_bench.running.measuring import with_errors, write_point
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.server_side import ServerSide
 from pytest_bench.running.session import SILENT, Reporter, SessionFacts
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan, Point
 
@@ -37,6 +38,8 @@ def run_eval(
     point: Point,
     deployment: Deployment,
     reporter: Reporter = SILENT,
+    *,
+    scorings: Scorings = SCORINGS,
 ) -> MeasuredPoint:
     """Ask, score, judge, and write the evidence. A checkpoint of an earlier session is continued.
 
@@ -50,8 +53,15 @@ def run_eval(
     dataset = resources.table(point.suite, point.dataset)
     shots = few_shots_dataset(point)
     examples = () if shots is None else resources.table(point.suite, shots).rows
-    asked = ask(point, dataset.rows, examples, model=deployment.plan.model, revision=revision_of(deployment))
-    baselines = _baselines(session.plan, point)
+    asked = ask(
+        point,
+        dataset.rows,
+        examples,
+        model=deployment.plan.model,
+        revision=revision_of(deployment),
+        scorings=scorings,
+    )
+    baselines = _baselines(session.plan, point, scorings)
     folder = session.folder(point)
     folder.mkdir(parents=True, exist_ok=True)
     _write_metadata(session.plan, session.results, point, session.nonce)
@@ -90,13 +100,15 @@ def revision_of(deployment: Deployment) -> str | None:
     return ", ".join(versions) or None
 
 
-def _baselines(plan: Plan, point: Point) -> dict[int, Baseline]:
+def _baselines(plan: Plan, point: Point, scorings: Scorings) -> dict[int, Baseline]:
     """The baseline of each gate that has one, by position of the gate. Raises `EvidenceError` for one that does not
     verify."""
     gates = gates_of(point)
     here = Path(plan.folder(point.suite))
     return {
-        number: read_baseline(here / declared, declared, baseline_point, gates[number].metric)
+        number: read_baseline(
+            here / declared, declared, baseline_point, gates[number].metric, scorings=scorings
+        )
         for number, (declared, baseline_point) in baselines_of(point).items()
     }
 

@@ -29,6 +29,7 @@ from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import is_simulated
 from pytest_bench.running.measuring import with_errors
 from pytest_bench.running.server_log import with_log_budget
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.outcome import Judgement
 
@@ -43,7 +44,9 @@ class Remeasured(NamedTuple):
     """The result files, by path in the results folder."""
 
 
-def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results: Path) -> Remeasured:
+def remeasure(
+    plan: Plan, point: Point, folder: Path, summary: Summary, results: Path, scorings: Scorings = SCORINGS
+) -> Remeasured:
     """Score every answer in the checkpoint again. `folder` holds the evidence, below `results`.
 
     Raises `EvidenceError` if files are damaged or missing, or if the checkpoint is of other items, prompts or
@@ -51,7 +54,7 @@ def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results:
     """
     path = folder / CHECKPOINT
     contents = read_checkpoint(path)
-    asked = asked_again(plan, point, folder, summary, contents)
+    asked = asked_again(plan, point, folder, summary, contents, scorings)
     scored = score(path, contents, asked.task, asked.items, asked.keys, judging_of(point))
     baselines = read_baselines(folder)
     assessment = assess(point, asked, scored, path, baselines, family_of(plan, results, point, summary.nonce))
@@ -68,7 +71,7 @@ def remeasure(plan: Plan, point: Point, folder: Path, summary: Summary, results:
     return Remeasured(
         measurement=assessment.measurement,
         judgement=with_log_budget(
-            with_errors(assessment.judgement, (), labels), plan.deployments[point.suite], folder
+            with_errors(assessment.judgement, (), labels), plan.deployment_of(point), folder
         ),
         detail=detail_of(
             scored,
@@ -127,7 +130,14 @@ def nonces(folder: Path) -> list[str]:
     return [session.nonce for session in read_checkpoint(folder / CHECKPOINT).sessions]
 
 
-def asked_again(plan: Plan, point: Point, folder: Path, summary: Summary, contents: Contents) -> Asked:
+def asked_again(
+    plan: Plan,
+    point: Point,
+    folder: Path,
+    summary: Summary,
+    contents: Contents,
+    scorings: Scorings = SCORINGS,
+) -> Asked:
     """What the point asked, made again from the plan and the rows in its evidence. Raises `EvidenceError`."""
     if contents.header is None or not contents.sessions:
         raise EvidenceError(f"{folder / CHECKPOINT}: holds no session")
@@ -141,6 +151,7 @@ def asked_again(plan: Plan, point: Point, folder: Path, summary: Summary, conten
         read_rows(folder / FEW_SHOTS),
         model=plan.deployment_of(point).model,
         revision=recorded.revision,
+        scorings=scorings,
     )
     if summary.dataset is not None:
         limit = point.options.get("limit")

@@ -240,6 +240,7 @@ def _sample(
         "resps": [[None if one.response is None else one.response.content for one in repeats]],
         "reasoning": [None if one.response is None else one.response.reasoning for one in repeats],
         "finish_reasons": [None if one.response is None else one.response.finish_reason for one in repeats],
+        "limits": [None if one.response is None else one.response.limit for one in repeats],
         "filtered_resps": [None if score is None else score.extracted for score in scores],
         "filter": scoring.filter,
         "metrics": [scoring.metric],

@@ -103,6 +103,7 @@ def _item(origin: Origin, item: str, by_filter: Mapping[str, Mapping[str, Any]])
             outputs=(answer,) if status == "completed" else (),
             reasoning=first["reasoning"][repeat] or "",
             finish_reason=first["finish_reasons"][repeat],
+            limit=first.get("limits", [None] * len(first["finish_reasons"]))[repeat],
             status=status,
             attempts=first["attempts"][repeat],
             scores={

@@ -14,11 +14,12 @@ from pytest_bench.evals.samples import Sample
 from pytest_bench.results import layout
 from pytest_bench.results.layout import CHECKPOINT
 from pytest_bench.results.plan_file import read_plan
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Point
 
 
-def read_samples_of(results: Path) -> Iterator[Sample]:
+def read_samples_of(results: Path, scorings: Scorings = SCORINGS) -> Iterator[Sample]:
     """Every sample of a session, of a folder in lm-eval's layout, or of one `samples_*.jsonl`.
 
     Raises `UsageError` if there is nothing of the kind, and `EvidenceError` for files that cannot be read.
@@ -27,7 +28,7 @@ def read_samples_of(results: Path) -> Iterator[Sample]:
         yield from read_sample_file(results)
     elif (results / layout.PLAN).exists():
         for point in eval_points(results):
-            yield from read_point(results, point)
+            yield from read_point(results, point, scorings)
     elif results.is_dir():
         yield from read_result_samples(results)
     else:
@@ -42,7 +43,7 @@ def eval_points(results: Path) -> list[Point]:
     return points
 
 
-def read_point(results: Path, point: Point) -> Iterator[Sample]:
+def read_point(results: Path, point: Point, scorings: Scorings = SCORINGS) -> Iterator[Sample]:
     """Every sample of one eval of a session; none if it was not begun."""
     folder = results / layout.point_path(point.id)
     if is_command(point):
@@ -52,4 +53,4 @@ def read_point(results: Path, point: Point) -> Iterator[Sample]:
                 sample, source=point.id, eval=eval_of(point), concurrency=concurrency
             )
     elif (folder / CHECKPOINT).exists():
-        yield from read_checkpoint_samples(point, folder)
+        yield from read_checkpoint_samples(point, folder, scorings)

@@ -75,6 +75,8 @@ def _request(sample: Sample) -> str:
     parts: list[str] = [] if sample.status == "completed" else [sample.status]
     if sample.finish_reason is not None:
         parts.append(f"finish reason {sample.finish_reason}")
+    if sample.limit is not None:
+        parts.append(f"cut off at the {sample.limit} limit")
     if sample.attempts is not None and sample.attempts > 1:
         parts.append(f"{sample.attempts} attempts")
     if sample.error is not None:

@@ -34,6 +34,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """Usually one; empty without a response, and None for a content of `null`."""
     reasoning: str = ""
     finish_reason: str | None = None
+    limit: str | None = None
+    """The eval's limit at which the answer was cut off."""
     target: str
     status: Status = "completed"
     error: str | None = None
@@ -56,7 +58,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_truncated(self) -> bool:
-        return any("truncated" in score.conditions for score in self.scores.values())
+        """Whether it ended at a limit on tokens or time."""
+        limits = {"truncated", "time_limited"}
+        return any(limits & set(score.conditions) for score in self.scores.values())
 
 
 class Flipped(NamedTuple):

@@ -13,7 +13,7 @@ import msgspec
 from pytest_bench.api import Generation as ApiGeneration
 from pytest_bench.checkpoints import Decision, Key, OpenCheckpoint, Session, decide
 from pytest_bench.errors import EvidenceError
-from pytest_bench.evals.declared import Asked, most_failures, retry_of, row_of
+from pytest_bench.evals.declared import Asked, item_time_limit_of, most_failures, retry_of, row_of
 from pytest_bench.evals.tasks import scoring_of
 from pytest_bench.load.counters import anonymous_file
 from pytest_bench.records import PHASE_VERSION, PhaseAccount, PhaseFile, PhaseResult
@@ -112,6 +112,7 @@ def request(
                     sync=point.options.get("sync", "group"),
                     retry=retry_of(point),
                     most_failures=most_failures(point, len(asked.keys)),
+                    item_time_limit_s=item_time_limit_of(point),
                 ),
             )
     finally:

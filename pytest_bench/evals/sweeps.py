@@ -71,7 +71,7 @@ def detail_of(
 ) -> EvalDetail:
     """What the summary of an eval states besides. `results`: sha256 of each result file by path."""
     return EvalDetail(
-        shown=tuple(shown(scored.metrics)),
+        shown=tuple(shown(scored.metrics, scored.account)),
         metrics=_plain(scored.metrics),
         account=_plain(scored.account),
         concurrency=_plain(assessment.proof),

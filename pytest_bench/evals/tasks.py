@@ -219,6 +219,7 @@ def generation_of(
     model: str,
     revision: str | None,
     concurrency: int,
+    item_time_limit_s: float | None = None,
 ) -> Generation:
     """The fingerprint of everything that answers depend on."""
     return Generation(
@@ -231,6 +232,7 @@ def generation_of(
         revision=revision,
         repeats=task.repeats,
         concurrency=concurrency,
+        item_time_limit_s=item_time_limit_s,
     )
 
 

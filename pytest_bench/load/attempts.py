@@ -1,7 +1,8 @@
 """The places in flight of an eval.
 
 A place is free once the line of its request is written, not when the response ends, so that a kill never repeats more
-requests than the concurrency. A request that waits to be sent again keeps its place.
+requests than the concurrency. A request that waits to be sent again keeps its place. What counts as in flight is a
+request from its sending to its end, and the wait: not the time until its place has the next request.
 """
 
 from __future__ import annotations
@@ -15,12 +16,19 @@ from pytest_bench.load.exchange import Exchange
 from pytest_bench.records import RequestRecord
 from pytest_bench.workload import Checkpointing
 
-_LONGEST_BACKOFF_S = 60.0
+_MOST_DOUBLINGS = 64
+"""A wait that doubled more often is longer than any limit."""
 _OK = 200
 
 
 class Host(Protocol):
     """The interface of the load worker that is used here."""
+
+    def hold(self, exchange: Exchange, end_ns: int) -> None:
+        """Count the place of a request that failed as taken until it is sent again."""
+
+    def left(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
+        """Count a request as in flight no longer. Its place waits for its line."""
 
     def vacate(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
         """Free the place of a request."""
@@ -58,9 +66,10 @@ class Attempts:
         """The line of an attempt was handed to the writer."""
         if self._may_be_sent_again(exchange, record):
             self._backing_off[exchange] = None
-            wait_s = min(_LONGEST_BACKOFF_S, self._retry.backoff_s * 2 ** (exchange.attempt - 1))
-            self._host.after(round(wait_s * 1e9), lambda: self._again(exchange))
+            self._host.hold(exchange, record.end_ns)
+            self._host.after(round(self._wait_s(exchange) * 1e9), lambda: self._again(exchange))
             return
+        self._host.left(exchange, record.end_ns, answered=exchange.status == _OK)
         self._held.append(_Held(position, exchange, record.end_ns))
         if record.outcome == "failed":
             self._failures += 1
@@ -78,8 +87,10 @@ class Attempts:
         """Send nothing again. The failures of requests that wait for it are recorded already."""
         self._over = True
         waiting, self._backing_off = self._backing_off, {}
+        now_ns = time.monotonic_ns()
         for exchange in waiting:
-            self._host.vacate(exchange, time.monotonic_ns(), answered=False)
+            self._host.left(exchange, now_ns, answered=False)
+            self._host.vacate(exchange, now_ns, answered=False)
 
     def _may_be_sent_again(self, exchange: Exchange, record: RequestRecord) -> bool:
         return (
@@ -88,6 +99,12 @@ class Attempts:
             and record.error in self._retry.on
             and exchange.attempt < self._retry.attempts
         )
+
+    def _wait_s(self, exchange: Exchange) -> float:
+        """How long to wait after an attempt: at least as long as the server asks, within the declared maximum."""
+        doubled = min(exchange.attempt - 1, _MOST_DOUBLINGS)
+        wanted = max(self._retry.backoff_s * 2.0**doubled, exchange.retry_after_s or 0.0)
+        return min(wanted, self._retry.max_wait_s)
 
     def _again(self, exchange: Exchange) -> None:
         if exchange in self._backing_off:

@@ -12,6 +12,7 @@ import httptools
 
 from pytest_bench.load.exchange import Exchange, Failure
 from pytest_bench.load.loop import Loop, Receive
+from pytest_bench.load.retry_after import retry_after_s
 
 monotonic_ns = time.monotonic_ns
 
@@ -194,6 +195,10 @@ class Connection:
         if exchange.sent_ns is None:
             exchange.sent_ns = monotonic_ns()
 
+    def body_so_far(self) -> list[bytes]:
+        """The pieces of a body that is not complete."""
+        return self._body.copy()
+
     def discard(self) -> None:
         """Close immediately, without a callback."""
         self.exchange = None
@@ -239,6 +244,9 @@ class Connection:
             case b"content-type":
                 if self.exchange is not None:
                     self.exchange.content_type = value.decode("latin-1").lower()
+            case b"retry-after":
+                if self.exchange is not None:
+                    self.exchange.retry_after_s = retry_after_s(value)
             case b"content-length":
                 self._length = int(value)
             case b"transfer-encoding":

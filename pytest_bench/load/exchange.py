@@ -32,6 +32,7 @@ class Exchange:
         "request_id",
         "resent",
         "response_bytes",
+        "retry_after_s",
         "sample",
         "scheduled_ns",
         "send_start_ns",
@@ -60,7 +61,7 @@ class Exchange:
         self.request = request
         self.attempt = attempt
         self.counted = False
-        """Whether its place already counts as in flight, because an earlier attempt was sent in it."""
+        """Whether its place already counts as in flight, because an earlier attempt failed in it."""
         self.scheduled_ns: int | None = None
         self.due_ns: int | None = None
         """Open loop: from when on being late is the client's share: the scheduled time, or when the place that the
@@ -96,6 +97,8 @@ class Exchange:
         self.status: int | None = None
         self.chunked = False
         self.content_type = ""
+        self.retry_after_s: float | None = None
+        """How long the server asked to wait before the request is sent again."""
 
     def void_stamps(self, since_ns: int) -> None:
         """Replace the kernel's stamps of everything read since `since_ns` by the load worker's own."""

@@ -24,3 +24,12 @@ def overdue(
             if last_ns is not None and now_ns - last_ns > timeouts.no_progress_s * 1e9:
                 detail = f"silent for {timeouts.no_progress_s:g} s after {exchange.response_bytes} bytes"
                 yield exchange, Failure("no_progress", detail)
+
+
+def over_item_limit(live: Iterable[Exchange], limit_s: float, now_ns: int) -> Iterator[Exchange]:
+    """Yield each request of an eval that was sent more than `limit_s` ago. `live` is in order of issue."""
+    for exchange in live:
+        if now_ns - exchange.started_ns < limit_s * 1e9:
+            return
+        if exchange.send_start_ns is not None and now_ns - exchange.send_start_ns >= limit_s * 1e9:
+            yield exchange

@@ -148,11 +148,11 @@ def _without_seconds(report: WorkerReport) -> Any:
     return msgspec.to_builtins(replace(report, seconds=()))
 
 
-def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestRecord]:
+def read_records(folder: Path) -> Iterator[RequestRecord]:
     """Yield all request records of a phase, by load worker, in the order in which they were written.
 
     Raises `EvidenceError` with file and line for a damaged line or a gap in the sequence, and for a file without an end
-    line, unless `unfinished` is true (an interrupted phase).
+    line (an interrupted phase).
     """
     decode = msgspec.json.Decoder(RequestRecord).decode
     paths = sorted(folder.glob("requests.*.jsonl"))
@@ -164,5 +164,13 @@ def read_records(folder: Path, *, unfinished: bool = False) -> Iterator[RequestR
             if record.seq != expected:
                 raise EvidenceError(f"{path}:{expected + 2}: has sequence {record.seq}, expected {expected}")
             yield record
-        if not unfinished:
-            reader.require_complete()
+        reader.require_complete()
+
+
+def read_texts(folder: Path) -> Iterator[TextRecord]:
+    """Yield the kept texts of a phase. Raises `EvidenceError` with file and line for a damaged or unfinished log."""
+    decode = msgspec.json.Decoder(TextRecord).decode
+    for path in sorted(folder.glob("texts.*.jsonl")):
+        reader = LineReader(path, "texts", REQUESTS_VERSION)
+        yield from reader.records(decode, "a text record")
+        reader.require_complete()

@@ -1,4 +1,4 @@
-"""Raw bytes of an eval's first calls and of every call that failed, for finding out what a server really said.
+"""Raw bytes of an eval's first calls, and of every call that failed or was cut off: what the server really said.
 
     raw.0.jsonl    {"request_id", "request", "status", "content_type", "response"}
 
@@ -38,7 +38,11 @@ class RawLog:
 
     def add(self, exchange: Exchange, record: RequestRecord) -> None:
         """Keep the bytes of an attempt that has ended, if it is one of those that are kept."""
-        if record.outcome == "failed" or (record.index < _FIRST_CALLS and exchange.attempt == 1):
+        if (
+            record.outcome == "failed"
+            or record.limit
+            or (record.index < _FIRST_CALLS and exchange.attempt == 1)
+        ):
             fields = {
                 "request_id": record.request_id,
                 "status": record.status,

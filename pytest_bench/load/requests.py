@@ -12,14 +12,14 @@ from pytest_bench.load.connecting import OutOfDescriptors
 from pytest_bench.load.connection import Connection
 from pytest_bench.load.decode_queue import DecodeQueue
 from pytest_bench.load.exchange import Exchange, Failure
-from pytest_bench.load.limits import overdue
+from pytest_bench.load.limits import over_item_limit, overdue
 from pytest_bench.load.loop import Loop
 from pytest_bench.load.messages import Stage
 from pytest_bench.load.pacing import Pacer
 from pytest_bench.load.phase import Phase
 from pytest_bench.load.pool import ConnectionPool
 from pytest_bench.load.raw import RawLog
-from pytest_bench.load.responses import ExchangeResult, abandoned, decode_response
+from pytest_bench.load.responses import ExchangeResult, abandoned, cut_off, decode_response
 from pytest_bench.load.slots import Slots
 from pytest_bench.workload import RunSpec
 
@@ -76,8 +76,6 @@ class Requests:
         self._raw = raw
         self._attempts = None if run.checkpoint is None else Attempts(self, run.checkpoint)
         """None unless an eval runs."""
-        self._handed_over_ns: int | None = None
-        """When an eval's place was vacated for the request that is issued now."""
         self._live: dict[Exchange, None] = {}
         self._decode_queue = DecodeQueue(loop, self._decode)
 
@@ -106,15 +104,7 @@ class Requests:
         self.in_flight += 1
         self._live[exchange] = None
         phase.tally.issued(now_ns, self.in_flight, self.sent)
-        if self._attempts is not None:
-            self._take_place(exchange, self._handed_over_ns or now_ns)
         self._transmit(exchange)
-
-    def _take_place(self, exchange: Exchange, at_ns: int) -> None:
-        """Count the place of an eval's request as taken from its issue."""
-        exchange.counted = True
-        self.sent += 1
-        self.tally.sent(at_ns)
 
     def interrupt(self) -> None:
         """End every request in flight."""
@@ -133,6 +123,13 @@ class Requests:
                 self._on_idle()
 
     # Called by the attempts of an eval
+
+    def hold(self, exchange: Exchange, end_ns: int) -> None:
+        """See `attempts.Host`."""
+        if exchange.send_start_ns is None and not exchange.counted:
+            self.sent += 1
+            self.tally.sent(end_ns)
+        exchange.counted = True
 
     def send_again(self, exchange: Exchange) -> None:
         """See `attempts.Host`."""
@@ -157,6 +154,10 @@ class Requests:
         late = overdue(list(self._live), self._run.timeouts, now_ns, streaming=self._run.streaming)
         for exchange, failure in late:
             self._abandon(exchange, failure)
+        limit_s = None if self._run.checkpoint is None else self._run.checkpoint.item_time_limit_s
+        if limit_s is not None:
+            for exchange in over_item_limit(list(self._live), limit_s, now_ns):
+                self._cut_off(exchange)
 
     def sample_clock(self) -> None:
         """Measure the offset between the clocks again.
@@ -262,30 +263,41 @@ class Requests:
         phase = self._phases[exchange.phase]
         self._write_down(phase, exchange, abandoned(exchange, seq=phase.seq, end_ns=end_ns, failure=failure))
 
+    def _cut_off(self, exchange: Exchange) -> None:
+        """End a request at its time limit, with what has arrived."""
+        connection, body = exchange.connection, list[bytes]()
+        if connection is not None and connection.exchange is exchange:
+            body = connection.body_so_far()
+            connection.discard()
+        end_ns = time.monotonic_ns()
+        self._end(exchange, end_ns, answered=False)
+        phase = self._phases[exchange.phase]
+        result = cut_off(exchange, body, seq=phase.seq, end_ns=end_ns, api=self._api, texts=self._run.texts)
+        self._write_down(phase, exchange, result)
+
     def _end(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
         """A request has ended. Its slot is free at once, so that the next request is sent before this one is decoded;
         the place of an eval's request is free when its line is written."""
         del self._live[exchange]
         if self._attempts is None:
+            self.left(exchange, end_ns, answered=answered)
             self.vacate(exchange, end_ns, answered=answered)
+
+    def left(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
+        """A request is not in flight since `end_ns`."""
+        if exchange.send_start_ns is not None or exchange.counted:
+            self.sent -= 1
+            self.tally.vacated(end_ns)
+            if answered and exchange.send_start_ns is not None:
+                self._loop.answered(end_ns - exchange.send_start_ns, len(exchange.reads) // 4)
 
     def vacate(self, exchange: Exchange, end_ns: int, *, answered: bool) -> None:
         """Free the slot of a request that ended at `end_ns`."""
         self.in_flight -= 1
-        if self._attempts is not None:
-            self._handed_over_ns = end_of_place_ns = time.monotonic_ns()
-        else:
-            end_of_place_ns = end_ns
-        if exchange.send_start_ns is not None or exchange.counted:
-            self.sent -= 1
-            self.tally.vacated(end_of_place_ns)
-            if answered and exchange.send_start_ns is not None:
-                self._loop.answered(end_ns - exchange.send_start_ns, len(exchange.reads) // 4)
         self._phases[exchange.phase].tally.awaited -= 1
         if self.pacer is not None:
             self.slots.release(end_ns, answered=answered)
             self.pacer.freed(end_ns, answered=answered)
-        self._handed_over_ns = None
 
     def _decode(self, exchange: Exchange) -> None:
         if not self._clock.agrees():

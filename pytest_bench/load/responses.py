@@ -109,6 +109,44 @@ def abandoned(exchange: Exchange, *, seq: int, end_ns: int, failure: Failure | N
     return ExchangeResult(record, None)
 
 
+def cut_off(
+    exchange: Exchange, body: list[bytes], *, seq: int, end_ns: int, api: Api, texts: TextPolicy
+) -> ExchangeResult:
+    """Return the record of a request that reached its time limit, and the text that had arrived by then.
+
+    `body` is what has arrived. It is a failure if the server has answered with an error until then.
+    """
+    record = _record(exchange, seq, end_ns)
+    if exchange.reads:
+        _set_moments(record, first_byte=_reads(exchange, record).first_byte())
+    exchange.body = body
+    decoded = _bad_status(exchange) if exchange.status not in {None, 200} else _decode_part(exchange, api)
+    if isinstance(decoded, Failure):
+        _fail(record, decoded)
+        return ExchangeResult(record, None)
+    record.outcome, record.limit = "succeeded", "time"
+    _describe(record, decoded)
+    return ExchangeResult(record, _text(record, decoded, texts))
+
+
+def _decode_part(exchange: Exchange, api: Api) -> Decoded | Failure:
+    """Decode the whole events of a stream that has not ended. Of an answer that is no stream, nothing can be read."""
+    if not _is_stream(exchange):
+        return Decoded()
+    try:
+        events = split_events(b"".join(exchange.body))
+        if events.error is not None:
+            return Failure("stream_error", _error_message(events.error))
+        decoded = api.decode_stream(events.array) if events.size else Decoded()
+        _require_numbers(decoded)
+    except Malformed as error:
+        return Failure("malformed", str(error))
+    except RecursionError:
+        return Failure("malformed", "JSON that is nested too deeply")
+    decoded.finish_reason = finish_reason(decoded.finish_reason)
+    return decoded if decoded.error is None else Failure("stream_error", decoded.error)
+
+
 def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
     return RequestRecord(
         seq=seq,
@@ -130,6 +168,7 @@ def _record(exchange: Exchange, seq: int, end_ns: int) -> RequestRecord:
         response_bytes=exchange.response_bytes,
         resent=exchange.resent,
         polls=exchange.polls,
+        retry_after_s=exchange.retry_after_s,
     )
 
 

@@ -86,7 +86,7 @@ class _Worker:
         self._unread = bytearray(rest)
         return [msgspec.json.decode(line, type=Notice) for line in lines]
 
-    def last_words(self) -> str:
+    def stderr_suffix(self) -> str:
         """The end of its error output, as the end of a message."""
         tail = self.child.stderr_tail()
         return f":\n{tail}" if tail else ""
@@ -182,7 +182,7 @@ class Supervisor:
                 status = worker.child.wait(_GRACE_S) or worker.child.stop()
                 raise WorkerDied(
                     f"load worker {worker.number} ended with status {status} before its phase was over"
-                    f"{worker.last_words()}"
+                    f"{worker.stderr_suffix()}"
                 )
             return
         for notice in notices:
@@ -223,7 +223,7 @@ class Supervisor:
                 worker.child.kill()  # only the others are waited for
                 what = "has not answered" if beat_ns else "has not started"
                 raise WorkerDied(
-                    f"load worker {worker.number} {what} for {limit_s:g} s: {watchdog.reason}{worker.last_words()}"
+                    f"load worker {worker.number} {what} for {limit_s:g} s: {watchdog.reason}{worker.stderr_suffix()}"
                 )
 
     def _phase_begun(self) -> int:

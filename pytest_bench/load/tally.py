@@ -58,6 +58,8 @@ class Tally:
         self._area_sum = 0
         self._cpu = Windows()
         self._share: int | None = None
+        self._in_service = self._peak_in_service = 0
+        self._peak_at_ns = 0
 
     @property
     def begun(self) -> bool:
@@ -80,7 +82,7 @@ class Tally:
         """The concurrency reached so far."""
         report = self.report
         return Places(
-            peak=report.peak_in_flight,
+            peak=self._peak_in_service,
             full_load_ns=report.full_load_ns,
             last_issue_ns=report.last_issue_ns,
             place_ns=report.in_flight_ns,
@@ -105,12 +107,18 @@ class Tally:
 
     def sent(self, send_start_ns: int) -> None:
         """A request, of any phase, was sent."""
+        self._in_service += 1
+        if self._in_service > self._peak_in_service:
+            self._peak_in_service, self._peak_at_ns = self._in_service, send_start_ns
         if self.report.full_load_ns is not None:
             self._area_count += 1
             self._area_sum -= send_start_ns
 
     def vacated(self, end_ns: int) -> None:
         """A request in flight, of any phase, has ended. The last byte of its response arrived at `end_ns`."""
+        self._in_service -= 1
+        if end_ns < self._peak_at_ns:
+            self._peak_in_service -= 1  # it had ended before the request that made the peak was sent
         report = self.report
         if report.full_load_ns is None:
             return

@@ -119,13 +119,13 @@ def measure(
 
 
 def _require_agreement(columns: Columns, phase: PhaseResult) -> None:
-    held = (len(columns), int(columns.succeeded.sum()), int(columns.failed.sum()), dict(columns.failures))
-    said = (phase.issued, phase.succeeded, phase.failed, phase.failures)
-    if held != said:
+    logged = (len(columns), int(columns.succeeded.sum()), int(columns.failed.sum()), dict(columns.failures))
+    counted = (phase.issued, phase.succeeded, phase.failed, phase.failures)
+    if logged != counted:
         raise EvidenceError(
-            f"{phase.folder}: the log holds {held[0]} records ({held[1]} succeeded, {held[2]} failed: {held[3]}), "
-            f"the load workers counted {said[0]} ({said[1]} succeeded, {said[2]} failed: {said[3]}): "
-            "records were lost; run the point again"
+            f"{phase.folder}: the log holds {logged[0]} records ({logged[1]} succeeded, {logged[2]} failed: "
+            f"{logged[3]}), the load workers counted {counted[0]} ({counted[1]} succeeded, "
+            f"{counted[2]} failed: {counted[3]}): records were lost; run the point again"
         )
 
 

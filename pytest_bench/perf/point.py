@@ -16,10 +16,9 @@ from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import WARMUP, PhaseResult
 from pytest_bench.results.details import PerfDetail
-from pytest_bench.running.counting import Counted, count_phase
+from pytest_bench.running.counting import Counted, count_phase, live_lane
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.labels import labels_of
-from pytest_bench.running.live import live_lane
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.measuring import (
     measure_phase,

@@ -2,7 +2,8 @@
 
 `call` follows one call of pytest from before conftests are loaded until its exit status is decided; `opening` plans;
 `items` turns points into tests; `fixtures` and `runner` run them; `reports` and `controller` append to the event log
-what pytest reports; `junit`, `terminal` and `progress` show it. Only `xdist` imports xdist.
+what pytest reports; `junit`, `terminal` and `progress` show it. Only `xdist` imports xdist. `slurm` spreads a session
+over nodes; `barrier` is a fixture for tests on several nodes, which need no suite.
 
 Without a suite the plugin costs nothing: heavy modules are imported only if a suite is found.
 """
@@ -13,7 +14,7 @@ from collections.abc import Generator
 
 import pytest
 
-from pytest_bench.plugin import call, hookspecs, markers
+from pytest_bench.plugin import barrier, call, hookspecs, markers
 from pytest_bench.plugin.options import add_options, shows_only
 
 
@@ -43,6 +44,7 @@ def pytest_load_initial_conftests(
 def pytest_configure(config: pytest.Config) -> None:
     """Plan the session before collection. Without a suite the plugin does nothing."""
     markers.declare(config)
+    config.pluginmanager.register(barrier)
     this = call.call_of(config)
     if shows_only(config.option):
         return

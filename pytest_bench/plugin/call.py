@@ -198,6 +198,7 @@ class Call:
     def _close(self, status: int) -> int:
         """Append the last event, write the verdict, and return the exit status. Under `pytest-bench run`, the parent
         process writes the verdict."""
+        from pytest_bench.reports.published import publish  # noqa: PLC0415 # as above
         from pytest_bench.results.event_log import RUN  # noqa: PLC0415 # as above
         from pytest_bench.results.publish import end_session  # noqa: PLC0415 # as above
         from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
@@ -219,6 +220,8 @@ class Call:
                 verdict = end_session(self.results, log, ended, evidence).verdict
                 if verdict.refused:
                     self.claim.withdraw()
+                else:
+                    publish(self.results, verdict)
             finally:
                 self.claim.close()
         if preview is not None and preview.verdict.status != verdict.status:
@@ -291,7 +294,7 @@ def start(config: pytest.Config) -> None:
 
 
 def is_xdist_worker() -> bool:
-    """Whether this process is an xdist worker. Its environment alone does not tell: child processes inherit it."""
+    """Whether this process is an xdist worker. Child processes inherit its environment, so that alone is no proof."""
     return "PYTEST_XDIST_WORKER" in os.environ and any(
         frame.f_globals.get("__name__") == "__channelexec__" for frame, _ in traceback.walk_stack(None)
     )

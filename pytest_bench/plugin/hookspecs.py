@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_bench.audits.contract import AuditTest
+    from pytest_bench.scoring import Scoring
 
 
 def pytest_bench_apis() -> Mapping[str, str]:  # type: ignore[empty-body] # a specification has no body
@@ -17,3 +18,7 @@ def pytest_bench_apis() -> Mapping[str, str]:  # type: ignore[empty-body] # a sp
 def pytest_bench_audits() -> Iterable[AuditTest]:  # type: ignore[empty-body] # a specification has no body
     """Return audits: objects that implement `pytest_bench.audits.contract.AuditTest`, one for each `test` name that
     suites may use."""
+
+
+def pytest_bench_scorers() -> Iterable[Scoring]:  # type: ignore[empty-body] # a specification has no body
+    """Return scorers: `pytest_bench.scoring.Scoring` objects, one for each name that `scorers` of an eval may use."""

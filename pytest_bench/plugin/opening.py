@@ -30,6 +30,7 @@ from pytest_bench.results.claim import Claim
 from pytest_bench.results.event_log import EventLog
 from pytest_bench.results.plan_file import write_plan
 from pytest_bench.results.publish import write_verdict
+from pytest_bench.scoring import Scorings, all_scorings
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.discovery import require_all_found
 from pytest_bench.suite.loading import load_plan
@@ -84,7 +85,7 @@ def _register_controller(config: pytest.Config, call: Call, session: Session, wo
     from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # workers do not need the imports
     from pytest_bench.plugin.interrupts import SigtermAsInterrupt  # noqa: PLC0415 # as above
 
-    requires = Requirements(session.plan, words.apis)
+    requires = Requirements(session.plan, words.apis, _scorings(config))
     config.pluginmanager.register(SigtermAsInterrupt())
     config.pluginmanager.register(Controller(config, call, session, requires))
     config.pluginmanager.register(JUnitCases(config, call))
@@ -95,7 +96,7 @@ def _register_collecting(config: pytest.Config, session: Session, words: Vocabul
     from pytest_bench.plugin.collecting import Collecting  # noqa: PLC0415 # needed by few calls
 
     if config.option.collectonly or config.option.setupplan:
-        requires = Requirements(session.plan, words.apis)
+        requires = Requirements(session.plan, words.apis, _scorings(config))
         config.pluginmanager.register(Collecting(session, requires))
 
 
@@ -104,7 +105,12 @@ def _register_workers(config: pytest.Config, call: Call, session: Session, words
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # xdist may be disabled with `-p no:xdist`
 
         config.pluginmanager.register(
-            Workers(call, session, Requirements(session.plan, words.apis), on_nodes=config.option.slurm)
+            Workers(
+                call,
+                session,
+                Requirements(session.plan, words.apis, _scorings(config)),
+                on_nodes=config.option.slurm,
+            )
         )
 
 
@@ -161,8 +167,14 @@ def _vocabulary(config: pytest.Config) -> Vocabulary:
     _refuse_namesake()
     hook = config.hook
     return vocabulary(
-        all_apis(hook.pytest_bench_apis()), list(chain.from_iterable(hook.pytest_bench_audits()))
+        all_apis(hook.pytest_bench_apis()),
+        list(chain.from_iterable(hook.pytest_bench_audits())),
+        _scorings(config),
     )
+
+
+def _scorings(config: pytest.Config) -> Scorings:
+    return all_scorings(chain.from_iterable(config.hook.pytest_bench_scorers()))
 
 
 def _plan(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
@@ -198,6 +210,8 @@ def overrides(option: argparse.Namespace) -> Overrides:
         raise UsageError(
             "--endpoint=simulator must be the only --endpoint: the simulator cannot be a replica of another server"
         )
+    if option.summary not in {None, options.VLLM}:
+        raise UsageError(f"--summary {option.summary!r}: expected {options.VLLM}")
     return Overrides(
         endpoints=endpoints,
         served_model=option.served_model,

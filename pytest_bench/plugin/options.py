@@ -17,6 +17,7 @@ from pytest_bench.results.layout import LATEST
 from pytest_bench.verdict.events import Invocation
 
 SIMULATOR = "simulator"
+VLLM = "vllm"
 
 OPTIONS: Mapping[str, dict[str, Any]] = {
     "--endpoint": {
@@ -70,6 +71,10 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "ask only the first N items of every eval, for a smoke run; the points are labelled, and never pass "
         "under --complete",
+    },
+    "--summary": {
+        "metavar": "vllm",
+        "help": "with `vllm`, also print performance points in the shape of `vllm bench serve`",
     },
     "--duration-scale": {
         "metavar": "X",

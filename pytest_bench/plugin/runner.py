@@ -29,6 +29,7 @@ from pytest_bench.running.deployment import SIMULATOR, Deployment, bring_up
 from pytest_bench.running.measured import MeasuredPoint
 from pytest_bench.running.resources import Resources
 from pytest_bench.running.session import Reporter, SessionFacts
+from pytest_bench.scoring import all_scorings
 from pytest_bench.suite.plan import Point
 
 Runner = Callable[[SessionFacts, Resources, Point, Deployment, Reporter], MeasuredPoint]
@@ -47,10 +48,11 @@ class PointRunner:
         )
         self._reporter = Reporter(progress=self._progress.show, note=self._progress.note)
         audits = registry(chain.from_iterable(config.hook.pytest_bench_audits()))
+        scorings = all_scorings(chain.from_iterable(config.hook.pytest_bench_scorers()))
         self._runners: Mapping[str, Runner] = {
             "perf": run_perf,
             "audit": partial(run_audit, registry=audits),
-            "eval": run_eval,
+            "eval": partial(run_eval, scorings=scorings),
         }
 
     @contextmanager

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from pytest_bench.errors import BenchError
+from pytest_bench.plugin.options import VLLM
 from pytest_bench.plugin.session import Session
+from pytest_bench.reports.rows import read_rows
 from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines
-from pytest_bench.reports.tables import Row
+from pytest_bench.reports.vllm_block import vllm_blocks
 from pytest_bench.results.layout import CHECKPOINT, POINTS, VERDICT
 from pytest_bench.results.resuming import resume_command
 from pytest_bench.results.settle import Settled
-from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.verdict.events import Report, WorkerCrashed
 from pytest_bench.verdict.outcome import Outcome
-from pytest_bench.verdict.verdict import PointVerdict, Verdict
+from pytest_bench.verdict.verdict import Verdict
 
 
 def count_missing(reporter: pytest.TerminalReporter, settled: Settled) -> None:
@@ -38,10 +38,13 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: 
     """Write the summary of a session."""
     verdict = settled.verdict
     reporter.section("inference bench")
-    rows = [Row(point, _summary(session, point)) for point in verdict.points]
+    rows = read_rows(session.results, verdict)
     width = shutil.get_terminal_size().columns if reporter.isatty else None
     for line in (*table_lines(rows, colour=reporter.hasmarkup, width=width), *notes(rows)):
         reporter.write_line(line)
+    if reporter.config.option.summary == VLLM:
+        for line in vllm_blocks(rows):
+            reporter.write_line(line)
     for line in problems(verdict):
         reporter.write_line(line, red=True)
     good = verdict.status == "pass"
@@ -69,10 +72,3 @@ def _junit(settled: Settled) -> str:
     """Return the JUnit file's path: relative to the results folder, or to the working directory if outside of it."""
     path = settled.called.junit
     return os.path.relpath(path) if Path(path).is_absolute() else path
-
-
-def _summary(session: Session, point: PointVerdict) -> Summary | None:
-    try:
-        return read_summary(session.point_folder(point.id))
-    except BenchError:
-        return None  # the verdict's reasons say what is wrong with the evidence

@@ -11,8 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_bench.files import readable_json
+from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.reports.tables import PERF_METRICS, Row, shown_cells, tables
 from pytest_bench.verdict.verdict import Verdict
+
+_COUNTED = frozenset({"failed_requests"})
+"""Metrics of evals that every record has as a count."""
 
 TABLE_VERSION = 1
 """Version of the JSON that `json_text` writes."""
@@ -22,7 +26,7 @@ def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """One mapping per point: its id, outcome and labels, and its numbers in base units; None for what it lacks.
 
     Metrics have their names in bounds, such as `time_to_first_token.p99`. Metrics that no point has are left out.
-    Columns of audits are short texts.
+    Audits and evals have their scalar metrics, and the short texts of their tables.
     """
     made = [_record(row) for row in rows]
     names = list(
@@ -40,18 +44,34 @@ def _record(row: Row) -> dict[str, Any]:
     }
     if measurement is not None:
         record |= {"requests": measurement.issued, "failed": measurement.failed}
-        record |= {
-            name: _shortest(measurement.value(name))
-            for name in PERF_METRICS
-            if name.partition(".")[0] in measurement.metrics
-        }
+        record |= {name: _shortest(measurement.value(name)) for name in _metrics(measurement)}
     if row.summary is not None:
         record["vacancy"] = row.summary.vacancy
-    return record | shown_cells(row)
+    return record | {" ".join(name.split()): text for name, text in shown_cells(row).items()}
+
+
+def _metrics(measurement: Measurement) -> Iterator[str]:
+    """The metrics that are shown: those of the performance table, or if there are none, all scalars."""
+    known = [name for name in PERF_METRICS if name.partition(".")[0] in measurement.metrics]
+    yield from known or (
+        name
+        for name, metric in measurement.metrics.items()
+        if metric.kind == "scalar" and name not in _COUNTED
+    )
 
 
 def _shortest(value: float | None) -> float | None:
     return int(value) if value is not None and value.is_integer() else value
+
+
+def units(rows: Sequence[Row]) -> dict[str, str]:
+    """The base unit of each metric in `records`; none for counts, texts, and columns of audits and evals."""
+    found: dict[str, str] = {}
+    for row in rows:
+        measurement = row.summary.measurement if row.summary else None
+        if measurement is not None:
+            found |= {name: measurement.unit(name) for name in _metrics(measurement)}
+    return found
 
 
 def json_text(rows: Sequence[Row], verdict: Verdict, problems: Sequence[str]) -> str:
@@ -59,25 +79,26 @@ def json_text(rows: Sequence[Row], verdict: Verdict, problems: Sequence[str]) ->
     return readable_json(
         {
             "version": TABLE_VERSION,
+            "nonce": verdict.nonce,
             "status": verdict.status,
             "coverage": verdict.coverage,
             "faults": [fault.sentence for fault in verdict.faults],
             "problems": list(problems),
+            "units": units(rows),
             "points": records(rows),
         }
     ).decode()
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """`records` as CSV with a header; labels are separated by spaces."""
-    made = records(rows)
+    """`records` as CSV. The header has units, `time_to_first_token.p99 (ns)`; labels are separated by spaces."""
+    made, unit = records(rows), units(rows)
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(made[0]) if made else ["point", "outcome"], lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(stream, lineterminator="\n")
+    names = list(made[0]) if made else ["point", "outcome"]
+    writer.writerow(f"{name} ({unit[name]})" if name in unit else name for name in names)
     for record in made:
-        writer.writerow(
-            {name: " ".join(value) if isinstance(value, list) else value for name, value in record.items()}
-        )
+        writer.writerow(" ".join(value) if isinstance(value, list) else value for value in record.values())
     return stream.getvalue()
 
 

@@ -71,8 +71,12 @@ def _shortened(text: str) -> str:
 def _coverage(verdict: Verdict) -> str:
     """Say how many declared points were selected, and how many of those finished if not all did."""
     left_out = verdict.coverage.left_out
-    named = first_of(left_out, _NAMES_SHOWN)
-    partial = f"coverage PARTIAL: your selection left out {len(left_out)} ({named})"
+    limited = verdict.coverage.limited or ()
+    missed = [f"your selection left out {len(left_out)} ({first_of(left_out, _NAMES_SHOWN)})"] * bool(
+        left_out
+    )
+    missed += [f"{len(limited)} evals asked a part of their items"] * bool(limited)
+    partial = f"coverage PARTIAL: {', and '.join(missed)}"
     selected = [point for point in verdict.points if point.id not in left_out]
     ended = sum(
         point.outcome is not Outcome.MISSING and _NO_END.isdisjoint(reason.code for reason in point.reasons)
@@ -81,6 +85,6 @@ def _coverage(verdict: Verdict) -> str:
     if not selected and not left_out:
         return "no point was selected"
     if ended == len(selected):
-        return partial if left_out else "coverage complete"
+        return partial if missed else "coverage complete"
     ran = f"{ended} of {len(selected)} selected points finished"
-    return f"{partial}; {ran}" if left_out else ran
+    return f"{partial}; {ran}" if missed else ran

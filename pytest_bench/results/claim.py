@@ -284,7 +284,12 @@ def backup_names(nonce: str) -> frozenset[str]:
 
 
 def _backup_paths(nonce: str) -> dict[str, str]:
-    return {layout.VERDICT: f"verdict.{nonce}.json", layout.JUNIT: f"junit.{nonce}.xml"}
+    return {
+        layout.VERDICT: f"verdict.{nonce}.json",
+        layout.JUNIT: f"junit.{nonce}.xml",
+        layout.SUMMARY_CSV: f"summary.{nonce}.csv",
+        layout.SUMMARY_JSON: f"summary.{nonce}.json",
+    }
 
 
 def latest_target(results: Path) -> str | None:

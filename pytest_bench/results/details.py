@@ -44,7 +44,7 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     sharing: tuple[str, ...]
     """All such points. A point for which this cannot be determined counts."""
     begun: tuple[str, ...]
-    """Those that started to send before the audit, whatever the plan says."""
+    """Those that started to send before the audit, regardless of the order in the plan."""
 
 
 class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditDetail(Detail, frozen=True, kw_only=True, tag="audit"):
-    """What an audit states besides. Which audit it is, the point says (`point.json`)."""
+    """Further facts of an audit. `point.json` names the audit."""
 
     order: Order
     before: Before
@@ -115,6 +115,10 @@ class CommandDetail(Detail, frozen=True, kw_only=True, tag="command"):
     """Program and arguments as they were run."""
     environment: tuple[str, ...]
     """Names of the declared variables, and of the inherited ones."""
+    concurrency: dict[str, Any]
+    """The proof of the concurrency (`evals.command_concurrency.CommandConcurrency`)."""
+    own_metadata: bool
+    """Whether `meta_env.json` was written by the tool. Otherwise it repeats what was asked, and proves nothing."""
     status: int
     """Exit status of the tool; 128 and the signal if a signal ended it."""
     overdue: bool

@@ -120,6 +120,8 @@ def _session_properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "coverage", "complete" if verdict.coverage.complete else "partial"
     if verdict.coverage.left_out:
         yield "left_out", " ".join(verdict.coverage.left_out)
+    if verdict.coverage.limited:
+        yield "limited", " ".join(verdict.coverage.limited)
 
 
 def _properties(point: PointVerdict, folder: Path | None) -> Iterator[tuple[str, str]]:

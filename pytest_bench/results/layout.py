@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 VERDICT = "verdict.json"
 JUNIT = "junit.xml"
+SUMMARY_CSV = "summary.csv"
+SUMMARY_JSON = "summary.json"
+"""All points of the session; the `summary.json` of a point is in the point's folder."""
 ENVIRONMENT = "environment.json"
 PLAN = "plan.json"
 EVENTS = "events"
@@ -31,7 +34,21 @@ LATEST = "latest"
 """Link to the newest results folder with a default name, next to it."""
 
 NAMES = frozenset(
-    {VERDICT, ENVIRONMENT, PLAN, EVENTS, POINTS, DEPLOYMENTS, EVALS, RECOUNTS, SESSIONS, LOCK, RESERVE}
+    {
+        VERDICT,
+        SUMMARY_CSV,
+        SUMMARY_JSON,
+        ENVIRONMENT,
+        PLAN,
+        EVENTS,
+        POINTS,
+        DEPLOYMENTS,
+        EVALS,
+        RECOUNTS,
+        SESSIONS,
+        LOCK,
+        RESERVE,
+    }
 )
 """All names at the top of a results folder, except the JUnit file, which may have any other name."""
 

@@ -83,7 +83,7 @@ def this_machine() -> Machine:
     return Machine(cpu=cpu_model(), cpus=len(usable.allowed), quota=usable.quota, version=__version__)
 
 
-def crowding(workers: int | None) -> str | None:
+def too_many_workers(workers: int | None) -> str | None:
     """A sentence about a point with more load workers than this process has CPUs; None if it has not."""
     cpus = process_cpus().limit
     if workers is None or workers <= max(cpus, 1):

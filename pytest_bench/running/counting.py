@@ -1,8 +1,9 @@
-"""Counts the tokens of a phase after its load has ended."""
+"""Counts the tokens of a phase: after its load has ended, and while it runs if the suite asks for that."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pytest_bench.errors import TokensError
 from pytest_bench.metrics.token_counts import TokenCount, TokenCounts
 from pytest_bench.records import PhaseResult
 from pytest_bench.running.inputs import as_sent
-from pytest_bench.suite.plan import DeploymentPlan
+from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.tokens import counting
 from pytest_bench.tokens.counts import (
     COUNTS_LOG,
@@ -22,7 +23,7 @@ from pytest_bench.tokens.counts import (
     read_outcome,
     read_outputs,
 )
-from pytest_bench.tokens.live import LiveCounts
+from pytest_bench.tokens.live import LiveCounts, LiveLane, lane_beside
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.verdict.outcome import Reason
 from pytest_bench.workload import TextPolicy
@@ -95,6 +96,25 @@ def count_phase(
     if not done.complete:
         return Counted(unfinished=UNFINISHED, evidence=evidence, problems=_problems(done, texts))
     return Counted(tokens=_read(counts_log), evidence=evidence)
+
+
+def live_lane(
+    tokenizer: Tokenizer | None, deployment: DeploymentPlan, point: Point, folder: Path
+) -> AbstractContextManager[LiveLane | None]:
+    """Count the outputs of the phase that logs into `folder` while it runs; None if the suite does not ask for it.
+
+    Outputs that are not counted when the phase ends are counted afterwards.
+    """
+    workers = deployment.tokens.live_workers
+    if tokenizer is None or not workers:
+        return nullcontext()
+    return lane_beside(
+        tokenizer,
+        folder,
+        workers=workers,
+        load_workers=point.workers,
+        warmup_timeout_s=deployment.tokens.warmup_timeout_s,
+    )
 
 
 def read_counted(folder: Path) -> Counted:

@@ -1,4 +1,4 @@
-"""Brings up the system under test: a served endpoint, a container, or the simulator if it was asked for."""
+"""Brings up the system under test: a served endpoint, a container, or the simulator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_bench.endpoints.headers import Headers, read_headers
 from pytest_bench.endpoints.models import MODELS_PATH
 from pytest_bench.endpoints.ready import Identity, OneToken, wait_ready
 from pytest_bench.errors import UsageError
-from pytest_bench.running.waiting import Waiting, told_while_waiting
+from pytest_bench.running.waiting import Waiting, reporting_progress
 from pytest_bench.simulator.script import SERVER
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.plan import DeploymentPlan
@@ -139,7 +139,7 @@ def _contained(
 
     with ExitStack() as stack:
         images = ", ".join(dict.fromkeys(each.image for each in plan.containers))
-        with told_while_waiting(f"container {images}", plan.ready_timeout_s, on_wait) as not_yet:
+        with reporting_progress(f"container {images}", plan.ready_timeout_s, on_wait) as not_yet:
             containers = stack.enter_context(
                 serve(
                     plan.containers,
@@ -170,11 +170,11 @@ def _ready(
     on_wait: Callable[[Waiting], None],
     require_running: Callable[[], None],
 ) -> Identity:
-    with told_while_waiting(url, plan.ready_timeout_s, on_wait) as tell:
+    with reporting_progress(url, plan.ready_timeout_s, on_wait) as note_answer:
 
         def not_yet(answer: str) -> None:
             require_running()
-            tell(answer)
+            note_answer(answer)
 
         return wait_ready(
             url,
@@ -190,7 +190,7 @@ def _ready(
 
 
 def _models_path(plan: DeploymentPlan, api: Api) -> str:
-    """Where the server lists its models: beside a declared path that ends as the API's own does."""
+    """Path of the list of models: a declared path with the end of the API's own path replaced by `/models`."""
     version, last = api.path[: api.path.find("/", 1)], api.path[api.path.find("/", 1) :]
     if plan.path is not None and version == "/v1" and plan.path.endswith(last):
         return plan.path.removesuffix(last) + "/models"
@@ -198,14 +198,14 @@ def _models_path(plan: DeploymentPlan, api: Api) -> str:
 
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
-"""Names by which servers know the limit on output tokens."""
+"""Names of the limit on output tokens. Servers differ in which of them they accept."""
 
 
 def _one_token(plan: DeploymentPlan, api: Api) -> OneToken | None:
     """The cheapest request that proves the API's path; None for an API whose every request is expensive.
 
-    It limits the output by the name that the suite uses; a suite without a limit does not say which names the
-    server knows, so each is tried.
+    It limits the output by the name that the suite uses; if the suite sets no limit, each name is tried,
+    because it is unknown which of them the server accepts.
     """
     if not api.streaming:
         return None

@@ -20,7 +20,7 @@ from pytest_bench.results import summary as summaries
 from pytest_bench.results.details import AnyDetail
 from pytest_bench.results.evidence import write_evidence
 from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
-from pytest_bench.running.capacity import crowding
+from pytest_bench.running.capacity import too_many_workers
 from pytest_bench.running.counting import Counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.measured import MeasuredPoint
@@ -128,10 +128,10 @@ def with_failures(judgement: Judgement, result: PhaseResult) -> Judgement:
     """
     if not result.failed or judgement.outcome is Outcome.PASS:
         return judgement
-    told = Reason("failed-requests", _failures(result))
+    reason = Reason("failed-requests", _failures(result))
     limits = (item.state for item in judgement.bounds if item.bound.metric in FAILURES)
     tolerated = result.succeeded > 0 and all(state == "met" for state in limits)
-    reasons = (*judgement.reasons, told) if tolerated else (told, *judgement.reasons)
+    reasons = (*judgement.reasons, reason) if tolerated else (reason, *judgement.reasons)
     return msgspec.structs.replace(judgement, reasons=reasons)
 
 
@@ -199,7 +199,7 @@ def write_point(
         tokenizer=None if tokenizer is None else dict(tokenizer),
         detail=msgspec.structs.replace(
             detail,
-            note=" ".join(filter(None, (detail.note, crowding(point.workers)))),
+            note=" ".join(filter(None, (detail.note, too_many_workers(point.workers)))),
             poll_interval_s=deployment.plan.poll_interval_s if deployment.api.polls else None,
         ),
     )

@@ -15,7 +15,7 @@ from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.load import bodies, engine
 from pytest_bench.load.supervisor import Progress
 from pytest_bench.records import PhaseResult
-from pytest_bench.running.capacity import crowding, excess, known_capacity
+from pytest_bench.running.capacity import excess, known_capacity, too_many_workers
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.liveness import Liveness
 from pytest_bench.running.samples import salted
@@ -117,8 +117,8 @@ def _liveness(deployment: Deployment) -> Liveness:
 
 def _warn(reporter: Reporter, point: Point, phases: Sequence[DeclaredPhase]) -> None:
     """Note that a point has too many load workers, or that a phase exceeds the calibrated capacity of this machine."""
-    if crowded := crowding(point.workers):
-        reporter.note(f"{point.id}: {crowded}")
+    if sentence := too_many_workers(point.workers):
+        reporter.note(f"{point.id}: {sentence}")
     try:
         capacity = known_capacity(os.environ)
     except EvidenceError as error:
@@ -126,11 +126,11 @@ def _warn(reporter: Reporter, point: Point, phases: Sequence[DeclaredPhase]) -> 
         return
     if capacity is None:
         return
-    told: dict[str, list[str]] = {}
+    noted: dict[str, list[str]] = {}
     for phase in phases:
         for sentence in excess(phase.load, capacity):
-            told.setdefault(sentence, []).append(repr(phase.label))
-    for sentence, labels in told.items():
+            noted.setdefault(sentence, []).append(repr(phase.label))
+    for sentence, labels in noted.items():
         reporter.note(f"{point.id}, phase {' and '.join(labels)}: {sentence}")
 
 

@@ -14,11 +14,11 @@ def differences(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     for name, meaning in _FACTS.items():
         values = [_spelled(identity.get(name)) for identity in identities]
         if len(set(values)) > 1:
-            told = ", ".join(
+            values_by_url = ", ".join(
                 f"{identity['url']}: {value}" for identity, value in zip(identities, values, strict=True)
             )
             sentences.append(
-                f"The endpoints differ in {meaning} ({told}): their metrics are of different servers; "
+                f"The endpoints differ in {meaning} ({values_by_url}): their metrics are of different servers; "
                 "read them by endpoint."
             )
     return sentences

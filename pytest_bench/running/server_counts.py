@@ -36,7 +36,7 @@ def count_inputs_by_server(
     deployment's `counting_timeout_s`, inputs are not counted, and the evidence says why.
     """
     folder = Path(result.folder)
-    if deployment.plan.video_seconds is not None or _told_by_usage(folder):
+    if deployment.plan.video_seconds is not None or _is_stated_in_usage(folder):
         return Counted()
     answered = [
         (record.request_id, record.sample_index)
@@ -82,7 +82,7 @@ def _asked(
         yield sample, asked if isinstance(asked, int) else count_tokens(client, asked)
 
 
-def _told_by_usage(folder: Path) -> bool:
+def _is_stated_in_usage(folder: Path) -> bool:
     """Whether usage states input lengths in the first successes; also True if there is no success."""
     succeeded = (record for record in read_records(folder) if record.outcome == "succeeded")
     return all(

@@ -1,4 +1,4 @@
-"""Reads the servers' own metrics before and after every phase, and during it if the suite says so."""
+"""Reads the servers' own metrics before and after every phase, and during it if the suite asks for that."""
 
 from __future__ import annotations
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
-from pytest_bench.endpoints.scrape import METRICS_LOG, METRICS_VERSION
-from pytest_bench.lines import LineReader
+from pytest_bench.endpoints.scrape import METRICS_LOG, read_readings
 from pytest_bench.records import PhaseResult
 from pytest_bench.simulator.lag import SERIES, bucket
 
@@ -22,13 +19,6 @@ LIMIT_MS = 20
 _ON_TIME, _LOOKS = bucket(LIMIT_MS), f"{SERIES}_count"
 
 
-class _Reading(msgspec.Struct):
-    """The parts of an `endpoints.scrape.Reading` that are needed. Other servers may report null values."""
-
-    label: str | None
-    samples: dict[str, float | None] | None
-
-
 def simulator_bound(results: Sequence[PhaseResult]) -> list[str]:
     """A sentence for each phase and endpoint with a lag above `LIMIT_MS` at p99.
 
@@ -36,7 +26,7 @@ def simulator_bound(results: Sequence[PhaseResult]) -> list[str]:
     """
     return [
         f"In phase {result.label!r} the simulator's own event loop was more than {LIMIT_MS} ms late for {late:.0%} of "
-        "the time: what was measured is its limit, not what it was told to be; ask for less, or start several with "
+        "the time: what was measured is its limit, not its configured behaviour; ask for less, or start several with "
         "`pytest-bench serve` and name them all as endpoints."
         for result in results
         for late in _late_shares(Path(result.folder))
@@ -55,10 +45,9 @@ def _late_shares(folder: Path) -> Iterator[float]:
 
 
 def _counted(path: Path, label: str) -> Mapping[str, float] | None:
-    decode = msgspec.json.Decoder(_Reading).decode
-    for reading in LineReader(path, METRICS_LOG, METRICS_VERSION).records(decode, "a reading of metrics"):
+    for reading in read_readings(path):
         if reading.label == label:
-            told = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
-            known = {series: value for series, value in told.items() if value is not None}
-            return known if len(known) == len(told) else None
+            read = {series: (reading.samples or {}).get(series) for series in (_LOOKS, _ON_TIME)}
+            known = {series: value for series, value in read.items() if value is not None}
+            return known if len(known) == len(read) else None
     return None

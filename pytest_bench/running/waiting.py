@@ -24,10 +24,10 @@ class Waiting:
 
 
 @contextmanager
-def told_while_waiting(
-    url: str, timeout_s: float, tell: Callable[[Waiting], None]
+def reporting_progress(
+    url: str, timeout_s: float, report: Callable[[Waiting], None]
 ) -> Iterator[Callable[[str], None]]:
-    """Call `tell` every second while the block runs; yields the function that notes the result of an attempt.
+    """Call `report` every second while the block runs; yields the function that notes the result of an attempt.
 
     Runs in a thread: a single attempt may take as long as a model takes to compile.
     """
@@ -42,7 +42,7 @@ def told_while_waiting(
     def run() -> None:
         pause_s = _SILENT_S
         while not over.wait(pause_s):
-            tell(Waiting(url, max(deadline_s - time.monotonic(), 0.0), latest))
+            report(Waiting(url, max(deadline_s - time.monotonic(), 0.0), latest))
             pause_s = _EVERY_S
 
     thread = threading.Thread(target=run, name=f"waiting for {url}", daemon=True)

@@ -12,6 +12,7 @@ from pytest_bench.errors import UsageError
 from pytest_bench.scoring.comparisons import ExactMatch, MathVerify, NumericMatch, Rouge, missing_library
 from pytest_bench.scoring.extractors import AnchoredNumber, Boxed, ChoiceRegex, Letter, Regex, WholeText
 from pytest_bench.scoring.normaliser import Normaliser
+from pytest_bench.scoring.responses import TextChoice
 from pytest_bench.scoring.score import Scoring
 from pytest_bench.wording import did_you_mean, one_of
 
@@ -36,7 +37,10 @@ def _exact(name: str, filter_name: str, extractor: Any, normaliser: Normaliser, 
     )
 
 
-SCORINGS: dict[str, Scoring] = {
+Scorings = Mapping[str, Scoring]
+"""Scorings by name."""
+
+SCORINGS: Scorings = {
     scoring.name: scoring
     for scoring in (
         # lm-eval 0.4.13, task gsm8k, version 3.0
@@ -107,26 +111,29 @@ SCORINGS: dict[str, Scoring] = {
 }
 """Every named scoring by name. `regex` has no pattern of its own: its declaration must give one."""
 
-SHUFFLED = frozenset({"multiple-choice-shuffled"})
-"""Scorings whose items have their choices shuffled."""
-
 _OPTIONS = frozenset({"text", "extractor", "normaliser", "comparison"})
 _FIXED = frozenset(name for name in SCORINGS if name.startswith(("gsm8k-", "gpqa-")))
 
 
-def build_scoring(name: str, options: Mapping[str, Any] | None = None, *, origin: str = "") -> Scoring:
-    """The scoring called `name`, with `options` replacing fields of its parts.
+def build_scoring(
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    origin: str = "",
+    among: Scorings = SCORINGS,
+) -> Scoring:
+    """The scoring called `name`, one of `among`, with `options` replacing fields of its parts.
 
     `options` may hold `text`, and mappings `extractor`, `normaliser` and `comparison`, for example
     `{"extractor": {"pattern": "Answer: (.*)"}}`. A scoring that carries another tool's name takes `text` only.
     Raises `UsageError` that begins with `origin` if it cannot be built: no other scoring takes its place.
     """
     where = f"{origin}: " if origin else ""
-    scoring = SCORINGS.get(name)
+    scoring = among.get(name)
     if scoring is None:
         raise UsageError(
-            f"{where}unknown scorer {name!r}{did_you_mean(name, SCORINGS)}; expected one of "
-            f"{one_of(sorted(SCORINGS))}"
+            f"{where}unknown scorer {name!r}{did_you_mean(name, among)}; expected one of {one_of(sorted(among))}, or "
+            "one of a plugin that is installed or named with -p"
         )
     given = dict(options or {})
     if unknown := sorted(given.keys() - _OPTIONS):
@@ -139,7 +146,8 @@ def build_scoring(name: str, options: Mapping[str, Any] | None = None, *, origin
             "'regex' or 'exact-match' instead"
         )
     try:
-        built = msgspec.convert(_merged(scoring, given), Scoring)
+        changed_parts = {part: _changed(part, getattr(scoring, part), value) for part, value in given.items()}
+        built = msgspec.structs.replace(scoring, **changed_parts)
     except (msgspec.ValidationError, re.error, ValueError) as error:
         raise UsageError(f"{where}scorer {name!r} cannot be built: {error}") from error
     if isinstance(built.extractor, Regex) and not built.extractor.pattern:
@@ -151,15 +159,13 @@ def build_scoring(name: str, options: Mapping[str, Any] | None = None, *, origin
     return built
 
 
-def _merged(scoring: Scoring, options: Mapping[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(scoring)
-    for part, value in options.items():
-        if part == "text":
-            fields[part] = value
-            continue
-        if not isinstance(value, Mapping):
-            raise ValueError(f"`{part}` must be a mapping of fields to values")  # noqa: TRY004 # shown as a plan error
-        if unknown := sorted(value.keys() - fields[part].keys() | value.keys() & {"name", "version"}):
-            raise ValueError(f"`{part}` has no field {unknown[0]!r} that can be set")
-        fields[part] = {**fields[part], **value}
-    return fields
+def _changed(name: str, part: Any, value: object) -> Any:
+    """A part of a scoring with some of its fields replaced. Raises `ValueError` and `ValidationError`."""
+    if name == "text":
+        return msgspec.convert(value, TextChoice)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`{name}` must be a mapping of fields to values")  # noqa: TRY004 # shown as a plan error
+    fields = msgspec.to_builtins(part)
+    if unknown := sorted(value.keys() - fields.keys() | value.keys() & {"name", "version"}):
+        raise ValueError(f"`{name}` has no field {unknown[0]!r} that can be set")
+    return msgspec.convert({**fields, **value}, type(part))

@@ -7,7 +7,7 @@ import importlib.util
 import signal
 import threading
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
@@ -18,8 +18,8 @@ from pytest_bench.scoring.normaliser import Normaliser
 class ExactMatch(msgspec.Struct, frozen=True, kw_only=True, tag="exact_match", tag_field="name"):
     """1 if answer and target are equal after normalising, else 0."""
 
-    binary = True
-    requires = None
+    binary: ClassVar[bool] = True
+    requires: ClassVar[tuple[str, str] | None] = None
     version: int = 1
 
     def compare(self, answer: str, target: str, normaliser: Normaliser) -> float:
@@ -32,8 +32,8 @@ class NumericMatch(msgspec.Struct, frozen=True, kw_only=True, tag="numeric_match
     The target may be a number or a text with an anchored one, such as a worked solution that ends in `#### 7`.
     """
 
-    binary = True
-    requires = None
+    binary: ClassVar[bool] = True
+    requires: ClassVar[tuple[str, str] | None] = None
     tolerance: str = "0"
     """Largest absolute difference, as a decimal."""
     relative_tolerance: str = "0"
@@ -59,14 +59,14 @@ class MathVerify(msgspec.Struct, frozen=True, kw_only=True, tag="math_verify", t
     SIGALRM, so this runs in the main thread only.
     """
 
-    binary = True
-    requires = ("math_verify", "math")
+    binary: ClassVar[bool] = True
+    requires: ClassVar[tuple[str, str] | None] = ("math_verify", "pytest-inference-bench[math]")
     timeout_s: int = 5
     version: int = 1
 
     def compare(self, answer: str, target: str, normaliser: Normaliser) -> float:
         from math_verify import LatexExtractionConfig, parse, verify  # noqa: PLC0415 # an extra
-        from math_verify.errors import TimeoutException  # noqa: PLC0415
+        from math_verify.errors import TimeoutException  # noqa: PLC0415 # as above
 
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("math-verify needs the main thread: its time limit is a signal")
@@ -95,8 +95,8 @@ class MathVerify(msgspec.Struct, frozen=True, kw_only=True, tag="math_verify", t
 class Rouge(msgspec.Struct, frozen=True, kw_only=True, tag="rouge", tag_field="name"):
     """F-measure of `rouge-score`."""
 
-    binary = False
-    requires = ("rouge_score", "rouge")
+    binary: ClassVar[bool] = False
+    requires: ClassVar[tuple[str, str] | None] = ("rouge_score", "pytest-inference-bench[rouge]")
     variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
     stemmer: bool = True
     version: int = 1
@@ -108,7 +108,24 @@ class Rouge(msgspec.Struct, frozen=True, kw_only=True, tag="rouge", tag_field="n
         return float(scorer.score(normaliser(target), normaliser(answer))[self.variant].fmeasure)
 
 
-Comparison = ExactMatch | NumericMatch | MathVerify | Rouge
+class Comparison(Protocol):
+    """Judges an extracted answer: a frozen msgspec struct, whose fields are part of a scoring's digest."""
+
+    binary: ClassVar[bool]
+    """Whether each value is 0 or 1."""
+    requires: ClassVar[tuple[str, str] | None]
+    """A library that it calls, as module and what to install; None if it calls none. The library's version is part of
+    the digest."""
+
+    @property
+    def version(self) -> int:
+        """Raised with every change of its results."""
+
+    def compare(self, answer: str, target: str, normaliser: Normaliser) -> float:
+        """The value of an answer, from 0 to 1. An answer for which it raises is unscored."""
+
+
+SHIPPED_COMPARISONS = (ExactMatch, NumericMatch, MathVerify, Rouge)
 
 
 def library_version(comparison: Comparison) -> str | None:
@@ -123,10 +140,8 @@ def missing_library(comparison: Comparison) -> str | None:
     """What to install if the library of a comparison is missing; None if nothing is."""
     if comparison.requires is None:
         return None
-    module, extra = comparison.requires
-    if importlib.util.find_spec(module) is not None:
-        return None
-    return f"pytest-inference-bench[{extra}]"
+    module, install = comparison.requires
+    return None if importlib.util.find_spec(module) is not None else install
 
 
 def _decimal(text: str) -> Decimal:

@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -124,7 +124,18 @@ class AnchoredNumber(msgspec.Struct, frozen=True, kw_only=True, tag="anchored_nu
         return plain_number(found[-1]) if found else None
 
 
-Extractor = WholeText | Regex | Letter | ChoiceRegex | Boxed | AnchoredNumber
+class Extractor(Protocol):
+    """Finds the answer in a text: a frozen msgspec struct, whose fields are part of a scoring's digest."""
+
+    @property
+    def version(self) -> int:
+        """Raised with every change of its results."""
+
+    def extract(self, text: str, choices: Sequence[str]) -> str | None:
+        """The answer in the scored text; None if there is none. `choices` are those of a multiple-choice item."""
+
+
+SHIPPED_EXTRACTORS = (WholeText, Regex, Letter, ChoiceRegex, Boxed, AnchoredNumber)
 
 _BETWEEN = r"[\s:=*($€£]*(?:\\boxed\{[\s$€£]*)?"
 _NUMBER = (

@@ -8,12 +8,15 @@ import msgspec
 
 TextChoice = Literal["content", "content_or_reasoning", "after_think"]
 TextSource = Literal["content", "reasoning", "after_think"]
-Condition = Literal["extraction_failed", "empty", "truncated", "refused", "stopped_in_reasoning"]
+Condition = Literal[
+    "extraction_failed", "empty", "truncated", "time_limited", "refused", "stopped_in_reasoning"
+]
 
 CONDITIONS: dict[Condition, str] = {
     "extraction_failed": "the extractor found no answer in the scored text",
     "empty": "the scored text is empty or blank",
     "truncated": "the response ended at a token limit",
+    "time_limited": "the response was cut off at the eval's time limit of an item",
     "refused": "the server or the model refused to answer",
     "stopped_in_reasoning": "the response stopped before its reasoning ended, for example at a stop string",
 }
@@ -34,6 +37,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     finish_reason: str | None = None
     refusal: bool = False
     """Whether the server sent a refusal in place of content."""
+    limit: Literal["time"] | None = None
+    """The limit at which the client cut it off."""
 
 
 class ScoredText(NamedTuple):
@@ -66,6 +71,8 @@ def conditions(response: Response, text: str) -> set[Condition]:
         found.add("empty")
     if response.finish_reason in _TRUNCATED:
         found.add("truncated")
+    if response.limit == "time":
+        found.add("time_limited")
     if response.refusal or response.finish_reason in _REFUSED:
         found.add("refused")
     if response.finish_reason in _STOPPED and _is_reasoning_only(response):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from pytest_bench.files import digest
-from pytest_bench.scoring.comparisons import Comparison, library_version
-from pytest_bench.scoring.extractors import Extractor
+from pytest_bench.scoring.comparisons import SHIPPED_COMPARISONS, Comparison, library_version
+from pytest_bench.scoring.extractors import SHIPPED_EXTRACTORS, Extractor
 from pytest_bench.scoring.normaliser import Normaliser
 from pytest_bench.scoring.responses import (
     Condition,
@@ -19,6 +19,8 @@ from pytest_bench.scoring.responses import (
     conditions,
     scored_text,
 )
+
+_SHIPPED = frozenset[type]((*SHIPPED_EXTRACTORS, *SHIPPED_COMPARISONS, Normaliser))
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,7 +63,15 @@ class Scoring(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self, prompt: str) -> str:
         """sha256 (hex) of the whole configuration: this, the prompt's template, and the version of the library that
         compares, if there is one."""
-        return digest({"prompt": prompt, "scoring": self, "library": library_version(self.comparison)})
+        foreign = [
+            type(part).__qualname__
+            for part in (self.extractor, self.comparison, self.normaliser)
+            if type(part) not in _SHIPPED
+        ]
+        named = {"types": foreign} if foreign else {}  # the shipped ones state their names themselves
+        return digest(
+            {"prompt": prompt, "scoring": self, "library": library_version(self.comparison), **named}
+        )
 
     def score(self, response: Response, target: str, choices: Sequence[str] = ()) -> Score:
         """Score one response. An answer that cannot be extracted is wrong; a scorer that fails gives None."""
@@ -70,14 +80,32 @@ class Scoring(msgspec.Struct, frozen=True, kw_only=True):
         extracted: str | None = None
         error: str | None = None
         try:
-            extracted = self.extractor.extract(text, choices)
+            extracted = _text(self.extractor.extract(text, choices))
             value: float | None = 0.0
             if extracted is None:
                 found.add("extraction_failed")
             else:
-                value = self.comparison.compare(extracted, target, self.normaliser)
-        except Exception:  # noqa: BLE001 # kept in the score and counted: a failed scorer is never a wrong answer
+                value = _value(
+                    self.comparison.compare(extracted, target, self.normaliser), binary=self.is_binary
+                )
+        except (Exception, SystemExit):  # noqa: BLE001 # kept in the score and counted: a failed scorer is never wrong
             value, error = None, traceback.format_exc()
         return Score(
             value=value, extracted=extracted, source=source, conditions=tuple(sorted(found)), error=error
         )
+
+
+def _text(extracted: object) -> str | None:
+    """What an extractor returned. Raises `TypeError` for anything but a text or None."""
+    if extracted is not None and not isinstance(extracted, str):
+        raise TypeError(f"the extractor returned {extracted!r:.80}; expected a text or None")
+    return extracted
+
+
+def _value(value: object, *, binary: bool) -> float:
+    """What a comparison returned. Raises `ValueError` for what is not a value from 0 to 1."""
+    if not isinstance(value, int | float) or not 0 <= value <= 1 or (binary and value not in {0, 1}):
+        raise ValueError(
+            f"the comparison returned {value!r:.80}; expected {'0 or 1' if binary else 'a number from 0 to 1'}"
+        )
+    return float(value)

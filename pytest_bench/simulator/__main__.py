@@ -52,8 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.port <= 65535:
         raise UsageError(f"--port is {arguments.port}: expected 0 to 65535")
     behaviour = _behaviour(arguments)
-    # The event loop and the parser are imported where they are needed: `--help` answers without them.
-    from pytest_bench.simulator.server import serve  # noqa: PLC0415
+    from pytest_bench.simulator.server import serve  # noqa: PLC0415 # imports uvloop, which `--help` does not need
 
     serve(
         behaviour,

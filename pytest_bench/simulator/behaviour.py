@@ -97,7 +97,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = "reasoning_content"
     usage: Annotated[
         Literal["as_asked", "never", "final", "every_chunk"],
-        Meta(description="when streams tell usage; as_asked follows stream_options"),
+        Meta(description="when streams report usage; as_asked follows stream_options"),
     ] = "as_asked"
     incremental: Annotated[bool, Meta(description="/generate streams deltas, not the text so far")] = False
     keepalive_ms: Annotated[
@@ -172,7 +172,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def from_mapping(cls, mapping: Mapping[str, Any], *, text: bool = False) -> Behaviour:
         """Read knobs as YAML gives them; with `text`, as command lines and headers do, where all values are strings.
 
-        Raises `UsageError` naming the knob, and the nearest one where there is no such knob.
+        Raises `UsageError` naming the knob, and the nearest known one if it is unknown.
         """
         for name in mapping:
             if name not in cls.__struct_fields__:

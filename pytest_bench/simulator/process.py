@@ -59,12 +59,12 @@ class Simulator:
         self.close()
 
 
-def start(behaviour: Behaviour, *, log: Path | None = None, port: int = 0) -> Simulator:
-    """Start the simulator on loopback and wait until it listens; `port` 0 takes a free one.
+def start(behaviour: Behaviour, *, log: Path | None = None) -> Simulator:
+    """Start the simulator on a free port of loopback and wait until it listens.
 
     Raises `EndpointError` with the end of its error output if it does not start.
     """
-    arguments = ["--port", str(port), "--exit-on-eof"]
+    arguments = ["--port", "0", "--exit-on-eof"]
     arguments += ["--behaviour", msgspec.json.encode(behaviour).decode()]
     if log is not None:
         arguments += ["--log", str(log)]

@@ -56,7 +56,7 @@ async def _serve(behaviour: Behaviour, *, host: str, port: int, log: Path | None
         raise UsageError(
             f"the simulator cannot listen on {host}:{port}: {error.strerror or error}"
         ) from error
-    _end_when_told(loop, over, exit_on_eof=exit_on_eof)
+    _end_on_signal_or_eof(loop, over, exit_on_eof=exit_on_eof)
     address = server.sockets[0].getsockname()
     name = f"[{address[0]}]" if ":" in address[0] else address[0]
     print(
@@ -73,7 +73,7 @@ async def _serve(behaviour: Behaviour, *, host: str, port: int, log: Path | None
             raise EvidenceError(truth.fault)
 
 
-def _end_when_told(loop: asyncio.AbstractEventLoop, over: asyncio.Event, *, exit_on_eof: bool) -> None:
+def _end_on_signal_or_eof(loop: asyncio.AbstractEventLoop, over: asyncio.Event, *, exit_on_eof: bool) -> None:
     """Set `over` on a signal, and with `exit_on_eof` at the end of standard input."""
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)

@@ -107,7 +107,8 @@ class Truth(msgspec.Struct, kw_only=True):
 class TruthLog:
     """Appends to a log, buffered, so that writing it does not delay requests.
 
-    After a write has failed, `fault` says why and nothing more is written: a log with gaps would be no truth.
+    After a write has failed, `fault` says why and nothing more is written: a log with gaps
+    must not be mistaken for a complete one.
     """
 
     def __init__(

@@ -40,10 +40,20 @@ _EXPECTED: dict[str, str] = {
 _NUMBERS = frozenset({"int_type", "float_type", "int_from_float"})
 
 
-def check(section: type[S], document: Document, path: Path, value: object, problems: Problems) -> S | None:
-    """Validate `value` at `path`. Records its problems and returns None if it is not valid."""
+def check(
+    section: type[S],
+    document: Document,
+    path: Path,
+    value: object,
+    problems: Problems,
+    validation_context: object = None,
+) -> S | None:
+    """Validate `value` at `path`. Records its problems and returns None if it is not valid.
+
+    Validators of the section may read `validation_context`.
+    """
     try:
-        return section.model_validate(value)
+        return section.model_validate(value, context=validation_context)
     except ValidationError as error:
         for details in error.errors(include_url=False):
             _record(section, document, path, value, details, problems)

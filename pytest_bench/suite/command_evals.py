@@ -60,7 +60,7 @@ class CommandEvalSection(Section):
 
     command: Annotated[list[Argument], Field(min_length=1)]
     """Program and arguments, run in the suite's folder without a shell. `{endpoint}`, `{model}`, `{concurrency}` and
-    `{output}` (an empty folder for the tool's files) are replaced. All but `{model}` must stand here or in
+    `{output}` (an empty folder for the tool's files) are replaced. All but `{model}` must occur here or in
     `environment`."""
     environment: dict[VariableName, Header] = Field(default_factory=dict)
     """Variables of the tool, whose values may hold the same placeholders. A key must be given as `{from_env: NAME}`.
@@ -79,23 +79,26 @@ class CommandEvalSection(Section):
     limit: Count | None = None
     """Number of items to which the command limits each task; the point is then labelled `limited`. Left out: the tool
     must evaluate all of them. `--eval-limit` does not apply to a command."""
+    unproven_concurrency: Literal["refused", "allowed"] = "refused"
+    """What becomes of a point whose concurrency neither the tool's files nor the server's metrics prove: it is an
+    error, or it is labelled `concurrency-unproven`."""
     time_limit_s: Seconds = 14_400
     """The tool is ended, with all of its processes, after this time, and the point is red."""
     resume: Literal["never"] = "never"
     """What `--resume` does with this eval: its tool's files are kept, and it is not continued."""
 
     @model_validator(mode="after")
-    def _hears_of_its_point(self) -> Self:
+    def _refers_to_its_point(self) -> Self:
         texts = [*self.command, *(value for value in self.environment.values() if isinstance(value, str))]
-        said = {word for text in texts for word in _PLACEHOLDER.findall(text)}
+        used = {word for text in texts for word in _PLACEHOLDER.findall(text)}
         for word in _REQUIRED:
-            if word not in said:
+            if word not in used:
                 raise PydanticCustomError(
                     "placeholder",
                     "{why}",
                     {
                         "why": f"does not hold {{{word}}} in 'command' or 'environment'; without it the tool does not "
-                        f"learn the {PLACEHOLDERS[word]}"
+                        f"receive the {PLACEHOLDERS[word]}"
                     },
                 )
         for name, value in self.environment.items():

@@ -113,6 +113,8 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     required: tuple[str, ...] = ()
     """Names that the environment must hold."""
     mounts: tuple[Mount, ...] = ()
+    replaced_mounts: tuple[str, ...] = ()
+    """Which mounts of a manifest's context the model's own have replaced (`mounts.merged_for_model`)."""
     port: int | None = 8000
     """None: it listens on none."""
     network: Literal["bridge", "host"] = "bridge"

@@ -118,7 +118,7 @@ class CanarySection(Section):
 
 
 class LogBudgetSection(Section):
-    """The most that the server may log during a performance point. A point with more fails."""
+    """The most that the server may log during a point. A point with more fails."""
 
     lines_per_request: PerRequest | None = None
     bytes_per_request: PerRequest | None = None
@@ -142,8 +142,8 @@ class LogSection(Section):
     benign: list[Pattern] = Field(default_factory=list)
     """Regular expressions. A traceback in which one matches counts as `benign`, all its lines included."""
     failures: list[Pattern] = Field(default_factory=list)
-    """Regular expressions. A performance point fails if a line that the server logs meanwhile matches one, unless it is
-    part of a benign traceback."""
+    """Regular expressions. A point fails if a line that the server logs meanwhile matches one, unless it is part of a
+    benign traceback."""
     budget: LogBudgetSection = LogBudgetSection()
     baseline_lines_per_request: PerRequest | None = None
     """Lines for each request without the controls; the evidence then says by how much they reduce the log."""

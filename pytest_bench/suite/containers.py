@@ -162,7 +162,7 @@ def _check_secrets(context: Context, section: _Section, path: Where) -> None:
 def _log(
     context: Context, section: _Section, path: Where
 ) -> tuple[plans.LogPlan, dict[str, str], tuple[str, ...]]:
-    """The log, with the variables and arguments that its controls stand for."""
+    """The log, with the variables and arguments that its controls expand to."""
     path, log = (*path, "log"), section.log
     variables: dict[str, str] = {}
     arguments: list[str] = []

@@ -70,7 +70,9 @@ class Context:
         self.problems.add(self.mark(path), f"{checking.dotted(path)} {what}")
 
     def check(self, section: type[S], path: Where, value: object) -> S | None:
-        return checking.check(section, self.document, path, value, self.problems)
+        return checking.check(
+            section, self.document, path, value, self.problems, self.vocabulary.validation_context
+        )
 
     def known(self, path: Where, what: str, word: str, words: Mapping[str, T]) -> T | None:
         """`words[word]`. Records a problem and returns None if there is no such word."""

@@ -12,11 +12,13 @@ from msgspec import UNSET, UnsetType
 
 from pytest_bench.errors import UsageError
 from pytest_bench.hub_cache import is_hub_id
+from pytest_bench.suite import checking
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.container_plan import ContainerPlan
 from pytest_bench.suite.containers import plan_containers
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection
+from pytest_bench.suite.document import Path as Where
 from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
 from pytest_bench.suite.problems import Mark, Problems
 from pytest_bench.suite.section import SecretSection
@@ -83,7 +85,7 @@ def plan_deployment(
         api_key=Secret(from_env=key_env) if key_env else _secret(section.api_key),
         stream=_stream(context, section, words),
         video_seconds=words.video_seconds,
-        parameters=_parameters(context, section.generation),
+        parameters=plan_parameters(context, ("deployment", "generation"), section.generation),
         tokens=_tokens(context, section),
         cache_reset=section.cache_reset,
         poll_interval_s=section.poll_interval_s,
@@ -231,18 +233,22 @@ def _stream(context: Context, section: DeploymentSection, words: ApiWords) -> bo
     return words.streaming if asked is None else asked
 
 
-def _parameters(context: Context, generation: GenerationSection) -> dict[str, Any]:
+def plan_parameters(context: Context, at: Where, generation: GenerationSection) -> dict[str, Any]:
+    """The parameters of every request that `generation`, written at `at`, declares. Records fields of the body that
+    are given twice, or that the API writes."""
     named = {
         name: value
         for name, value in as_json(generation).items()
         if value is not None and name not in ("stream", "extra_body")
     }
-    path = ("deployment", "generation", "extra_body")
+    path = (*at, "extra_body")
     for name, value in generation.extra_body.items():
         if name in _OWN_BODY_FIELDS:
             context.problem((*path, name), "is written by the API; leave it out")
         elif name in named:
-            context.problem((*path, name), "is also given in generation; expected it once")
+            where = f"{checking.dotted(at)}.{name}"
+            given = f"as {where}" if (*at, name) in context.document.marks else f"by the preset, as {where}"
+            context.problem((*path, name), f"is also given {given}; expected it once")
         elif name == "n" and value not in (None, 1):
             context.problem(
                 (*path, name), f"is {value!r}; one request is measured by one answer: leave it out"

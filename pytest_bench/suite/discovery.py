@@ -26,7 +26,7 @@ def discover(args: Sequence[str], rootdir: Path, testpaths: Sequence[str], *, cw
     """The suite files that a pytest call asks for, sorted, each once.
 
     These are the `*.yaml` and `*.yml` files in each folder of `args`, and in those of its subfolders that hold a
-    `test_*.py`. A file or node id stands for its folder, without subfolders. Without `args`, `testpaths` below
+    `test_*.py`. A file or node id means its folder, without subfolders. Without `args`, `testpaths` below
     `rootdir` are searched, or the working folder if there are none. A path that does not exist is ignored here:
     pytest reports it.
 

@@ -177,7 +177,7 @@ _READERS = {"volume": _volume, "mount": _mount, "tmpfs": _tmpfs}
 
 
 def _source(path: str) -> str:
-    """A path of the host, without trailing slashes. `..` stays, because a link may stand before it."""
+    """A path of the host, without trailing slashes. `..` stays, because the part before it may be a link."""
     if not path.startswith("/"):
         raise ValueError(f"has the source {path!r}; expected an absolute path of the host, not a volume")
     parts = [part for part in path.split("/") if part not in {"", "."}]

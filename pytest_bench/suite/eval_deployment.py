@@ -24,7 +24,7 @@ REFUSED: dict[str, str] = {
 }
 """Settings that evals cannot override, and why."""
 
-_SERVERS = frozenset({"container", "endpoint"})
+_SERVERS = frozenset({"container", "containers", "endpoint"})
 """Settings that name another server. Only one of them can be in effect."""
 
 T = TypeVar("T")

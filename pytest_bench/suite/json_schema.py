@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, create_model
 
 from pytest_bench.bounds import TIME_UNITS
 from pytest_bench.suite.command_evals import CommandEvalSection
-from pytest_bench.suite.container_schema import ContainerSection
+from pytest_bench.suite.container_schema import ContainerSection, RoleSection
 from pytest_bench.suite.deployment_schema import DeploymentSection
 from pytest_bench.suite.eval_deployment import OVERRIDES, REFUSED
 from pytest_bench.suite.points import with_fields
@@ -26,7 +26,7 @@ from pytest_bench.suite.schema import (
     PerfSection,
     SuiteSection,
 )
-from pytest_bench.suite.section import Section
+from pytest_bench.suite.section import Section, SuiteName
 from pytest_bench.suite.vocabulary import Vocabulary
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
@@ -141,7 +141,13 @@ def _evals(vocabulary: Vocabulary) -> Any:  # a type made at run time
     """A mapping of evals, and the settings of their own deployment."""
     fields = vocabulary.eval_fields
     point: Any = EvalSection if fields is None else with_fields(EvalSection, fields)
-    overrides = _optional(_deployment(vocabulary), without=REFUSED, container=_optional(ContainerSection))
+    role: Any = _optional(RoleSection)
+    overrides = _optional(
+        _deployment(vocabulary),
+        without=REFUSED,
+        container=_optional(ContainerSection),
+        containers=dict[SuiteName, role],
+    )
     described = Field(
         default=None,
         description="Settings in which the deployment of all evals differs from `deployment`; all but "

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path
-from pytest_bench.suite.loads import build_load, lasting, load_complaints, warmup_load
+from pytest_bench.suite.loads import build_load, extended_to, load_complaints, warmup_load
 from pytest_bench.suite.plan import Warmup
 from pytest_bench.suite.schema import LoadSection, OrderSection, WarmupSection
 from pytest_bench.suite.sweep import Value
@@ -44,7 +44,7 @@ def require_duration(context: Context, path: Path, minimum_s: float | None, load
     """The load, made to last at least `minimum_s`; None, with a problem, if it may end before."""
     if load is None or minimum_s is None:
         return load
-    found = lasting(load, minimum_s)
+    found = extended_to(load, minimum_s)
     if found is None:
         context.problem(
             (*path, "minimum_duration_s"),

@@ -53,7 +53,7 @@ def load_plan(
         context = Context(document, root, vocabulary, overrides, problems, digests)
         section = context.check(SuiteSection, (), document.value)
         if section is None:
-            section = _salvaged(document.value)
+            section = _well_formed_parts(document.value)
         else:
             name, mark = section.suite, document.mark(("suite",))
             if name in named:
@@ -81,7 +81,7 @@ def load_plan(
     )
 
 
-def _salvaged(value: object) -> SuiteSection:
+def _well_formed_parts(value: object) -> SuiteSection:
     """The well-formed parts of a malformed suite, so that their problems are reported too."""
     found = value if isinstance(value, dict) else {}
     sections: dict[str, Any] = {

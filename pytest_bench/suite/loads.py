@@ -77,7 +77,7 @@ def build_load(load: LoadSection, read: ReadTrace, where: tuple[str | int, ...] 
     )
 
 
-def lasting(load: Load, minimum_s: float) -> Load | None:
+def extended_to(load: Load, minimum_s: float) -> Load | None:
     """`load`, changed to last at least `minimum_s`; None if its own limits may end it earlier.
 
     A load with a fixed count (a burst, a trace, stages) is returned unchanged: its result is checked instead. Open-loop

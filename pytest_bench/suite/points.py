@@ -14,6 +14,8 @@ from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.command_evals import plan_command_eval
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.dataset_plans import check_columns, with_lengths
+from pytest_bench.suite.deployment_schema import GenerationSection
+from pytest_bench.suite.deployments import plan_parameters
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.limits import NamedBounds, check_metrics, plan_bounds, plan_limits
 from pytest_bench.suite.load_plans import plan_load, plan_order, plan_warmup, require_duration
@@ -254,6 +256,9 @@ class PointPlanner:
             self._context.problem(
                 (*path, "minimum_duration_s"), "does not apply to an eval, which asks each item"
             )
+        generation = getattr(section, "generation", None)
+        if isinstance(generation, GenerationSection):
+            plan_parameters(self._context, (*path, "generation"), generation)
         shots = section.few_shots
         if shots is not None and shots.dataset not in self._declared:
             self._context.known(

@@ -265,7 +265,7 @@ class BudgetSection(Section):
     """Most CPU time a load worker may use, of one core."""
     achieved_share: Annotated[float, Field(gt=0, le=1)] = _BUDGET.achieved_share
     """Open loop: least share of the asked rate that must be achieved. In a second, of what the schedule asked for then:
-    random arrivals, ramps and stages are no shortfall."""
+    random arrivals, ramps and stages are not a shortfall."""
 
 
 class LimitSection(Section):

@@ -61,3 +61,5 @@ class Vocabulary:
     """The metrics of an eval that bounds may name, given its section; None: any that `unit_of` accepts."""
     eval_fields: type[Section] | None = None
     """The own fields of an eval; None if this installation runs no evals."""
+    validation_context: object = None
+    """What the validators of `eval_fields` and of audits' fields may read: the scorers."""

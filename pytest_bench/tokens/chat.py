@@ -21,6 +21,7 @@ import jinja2.sandbox
 from pytest_bench.errors import TokensError
 from pytest_bench.files import read_json
 
+_DEFAULT = "default"
 _SPECIAL_TOKENS = (
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
 )  # fmt: skip
@@ -72,10 +73,11 @@ class ChatTemplate:
             ) from error
 
 
-def load_chat_template(folder: Path, name: str = "default") -> ChatTemplate | None:
+def load_chat_template(folder: Path) -> ChatTemplate | None:
     """Load the chat template in the tokenizer folder `folder`; None if there is none.
 
-    `name` selects one of several templates. Raises `TokensError` if the template cannot be read or compiled.
+    Of several templates, the one called `default` is loaded. Raises `TokensError` if the template cannot be read
+    or compiled.
     """
     settings_file = folder / "tokenizer_config.json"
     settings = read_json(settings_file) if settings_file.is_file() else {}
@@ -88,11 +90,11 @@ def load_chat_template(folder: Path, name: str = "default") -> ChatTemplate | No
         return None
     if isinstance(declared, list):
         named = {entry["name"]: entry["template"] for entry in declared}
-        if name not in named:
+        if _DEFAULT not in named:
             raise TokensError(
-                f"{settings_file}: has no chat template {name!r}, only {', '.join(sorted(named))}"
+                f"{settings_file}: has no chat template {_DEFAULT!r}, only {', '.join(sorted(named))}"
             )
-        declared = named[name]
+        declared = named[_DEFAULT]
     return ChatTemplate(declared, special_tokens, str(settings_file))
 
 
@@ -119,7 +121,7 @@ def _strftime_now(layout: str) -> str:
 class _Generation(jinja2.ext.Extension):
     """Render `{% generation %} … {% endgeneration %}`, which marks the assistant's text for training, as its body."""
 
-    tags = {"generation"}  # noqa: RUF012 - the name and type are Jinja's
+    tags = {"generation"}  # noqa: RUF012 # the name and type are Jinja's
 
     def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno

@@ -89,7 +89,6 @@ def count_phase(
     texts: Sequence[Path] | None = None,
     output: Path | None = None,
     timeout_s: float = 0.0,
-    seed: int = 0,
     live: LiveCounts | None = None,
     template: bool = True,
     progress: Callable[[int, int], None] | None = None,
@@ -113,7 +112,7 @@ def count_phase(
     path = output or folder / COUNTS_LOG
     source = tokenizer.source
     with CountsWriter(path, tokenizer.backend, source.digest, source.name, template=template) as writer:
-        counting = _Counting(tokenizer, result, writer, logs, inputs, seed=seed, timeout_s=timeout_s)
+        counting = _Counting(tokenizer, result, writer, logs, inputs, timeout_s=timeout_s)
         try:
             if live is not None:
                 counting.take(live)
@@ -144,17 +143,15 @@ class _Counting:
         logs: Sequence[Path],
         inputs: Inputs | None,
         *,
-        seed: int,
         timeout_s: float,
     ) -> None:
         self._tokenizer = tokenizer
         self._result = result
         self._writer = writer
         self._inputs = inputs
-        self._seed = seed
         self._start_ns = monotonic_ns()
         self._deadline_ns = self._start_ns + int(timeout_s * 1e9) if timeout_s else None
-        self._verification = Verification(tokenizer, inputs, random.Random(seed))  # noqa: S311 - a sample
+        self._verification = Verification(tokenizer, inputs, random.Random(0))  # noqa: S311 # a sample
         self._samples: dict[int, None] = {}
         self._cut_short = False
         self._done: dict[Path, list[tuple[int, int]]] = {log: [] for log in logs}
@@ -239,7 +236,6 @@ class _Counting:
                             start=first,
                             stop=last,
                             sample_share=share,
-                            seed=self._seed,
                         ),
                     )
 

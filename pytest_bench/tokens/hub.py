@@ -24,7 +24,7 @@ _LAST_MOMENT_S = 1.0
 """For ending after the output has ended."""
 
 
-def fetch(repository: str, timeout_s: float) -> Path:
+def fetch(repository: str, timeout_s: float = 20.0) -> Path:
     """Return the folder with the tokenizer of `repository` on this machine.
 
     Raises `TokensError` if the download does not finish within `timeout_s` seconds.

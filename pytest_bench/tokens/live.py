@@ -129,7 +129,6 @@ class LiveLane:
                     stop=stop,
                     sample_share=SAMPLE_SHARE,
                     least_samples=LEAST,
-                    seed=0,
                 ),
             )
             for log, start, stop in ranges

@@ -6,6 +6,8 @@ it counts, so that sending does not wait for an answer.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
 import struct
@@ -21,6 +23,8 @@ BackendName = Literal["tokenizers", "fastokens"]
 
 _HEAD = struct.Struct("<QQ")
 """Job number, and size in bytes of the message that follows."""
+_PIPE_BYTES = 1 << 20
+"""Size of a pipe's buffer, where the system lets it be changed: a job of texts then takes few system calls."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
@@ -53,7 +57,6 @@ class CountRange(msgspec.Struct, frozen=True, kw_only=True, tag="range"):
     """Share of the records to return as samples for a recount, rounded up."""
     least_samples: int = 0
     """Lower bound on the number of samples, if there are that many records."""
-    seed: int
 
 
 class Recount(msgspec.Struct, frozen=True, kw_only=True, tag="recount"):
@@ -146,42 +149,48 @@ class Channel(Generic[Out, In]):
 
     def __init__(self, incoming: int, outgoing: int, arriving: msgspec.msgpack.Decoder[In]) -> None:
         """`incoming` and `outgoing` are descriptors of pipes; `arriving` is `TASKS` or `ANSWERS`."""
-        os.set_blocking(outgoing, False)  # the name of the function says what is false
+        os.set_blocking(outgoing, False)  # False: non-blocking
         self._incoming = incoming
         self._outgoing = outgoing
-        self._decode: Callable[[bytes], In] = arriving.decode
-        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode: Callable[[bytearray], In] = arriving.decode
+        self._encoder = msgspec.msgpack.Encoder()
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with contextlib.suppress(OSError):  # a user may have used up the memory for pipes
+                fcntl.fcntl(outgoing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def send(self, job: int, message: Out, timeout_s: float = 0.0) -> None:
         """Send a message.
 
         Raises `OSError` if the other end is closed, or if it reads nothing for `timeout_s` (0: no limit).
         """
+        data = bytearray(_HEAD.size)
         try:
-            body = self._encode(message)
+            self._encoder.encode_into(message, data, _HEAD.size)
         except UnicodeEncodeError:
-            body = self._encode(_without_surrogates(message))
-        data = memoryview(_HEAD.pack(job, len(body)) + body)
+            self._encoder.encode_into(_without_surrogates(message), data, _HEAD.size)
+        _HEAD.pack_into(data, 0, job, len(data) - _HEAD.size)
+        rest = memoryview(data)
         writable = select.poll()
         writable.register(self._outgoing, select.POLLOUT)
-        while data:
+        while rest:
             if not writable.poll(timeout_s * 1000 or None):
                 raise TimeoutError("the worker does not read")
-            data = data[os.write(self._outgoing, data) :]
+            rest = rest[os.write(self._outgoing, rest) :]
 
     def receive(self) -> tuple[int, In]:
         """Wait for a message and its job number. Raises `EOFError` if the other end is closed."""
         job, size = _HEAD.unpack(self._read(_HEAD.size))
         return job, self._decode(self._read(size))
 
-    def _read(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            received = os.read(self._incoming, size - len(data))
+    def _read(self, size: int) -> bytearray:
+        data = bytearray(size)
+        rest = memoryview(data)
+        while rest:
+            received = os.readv(self._incoming, [rest])
             if not received:
                 raise EOFError
-            data += received
-        return bytes(data)
+            rest = rest[received:]
+        return data
 
 
 def _without_surrogates(message: Out) -> Out:

@@ -289,12 +289,12 @@ class TokenizerPool:
                     place.deaths = 0
                     yield _Event(place, job, answer)
             except (EOFError, OSError):
-                yield from self._bury(place, None)
+                yield from self._drop_worker(place, None)
         for place in self._places:
             if place.worker is not None and (late := place.worker.overdue()) is not None:
-                yield from self._bury(place, late)
+                yield from self._drop_worker(place, late)
 
-    def _bury(self, place: _Place, reason: str | None) -> Iterator[_Event]:
+    def _drop_worker(self, place: _Place, reason: str | None) -> Iterator[_Event]:
         worker = place.worker
         if worker is None:
             return

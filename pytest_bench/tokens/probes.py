@@ -24,6 +24,8 @@ _SCRIPTS = (
 _RANDOM_PROBES = 200
 _MOST_PROMPTS = 64
 _LONGEST_PROMPT = 20_000
+_SHOWN = 200
+"""Characters that a message shows of each end of a long text."""
 
 
 def probe_set(added_tokens: Iterable[str], prompts: Iterable[str]) -> list[str]:
@@ -52,16 +54,16 @@ def sample_prompts(prompts: Sequence[str]) -> list[str]:
     return [prompt[:_LONGEST_PROMPT] for prompt in prompts[::step]]
 
 
-def excerpt(text: str, limit: int = 400) -> str:
+def excerpt(text: str) -> str:
     """`text` as a literal; the middle of a long one is left out."""
-    if len(text) <= limit:
+    if len(text) <= 2 * _SHOWN:
         return repr(text)
-    return f"{text[: limit // 2]!r} … {text[-limit // 2 :]!r} ({len(text)} characters)"
+    return f"{text[:_SHOWN]!r} … {text[-_SHOWN:]!r} ({len(text)} characters)"
 
 
 def _random_texts() -> list[str]:
     """Texts of random characters from many blocks, the same in every session."""
-    generator = random.Random(20_240_229)  # noqa: S311 - probes, not secrets
+    generator = random.Random(20_240_229)  # noqa: S311 # probes, not secrets
     blocks = ((0x20, 0x7F), (0xA0, 0x24F), (0x370, 0x5FF), (0x600, 0x1FFF), (0x2000, 0x33FF), (0x4E00, 0xD7FF),
               (0xE000, 0xFFFD), (0x10000, 0x1FAFF))  # fmt: skip
     return [

@@ -50,13 +50,10 @@ class TokenizerSource(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.file).parent
 
 
-def resolve(
-    name: str, *, fetch_folder: Callable[[str, float], Path] = fetch, timeout_s: float = 20.0
-) -> TokenizerSource:
+def resolve(name: str, *, fetch_folder: Callable[[str], Path] = fetch) -> TokenizerSource:
     """Find the tokenizer that `name` means: an existing path if there is one, else a hub id.
 
-    `fetch_folder` turns a hub id into a folder, within `timeout_s` seconds. Raises `TokensError` saying what
-    was looked for and where.
+    `fetch_folder` turns a hub id into a folder. Raises `TokensError` saying what was looked for and where.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -72,20 +69,20 @@ def resolve(
     cached = cached_snapshot(name)
     if cached is not None and _holds_tokenizer(cached):
         return _in_folder(name, cached)
-    return _in_folder(name, fetch_folder(name, timeout_s))
+    return _in_folder(name, fetch_folder(name))
 
 
 class NotCached(TokensError):
     """The tokenizer is not on this machine, and may be on the hub."""
 
 
-def refuse_fetch(name: str, _timeout_s: float) -> Path:
+def refuse_fetch(name: str) -> Path:
     """In place of `fetch`: raises `NotCached`."""
     raise NotCached(f"tokenizer {name}: is not on this machine")
 
 
 def find(
-    name: str | None, model: str | None, beside: str, *, fetch_folder: Callable[[str, float], Path] = fetch
+    name: str | None, model: str | None, beside: str, *, fetch_folder: Callable[[str], Path] = fetch
 ) -> TokenizerSource | None:
     """The tokenizer called `name`; if none is named, the one that `model` leads to; None if there is none.
 

@@ -127,7 +127,7 @@ def count_each(backend: Backend, texts: list[str]) -> tuple[list[int | None], li
         return [], []
     try:
         counts = backend.count(texts)
-    except BaseException as error:  # noqa: BLE001 - a panic of native code derives from it
+    except BaseException as error:  # noqa: BLE001 # a panic of native code derives from it
         if len(texts) == 1:
             return [None], [
                 f"`{backend.name}` failed ({type(error).__name__}: {error}) on {excerpt(texts[0])}"
@@ -195,5 +195,5 @@ def _count_lines(records: list[TextRecord], counts: list[tuple[int | None, ...]]
 
 def _choose(records: int, task: CountRange) -> list[int]:
     wanted = min(records, max(task.least_samples, math.ceil(records * task.sample_share)))
-    generator = random.Random(f"{task.seed}:{task.path}:{task.start}")  # noqa: S311 - a sample, not a secret
+    generator = random.Random(f"{task.path}:{task.start}")  # noqa: S311 # a sample, not a secret
     return generator.sample(range(records), wanted)

@@ -34,7 +34,7 @@ def serve(channel: Channel[Answer, Task], work: Work) -> Never:
             found = work.answer(task)
         except BenchError as error:
             found = Failed(str(error))
-        except BaseException as error:  # noqa: BLE001 - a panic of native code derives from it
+        except BaseException as error:  # noqa: BLE001 # a panic of native code derives from it
             found = Failed(f"{type(error).__name__}: {error}")
         with writing:
             try:

@@ -59,7 +59,6 @@ def judge(
     measured: Measured,
     *,
     implied: Sequence[Bound] = (NO_FAILED_REQUESTS, NO_EMPTY_OUTPUTS),
-    labels: Sequence[str] = (),
 ) -> Judgement:
     """Judge every bound of a point, and those of `implied` whose metric the point does not bound itself.
 
@@ -73,7 +72,7 @@ def judge(
         outcome=worst(_OUTCOMES[item.state] for item in judged),
         reasons=tuple(Reason(f"bound-{item.state}", item.sentence) for item in judged if item.state != "met"),
         bounds=judged,
-        labels=(*labels, *(() if bounds else (Label.UNBOUNDED,))),
+        labels=() if bounds else (Label.UNBOUNDED,),
     )
 
 

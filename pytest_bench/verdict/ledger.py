@@ -56,7 +56,7 @@ def decide(
     faults = tuple(dict.fromkeys(ledger.faults(points)))  # xdist workers may report the same fault
     return Verdict(
         status=status_of(points, faults),
-        coverage=Coverage(complete=not ledger.left_out and bool(expected), left_out=ledger.left_out),
+        coverage=Coverage.of(points, ledger.left_out) if expected else Coverage(complete=False),
         nonce=session.nonce,
         points=points,
         faults=faults,

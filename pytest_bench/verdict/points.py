@@ -41,6 +41,11 @@ LABEL_RULES: dict[str, LabelRule] = {
         unless_asked=False,
         sentence="--complete requires every item of an eval, and --eval-limit or its `limit` left some out: remove it",
     ),
+    Label.CONCURRENCY_UNPROVEN: LabelRule(
+        "complete",
+        unless_asked=False,
+        sentence="--complete requires a proven concurrency: let the command of the eval write the one it used",
+    ),
     Label.SIMULATOR: LabelRule(
         "complete or expect",
         unless_asked=True,

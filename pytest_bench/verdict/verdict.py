@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from pytest_bench.labels import Label
 from pytest_bench.verdict.events import Invocation
 from pytest_bench.verdict.outcome import JudgedBound, Outcome, Reason, worst
 
@@ -44,6 +46,19 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     left_out: tuple[str, ...] = ()
     """Points that the user's own selection excluded."""
+    limited: tuple[str, ...] | UnsetType = UNSET
+    """Points that judged a part of their items only (`--eval-limit`); unset: none."""
+
+    @classmethod
+    def of(cls, points: Iterable[PointVerdict], left_out: tuple[str, ...]) -> Coverage:
+        """The coverage of a session that judged `points`."""
+        judged = list(points)
+        limited = tuple(point.id for point in judged if Label.LIMITED in point.labels)
+        return cls(
+            complete=not left_out and not limited and bool(judged),
+            left_out=left_out,
+            limited=limited or UNSET,
+        )
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,17 +126,16 @@ def refusal(*, nonce: str, sentence: str, invocation: Invocation) -> Verdict:
     )
 
 
-def exit_status(verdict: Verdict, *, complete: bool = False) -> int:
+def exit_status(verdict: Verdict) -> int:
     """Return the exit status for pytest: 0 for `pass`, 2 if interrupted, 4 if refused, otherwise 1.
 
-    Partial coverage is 1 with `complete`, or if the session was started with `--complete`.
+    Partial coverage is 1 if the session was started with `--complete`.
     """
     if verdict.refused:
         return 4
     if verdict.interrupted:
         return 2
-    must_cover = complete or verdict.complete_required
-    good = verdict.status == "pass" and (verdict.coverage.complete or not must_cover)
+    good = verdict.status == "pass" and (verdict.coverage.complete or not verdict.complete_required)
     return 0 if good else 1
 
 

@@ -47,12 +47,12 @@ def contradictions(
             recount.add(record)
         yield from _framing(reader, phase, header)
         if phase.complete:
-            told = reported(reader.end, path.name)
-            found = recount.report(told)
+            claimed = reported(reader.end, path.name)
+            found = recount.report(claimed)
             reports.append(found)
-            again = msgspec.structs.replace(found, seconds=told.seconds)
+            again = msgspec.structs.replace(found, seconds=claimed.seconds)
             yield from (
-                f"{path.name}: {sentence}" for sentence in differences(plain(told), plain(again), "report")
+                f"{path.name}: {sentence}" for sentence in differences(plain(claimed), plain(again), "report")
             )
     for path in sorted(folder.glob("texts.*.jsonl")):
         reader = LineReader(path, "texts", REQUESTS_VERSION)

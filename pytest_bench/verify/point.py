@@ -28,6 +28,7 @@ from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.running.phases import samples_sent
 from pytest_bench.running.server_log import with_log_budget
+from pytest_bench.scoring import Scorings
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Kind, Plan, Point
@@ -48,6 +49,7 @@ class SessionContext:
     plan: Plan
     nonce: str
     audits: Registry
+    scorings: Scorings
     began: Mapping[str, int]
     """When points began, in ns, for points where it is known."""
 
@@ -180,7 +182,7 @@ def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary)
         for sentence in file_differences(folder / "phases" / phase.label / "phase.json", expected):
             yield f"phases/{phase.label}/{sentence}"
     yield from evals.contradictions(point, folder, summary)
-    again = evals.remeasure(session.plan, point, folder, summary, session.results)
+    again = evals.remeasure(session.plan, point, folder, summary, session.results, session.scorings)
     yield from _measurement(summary, again.measurement)
     judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
     yield from _in_summary(judged)
@@ -218,7 +220,7 @@ def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary
     recorded = summary.detail_as(AuditDetail).result
     yield from _in_summary(differences(plain(recorded), plain(result), "detail.result", rounded=True))
     yield from _measurement(summary, measurement_of(result, summary.phases))
-    judgement = with_log_budget(judgement_of(result), session.plan.deployments[point.suite], folder)
+    judgement = with_log_budget(judgement_of(result), session.plan.deployment_of(point), folder)
     yield from _judged(summary, judgement)
     for name, data in files.items():
         if (folder / name).read_bytes() != data:

@@ -68,10 +68,10 @@ class Recount:
             self._sent_ns.append(record.send_start_ns)
             self._ended_ns.append(record.end_ns)
 
-    def report(self, told: WorkerReport) -> WorkerReport:
-        """`told`, the worker's report, with every field that follows from the records."""
+    def report(self, claimed: WorkerReport) -> WorkerReport:
+        """`claimed`, the worker's report, with every field that follows from the records."""
         found = msgspec.structs.replace(
-            told,
+            claimed,
             issued=self._outcomes.total(),
             succeeded=self._outcomes["succeeded"],
             failed=self._outcomes["failed"],
@@ -82,16 +82,16 @@ class Recount:
         )
         if self._shares:
             self._share.report(found)
-        if self._alone and not told.clock_steps:  # a step moves the end of a request after it was counted
-            found.in_flight_ns = self._in_flight_ns(told)
+        if self._alone and not claimed.clock_steps:  # a step moves the end of a request after it was counted
+            found.in_flight_ns = self._in_flight_ns(claimed)
         return found
 
-    def _in_flight_ns(self, told: WorkerReport) -> int:
+    def _in_flight_ns(self, claimed: WorkerReport) -> int:
         """Integral of requests in flight from full load to the last issue."""
-        if told.full_load_ns is None or told.last_issue_ns is None:
+        if claimed.full_load_ns is None or claimed.last_issue_ns is None:
             return 0
         sent, ended = (np.frombuffer(times, dtype=np.int64) for times in (self._sent_ns, self._ended_ns))
-        until, since = np.minimum(ended, told.last_issue_ns), np.maximum(sent, told.full_load_ns)
+        until, since = np.minimum(ended, claimed.last_issue_ns), np.maximum(sent, claimed.full_load_ns)
         return int(np.maximum(until - since, 0).sum())
 
 

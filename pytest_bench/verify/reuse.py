@@ -13,6 +13,7 @@ import msgspec
 
 from pytest_bench.audits.registry import Registry
 from pytest_bench.errors import UsageError
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.plan import Plan
 from pytest_bench.verdict.events import Expectation
 from pytest_bench.verdict.outcome import Outcome
@@ -48,12 +49,13 @@ def reuse(
     max_age_s: float,
     now: datetime,
     audits: Registry | None = None,
+    scorings: Scorings = SCORINGS,
 ) -> Reuse:
     """Use the results in `old` for points that are in `expectation` and missing in `verdict`.
 
     A point is reused only if the whole folder verifies, its session ended without a fault, the point and its whole
     sweep pass the current rules, its digest equals that of the expectation, and the session started within
-    `max_age_s`. `audits` may contain more than the built-in audits.
+    `max_age_s`. `audits` and `scorings` may contain more than the built-in ones.
     """
     own = {point.id: point for point in verdict.points} if verdict else {}
     wanted = [name for name in expectation.points if name not in own or own[name].outcome is Outcome.MISSING]
@@ -62,6 +64,7 @@ def reuse(
         old,
         msgspec.structs.replace(expectation, points=known, plan_digest=None) if known else None,
         audits=audits,
+        scorings=scorings,
     )
     refused = list(_unfit(earlier, old, max_age_s, now))
     taken: dict[str, PointVerdict] = {}
@@ -149,6 +152,6 @@ def _with(
         status=status_of(points, verdict.faults),
         points=points,
         counts=dict(Counter(point.outcome.value for point in points)),
-        coverage=Coverage(complete=not left_out, left_out=left_out),
+        coverage=Coverage.of(points, left_out),
         expectation_digest=expectation.digest,
     )

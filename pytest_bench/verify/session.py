@@ -13,14 +13,16 @@ from pytest_bench.audits.registry import Registry, registry
 from pytest_bench.errors import BenchError, EvidenceError
 from pytest_bench.evals.results import METADATA
 from pytest_bench.evals.sweeps import metadata_of
-from pytest_bench.files import read_plain
+from pytest_bench.files import LARGEST_JSON, read_plain
 from pytest_bench.leases import Lease
 from pytest_bench.lines import excerpt
+from pytest_bench.reports.published import summary_files
 from pytest_bench.results import layout, withheld
 from pytest_bench.results.claim import backup_names, read_verdict, restore_hint
 from pytest_bench.results.differences import file_differences
 from pytest_bench.results.evidence import walk
 from pytest_bench.results.settle import Settled, is_folder, settle
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan
 from pytest_bench.verdict.events import Expectation, Report, Withheld
@@ -57,12 +59,14 @@ def verify_session(
     expectation: Expectation | None = None,
     *,
     audits: Registry | None = None,
+    scorings: Scorings = SCORINGS,
     junit_file: Path | None = None,
 ) -> VerifiedSession:
     """Judge a results folder again. Does not raise for damaged files.
 
-    With an `expectation`, the verdict also requires that the points in it ran and passed. `audits` may contain more
-    than the built-in audits; `junit_file` is the session's JUnit file if it is outside of the folder.
+    With an `expectation`, the verdict also requires that the points in it ran and passed. `audits` and
+    `scorings` may contain more than the built-in ones; `junit_file` is the session's JUnit file if it is outside of the
+    folder.
     """
     settled = settle(results)
     problems: list[str] = []
@@ -78,7 +82,7 @@ def verify_session(
         problems += why_unfinished(results, settled)
     else:
         problems += _differences(results, settled, recorded, junit_file, notes)
-        problems += _points(results, settled, audits or registry(), notes)
+        problems += _points(results, settled, audits or registry(), scorings, notes)
         problems += _metadata_of_evals(results, settled)
     if expectation is not None:
         settled = settle(results, expectation, evidence=settled.evidence)
@@ -100,6 +104,7 @@ def _differences(
         yield f"{layout.VERDICT}: is of a later call that was refused: {hint}"
     elif recorded is not None:
         yield from _altered(recorded.files, settled.verdict.files)
+        yield from _summaries(results, settled.verdict, notes)
         wanted = msgspec.structs.replace(settled.verdict, files=recorded.files)
         try:
             yield from file_differences(results / layout.VERDICT, wanted, bytewise=True)
@@ -124,6 +129,19 @@ def _altered(recorded: Mapping[str, str], found: Mapping[str, str]) -> Iterator[
             yield f"{name}: is listed, but is missing or not a plain file"
         elif found[name] != digest:
             yield f"{name}: was altered after the session had ended"
+
+
+def _summaries(results: Path, verdict: Verdict, notes: list[str]) -> Iterator[str]:
+    """Yield how the summary files differ from those that follow from the verdict and the points' summaries."""
+    for name, wanted in summary_files(results, verdict).items():
+        path = results / name
+        try:
+            if read_plain(path, LARGEST_JSON) != wanted:
+                yield f"{name}: is not what a session writes for this verdict and these points: it was altered"
+        except FileNotFoundError:
+            notes.append(f"{name}: is missing; to write the table: pytest-bench show {results}")
+        except (EvidenceError, OSError) as error:
+            yield f"{name}: {error}"
 
 
 def _junit(path: Path, rendered: bytes) -> Iterator[str]:
@@ -157,6 +175,7 @@ def _unlisted_files(results: Path, settled: Settled, recorded: Verdict, notes: l
     """Yield the files of the folder that are not listed anywhere."""
     problems: list[str] = []
     known = {layout.VERDICT, layout.LOCK, settled.called.junit, *recorded.files}
+    known |= {layout.SUMMARY_CSV, layout.SUMMARY_JSON}
     known |= backup_names(settled.verdict.nonce)
     points = tuple(
         f"{layout.point_path(point.id)}/" for point in (settled.plan.points if settled.plan else ())
@@ -200,13 +219,20 @@ def _withheld(results: Path, settled: Settled) -> Iterator[str]:
             )
 
 
-def _points(results: Path, settled: Settled, audits: Registry, notes: list[str]) -> Iterator[str]:
+def _points(
+    results: Path, settled: Settled, audits: Registry, scorings: Scorings, notes: list[str]
+) -> Iterator[str]:
     """Yield the contradictions between each point's evidence and its logs."""
     plan = settled.plan
     if plan is None:
         return
     context = SessionContext(
-        results=results, plan=plan, nonce=settled.verdict.nonce, audits=audits, began=_began(results, settled)
+        results=results,
+        plan=plan,
+        nonce=settled.verdict.nonce,
+        audits=audits,
+        scorings=scorings,
+        began=_began(results, settled),
     )
     resumed = is_folder(results, layout.SESSIONS)
     for point in plan.points:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_bench.api import BUILTIN, import_api
 from pytest_bench.audits.contract import AuditPhase
-from pytest_bench.audits.order import OutOfOrder, contradictions, look_back, primed_by
+from pytest_bench.audits.order import OutOfOrder, contradictions, find_earlier_points, primed_by
 from pytest_bench.catalogue import vocabulary
 from pytest_bench.endpoints.headers import read_headers
 from pytest_bench.results.details import AuditDetail, Before
@@ -131,7 +131,7 @@ def test_a_benchmark_that_may_reach_the_audited_server_by_any_of_its_addresses_s
             headers=read_headers({}, None, {}),
             identities=(),
         )
-        sharing = look_back(session, resources, plan.point("s/audit/a"), deployment).sharing
+        sharing = find_earlier_points(session, resources, plan.point("s/audit/a"), deployment).sharing
     assert ("other/perf/offline" in sharing) is shared
 
 

@@ -125,7 +125,7 @@ def test_a_file_that_is_being_written_can_be_read(log):
         with log.path.open("ab") as stream:
             stream.write(b'{"v":1,"seq":3,')
         contents = read_checkpoint(log.path)
-    assert (len(contents.results), contents.tail, contents.tail_bytes) == (1, "torn", 15)
+    assert (len(contents.results), contents.tail) == (1, "torn")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A real Docker engine and one image with the simulator in it: `tests/containers/with-engine` starts an engine."""
 
 import contextlib
+import hashlib
 import os
 
 import pytest
@@ -26,7 +27,7 @@ def engine():
 
 @pytest.fixture(scope="session")
 def image(engine):
-    """Id of the image with the simulator."""
+    """Id of the image with the simulator, which the shipped suites run as `pytest-bench-simulator`."""
     return simulator_image.build()
 
 
@@ -43,7 +44,13 @@ def start(start_several):
 
 
 @pytest.fixture
-def start_several(image, tmp_path):
+def nonce(tmp_path):
+    """Nonce of the test's own session."""
+    return hashlib.sha256(bytes(tmp_path)).hexdigest()[:16]
+
+
+@pytest.fixture
+def start_several(image, nonce, tmp_path):
     """A function that starts a container for each mapping of fields, and yields them by role."""
 
     def started(*several, environ=os.environ, timeout_s=60.0):
@@ -51,7 +58,7 @@ def start_several(image, tmp_path):
         return serve(
             [ContainerPlan(**{**common, **fields}) for fields in several],
             suite="s",
-            nonce="0123456789abcdef",
+            nonce=nonce,
             folder=tmp_path,
             environ=environ,
             timeout_s=timeout_s,

@@ -36,12 +36,12 @@ def evidence(folder, role):
     return json.loads((folder / role / "container.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def ours(engine):
-    """A function that returns the labelled containers and networks of the tests' sessions."""
+@pytest.fixture
+def ours(engine, nonce):
+    """A function that returns the containers and networks of the test's session."""
 
     def found():
-        label = {"label": f"{PREFIX}session=0123456789abcdef"}
+        label = {"label": f"{PREFIX}session={nonce}"}
         return engine.containers.list(all=True, filters=label) + engine.networks.list(filters=label)
 
     return found

@@ -3,137 +3,24 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import docker
 import docker.errors
 import pytest
+from container_suites import ENDLESS, LAUNCHER, ROLE_NAMES, SHORT, command, until, write, write_roles
 
 from pytest_bench.containers import watchdog
 from pytest_bench.containers.ownership import OWNER, PREFIX, Owner, remove_left_over
 
-SUITE = """
-suite: {suite}
-deployment:
-  api: openai-chat
-  model: simulated
-  generation: {{max_tokens: 4}}
-  container:
-    image: {image}
-    entrypoint: [python3, -m, pytest_bench.simulator, --host, "{host}", --port, "{port}"]
-    arguments: [--itl-ms, "1"]
-    environment: {{EVAL_CONC: "8 16", KEY: {{from_env: OUR_KEY}}}}
-    forward: [preset:evals]
-    network: {network}
-    port: {port}
-    stop_timeout_s: 0.1
-    artifacts: [/etc/pass*]
-    log: {{budget: {{lines_per_request: 100}}}}
-datasets:
-  made: {{synthetic: {{rows: 50, input_tokens: 5}}}}
-perf:
-  point:
-    dataset: made
-    load: {load}
-    budget: {{achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}}
-"""
-LATER = """
-  later:
-    dataset: made
-    load: {load}
-    budget: {{achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}}
-"""
-ROLES = """
-suite: {suite}
-deployment:
-  api: openai-chat
-  model: simulated
-  generation: {{max_tokens: 4}}
-  containers:
-    prefill:
-      image: {image}
-      entrypoint: &simulator [python3, -m, pytest_bench.simulator, --host, 0.0.0.0, --port, "8000"]
-      port: 8000
-      arguments: [--max-concurrency, "4"]
-      stop_timeout_s: 0.1
-      artifacts: [/etc/group]
-    decode:
-      image: {image}
-      entrypoint: [sh, -c, {launcher}]
-      environment: {{PREFILL_TP: "4", DECODE_TP: "8"}}
-      port: 8000
-      arguments: [--max-concurrency, "8"]
-      stop_timeout_s: 0.1
-      artifacts: [/etc/group]
-    proxy:
-      image: {image}
-      entrypoint: *simulator
-      port: 8000
-      serves: true
-      stop_timeout_s: 0.1
-      log: {{budget: {{lines_per_request: 100}}}}
-    client:
-      image: {image}
-      entrypoint: [sh, -c, exit 3]
-      critical: false
-datasets:
-  made: {{synthetic: {{rows: 50, input_tokens: 5}}}}
-perf:
-  point:
-    dataset: made
-    load: {load}
-    budget: {{achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}}
-"""
-LAUNCHER = "exec python3 -m pytest_bench.simulator --host 0.0.0.0 --port 8000 --max-concurrency $DECODE_TP"
-ROLE_NAMES = ("prefill", "decode", "proxy", "client")
-SHORT = "{pattern: concurrency, concurrency: 2, requests: 6}"
-ENDLESS = "{pattern: poisson, rate: 20, duration_s: 600}"
-
-TEST = """
-import pytest
-
-@pytest.mark.points("perf")
-def test_perf(run_load, container):
-    assert container.url.startswith("http://127.0.0.1:")
-    run_load().require()
-"""
-
-
-def write(folder, suite, image, load, network="bridge"):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    host, port = ("0.0.0.0", 8000) if network == "bridge" else ("127.0.0.1", port)
-    (folder / "suites").mkdir(exist_ok=True)
-    (folder / "suites" / "test_perf.py").write_text(TEST)
-    later = LATER if load == SHORT else ""
-    text = (SUITE + later).format(suite=suite, image=image, load=load, network=network, host=host, port=port)
-    (folder / "suites" / f"{suite}.yaml").write_text(text)
-
-
-def write_roles(folder, suite, image, load, launcher=LAUNCHER):
-    (folder / "suites").mkdir(exist_ok=True)
-    (folder / "suites" / "test_perf.py").write_text(TEST)
-    text = ROLES.format(suite=suite, image=image, load=load, launcher=json.dumps(launcher))
-    (folder / "suites" / f"{suite}.yaml").write_text(text)
-
-
-def command(folder, *words):
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    return {
-        "args": [Path(sys.executable).with_name(words[0]), *words[1:]],
-        "cwd": folder,
-        "env": environ
-        | {"PYTEST_BENCH_LEASES": str(folder / "leases"), "OUR_KEY": "sk-secret", "MODEL": "m"},
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.STDOUT,
-        "text": True,
-    }
+LOOSE = "    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}"
+"""For a machine that does other work."""
+SHIPPED = Path(__file__).parents[2] / "suites"
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +29,11 @@ def session(image, tmp_path_factory):
     for network in ("bridge", "host"):
         write(folder, network, image, SHORT, network)
     write_roles(folder, "roles", image, SHORT)
+    for shipped in ("container.yaml", "container-host.yaml"):
+        text = (SHIPPED / shipped).read_text()
+        (folder / "suites" / shipped).write_text(text.replace("    bounds:", f"{LOOSE}\n    bounds:"))
+    for data in ("data", "simulated"):
+        shutil.copytree(SHIPPED / data, folder / "suites" / data)
     ran = subprocess.run(**command(folder, "pytest", "suites", "--results=results"), check=False)
     return SimpleNamespace(
         folder=folder, results=folder / "results", status=ran.returncode, output=ran.stdout
@@ -152,6 +44,8 @@ def test_suites_with_containers_pass_on_both_networks_and_by_role(session):
     assert session.status == 0, session.output
     verdict = json.loads((session.results / "verdict.json").read_text())
     assert {point["outcome"] for point in verdict["points"]} == {"pass"}
+    suites = {point["id"].partition("/")[0] for point in verdict["points"]}
+    assert suites == {"bridge", "host", "roles", "container", "container-host"}
 
 
 def test_the_evidence_says_which_image_ran_with_which_names_and_no_values_of_secrets(session, image):
@@ -247,13 +141,6 @@ def test_a_server_that_is_stuck_although_its_liveness_endpoint_answers_ends_the_
     folder = failing.results / "deployments/hung"
     assert json.loads((folder / "container.json").read_text())["ended_early"] is False
     assert json.loads((folder / "diagnostics.json").read_text())["state"]["state"]["Running"] is True
-
-
-def until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("program", [("pytest",), ("pytest-bench", "run")], ids=" ".join)

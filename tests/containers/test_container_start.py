@@ -179,3 +179,32 @@ def test_artifacts_are_copied_out_with_their_digests_also_after_a_failure(start,
         "/out/missing.log: matches no file of the container",
         "/absent: does not exist in the container",
     ]
+
+
+def test_the_ends_of_declared_files_are_part_of_the_diagnostics(start, tmp_path):
+    script = """
+mkdir -p /run_logs/older
+i=0; while [ $i -lt 3000 ]; do echo "line $i, long enough"; i=$((i+1)); done > /run_logs/server.log
+echo short > /run_logs/b.csv
+echo inner > /run_logs/older/c.log
+exit 9"""
+    refused(
+        start,
+        "ended with exit status 9",
+        entrypoint=("sh", "-c", script),
+        diagnostics=("/run_logs/*.log", "/gone/x"),
+        artifacts=("/run_logs/b.csv",),
+    )
+    found = json.loads((tmp_path / "diagnostics.json").read_text())
+    ends = found["files of /run_logs"]
+    assert set(ends) == {"/run_logs/server.log", "/run_logs/b.csv"}
+    assert ends["/run_logs/b.csv"] == ["short"]
+    assert ends["/run_logs/server.log"][-1] == "line 2999, long enough"
+    assert sum(len(line) + 1 for line in ends["/run_logs/server.log"]) == 16 << 10
+    assert found["files of /gone"] == {"problems": ["/gone: does not exist in the container"]}
+
+
+def test_replaced_mounts_of_a_manifest_are_in_the_evidence(start, tmp_path):
+    sentence = "/models is /mine, the model's own mount, instead of /shared (context)"
+    with start(replaced_mounts=(sentence,)):
+        assert evidence(tmp_path)["replaced_mounts"] == [sentence]

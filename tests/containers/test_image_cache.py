@@ -152,6 +152,17 @@ def test_only_the_first_task_of_a_step_writes_to_the_cache(engine, image_plan, o
     assert identity_of(engine.images.get(built.id).attrs) == built.identity
 
 
+def test_only_the_first_task_of_a_step_builds_a_damaged_image_again(engine, image_plan, os_environ):
+    plan = image_plan()
+    built = provide(engine, plan, os_environ)
+    engine.images.remove(built.id, force=True)
+    cut_short(files(plan, ".tar"))
+    with pytest.raises(ContainerError, match="not built: the first task of the Slurm step builds it"):
+        provide(engine, plan, {**os_environ, "SLURM_PROCID": "1"})
+    assert {path.suffix for path in folder(plan).iterdir()} == {".tar", ".json"}
+    assert provide(engine, plan, os_environ).provenance == "built"
+
+
 def test_two_writers_at_once_leave_one_whole_entry(engine, image_plan, os_environ):
     plan = image_plan()
     built = provide(engine, msgspec.structs.replace(plan, image_cache=None), os_environ)

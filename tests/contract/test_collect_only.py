@@ -35,7 +35,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("how", [["--collect-only"], ["--setup-plan"], []], ids=["collect", "plan", "run"])
 @pytest.mark.parametrize("what", BROKEN)
-def test_what_needs_no_server_is_refused_whether_it_runs_or_not(folder, what, how):
+def test_problems_that_need_no_server_are_reported_when_collecting_and_when_running(folder, what, how):
     edit, told = BROKEN[what]
     folder.edit(*edit)
     ran = folder.run("-n0", *how, results=None)

@@ -27,7 +27,7 @@ eval:
     environment: {DECLARED: yes please, SOME_KEY: {from_env: TOOL_KEY}}
     tasks: [sums]
     thresholds: {sums: 0.7}
-    time_limit_s: %s
+    time_limit_s: %s%s
     sweep: {concurrency: [%s]}
 """
 
@@ -50,13 +50,22 @@ BAD = {
     8: ("fail", "2 of 4 items were evaluated, but no limit was declared"),
     9: ("fail", "the file is of an earlier run"),
     10: ("fail", "conc: is 9; 10 was requested"),
+    11: ("error", "does not state its concurrency, and the server had at most 0 requests in flight at"),
 }
 """What the tool does badly at each concurrency, and why its point is red. At 1 all is well. At 99 it hangs while there
 is a file `hang` beside the suite."""
 
 TOOL = """
-import json, os, sys, time
+import json, os, sys, threading, time, urllib.request
 from pathlib import Path
+
+def ask():
+    body = {"model": model, "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
+    request = urllib.request.Request(
+        f"{endpoint}/v1/chat/completions", json.dumps(body).encode(), {"X-Sim-Ttft-Ms": "1500"}
+    )
+    urllib.request.urlopen(request).read()
+
 
 endpoint, model, concurrency, output = sys.argv[1:]
 concurrency, output = int(concurrency), Path(output)
@@ -82,6 +91,17 @@ result = {
     "model_name": named,
     "date": time.time() - (86400 if concurrency == 9 else 0),
 }
+if concurrency in (11, 12, 13):
+    del result["config"]["model_args"]["num_concurrent"]
+if concurrency == 12:
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+if concurrency == 13:
+    about = {"conc": 13, "eval_exit_code": 0, "model": model, "of their own": {"kept": [1, None]}}
+    (output / "meta_env.json").write_text(json.dumps(about))
+    result["of their own"] = {"kept": {"deep": "yes"}}
+    result["results"]["sums"]["calibration"] = [0.5, "x"]
 if concurrency == 10:
     (output / "meta_env.json").write_text(json.dumps({"conc": 9, "eval_exit_code": 0, "model": model}))
 (output / "m").mkdir()
@@ -105,9 +125,9 @@ def bench(folder):
     folder.write("bench/tool.py", TOOL)
     folder.environ |= {"TOOL_KEY": KEY, "EVAL_CONC": "64"}
 
-    def make(*concurrencies, time_limit_s=60):
+    def make(*concurrencies, time_limit_s=60, fields=""):
         asked = ", ".join(map(str, concurrencies))
-        folder.write("bench/tiny.yaml", SUITE % (sys.executable, time_limit_s, asked))
+        folder.write("bench/tiny.yaml", SUITE % (sys.executable, time_limit_s, fields, asked))
         return folder
 
     return make
@@ -182,6 +202,30 @@ def test_a_tool_that_does_not_deliver_is_red_everywhere_and_named(bench):
     status, said = verify(folder, ran)
     assert status == 1
     assert f"points/{point(7)}/harness/m/{path.name}" in said
+
+
+def test_a_concurrency_that_the_files_do_not_state_is_proven_by_the_server_or_allowed_by_the_suite(bench):
+    folder = bench(12, 13)
+    ran = folder.run("--endpoint=simulator")
+    assert ran.outcomes == {point(12): "pass", point(13): "pass"}, ran.output
+    proof = json.loads((evidence(ran, 12) / "summary.json").read_text())["detail"]["concurrency"]
+    assert (proof["stated"], proof["server"]["peak"]) == (False, 12)
+    assert "12 requests in flight are proven by the server's simulator_requests_in_flight" in ran.output
+    assert json.loads((evidence(ran, 13) / "summary.json").read_text())["detail"]["own_metadata"] is True
+    (written,) = (evidence(ran, 13) / "harness/m").iterdir()
+    kept = json.loads(written.read_text())
+    assert kept["of their own"] == {"kept": {"deep": "yes"}}
+    assert kept["results"]["sums"]["calibration"] == [0.5, "x"]
+    about = json.loads((evidence(ran, 13) / "harness/meta_env.json").read_text())
+    assert about["of their own"] == {"kept": [1, None]}
+    status, said = verify(folder, ran)
+    assert status == 0, said
+    allowed = bench(11, fields="\n    unproven_concurrency: allowed").run(
+        "--endpoint=simulator", "--complete"
+    )
+    assert "concurrency-unproven" in allowed.verdict["points"][0]["labels"]
+    assert allowed.status == 1
+    assert "--complete requires a proven concurrency" in allowed.output
 
 
 def test_at_its_time_limit_it_is_ended_and_its_files_are_kept(bench):

@@ -6,10 +6,14 @@ import json
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from eval_folder import FLEXIBLE, ITEMS, POINTS, STRICT, make_eval, metrics, summary
 
 from pytest_bench.checkpoints import read_checkpoint
+from pytest_bench.checkpoints.contents import read_lines
+from pytest_bench.evals.answers import ResultPayload
+from pytest_bench.evals.sample_sources import read_samples_of
 from pytest_bench.lmeval import Request, Thresholds, verify_folder
 from pytest_bench.verify import verify_session
 
@@ -43,7 +47,9 @@ def test_an_eval_makes_one_scored_point_for_each_concurrency(folder, workers):
         assert found["extraction_failed_rate"] == 1 / 8
         contents = read_checkpoint(ran.results / "points" / point / "checkpoint.jsonl")
         assert (len(contents.results), contents.ended) == (ITEMS, True)
+        assert 0 <= found["tail_share"] <= 1
     assert "75.0% (40.9% to 92.9%)" in ran.output
+    assert " tail " in ran.output
     checked = verify(folder, ran)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -85,6 +91,31 @@ def test_never_more_requests_are_in_flight_than_the_concurrency(folder):
     assert max(record["in_flight"] for record in requests) == 4
 
 
+def in_flight(found, places):
+    """Mean of places taken from full load to the last issue, as the records of requests that succeeded say."""
+    starts = sorted(record.send_start_ns for record in found)
+    from_ns, until_ns = starts[places - 1], starts[-1]
+    spans = (min(record.end_ns, until_ns) - max(record.send_start_ns, from_ns) for record in found)
+    return sum(max(0, span) for span in spans) / (until_ns - from_ns)
+
+
+def test_the_concurrency_is_that_of_the_requests_and_not_of_places_that_wait_for_their_line(folder):
+    make_eval(folder, items=40)
+    folder.edit("bench/tiny.yaml", "    budget: {vacancy: 1}\n", "")
+    folder.edit("bench/tiny.yaml", "ttft_ms: 5, itl_ms: 0.1", "ttft_ms: 0, itl_ms: 0")
+    ran = folder.run("--endpoint=simulator", "-k", "c0004")
+    require(ran, 1, "error")
+    assert "the concurrency is not proven" in ran.output
+    proof = summary(ran, POINTS[2])["detail"]["concurrency"]
+    assert proof["achieved"] < proof["least"] == 0.98 * 4
+    if proof["peak"] == 4:
+        assert proof["achieved"] == pytest.approx(in_flight(records(ran, POINTS[2]), 4), abs=0.1)
+    folder.edit("bench/tiny.yaml", "    sweep:", "    budget: {vacancy: 1}\n    sweep:")
+    relaxed = folder.run("--endpoint=simulator", "-k", "c0001")
+    require(relaxed, 0, "pass")
+    assert "budget-relaxed" in relaxed.verdict["points"][0]["labels"]
+
+
 @pytest.mark.parametrize(
     ("gate", "outcome"),
     [
@@ -119,6 +150,9 @@ def test_a_limit_from_the_command_line_is_labelled_and_never_passes_under_comple
     ran = folder.run(*limited)
     require(ran, 0, "pass")
     assert "limited" in ran.verdict["points"][0]["labels"]
+    assert ran.verdict["coverage"] == {"complete": False, "left_out": [], "limited": list(POINTS)}
+    assert "coverage PARTIAL: 3 evals asked a part of their items" in ran.output
+    assert (verify(folder, ran).returncode, verify(folder, ran, "--allow-partial").returncode) == (1, 0)
     assert metrics(ran)["eval_requests"] == 4
     assert verify_session(ran.results).problems == ()
     results = ran.results / "evals/tiny/sums"
@@ -132,8 +166,9 @@ def test_failures_are_sent_again_and_every_attempt_is_kept(folder):
     make_eval(
         folder,
         answers={2: {"content": "#### 10", "fault": "http_503", "fault_requests": 2}},
-        fields="retry: {attempts: 3, on: [5xx], backoff_s: 0.01}\n",
+        fields="retry: {attempts: 3, on: [5xx], backoff_s: 0.01, max_wait_s: 0.02}\n",
     )
+    folder.edit("bench/tiny.yaml", "itl_ms: 0.1}", "itl_ms: 0.1, retry_after_s: 3600}")
     ran = folder.run("--endpoint=simulator", "-k", "c0004")
     require(ran, 0, "pass")
     found = metrics(ran, POINTS[2])
@@ -143,7 +178,61 @@ def test_failures_are_sent_again_and_every_attempt_is_kept(folder):
     assert detail["metrics"]["scorings"][STRICT]["without_retried"]["n"] == ITEMS - 1
     contents = read_checkpoint(ran.results / "points" / POINTS[2] / "checkpoint.jsonl")
     assert max(contents.attempts.values()) == 3
+    assert "without retried" in ran.output
+    asked = [record.retry_after_s for record in records(ran, POINTS[2]) if record.outcome == "failed"]
+    assert asked == [3600, 3600]
     assert verify_session(ran.results).problems == ()
+
+
+def test_a_server_that_asks_to_wait_is_obeyed(folder):
+    make_eval(
+        folder,
+        answers={2: {"content": "#### 10", "fault": "http_429", "fault_requests": 1}},
+        fields="retry: {attempts: 2, on: ['429'], backoff_s: 0.01}\n",
+    )
+    ran = folder.run("--endpoint=simulator", "-k", "c0001")
+    require(ran, 0, "pass")
+    first, second = [record for record in records(ran, POINTS[0]) if record.sample_index == 2]
+    assert (first.status, first.retry_after_s) == (429, 1)
+    assert second.send_start_ns - first.end_ns >= 1e9
+
+
+def test_an_answer_that_reaches_the_time_limit_is_cut_off_and_scored(folder):
+    late = {"content": "So it is #### 10 " + "and so on " * 40, "fault": "stall"}
+    vague = {"content": "so let us think about that once more " * 4, "fault": "stall"}
+    make_eval(
+        folder,
+        answers={2: late, 3: vague},
+        fields="item_time_limit_s: 1.5\nretry: {attempts: 2, on: [timeout]}\n",
+    )
+    folder.edit("bench/tiny.yaml", "max_tokens: 64, stream: false", "max_tokens: 512, stream: true")
+    folder.edit("bench/tiny.yaml", "itl_ms: 0.1}", "itl_ms: 0.1, fault_after: 12}")
+    ran = folder.run("--endpoint=simulator", "-k", "c0002")
+    require(ran, 0, "pass")
+    found = metrics(ran, POINTS[1])
+    assert (found["completed_requests"], found["failed_requests"]) == (ITEMS, 0)
+    assert (found["time_limited_rate"], found["truncated_rate"]) == (2 / ITEMS, 0)
+    assert found[STRICT] == 7 / ITEMS
+    assert "time limited" in ran.output
+    limited = [record for record in records(ran, POINTS[1]) if record.limit == "time"]
+    assert sorted(record.sample_index for record in limited) == [2, 3]
+    assert all(record.outcome == "succeeded" and record.finish_reason is None for record in limited)
+    cut = [sample for sample in read_samples_of(ran.results) if sample.limit == "time"]
+    assert [(sample.item, sample.is_truncated) for sample in cut] == [("sum-2", True), ("sum-3", True)]
+    assert cut[0].outputs[0].startswith("So it is #### 10 and so on")
+    assert verify_session(ran.results).problems == ()
+    again = folder.run("--endpoint=simulator", "-k", "c0002", "--resume", str(ran.results), results=None)
+    assert "item_time_limit_s" not in again.output
+    folder.edit("bench/tiny.yaml", "item_time_limit_s: 1.5", "item_time_limit_s: 9")
+    other = folder.run("--endpoint=simulator", "-k", "c0002", "--resume", str(ran.results), results=None)
+    assert "item_time_limit_s was 1.5, is 9" in other.output
+
+
+def records(ran, point):
+    """The record of every attempt, in order."""
+    decode = msgspec.json.Decoder(ResultPayload).decode
+    lines = read_lines(ran.results / "points" / point / "checkpoint.jsonl")
+    return [decode(line.payload).request for line in lines if line.kind in {"result", "error"}]
 
 
 def test_the_point_stops_once_too_many_requests_have_failed(folder):

@@ -26,7 +26,7 @@ def spaced(folder):
     return folder
 
 
-def test_the_command_it_gives_runs_that_one_point_again(folder, workers, tmp_path):
+def test_the_rerun_command_runs_only_that_point(folder, workers, tmp_path):
     spaced(folder)
     ran = folder.run("my 'bench'", workers, "--endpoint", folder.endpoint, "--load-seed=7")
     ran.require(1, "fail", **{"one": "fail", "one-more": "fail"})
@@ -49,7 +49,7 @@ def test_the_command_it_gives_runs_that_one_point_again(folder, workers, tmp_pat
     assert "--load-seed=7" in result.verdict["invocation"]["command_line"]
 
 
-def test_it_says_measured_required_where_and_evidence_on_the_terminal_and_in_junit(folder, workers):
+def test_terminal_and_junit_state_measured_value_requirement_origin_and_evidence(folder, workers):
     folder.edit("bench/tiny.yaml", '"<= 60s"', HARD)
     ran = folder.run(workers, "-k", "one")
     ran.require(1, "fail", one="fail")
@@ -82,7 +82,7 @@ def test_the_last_line_names_the_junit_file_that_was_asked_for(folder, name):
     assert not (ran.results / "junit.xml").exists()
 
 
-def test_a_complaint_that_two_points_share_is_told_once_on_the_terminal_and_in_full_in_junit(folder):
+def test_an_error_that_two_points_share_is_shown_once_on_the_terminal_and_in_full_in_junit(folder):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))  # and does not listen
         folder.endpoint = f"http://127.0.0.1:{holder.getsockname()[1]}"

@@ -27,7 +27,7 @@ def caught():
     return caught
 
 
-def test_an_interrupt_at_an_instruction_that_stands_on_no_line_is_shown(caught, interrupts):
+def test_an_interrupt_at_an_instruction_without_a_line_number_is_shown(caught, interrupts):
     interrupts.pytest_keyboard_interrupt(caught)
     assert "test_interrupts.py" in str(caught.getrepr())
 

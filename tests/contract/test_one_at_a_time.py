@@ -98,13 +98,13 @@ def deployed(*endpoints):
         ("http://model.invalid:8000", "HTTP://MODEL.invalid:8000/"),
     ],
 )
-def test_one_server_is_one_unit_however_it_is_spelt(one, other):
+def test_different_spellings_of_one_server_are_one_unit(one, other):
     assert len(set(units(deployed([one], [other])).values())) == 1
     assert len(set(units(deployed(["http://127.0.0.9:1", one], [other, "http://127.0.0.8:1"])).values())) == 1
 
 
 @given(st.lists(st.sets(st.integers(1, 6), min_size=1, max_size=3), min_size=1, max_size=6))
-def test_deployments_share_a_unit_where_a_chain_of_shared_servers_joins_them(replicas):
+def test_deployments_joined_by_shared_servers_are_one_unit(replicas):
     found = units(deployed(*([f"http://127.0.0.{server}:8000" for server in one] for one in replicas)))
     joined = list(replicas)
     for _ in replicas:
@@ -145,7 +145,7 @@ def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
 
 
 @pytest.mark.parametrize("scope", ["host", "endpoint"])
-def test_a_session_waits_for_what_another_holds_and_says_for_whom(folder, scope, workers):
+def test_a_session_waits_for_a_lease_of_another_session_and_names_it(folder, scope, workers):
     resource = {"host": platform.node(), "endpoint": folder.endpoint.removeprefix("http://")}[scope]
     with acquire(scope, resource, nonce="theirs", point="other/perf/long", folder=folder.runtime) as held:
         call = subprocess.Popen(

@@ -90,7 +90,7 @@ def test_evidence_that_is_touched_after_its_point_has_ended_makes_it_an_error(fo
     assert ran.reasons("tiny/perf/one") == ["evidence"]
 
 
-def test_half_a_character_in_a_message_breaks_no_file(folder):
+def test_a_lone_surrogate_in_a_message_can_be_written_to_every_file(folder):
     spoil(folder, body="assert False, 'what a model said: ' + chr(0xD800)")
     folder.run("-n0", "-k", "one").require(1, "fail", one="fail")
 

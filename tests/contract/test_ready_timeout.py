@@ -24,7 +24,7 @@ def test_with_no_time_to_wait_a_refused_connection_is_tried_once(folder, closed_
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "soon"])
-def test_a_time_to_wait_that_is_none_is_refused_before_anything_runs(folder, seconds):
+def test_an_invalid_time_to_wait_is_refused_before_anything_runs(folder, seconds):
     ran = folder.run("-n0", f"--ready-timeout={seconds}")
     assert ran.status == 4
     assert "--ready-timeout" in ran.output

@@ -150,14 +150,14 @@ def test_without_xdist_points_run_in_one_process(folder):
     folder.run("-p", "no:xdist").require(0, "pass", one="pass", two="pass")
 
 
-def test_the_simulator_by_accident_is_red_where_completeness_was_asked_for(folder, workers):
+def test_the_simulator_is_red_under_complete_unless_named_on_the_command_line(folder, workers):
     folder.endpoint = "simulator"
     ran = folder.run(workers, "--complete")
     ran.require(1, "error", one="error", two="error")
     assert ran.reasons("tiny/perf/one") == ["simulator"]
 
 
-def test_the_simulator_by_accident_is_red_where_an_expectation_was_given(folder, workers):
+def test_the_simulator_is_red_with_an_expectation_unless_named_on_the_command_line(folder, workers):
     folder.endpoint = "simulator"
     folder.write("expect.json", json.dumps({"points": ["tiny/perf/one"]}))
     ran = folder.run(workers, "-k", "one", "--expect", "expect.json")
@@ -170,7 +170,7 @@ def test_the_simulator_named_on_the_command_line_is_accepted(folder):
     assert all("simulator" in point["labels"] for point in ran.verdict["points"])
 
 
-def test_a_point_without_bounds_is_red_where_completeness_was_asked_for(folder):
+def test_a_point_without_bounds_is_red_under_complete(folder):
     text = (folder.root / "bench/tiny.yaml").read_text()
     folder.write("bench/tiny.yaml", text.replace('    bounds: {request_latency.p99: "<= 60s"}\n', "", 1))
     folder.run("-n0", "-k", "one").require(0, "pass", one="pass")

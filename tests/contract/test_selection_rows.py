@@ -29,7 +29,7 @@ SLOW = """
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
-def test_a_users_selection_is_partial_and_says_what_is_out(folder, name, workers):
+def test_a_selection_by_the_user_is_partial_and_names_the_excluded_points(folder, name, workers):
     if name == "-m":
         folder.write(
             "conftest.py",
@@ -67,24 +67,24 @@ def test_the_last_failed_alone_are_partial(folder, workers):
     assert ran.verdict["coverage"]["left_out"] == ["tiny/perf/one"]
 
 
-def test_a_partial_session_is_red_where_completeness_was_asked_for(folder, workers):
+def test_a_partial_session_is_red_under_complete(folder, workers):
     ran = folder.run(workers, "-k", "one", "--complete", SIMULATOR)
     ran.require(1, "incomplete", one="pass", two="missing")
     assert ran.reasons("tiny/perf/two") == ["left-out"]
 
 
-def test_a_partial_session_is_red_where_the_expectation_names_what_is_out(folder, workers):
+def test_a_partial_session_is_red_if_the_expectation_names_an_excluded_point(folder, workers):
     folder.write("expect.json", json.dumps({"points": ["tiny/perf/two"]}))
     ran = folder.run(workers, "-k", "one", "--expect", "expect.json", SIMULATOR)
     ran.require(1, "incomplete", one="pass", two="missing")
 
 
-def test_a_partial_session_is_fine_where_the_expectation_names_no_more(folder, workers):
+def test_a_partial_session_passes_if_it_meets_the_expectation(folder, workers):
     folder.write("expect.json", json.dumps({"points": ["tiny/perf/one"]}))
     folder.run(workers, "-k", "one", "--expect", "expect.json", SIMULATOR).require(0, "pass", one="pass")
 
 
-def test_a_point_that_only_the_expectation_knows_is_missing(folder, workers):
+def test_a_point_that_only_the_expectation_names_is_missing(folder, workers):
     folder.write("expect.json", json.dumps({"points": ["tiny/perf/one", "tiny/perf/three"]}))
     ran = folder.run(workers, "-k", "one", "--expect", "expect.json", SIMULATOR)
     ran.require(1, "incomplete", one="pass", three="missing")
@@ -98,7 +98,7 @@ def test_an_expectation_of_another_plan_is_red(folder, workers):
     assert ran.faults == ["other-plan"]
 
 
-def test_a_misspelt_k_is_red_and_names_what_is_near(folder, workers):
+def test_a_misspelt_k_is_red_and_suggests_near_names(folder, workers):
     ran = folder.run(workers, "-k", "tniy")
     ran.require(1, "error")
     assert sorted(ran.faults) == ["no-such-name", "nothing-selected"]
@@ -113,7 +113,7 @@ def test_a_misspelt_k_is_red_and_names_what_is_near(folder, workers):
     ],
     ids=["-k", "-m"],
 )
-def test_a_misspelt_alternative_is_red_though_the_others_select_something(folder, args, sentence, workers):
+def test_a_misspelt_alternative_is_red_even_if_the_others_select_points(folder, args, sentence, workers):
     folder.write("conftest.py", SLOW)
     ran = folder.run(workers, *args)
     assert (ran.status, ran.verdict["status"]) == (1, "error"), ran.output

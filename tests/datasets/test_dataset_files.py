@@ -46,7 +46,7 @@ def complaint(path: Path, *args, **options) -> str:
     return str(caught.value)
 
 
-def test_jsonl_rows_keep_their_order_and_know_their_lines(write):
+def test_jsonl_rows_keep_their_order_and_line_numbers(write):
     path = write("d.jsonl", '{"prompt": "a"}\n\n{"prompt": "b\u2028c"}\r\n{"prompt": "d"}')
     dataset = load(path)
     assert [row["prompt"] for row in dataset.rows] == ["a", "b\u2028c", "d"]
@@ -54,7 +54,7 @@ def test_jsonl_rows_keep_their_order_and_know_their_lines(write):
     assert len(dataset) == 3
 
 
-def test_a_json_file_is_a_list_of_rows_that_know_their_lines(write):
+def test_rows_of_a_json_file_have_their_line_numbers(write):
     path = write("d.json", '[\n  {"prompt": "a"},\n  {\n   "prompt": "b"}, {"prompt": "c"}\n]\n')
     dataset = load(path)
     assert [row["prompt"] for row in dataset.rows] == ["a", "b", "c"]
@@ -158,7 +158,7 @@ def test_a_bad_row_is_an_error_with_file_and_line(write, line, said):
     assert said in message
 
 
-def test_a_mapped_column_that_a_row_lacks_is_an_error_with_the_nearest(write):
+def test_a_mapped_column_missing_in_a_row_is_an_error_with_the_nearest_name(write):
     path = write("d.jsonl", '{"prompt": "a", "negative_promt": "b"}\n')
     message = complaint(
         path,
@@ -210,7 +210,7 @@ def test_a_complaint_about_many_rows_is_made_once_with_their_number(write):
         ({"answer": "b", "instruction": "a"}, "{prompt: instruction}"),
     ],
 )
-def test_an_unknown_column_comes_with_the_mapping_that_would_select_the_right_one(write, row, hint):
+def test_the_error_for_an_unknown_column_suggests_the_right_mapping(write, row, hint):
     assert f"add `columns: {hint}`" in complaint(write("d.jsonl", json.dumps(row)))
 
 
@@ -261,7 +261,7 @@ def test_a_dataset_of_bad_rows_alone_is_refused_with_the_reasons(write):
         ("d.csv", 'prompt\na\n"b\n'),
     ],
 )
-def test_a_file_that_cannot_be_read_to_its_end_is_refused_whatever_may_be_skipped(write, name, content):
+def test_a_file_that_cannot_be_read_to_its_end_is_refused_even_if_rows_may_be_skipped(write, name, content):
     assert "has bad rows" in complaint(write(name, content), skip_bad=True)
 
 
@@ -289,13 +289,13 @@ def test_sharegpt_conversations_that_belong_to_sessions_are_refused(write, colum
     assert load(path, "sharegpt").rows == ({"prompt": "a"},)
 
 
-def test_a_column_that_the_api_reads_links_nothing(write):
+def test_a_column_that_the_api_reads_does_not_link_rows(write):
     columns = {"prompt": "text", "session_id": "text"}
     path = write("d.jsonl", '{"prompt": "a", "session_id": "s1"}')
     assert load(path, columns=columns).rows == ({"prompt": "a", "session_id": "s1"},)
 
 
-def test_a_column_without_a_value_links_nothing(write):
+def test_a_column_without_a_value_does_not_link_rows(write):
     assert load(write("d.csv", "text,session_id\na,\n"), prompt="text").rows == ({"prompt": "a"},)
 
 
@@ -335,7 +335,7 @@ def test_a_missing_folder_is_reported_instead_of_the_file(tmp_path):
     assert f"; there is no folder {tmp_path / 'date'}; " in complaint(tmp_path / "date" / "prompts.jsonl")
 
 
-def test_a_bad_line_is_never_called_line_1_of_itself(tmp_path):
+def test_the_line_number_in_an_error_is_that_of_the_file(tmp_path):
     path = tmp_path / "d.jsonl"
     path.write_text('{"prompt": "a"}\n{"prompt": "b}\n')
     said = complaint(path)
@@ -378,7 +378,7 @@ def test_a_malformed_csv_file_is_refused_with_its_line(write, content, said):
     assert said in complaint(write("d.csv", content))
 
 
-def test_parquet_without_its_library_says_what_to_install(write, monkeypatch):
+def test_parquet_without_its_library_is_an_error_that_names_the_package(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     assert "pip install 'pytest-inference-bench[parquet]'" in complaint(write("d.parquet", b"PAR1"))
 

@@ -66,7 +66,7 @@ def test_every_prompt_has_exactly_the_wanted_count_of_tokens(tokenizer, length):
     assert dataset.length_unit == "tokens"
 
 
-def test_without_a_tokenizer_lengths_are_words_and_say_so():
+def test_without_a_tokenizer_lengths_are_in_words_and_recorded_as_such():
     dataset = make(input_tokens=fixed(40))
     assert {len(row["prompt"].split()) for row in dataset.rows} == {40}
     assert dataset.length_unit == "words"
@@ -82,11 +82,11 @@ def test_more_prompts_than_can_differ_are_refused():
         make(input_tokens=fixed(1), rows=2000)
 
 
-def test_the_same_seed_gives_the_same_rows_and_another_gives_others(tokenizer):
+def test_equal_seeds_give_equal_rows_and_different_seeds_different_rows(tokenizer):
     assert make(tokenizer, seed=5).digest == make(tokenizer, seed=5).digest != make(tokenizer, seed=6).digest
 
 
-def test_datasets_of_other_names_have_no_prompt_in_common_but_the_same_lengths():
+def test_datasets_with_different_names_have_different_prompts_of_equal_lengths():
     drawn = {"input_tokens": {"distribution": "uniform", "min": 20, "max": 90}, "output_tokens": fixed(64)}
     one, other = make(name="a-osl0064", **drawn), make(name="a-osl0128", **drawn)
     assert not {row["prompt"][:20] for row in one.rows} & {row["prompt"][:20] for row in other.rows}
@@ -121,12 +121,12 @@ def test_a_range_ratio_spreads_fixed_lengths_down_to_its_share():
         Length(distribution="uniform", min=100, max=300),
     ],
 )
-def test_a_distribution_has_the_mean_it_was_asked_for(length):
+def test_a_distribution_has_the_requested_mean(length):
     lengths = draw_lengths(length, 20_000, 1.0, np.random.default_rng(1))
     assert np.mean(lengths) == pytest.approx(200, rel=0.02)
 
 
-def test_the_deviation_of_a_lognormal_is_that_of_the_lengths_themselves():
+def test_the_deviation_of_a_lognormal_is_that_of_the_lengths():
     lengths = draw_lengths(
         Length(distribution="lognormal", mean=200, stddev=80), 50_000, 1.0, np.random.default_rng(1)
     )
@@ -140,7 +140,7 @@ def test_the_deviation_of_a_lognormal_is_that_of_the_lengths_themselves():
     st.integers(1, 100),
     st.integers(0, 100),
 )
-def test_no_drawn_length_leaves_its_limits(distribution, mean, stddev, low, more):
+def test_drawn_lengths_stay_within_their_limits(distribution, mean, stddev, low, more):
     length = Length(distribution=distribution, mean=mean, stddev=stddev, min=low, max=low + more)
     assert all(
         low <= drawn <= low + more for drawn in draw_lengths(length, 50, 1.0, np.random.default_rng(0))
@@ -184,7 +184,7 @@ class OnlyEven:
         return [self.encode(text) for text in texts]
 
 
-def test_a_length_that_no_text_has_is_refused_instead_of_missed():
+def test_a_length_that_no_text_can_have_is_refused():
     with pytest.raises(DatasetError, match="no text of exactly 33 tokens was found with this tokenizer"):
         make(OnlyEven(), input_tokens=fixed(33))
 
@@ -284,7 +284,7 @@ def test_the_same_ids_and_length_are_the_same_prompt(tmp_path, any_tokenizer):
     assert first == second != longer
 
 
-def test_the_last_block_is_cut_and_not_made_anew(tmp_path, any_tokenizer):
+def test_the_last_block_is_a_prefix_of_the_whole_block(tmp_path, any_tokenizer):
     cut, whole = of_blocks(tmp_path, any_tokenizer, (30, [0, 1]), (32, [0, 1]))
 
     # But for the few tokens of the word that it ends in.
@@ -298,7 +298,7 @@ def test_the_warm_up_shares_no_block_with_the_arrivals(tmp_path, tokenizer):
     assert all(tokens_shared(tokenizer, warm_up, arrival) < SIZE for arrival in arrivals)
 
 
-def test_a_replay_by_another_name_shares_no_block(tmp_path, tokenizer):
+def test_replays_with_different_names_share_no_block(tmp_path, tokenizer):
     trace = (32, [0, 1]), (48, [0, 1, 2])
     first, second = (of_blocks(tmp_path, tokenizer, *trace, name=name) for name in ("monday-a", "monday-b"))
 
@@ -345,6 +345,6 @@ class AcrossWords(ByteLevel):
         return [hash(text[start : start + 7]) for start in range(0, len(text), 7)]
 
 
-def test_a_tokenizer_that_joins_words_is_refused_and_not_guessed_at(tmp_path):
+def test_a_tokenizer_that_joins_words_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"not cut texts between words.*leave the ids of the trace aside"):
         of_blocks(tmp_path, AcrossWords(), (48, [0, 1, 2]), (48, [3, 1, 2]))

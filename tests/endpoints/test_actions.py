@@ -5,7 +5,7 @@ from pytest_bench.endpoints.actions import reset_cache
 from pytest_bench.errors import EndpointError
 
 
-def test_a_confirmed_reset_is_on_record(serve):
+def test_a_confirmed_reset_is_recorded(serve):
     server = serve({"POST /team/flush_cache": Reply(200)})
     reset = reset_cache(f"{server.url}/team", "/flush_cache")
     assert (reset.url, reset.path, reset.status) == (f"{server.url}/team", "/flush_cache", 200)
@@ -24,6 +24,6 @@ def test_a_reset_that_is_not_confirmed_is_an_error_with_the_answer(serve, reply)
     assert reply.body.decode() in str(raised.value)
 
 
-def test_a_server_that_is_gone_resets_nothing(closed_port):
+def test_a_reset_of_a_server_that_has_ended_is_an_error(closed_port):
     with pytest.raises(EndpointError, match="connection refused"):
         reset_cache(f"http://127.0.0.1:{closed_port}", "/flush_cache")

@@ -78,7 +78,7 @@ def test_a_header_without_end_is_cut_off(raw_server):
     assert (found.cause, found.reason[:19]) == ("no-http", "not valid HTTP/1.1:")
 
 
-def test_a_body_over_the_limit_is_no_answer(serve):
+def test_a_body_over_the_limit_is_not_an_answer(serve):
     server = serve({"GET /metrics": Reply(200, b"x" * 5000)})
     found = exchange(server.url, timeout_s=10, limit_bytes=4999)
     assert found == NoAnswer("answered 200 with over 4999 bytes", "endless", final=True)

@@ -65,7 +65,7 @@ def test_credentials_are_refused_and_never_repeated(text):
 
 
 @pytest.mark.parametrize("text", ["http://h:8000/v1?key=hunter2", "http://h:8000#hunter2"])
-def test_a_query_or_fragment_is_refused_with_what_to_write_and_never_repeated(text):
+def test_a_query_or_fragment_is_refused_with_the_remedy_and_not_repeated(text):
     with pytest.raises(UsageError, match="write 'http://h:8000") as refusal:
         parse_url(text)
     assert "hunter2" not in str(refusal.value)
@@ -101,7 +101,7 @@ def test_a_query_or_fragment_is_refused_with_what_to_write_and_never_repeated(te
         ("http://h\n", "is not a host name"),
     ],
 )
-def test_what_is_no_endpoint_is_refused_with_the_reason(text, says):
+def test_text_that_is_not_an_endpoint_is_refused_with_the_reason(text, says):
     with pytest.raises(UsageError) as refusal:
         parse_url(text)
     assert says in str(refusal.value)
@@ -157,7 +157,7 @@ def test_the_servers_of_a_url_are_identified_by_address_and_port(url, found):
     assert servers(url) == found
 
 
-def test_a_name_stands_for_itself_and_for_all_of_its_addresses():
+def test_the_servers_of_a_name_are_itself_and_all_of_its_addresses():
     assert {"localhost:8000", "127.0.0.1:8000"} <= servers("http://LOCALHOST:8000/")
 
 

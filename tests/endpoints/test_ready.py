@@ -43,11 +43,11 @@ def test_health_comes_first(serve):
     assert ready(server.url).ready_by == "GET /health"
 
 
-def test_a_server_without_health_is_ready_by_its_models(serve):
+def test_without_health_the_model_list_decides_readiness(serve):
     assert ready(serve({"GET /v1/models": models("m")}).url).ready_by == "GET /v1/models"
 
 
-def test_a_server_with_neither_is_ready_by_a_one_token_request(serve):
+def test_without_health_and_models_a_one_token_request_decides_readiness(serve):
     identity = ready(serve({f"POST {CHAT}": ANSWER}).url, one_token=ONE_TOKEN)
     assert identity.ready_by == f"POST {CHAT}"
     assert [attempt.request for attempt in identity.tried] == [
@@ -57,7 +57,7 @@ def test_a_server_with_neither_is_ready_by_a_one_token_request(serve):
     ]
 
 
-def test_a_server_whose_models_fail_is_ready_by_a_one_token_request(serve):
+def test_if_the_model_list_fails_a_one_token_request_decides_readiness(serve):
     server = serve({"GET /v1/models": Reply(500), f"POST {CHAT}": ANSWER})
     identity = ready(server.url, one_token=ONE_TOKEN)
     assert (identity.ready_by, identity.served_models) == (f"POST {CHAT}", None)
@@ -104,7 +104,7 @@ def test_repeated_time_outs_of_health_leave_the_decision_to_the_api(serve, monke
         over.set()
 
 
-def test_a_model_list_beside_a_503_of_health_is_a_server_that_is_loading(serve):
+def test_a_model_list_with_a_503_of_health_means_that_the_server_is_loading(serve):
     server = serve({"GET /health": [*[Reply(503)] * 5, OK], "GET /v1/models": models("m")})
     assert ready(server.url).ready_by == "GET /health"
 
@@ -128,7 +128,7 @@ BY_EITHER_NAME = OneToken(path=CHAT, bodies=(b'{"max_tokens":1}', b'{"max_comple
 UNKNOWN_FIELD = as_json({"error": {"message": "max_tokens is not supported"}}, 400)
 
 
-def test_a_server_that_refuses_one_name_of_the_limit_is_asked_by_the_other(serve):
+def test_if_a_server_refuses_one_name_of_the_limit_the_other_is_tried(serve):
     server = serve({"GET /health": OK, f"POST {CHAT}": [UNKNOWN_FIELD, ANSWER]})
     assert ready(server.url, one_token=BY_EITHER_NAME).api_path == CHAT
     assert server.requests[-2][2] == b'{"max_completion_tokens":1}'
@@ -209,7 +209,7 @@ def test_a_404_that_names_the_model_is_a_model_that_is_not_served(serve, body):
     assert "does not serve 'm'" in refusal(server.url, one_token=ONE_TOKEN, timeout_s=20)
 
 
-def test_a_name_that_the_server_does_not_list_is_accepted_where_the_check_is_off(serve):
+def test_a_model_that_the_server_does_not_list_is_accepted_if_the_check_is_off(serve):
     server = serve({"GET /health": OK, "GET /v1/models": models("alias")})
     assert ready(server.url, check_model=False).served_models == ("alias",)
 
@@ -240,7 +240,7 @@ def test_an_api_that_is_loading_behind_a_ready_health_is_waited_for(serve):
     assert ready(server.url, one_token=ONE_TOKEN).api_path == CHAT
 
 
-def test_a_server_that_never_gets_ready_is_an_error_with_what_came_back(serve):
+def test_a_server_that_does_not_get_ready_is_an_error_with_its_last_answer(serve):
     said = refusal(serve({"GET /health": as_json({"status": "loading"}, 503)}).url)
     assert "not ready within 0.1 s" in said
     assert 'GET /health: 503 {"status": "loading"}' in said
@@ -329,7 +329,7 @@ def test_a_status_is_reported_once_with_advice(serve, status, advice):
     assert "host and port" not in said
 
 
-def test_other_attempts_are_listed_beside_the_one_that_failed(serve):
+def test_other_attempts_are_listed_with_the_failed_one(serve):
     said = refusal(serve({"GET /health": OK, f"POST {CHAT}": Reply(500)}).url, one_token=ONE_TOKEN)
     assert f"POST {CHAT}: 500" in said
     assert "Tried too: GET /health: 200" in said
@@ -387,7 +387,7 @@ def test_a_one_token_request_that_is_refused_shows_the_servers_reason(serve):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_server_that_wants_a_key_is_named_with_how_to_give_one(serve, status):
+def test_a_server_that_requires_a_key_is_reported_with_the_options_that_give_one(serve, status):
     said = refusal(serve(fallback=Reply(status)).url, timeout_s=20)
     assert "asks for a key" in said
     assert "--api-key-env" in said
@@ -408,7 +408,7 @@ def test_the_key_reaches_every_request(serve):
     assert {sent["Authorization"] for _, sent, _ in server.requests} == {"Bearer sk-1"}
 
 
-def test_a_redirect_is_an_error_that_names_where_it_leads(serve):
+def test_a_redirect_is_an_error_that_names_its_target(serve):
     server = serve({"GET /health": Reply(307, headers={"Location": "https://elsewhere.example/health"})})
     said = refusal(server.url, timeout_s=20)
     assert "a redirect to https://elsewhere.example/health" in said

@@ -45,14 +45,14 @@ def test_any_secret_is_replaced_in_any_spelling(secret, spelling):
 
 
 @given(st.text(), st.text())
-def test_text_without_the_secret_stays_as_it_is(before, after):
+def test_text_without_the_secret_is_unchanged(before, after):
     secrets = redaction.Secrets()
     secrets.add("sk-0123456789abcdef")
     assert secrets.redact(before + after) == before + after
 
 
 @pytest.mark.parametrize("around", ["\\", '\\"', "%", "&amp;", "\\u00e9", "é"])
-def test_what_stands_around_a_secret_stays(around):
+def test_text_around_a_secret_is_unchanged(around):
     redaction.hide(["sk-0123456789"])
     assert redaction.redact(f"x{around}sk-0123456789{around}y").replace("***", "|") in {
         f"x{around}|{around}y",
@@ -66,7 +66,7 @@ def test_a_json_line_stays_json():
     assert json.loads(redaction.redact_bytes(line)) == {"text": '\n"***"\\', "***": 1}
 
 
-def test_bytes_that_are_no_text_stay_as_they_are():
+def test_bytes_that_are_not_text_are_unchanged():
     redaction.hide(["sk-0123456789"])
     assert redaction.redact_bytes(b"\xff\x00sk-0123456789\xfe") == b"\xff\x00***\xfe"
     assert redaction.redact_bytes(bytes(range(256))) == bytes(range(256))
@@ -83,7 +83,7 @@ def test_overlapping_secrets_are_replaced_together():
     assert redaction.redact("<abcdefghijklmno>") == "<***>"
 
 
-def test_a_secret_is_hidden_in_the_process_that_hid_it_alone():
+def test_a_secret_is_hidden_only_in_the_process_that_declared_it():
     code = "from pytest_bench.redaction import redact; print(redact('sk-0123456789'))"
     redaction.hide(["sk-0123456789"])
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout

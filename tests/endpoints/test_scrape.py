@@ -79,7 +79,7 @@ def test_exemplars_of_openmetrics_are_left_out():
 @pytest.mark.parametrize(
     "text", [b"a 1\n<html>\n", b"a 1\na{ 2\n", b"a 1\nb one\n", b"a 1\nb 1_000\n", b"a 1\nb\n"]
 )
-def test_a_line_that_is_no_metric_is_an_error_with_its_number(text):
+def test_a_line_that_is_not_a_metric_is_an_error_with_its_number(text):
     with pytest.raises(EndpointError, match="line 2"):
         parse_metrics(text)
 
@@ -89,7 +89,7 @@ def test_a_series_given_twice_is_an_error():
         parse_metrics(b"a 1\na 2\n")
 
 
-def test_a_hostile_line_costs_no_time():
+def test_a_hostile_line_is_parsed_in_linear_time():
     with pytest.raises(EndpointError):
         parse_metrics(b"a{" + b'"x"' * 200_000 + b"\n")
 
@@ -112,7 +112,7 @@ def test_readings_before_and_after_are_logged_with_their_text(serve, tmp_path):
         (page(), "not in the Prometheus text format"),
     ],
 )
-def test_a_server_without_metrics_is_on_record_as_one(serve, tmp_path, reply, says):
+def test_a_server_without_metrics_is_recorded(serve, tmp_path, reply, says):
     server = serve({"GET /metrics": reply})
     with MetricsLog(server.url, "/metrics", tmp_path) as log:
         reading = log.read("before")
@@ -121,7 +121,7 @@ def test_a_server_without_metrics_is_on_record_as_one(serve, tmp_path, reply, sa
     assert lines_of(tmp_path)[0]["missing"] == reading.missing
 
 
-def test_a_server_that_is_gone_is_on_record_as_gone(closed_port, tmp_path):
+def test_a_server_that_has_ended_is_recorded(closed_port, tmp_path):
     with MetricsLog(f"http://127.0.0.1:{closed_port}", "/metrics", tmp_path) as log:
         assert log.read("after").missing == "GET /metrics: connection refused"
 

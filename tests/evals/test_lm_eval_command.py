@@ -110,6 +110,7 @@ def suite(python, model_args):
                 "few_shots": {"dataset": "shots", "count": SHOTS},
                 "generation": {"max_tokens": 256, "stream": False},
                 "concurrency": CONCURRENCY,
+                "budget": {"vacancy": 1},
             },
             "lm-eval": {
                 "command": command,

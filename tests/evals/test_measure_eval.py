@@ -45,6 +45,7 @@ def test_every_condition_is_counted(log):
         "extraction_failed": 4,
         "empty": 2,
         "truncated": 1,
+        "time_limited": 0,
         "refused": 1,
         "stopped_in_reasoning": 2,
     }
@@ -141,6 +142,7 @@ def test_time_tokens_and_attempts_of_all_sessions_are_added_up(log):
     account = log.account()
     assert (account.sessions, account.attempts, account.failed) == (2, 7, 1)
     assert account.elapsed_s == pytest.approx(2 + 4)
+    assert (account.tail_s, account.tail_share) == (pytest.approx(1 + 1), pytest.approx(2 / 6))
     assert (account.input_tokens, account.output_tokens) == (60, 30)
 
 

@@ -14,6 +14,7 @@ from pytest_bench.evals.results import (
     write_metadata,
     write_results,
 )
+from pytest_bench.evals.tasks import Message
 from pytest_bench.files import read_json
 from pytest_bench.lmeval import Request, Thresholds, verify_folder
 
@@ -216,8 +217,6 @@ def test_results_have_every_field_that_lm_eval_itself_writes_about_tasks(tmp_pat
 
 
 def test_a_chat_prompt_is_kept_as_messages(tmp_path):
-    from pytest_bench.evals.tasks import Message  # noqa: PLC0415
-
     task = make_task(template=None, messages=(Message(role="user", content="{{question}}"),))
     _, samples = write_point(tmp_path, task=task)
     line = json.loads(samples.read_text().splitlines()[0])

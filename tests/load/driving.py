@@ -37,10 +37,10 @@ class Driven:
     def result(self) -> PhaseResult:
         return self.results[-1]
 
-    def records(self, label: str = "main", *, unfinished: bool = False) -> list[RequestRecord]:
+    def records(self, label: str = "main") -> list[RequestRecord]:
         """In the order of issue."""
         return sorted(
-            read_records(self.folder / label, unfinished=unfinished),
+            read_records(self.folder / label),
             key=lambda record: (record.send_start_ns, record.index),
         )
 
@@ -54,6 +54,7 @@ class Driven:
         return {text.request_id: text for text in found}
 
     def ids_by_worker(self, label: str = "main") -> list[set[str]]:
+        """Ids of the requests in each load worker's log, which may have no end."""
         decode = msgspec.json.Decoder(RequestRecord).decode
         return [
             {decode(line).request_id for line in LineReader(path, "requests", REQUESTS_VERSION)}

@@ -57,7 +57,7 @@ def test_a_phase_without_records_has_empty_columns():
     assert columns.end_ns.tolist() == []
 
 
-def test_token_gaps_are_those_of_streams_whose_events_all_tell_their_tokens(record):
+def test_token_gaps_come_from_streams_in_which_every_event_states_its_tokens(record):
     told = record(0, first=1, gaps=(10, 20), content_event_tokens=(1, 2, 1))
     untold = record(1, first=1, gaps=(10,))
     columns = read_columns([untold, told])
@@ -106,7 +106,7 @@ def test_events_count_by_their_tokens_if_the_server_reports_them(record):
     assert share_within(across, WINDOW) == 0.8
 
 
-def test_a_response_that_is_not_streamed_stands_at_its_end(record):
+def test_a_response_that_is_not_streamed_counts_at_its_end(record):
     assert share_within(record(0, send=50, last=150), WINDOW) == 1.0
     assert share_within(record(0, send=150, last=250), WINDOW) == 0.0
     assert share_within(record(0, send=150, outcome="failed"), WINDOW) == 0.0
@@ -120,7 +120,7 @@ def test_windows_that_share_an_edge_count_every_event_once(record, first, gaps, 
     assert sum(share_within(stream, half) for half in halves) == pytest.approx(1.0)
 
 
-def test_a_spool_gives_back_what_it_took_from_memory_and_from_its_file(tmp_path):
+def test_a_spool_returns_its_values_from_memory_and_from_its_file(tmp_path):
     spool = Spool(folder=tmp_path, memory=CHUNK)
     for start in range(0, 4 * CHUNK, CHUNK // 2):
         spool.extend(range(start, start + CHUNK // 2))

@@ -11,14 +11,14 @@ from pytest_bench.metrics.early_stopping import estimate, minimum_passing, minim
 @pytest.mark.parametrize(
     ("over", "percentile", "passing"), [(0, 0.99, 459), (0, 0.90, 44), (1, 0.99, 661), (1, 0.90, 63)]
 )
-def test_the_requests_that_must_pass_are_those_of_the_rules(over, percentile, passing):
+def test_the_number_of_requests_that_must_pass_follows_the_rules(over, percentile, passing):
     assert minimum_passing(over, percentile) == passing
 
 
 @pytest.mark.parametrize(
     ("percentile", "floor"), [(0.50, 11), (0.90, 64), (0.95, 130), (0.99, 662), (0.999, 6_636)]
 )
-def test_the_floor_of_each_percentile_is_that_of_the_rules(percentile, floor):
+def test_the_minimum_of_requests_for_each_percentile_follows_the_rules(percentile, floor):
     assert minimum_requests(percentile) == floor
     assert rank_from_top(floor - 1, percentile) is None
     assert rank_from_top(floor, percentile) == 1

@@ -27,12 +27,12 @@ def test_the_incomplete_beta_is_symmetric(x, a, b):
     ("probability", "degrees", "quantile"),
     [(0.975, 1, 12.7062047), (0.975, 19, 2.0930241), (0.95, 5, 2.0150484), (0.995, 100, 2.6258905)],
 )
-def test_students_quantiles_are_those_of_the_tables(probability, degrees, quantile):
+def test_quantiles_of_students_t_equal_published_tables(probability, degrees, quantile):
     assert student_quantile(probability, degrees) == pytest.approx(quantile, rel=1e-7)
     assert student_cdf(quantile, degrees) == pytest.approx(probability, rel=1e-7)
 
 
-def test_wilson_of_ten_in_hundred_is_that_of_the_literature():
+def test_the_wilson_interval_of_ten_in_a_hundred_equals_the_literature():
     low, high = intervals.wilson(10, 100, 0.95)
     assert (low, high) == (pytest.approx(0.05523, abs=1e-5), pytest.approx(0.17437, abs=1e-5))
 
@@ -81,7 +81,7 @@ def test_a_perfectly_steady_rate_has_a_narrow_interval():
     share=st.sampled_from([0.01, 0.25, 0.5, 0.9, 0.99]),
     confidence=st.floats(0.5, 0.999),
 )
-def test_an_interval_of_a_percentile_needs_exactly_as_many_values_as_it_is_said(share, confidence):
+def test_the_interval_of_a_percentile_needs_exactly_the_stated_number_of_values(share, confidence):
     needed = intervals.values_needed_for_percentile(share, confidence)
     assert intervals.of_percentile(np.zeros(needed), share, confidence) is not None
     assert intervals.of_percentile(np.zeros(needed - 1), share, confidence) is None

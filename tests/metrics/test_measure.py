@@ -212,7 +212,9 @@ def test_steady_state_of_a_closed_loop_is_full_load_to_last_issue(record, measur
         (POISSON, {"full_load_ns": 9 * S}, "issuing ended as soon as full load was reached"),
     ],
 )
-def test_where_there_is_no_steady_state_its_metrics_say_why(record, measured, load, phase, reason):
+def test_metrics_of_the_steady_state_are_null_with_a_reason_if_there_is_none(
+    record, measured, load, phase, reason
+):
     result = measured([record(0, last=S)], load=load, phase=phase)
     assert result.value("steady_request_throughput") is None
     assert reason in result.reason("steady_request_throughput")
@@ -252,7 +254,7 @@ def test_a_success_without_a_count_makes_token_metrics_null(record, measured, co
     assert result.reason("output_token_throughput") == "1 of 2 succeeded requests have no token count"
 
 
-def test_the_servers_usage_stands_beside_the_clients_count(record, measured, counts):
+def test_the_usage_of_the_server_is_recorded_beside_the_count_of_the_client(record, measured, counts):
     records = [
         record(0, last=MS, usage=Usage(input_tokens=9, output_tokens=10, cached_tokens=8)),
         record(1, last=MS, usage=Usage(input_tokens=9, output_tokens=14, cached_tokens=0)),
@@ -356,7 +358,7 @@ def test_inter_token_latency_names_the_rule_it_used(record, measured, counts):
     assert "in 1 of 1 streams one token per event is proven" in result.metrics["inter_token_latency"].note
 
 
-def test_inter_token_latency_is_null_where_chunks_hold_several_tokens(record, measured, counts):
+def test_inter_token_latency_is_null_if_chunks_hold_several_tokens(record, measured, counts):
     result = measured([record(0, first=1, gaps=(10, 20))], tokens=counts(r0=(1, 6, 2)))
     assert "are known for 0 of 1 streams" in result.reason("inter_token_latency.p50")
     assert result.value("inter_chunk_latency.p50") == 10
@@ -404,7 +406,7 @@ def test_usage_counts_where_there_is_no_tokenizer_and_the_measurement_says_so(re
     assert result.metrics["time_per_output_token"].statistics["max"] == MS
 
 
-def test_usage_that_some_requests_lack_counts_nothing(record, measured):
+def test_usage_that_is_missing_in_some_requests_is_not_used(record, measured):
     records = [record(0, last=MS, usage=Usage(output_tokens=3)), record(1, last=MS)]
     for rule in ("auto", "usage"):
         result = measured(records, count=rule)
@@ -433,7 +435,7 @@ def test_under_ignore_eos_usage_decides_and_both_counts_are_named(record, measur
     assert "text does not show" in source.reason
 
 
-def test_a_count_beyond_what_tokenizing_again_explains_is_a_mismatch(record, measured, counts):
+def test_a_larger_difference_than_retokenisation_explains_is_a_mismatch(record, measured, counts):
     records, tokens = eight_made_of_which_six_and_a_half_show(record, counts)
     result = measured(records, tokens=tokens)
     assert result.value("output_token_throughput") == 13
@@ -442,7 +444,7 @@ def test_a_count_beyond_what_tokenizing_again_explains_is_a_mismatch(record, mea
     assert result.token_source.shown == "tokenizer (usage +23%)"
 
 
-def test_the_rule_of_the_suite_decides_whose_count_it_is(record, measured, counts):
+def test_the_rule_of_the_suite_decides_which_count_is_used(record, measured, counts):
     records, tokens = eight_made_of_which_six_and_a_half_show(record, counts)
     by_usage = measured(records, tokens=tokens, count="usage")
     assert (by_usage.value("output_token_throughput"), by_usage.value("input_tokens.max")) == (16, 4)
@@ -460,7 +462,7 @@ def test_the_rule_of_the_suite_decides_whose_count_it_is(record, measured, count
         ((18, 18, 18, 18), "stop", False),  # the tokenizer of another model
     ],
 )
-def test_counts_agree_within_what_tokenizing_again_and_ends_of_sequence_explain(
+def test_counts_agree_within_the_effects_of_retokenisation_and_end_tokens(
     record, measured, counts, usage, finish_reason, agree
 ):
     records = [
@@ -472,7 +474,7 @@ def test_counts_agree_within_what_tokenizing_again_and_ends_of_sequence_explain(
     assert (source.agree, source.shown == "both") == (agree, agree)
 
 
-def test_counting_that_did_not_finish_leaves_auto_without_counts_though_usage_is_there(record, measured):
+def test_auto_has_no_counts_if_counting_did_not_finish_even_with_usage(record, measured):
     records = [record(0, send=0, last=S, usage=Usage(output_tokens=3))]
     result = measured(records, unfinished="counting did not finish")
     assert result.reason("output_token_throughput") == "counting did not finish"
@@ -516,7 +518,9 @@ def test_resent_requests_are_counted(record, measured):
     assert measured([record(0, last=MS, resent=True)]).value("resent_requests") == 1
 
 
-def test_early_stopping_estimates_stand_beside_percentiles_and_are_null_below_their_floor(record, measured):
+def test_early_stopping_estimates_are_given_with_percentiles_and_are_null_below_their_minimum(
+    record, measured
+):
     result = measured([record(i, send=0, last=(i + 1) * MS) for i in range(64)])
     assert result.value("request_latency.early_stopping_p90") == 64 * MS
     assert result.value("request_latency.early_stopping_p99") is None

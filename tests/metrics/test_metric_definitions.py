@@ -26,7 +26,7 @@ def test_every_definition_has_exactly_one_formula():
     assert sorted(tables) == sorted(DEFINITIONS)
 
 
-def test_every_formula_says_where_it_comes_from():
+def test_every_formula_states_its_source():
     functions = [*formulas.PER_REQUEST.values(), *formulas.PER_ISSUE.values(), *formulas.SCALARS.values()]
     assert [function.__name__ for function in functions if not function.__doc__] == []
 
@@ -45,7 +45,7 @@ def test_pooled_gaps_have_no_early_stopping_estimate_since_they_are_not_requests
         unit_of("inter_chunk_latency.early_stopping_p90")
 
 
-def test_an_abbreviation_of_the_field_names_the_metric_it_stands_for():
+def test_a_common_abbreviation_is_answered_with_the_full_name_of_the_metric():
     with pytest.raises(UsageError, match="did you mean 'time_per_output_token'"):
         unit_of("TPOT.p50")
 
@@ -84,7 +84,7 @@ def test_in_open_loop_a_bound_on_a_latency_judges_it_from_the_scheduled_time():
     assert all(unit_of(open_loop_name(name)) == unit_of(name) for name in names())
 
 
-def test_intervals_are_those_of_requests_and_of_shares_and_rates_of_requests():
+def test_intervals_exist_for_metrics_of_requests_and_for_shares_and_rates_of_requests():
     methods = {name: interval_method(name) for name in names()}
     assert methods["request_latency.p99.9"] == "order statistics"
     assert methods["output_tokens.mean"] == "Student's t"

@@ -95,7 +95,7 @@ def test_answers_without_output_are_tolerated_if_the_point_says_so(judged):
         ("error_field", '16 x stream_error ("server_error: injected fault: error_field")'),
     ],
 )
-def test_a_server_that_reports_errors_in_its_streams_fails_the_point_in_its_words(judged, api, fault, words):
+def test_errors_in_the_streams_of_a_server_fail_the_point_with_its_message(judged, api, fault, words):
     judgement, measurement = judged(f"fault: {{{fault}: 1}}", 'error_rate: "<= 50%"', api=api)
     assert judgement.outcome is not Outcome.PASS
     assert measurement.failed == 16

@@ -162,7 +162,7 @@ def test_without_a_tokenizer_the_servers_usage_counts_and_the_point_is_labelled(
     assert server.asked == []
 
 
-def test_the_server_is_asked_for_input_lengths_that_its_usage_does_not_tell(measured):
+def test_input_lengths_missing_in_usage_are_requested_from_the_server(measured):
     summary, server = measured(usage(None, 8), tokenize=11)
     assert (summary.measurement.token_source.output, summary.measurement.token_source.input) == (
         "usage",
@@ -203,7 +203,7 @@ def test_counts_that_agree_need_no_label(measured):
     assert "both" in table(summary)
 
 
-def test_the_suite_may_ask_for_usage_though_there_is_a_tokenizer(measured):
+def test_the_suite_can_select_usage_even_with_a_tokenizer(measured):
     summary, _ = measured(usage(2, 8), tokens=f"tokenizer: {SIMULATED}, count: usage")
     assert summary.measurement.value("output_tokens.mean") == 8
     assert summary.tokenizer["counted"] == 4

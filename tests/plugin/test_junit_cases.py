@@ -59,7 +59,7 @@ def comparable(case):
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 @pytest.mark.parametrize("broken", [False, True], ids=["tests", "collection"])
-def test_the_cases_are_the_elements_that_pytest_would_have_written(tmp_path, workers, broken):
+def test_the_cases_equal_the_elements_that_pytest_writes(tmp_path, workers, broken):
     (tmp_path / "test_it.py").write_text(TESTS)
     (tmp_path / "takes.py").write_text(TAKES)
     if broken:

@@ -70,7 +70,7 @@ SELECTIONS = [
 
 
 @pytest.mark.parametrize("args", SELECTIONS, ids=" ".join)
-def test_the_matcher_drops_what_pytest_itself_drops(collect, args):
+def test_the_matcher_drops_the_same_items_as_pytest(collect, args):
     found, dropped = collect(*args)
     assert found.items
     assert {item.nodeid for item in dropped} == {
@@ -79,7 +79,7 @@ def test_the_matcher_drops_what_pytest_itself_drops(collect, args):
 
 
 @pytest.mark.parametrize("option", ["--lf", "--sw"])
-def test_the_matcher_drops_what_the_cache_makes_pytest_drop(collect, tmp_path, option):
+def test_the_matcher_drops_the_same_items_as_pytest_with_cache_options(collect, tmp_path, option):
     (tmp_path / "test_it.py").write_text(
         TESTS.replace("def test_it(name): pass", "def test_it(name): assert name != 'two'")
     )
@@ -103,7 +103,7 @@ def test_the_matcher_drops_what_the_cache_makes_pytest_drop(collect, tmp_path, o
         ("one or tow", ["one", "tow"]),
     ],
 )
-def test_a_word_asks_for_something_if_no_not_turns_it_round(request, expression, wanted):
+def test_a_word_is_positive_unless_it_is_negated(request, expression, wanted):
     assert _positive_words(_compile(request.config, expression)) == wanted
 
 
@@ -130,7 +130,7 @@ def suites(tmp_path):
     return tmp_path
 
 
-def test_the_functions_that_judge_are_read_without_importing(suites):
+def test_judging_functions_are_found_without_importing_the_file(suites):
     assert judging_functions(suites / "test_perf.py") == {("perf", "test_perf"), ("audit", "TestAudit")}
 
 

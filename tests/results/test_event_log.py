@@ -27,7 +27,7 @@ def events(results, process="main"):
     return list(read_log(results, process, "n"))
 
 
-def test_what_was_appended_is_read_in_its_order(tmp_path):
+def test_events_are_read_in_the_order_in_which_they_were_appended(tmp_path):
     writer = log(tmp_path)
     said = [Selected(point="a"), Fault(code="c", sentence="half \ud800"), Selected(point="b"), ENDED]
     for event in said:
@@ -37,7 +37,7 @@ def test_what_was_appended_is_read_in_its_order(tmp_path):
     assert nonce_of(tmp_path) == "n"
 
 
-def test_an_event_is_there_when_its_process_is_killed_right_after(tmp_path):
+def test_an_appended_event_survives_a_kill_of_its_process(tmp_path):
     code = (
         "import os; from pathlib import Path\n"
         "from pytest_bench.results.event_log import EventLog\n"
@@ -49,7 +49,7 @@ def test_an_event_is_there_when_its_process_is_killed_right_after(tmp_path):
     assert events(tmp_path) == [Selected(point="a")]
 
 
-def test_a_process_has_one_log_and_no_second(tmp_path):
+def test_a_second_log_for_a_process_is_refused(tmp_path):
     log(tmp_path)
     with pytest.raises(FileExistsError):
         log(tmp_path)
@@ -57,7 +57,7 @@ def test_a_process_has_one_log_and_no_second(tmp_path):
     assert read_logs(tmp_path, "n").keys() == {"main", "gw0"}
 
 
-def test_what_cannot_be_written_is_kept_and_written_later(tmp_path):
+def test_events_that_cannot_be_written_are_kept_and_written_later(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     writer = log(tmp_path)
     size = log_path(tmp_path, "main").stat().st_size

@@ -63,7 +63,7 @@ def test_evidence_lists_every_file_with_its_size_and_digest(written):
     assert content["files"][2]["sha256"] == file_digest(written / "summary.json")
 
 
-def test_writing_evidence_again_lists_what_is_there_now(written):
+def test_writing_evidence_again_lists_the_present_files(written):
     (written / "late").write_text("x")
     assert check(written).errors
     write_evidence(written, **RIGHT)

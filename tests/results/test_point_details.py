@@ -39,7 +39,7 @@ def test_the_detail_of_each_kind_is_read_as_it_was_written(tmp_path, detail):
     assert read_json(tmp_path / NAME)["detail"]["kind"] == detail.kind()
 
 
-def test_every_kind_has_a_name_of_its_own():
+def test_every_kind_has_a_distinct_name():
     kinds = [kind.kind() for kind in AnyDetail.__args__]
     assert len(set(kinds)) == len(kinds)
 
@@ -55,13 +55,13 @@ def test_every_kind_has_a_name_of_its_own():
         ({"extra": 1}, "extra"),
     ],
 )
-def test_a_detail_that_is_not_that_of_its_kind_is_rejected_with_its_field(tmp_path, change, named):
+def test_a_detail_of_another_kind_is_rejected_with_its_field(tmp_path, change, named):
     written = msgspec.to_builtins(summary(AUDIT))
     write_json(tmp_path / NAME, written | {"detail": written["detail"] | change})
     with pytest.raises(EvidenceError, match=rf"(?s){NAME}.*{named}"):
         read_summary(tmp_path)
 
 
-def test_a_detail_asked_for_as_that_of_another_kind_is_an_error_that_names_both():
+def test_reading_a_detail_as_another_kind_is_an_error_that_names_both():
     with pytest.raises(EvidenceError, match=r"detail\.kind: is 'perf'; expected 'audit'"):
         summary(PerfDetail()).detail_as(AuditDetail)

@@ -19,6 +19,8 @@ def test_the_restore_hint_is_a_safe_command_for_any_nonce(tmp_path):
     assert {path.name: path.read_text() for path in results.iterdir()} == {
         "verdict.json": "verdict.json",
         "junit.xml": "junit.xml",
+        "summary.csv": "summary.csv",
+        "summary.json": "summary.json",
     }
 
 

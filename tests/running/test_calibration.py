@@ -72,7 +72,7 @@ def test_a_calibration_finds_the_capacity_and_reports_every_step():
     ],
     ids=["queueing", "bunching", "slow", "failing"],
 )
-def test_streams_that_the_simulator_did_not_deliver_are_not_carried(tmp_path, broken, told):
+def test_a_step_that_the_simulator_did_not_deliver_fails(tmp_path, broken, told):
     said = []
     behaviour = simulator.Behaviour(**{"ttft_ms": 50.0, "itl_ms": 10.0, **broken})
     with simulator.start(behaviour) as server:
@@ -156,7 +156,7 @@ def test_a_step_that_exceeded_a_budget_is_described_with_the_violation():
 
 
 @given(st.sets(st.integers(1, 400)), st.integers(1, 50), st.integers(50, 400))
-def test_what_is_found_was_carried_however_the_levels_behave(carried, first, most):
+def test_the_level_found_was_passed_for_any_behaviour_of_the_levels(carried, first, most):
     found, _ = highest(lambda level: None if level in carried else "simulator", first, most)
     assert found == 0 or found in carried
 
@@ -182,7 +182,7 @@ def test_the_search_comes_close_to_the_limit_and_never_past_it(limit, first, mos
     assert len(tried) < 30
 
 
-def test_a_machine_that_stutters_once_has_a_second_try():
+def test_a_step_that_fails_once_is_repeated():
     failures = {8}
 
     def attempt(level):
@@ -256,7 +256,7 @@ def test_a_capacity_that_the_simulator_limited_is_reported_as_unknown():
     assert "is known to carry (and could not be tested with more than) 1,000" in sentence
 
 
-def test_a_point_says_so_before_it_starts_and_once(tmp_path, monkeypatch):
+def test_a_point_beyond_the_capacity_is_noted_once_before_it_starts(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     write_capacity(store_path({"XDG_CACHE_HOME": str(tmp_path)}), CAPACITY)
     said = []
@@ -273,7 +273,7 @@ def test_a_point_says_so_before_it_starts_and_once(tmp_path, monkeypatch):
     assert sentence.startswith("s/perf/p, phase 'warmup' and 'measured': asks for 500 requests in flight")
 
 
-def test_the_command_refuses_a_length_that_is_none(capsys):
+def test_the_command_refuses_an_invalid_duration(capsys):
     assert main(["calibrate", "--seconds", "0"]) == 2
     assert "--seconds is 0" in capsys.readouterr().err
 
@@ -284,7 +284,7 @@ def test_a_port_that_does_not_exist_is_refused(port, capsys):
     assert f"--port is {port}: expected 0 to 65535" in capsys.readouterr().err
 
 
-def test_the_command_keeps_what_it_found(tmp_path, monkeypatch, capsys):
+def test_the_command_stores_its_result(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(
         "pytest_bench.cli.calibrate.calibrate", lambda say, seconds: (say(f"{seconds}"), CAPACITY)[1]

@@ -72,13 +72,13 @@ def session(tmp_path_factory):
     return done, point
 
 
-def test_it_is_an_error_however_well_the_server_did(session):
+def test_a_client_bound_point_is_an_error_even_if_its_bounds_are_met(session):
     done, point = session
     assert (done.returncode, point["outcome"]) == (1, "error")
     assert {reason["code"] for reason in point["reasons"]} == {"client-bound"}
 
 
-def test_it_names_the_key_to_change(session):
+def test_the_message_names_the_key_to_change(session):
     _, point = session
     for reason in point["reasons"]:
         assert reason["sentence"].startswith("client-bound in phase 'measured': ")
@@ -87,7 +87,7 @@ def test_it_names_the_key_to_change(session):
         )
 
 
-def test_it_was_said_before_it_started(session):
+def test_a_load_beyond_the_capacity_was_noted_before_the_point_started(session):
     done, _ = session
     said = "greedy/perf/flood, phase 'measured': asks for 50,000 requests a second, but this machine carries 1,000"
     assert said in done.stdout

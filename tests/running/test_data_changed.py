@@ -32,13 +32,13 @@ def datasets(tmp_path):
     return load_plan([suite], vocabulary(BUILTIN), Overrides(), {}, root=tmp_path).datasets["s"]
 
 
-def test_data_as_they_were_planned_are_used(datasets):
+def test_a_dataset_that_matches_the_plan_is_used(datasets):
     for dataset in datasets.values():
         _require_as_planned(dataset)
 
 
 @pytest.mark.parametrize(("name", "file"), [("rows", "rows.jsonl"), ("made", "trace.jsonl")])
-def test_a_file_that_has_changed_since_is_refused(datasets, tmp_path, name, file):
+def test_a_dataset_that_changed_after_planning_is_refused(datasets, tmp_path, name, file):
     with (tmp_path / file).open("a") as stream:
         stream.write("\n")
     with pytest.raises(DatasetError, match=f"{file}: has changed since this session was planned"):

@@ -107,9 +107,7 @@ def judgement(state="not-met", outcome=Outcome.FAIL):
         (HealthBudget(), 1, ["user-stamped"]),
     ],
 )
-def test_a_relaxed_budget_and_stamps_of_the_clients_own_are_labelled(
-    phase, budget, user_stamped_reads, labels
-):
+def test_a_relaxed_budget_and_user_space_time_stamps_are_labelled(phase, budget, user_stamped_reads, labels):
     result = phase()
     health = replace(result.health, user_stamped_reads=user_stamped_reads)
     point = SimpleNamespace(budget=budget, labels=(), unofficial=False)
@@ -135,14 +133,14 @@ def test_failures_are_reported_by_type_most_frequent_first_with_the_first_messag
     )
 
 
-def test_of_many_types_the_three_most_frequent_say_why(phase):
+def test_the_three_most_frequent_types_of_failure_are_explained(phase):
     kinds = ["connect", "malformed", "protocol", "timeout"]
     assert told(phase(*((kind, "why") for kind in kinds))).endswith(
         '1 x connect ("why"), 1 x malformed ("why"), 1 x protocol ("why"), 1 x timeout'
     )
 
 
-def test_a_warm_up_without_a_success_says_how_many_failed_how_and_what_to_do(phase):
+def test_a_failed_warm_up_is_reported_with_counts_types_and_remedy(phase):
     failed = phase(*[("server_error", "429: too many")] * 3, succeeded=0, label="warmup")
     (reason,) = unwarmed([failed])
     assert reason == Reason(
@@ -154,7 +152,7 @@ def test_a_warm_up_without_a_success_says_how_many_failed_how_and_what_to_do(pha
     assert "was measured cold: it sent no request" in nothing.sentence
 
 
-def test_a_warm_up_with_some_success_is_one_unless_it_was_cut_off(phase):
+def test_a_warm_up_with_a_success_counts_unless_it_was_cut_off(phase):
     failing = phase(("reset", None), succeeded=1, label="failing")
     assert list(unwarmed([failing])) == []
     cut = phase(succeeded=2, label="cut", issued=5, interrupted=3)
@@ -164,7 +162,7 @@ def test_a_warm_up_with_some_success_is_one_unless_it_was_cut_off(phase):
     assert reason.code == "incomplete"
 
 
-def test_a_point_that_was_not_warmed_up_is_an_error_though_its_bounds_are_met(phase):
+def test_a_point_without_a_warm_up_is_an_error_even_if_its_bounds_are_met(phase):
     point = Point(
         id="s/perf/p",
         suite="s",
@@ -187,7 +185,7 @@ def test_a_point_that_was_not_warmed_up_is_an_error_though_its_bounds_are_met(ph
     assert (found.outcome, found.reasons[0].code) == (Outcome.ERROR, "unwarmed")
 
 
-def test_what_a_server_said_is_one_short_line_without_control_characters(phase):
+def test_the_message_of_a_server_is_shown_as_one_short_line_without_control_characters(phase):
     sentence = told(phase(("server_error", "500:\n\x1b[31mred\x07\t" + "x" * 500)))
     (said,) = re.findall(r'\("(.*)"\)', sentence)
     assert said.startswith("500: \N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER} xxx")
@@ -199,7 +197,7 @@ def test_failures_that_the_bounds_tolerate_are_reported_last(phase):
     assert [reason.code for reason in reasons] == ["bound-not-met", "failed-requests"]
 
 
-def test_where_no_request_succeeded_the_failures_come_first_whatever_is_tolerated(phase):
+def test_if_no_request_succeeded_the_failures_are_reported_first(phase):
     reasons = with_failures(judgement("met", Outcome.ERROR), phase(("reset", "gone"), succeeded=0)).reasons
     assert [reason.code for reason in reasons] == ["failed-requests", "bound-not-met"]
 
@@ -265,7 +263,7 @@ def session(tmp_path_factory):
     return home / "r", done.stdout
 
 
-def test_the_headline_of_a_point_says_how_its_requests_failed(session):
+def test_the_first_reason_of_a_point_states_how_its_requests_failed(session):
     results, said = session
     assert re.search(rf"cut/perf/point: fail: {WHY}", said)
     case = ET.parse(results / "junit.xml").find(".//testcase[@name='cut/perf/point']/failure")
@@ -290,7 +288,7 @@ def test_empty_answers_fail_a_point_and_are_counted_in_the_table_and_in_junit(se
     assert shown.get("value") == "20 requests"
 
 
-def test_an_open_loop_bound_says_that_it_is_judged_from_the_scheduled_time(session):
+def test_the_reason_of_an_open_loop_bound_mentions_the_scheduled_time(session):
     results, said = session
     assert re.search(
         r"request_latency\.p99, from the scheduled time \(open loop\), is [\d.]+ [mu]?s( ± \S+ \w+)?, "
@@ -300,6 +298,6 @@ def test_an_open_loop_bound_says_that_it_is_judged_from_the_scheduled_time(sessi
     assert "scheduled latency" in said
 
 
-def test_what_was_said_of_failures_is_verified_from_the_logs(session, capsys):
+def test_the_reported_failures_are_verified_from_the_logs(session, capsys):
     assert main(["verify", str(session[0])]) == 1  # as red as it was, and nothing contradicts it
     assert "judgement" not in capsys.readouterr().out

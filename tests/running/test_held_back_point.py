@@ -61,7 +61,7 @@ def test_a_cap_never_makes_a_point_client_bound(held_back):
     assert phase.health.achieved < 0.3 * phase.health.asked
 
 
-def test_the_rate_that_was_sent_is_shown_beside_the_one_that_was_scheduled(held_back):
+def test_the_achieved_and_the_scheduled_rate_are_shown(held_back):
     _, measured = held_back
     note = measured.summary.detail.note
     health = measured.summary.phases[0].health

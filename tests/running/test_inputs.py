@@ -25,7 +25,7 @@ def chat(content):
     return {"messages": [{"role": "user", "content": content}]}
 
 
-def test_plain_prompts_and_token_ids_are_sent_as_they_are(template):
+def test_plain_prompts_and_token_ids_are_sent_unchanged(template):
     assert as_sent(OpenAICompletions, {"prompt": "Hi"}, template, {}) == "Hi"
     assert as_sent(OpenAICompletions, {"prompt": [1, 2]}, template, {}) == [1, 2]
 
@@ -36,7 +36,7 @@ def test_a_chat_goes_through_the_template_and_ends_in_the_generation_prompt(temp
     )
 
 
-def test_the_template_is_given_what_servers_give_it(template):
+def test_the_template_gets_the_same_variables_as_on_the_server(template):
     parameters = {"tools": [{"name": "f"}], "chat_template_kwargs": {"thinking": True}, "temperature": 0}
     assert as_sent(OpenAIChat, chat("Hi"), template, parameters) == "<tool>f<user>Hi<assistant><think>"
     assert as_sent(OpenAIChat, chat("Hi"), template, {"add_generation_prompt": False}) == "<user>Hi"
@@ -47,11 +47,11 @@ def test_a_chat_without_a_template_is_the_texts_of_its_messages():
     assert as_sent(OpenAIChat, chat(PARTS), None, {}) == "Hello"
 
 
-def test_parts_that_the_template_would_write_as_they_stand_in_memory_are_refused(template):
+def test_message_parts_that_the_template_would_render_as_a_python_list_are_refused(template):
     with pytest.raises(TokensError, match="messages of plain text"):
         as_sent(OpenAIChat, chat(PARTS), template, {})
 
 
-def test_a_template_that_knows_parts_is_given_them():
+def test_a_template_that_supports_parts_gets_them():
     source = "{% for part in messages[0].content %}{{ part.text or '<image>' }}{% endfor %}"
     assert as_sent(OpenAIChat, chat(PARTS), ChatTemplate(source, {}, "t"), {}) == "Hello<image>"

@@ -33,7 +33,7 @@ def nothing():
 @pytest.mark.parametrize(
     "seen", [progress(ended=1), progress(events=1), progress(in_flight=0), progress(phase=1)]
 )
-def test_progress_of_any_kind_starts_the_time_anew(clock, seen):
+def test_progress_of_any_kind_restarts_the_time_limit(clock, seen):
     liveness = Liveness(nothing, PLAN, clock=clock)
     clock.now_s = 9.0
     liveness.check(seen)
@@ -41,7 +41,7 @@ def test_progress_of_any_kind_starts_the_time_anew(clock, seen):
     liveness.check(seen)
 
 
-def test_requests_without_progress_end_the_phase_with_what_is_known(clock):
+def test_requests_without_progress_end_the_phase_with_the_known_facts(clock):
     liveness = Liveness(nothing, PLAN, lambda: " End of its log: stuck", clock=clock)
     clock.now_s = 11.0
     with pytest.raises(LoadError, match=r"for 11 s, with 1 in flight .* End of its log: stuck"):

@@ -91,7 +91,7 @@ def test_replicas_of_different_versions_are_labelled_and_explained(measured):
 
 
 @pytest.mark.parametrize(("requests", "share"), [(8, 0.0), (16, 0.5)])
-def test_a_server_that_answers_from_its_cache_is_labelled_by_what_it_says(measured, requests, share):
+def test_a_point_is_labelled_if_the_server_reports_cached_tokens(measured, requests, share):
     summary = measured(Behaviour(model="m", ttft_ms=1, cache_after=2), requests=requests)
     assert summary.measurement.value("server_cached_token_share") == share
     assert ("server-cached" in summary.judgement.labels) == (share > 0)
@@ -112,6 +112,6 @@ def identity(**facts):
         ({"server": "t", "version": "2"}, ["version", "Server header"]),
     ],
 )
-def test_what_servers_say_of_themselves_is_compared(other, differ):
+def test_the_identities_that_servers_report_are_compared(other, differ):
     found = differences([identity(), identity(**other)])
     assert [sentence.partition(" differ in ")[2].partition(" (")[0] for sentence in found] == differ

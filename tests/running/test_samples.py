@@ -56,7 +56,7 @@ def test_a_warm_up_never_uses_the_single_row_that_is_measured(index, more, warmu
     assert warmed(share)[-1] < rows
 
 
-def test_a_warm_up_beside_a_single_row_has_as_many_rows_as_it_wants_where_one_side_has_them():
+def test_a_warm_up_of_a_single_row_point_gets_all_rows_it_needs_if_one_side_has_them():
     assert warmed(share_of(point(5, own=True, warmup=4, index=3), 10)) == range(4, 8)
     assert warmed(share_of(point(5, own=True, warmup=4, index=8), 10)) == range(4)
 
@@ -64,7 +64,7 @@ def test_a_warm_up_beside_a_single_row_has_as_many_rows_as_it_wants_where_one_si
 @given(
     asked=st.lists(st.tuples(counts, st.booleans(), counts), min_size=1, max_size=5), rows=st.integers(2, 60)
 )
-def test_a_warm_up_has_rows_of_its_own_wherever_there_is_a_second_row(asked, rows):
+def test_a_warm_up_has_separate_rows_if_there_are_two_or_more(asked, rows):
     points = [
         point(requests, name=str(number), own=own, warmup=warmup)
         for number, (requests, own, warmup) in enumerate(asked)
@@ -92,7 +92,7 @@ def test_points_that_are_not_marked_as_sharing_have_no_row_in_common(asked, rows
 
 
 @pytest.mark.parametrize("requests", [None, 2, 3])
-def test_a_timed_warm_up_takes_one_of_a_few_rows(requests):
+def test_a_timed_warm_up_gets_one_row_of_a_small_dataset(requests):
     share = share_of(point(requests, own=True), 3)
     assert (share.warmup, share.measured) == (1, 2)
 
@@ -102,6 +102,6 @@ def test_a_point_alone_shares_no_samples(requests, warmup, rows, index):
     assert not share_of(point(requests, own=True, warmup=warmup, index=index), rows).shared
 
 
-def test_a_timed_warm_up_takes_a_fifth_of_what_counted_requests_leave():
+def test_a_timed_warm_up_gets_a_fifth_of_the_rows_not_used_by_counted_requests():
     share = share_of(point(90, own=True), 100)
     assert (share.warmup, share.measured, share.shared) == (2, 90, False)

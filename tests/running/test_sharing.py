@@ -60,7 +60,7 @@ def shared(plan, rows=20):
         ((ONE, FILE), (ONE, MADE), False),
     ],
 )
-def test_suites_share_where_one_server_gets_prompts_of_one_source(plan, first, second, alike):
+def test_suites_share_samples_if_one_server_gets_prompts_of_one_source(plan, first, second, alike):
     assert shared(plan(first, second)) == [alike, alike]
 
 
@@ -69,7 +69,7 @@ def test_a_file_under_two_names_is_shared(plan):
     assert shared(plan((ONE, text))) == [True, True]
 
 
-def test_points_of_one_dataset_have_rows_of_their_own_and_share_only_where_they_are_too_few(plan):
+def test_points_of_one_dataset_have_separate_rows_and_share_only_if_there_are_too_few(plan):
     text = FILE.replace("requests: 4}", "requests: 4}, sweep: {concurrency: [1, 2]}").replace(
         "concurrency: 1, ", ""
     )
@@ -77,7 +77,7 @@ def test_points_of_one_dataset_have_rows_of_their_own_and_share_only_where_they_
     assert shared(plan((ONE, text)), rows=7) == [False, True]
 
 
-def test_what_a_point_with_too_few_rows_has_sent_before_is_shared(plan):
+def test_rows_that_a_point_with_too_few_rows_sent_before_are_shared(plan):
     big, small = LOAD.replace("requests: 4}", "requests: 18}, warmup: {requests: 5}"), LOAD
     first = f"datasets: {{d: {{path: d.jsonl}}}}\nperf:\n  p: {{dataset: d, {big}}}\n  q: {{dataset: d, {small}}}\n"
     last = f"datasets: {{d: {{path: d.jsonl}}}}\nperf:\n  q: {{dataset: d, {small}}}\n  p: {{dataset: d, {big}}}\n"
@@ -100,7 +100,7 @@ def test_points_whose_prompts_begin_with_the_same_blocks_share(plan):
         ("load: {pattern: trace, trace: times.jsonl}", "{requests: 2}", True),
     ],
 )
-def test_a_warm_up_out_of_the_measured_blocks_primes_them(plan, tmp_path, load, warmup, again):
+def test_a_warm_up_with_measured_blocks_fills_the_cache_with_them(plan, tmp_path, load, warmup, again):
     (tmp_path / "times.jsonl").write_text('{"timestamp": 0}\n' * 3)
     planned = plan((ONE, f"{BLOCKS}  p: {{dataset: d, {load}, warmup: {warmup}}}\n"))
     (point,) = planned.points
@@ -119,7 +119,7 @@ def test_a_warm_up_out_of_the_measured_blocks_primes_them(plan, tmp_path, load, 
         ("single, index: 3", 1, False),
     ],
 )
-def test_more_requests_than_samples_send_one_again(plan, order, issued, again):
+def test_more_requests_than_samples_repeat_a_sample(plan, order, issued, again):
     planned = plan((ONE, FILE.replace(LOAD, f"{LOAD}, order: {{order: {order}}}")))
     (point,) = planned.points
     assert sends_again(planned, point, share_of(planned, point, 4), issued) is again

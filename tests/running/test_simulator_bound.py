@@ -87,7 +87,7 @@ def test_a_simulator_with_more_events_than_it_can_write_is_reported_by_verify_to
     assert again.labels == judgement.labels
 
 
-def test_an_idle_simulator_is_no_limit(measured, monkeypatch):
+def test_an_idle_simulator_is_not_reported_as_the_limit(measured, monkeypatch):
     # Others may hold this machine up for as long as the limit; not for two seconds.
     monkeypatch.setattr(rule, "_ON_TIME", bucket(2000))
     _, point = measured("trickle", "simulator")
@@ -136,7 +136,7 @@ def test_every_late_endpoint_is_reported(tmp_path):
     assert [sentence.partition(" late for ")[2][:3] for sentence in found(tmp_path)] == ["60%", "90%"]
 
 
-def test_nothing_is_said_of_a_server_that_does_not_tell_or_has_begun_anew(tmp_path):
+def test_a_server_without_readings_or_with_a_restart_is_not_reported(tmp_path):
     with log(tmp_path) as write:
         write("before", {"requests": 1.0})
         write("after", None)

@@ -80,13 +80,13 @@ def point(tmp_path_factory):
     return folder / "results/points/replay/perf/point"
 
 
-def test_requests_leave_when_the_trace_says(point):
+def test_requests_are_sent_at_the_times_of_the_trace(point):
     start_ns = json.loads((point / "phases/measured/phase.json").read_text())["start_ns"]
     records = sorted(read_records(point / "phases/measured"), key=lambda record: record.index)
     assert [record.scheduled_ns - start_ns for record in records] == [at * 10**6 for at, _, _ in ARRIVALS]
 
 
-def test_each_arrival_sends_and_asks_for_the_tokens_that_the_trace_says(point):
+def test_each_arrival_has_the_input_and_output_lengths_of_the_trace(point):
     phase = point / "phases/measured"
     records = sorted(read_records(phase), key=lambda record: record.index)
     inputs = read_inputs(phase / "tokens.jsonl")
@@ -94,7 +94,7 @@ def test_each_arrival_sends_and_asks_for_the_tokens_that_the_trace_says(point):
     assert [record.usage.output_tokens for record in records] == [received for _, _, received in ARRIVALS]
 
 
-def test_the_warm_up_has_samples_of_its_own(point):
+def test_the_warm_up_uses_separate_samples(point):
     samples = [
         {record.sample_index for record in read_records(point / "phases" / label)}
         for label in ("warmup", "measured")
@@ -102,7 +102,7 @@ def test_the_warm_up_has_samples_of_its_own(point):
     assert samples == [{0, 1}, {2, 3, 4, 5}]
 
 
-def test_the_servers_metrics_stand_beside_each_phase(point):
+def test_the_metrics_of_the_server_are_recorded_for_each_phase(point):
     def labels(phase):
         lines = map(json.loads, (point / "phases" / phase / "metrics.0.jsonl").read_text().splitlines())
         return [line["label"] for line in lines if "label" in line]

@@ -137,7 +137,7 @@ def test_math_that_takes_too_long_is_unscored():
 
 @pytest.mark.parametrize("variant", ["rouge1", "rouge2", "rougel"])
 def test_rouge_is_the_f_measure_of_rouge_score(variant):
-    from rouge_score.rouge_scorer import RougeScorer  # noqa: PLC0415
+    from rouge_score.rouge_scorer import RougeScorer  # noqa: PLC0415 # an extra
 
     target, text = "The cats sat on the mat today.", "A cat was sitting on the mat"
     theirs = {name.lower(): name for name in ("rouge1", "rouge2", "rougeL")}[variant]

@@ -77,12 +77,12 @@ def test_a_prompt_gets_the_answer_to_its_last_known_question_word_by_word(answer
     assert "".join(streamed(answering, prompt, max_tokens=100)[0]) == SUM["content"]
 
 
-def test_the_last_message_of_a_conversation_asks(answering):
+def test_the_last_message_of_a_conversation_is_the_question(answering):
     messages = [{"role": "user", "content": "empty?"}, {"role": "user", "content": "What is 2 + 2?"}]
     assert chat(answering, "", messages=messages)[0]["content"] == SUM["content"]
 
 
-def test_an_answer_is_cut_where_the_request_says(answering):
+def test_an_answer_is_cut_at_the_requested_limit(answering):
     assert chat(answering, "What is 2 + 2?", max_tokens=2) == (
         {"role": "assistant", "content": "Let me"},
         "length",
@@ -118,7 +118,7 @@ def test_content_may_be_empty_or_null_or_refused(answering):
     assert streamed(answering, "null?", max_tokens=100) == ([None], "Hm, 2 + 2", "length")
 
 
-def test_reasoning_has_a_field_of_its_own_in_chats_and_tags_elsewhere(answering):
+def test_reasoning_is_a_separate_field_in_chats_and_tagged_elsewhere(answering):
     assert streamed(answering, "only thoughts?", max_tokens=100) == ([""], "It is 4.", "stop")
     assert complete(answering, "only thoughts?") == ("<think>It is 4.</think>", "stop")
     assert complete(answering, "null?") == ("<think>Hm, 2 + 2", "length")
@@ -134,7 +134,7 @@ def test_a_stop_string_or_the_limit_may_end_the_answer_inside_its_reasoning(answ
     assert (message["content"], message["reasoning_content"], finish) == (None, "2 +", "length")
 
 
-def test_an_item_fails_as_often_as_its_line_says(answering, truth_of):
+def test_an_item_fails_the_configured_number_of_times(answering, truth_of):
     statuses = []
     for number in range(4):
         asked = {"model": "simulated", "prompt": "down twice?"}
@@ -154,7 +154,7 @@ def test_an_item_fails_as_often_as_its_line_says(answering, truth_of):
     ]
 
 
-def test_an_item_that_hangs_holds_up_no_other_and_is_received_but_not_completed(answering):
+def test_an_item_that_hangs_does_not_delay_others_and_is_counted_as_received_only(answering):
     with answering.connect() as hanging:
         asked = {"model": "simulated", "prompt": "hangs?", "stream": True}
         hanging.sendall(encode("/v1/completions", asked, x_request_id="h"))

@@ -22,7 +22,7 @@ def test_an_unknown_knob_is_refused_with_the_nearest_one():
         Behaviour.from_mapping({"ttft": 5})
 
 
-def test_a_text_where_yaml_should_give_a_number_is_refused():
+def test_text_is_refused_if_yaml_should_give_a_number():
     with pytest.raises(UsageError, match="ttft_ms"):
         Behaviour.from_mapping({"ttft_ms": "5"})
 
@@ -53,7 +53,7 @@ def test_a_value_outside_its_limits_is_refused(knobs):
         Behaviour(**knobs)
 
 
-def test_every_knob_says_what_it_means():
+def test_every_knob_has_a_description():
     described = msgspec.json.schema(Behaviour)["$defs"]["Behaviour"]["properties"]
     assert all(knob.get("description") for knob in described.values())
 
@@ -70,7 +70,7 @@ def test_a_request_sets_knobs_by_header():
 @pytest.mark.parametrize(
     "name", ["x-sim-model", "x-sim-max-concurrency", "x-sim-api-key-env", "x-sim-no-such"]
 )
-def test_no_header_sets_what_belongs_to_the_whole_server(name):
+def test_a_header_cannot_set_a_knob_of_the_whole_server(name):
     with pytest.raises(UsageError):
         Behaviour().for_request({name: "1"})
 
@@ -116,7 +116,7 @@ def test_a_longer_answer_to_the_same_prompt_continues_the_shorter(prompt, short,
     assert output(prompt, max_tokens=long).pieces[:short] == output(prompt, max_tokens=short).pieces
 
 
-def test_other_prompts_get_other_answers():
+def test_different_prompts_get_different_answers():
     assert output("one").pieces != output("two").pieces
 
 
@@ -125,7 +125,7 @@ def test_output_has_the_requested_length_and_finish_reason():
     assert (len(answer.pieces), answer.finish_reason) == (5, "length")
 
 
-def test_an_output_length_stays_below_what_was_asked():
+def test_an_output_length_does_not_exceed_the_requested_one():
     assert [len(output(max_tokens=limit, output_tokens=8).pieces) for limit in (5, 20)] == [5, 8]
     assert output(max_tokens=20, output_tokens=8).finish_reason == "stop"
 
@@ -150,7 +150,7 @@ def test_output_lengths_vary_around_their_mean_as_configured():
         ("empty_output", lambda honest, told: told == []),
     ],
 )
-def test_each_cheat_does_what_its_name_says(cheat, check):
+def test_each_cheat_has_its_documented_effect(cheat, check):
     assert check(output(max_tokens=8).pieces, output(max_tokens=8, cheat=(cheat,)).pieces)
 
 
@@ -165,12 +165,12 @@ def test_a_cheat_in_performance_mode_waits_for_load():
     assert output(in_flight=2, **knobs).pieces != output().pieces
 
 
-def test_the_same_requests_are_struck_in_every_run():
+def test_faults_affect_the_same_requests_in_every_run():
     behaviour = Behaviour(fault={"reset": 0.3, "stall": 0.2, "crlf": 0.5})
     assert [faults.pick(behaviour, n) for n in range(50)] == [faults.pick(behaviour, n) for n in range(50)]
 
 
-def test_another_seed_strikes_other_requests():
+def test_another_seed_affects_other_requests():
     struck = [
         [faults.pick(Behaviour(fault={"reset": 0.5}, seed=seed), n)[0] for n in range(50)] for seed in (1, 2)
     ]
@@ -184,7 +184,7 @@ def test_faults_have_the_configured_probability_and_at_most_one_applies():
     assert struck.count("http_500") == pytest.approx(1000, rel=0.1)
 
 
-def test_framings_are_drawn_beside_faults_and_beside_each_other():
+def test_framings_are_drawn_independently_of_faults_and_of_each_other():
     behaviour = Behaviour(fault={"reset": 1.0, **dict.fromkeys(FRAMINGS, 1.0)})
     assert faults.pick(behaviour, 0) == ("reset", frozenset(FRAMINGS))
 

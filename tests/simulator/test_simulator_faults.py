@@ -132,7 +132,7 @@ def test_an_untyped_stream_has_no_content_type(client):
 
 
 @pytest.mark.parametrize(("fault", "status"), [("http_429", 429), ("http_500", 500), ("http_503", 503)])
-def test_a_refusal_by_status_says_when_to_come_back(client, fault, status):
+def test_a_refusal_by_status_has_a_retry_after_header(client, fault, status):
     answer = struck(client, fault, x_sim_retry_after_s=7, connection="close")
     assert answer.status == status
     assert b"retry-after: 7\r\n" in answer.head

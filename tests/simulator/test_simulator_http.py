@@ -20,7 +20,7 @@ def read_answers(connection, count):
     return [Answer(part + b"\r\n0\r\n\r\n") for part in raw.split(b"\r\n0\r\n\r\n")[:count]]
 
 
-def test_it_says_that_it_is_a_simulator(client):
+def test_responses_identify_the_simulator(client):
     version = client.http.get("/version")
     assert version.json()["server"] == version.headers["server"] == "pytest-bench-simulator"
 
@@ -57,7 +57,7 @@ def test_the_reported_version_can_be_set(simulate):
     assert simulate(reported_version="9.9").http.get("/version").json()["version"] == "9.9"
 
 
-def test_a_key_is_asked_for_where_one_is_set(simulate, monkeypatch):
+def test_requests_need_the_key_if_one_is_set(simulate, monkeypatch):
     monkeypatch.setenv("SIMULATOR_KEY", "secret")
     locked = simulate(api_key_env="SIMULATOR_KEY")
     assert locked.chat().status == 401
@@ -82,7 +82,7 @@ def test_pipelined_requests_are_answered_in_order(client):
     assert [head.split(b"x-request-id: ")[1][:1] for head in heads] == [b"a", b"b", b"c"]
 
 
-def test_a_thousand_pipelined_requests_nest_nothing(client):
+def test_a_thousand_pipelined_requests_do_not_recurse(client):
     with client.connect() as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n" * 1500)
         raw = b""
@@ -98,7 +98,7 @@ def test_a_request_may_come_byte_by_byte(client):
     assert answer.status == 200
 
 
-def test_a_client_that_waits_before_its_body_is_told_to_go_on(client):
+def test_a_client_that_expects_100_continue_gets_it(client):
     head, _, body = encode(PATH, CHAT, expect="100-continue").partition(b"\r\n\r\n")
     with client.connect() as connection:
         connection.sendall(head + b"\r\n\r\n")
@@ -112,18 +112,18 @@ def test_what_is_not_http_is_answered_400_and_closed(client):
     assert answer.status == 400
 
 
-def test_a_connection_closes_where_the_client_asks_for_it(client):
+def test_a_connection_is_closed_if_the_client_requests_it(client):
     answer = client.chat(connection="close")
     assert b"connection: close" in answer.head
 
 
-def test_a_client_library_of_others_reads_its_streams(client):
+def test_a_third_party_client_library_reads_its_streams(client):
     with client.http.stream("POST", PATH, json=CHAT) as answer:
         body = answer.read()
     assert len(text(body).split()) == 2
 
 
-def test_metrics_count_what_happened(simulate):
+def test_metrics_count_the_requests(simulate):
     counted = simulate()
     for _ in range(3):
         counted.chat()
@@ -136,7 +136,7 @@ def test_metrics_count_what_happened(simulate):
     assert metrics['simulator_faults_total{fault="http_500"}'] == 1
 
 
-def test_a_client_that_does_not_read_loses_nothing(simulate):
+def test_a_client_that_reads_late_gets_every_byte(simulate):
     """The kernel's buffers fill: what follows waits, and comes in order."""
     slow = simulate()
     with slow.connect() as connection:

@@ -67,18 +67,19 @@ def test_it_serves_until_it_is_closed_and_closing_twice_is_fine():
     assert not listens(simulator.url)
 
 
-def test_it_comes_up_from_any_working_folder(tmp_path, monkeypatch):
+def test_it_starts_in_any_working_folder(tmp_path, monkeypatch):
     (tmp_path / "uvloop.py").write_text("raise ImportError('a file of the user')")
     monkeypatch.chdir(tmp_path)
     with start(Behaviour()) as simulator:
         assert simulator.url.startswith("http://127.0.0.1:")
 
 
-def test_a_port_that_is_in_use_is_an_error_with_that_reason():
+def test_a_port_that_is_in_use_is_an_error_with_that_reason(program):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(EndpointError, match=f"cannot listen on 127.0.0.1:{port}"):
-            start(Behaviour(), port=port)
+        process = program("--port", str(port))
+        _, errors = process.communicate()
+    assert (process.returncode, f"cannot listen on 127.0.0.1:{port}" in errors.decode()) == (2, True)
 
 
 def test_a_log_that_exists_is_not_written_over(tmp_path):
@@ -98,7 +99,7 @@ def fill(simulator):
             client.post("/generate", json={"text": "x", "sampling_params": {"max_new_tokens": 1}})
 
 
-def test_a_log_that_reaches_a_size_limit_stops_the_simulator_which_says_so(tmp_path):
+def test_a_log_that_reaches_a_size_limit_stops_the_simulator_with_a_message(tmp_path):
     simulator = start(Behaviour(ttft_ms=0), log=tmp_path / "log")
     simulator.require_running()
     resource.prlimit(simulator.pid, resource.RLIMIT_FSIZE, (4096, 4096))

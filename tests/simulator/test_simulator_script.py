@@ -77,7 +77,7 @@ def test_crlf_ends_every_line_of_the_stream():
     assert body.count(b"\r\n") == body.count(b"\n")
 
 
-def test_comments_stand_between_events():
+def test_comments_are_sent_between_events():
     assert b": ping\n" in body_of(script(stream(), "comments"))
 
 

@@ -17,7 +17,7 @@ def together(client, count, **headers):
         return list(pool.map(lambda number: client.chat(f"prompt {number}", **headers), range(count)))
 
 
-def test_without_a_cache_nothing_is_cached(simulate):
+def test_nothing_is_cached_if_the_cache_is_off(simulate):
     plain = simulate()
     assert [cached_tokens(plain, "same") for _ in range(3)] == [0, 0, 0]
 
@@ -32,7 +32,7 @@ def test_the_cache_answers_from_the_nth_identical_request_on(simulate, truth_of,
     assert [record.cached for record in truth_of(caching).records] == [*told, False]
 
 
-def test_a_cached_answer_says_the_same_sooner(simulate, truth_of):
+def test_a_cached_answer_is_equal_and_faster(simulate, truth_of):
     caching = simulate(cache_after=2, cached_speedup=20.0, ttft_ms=400.0)
     assert len({text(caching.chat("same").body) for _ in range(6)}) == 1
     honest, *cached = (record.first_content_ns - record.start_ns for record in truth_of(caching).records)
@@ -47,7 +47,7 @@ def test_emptying_the_cache_makes_the_next_request_the_first_again(simulate):
     assert cached_tokens(caching, "same") == 0
 
 
-def test_only_so_many_are_served_at_once_and_the_rest_in_order(simulate, truth_of):
+def test_at_most_the_configured_number_is_served_at_once_and_the_rest_in_order(simulate, truth_of):
     queueing = simulate(max_concurrency=2, ttft_ms=20.0)
     together(queueing, 6)
     truth = truth_of(queueing)
@@ -60,7 +60,7 @@ def test_only_so_many_are_served_at_once_and_the_rest_in_order(simulate, truth_o
     assert truth.peak_in_flight > 2
 
 
-def test_a_thousand_waiting_requests_that_are_answered_at_once_nest_nothing(simulate):
+def test_a_thousand_waiting_requests_that_are_answered_at_once_do_not_recurse(simulate):
     queueing = simulate(max_concurrency=1)
     asked = {"model": "simulated", "prompt": "x", "max_tokens": 1}
     connections = [queueing.connect() for _ in range(1201)]
@@ -72,7 +72,7 @@ def test_a_thousand_waiting_requests_that_are_answered_at_once_nest_nothing(simu
         connection.close()
 
 
-def test_who_leaves_the_queue_is_not_served(simulate, truth_of):
+def test_a_client_that_leaves_the_queue_is_not_served(simulate, truth_of):
     queueing = simulate(max_concurrency=1)
     asked = {"model": "simulated", "prompt": "x"}
     with queueing.connect() as first:

@@ -38,7 +38,7 @@ def test_the_role_chunk_can_be_left_out(client):
     assert first["choices"][0]["delta"]["content"]
 
 
-def test_a_chat_answer_in_one_piece_says_what_the_stream_says(client):
+def test_an_unstreamed_chat_answer_equals_the_stream(client):
     answer = client.chat(stream=False)
     whole = msgspec.json.decode(answer.body)
     assert whole["choices"][0]["message"]["content"] == text(client.chat().body)
@@ -47,7 +47,7 @@ def test_a_chat_answer_in_one_piece_says_what_the_stream_says(client):
     assert whole["object"] == "chat.completion"
 
 
-def test_the_same_prompt_gets_the_same_answer_and_another_another(client):
+def test_equal_prompts_get_equal_answers_and_different_prompts_different_ones(client):
     assert text(client.chat("one").body) == text(client.chat("one").body)
     assert text(client.chat("one").body) != text(client.chat("two").body)
 
@@ -57,12 +57,12 @@ def test_messages_of_several_parts_are_understood(client):
     assert msgspec.json.decode(answer.body)["usage"]["prompt_tokens"] == 3
 
 
-def test_max_completion_tokens_counts_before_max_tokens(client):
+def test_max_completion_tokens_takes_precedence_over_max_tokens(client):
     answer = client.chat(stream=False, body={"max_completion_tokens": 2, "max_tokens": 9})
     assert msgspec.json.decode(answer.body)["usage"]["completion_tokens"] == 2
 
 
-def test_usage_ends_a_stream_only_where_it_is_asked_for(client):
+def test_usage_ends_a_stream_only_if_requested(client):
     assert all("usage" not in chunk for chunk in chunks(client.chat().body))
     last = chunks(client.chat(body={"stream_options": {"include_usage": True}}).body)[-1]
     assert last["choices"] == []
@@ -76,7 +76,7 @@ def test_usage_with_every_chunk_counts_the_tokens_so_far(client):
 
 
 @pytest.mark.parametrize(("usage", "told"), [("never", 0), ("final", 1), ("every_chunk", 7)])
-def test_the_server_may_tell_usage_whatever_is_asked(client, usage, told):
+def test_the_server_can_report_usage_regardless_of_the_request(client, usage, told):
     body = {"stream_options": {"include_usage": True}}
     assert sum("usage" in chunk for chunk in chunks(client.chat(body=body, x_sim_usage=usage).body)) == told
 
@@ -103,7 +103,7 @@ def test_tokens_are_divided_among_events_as_configured(client):
     assert [len(content.split()) for content in contents if content] == [3, 1]
 
 
-def test_token_ids_come_where_they_are_asked_for(client):
+def test_token_ids_are_sent_if_requested(client):
     streamed = chunks(client.chat(body={"return_token_ids": True}).body)
     ids = [token for chunk in streamed for token in chunk["choices"][0].get("token_ids", [])]
     whole = msgspec.json.decode(client.chat(stream=False, body={"return_token_ids": True}).body)
@@ -119,7 +119,7 @@ def test_a_completion_stream_continues_the_text(client):
     assert whole["object"] == "text_completion"
 
 
-def test_a_completion_takes_token_ids(client):
+def test_a_completion_accepts_token_ids(client):
     assert msgspec.json.decode(complete(client, prompt=[5, 6, 7]).body)["usage"]["prompt_tokens"] == 3
 
 
@@ -133,7 +133,7 @@ def test_generate_streams_the_text_so_far(client):
     assert len(events[-1]["output_ids"]) == 4
 
 
-def test_generate_can_stream_what_is_new(client):
+def test_generate_can_stream_increments(client):
     events = chunks(generate(client, {"stream": True}, x_sim_incremental="true").body)
     assert [len(event["text"].split()) for event in events] == [1, 1, 1, 1]
 
@@ -144,7 +144,7 @@ def test_generate_answers_in_one_piece(client):
     assert whole["meta_info"]["prompt_tokens"] == 1
 
 
-def test_generate_takes_token_ids(client):
+def test_generate_accepts_token_ids(client):
     answer = generate(client, {"text": None, "input_ids": [1, 2, 3]})
     assert msgspec.json.decode(answer.body)["meta_info"]["prompt_tokens"] == 3
 
@@ -180,7 +180,7 @@ def test_a_knob_that_does_not_exist_is_answered_400(client):
     assert b"did you mean 'ttft_ms'" in answer.body
 
 
-def test_output_follows_its_length_not_what_was_asked(client):
+def test_output_has_the_configured_length_instead_of_the_requested_one(client):
     answer = client.chat(stream=False, body={"max_tokens": 50}, x_sim_output_tokens=7)
     whole = msgspec.json.decode(answer.body)
     assert whole["usage"]["completion_tokens"] == 7

@@ -173,7 +173,7 @@ def test_the_wire_format_of_a_record_is_this():
         b'{"kind":"header","version":1,"clock":"","pid":1,"behaviour":{}}\n{"kind":"request"}\n',
     ],
 )
-def test_what_is_no_log_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_log_is_refused(tmp_path, content):
     path = tmp_path / "log"
     path.write_bytes(content)
     with pytest.raises(EvidenceError, match="log"):

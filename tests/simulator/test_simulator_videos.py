@@ -21,7 +21,7 @@ def test_a_video_is_answered_with_its_path_and_the_time_it_took(client):
     assert answer["inference_time_s"] == pytest.approx(0.02)
 
 
-def test_a_video_is_answered_with_its_bytes_where_they_are_asked_for(client):
+def test_a_video_is_returned_as_bytes_if_requested(client):
     answer = ask(client, {**PROMPT, "response_format": "video_bytes"}, x_sim_video_bytes=500).json()
     video = base64.b64decode(answer["video_bytes"])
     assert (len(video), video[4:8]) == (500, b"ftyp")
@@ -39,7 +39,7 @@ def test_the_same_request_gets_the_same_video_and_another_seed_another(client):
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_a_cheating_server_gives_another_video(client):
+def test_a_cheating_server_returns_another_video(client):
     assert ask(client, x_sim_cheat="different_output").json()["video_id"] != ask(client).json()["video_id"]
 
 
@@ -59,7 +59,7 @@ def test_a_job_waits_for_its_slot(simulate):
     until(lambda: queueing.http.get(f"/v1/videos/{second['id']}").json()["status"] == "completed")
 
 
-def test_a_video_takes_its_time_and_a_cached_one_less(simulate, truth_of):
+def test_a_cached_video_takes_less_time(simulate, truth_of):
     caching = simulate(video_ms=400.0, cache_after=2, cached_speedup=10.0)
     for _ in range(6):
         ask(caching)

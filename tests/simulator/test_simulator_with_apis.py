@@ -24,7 +24,7 @@ def ask(client, api, row, *, stream, **headers):
 
 
 @pytest.mark.parametrize("api", [OpenAIChat, OpenAICompletions, SGLang])
-def test_a_stream_and_a_body_tell_the_same(client, api):
+def test_a_stream_and_a_body_decode_to_the_same_output(client, api):
     whole, streamed = (ask(client, api, {"prompt": "hello there"}, stream=stream) for stream in (False, True))
     assert whole.content == streamed.content
     assert len(whole.content.split()) == 6
@@ -36,7 +36,7 @@ def test_a_stream_and_a_body_tell_the_same(client, api):
 
 
 @pytest.mark.parametrize("api", [OpenAIChat, OpenAICompletions])
-def test_totals_with_every_chunk_tell_the_tokens_of_each_event(client, api):
+def test_totals_in_every_chunk_give_the_tokens_of_each_event(client, api):
     knobs = {"x_sim_usage": "every_chunk", "x_sim_tokens_per_event": 4}
     assert ask(client, api, {"prompt": "hello"}, stream=True, **knobs).content_event_tokens == [4, 2]
 

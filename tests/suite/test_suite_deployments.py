@@ -40,7 +40,7 @@ def test_the_command_line_replaces_endpoint_model_key_and_tokenizer(bench):
     assert not plan.simulator_from_command_line
 
 
-def test_the_simulator_is_an_endpoint_and_the_plan_knows_who_asked_for_it(bench):
+def test_the_plan_records_whether_the_command_line_requested_the_simulator(bench):
     assert not deployment(bench, "  endpoint: simulator\n").simulator_from_command_line
     plan = deployment(bench, endpoints=("simulator",))
     assert (plan.endpoints, plan.simulator_from_command_line) == (("simulator",), True)
@@ -130,7 +130,7 @@ def test_generation_becomes_the_parameters_of_every_request(bench):
     assert plan.stream
 
 
-def test_an_api_without_streams_streams_nothing_and_may_not_be_asked_to(bench):
+def test_an_api_without_streams_refuses_streaming(bench):
     assert not deployment(bench, api="videos").stream
     (problem,) = bench.problems(suite("  generation: {stream: true}\n", api="videos"))
     assert "is true, but the API 'videos' has no streams" in problem
@@ -139,7 +139,7 @@ def test_an_api_without_streams_streams_nothing_and_may_not_be_asked_to(bench):
 @pytest.mark.parametrize(
     ("generation", "said"),
     [
-        ("{max_tokens: 1, extra_body: {max_tokens: 2}}", "is also given in generation"),
+        ("{max_tokens: 1, extra_body: {max_tokens: 2}}", "is also given as deployment.generation.max_tokens"),
         ("{extra_body: {model: x}}", "is written by the API"),
         ("{extra_body: {stream_options: x}}", "is 'x'; expected a mapping, or null to leave it out"),
         ("{extra_body: {n: 2}}", "is 2; one request is measured by one answer: leave it out"),
@@ -190,17 +190,17 @@ def test_path_query_and_the_model_check_reach_the_plan(bench):
     assert deployment.query == {"api-version": "1", "key": Secret(from_env="KEY")}
 
 
-def test_the_command_line_says_how_long_to_wait(bench):
+def test_the_command_line_sets_the_time_to_wait(bench):
     assert deployment(bench, "  ready_timeout_s: 30\n", ready_timeout_s=0.0).ready_timeout_s == 0.0
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
-def test_a_wait_that_is_no_length_of_time_is_refused(bench, seconds):
+def test_an_invalid_time_to_wait_is_refused(bench, seconds):
     (problem,) = bench.problems(suite(), ready_timeout_s=seconds)
     assert "--ready-timeout is" in problem
 
 
-def test_how_long_to_wait_does_not_make_another_point(bench):
+def test_the_time_to_wait_does_not_change_the_digest_of_a_point(bench):
     patient, impatient = (bench.plan(suite(f"  ready_timeout_s: {seconds}\n")) for seconds in (1, 2))
     assert patient.digest() == impatient.digest()
 
@@ -211,7 +211,7 @@ def test_headers_of_the_engine_and_malformed_ones_are_refused(bench, header):
     assert "deployment.headers." in problem
 
 
-def test_an_authorization_header_beside_an_api_key_is_refused(bench):
+def test_an_authorization_header_together_with_an_api_key_is_refused(bench):
     (problem,) = bench.problems(
         suite("  api_key: {from_env: K}\n  headers: {Authorization: {from_env: L}}\n")
     )
@@ -224,9 +224,7 @@ def test_the_behaviour_of_the_simulator_is_checked_by_the_simulator(bench):
     assert problem.endswith("is not a behaviour of the simulator: there is no 'tftt_ms'; expected ttft_ms")
 
 
-def test_answers_of_the_simulator_lie_beside_the_suite_and_belong_to_the_digest_of_its_points(
-    bench, tmp_path
-):
+def test_answers_of_the_simulator_are_relative_to_the_suite_and_part_of_the_digest(bench, tmp_path):
     fields = "  endpoint: simulator\n  simulator: {answers: data/a.jsonl}\n"
     (tmp_path / "data").mkdir()
     digests = set()
@@ -238,7 +236,7 @@ def test_answers_of_the_simulator_lie_beside_the_suite_and_belong_to_the_digest_
     assert len(digests) == 2
 
 
-def test_a_tokenizer_that_lies_beside_the_suite_is_found_there(bench):
+def test_a_tokenizer_in_the_folder_of_the_suite_is_found(bench):
     (bench.folder / "tokenizers" / "small").mkdir(parents=True)
     plan = deployment(bench, "  tokens: {tokenizer: tokenizers/small}\n")
     assert plan.tokens.tokenizer == str(bench.folder / "tokenizers" / "small")

@@ -40,7 +40,7 @@ def test_digests_do_not_change_with_the_place_of_the_checkout(plan_in, tmp_path)
     assert here.digest() == there.digest()
 
 
-def test_data_beside_the_suites_folder_moves_with_the_checkout(plan_in, tmp_path):
+def test_the_digest_does_not_depend_on_the_place_of_the_checkout(plan_in, tmp_path):
     text = SUITE % "../data/rows.jsonl"
     here = plan_in("here/bench", text, root=tmp_path / "here")
     there = plan_in("far/away/bench", text, root=tmp_path / "far" / "away")

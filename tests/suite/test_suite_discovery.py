@@ -130,7 +130,7 @@ def test_a_suite_that_is_too_large_is_found_for_its_reader_to_refuse(tmp_path):
     assert found(tmp_path, ".") == ["large.yaml"]
 
 
-def test_a_yaml_that_cannot_be_read_counts_beside_a_suite_alone(tmp_path, monkeypatch):
+def test_an_unreadable_yaml_is_refused_only_in_a_folder_with_a_suite(tmp_path, monkeypatch):
     barred = tmp_path / "barred.yaml"
     barred.write_text("suite: barred\n", encoding="utf-8")
 
@@ -244,7 +244,7 @@ def test_yaml_of_other_tools_in_subfolders_is_accepted(tmp_path):
     assert passed_over(tmp_path, "suites") == []
 
 
-def test_without_any_suite_nothing_is_refused(tmp_path):
+def test_files_are_not_refused_if_there_is_no_suite(tmp_path):
     write(tmp_path, "tests/data/a.yaml", "tests/test_x.py")
     assert passed_over(tmp_path, "tests", testpaths=("nowhere",)) == []
 

@@ -33,10 +33,11 @@ LONGER = '{container: {arguments: [--max-model-len, "32768"], environment: {B: t
 def test_evals_have_a_deployment_of_their_own_in_which_only_these_settings_differ(bench):
     plan = bench.plan(CONTAINER + BODY % LONGER)
     own, base = plan.deployments["chat.eval"], plan.deployments["chat"]
-    assert own.container.arguments == ("--max-model-len", "32768")
-    assert base.container.arguments == ("--max-model-len", "4096")
-    assert own.container.environment == {"A": "one", "B": "three"}
-    assert (own.model, own.container.image, own.overridden) == ("m", "engine:1", ("container",))
+    (mine,), (theirs,) = own.containers, base.containers
+    assert mine.arguments == ("--max-model-len", "32768")
+    assert theirs.arguments == ("--max-model-len", "4096")
+    assert mine.environment == {"A": "one", "B": "three"}
+    assert (own.model, mine.image, own.overridden) == ("m", "engine:1", ("container",))
     assert own.origin.startswith("chat.yaml:18:")
     assert [(point.kind, plan.deployment_of(point) is own) for point in plan.points] == [
         ("audit", False),
@@ -68,7 +69,7 @@ def test_another_kind_of_server_takes_the_place_of_the_suites(bench, override, e
         CONTAINER if not has_container else CONTAINER.replace("  container:", "  endpoint: ''\n  container:")
     )
     own = bench.plan(text + BODY % override).deployments["chat.eval"]
-    assert (own.endpoints, own.container is not None) == (endpoints, has_container)
+    assert (own.endpoints, bool(own.containers)) == (endpoints, has_container)
 
 
 @pytest.mark.parametrize(

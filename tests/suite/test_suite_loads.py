@@ -165,7 +165,7 @@ def test_only_order_single_takes_a_sample(bench):
         ),
     ],
 )
-def test_an_unknown_key_is_answered_with_those_of_its_own_pattern(bench, load, said):
+def test_the_error_for_an_unknown_key_lists_the_keys_of_its_pattern(bench, load, said):
     assert any(said in problem for problem in problems(bench, load))
 
 

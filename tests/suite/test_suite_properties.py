@@ -154,7 +154,7 @@ def test_ids_are_unique_and_contain_only_characters_that_selection_accepts(folde
 
 @settings(max_examples=30, deadline=None)
 @given(SWEEPS, st.data())
-def test_adding_a_value_to_a_sweep_renames_nothing_and_changes_no_other_point(folder, sweep, data):
+def test_adding_a_value_to_a_sweep_does_not_change_other_points(folder, sweep, data):
     dimension = data.draw(st.sampled_from(sorted(sweep)))
     more = data.draw(
         (RATES if dimension == "rate" else COUNTS).filter(lambda new: not set(new) & set(sweep[dimension]))

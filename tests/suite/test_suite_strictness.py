@@ -92,7 +92,7 @@ def test_a_number_in_place_of_text_is_refused_with_advice_to_quote_it(bench):
     )
 
 
-def test_exponents_are_numbers_where_a_number_is_expected(bench):
+def test_exponents_are_numbers_if_a_number_is_expected(bench):
     plan = bench.body("perf: {p: {dataset: made, load: {pattern: poisson, rate: 1e3, requests: 10}}}\n")
     assert plan.points[0].load.rate == 1000.0
 
@@ -102,7 +102,7 @@ def test_leading_zeros_do_not_make_an_octal_number(bench):
     assert plan.points[0].load.requests == 10
 
 
-def test_keys_are_text_whatever_they_look_like(bench):
+def test_keys_are_always_text(bench):
     plan = bench.plan(
         "suite: s\n"
         "deployment: {api: openai-chat, model: m, generation: {extra_body: {logit_bias: {50256: -100}, on: 1}}}\n"
@@ -134,7 +134,7 @@ def test_a_repeated_value_is_refused(bench, values):
     assert f"perf.p.sweep.{name} repeats" in problem
 
 
-def test_a_missing_key_is_named_at_the_mapping_that_lacks_it(bench):
+def test_a_missing_key_is_reported_at_its_mapping(bench):
     problem = only(bench.body_problems("perf:\n  p:\n    load: {pattern: burst, requests: 1}\n"))
     assert problem == "chat.yaml:7:3: perf.p has no 'dataset'; expected one"
 

@@ -23,7 +23,7 @@ def test_messages_are_rendered_with_the_prompt_of_the_models_turn():
     assert template(TURNS).render(MESSAGES, add_generation_prompt=False) == RENDERED
 
 
-def test_a_template_file_goes_before_the_one_in_the_settings(tmp_path):
+def test_a_template_file_takes_precedence_over_the_settings(tmp_path):
     settings = {"chat_template": "settings", "bos_token": {"content": "<s>", "special": True}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     assert load_chat_template(tmp_path).render(MESSAGES) == "settings"
@@ -31,13 +31,13 @@ def test_a_template_file_goes_before_the_one_in_the_settings(tmp_path):
     assert load_chat_template(tmp_path).render(MESSAGES) == RENDERED + "<|assistant|>"
 
 
-def test_a_named_template_is_chosen_among_several(tmp_path):
-    several = [{"name": "default", "template": "one"}, {"name": "tool_use", "template": "two"}]
+def test_of_several_templates_the_default_is_loaded(tmp_path):
+    several = [{"name": "tool_use", "template": "two"}, {"name": "default", "template": "one"}]
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": several}))
     assert load_chat_template(tmp_path).render(MESSAGES) == "one"
-    assert load_chat_template(tmp_path, "tool_use").render(MESSAGES) == "two"
-    with pytest.raises(TokensError, match="no chat template 'rag', only default, tool_use"):
-        load_chat_template(tmp_path, "rag")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": several[:1]}))
+    with pytest.raises(TokensError, match="no chat template 'default', only tool_use"):
+        load_chat_template(tmp_path)
 
 
 def test_a_tokenizer_without_a_template_has_none(tmp_path):

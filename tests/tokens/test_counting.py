@@ -71,7 +71,7 @@ class Backend(Wrapped):
 """
 
 
-def test_every_kind_of_every_request_is_counted_as_the_authority_would(
+def test_every_kind_of_text_of_every_request_is_counted_as_by_the_reference(
     tokenizer, authority, texts, write_texts, small_chunks, tmp_path
 ):
     everything = records(texts)
@@ -100,7 +100,7 @@ def test_every_kind_of_every_request_is_counted_as_the_authority_would(
     )
 
 
-def test_inputs_are_counted_by_sample_and_token_ids_are_taken_as_they_are(
+def test_inputs_are_counted_by_sample_and_token_ids_by_their_number(
     tokenizer, authority, write_texts, tmp_path, small_chunks, texts
 ):
     inputs = dict(enumerate(texts)) | {1000: [5, 6, 7], 1001: (), 1002: "", 1003: texts[0]}
@@ -114,7 +114,7 @@ def test_inputs_are_counted_by_sample_and_token_ids_are_taken_as_they_are(
     assert result.input_tokens == sum(expected.values())
 
 
-def test_only_samples_that_were_answered_are_asked_for_and_each_once(tokenizer, write_texts, tmp_path):
+def test_only_inputs_of_answered_samples_are_requested_once_each(tokenizer, write_texts, tmp_path):
     asked = []
     write_texts(
         [
@@ -131,7 +131,7 @@ def test_only_samples_that_were_answered_are_asked_for_and_each_once(tokenizer, 
     assert (sorted(asked), result.inputs_counted) == ([0, 1], 2)
 
 
-def test_an_input_that_cannot_be_told_is_pending_and_named_and_outputs_are_counted(
+def test_an_input_that_cannot_be_rendered_is_pending_and_named_while_outputs_are_counted(
     tokenizer, write_texts, tmp_path
 ):
     def sent(sample):
@@ -170,7 +170,7 @@ def tallied(misbehaving, tmp_path):
 
 
 @pytest.mark.parametrize("logs", [1, 3])
-def test_a_text_that_comes_in_every_range_of_every_log_is_encoded_once_a_worker(
+def test_a_text_in_every_range_of_every_log_is_encoded_once_per_worker(
     tallied, texts, write_texts, tmp_path, logs
 ):
     tokenizer, encoded = tallied
@@ -190,7 +190,7 @@ def test_a_text_that_comes_in_every_range_of_every_log_is_encoded_once_a_worker(
     assert encoded() == 1
 
 
-def test_a_log_whose_first_line_is_damaged_is_counted_from_the_next(tokenizer, write_texts, tmp_path):
+def test_a_log_with_a_damaged_first_line_is_counted_from_the_next_line(tokenizer, write_texts, tmp_path):
     same = [TextRecord(request_id=f"r{n}", sample_index=0, content=SAME) for n in range(9)]
     write_texts(same, damage=lambda log: log.replace(b'"r0"', b'"xx"'))
     result = count_phase(tokenizer, tmp_path)
@@ -207,14 +207,16 @@ def test_identical_texts_are_encoded_once(tallied, write_texts, tmp_path):
     assert len({output.content for output in read_counts(tmp_path / "tokens.jsonl").outputs.values()}) == 1
 
 
-def test_a_sample_is_counted_again_by_the_authority_and_timed_apart(tokenizer, texts, write_texts, tmp_path):
+def test_a_sample_is_counted_again_by_the_reference_and_timed_separately(
+    tokenizer, texts, write_texts, tmp_path
+):
     write_texts(records(texts))
     result = count_phase(tokenizer, tmp_path, inputs=texts.__getitem__)
     assert result.verified >= 20
     assert result.verify_elapsed_ns > 0
 
 
-def test_the_authority_needs_no_second_count(pool, bpe_folder, texts, write_texts, tmp_path):
+def test_the_reference_needs_no_second_count(pool, bpe_folder, texts, write_texts, tmp_path):
     write_texts(records(texts[:10]))
     result = count_phase(pool.load(resolve(str(bpe_folder)), backend="tokenizers"), tmp_path)
     assert (result.complete, result.verified, result.backend) == (True, 0, "tokenizers")
@@ -247,7 +249,7 @@ def test_a_disagreement_on_an_input_is_an_error_that_shows_the_text(misbehaving,
         count_phase(tokenizer, tmp_path, inputs=lambda _: "a lazy hound")
 
 
-def test_a_text_that_cannot_be_counted_leaves_its_kind_pending_and_the_others_counted(
+def test_only_the_kind_of_a_text_that_cannot_be_counted_is_pending(
     misbehaving, authority, write_texts, tmp_path
 ):
     tokenizer = misbehaving(POISONED.format(act='raise BaseException("native panic")'))
@@ -269,7 +271,7 @@ def test_a_text_that_cannot_be_counted_leaves_its_kind_pending_and_the_others_co
     assert counts.inputs == {0: None, 1: authority("fine")}
 
 
-def test_a_worker_that_dies_once_loses_nothing(misbehaving, texts, write_texts, tmp_path):
+def test_a_worker_that_dies_once_loses_no_counts(misbehaving, texts, write_texts, tmp_path):
     mark = tmp_path / "died"
     act = f"os.path.exists({str(mark)!r}) or (open({str(mark)!r}, 'w').close(), os.abort())"
     tokenizer = misbehaving(POISONED.format(act=act))
@@ -279,7 +281,7 @@ def test_a_worker_that_dies_once_loses_nothing(misbehaving, texts, write_texts, 
     assert (result.counted, result.pending, result.complete) == (501, 0, True)
 
 
-def test_a_range_that_kills_two_workers_is_pending_and_only_that(misbehaving, texts, write_texts, tmp_path):
+def test_only_a_range_that_kills_two_workers_is_pending(misbehaving, texts, write_texts, tmp_path):
     tokenizer = misbehaving(POISONED.format(act="os.abort()"))
     write_texts(records([*texts[:200], "POISON", *texts[200:]]))
     result = count_phase(tokenizer, tmp_path)
@@ -290,7 +292,7 @@ def test_a_range_that_kills_two_workers_is_pending_and_only_that(misbehaving, te
     assert len(read_counts(tmp_path / "tokens.jsonl").outputs) == result.counted
 
 
-def test_an_answer_of_the_wrong_length_is_no_count(misbehaving, write_texts, tmp_path):
+def test_an_answer_of_the_wrong_length_is_not_counted(misbehaving, write_texts, tmp_path):
     tokenizer = misbehaving(POISONED.format(act="return [1]"))
     write_texts(records(["POISON a", "b", "c"]))
     result = count_phase(tokenizer, tmp_path)
@@ -298,7 +300,7 @@ def test_an_answer_of_the_wrong_length_is_no_count(misbehaving, write_texts, tmp
     assert "answered 1 counts for" in result.failures[0]
 
 
-def test_the_time_limit_is_honoured_and_what_is_left_is_pending(misbehaving, texts, write_texts, tmp_path):
+def test_after_the_time_limit_the_remaining_texts_are_pending(misbehaving, texts, write_texts, tmp_path):
     tokenizer = misbehaving(
         """
         class Backend(Wrapped):
@@ -318,7 +320,9 @@ def test_the_time_limit_is_honoured_and_what_is_left_is_pending(misbehaving, tex
     assert (len(counts.outputs), counts.outcome) == (result.counted, "timeout")
 
 
-def test_a_time_limit_hit_by_one_phase_does_not_spoil_the_next(misbehaving, texts, write_texts, tmp_path):
+def test_a_time_limit_reached_in_one_phase_does_not_affect_the_next(
+    misbehaving, texts, write_texts, tmp_path
+):
     slow = tmp_path / "slow"
     slow.touch()
     tokenizer = misbehaving(
@@ -335,7 +339,7 @@ def test_a_time_limit_hit_by_one_phase_does_not_spoil_the_next(misbehaving, text
     assert count_phase(tokenizer, tmp_path, output=tmp_path / "second").counted == 500
 
 
-def test_what_still_hangs_when_time_is_up_is_ended_before_the_next_tokenizer_is_loaded(
+def test_a_worker_that_hangs_at_the_time_limit_is_ended_before_the_next_load(
     misbehaving, wordpiece_folder, write_texts, tmp_path
 ):
     tokenizer = misbehaving(POISONED.format(act="time.sleep(600)"))
@@ -354,13 +358,13 @@ def test_a_damaged_line_is_pending_and_named(tokenizer, texts, write_texts, tmp_
     assert "texts.0.jsonl" in result.failures[0]
 
 
-def test_a_log_whose_writer_was_stopped_is_counted_as_far_as_it_goes(tokenizer, write_texts, tmp_path):
+def test_an_unfinished_log_is_counted_to_its_last_whole_line(tokenizer, write_texts, tmp_path):
     write_texts(records(["one", "two", "three"]), ended=False, damage=lambda log: log[:-10])
     result = count_phase(tokenizer, tmp_path)
     assert (result.counted, result.outcome) == (2, "failed")
 
 
-def test_a_log_that_lacks_promised_lines_is_not_complete(tokenizer, write_texts, tmp_path):
+def test_a_log_with_fewer_lines_than_its_end_states_is_not_complete(tokenizer, write_texts, tmp_path):
     line = encode_line(b'{"request_id":"gone","sample_index":9}')
     write_texts(
         [*records(["one"]), TextRecord(request_id="gone", sample_index=9)],
@@ -383,7 +387,7 @@ def test_lines_that_are_intact_and_not_text_records_stay_pending(tokenizer, writ
     assert "not a text record" in result.failures[0]
 
 
-def test_a_full_disk_is_a_failure_and_no_interrupt(tokenizer, write_texts, tmp_path, monkeypatch):
+def test_a_full_disk_is_a_failure_and_not_an_interrupt(tokenizer, write_texts, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -394,7 +398,7 @@ def test_a_full_disk_is_a_failure_and_no_interrupt(tokenizer, write_texts, tmp_p
     assert read_outcome(tmp_path / "tokens.jsonl") == "failed"
 
 
-def test_a_recount_stops_when_its_time_is_up_and_not_before_twenty_texts(tokenizer, texts):
+def test_a_recount_stops_at_its_time_limit_but_not_before_twenty_texts(tokenizer, texts):
     def recounted(allowance_ns):
         verification = Verification(tokenizer, texts.__getitem__, random.Random(0))
         for _ in range(15):
@@ -429,7 +433,7 @@ def test_progress_is_reported(tokenizer, texts, write_texts, tmp_path, small_chu
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_leaves_a_log_that_says_interrupted_and_no_process(
+def test_a_signal_leaves_an_interrupted_log_and_no_process(
     number, bpe_folder, custom_worker, write_texts, texts, tmp_path
 ):
     command = custom_worker(
@@ -501,7 +505,7 @@ def test_a_sample_that_is_counted_twice_is_refused(tmp_path):
         read_inputs(path)
 
 
-def test_a_line_that_is_no_count_is_refused_with_its_place(tmp_path):
+def test_a_line_that_is_not_a_count_is_refused_with_file_and_line(tmp_path):
     path = tmp_path / "tokens.jsonl"
     with CountsWriter(path, "fastokens", "0" * 64, "model") as writer:
         writer.add(encode_line(b'{"request_id":"a"}'), 1)

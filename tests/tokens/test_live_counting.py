@@ -49,9 +49,7 @@ def wait_until(condition):
         time.sleep(0.01)
 
 
-def test_what_the_lane_counts_is_not_counted_again_and_nothing_is_lost(
-    idle, tokenizer, authority, texts, growing, tmp_path
-):
+def test_texts_counted_live_are_not_counted_again(idle, tokenizer, authority, texts, growing, tmp_path):
     grow, end = growing
     with LiveLane(idle, tmp_path) as lane:
         grow(100)
@@ -70,7 +68,7 @@ def test_what_the_lane_counts_is_not_counted_again_and_nothing_is_lost(
     ]
 
 
-def test_a_short_phase_that_the_lane_counted_whole_is_verified_on_as_many_texts_as_any(
+def test_a_short_phase_that_was_fully_counted_live_is_verified_on_the_usual_number_of_texts(
     idle, tokenizer, growing, tmp_path
 ):
     grow, end = growing
@@ -84,7 +82,7 @@ def test_a_short_phase_that_the_lane_counted_whole_is_verified_on_as_many_texts_
     assert result.verified >= 20
 
 
-def test_a_lane_beside_a_pool_counts_with_the_back_end_that_was_proven_and_is_made_once(bpe_folder, tmp_path):
+def test_a_live_lane_uses_the_verified_back_end_of_its_pool_and_is_created_once(bpe_folder, tmp_path):
     with TokenizerPool(workers=1) as pool:
         ruled_out = pool.load(resolve(str(bpe_folder)), backend="tokenizers")
         with lane_beside(ruled_out, tmp_path, workers=1) as lane:
@@ -95,7 +93,9 @@ def test_a_lane_beside_a_pool_counts_with_the_back_end_that_was_proven_and_is_ma
         assert lane_beside(ruled_out, tmp_path, workers=1).tokenizer.pool.pids == [pid]
 
 
-def test_what_the_lane_fails_at_is_left_to_the_end(tokenizer, custom_worker, bpe_folder, growing, tmp_path):
+def test_texts_that_the_lane_cannot_count_are_counted_after_the_phase(
+    tokenizer, custom_worker, bpe_folder, growing, tmp_path
+):
     grow, end = growing
     called = tmp_path / "called"
     command = custom_worker(
@@ -115,7 +115,7 @@ def test_what_the_lane_fails_at_is_left_to_the_end(tokenizer, custom_worker, bpe
     assert (result.live, result.counted, result.complete) == (0, 50, True)
 
 
-def test_the_lane_stops_at_once_though_its_worker_is_busy(custom_worker, bpe_folder, growing, tmp_path):
+def test_the_lane_stops_at_once_while_its_worker_is_busy(custom_worker, bpe_folder, growing, tmp_path):
     grow, _ = growing
     called = tmp_path / "called"
     command = custom_worker(

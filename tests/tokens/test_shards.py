@@ -15,7 +15,7 @@ def machine(cpus, quota=None):
 
 
 @pytest.mark.parametrize(("cpus", "blocks"), [(1, 1), (2, 1), (6, 1), (10, 1), (16, 2), (20, 2), (64, 8)])
-def test_cpus_are_shared_out_in_blocks_of_eight_at_least(cpus, blocks):
+def test_cpus_are_divided_into_blocks_of_at_least_eight(cpus, blocks):
     shards = plan_shards(machine(range(cpus)))
     assert len(shards) == blocks
     assert sum(shard.threads for shard in shards) == cpus
@@ -33,7 +33,7 @@ def test_an_explicit_number_of_workers_is_taken_and_capped_by_the_machine():
     assert len(plan_shards(machine([0, 1]), 5)) == 2
 
 
-def test_a_quota_caps_processes_and_threads_and_leaves_the_choice_of_cpus():
+def test_a_quota_limits_processes_and_threads_but_not_the_choice_of_cpus():
     (only,) = plan_shards(machine(range(64), quota=4.0))
     assert (only.cpus, only.threads) == (tuple(range(64)), 4)
     first, second = plan_shards(machine(range(64), quota=17.5))
@@ -57,7 +57,7 @@ def test_the_live_lane_counts_outside_of_the_load_workers_affinity_if_possible()
     assert lane(8, range(6), 1) == ((6, 7), 1, tuple(range(6)))
 
 
-def test_the_live_lane_is_left_cpus_of_its_own_where_there_are_enough():
+def test_the_live_lane_gets_separate_cpus_if_there_are_enough():
     assert lane(8, range(8), 2) == ((6, 7), 2, tuple(range(6)))
     assert lane(4, range(4), 1, load=2) == ((3,), 1, (0, 1, 2))
 
@@ -66,7 +66,7 @@ def test_the_live_lane_is_left_cpus_of_its_own_where_there_are_enough():
     ("cpus", "wanted", "load", "quota"),
     [(2, 1, None, None), (8, 3, None, None), (4, 1, 3, None), (8, 1, None, 4.0)],
 )
-def test_where_cpus_are_few_the_live_lane_shares_them_with_no_more_threads_than_asked_for(
+def test_with_few_cpus_the_live_lane_shares_them_and_uses_at_most_the_requested_threads(
     cpus, wanted, load, quota
 ):
     assert lane(cpus, range(cpus), wanted, load, quota) == (tuple(range(cpus)), wanted, tuple(range(cpus)))

@@ -42,7 +42,7 @@ class Inflating:
 
 class Panicking(Inflating):
     def encode(self, texts):
-        raise BaseException("index out of bounds")  # noqa: TRY002 - as a panic of native code arrives
+        raise BaseException("index out of bounds")  # noqa: TRY002 # as a panic of native code arrives
 
 
 def test_both_back_ends_give_the_same_ids_and_counts(loaded, texts):
@@ -52,14 +52,14 @@ def test_both_back_ends_give_the_same_ids_and_counts(loaded, texts):
     assert fast.count(probes) == loaded.count(probes) == [len(ids) for ids in loaded.encode(probes)]
 
 
-def test_neither_truncates_nor_pads_whatever_the_file_says(loaded, bpe_folder):
+def test_back_ends_ignore_truncation_and_padding_in_the_file(loaded, bpe_folder):
     assert '"truncation":{' in (bpe_folder / "tokenizer.json").read_text().replace(" ", "").replace("\n", "")
     for backend in (loaded, load_fast(loaded)):
         assert backend.count(["fox " * 50, ""])[0] > 50
         assert backend.count([""]) == [0]
 
 
-def test_the_probe_set_holds_what_tokenizers_differ_on(loaded):
+def test_the_probe_set_contains_texts_on_which_tokenizers_differ(loaded):
     probes = probe_set(loaded.added_tokens, ["a prompt of this session"])
     assert {
         "",
@@ -80,25 +80,25 @@ def test_a_sample_of_the_prompts_is_bounded():
     assert sample_prompts(["a", "b"]) == ["a", "b"]
 
 
-def test_auto_takes_the_fast_one_where_it_proves_equal(load_task):
+def test_auto_uses_the_fast_back_end_if_its_ids_are_equal(load_task):
     prepared = proof.prepare(load_task("auto"))
     assert prepared.backend.name == "fastokens"
     assert prepared.probes > 200
 
 
-def test_auto_keeps_the_authority_where_the_fast_one_differs_and_says_why(load_task, monkeypatch):
+def test_auto_uses_the_reference_if_the_fast_back_end_differs_and_gives_the_reason(load_task, monkeypatch):
     monkeypatch.setattr(proof, "load_fast", Inflating)
     prepared = proof.prepare(load_task("auto"))
     assert prepared.backend is prepared.reference
     assert "disagree" in prepared.reason
 
 
-def test_auto_keeps_the_authority_where_the_fast_one_panics(load_task, monkeypatch):
+def test_auto_uses_the_reference_if_the_fast_back_end_panics(load_task, monkeypatch):
     monkeypatch.setattr(proof, "load_fast", Panicking)
     assert "index out of bounds" in proof.prepare(load_task("auto")).reason
 
 
-def test_a_back_end_asked_for_by_name_is_refused_with_the_text_on_which_it_differs(load_task, monkeypatch):
+def test_a_named_back_end_that_differs_is_refused_with_the_text(load_task, monkeypatch):
     monkeypatch.setattr(proof, "load_fast", Inflating)
     with pytest.raises(TokensError, match=r"disagree on \d+ of \d+ probes: .*The quick brown fox"):
         proof.prepare(load_task("fastokens"))

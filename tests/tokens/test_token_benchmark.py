@@ -20,7 +20,7 @@ def small(monkeypatch, tmp_path, bpe_folder):
     shutil.copy(bpe_folder / "tokenizer.json", tmp_path)
 
 
-def test_every_work_gives_its_figures(small):
+def test_every_benchmark_reports_its_figures(small):
     table = Table()
     tokens.measure(table, repeats=1, scale=200, works=["long", "short", "phase"])
     names = {(figure.work, figure.name) for figure in table.figures}
@@ -31,7 +31,7 @@ def test_every_work_gives_its_figures(small):
     )
 
 
-def test_ways_that_count_differently_stop_it(small, pool, bpe_folder, tmp_path):
+def test_different_counts_stop_the_benchmark(small, pool, bpe_folder, tmp_path):
     libraries = tokens.Libraries(tmp_path / "tokenizer.json")
     libraries.two_threads = lambda texts: [0] * len(texts)
     tokenizer = pool.load(resolve(str(bpe_folder)))

@@ -32,20 +32,20 @@ def runs(pid):
         return False
 
 
-def test_counts_are_those_of_the_authority(tokenizer, authority, texts):
+def test_counts_equal_those_of_the_reference(tokenizer, authority, texts):
     assert tokenizer.backend == "fastokens"
     assert tokenizer.count(texts) == [authority(text) for text in texts]
     assert tokenizer.count([]) == []
     assert tokenizer.count([""]) == [0]
 
 
-def test_the_authority_can_be_asked_for(pool, bpe_folder, authority, texts):
+def test_the_reference_can_be_requested(pool, bpe_folder, authority, texts):
     by_authority = pool.load(resolve(str(bpe_folder)), backend="tokenizers")
     assert by_authority.backend == "tokenizers"
     assert by_authority.count(texts[:50]) == [authority(text) for text in texts[:50]]
 
 
-def test_texts_encoded_together_have_the_tokens_that_each_has_alone(tokenizer, texts):
+def test_texts_encoded_together_have_the_same_tokens_as_alone(tokenizer, texts):
     assert tokenizer.encode_batch(texts[:3]) == [tokenizer.encode(text) for text in texts[:3]]
 
 
@@ -54,7 +54,9 @@ def test_lone_surrogates_are_counted_as_replaced(tokenizer):
     assert tokenizer.encode("\udfff") == tokenizer.encode("\ufffd")
 
 
-def test_a_text_of_any_size_arrives_and_leaves_no_file(bpe_folder, authority, monkeypatch, tmp_path):
+def test_texts_of_any_size_are_transferred_without_leaving_files(
+    bpe_folder, authority, monkeypatch, tmp_path
+):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     sizes = [100_000, 1, 300_000, 50_000, 200_000, 6_000]
     texts = [chr(ord("a") + number) + "🦊" * size for number, size in enumerate(sizes)]
@@ -78,7 +80,7 @@ def test_processes_are_shared_by_all_tokenizers_and_each_is_loaded_once(
     assert len(pids) == 2
 
 
-def test_the_same_vocabulary_beside_another_chat_template_is_rendered_through_its_own(
+def test_the_same_vocabulary_in_another_folder_uses_the_chat_template_of_that_folder(
     pool, tokenizer, bpe_folder, tmp_path
 ):
     (tmp_path / "tokenizer.json").write_bytes((bpe_folder / "tokenizer.json").read_bytes())
@@ -89,7 +91,7 @@ def test_the_same_vocabulary_beside_another_chat_template_is_rendered_through_it
     assert tokenizer.chat_template is None
 
 
-def test_an_idle_pool_is_made_once_and_ends_with_the_one_it_is_beside(bpe_folder):
+def test_an_idle_pool_is_created_once_and_ends_with_its_pool(bpe_folder):
     with TokenizerPool(cpus=ONE) as pool:
         idle = pool.idle_beside(ONE, 1)
         idle.load(resolve(str(bpe_folder)))
@@ -99,14 +101,14 @@ def test_an_idle_pool_is_made_once_and_ends_with_the_one_it_is_beside(bpe_folder
     assert not runs(pid)
 
 
-def test_a_tokenizer_that_only_the_authority_loads_is_counted_by_it_and_says_why(pool, wordpiece_folder):
+def test_a_tokenizer_that_only_the_reference_loads_is_counted_by_it_with_the_reason(pool, wordpiece_folder):
     tokenizer = pool.load(resolve(str(wordpiece_folder)))
     assert tokenizer.backend == "tokenizers"
     assert "`fastokens` cannot load it" in tokenizer.reason
     assert tokenizer.evidence()["backend_reason"] == tokenizer.reason
 
 
-def test_a_back_end_asked_for_by_name_never_falls_back(wordpiece_folder):
+def test_a_named_back_end_has_no_fallback(wordpiece_folder):
     with (
         TokenizerPool(cpus=ONE) as pool,
         pytest.raises(TokensError, match=r"pool worker 0.*`fastokens` cannot load"),
@@ -147,7 +149,7 @@ def test_a_load_that_hangs_is_an_error_naming_the_tokenizer_and_the_worker(bpe_f
         assert pool.pids == []
 
 
-def test_a_worker_that_dies_while_loading_is_an_error_with_its_last_words(bpe_folder, custom_worker):
+def test_a_worker_that_dies_while_loading_is_an_error_with_its_last_output(bpe_folder, custom_worker):
     command = custom_worker(
         "def prepare_tokenizer(task):\n    print('out of luck', flush=True)\n    os._exit(3)\n"
     )
@@ -158,7 +160,7 @@ def test_a_worker_that_dies_while_loading_is_an_error_with_its_last_words(bpe_fo
         pool.load(resolve(str(bpe_folder)))
 
 
-def test_a_killed_worker_is_replaced_and_nothing_is_lost(bpe_folder, authority, texts):
+def test_a_killed_worker_is_replaced_without_losing_jobs(bpe_folder, authority, texts):
     with TokenizerPool(cpus=ONE) as pool:
         tokenizer = pool.load(resolve(str(bpe_folder)))
         (pid,) = pool.pids
@@ -167,7 +169,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(bpe_folder, authority, 
         assert pool.pids != [pid]
 
 
-def test_a_text_that_kills_its_worker_twice_is_reported_and_the_pool_lives_on(
+def test_a_text_that_kills_its_worker_twice_is_reported_and_the_pool_continues(
     bpe_folder, custom_worker, authority
 ):
     command = custom_worker(
@@ -221,7 +223,7 @@ def test_workers_are_pinned_to_their_block_and_their_threads_capped(pool, tokeni
         assert b"RAYON_NUM_THREADS=1\0" in Path(f"/proc/{pid}/environ").read_bytes()
 
 
-def test_workers_may_use_more_cpus_than_the_caller_whose_mask_stays(bpe_folder):
+def test_workers_may_use_more_cpus_than_the_caller_and_its_affinity_is_unchanged(bpe_folder):
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {0})
     try:
@@ -233,7 +235,7 @@ def test_workers_may_use_more_cpus_than_the_caller_whose_mask_stays(bpe_folder):
         os.sched_setaffinity(0, before)
 
 
-def test_a_worker_that_cannot_be_pinned_runs_unpinned_and_says_so(bpe_folder, authority):
+def test_a_worker_that_cannot_be_pinned_runs_unpinned_and_reports_it(bpe_folder, authority):
     with TokenizerPool(cpus=Cpus(allowed=(9999,), quota=None, source="test")) as pool:
         tokenizer = pool.load(resolve(str(bpe_folder)))
         assert tokenizer.count(["fox"]) == [authority("fox")]
@@ -249,9 +251,7 @@ def test_ctrl_c_does_not_reach_the_workers(pool, tokenizer, authority):
     assert pool.pids == pids
 
 
-def test_the_end_of_the_parent_ends_its_workers_even_in_the_middle_of_work(
-    bpe_folder, custom_worker, tmp_path
-):
+def test_workers_end_with_their_parent_even_while_working(bpe_folder, custom_worker, tmp_path):
     command = custom_worker(
         """
         class Backend(Wrapped):

@@ -35,7 +35,7 @@ def test_a_single_tiktoken_file_in_a_folder_is_found(tmp_path):
     assert resolve(str(tmp_path)).format == "tiktoken"
 
 
-def test_a_folder_without_a_tokenizer_says_what_it_holds(tmp_path):
+def test_the_error_for_a_folder_without_a_tokenizer_lists_its_files(tmp_path):
     (tmp_path / "tokenization_model.py").write_text("raise SystemExit")
     with pytest.raises(
         TokensError, match=r"neither a tokenizer\.json.*found: tokenization_model\.py.*not run"
@@ -44,7 +44,7 @@ def test_a_folder_without_a_tokenizer_says_what_it_holds(tmp_path):
 
 
 def test_a_path_that_does_not_exist_is_refused_without_asking_any_hub(tmp_path):
-    def no_hub(name, timeout_s):
+    def no_hub(name):
         raise AssertionError(name)
 
     for name in (str(tmp_path / "gone"), "gone/tokenizer.json", "./gone"):
@@ -55,7 +55,7 @@ def test_a_path_that_does_not_exist_is_refused_without_asking_any_hub(tmp_path):
 
 
 def test_a_hub_id_is_looked_up_and_keeps_its_name(bpe_folder):
-    source = resolve("maker/model-7b", fetch_folder=lambda name, timeout_s: bpe_folder)
+    source = resolve("maker/model-7b", fetch_folder=lambda name: bpe_folder)
     assert (source.name, source.file) == ("maker/model-7b", str(bpe_folder / "tokenizer.json"))
 
 
@@ -71,7 +71,7 @@ def hub_cache(bpe_folder, tmp_path, monkeypatch):
     return snapshot
 
 
-def test_a_served_model_leads_to_its_tokenizer_if_it_is_a_folder_or_a_cached_hub_id(bpe_folder, hub_cache):
+def test_the_tokenizer_of_a_served_model_is_found_if_it_is_a_folder_or_a_cached_hub_id(bpe_folder, hub_cache):
     beside = str(bpe_folder.parent)
     assert find(None, str(bpe_folder), "/").file == str(bpe_folder / "tokenizer.json")
     assert find(None, bpe_folder.name, beside).file == str(bpe_folder / "tokenizer.json")
@@ -79,7 +79,7 @@ def test_a_served_model_leads_to_its_tokenizer_if_it_is_a_folder_or_a_cached_hub
     assert find(str(bpe_folder), "maker/model", beside).name == str(bpe_folder)
 
 
-def test_a_served_model_without_a_tokenizer_here_leads_to_none_and_nothing_is_downloaded(
+def test_a_served_model_without_a_local_tokenizer_has_none_and_nothing_is_downloaded(
     hub_cache, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(hub, "fetch", None)
@@ -94,14 +94,14 @@ def test_a_cached_hub_id_is_found_without_a_network(hub_cache, monkeypatch):
     assert resolve("maker/model").file == str(hub_cache / "tokenizer.json")
 
 
-def test_a_hub_that_cannot_be_reached_is_an_error_that_offers_a_folder(tmp_path, monkeypatch):
+def test_an_unreachable_hub_is_an_error_that_suggests_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(TokensError, match=r"maker/model.*neither cached.*nor reachable.*Give a folder"):
         resolve("maker/model")
 
 
-def test_a_hub_that_hangs_is_given_up_in_time(tmp_path, monkeypatch):
+def test_a_download_that_hangs_ends_at_the_time_limit(tmp_path, monkeypatch):
     hanging = tmp_path / "huggingface_hub"
     hanging.mkdir()
     (hanging / "__init__.py").write_text("import time\ntime.sleep(600)\n")

@@ -153,14 +153,13 @@ def test_a_point_that_never_reported_is_missing(green):
     assert verdict.status == "incomplete"
 
 
-def test_a_selection_by_the_user_is_partial_and_lists_what_is_out(green):
+def test_a_selection_by_the_user_is_partial_and_lists_the_excluded_points(green):
     verdict = chosen(green(A, B), A).settle()
     assert verdict.status == "pass"
     assert not verdict.coverage.complete
     assert verdict.coverage.left_out == (B,)
     assert outcomes(verdict) == {A: "pass"}
     assert exit_status(verdict) == 0
-    assert exit_status(verdict, complete=True) == 1
 
 
 def chosen(story, *names):
@@ -170,14 +169,14 @@ def chosen(story, *names):
     return story.without(*gone).plus(*(Deselected(point=name) for name in out))
 
 
-def test_under_complete_what_the_selection_leaves_out_is_missing(green):
+def test_under_complete_points_that_the_selection_excludes_are_missing(green):
     verdict = chosen(green(A, B), A).facts(complete=True).settle()
     assert outcomes(verdict) == {A: "pass", B: "missing"}
     assert codes(verdict, B) == ["left-out"]
     assert exit_status(verdict) == 1
 
 
-def test_a_selection_that_leaves_everything_out_is_red(green):
+def test_a_selection_that_excludes_every_point_is_red(green):
     verdict = chosen(green(A, B)).settle()
     assert verdict.status == "error"
     assert faults(verdict) == ["nothing-selected"]
@@ -262,7 +261,7 @@ def failing(story, judgement, *, call="failed"):
     ("outcome", "status"),
     [(Outcome.FAIL, "fail"), (Outcome.INCONCLUSIVE, "inconclusive"), (Outcome.ERROR, "error")],
 )
-def test_a_point_that_says_it_is_not_good_gives_the_session_its_status(green, outcome, status):
+def test_the_outcome_of_a_failed_point_decides_the_status_of_the_session(green, outcome, status):
     said = Judgement(outcome=outcome, reasons=(Reason("why", "because"),))
     verdict = failing(green(A, B), said).settle()
     assert outcomes(verdict) == {A: outcome.value, B: "pass"}
@@ -302,7 +301,7 @@ def test_a_failed_set_up_gives_its_reason_once(green):
     assert verdict.status == "error"
 
 
-def test_a_point_withheld_after_an_audit_is_missing_and_says_why(green):
+def test_a_point_withheld_after_an_audit_is_missing_with_the_reason(green):
     story = green(A, B)
     gone = [item for item in needed(story) if item.point == B and not isinstance(item, (Collected, Selected))]
     verdict = (
@@ -363,7 +362,7 @@ def test_the_leases_of_one_run_may_nest(green):
     assert msgspec.structs.replace(story, leases=[*story.leases, inner]).settle().status == "pass"
 
 
-def test_a_lease_never_given_back_overlaps_everything_after_it(green):
+def test_a_lease_that_was_never_released_overlaps_all_later_ones(green):
     story = green(A, B)
     held = msgspec.structs.replace(story.leases[0], end_ns=None)
     verdict = story.swap(story.leases[0], held).settle()
@@ -371,7 +370,7 @@ def test_a_lease_never_given_back_overlaps_everything_after_it(green):
     assert codes(verdict, B) == ["overlap"]
 
 
-def test_a_crash_with_a_point_is_that_points_error(green):
+def test_a_crash_while_a_point_runs_is_an_error_of_the_point(green):
     verdict = green(A, B).plus(WorkerCrashed(worker="gw0", detail="signal 9", point=A)).settle()
     assert outcomes(verdict) == {A: "error", B: "pass"}
     assert verdict.faults == ()
@@ -433,14 +432,14 @@ def test_an_expectation_that_is_met_is_recorded(green):
     assert verdict.expectation_digest == "e"
 
 
-def test_a_selection_may_not_leave_out_what_is_expected(green):
+def test_a_selection_must_not_exclude_expected_points(green):
     story = chosen(green(A, B), A).facts(expectation=expectation({A: None, B: None}))
     verdict = story.settle()
     assert outcomes(verdict) == {A: "pass", B: "missing"}
     assert verdict.status == "incomplete"
 
 
-def test_a_selection_may_leave_out_what_is_not_expected(green):
+def test_a_selection_may_exclude_points_that_are_not_expected(green):
     verdict = chosen(green(A, B), A).facts(expectation=expectation({A: None})).settle()
     assert verdict.status == "pass"
 
@@ -451,7 +450,7 @@ def test_a_point_that_no_suite_declares_but_the_expectation_names_is_missing(gre
     assert codes(verdict, "s/perf/gone") == ["not-declared"]
 
 
-def test_a_point_that_is_not_the_one_expected_is_red(green):
+def test_a_point_with_another_digest_than_expected_is_red(green):
     assert codes(green(A).facts(expectation=expectation({A: "another"})).settle()) == ["other-than-expected"]
 
 
@@ -480,13 +479,13 @@ def test_an_unbounded_point_passes_and_is_red_under_complete(green, good, comple
         ({"complete": True, "accepted_labels": ("simulator",)}, "pass"),
     ],
 )
-def test_the_simulator_by_accident_is_red_where_completeness_is_asked_for(green, good, facts, status):
+def test_the_simulator_is_red_under_complete_unless_requested(green, good, facts, status):
     verdict = green(A, judgement=labelled(good, "simulator")).facts(**facts).settle()
     assert verdict.status == status
 
 
 @pytest.mark.parametrize("label", ["cache-shared", "unofficial"])
-def test_other_labels_are_shown_and_change_nothing(green, good, label):
+def test_other_labels_do_not_change_the_verdict(green, good, label):
     verdict = green(A, judgement=labelled(good, label)).facts(complete=True).settle()
     assert verdict.status == "pass"
     assert verdict.points[0].labels == (label,)

@@ -75,11 +75,11 @@ GOLDEN = """{
 """
 
 
-def test_the_wire_format_of_version_2_stays_as_it_is(green):
+def test_the_wire_format_of_version_2_does_not_change(green):
     assert readable_json(green("s/perf/a").settle()).decode() == GOLDEN
 
 
-def test_a_verdict_written_is_the_verdict_read(green, tmp_path):
+def test_a_verdict_is_read_back_as_written(green, tmp_path):
     verdict = green("s/perf/a", "s/perf/b").settle()
     write_json(tmp_path / "verdict.json", verdict)
     assert read_verdict(tmp_path / "verdict.json") == verdict

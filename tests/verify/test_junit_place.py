@@ -34,7 +34,7 @@ def test_a_junit_file_outside_of_the_folder_is_noted_as_not_verified(results, tm
     assert verify(results, "--junit", elsewhere)[0] == 1
 
 
-def test_a_junit_file_of_another_name_within_the_results_is_looked_for_there(results, verify):
+def test_a_junit_file_with_another_name_is_found_in_the_results(results, verify):
     file = (results / "junit.xml").rename(results / "report.xml")
     (results / "report.xml").unlink()
     tell(results, junit="report.xml")

@@ -105,7 +105,7 @@ def test_a_key_given_twice_is_red(good, name, choose):
 
 @FAST
 @given(name=st.sampled_from(FILES[3:5]), choose=st.data())
-def test_a_sample_removed_repeated_or_turned_is_red(good, name, choose):
+def test_a_removed_repeated_or_flipped_sample_is_red(good, name, choose):
     lines = (good / name).read_text().splitlines()
     number = choose.draw(st.integers(0, len(lines) - 1))
     match choose.draw(st.sampled_from(["remove", "repeat", "turn"])):
@@ -189,7 +189,7 @@ def test_another_result_or_file_of_samples_is_red(good, tmp_path_factory, name, 
     start=st.sampled_from(["results", "samples_gsm8k_", ""]),
     end=st.sampled_from([".json", ".jsonl", ""]),
 )
-def test_a_file_of_any_name_breaks_nothing(good, name, start, end):
+def test_a_file_of_any_name_is_handled(good, name, start, end):
     path = good / f"{start}{name}{end}"
     assume(not path.exists() and len(path.name.encode()) < 200)
     path.write_text("{")

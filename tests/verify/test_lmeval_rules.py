@@ -144,7 +144,7 @@ def test_a_table_of_thresholds_may_list_tasks_that_did_not_run(batch, check, thr
     assert status == 0, said
 
 
-def test_a_task_that_ran_is_looked_up_in_a_table_for_another_one(batch, check):
+def test_the_threshold_of_a_task_is_not_taken_from_another_task(batch, check):
     for content in batch.results.values():
         content["results"] = {"gpqa": content["results"]["gsm8k"]}
         content["n-samples"] = {"gpqa": content["n-samples"]["gsm8k"]}
@@ -301,7 +301,7 @@ def test_a_suffix_is_red_if_one_concurrency_was_requested(single, check):
 
 @pytest.mark.parametrize("model", ["acme__my_concise-7b", "acme__run_conc8", "acme_conc8.json"])
 @pytest.mark.parametrize("concs", [(4,), (1, 4)])
-def test_a_folder_called_as_its_model_is_claims_no_concurrency(tmp_path, check, model, concs):
+def test_a_folder_named_like_its_model_states_no_concurrency(tmp_path, check, model, concs):
     folder = EvalFolder(tmp_path / "eval", *concs)
     (folder.path / model).mkdir(parents=True)
     for name in list(folder.results):
@@ -399,7 +399,7 @@ def test_results_of_an_output_path_that_ends_in_json_are_read(single, check, bel
     ), said
 
 
-def test_a_json_file_that_is_no_result_by_its_name_is_named_where_none_is_found(single, check):
+def test_a_json_file_with_another_name_is_reported_if_no_result_is_found(single, check):
     single.rename(single.first_name, "gsm8k.json")
     status, said = check(single, asked="4")
     assert (status, "no result; lm-eval does not give a result the name gsm8k.json" in said) == (1, True), (
@@ -407,7 +407,7 @@ def test_a_json_file_that_is_no_result_by_its_name_is_named_where_none_is_found(
     )
 
 
-def test_such_a_result_is_named_if_it_cannot_be_used(single, check):
+def test_a_result_with_another_name_is_reported_if_it_cannot_be_used(single, check):
     single.results = {}
     single.write()
     (single.path / "gsm8k_2026-01-02T03-04-05.json").write_text("{")

@@ -129,7 +129,7 @@ def test_an_empty_file_of_samples_is_red(kept, judge):
     assert (status, "cannot be recomputed" in said) == (1, True), said
 
 
-def test_samples_of_a_task_whose_name_begins_like_another_are_not_its_own(kept, judge):
+def test_samples_are_not_assigned_to_a_task_with_a_shorter_name(kept, judge):
     result = kept.first
     for field in ("results", "n-samples", "configs", "higher_is_better", "group_subtasks"):
         result[field] = {"quiz": result[field]["gsm8k"], "quiz_2024": result[field]["gsm8k"]}
@@ -207,7 +207,7 @@ def test_counts_of_swe_bench_that_contradict_the_score_are_red(kept, judge, coun
     assert (status, "swebench" in said) == (1, True), said
 
 
-def test_samples_under_other_filters_than_the_score_are_named(kept, judge):
+def test_samples_with_other_filters_than_the_score_are_reported(kept, judge):
     swe_bench(kept, resolved=6, total=10, score=0.6)
     del kept.first["swebench"]
     status, said = judge(kept)

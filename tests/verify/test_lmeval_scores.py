@@ -41,7 +41,7 @@ def test_two_models_are_red_if_the_metadata_names_none(batch, check, model):
     )
 
 
-def test_another_concurrency_beside_the_models_arguments_is_red(batch, check):
+def test_another_concurrency_than_in_the_arguments_of_the_model_is_red(batch, check):
     batch.first["config"] |= {"model_args": "model=org/small", "num_concurrent": 64}
     status, said = check(batch)
     assert (status, "config.num_concurrent: is 64; the file should be of concurrency 1" in said) == (
@@ -77,7 +77,7 @@ def test_an_undeclared_limit_is_red(batch, check):
     assert (status, "config.limit: is 5" in said) == (1, True), said
 
 
-def test_a_declared_limit_is_good_if_so_many_items_were_evaluated(batch, check):
+def test_a_declared_limit_is_accepted_if_that_many_items_were_evaluated(batch, check):
     for content in batch.results.values():
         content["config"]["limit"] = 5.0
         content["n-samples"]["gsm8k"]["effective"] = 5
@@ -88,7 +88,7 @@ def test_a_declared_limit_is_good_if_so_many_items_were_evaluated(batch, check):
     assert (status, "4 of 10 items were evaluated, but a limit of 5 was declared" in said) == (1, True), said
 
 
-def test_a_limit_that_was_declared_and_cut_nothing_is_good(batch, check):
+def test_a_declared_limit_above_the_number_of_items_is_accepted(batch, check):
     assert check(batch, "--limit", "5")[0] == 0
     for content in batch.results.values():
         content["config"]["limit"] = 50

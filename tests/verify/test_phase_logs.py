@@ -76,13 +76,13 @@ def found(folder, phase, load=OPEN, *, alone=True):
     return list(contradictions(folder, phase, {}, declared))
 
 
-def test_an_open_loop_phase_follows_from_its_log(tmp_path):
+def test_an_open_loop_phase_agrees_with_its_log(tmp_path):
     phase = written(tmp_path, records_of())
     assert phase.health.violations == ()
     assert found(tmp_path, phase) == []
 
 
-def test_an_account_that_hides_how_late_requests_left_is_contradicted_by_the_log(tmp_path):
+def test_a_phase_result_that_understates_lateness_is_contradicted_by_the_log(tmp_path):
     phase = written(tmp_path, records_of(late_ms=30))
     assert "requests left 30.0 ms late" in phase.health.violations[0]
     health = msgspec.structs.replace(
@@ -119,7 +119,7 @@ def test_a_duration_that_no_request_can_have_is_damage(tmp_path, field):
         found(tmp_path, phase)
 
 
-def test_a_phase_whose_requests_waited_for_a_place_follows_from_its_log(tmp_path):
+def test_a_phase_in_which_requests_waited_for_a_place_agrees_with_its_log(tmp_path):
     phase = written(tmp_path, list(held_records()), CAPPED)
     assert (phase.health.held, phase.health.schedule_lateness_ms.p99) == (49, 1.0)
     assert phase.health.violations == ()

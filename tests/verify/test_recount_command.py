@@ -49,7 +49,7 @@ def test_a_point_that_was_not_measured_is_a_usage_error_that_names_those_that_we
     assert made(results) == []
 
 
-def test_results_without_a_measured_point_are_a_usage_error_where_one_is_named(results, recount):
+def test_naming_a_point_in_results_without_measured_points_is_a_usage_error(results, recount):
     for name in (ONE, TWO):
         shutil.rmtree(results / "points" / name)
     status, _, err = recount("--point", ONE)
@@ -57,7 +57,7 @@ def test_results_without_a_measured_point_are_a_usage_error_where_one_is_named(r
     assert recount()[0] == 1
 
 
-def test_without_a_tokenizer_there_is_nothing_to_count_with(results, recount):
+def test_a_recount_without_a_tokenizer_is_refused(results, recount):
     status, _, err = recount()
     assert (status, "nothing to count with: give --tokenizer" in err) == (2, True), err
     assert made(results) == []
@@ -69,7 +69,7 @@ def test_a_path_that_is_not_a_results_folder_is_a_usage_error(tmp_path, capsys):
         assert f"{folder}: is not a results folder" in capsys.readouterr().err
 
 
-def test_what_a_killed_recount_left_is_removed_and_what_a_living_one_holds_is_not(
+def test_files_of_a_killed_recount_are_removed_and_those_of_a_running_one_are_kept(
     results, recount, tokenizer_file
 ):
     (results / ".recount-killed").mkdir()
@@ -78,21 +78,21 @@ def test_what_a_killed_recount_left_is_removed_and_what_a_living_one_holds_is_no
         assert made(results) == [held.name, "recounts"]
 
 
-def test_a_recount_that_fails_leaves_nothing_behind(results, recount, tokenizer_file):
+def test_a_failed_recount_leaves_no_files(results, recount, tokenizer_file):
     edit_lines(results / STEADY / REQUESTS, lambda records: records.clear())
     status, _, err = recount("--point", ONE, "--tokenizer", str(tokenizer_file))
     assert (status, err.startswith("error: ")) == (1, True)
     assert made(results) == []
 
 
-def test_a_tokenizer_that_is_not_there_is_a_usage_error_that_says_what_one_may_be(results, recount):
+def test_a_missing_tokenizer_is_a_usage_error_that_states_what_is_accepted(results, recount):
     status, _, err = recount("--tokenizer", "no/such/tokenizer.json")
     assert (status, "no/such/tokenizer.json" in err) == (2, True)
     assert "--tokenizer takes a folder, a tokenizer.json or tiktoken file, or a hub id" in err
     assert made(results) == []
 
 
-def test_a_log_with_a_sample_that_the_dataset_lacks_is_reported(results, recount, tokenizer_file):
+def test_a_log_with_a_sample_outside_the_dataset_is_reported(results, recount, tokenizer_file):
     for log in (REQUESTS, REQUESTS.replace("requests", "texts")):
         edit_lines(results / STEADY / log, lambda records: records[0].update(sample_index=10**6))
     relist(results, STEADY)

@@ -32,7 +32,7 @@ def narrowed(expectation, tmp_path):
     return narrow
 
 
-def test_what_a_partial_session_lacks_is_taken_from_a_complete_one_and_listed(
+def test_points_missing_in_a_partial_session_are_reused_from_a_complete_one_and_listed(
     partial, finished, expectation, tmp_path, verify
 ):
     output = tmp_path / "verdict.json"
@@ -73,7 +73,7 @@ def test_a_point_without_a_digest_is_not_reused(finished, narrowed, verify):
     assert (status, "has no digest for it" in said) == (1, True), said
 
 
-def test_a_point_under_another_threshold_than_todays_is_not_reused(bench, finished, tmp_path, verify, capsys):
+def test_a_point_judged_with_another_threshold_is_not_reused(bench, finished, tmp_path, verify, capsys):
     """What a point must meet is part of what it depends on."""
     suites = shutil.copytree(bench / "bench", tmp_path / "bench")
     suite = suites / "small.yaml"
@@ -84,7 +84,7 @@ def test_a_point_under_another_threshold_than_todays_is_not_reused(bench, finish
     assert (status, f"{ONE}: not reused: its digest is" in said) == (1, True), said
 
 
-def test_a_point_that_sent_other_prompts_is_not_reused(bench, finished, tmp_path, verify):
+def test_a_point_with_other_prompts_is_not_reused(bench, finished, tmp_path, verify):
     """The suite still names the same file, and the file holds something else."""
     suites = shutil.copytree(bench / "bench", tmp_path / "bench")
     prompts = suites / "data" / "prompts.jsonl"
@@ -95,7 +95,9 @@ def test_a_point_that_sent_other_prompts_is_not_reused(bench, finished, tmp_path
     assert (status, f"{ONE}: not reused: its digest is" in said) == (1, True), said
 
 
-def test_evidence_that_only_says_it_passed_is_not_reused(finished, expectation, tmp_path, verify):
+def test_evidence_whose_pass_does_not_follow_from_its_files_is_not_reused(
+    finished, expectation, tmp_path, verify
+):
     old = shutil.copytree(finished, tmp_path / "old")
     point = f"points/{ONE}"
     edit_lines(old / point / REQUESTS, lambda records: records[0].update(last_content_ns=10**15))
@@ -133,9 +135,7 @@ def failed(tmp_path):
     return run_pytest(tmp_path, results="failed", status=1)
 
 
-def test_a_point_that_failed_then_is_not_reused_and_neither_is_the_rest_of_its_sweep(
-    failed, expectation, verify
-):
+def test_a_failed_point_and_the_rest_of_its_sweep_are_not_reused(failed, expectation, verify):
     status, said = verify("--expect", expectation, "--reuse", failed)
     assert (status, "reused: small/perf" in said) == (1, False), said
     assert f"{TWO}: not reused: it ended fail" in said
@@ -175,6 +175,6 @@ def test_points_that_ran_again_are_never_replaced_however_they_ended(finished, e
 @pytest.mark.parametrize(
     "words", [("--reuse", "OLD"), (), ("--reuse", "OLD", "--expect", "FILE", "--max-age", "7")]
 )
-def test_reuse_without_what_it_needs_is_a_usage_error(finished, expectation, verify, words):
+def test_reuse_without_the_required_options_is_a_usage_error(finished, expectation, verify, words):
     named = {"OLD": finished, "FILE": expectation}
     assert verify(*(named.get(word, word) for word in words))[0] == 2

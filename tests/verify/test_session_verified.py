@@ -23,7 +23,7 @@ def test_verifying_writes_nothing(results, verify):
     assert sorted((path, path.stat().st_mtime_ns) for path in results.rglob("*")) == before
 
 
-def test_results_verify_where_the_suites_are_not(finished, expectation, tmp_path, verify, monkeypatch):
+def test_results_verify_without_their_suites(finished, expectation, tmp_path, verify, monkeypatch):
     copied = shutil.copytree(finished, tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
     assert verify(copied, "--expect", expectation)[0] == 0
@@ -166,14 +166,14 @@ def test_a_verdict_with_its_keys_in_another_order_is_red(results, verify):
 @pytest.mark.parametrize(
     "name", ["notes.txt", "events/gw7.jsonl", "deployments/small/more.txt", "points/x", ".hidden"]
 )
-def test_a_file_that_nothing_lists_is_red(results, verify, name):
+def test_an_unlisted_file_is_red(results, verify, name):
     (results / name).write_text("looks fine")
     status, said = verify(results)
     assert status == 1
     assert f"{name}: " in said, said
 
 
-def test_what_recount_adds_is_named_and_not_verified(results, verify):
+def test_files_of_a_recount_are_named_and_not_verified(results, verify):
     (results / "recounts/now").mkdir(parents=True)
     (results / "recounts/now/summary.json").write_text("{}")
     status, said = verify(results)
@@ -215,7 +215,7 @@ def test_a_point_copied_over_another_is_red(results, verify):
     assert (status, f"{TWO}/evidence.json: its point is small/perf/steady/c0001" in said) == (1, True), said
 
 
-def test_yesterdays_session_is_red_where_an_age_is_given(results, verify):
+def test_a_session_older_than_the_given_age_is_red(results, verify):
     """Good in itself, as a folder copied over today's is: nothing but its age is wrong with it."""
     tell(results, started="2020-01-01T00:00:00Z")
     assert verify(results)[0] == 0
@@ -223,7 +223,7 @@ def test_yesterdays_session_is_red_where_an_age_is_given(results, verify):
     assert (status, "at most 24.0 h are allowed (--max-age)" in said) == (1, True), said
 
 
-def test_a_session_of_the_future_is_red_where_an_age_is_given(results, verify):
+def test_a_session_dated_in_the_future_is_red_if_an_age_is_given(results, verify):
     tell(results, started="2999-01-01T00:00:00Z")
     assert verify(results)[0] == 0
     status, said = verify(results, "--max-age", "1d")
@@ -249,7 +249,7 @@ def test_an_added_file_is_red(results, verify):
     assert (status, "notes.txt: is not listed" in said) == (1, True), said
 
 
-def test_evidence_of_no_point_is_red(results, verify):
+def test_evidence_of_an_unknown_point_is_red(results, verify):
     shutil.copytree(results / STEADY, results / "points/small/perf/other")
     status, said = verify(results)
     assert (status, "points/small/perf/other/evidence.json: is not listed" in said) == (1, True), said
@@ -289,7 +289,7 @@ def test_partial_coverage_needs_to_be_allowed(partial, verify):
     assert verify(partial, "--allow-partial")[0] == 0
 
 
-def test_partial_coverage_is_good_where_the_expectation_names_no_more(partial, expectation, tmp_path, verify):
+def test_partial_coverage_is_accepted_if_it_meets_the_expectation(partial, expectation, tmp_path, verify):
     content = json.loads(expectation.read_text())
     digest = content["points"]["small/perf/steady/c0001"]
     narrow = tmp_path / "narrow.json"

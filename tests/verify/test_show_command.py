@@ -43,16 +43,17 @@ def test_csv_and_json_have_the_full_numbers_of_the_summaries(finished, show):
     measured = summary["measurement"]["metrics"]["request_latency"]["statistics"]["p99"]
     status, out, _ = show(finished, "--csv")
     rows = {row["point"]: row for row in csv.DictReader(out.splitlines())}
-    assert (status, float(rows[STEADY]["request_latency.p99"])) == (0, measured)
+    assert (status, float(rows[STEADY]["request_latency.p99 (ns)"])) == (0, measured)
     assert rows[STEADY]["outcome"] == "pass"
     status, out, _ = show(finished, "--json")
     table = json.loads(out)
     (record,) = [point for point in table["points"] if point["point"] == STEADY]
     assert (table["version"], table["status"], record["request_latency.p99"]) == (1, "pass", measured)
+    assert table["units"]["request_latency.p99"] == "ns"
     assert record["labels"] == ["simulator", *record["labels"][1:]]
 
 
-def test_markdown_has_a_row_for_each_point_with_as_many_cells_as_headings(finished, show):
+def test_markdown_has_a_row_of_full_width_for_each_point(finished, show):
     _, out, _ = show(finished, "--markdown")
     rows = [line for line in out.splitlines() if line.startswith("|")]
     assert sum(line.startswith("| small/") for line in rows) == 3
@@ -72,7 +73,7 @@ def test_a_folder_that_does_not_verify_is_not_green_in_any_format(results, show,
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_verdict_that_was_edited_is_not_shown_as_it_claims(results, show, format_):
+def test_an_edited_verdict_is_not_shown(results, show, format_):
     (results / "points" / STEADY / "evidence.json").unlink()
     status, out, _ = show(results, format_)
     assert status == 1
@@ -96,7 +97,7 @@ def test_a_recorded_verdict_that_is_worse_wins(results, show, format_):
     assert not any("pass" in line for line in out.splitlines() if STEADY in line)
 
 
-def test_a_partial_session_says_so_and_is_not_good(partial, show):
+def test_a_partial_session_is_reported_as_partial_and_not_good(partial, show):
     status, out, _ = show(partial)
     assert status == 1
     assert "coverage PARTIAL" in out
@@ -110,7 +111,7 @@ def test_a_folder_without_results_is_a_usage_error(tmp_path, show):
 
 @pytest.mark.parametrize("name", ["plan.json", "verdict.json", "events/main.jsonl"])
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\x00"])
-def test_a_broken_file_is_named_and_nothing_is_green(results, show, name, data):
+def test_a_broken_file_is_named_and_the_result_is_not_green(results, show, name, data):
     (results / name).write_bytes(data)
     status, out, err = show(results)
     assert status == 1

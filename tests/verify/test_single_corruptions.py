@@ -120,7 +120,7 @@ def tampered(results, verify, point, path, change):
     return said
 
 
-def test_two_requests_of_one_id_are_red(results, verify):
+def test_two_requests_with_one_id_are_red(results, verify):
     def copy_id(records):
         records[3]["request_id"] = records[2]["request_id"]
 
@@ -129,14 +129,14 @@ def test_two_requests_of_one_id_are_red(results, verify):
         assert f"{point}/phases/{phase}/requests.*.jsonl: two requests have the request_id" in said
 
 
-def test_two_requests_of_one_place_in_the_order_are_red(results, verify):
+def test_two_requests_with_one_index_are_red(results, verify):
     def copy_index(records):
         records[3]["index"] = records[2]["index"]
 
     assert "two requests have the index 2" in tampered(results, verify, STEADY, REQUESTS, copy_index)
 
 
-def test_a_request_that_sent_another_sample_than_its_order_asks_for_is_red(results, verify):
+def test_a_request_that_sent_a_sample_out_of_order_is_red(results, verify):
     def swap(records):
         records[0]["sample_index"], records[1]["sample_index"] = (
             records[1]["sample_index"],
@@ -181,7 +181,7 @@ def edit_phase(results, change):
     relist(results, STEADY)
 
 
-def test_a_client_bound_log_is_red_whatever_the_account_of_its_phase_says(results, verify):
+def test_a_client_bound_log_is_red_even_if_the_phase_result_is_not(results, verify):
     def leave_empty(records):
         for record in records[1:]:
             record["turnaround_ns"] = record["end_ns"] - record["send_start_ns"]
@@ -211,7 +211,7 @@ def test_a_log_without_the_report_of_its_load_worker_is_red(results, verify):
     assert (status, "holds no report of its load worker" in said) == (1, True), said
 
 
-def test_no_field_of_the_account_of_a_phase_can_change_even_if_the_summary_agrees(spoiled):
+def test_no_field_of_a_phase_result_can_change_even_if_the_summary_agrees(spoiled):
     """Except the start, on which nothing depends in a closed loop."""
     path = spoiled / STEADY / "phases/measured/phase.json"
     before = shutil.copytree(spoiled, spoiled.parent / "before")
@@ -241,14 +241,14 @@ def in_flight(results, point, peak):
 
 
 @pytest.mark.parametrize("peak", [1, 3])
-def test_another_concurrency_by_the_engines_counters_than_asked_for_is_red(results, verify, peak):
+def test_engine_counters_with_another_concurrency_than_requested_are_red(results, verify, peak):
     in_flight(results, TWO, peak)
     status, said = verify(results)
     assert status == 1
     assert f"phases[0].peak_in_flight is {peak}, and a concurrency of 2 was asked for" in said
 
 
-def test_more_requests_at_once_in_the_log_than_by_the_counters_are_red(results, verify):
+def test_a_log_with_more_requests_in_flight_than_the_counters_is_red(results, verify):
     def all_at_once(records):
         for record in records:
             record["send_start_ns"] = records[0]["send_start_ns"]
@@ -266,7 +266,7 @@ def one_more(records):
 
 
 @pytest.mark.parametrize(("change", "count"), [(one_fewer, 7), (one_more, 9)])
-def test_another_number_of_requests_than_asked_for_is_red_though_all_files_agree_on_it(
+def test_another_number_of_requests_than_declared_is_red_even_if_all_files_agree(
     results, verify, change, count
 ):
     def recount(phase):
@@ -342,7 +342,7 @@ def test_no_byte_of_the_junit_file_can_change(results, verify, change):
     assert (status, "junit.xml: line " in said) == (1, True), said
 
 
-def test_a_junit_file_elsewhere_can_be_named(results, tmp_path, verify):
+def test_a_junit_file_outside_of_the_results_can_be_given(results, tmp_path, verify):
     elsewhere = (results / "junit.xml").rename(tmp_path / "report.xml")
     assert verify(results, "--junit", elsewhere)[0] == 0
     assert verify(results, "--junit", tmp_path / "none.xml")[0] == 1

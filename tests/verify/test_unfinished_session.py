@@ -37,13 +37,13 @@ def test_a_killed_session_is_reported_with_the_state_of_its_points(killed, verif
     assert "cannot be read" not in said
 
 
-def test_it_says_how_to_run_it_again_and_what_can_be_had_of_it(killed, verify):
+def test_the_report_gives_the_command_to_rerun_and_the_usable_parts(killed, verify):
     _, said = verify(killed)
     assert "run it again with a new folder: pytest bench --endpoint=simulator --results=all" in said
     assert f"pytest-bench recount {killed}" in said
 
 
-def test_where_nothing_was_measured_there_is_nothing_to_recount(killed, verify):
+def test_no_recount_is_suggested_if_nothing_was_measured(killed, verify):
     shutil.rmtree(killed / "points" / ONE)
     shutil.rmtree(killed / "points" / TWO / "phases" / "measured")
     (killed / "points" / TWO / "summary.json").unlink()
@@ -52,7 +52,7 @@ def test_where_nothing_was_measured_there_is_nothing_to_recount(killed, verify):
     assert "recount" not in said
 
 
-def test_a_session_that_still_runs_is_not_taken_for_one_that_was_killed(killed, verify):
+def test_a_running_session_is_not_reported_as_killed(killed, verify):
     with (killed / ".session").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         status, said = verify(killed)
@@ -68,7 +68,7 @@ def test_a_file_system_without_locks_counts_as_unlocked(killed, verify, monkeypa
     assert (status, "the session did not finish" in said) == (1, True)
 
 
-def test_a_main_log_that_was_taken_away_is_not_a_session_that_was_killed(results, verify):
+def test_a_removed_main_log_is_not_reported_as_a_killed_session(results, verify):
     (results / "events/main.jsonl").unlink()
     status, said = verify(results)
     assert (status, "events/main.jsonl: cannot be read" in said) == (1, True), said
