@@ -48,11 +48,17 @@ def test_perf(run_load, point, tmp_path):
     waits = Path(os.environ.get("WAIT_FOR", "/nowhere"))
     if point.id == "b/perf/one" and waits.exists():
         begun = waits / "begun"
-        begun.with_suffix(".new").write_text(os.environ["SLURMD_NODENAME"])
+        begun.with_suffix(".new").write_text(
+            "{SLURMD_NODENAME} {SLURM_JOB_ID}.{SLURM_STEP_ID}".format_map(os.environ)
+        )
         begun.with_suffix(".new").replace(begun)
         signal.pause()  # until the node is lost
     run_load().require()
 """
+
+
+RUN = ("-c", "from pytest_bench.cli import main; raise SystemExit(main())", "run")
+"""`pytest-bench run`, as words after the interpreter."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,8 @@ class SlurmFolder:
     suites: tuple[str, ...] = ("a", "b", "c")
     environ: dict[str, str] = field(default_factory=dict)
     python: str = sys.executable
+    judged: bool = False
+    """Whether `pytest-bench run` starts pytest."""
 
     def __post_init__(self) -> None:
         (self.root / "suites/data").mkdir(parents=True)
@@ -118,7 +126,8 @@ class SlurmFolder:
         allocate = [f"--nodelist={nodes}", f"--nodes={count}", "--no-kill"]
         command = [
             *(["salloc", "--quiet", *allocate] if nodes else []),
-            *[self.python, "-m", "pytest", "suites", "--endpoint=simulator", *args],
+            *[self.python, *(RUN if self.judged else ("-m", "pytest"))],
+            *["suites", "--endpoint=simulator", *args],
             *["--results", str(self.results)],
         ]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -59,18 +59,17 @@ def test_x_stops_the_deployment_of_the_first_failure(slurm, folder):
     assert (ran.outcomes["a/perf/one"], ran.outcomes["a/perf/two"]) == ("fail", "missing")
 
 
-@pytest.fixture(scope="module")
-def lost(slurm, tmp_path_factory):
+@pytest.fixture(scope="module", params=[False, True], ids=["pytest", "pytest-bench run"])
+def lost(request, slurm, tmp_path_factory):
     """A session whose node that runs suite b is lost while b/perf/one runs, when most suites are not assigned yet."""
     folder = SlurmFolder(tmp_path_factory.mktemp("lost"), ("a", "b", "c", "d", "e", "f", "g"))
     waits = folder.root / "waits"
     waits.mkdir()
     folder.environ["WAIT_FOR"] = str(waits)
+    folder.judged = request.param
     running = folder.start("--slurm")
     wait_until((waits / "begun").exists, running)
-    node = (waits / "begun").read_text()
-    steps = subprocess.check_output(["squeue", "--steps", "--noheader", "--format=%i %N"], text=True)
-    step = next(line.split()[0] for line in steps.splitlines() if line.split()[1] == node)
+    node, step = (waits / "begun").read_text().split()
     subprocess.run(["scancel", "--signal=KILL", step], check=True)
     return node, folder.end(running)
 

@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 
 import pytest
-import test_judged_from_outside
 from test_full_disk import fill, small_disk  # noqa: F401 # a fixture
 from test_other_plugins import ENDS, SWALLOWS_CALL
 from test_point_rows import spoil
@@ -21,21 +20,26 @@ PAGE = Path(__file__).parents[2] / "docs/explanation/fail-closed-contract.md"
 ROWS = {}
 """What does what a row says, by the beginning of the row: prepares the folder and returns the arguments of the call."""
 
+OUTSIDE = "tests/contract/test_judged_from_outside.py::"
 ELSEWHERE = {
-    "`-k` selects nothing": "test_a_call_that_cannot_be_good_is_red_and_no_earlier_file_stays_green",
-    "a conftest.py that cannot be imported": "test_a_conftest_cannot_make_it_green",
+    "`-k` selects nothing": OUTSIDE
+    + "test_a_call_that_cannot_be_good_is_red_and_no_earlier_file_stays_green",
+    "a conftest.py that cannot be imported": OUTSIDE + "test_a_conftest_cannot_make_it_green",
     "an option of this plugin has an empty value": (
-        "test_a_call_that_cannot_be_good_is_red_and_no_earlier_file_stays_green"
+        OUTSIDE + "test_a_call_that_cannot_be_good_is_red_and_no_earlier_file_stays_green"
     ),
-    "`sys.exit()` while a conftest.py is imported": "test_a_conftest_cannot_make_it_green",
-    "another plugin handles the command line": "test_a_conftest_cannot_make_it_green",
-    "`os._exit()`, a crash or `kill -9`": "test_a_test_that_ends_the_process_is_red_and_never_0",
-    "the same after the session has ended": "test_a_conftest_cannot_make_it_green",
-    "`-p no:junitxml`": "test_a_part_that_is_switched_off_is_red_unless_it_is_not_needed",
-    "`-p no:inference_bench`": "test_a_plugin_that_is_not_loaded_at_all_is_red",
-    "a results folder that is not empty": "test_a_used_folder_is_refused_and_its_verdict_set_aside",
+    "`sys.exit()` while a conftest.py is imported": OUTSIDE + "test_a_conftest_cannot_make_it_green",
+    "another plugin handles the command line": OUTSIDE + "test_a_conftest_cannot_make_it_green",
+    "`os._exit()`, a crash or `kill -9`": OUTSIDE + "test_a_test_that_ends_the_process_is_red_and_never_0",
+    "the same after the session has ended": OUTSIDE + "test_a_conftest_cannot_make_it_green",
+    "`-p no:junitxml`": OUTSIDE + "test_a_part_that_is_switched_off_is_red_unless_it_is_not_needed",
+    "`-p no:inference_bench`": OUTSIDE + "test_a_plugin_that_is_not_loaded_at_all_is_red",
+    "a results folder that is not empty": OUTSIDE + "test_a_used_folder_is_refused_and_its_verdict_set_aside",
+    "with `--slurm`, a node is lost": (
+        "tests/cluster/test_slurm_sessions.py::test_a_lost_node_makes_the_session_red_and_is_named"
+    ),
 }
-"""Rows that `test_judged_from_outside` tests, by their beginning: the name of the test."""
+"""Rows that other modules test under `pytest-bench run`, by their beginning: the test."""
 
 RED, REFUSED = 1, 2
 """Exit status of `pytest-bench run`."""
@@ -57,6 +61,11 @@ def unknown_marker(folder):
 @row("a malformed `-k` under xdist", REFUSED)
 def malformed(folder):
     return ["-n2", "-k", "one and"]
+
+
+@row("`--slurm` outside of an allocation", REFUSED)
+def slurm(folder):
+    return ["--slurm"]
 
 
 @row("an option of this plugin is given, but no suite", REFUSED)
@@ -224,4 +233,7 @@ def test_every_row_of_the_contract_is_tested_under_run():
         known = [begins for begins in (*ROWS, *ELSEWHERE) if event.startswith(begins)]
         assert len(known) == 1, event
     assert len(page) == len(ROWS) + len(ELSEWHERE)
-    assert all(hasattr(test_judged_from_outside, test) for test in ELSEWHERE.values())
+    for test in ELSEWHERE.values():
+        module, _, name = test.rpartition("::")
+        text = (PAGE.parents[2] / module).read_text(encoding="utf-8")
+        assert f"\ndef {name}(" in text, test

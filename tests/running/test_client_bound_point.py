@@ -83,7 +83,8 @@ def test_the_message_names_the_key_to_change(session):
     for reason in point["reasons"]:
         assert reason["sentence"].startswith("client-bound in phase 'measured': ")
         assert reason["sentence"].endswith(
-            "set `workers:` above 1, for fewer requests per load worker, or lower the rate"
+            "set `workers:` above 1, for fewer requests per load worker, or lower the rate; on a machine that others "
+            "use, give the client cores of its own"
         )
 
 
