@@ -11,7 +11,7 @@ from pytest_bench.metrics.definitions import (
     RATES,
     SHARES,
 )
-from pytest_bench.metrics.intervals import requests_needed
+from pytest_bench.metrics.dependent import requests_needed
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.workload import OPEN_LOOP, Load
 

@@ -15,7 +15,7 @@ from pytest_bench.wording import did_you_mean
 
 Kind = Literal["distribution", "scalar"]
 Better = Literal["lower", "higher", "neither"]
-IntervalMethod = Literal["order statistics", "Student's t", "Wilson", "batch means"]
+IntervalMethod = Literal["order statistics", "batch means", "Wilson", "batch means of counts"]
 
 PERCENTILES: dict[str, float] = {
     "p1": 0.01,
@@ -300,12 +300,12 @@ def interval_method(name: str) -> IntervalMethod | None:
     if metric in SHARES:
         return "Wilson"
     if metric in RATES:
-        return "batch means"
+        return "batch means of counts"
     if metric in DEFINITIONS and DEFINITIONS[metric].per_request:
         if statistic in PERCENTILES:
             return "order statistics"
         if statistic == "mean":
-            return "Student's t"
+            return "batch means"
     return None
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_bench.metrics.definitions import PERCENTILES, interval_method
 from pytest_bench.metrics.distributions import binomial_cdf, normal_quantile, student_quantile
 
 Pair = tuple[float, float]
@@ -32,7 +31,7 @@ def wilson(successes: int, count: int, confidence: float) -> Pair | None:
 
 
 def of_mean(values: NDArray[np.float64], confidence: float) -> Pair | None:
-    """Interval of a mean: Student's t. Needs two values."""
+    """Interval of the mean of independent values: Student's t. Needs two values."""
     if values.size < 2:
         return None
     mean = float(np.mean(values))
@@ -42,7 +41,7 @@ def of_mean(values: NDArray[np.float64], confidence: float) -> Pair | None:
 
 
 def of_percentile(ascending: NDArray[np.float64], share: float, confidence: float) -> Pair | None:
-    """Distribution-free interval of a percentile: order statistics with binomial ranks.
+    """Distribution-free interval of a percentile of independent values: order statistics with binomial ranks.
 
     The interval [x_l, x_u] covers the percentile with at least `confidence`, and each side misses it with at most half
     of the rest. None if the sample is too small to bound both sides (David and Nagaraja, Order Statistics, 7.1).
@@ -65,24 +64,6 @@ def values_needed_for_percentile(share: float, confidence: float) -> int:
     while of_percentile(np.zeros(count), share, confidence) is None:
         count += 1
     return count
-
-
-def requests_needed(name: str, confidence: float) -> int | None:
-    """The smallest number of requests with an interval of metric `name`, as a bound names it.
-
-    None for a metric that has no confidence interval.
-    """
-    match interval_method(name):
-        case "order statistics":
-            return values_needed_for_percentile(PERCENTILES[name.partition(".")[2]], confidence)
-        case "Student's t":
-            return 2
-        case "Wilson":
-            return 1
-        case "batch means":
-            return EVENTS_PER_BATCH * BATCHES
-        case None:
-            return None
 
 
 def _first(limit: int, holds: Callable[[int], bool]) -> int:

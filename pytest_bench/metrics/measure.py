@@ -19,6 +19,7 @@ from pytest_bench.metrics.definitions import (
     IntervalMethod,
     interval_method,
 )
+from pytest_bench.metrics.dependent import mean_interval, percentile_interval
 from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, good
 from pytest_bench.metrics.gap_metrics import POOLED
 from pytest_bench.metrics.measurement import EndpointMeasurement, Interval, Measurement, Metric, Window
@@ -241,34 +242,48 @@ def _too_few(statistic: str, count: int) -> str:
 
 
 def _interval(name: str, confidence: float, seen: Observed) -> Interval | None:
-    """The confidence interval of a metric as a bound names it; None if there is none."""
+    """The confidence interval of a metric as a bound names it; None if the metric has none."""
     method = interval_method(name)
     if method is None:
         return None
     try:
-        pair = _limits(method, name, confidence, seen)
-    except NotDefined:
-        return None
-    if pair is None:
-        return None
-    return Interval(metric=name, confidence=confidence, low=pair[0], high=pair[1], method=method)
+        low, high = _limits(method, name, confidence, seen)
+    except NotDefined as why:
+        return Interval(
+            metric=name, confidence=confidence, low=None, high=None, method=method, reason=str(why)
+        )
+    return Interval(metric=name, confidence=confidence, low=low, high=high, method=method)
 
 
-def _limits(
-    method: IntervalMethod, name: str, confidence: float, seen: Observed
-) -> tuple[float, float] | None:
-    """Lower and upper limit of the interval; None if there are too few requests."""
+def _limits(method: IntervalMethod, name: str, confidence: float, seen: Observed) -> tuple[float, float]:
+    """Lower and upper limit of the interval. Raises `NotDefined` if the requests are too few."""
     metric, _, statistic = name.partition(".")
     match method:
         case "order statistics":
-            return intervals.of_percentile(_values(metric, seen), PERCENTILES[statistic], confidence)
-        case "Student's t":
-            return intervals.of_mean(_values(metric, seen), confidence)
+            return percentile_interval(_in_order(metric, seen), PERCENTILES[statistic], confidence)
+        case "batch means":
+            return mean_interval(_in_order(metric, seen), confidence)
         case "Wilson":
             ended = seen.phase.succeeded + seen.phase.failed
             count = len(seen.columns) if metric == "good_request_fraction" else ended
-            return intervals.wilson(round(SCALARS[metric](seen) * count), count, confidence)
-        case "batch means":
+            return _enough(intervals.wilson(round(SCALARS[metric](seen) * count), count, confidence))
+        case "batch means of counts":
             chosen = good(seen) if metric == "goodput" else seen.succeeded
             window = seen.whole
-            return intervals.of_rate(seen.columns.end_ns[chosen], window.start_ns, window.end_ns, confidence)
+            ends_ns = seen.columns.end_ns[chosen]
+            return _enough(intervals.of_rate(ends_ns, window.start_ns, window.end_ns, confidence))
+
+
+def _enough(pair: tuple[float, float] | None) -> tuple[float, float]:
+    if pair is None:
+        raise NotDefined("too few requests")
+    return pair
+
+
+def _in_order(name: str, seen: Observed) -> NDArray[np.float64]:
+    """All values of a distribution (at least one), in the order of issue."""
+    values, chosen = _rows(name, seen, None)
+    chosen = chosen & ~np.isnan(values)
+    if not chosen.any():
+        raise NotDefined(_EMPTY.get(name, "no request has a value for it"))
+    return values[chosen][np.argsort(seen.columns.send_start_ns[chosen], kind="stable")]

@@ -45,9 +45,12 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     """As a bound names it, statistic included."""
     confidence: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    """Both are None if the interval is not defined."""
     method: str
+    reason: str = ""
+    """Why it is not defined; begins with `too-short` if the run was too short for it."""
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,11 +184,20 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         return metric.uncertainty if statistic is None else metric.uncertainties.get(statistic)
 
     def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
-        """Confidence interval of `name`; None if none was requested or can be computed."""
-        for interval in self.intervals:
-            if interval.metric == name and interval.confidence == confidence:
-                return interval.low, interval.high
-        return None
+        """Confidence interval of `name`; None if none was requested or it is not defined."""
+        found = self._interval(name, confidence)
+        if found is None or found.low is None or found.high is None:
+            return None
+        return found.low, found.high
+
+    def interval_reason(self, name: str, confidence: float) -> str | None:
+        """Why a requested interval is not defined; None if it is defined, or was not requested."""
+        found = self._interval(name, confidence)
+        return None if found is None else found.reason or None
+
+    def _interval(self, name: str, confidence: float) -> Interval | None:
+        same = (each for each in self.intervals if (each.metric, each.confidence) == (name, confidence))
+        return next(same, None)
 
     def _find(self, name: str) -> tuple[Metric, str | None]:
         if name in self.metrics and self.metrics[name].kind == "scalar":

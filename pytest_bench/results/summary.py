@@ -16,7 +16,7 @@ from pytest_bench.results.reading import read_versioned
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.outcome import Judgement
 
-SUMMARY_VERSION = 3
+SUMMARY_VERSION = 4
 NAME = "summary.json"
 POINT_VERSION = 2
 POINT = "point.json"

@@ -53,6 +53,9 @@ class Measured(Protocol):
     def interval(self, name: str, confidence: float) -> tuple[float, float] | None:
         """Return the two-sided confidence interval, or None if it is not defined."""
 
+    def interval_reason(self, name: str, confidence: float) -> str | None:
+        """Return why the interval is not defined, if that is known."""
+
 
 def judge(
     bounds: Sequence[Bound],
@@ -108,12 +111,12 @@ def judge_bound(bound: Bound, measured: Measured) -> JudgedBound:
     if bound.confidence is None:
         low, high, within = value, value, ""
     elif interval is None:
+        why = measured.interval_reason(bound.metric, bound.confidence) or "this statistic has none"
         return JudgedBound(
             bound=bound,
             measured=value,
             state="undefined",
-            sentence=f"{text}, but there is no {bound.confidence:.4g} interval of it: too few requests, or this "
-            f"statistic has none; {required}",
+            sentence=f"{text}, but there is no {bound.confidence:.4g} interval of it: {why}; {required}",
         )
     else:
         low, high = interval

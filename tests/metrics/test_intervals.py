@@ -85,18 +85,3 @@ def test_the_interval_of_a_percentile_needs_exactly_the_stated_number_of_values(
     needed = intervals.values_needed_for_percentile(share, confidence)
     assert intervals.of_percentile(np.zeros(needed), share, confidence) is not None
     assert intervals.of_percentile(np.zeros(needed - 1), share, confidence) is None
-
-
-@pytest.mark.parametrize(
-    ("metric", "needed"),
-    [
-        ("request_latency.p99", 299),  # 0.99^298 > 0.05 >= 0.99^299
-        ("request_latency.p50", 5),  # 2^-5 <= 0.05
-        ("request_latency.mean", 2),
-        ("error_rate", 1),
-        ("request_throughput", 40),
-        ("request_latency.max", None),
-    ],
-)
-def test_the_number_of_requests_that_an_interval_needs_is_known_beforehand(metric, needed):
-    assert intervals.requests_needed(metric, 0.9) == needed

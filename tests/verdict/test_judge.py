@@ -15,6 +15,7 @@ class Numbers(msgspec.Struct):
     units: dict[str, str] = {}
     intervals: dict[tuple[str, float], tuple[float, float]] = {}
     uncertainties: dict[str, float] = {}
+    reasons: dict[tuple[str, float], str] = {}
 
     def value(self, name):
         if name not in self.values:
@@ -33,6 +34,9 @@ class Numbers(msgspec.Struct):
 
     def interval(self, name, confidence):
         return self.intervals.get((name, confidence))
+
+    def interval_reason(self, name, confidence):
+        return self.reasons.get((name, confidence))
 
 
 NAME = "time_to_first_token.p99"
