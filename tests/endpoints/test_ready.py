@@ -287,7 +287,12 @@ def test_a_refused_connection_is_reported_once_with_advice(closed_port):
     assert "Next: nothing listens there: start the server, or correct host and port" in said
 
 
-def test_a_name_that_does_not_exist_is_reported_once_with_advice():
+def test_a_name_that_does_not_exist_is_reported_once_with_advice(monkeypatch):
+    def unknown(*_, **__):
+        """What a name server's answer leads to. Without a name server, the real call says something else."""
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     said = refusal("http://nowhere.invalid:8000")
     assert said.count("cannot be looked up") == 1
     assert "correct the host in the endpoint's URL" in said
