@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from types import ModuleType
 
+from pytest_bench.cli.empty_values import refuse_empty
 from pytest_bench.errors import BenchError, UsageError
 from pytest_bench.wording import printable
 
@@ -66,13 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _status(name: str, command: ModuleType, words: list[str]) -> int:
     if hasattr(command, "run_words") and words[:1] not in (["-h"], ["--help"]):
         return int(command.run_words(words))  # the command parses them itself
-    for word in words:
-        option, equals, value = word.partition("=")
-        if not word.strip() or (word.startswith("-") and equals and not value.strip()):
-            raise UsageError(
-                f"{option + ': its' if option.strip() else 'a'} value is empty, as a variable that is not set leaves "
-                "it; give a value, or leave the option out"
-            )
+    refuse_empty(words)
     arguments = _parser(name, command).parse_args(words, argparse.Namespace(words=words))
     return int(command.run(arguments))
 

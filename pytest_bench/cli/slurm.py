@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_bench import clock
+from pytest_bench.cli.empty_values import refuse_empty
 from pytest_bench.cli.planning import words as vocabulary_of
 from pytest_bench.cluster.place import SECRET
 from pytest_bench.cluster.proof import SECRET_BYTES
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run_words(words: Sequence[str]) -> int:
     """Submit the job, and return 0. Raises `UsageError` if the suites or the call would be refused in the job."""
     own, separator, for_pytest = _split(words)
+    refuse_empty(own)
     parser = argparse.ArgumentParser(
         prog=f"{_PROGRAM} slurm", description=f"{SUMMARY}.", epilog=f"example: {EXAMPLE}"
     )

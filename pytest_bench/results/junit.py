@@ -14,6 +14,7 @@ from typing import Literal
 from xml.etree import ElementTree as ET
 
 from pytest_bench.errors import BenchError, makes_sense
+from pytest_bench.labels import Label
 from pytest_bench.results.layout import point_path
 from pytest_bench.results.summary import read_summary
 from pytest_bench.verdict.events import Called, Event, JUnitCase, Report, SuiteProperty
@@ -121,7 +122,7 @@ def _session_properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
     if verdict.coverage.left_out:
         yield "left_out", " ".join(verdict.coverage.left_out)
     if verdict.coverage.limited:
-        yield "limited", " ".join(verdict.coverage.limited)
+        yield str(Label.LIMITED), " ".join(verdict.coverage.limited)
 
 
 def _properties(point: PointVerdict, folder: Path | None) -> Iterator[tuple[str, str]]:

@@ -87,12 +87,12 @@ def test_in_open_loop_a_bound_on_a_latency_judges_it_from_the_scheduled_time():
 def test_intervals_exist_for_metrics_of_requests_and_for_shares_and_rates_of_requests():
     methods = {name: interval_method(name) for name in names()}
     assert methods["request_latency.p99.9"] == "order statistics"
-    assert methods["output_tokens.mean"] == "Student's t"
+    assert methods["output_tokens.mean"] == "batch means"
     assert {name for name, method in methods.items() if method == "Wilson"} == {
         "error_rate",
         "good_request_fraction",
     }
-    assert {name for name, method in methods.items() if method == "batch means"} == {
+    assert {name for name, method in methods.items() if method == "batch means of counts"} == {
         "request_throughput",
         "goodput",
     }
