@@ -49,7 +49,7 @@ def test_no_recount_is_suggested_if_nothing_was_measured(killed, verify):
     (killed / "points" / TWO / "summary.json").unlink()
     _, said = verify(killed)
     assert f"cut off: {TWO}; not started: {AUDIT}, {ONE}" in said
-    assert "recount" not in said
+    assert "pytest-bench recount" not in said
 
 
 def test_a_running_session_is_not_reported_as_killed(killed, verify):
