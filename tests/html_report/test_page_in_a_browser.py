@@ -6,6 +6,7 @@ import pytest
 from page_bench import HOSTILE
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
 
 
 def drawn(browser):
@@ -79,7 +80,11 @@ def test_hostile_output_is_shown_as_text_and_never_runs(pages, opened):
         item for item in browser.find_elements(By.CSS_SELECTOR, "#list summary") if "sum-1" in item.text
     )
     entry.send_keys(Keys.ENTER)
-    shown = [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#list details[open] pre")]
+    # The browser reports the opening later, and the script fills the entry then.
+    texts = WebDriverWait(browser, 60).until(
+        lambda _: browser.find_elements(By.CSS_SELECTOR, "#list details[open] pre")
+    )
+    shown = [item.text for item in texts]
     expected = HOSTILE
     for letter in "\x1b\x07\u2028\u202e":
         expected = expected.replace(letter, f"\u27e8U+{ord(letter):04X}\u27e9")
@@ -120,7 +125,9 @@ def test_filters_work_from_the_keyboard(pages, opened):
     assert {entry.split()[1] for entry in listed(browser)} == {"sum-3"}
     first = browser.find_element(By.CSS_SELECTOR, "#list summary")
     first.send_keys(Keys.ENTER)
-    assert "attempts: 2" in browser.find_element(By.CSS_SELECTOR, "#list details[open]").text
+    WebDriverWait(browser, 60).until(
+        lambda _: "attempts: 2" in browser.find_element(By.CSS_SELECTOR, "#list details[open]").text
+    )
 
 
 @pytest.mark.parametrize(
