@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
+# A test that hangs fails with its stack; the longest takes a minute.
+HANGS := -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test llama checker lmeval image lint types format docs bench clean
@@ -14,7 +16,7 @@ demo: $(READY) ## run the shipped suites on the built-in simulator
 	$(RUN)/pytest suites/ --endpoint=simulator
 
 test: $(READY) ## run every test
-	$(RUN)/pytest -n 2 $(PYTEST_ARGS)
+	$(RUN)/pytest -n 2 $(HANGS) $(PYTEST_ARGS)
 
 llama: .llama/.ready ## install the real server that tests/llama start (160 MB)
 checker: .checker/.ready ## install MLPerf's submission checker, which tests/audits run if it is there

@@ -58,7 +58,7 @@ def main():
         start = writer.append("session", session)
         while written.get() <= start:
             pass
-        pending, in_flight, unwritten = list(decision.pending), [], 0
+        pending, in_flight, appended, unwritten = list(decision.pending), [], start + 1, 0
         while pending or in_flight or unwritten:
             while pending and len(in_flight) + unwritten < concurrency:
                 key = pending.pop(0)
@@ -66,11 +66,10 @@ def main():
                 in_flight.append(key)
             if in_flight:
                 key = in_flight.pop(choose.randrange(len(in_flight)))
-                writer.append("result", {"answer": key.item * choose.randrange(1, 200)}, key)
+                appended = writer.append("result", {"answer": key.item * choose.randrange(1, 200)}, key) + 1
                 unwritten += 1
             while unwritten and (not written.empty() or not in_flight):
-                written.get()
-                unwritten -= 1
+                unwritten = appended - written.get()  # several lines may be written before one call
         writer.append("end", {"results": items})
         writer.close()
         if writer.fault:
