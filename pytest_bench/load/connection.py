@@ -19,6 +19,8 @@ monotonic_ns = time.monotonic_ns
 _LONGEST_HEAD_BYTES = 1 << 20
 """Limit on the bytes of reads without body data (headers, chunk extensions, trailers). The parser copies a value that
 spans reads, so the cost of an endless one would grow quadratically."""
+_LONGEST_EVENT_BYTES = 4096
+"""A larger read is never taken for a single event, whose bytes all arrived at the time of its stamp."""
 
 
 class _ExtraData(Exception):
@@ -119,6 +121,8 @@ class Connection:
         pieces = self._pieces = len(self._body)
         # A chunk is written at once. The first may share its read with headers, which count as an event.
         single = 0 < before == pieces - 1 and self._chunked
+        if size > _LONGEST_EVENT_BYTES:  # perhaps of several segments, or with a part of the next chunk
+            single, exchange.large_reads = False, True
         if not single and self._loop.wake.woken_ns:
             empty_ns = self._earliest_ns(stamp_ns, empty_ns, inner=0 < before < pieces)
         exchange.reads += (stamp_ns, now_ns, empty_ns, pieces)

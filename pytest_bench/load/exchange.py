@@ -23,6 +23,7 @@ class Exchange:
         "endpoint",
         "handshake_ns",
         "index",
+        "large_reads",
         "pending_ns",
         "phase",
         "polled_ns",
@@ -96,6 +97,8 @@ class Exchange:
         of the body there were after it."""
         self.status: int | None = None
         self.chunked = False
+        self.large_reads = False
+        """Whether a read held more bytes than an event that the server writes at once usually has."""
         self.content_type = ""
         self.retry_after_s: float | None = None
         """How long the server asked to wait before the request is sent again."""

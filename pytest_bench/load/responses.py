@@ -56,7 +56,7 @@ def _reads(exchange: Exchange, record: RequestRecord) -> Reads:
         exchange.reads,
         sent_ns=record.send_start_ns,
         connect_ns=exchange.handshake_ns,
-        chunked=exchange.chunked,
+        chunked=exchange.chunked and not exchange.large_reads,
     )
 
 

@@ -168,6 +168,20 @@ def read_all(reads: list[bytes]) -> Exchange:
     return exchange
 
 
+@pytest.mark.parametrize(("length", "single"), [(100, True), (4000, True), (5000, False)])
+def test_a_large_read_is_not_taken_for_one_event(length, single):
+    """It may be of several segments, whose stamp is that of the last, or hold a part of the next chunk."""
+    reader = Reader()
+    connection = Connection(reader, reader, Wire(), 0, limit_bytes=10**9)
+    exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
+    connection.send(exchange)
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n"
+    assert not connection.received(head, len(head), STEP, STEP + 2, STEP - 3)
+    piece = b"%x\r\n%s\r\n" % (length, b"x" * length)
+    assert connection.received(piece, len(piece), 2 * STEP, 2 * STEP + 2, 2 * STEP - 3) is single
+    assert exchange.large_reads is not single
+
+
 def delta(text: str) -> bytes:
     return msgspec.json.encode(
         {"id": "c1", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
