@@ -547,7 +547,8 @@ def test_tls_trusts_what_ssl_cert_file_names(wire, drive, certificate, monkeypat
     run = drive(by_name(server), Load(pattern="concurrency", concurrency=3, requests=30), workers=2)
     assert run.errors() == {None: 30}
     assert server.turns[0].header("host") == f"localhost:{server.port}"
-    assert len({turn.connection for turn in server.turns}) == 3
+    # Connections are reused. A load worker that begins late may find all requests taken.
+    assert len({turn.connection for turn in server.turns}) <= 3
     assert all(record.send_start_ns < record.first_content_ns <= record.end_ns for record in run.records())
 
 
