@@ -20,8 +20,8 @@ def retry_after_s(value: bytes) -> float | None:
     if len(value) > _LONGEST_DATE:
         return None
     # Dates are rare, and a load worker imports only what it needs.
-    from datetime import UTC  # noqa: PLC0415
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+    from datetime import UTC  # noqa: PLC0415 # needed only for a date; a load worker imports little
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 # as above
 
     try:
         date = parsedate_to_datetime(value.decode("ascii"))
