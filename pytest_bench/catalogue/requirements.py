@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 
+from msgspec import UNSET
+
 from pytest_bench.catalogue.containers import require_containers
 from pytest_bench.catalogue.evals import require_evals
 from pytest_bench.catalogue.impossible import require_possible
@@ -15,7 +17,7 @@ from pytest_bench.errors import DatasetError, UsageError
 from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.eval_deployment import one_server_for_two
-from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.suite.vocabulary import ApiWords
 from pytest_bench.tokens.source import find
 
@@ -23,8 +25,17 @@ from pytest_bench.tokens.source import find
 class Requirements:
     """Checks that everything the selected points need is available."""
 
-    def __init__(self, plan: Plan, apis: Mapping[str, ApiWords], scorings: Scorings = SCORINGS) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        apis: Mapping[str, ApiWords],
+        scorings: Scorings = SCORINGS,
+        *,
+        has_nodes: bool = False,
+    ) -> None:
+        """`has_nodes`: whether the session uses the nodes of a Slurm allocation."""
         self._plan = plan
+        self._has_nodes = has_nodes
         self._apis = apis
         self._scorings = scorings
 
@@ -45,10 +56,20 @@ class Requirements:
     def _require_endpoints(self, points: Collection[Point]) -> None:
         names = dict.fromkeys(point.deployment_name for point in points)
         problems = [endpoint_problem(self._plan.deployments[name]) for name in names]
+        problems += [self._nodes_problem(self._plan.deployments[name]) for name in names]
         if needed := [problem for problem in problems if problem]:
             raise UsageError("\n".join(dict.fromkeys(needed)))
         if contradictions := one_server_for_two(self._plan, points):
             raise UsageError("\n".join(contradictions))
+
+    def _nodes_problem(self, deployment: DeploymentPlan) -> str | None:
+        if self._has_nodes or deployment.nodes is UNSET:
+            return None
+        count = deployment.nodes.count
+        return (
+            f"{deployment.origin}: the deployment of suite {deployment.suite!r} runs on {count} nodes: call pytest with "
+            f"--slurm inside a Slurm allocation, as in `salloc --nodes {count} pytest ... --slurm`"
+        )
 
     def _require_datasets(self, points: Collection[Point]) -> None:
         """Raises `DatasetError` for missing files, invalid rows, and rows that cannot be generated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -47,6 +48,42 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
             "--export=ALL",
             *command,
         ]
+
+
+    def joint_step(self, count: int, wait_s: float, command: Sequence[str]) -> list[str]:
+        """Return the command that runs `command` as one task on each of the first `count` nodes, as one step.
+
+        Each task gets what is written to its standard input, and ends when that is closed. Lines of their outputs are
+        not mixed. A task that ends does not end the others, whatever its exit status: they end one another, and need
+        time to remove what they have started; `wait_s` after the first, Slurm kills those that are left.
+        """
+        return [
+            "srun",
+            "--quiet",
+            f"--nodes={count}",
+            f"--ntasks={count}",
+            "--ntasks-per-node=1",
+            f"--nodelist={','.join(self.nodes[:count])}",
+            "--overlap",
+            "--cpu-bind=none",
+            "--mpi=none",
+            "--no-kill",
+            "--input=all",
+            f"--immediate={_START_TIMEOUT_S}",
+            "--kill-on-bad-exit=0",
+            f"--wait={math.ceil(wait_s)}",
+            "--export=ALL",
+            *command,
+        ]
+
+
+def require_nodes(origin: str, count: int, allocation: Allocation) -> None:
+    """Raises `UsageError` if the allocation has fewer than `count` nodes, which the deployment at `origin` needs."""
+    if count > len(allocation.nodes):
+        raise UsageError(
+            f"{origin}: the deployment needs {count} nodes, but job {allocation.job_id} has {len(allocation.nodes)} "
+            f"({', '.join(allocation.nodes)}): allocate {count} with `salloc --nodes {count}`"
+        )
 
 
 def read_allocation(environ: Mapping[str, str]) -> Allocation:

@@ -48,13 +48,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_place(environ: Mapping[str, str]) -> Place:
     """Read this process's place from the environment. Raises `UsageError`."""
-    rank, size = _integer(environ, RANK), _integer(environ, SIZE)
-    if not 1 <= size <= MOST_RANKS:
-        raise UsageError(f"{_name(environ, SIZE)}={size}: expected 1 to {MOST_RANKS} nodes")
-    if rank >= size:
-        raise UsageError(
-            f"{_name(environ, RANK)}={rank}, {_name(environ, SIZE)}={size}: expected a rank below the number of nodes"
-        )
+    rank, size = read_rank(environ)
     host = platform.node()
     if size == 1:
         return Place(rank=0, size=1, host=host, job="", address="", ports=())
@@ -68,6 +62,18 @@ def read_place(environ: Mapping[str, str]) -> Place:
     return Place(
         rank=rank, size=size, host=host, job=job, address=_address(environ), ports=_ports(environ, job)
     )
+
+
+def read_rank(environ: Mapping[str, str]) -> tuple[int, int]:
+    """Read the rank of this process, and how many there are. Raises `UsageError`."""
+    rank, size = _integer(environ, RANK), _integer(environ, SIZE)
+    if not 1 <= size <= MOST_RANKS:
+        raise UsageError(f"{_name(environ, SIZE)}={size}: expected 1 to {MOST_RANKS} nodes")
+    if rank >= size:
+        raise UsageError(
+            f"{_name(environ, RANK)}={rank}, {_name(environ, SIZE)}={size}: expected a rank below the number of nodes"
+        )
+    return rank, size
 
 
 def read_secret(environ: Mapping[str, str]) -> bytes:

@@ -15,6 +15,8 @@ from docker.context import ContextAPI
 
 from pytest_bench.errors import EndpointError
 
+Client = docker.DockerClient
+
 _TIMEOUT_S = 60.0
 
 

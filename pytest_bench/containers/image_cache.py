@@ -68,6 +68,11 @@ class ImageCache:
         ]
         return max(entries, key=lambda entry: entry.saved, default=None)
 
+    def entry_of(self, path: Path) -> Entry | None:
+        """The entry of a saved image; None if there is none, or if it cannot be seen yet."""
+        entry = _sidecar(path.with_suffix(".json"))
+        return entry if entry is not None and path.exists() else None
+
     def path(self, entry: Entry) -> Path:
         """The file with the image. Engines save one image as different bytes, so the name holds their digest, too."""
         return self.folder / f"{_key(entry.reference)}-{entry.identity[:16]}-{entry.sha256[:16]}.tar"
@@ -120,12 +125,8 @@ class ImageCache:
 
     def _entries(self, reference: str) -> Iterator[Entry]:
         for path in sorted(self.folder.glob(f"{_key(reference)}-*.json")):
-            try:
-                yield msgspec.convert(read_json(path), Entry)
-            except FileNotFoundError:
-                continue
-            except (EvidenceError, msgspec.ValidationError) as error:
-                raise ContainerError(f"{path}: is not the sidecar of an image: {error}; remove it") from error
+            if (entry := _sidecar(path)) is not None:
+                yield entry
 
     def _publish(
         self, chunks: Iterator[bytes], reference: str, image_id: str, identity: Identity, fingerprint: str
@@ -165,6 +166,16 @@ class ImageCache:
 
 class Corrupt(ContainerError):
     """A saved image is damaged, or is another one than its sidecar says."""
+
+
+def _sidecar(path: Path) -> Entry | None:
+    """Content of a sidecar; None if it has been removed."""
+    try:
+        return msgspec.convert(read_json(path), Entry)
+    except (EvidenceError, msgspec.ValidationError) as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise ContainerError(f"{path}: is not the sidecar of an image: {error}; remove it") from error
 
 
 def has_identity(inspected: Mapping[str, Any], identity: str) -> bool:

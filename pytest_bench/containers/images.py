@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from pytest_bench.suite.container_plan import Build, ContainerPlan
 
 Provenance = Literal["loaded", "built", "present", "pulled"]
 _RANK = "SLURM_PROCID"
+_RETRY_S = 0.2
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,17 +34,32 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any]
 
 
-def provide(client: docker.DockerClient, plan: ContainerPlan, environ: Mapping[str, str]) -> Image:
+class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An image that one node has saved for others."""
+
+    path: str
+    """Absolute path of the file."""
+    identity: str
+
+
+def provide(
+    client: docker.DockerClient,
+    plan: ContainerPlan,
+    environ: Mapping[str, str],
+    *,
+    is_producer: bool | None = None,
+) -> Image:
     """The image of `plan`, from the first source that has it.
 
     A local image: the cache, a build, a pull. Any other: the cache, the engine, a pull, a build. The working image is
-    never removed. What was not in the cache is saved there; only the first task of a Slurm step writes to it, and only
-    it builds an image again whose file is damaged, so that all nodes run one build. Raises `ContainerError` with the
+    never removed. What was not in the cache is saved there, but only by the producer, and only the producer builds an
+    image again whose file is damaged, so that all nodes run one build. Default: the first task of a Slurm step. Raises `ContainerError` with the
     reason of every source if none has the image.
     """
     cache = None if plan.image_cache is None else ImageCache(Path(plan.image_cache))
     fingerprint = "" if plan.build is None else fingerprint_of(plan.build)
-    is_producer = environ.get(_RANK, "0") == "0"
+    if is_producer is None:
+        is_producer = environ.get(_RANK, "0") == "0"
     sources: list[tuple[Provenance, Callable[[], str]]] = []
     if cache is not None:
         sources.append(
@@ -73,6 +90,48 @@ def provide(client: docker.DockerClient, plan: ContainerPlan, environ: Mapping[s
         return _described(client, plan.image, found, provenance)
     reasons = "".join(f"\n  not {error}" for error in errors)
     raise ContainerError(f"the image {plan.image} cannot be had:{reasons}")
+
+
+def published(plan: ContainerPlan, image: Image) -> Published:
+    """Where the cache has `image`, which `provide` returned. Raises `ContainerError` if it has another one."""
+    cache = ImageCache(Path(plan.image_cache or ""))
+    entry = cache.find(plan.image, "" if plan.build is None else fingerprint_of(plan.build))
+    if entry is None or entry.identity != image.identity.digest:
+        raise ContainerError(
+            f"{cache.folder} has no file of the image {plan.image} with the identity {image.identity.digest}: another "
+            "session has replaced it"
+        )
+    return Published(path=str(cache.path(entry)), identity=entry.identity)
+
+
+def load_published(
+    client: docker.DockerClient, plan: ContainerPlan, found: Published, timeout_s: float
+) -> Image:
+    """Load an image that another node has saved. It may take up to `timeout_s` until this node sees the file.
+
+    A damaged file is renamed to `.corrupt`, so that the next session saves it again. Raises `ContainerError`.
+    """
+    path = Path(found.path)
+    cache = ImageCache(path.parent)
+    deadline = time.monotonic() + timeout_s
+    while (entry := cache.entry_of(path)) is None:
+        if time.monotonic() > deadline:
+            raise ContainerError(
+                f"{path}: is not visible on this node, although another node has saved it: image_cache must be on a "
+                "file system that all nodes share"
+            )
+        time.sleep(_RETRY_S)
+    if entry.identity != found.identity:
+        raise ContainerError(
+            f"{path}: holds the identity {entry.identity}, but {found.identity} was published: another session has "
+            "replaced it"
+        )
+    try:
+        image_id = cache.load(client, entry)
+    except Corrupt:
+        cache.quarantine(entry)
+        raise
+    return _described(client, plan.image, image_id, "loaded")
 
 
 def _load(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 import time
@@ -36,11 +37,37 @@ class LogFile(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class Follower:
+class LogReader:
+    """The file that a log is written to, here or on another node."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def tail(self) -> str:
+        """The last lines."""
+        with self.path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - _LARGEST_TAIL))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+        return "\n".join(lines[-TAIL_LINES:])
+
+    def lines(self, start: int = 0, end: int | None = None) -> Iterator[str]:
+        """The lines from byte `start` on, to byte `end` if it is given."""
+        place = start
+        with self.path.open("rb") as stream:
+            stream.seek(start)
+            for line in stream:
+                place += len(line)
+                if end is not None and place > end:
+                    return
+                yield line.decode("utf-8", "replace").rstrip("\n")
+
+
+class Follower(LogReader):
     """Writes the log of a container to a file until the container ends. Secrets are replaced line by line."""
 
     def __init__(self, container: docker.models.containers.Container, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._container = container
         self._received = threading.Condition()
         self._size = 0
@@ -72,27 +99,9 @@ class Follower:
                 self._received.wait(_QUIET_S)
         return self._size
 
-    def tail(self) -> str:
-        """The last lines."""
-        with self.path.open("rb") as stream:
-            stream.seek(max(0, self._size - _LARGEST_TAIL))
-            lines = stream.read().decode("utf-8", "replace").splitlines()
-        return "\n".join(lines[-TAIL_LINES:])
-
     def matches(self, pattern: re.Pattern[str]) -> bool:
         """Whether a line matches `pattern`."""
         return any(pattern.search(line) for line in self.lines())
-
-    def lines(self, start: int = 0, end: int | None = None) -> Iterator[str]:
-        """The lines from byte `start` on, to byte `end` if it is given."""
-        place = start
-        with self.path.open("rb") as stream:
-            stream.seek(start)
-            for line in stream:
-                place += len(line)
-                if end is not None and place > end:
-                    return
-                yield line.decode("utf-8", "replace").rstrip("\n")
 
     def close(self, timeout_s: float = 10.0) -> LogFile:
         """Wait for the rest of the log of a container that has ended. Is idempotent."""

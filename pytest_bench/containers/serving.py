@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,24 @@ class _Started(msgspec.Struct, frozen=True):
     evidence: records.Evidence
 
 
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """What the host of the containers is told, if it is one of several that run a deployment together."""
+
+    address: str = ""
+    """At which others reach the ports of its containers; default: the engine's, or loopback."""
+    owner: str = ""
+    """Value of the label `ownership.OWNER`; default: a new one."""
+    images: Mapping[str, Image] = {}
+    """Images that are prepared already, by the name in the suite."""
+    on_error: Callable[[BenchError], None] = lambda _: None
+    """Called with what ends the deployment, before diagnostics are collected and anything is stopped."""
+
+
+def new_owner(nonce: str) -> str:
+    """A new value for the label `ownership.OWNER`, for one start of containers in the session `nonce`."""
+    return f"{nonce[:12]}-{secrets.token_hex(6)}"
+
+
 @contextmanager
 def serve(
     plans: Sequence[ContainerPlan],
@@ -70,6 +89,7 @@ def serve(
     environ: Mapping[str, str] = os.environ,
     timeout_s: float,
     on_wait: Callable[[str], None] = lambda _: None,
+    host: Host = Host(),
 ) -> Iterator[Containers]:
     """Start the containers of a suite and yield them when all are verified. They are removed at the end.
 
@@ -80,7 +100,7 @@ def serve(
     ends of the logs.
     """
     environments = [_environment(plan, environ) for plan in plans]
-    owner = f"{nonce[:12]}-{secrets.token_hex(6)}"
+    owner = host.owner or new_owner(nonce)
     labels = {**Owner.here().labels(), OWNER: owner, f"{PREFIX}session": nonce}
     with connect(environ) as client:
         engine = describe(client, environ)
@@ -93,7 +113,7 @@ def serve(
             # Roles often share an image, which may take minutes to load or build.
             key = msgspec.json.encode((plan.image, plan.build, plan.image_cache))
             if key not in images:
-                images[key] = provide(client, plan, environ)
+                images[key] = host.images.get(plan.image) or provide(client, plan, environ)
             image = images[key]
             arguments = creation(plan, environment.values, image.config, environ)
             if plan.network == "host" and plan.port is not None and engine.is_local:
@@ -103,7 +123,7 @@ def serve(
             made = _Made()
             try:
                 _create(client, asked, made, f"pytest-bench-{suite}", owner, labels)
-                yield from _serve(client, engine, asked, made, nonce, timeout_s, on_wait)
+                yield from _serve(client, engine, asked, made, nonce, timeout_s, on_wait, host)
             finally:
                 with api_errors(f"the containers of suite {suite} could not be removed"):
                     made.remove()
@@ -166,6 +186,7 @@ def _serve(
     nonce: str,
     timeout_s: float,
     on_wait: Callable[[str], None],
+    host: Host,
 ) -> Iterator[Containers]:
     deadline = time.monotonic() + timeout_s
     started: list[_Started] = []
@@ -174,14 +195,16 @@ def _serve(
             started.append(_start(client, engine, wanted, created, nonce))
         containers = Containers([each.container for each in started])
         for each in started:
-            _verify(each, engine, containers, deadline, on_wait)
+            _verify(each, partial(_url, each, engine, host.address), containers, deadline, on_wait)
         yield containers
-    except ContainerError:
+    except ContainerError as error:
+        host.on_error(error)
         # What ended one container may be found in another.
         for each in started:
             each.container.diagnose()
         raise
     except BenchError as error:
+        host.on_error(error)
         containers.require_running()
         names = ", ".join(each.name for each in containers.values())
         raise ContainerError(f"{error}\nStill running: {names}.{containers.story()}") from error
@@ -206,7 +229,7 @@ def _start(
 
 def _verify(
     started: _Started,
-    engine: Engine,
+    url: Callable[[], str],
     containers: Containers,
     deadline: float,
     on_wait: Callable[[str], None],
@@ -218,7 +241,7 @@ def _verify(
     container.require_no(differences)
     containers.require_running()
     evidence.published = container.published
-    container.url = evidence.url = _url(started, engine)
+    container.url = evidence.url = url()
     try:
         evidence.verified = container.await_serving(
             asked.environment, deadline, on_wait, containers.require_running
@@ -269,12 +292,13 @@ def _stop(started: _Started) -> list[str]:
     return []
 
 
-def _url(started: _Started, engine: Engine) -> str:
-    """Where a container is reached; empty if it listens on no port."""
+def _url(started: _Started, engine: Engine, address: str) -> str:
+    """Where a container is reached; empty if it listens on no port. `address`: of its host, if it is known."""
     plan = started.asked.plan
     if plan.port is None:
         return ""
-    host = host_of(engine)
+    host = address or host_of(engine)
+    host = f"[{host}]" if ":" in host else host
     if plan.network == "host":
         return f"http://{host}:{plan.port}"
     published = started.container.attributes["NetworkSettings"]["Ports"].get(f"{plan.port}/tcp")

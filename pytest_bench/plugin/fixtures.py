@@ -13,8 +13,7 @@ from pytest_bench.plugin.call import call_of
 from pytest_bench.plugin.session import Session
 
 if TYPE_CHECKING:
-    from pytest_bench.containers.container import Container
-    from pytest_bench.containers.group import Containers
+    from pytest_bench.containers.group import Containers, Member
     from pytest_bench.plugin.runner import PointRunner
     from pytest_bench.running.deployment import Deployment
     from pytest_bench.running.measured import MeasuredPoint
@@ -77,7 +76,7 @@ def containers(deployment: Deployment) -> Containers:
 
 
 @pytest.fixture(scope="session")
-def container(containers: Containers) -> Container:
+def container(containers: Containers) -> Member:
     """The container that serves the deployment: its `url`, `name`, `log` and `require_running()`."""
     return containers.serving
 

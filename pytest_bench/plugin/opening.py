@@ -72,7 +72,8 @@ def join_session(config: pytest.Config, call: Call) -> None:
         call.refuse(error_line(error))
         raise
     _register(config, call, session)
-    _register_controller(config, call, session, Requirements(session.plan, words.apis, _scorings(config)))
+    requires = Requirements(session.plan, words.apis, _scorings(config), has_nodes=config.option.slurm)
+    _register_controller(config, call, session, requires)
 
 
 def _register(config: pytest.Config, call: Call, session: Session) -> None:

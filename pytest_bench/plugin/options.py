@@ -52,7 +52,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     },
     "--slurm": {
         "action": "store_true",
-        "help": "inside a Slurm allocation: run one xdist worker on every node, each point on one of them",
+        "help": "inside a Slurm allocation: run one xdist worker on every node, each point on one of them; or deployments on several nodes",
     },
     "--load-seed": {"metavar": "N", "help": "replace every seed of arrival times and sample order"},
     "--data-seed": {

@@ -1,4 +1,8 @@
-"""`--slurm`: one xdist worker on every node of the Slurm allocation that the call runs in."""
+"""`--slurm`: use all nodes of the Slurm allocation that the call runs in.
+
+Deployments of one node are spread: one xdist worker runs on every node. A deployment on several nodes takes the whole
+allocation, and its points run in this process.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from pytest_bench import host
 from pytest_bench.cluster import preflight
-from pytest_bench.cluster.allocation import Allocation, read_allocation
+from pytest_bench.cluster.allocation import Allocation, read_allocation, require_nodes
 from pytest_bench.errors import UsageError
 from pytest_bench.plugin.session import Session
 from pytest_bench.results.event_log import MAIN, RUN
+from pytest_bench.suite.plan import Plan
 
 
 def spread_over_nodes(config: pytest.Config, session: Session) -> None:
-    """Check every node, and set xdist's options as if the command line named one worker a node.
+    """Check every node, and set xdist's options as if the command line named one worker a node, unless the deployments
+    need several nodes each.
 
     Raises `UsageError`, before anything is started on a node, if one of them cannot run the session.
     """
@@ -28,6 +35,7 @@ def spread_over_nodes(config: pytest.Config, session: Session) -> None:
     allocation = read_allocation(os.environ)
     _require_names(allocation)
     deployments = session.plan.deployments.values()
+    takes_all = _takes_all_nodes(session.plan, allocation)
     containers = {plan.origin: plan.container for plan in deployments if plan.container is not None}
     request = preflight.Request(
         token=preflight.new_token(),
@@ -44,6 +52,8 @@ def spread_over_nodes(config: pytest.Config, session: Session) -> None:
             f"--slurm: {len(found)} problem{'s'[: len(found) != 1]} on the {len(allocation.nodes)} nodes of job "
             f"{allocation.job_id}; nothing was started:\n" + "\n".join(f"  {problem}" for problem in found)
         )
+    if takes_all:
+        return
     option = config.option
     option.dist, option.tx = "load", [worker_spec(allocation, node) for node in allocation.nodes]
     # xdist would start the replacement on the node that was lost.
@@ -52,6 +62,20 @@ def spread_over_nodes(config: pytest.Config, session: Session) -> None:
         # Workers make their temporary folders below the controller's, which must therefore be on a shared file system.
         option.basetemp = str(session.results.parent / f".{session.results.name}.tmp")
         config.add_cleanup(lambda: shutil.rmtree(option.basetemp, ignore_errors=True))
+
+
+def _takes_all_nodes(plan: Plan, allocation: Allocation) -> bool:
+    """Whether the deployments run on several nodes each. Raises `UsageError` if only some do, or need more nodes."""
+    together = {name: one.nodes for name, one in plan.deployments.items() if one.nodes is not UNSET}
+    alone = plan.deployments.keys() - together.keys()
+    if together and alone:
+        raise UsageError(
+            f"--slurm: the deployments {', '.join(sorted(together))} run on several nodes each, and "
+            f"{', '.join(sorted(alone))} on one: give each kind a call of its own"
+        )
+    for name, nodes in together.items():
+        require_nodes(plan.deployments[name].origin, nodes.count, allocation)
+    return bool(together)
 
 
 def worker_spec(allocation: Allocation, node: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import UNSET
 
 from pytest_bench import simulator
 from pytest_bench.api import Api, Generation, import_api
@@ -21,12 +22,11 @@ from pytest_bench.errors import UsageError
 from pytest_bench.running.waiting import Waiting, reporting_progress
 from pytest_bench.simulator.script import SERVER
 from pytest_bench.suite.deployments import endpoint_problem
-from pytest_bench.suite.plan import DeploymentPlan
+from pytest_bench.suite.plan import DeploymentPlan, NodesPlan
 from pytest_bench.workload import Target
 
 if TYPE_CHECKING:
-    from pytest_bench.containers.container import Container
-    from pytest_bench.containers.group import Containers
+    from pytest_bench.containers.group import Containers, Member
 
 SIMULATOR = "simulator"
 
@@ -51,7 +51,7 @@ class Deployment:
     """The containers of the deployment; None if it has none."""
 
     @property
-    def container(self) -> Container | None:
+    def container(self) -> Member | None:
         """The container that serves; None if the deployment has none."""
         return None if self.containers is None else self.containers.serving
 
@@ -107,7 +107,9 @@ def bring_up(
             running = stack.enter_context(simulator.start(behaviour, log=log))
             urls, require_running = (running.url,), running.require_running
         headers = read_headers(plan.headers, plan.api_key, environ, query=plan.query)
-        spent_s = time.monotonic() - started if containers is not None else 0.0
+        # On several nodes, the agents have limits of their own for images and for the start.
+        is_alone = containers is not None and plan.nodes is UNSET
+        spent_s = time.monotonic() - started if is_alone else 0.0
         left = msgspec.structs.replace(plan, ready_timeout_s=max(0.0, plan.ready_timeout_s - spent_s))
         identities = tuple(_ready(url, left, api, headers, on_wait, require_running) for url in urls)
         if containers is not None:
@@ -137,6 +139,10 @@ def _contained(
     # The Docker SDK is heavy, and most deployments have no container.
     from pytest_bench.containers.serving import serve  # noqa: PLC0415 # loads docker, which few sessions need
 
+    if plan.nodes is not UNSET:
+        with _on_nodes(plan, plan.nodes, folder, environ, on_wait, nonce) as several:
+            yield several
+        return
     with ExitStack() as stack:
         images = ", ".join(dict.fromkeys(each.image for each in plan.containers))
         with reporting_progress(f"container {images}", plan.ready_timeout_s, on_wait) as not_yet:
@@ -150,6 +156,29 @@ def _contained(
                     timeout_s=plan.ready_timeout_s,
                     on_wait=not_yet,
                 )
+            )
+        kept = stack.pop_all()
+    with kept:
+        yield containers
+
+
+@contextmanager
+def _on_nodes(
+    plan: DeploymentPlan,
+    nodes: NodesPlan,
+    folder: Path,
+    environ: Mapping[str, str],
+    on_wait: Callable[[Waiting], None],
+    nonce: str,
+) -> Iterator[Containers]:
+    """The containers of a deployment on several nodes."""
+    from pytest_bench.gang.launching import gang  # noqa: PLC0415 # as in `_contained`
+
+    with ExitStack() as stack:
+        limit_s = nodes.join_timeout_s + nodes.build_timeout_s + nodes.load_timeout_s + plan.ready_timeout_s
+        with reporting_progress(f"{nodes.count} nodes", limit_s, on_wait) as not_yet:
+            containers = stack.enter_context(
+                gang(plan, nonce=nonce, folder=folder, environ=environ, on_wait=not_yet)
             )
         kept = stack.pop_all()
     with kept:

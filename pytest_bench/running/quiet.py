@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from pytest_bench.containers.container import Container
+from pytest_bench.containers.group import Member
 from pytest_bench.containers.log_classes import count
 from pytest_bench.endpoints.address import parse_url
 from pytest_bench.endpoints.client import Client
@@ -21,7 +21,7 @@ _TIMEOUT_S = 60.0
 
 
 def prove_quiet(
-    containers: Mapping[str, Container], url: str, headers: Headers, request: OneToken | None
+    containers: Mapping[str, Member], url: str, headers: Headers, request: OneToken | None
 ) -> None:
     """Send requests to `url`, and raise `ContainerError` if a log shows that a declared control has no effect.
 
@@ -45,7 +45,7 @@ def prove_quiet(
             _prove_warning(container, canary, client)
 
 
-def _prove_silence(containers: list[Container], probe: Callable[[], None]) -> None:
+def _prove_silence(containers: list[Member], probe: Callable[[], None]) -> None:
     starts = [container.settle_log() for container in containers]
     probe()
     for container, start in zip(containers, starts, strict=True):
@@ -62,7 +62,7 @@ def _prove_silence(containers: list[Container], probe: Callable[[], None]) -> No
         container.proof = msgspec.structs.replace(container.proof, silenced=plan.silenced, requests=PROBES)
 
 
-def _prove_warning(container: Container, canary: Canary, client: Client) -> None:
+def _prove_warning(container: Member, canary: Canary, client: Client) -> None:
     start = container.settle_log()
     client.exchange("POST", canary.path, body=msgspec.json.encode(canary.body), timeout_s=_TIMEOUT_S)
     container.settle_log()

@@ -94,6 +94,8 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its end is the end of the deployment."""
     serves: bool = True
     """Whether it has the endpoint. Exactly one container of a deployment has."""
+    rank: int = 0
+    """The node on which it runs, in a deployment on several nodes."""
     image: str
     """A reference, or the id of a local image."""
     build: Build | None = None

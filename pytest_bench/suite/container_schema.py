@@ -237,3 +237,5 @@ class RoleSection(_AnyContainer):
     """Whether requests are sent to this container. Exactly one of a deployment must serve."""
     critical: bool = True
     """The deployment ends when this container ends, and points become errors. false: its end is recorded only."""
+    rank: Annotated[int, Field(ge=0, lt=4096)] = 0
+    """The node on which it runs, from 0, in a deployment on several `nodes`. Several roles may share a node."""

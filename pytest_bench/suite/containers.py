@@ -21,7 +21,7 @@ _Section = ContainerSection | RoleSection
 
 
 def plan_containers(
-    context: Context, alone: ContainerSection | None, roles: Mapping[str, RoleSection]
+    context: Context, alone: ContainerSection | None, roles: Mapping[str, RoleSection], *, has_nodes: bool
 ) -> tuple[plans.ContainerPlan, ...]:
     """The containers of a deployment, with paths made absolute: the only one, or those by role.
 
@@ -34,25 +34,26 @@ def plan_containers(
             )
         return (_plan(context, alone, ("deployment", "container")),)
     if roles:
-        _check_roles(context, roles)
+        _check_roles(context, roles, has_nodes=has_nodes)
     return tuple(
         msgspec.structs.replace(
             _plan(context, section, ("deployment", "containers", role)),
             role=role,
             critical=section.critical,
             serves=section.serves,
+            rank=section.rank,
         )
         for role, section in roles.items()
     )
 
 
-def _check_roles(context: Context, roles: Mapping[str, RoleSection]) -> None:
+def _check_roles(context: Context, roles: Mapping[str, RoleSection], *, has_nodes: bool) -> None:
     path = ("deployment", "containers")
     serving = [role for role, section in roles.items() if section.serves]
     if len(serving) != 1:
         found = ", ".join(serving) or "none"
         context.problem(path, f"have {found} that serves; expected `serves: true` in exactly one")
-    taken: dict[int, str] = {}
+    taken: dict[tuple[int, int], str] = {}
     for role, section in roles.items():
         here = (*path, role)
         if section.serves and section.port is None:
@@ -62,11 +63,13 @@ def _check_roles(context: Context, roles: Mapping[str, RoleSection]) -> None:
         if not section.serves and section.no_progress_s is not None:
             context.problem((*here, "no_progress_s"), "is about requests; expected it where `serves` is true")
         if section.network == "host" and section.port is not None:
-            other = taken.setdefault(section.port, role)
+            other = taken.setdefault((section.rank, section.port), role)
             if other != role:
                 context.problem(
                     (*here, "port"), f"is {section.port}, as that of {other}, and both use the host's network"
                 )
+        if section.rank and not has_nodes:
+            context.problem((*here, "rank"), f"is {section.rank}, but the deployment has no `nodes`")
 
 
 def _plan(context: Context, section: _Section, path: Where) -> plans.ContainerPlan:

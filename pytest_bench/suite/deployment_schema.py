@@ -80,6 +80,20 @@ Header = Annotated[
 ]
 
 
+class NodesSection(Section):
+    """Several nodes of a Slurm allocation, on which the `containers` of one deployment run together."""
+
+    count: Annotated[int, Field(ge=2, le=4096)]
+    """How many nodes. Each runs the containers whose `rank` is its number."""
+    join_timeout_s: Seconds = 300
+    """How long the nodes may take to find one another."""
+    build_timeout_s: Seconds = 3600
+    """With an `image_cache`: how long one node may take to build or pull an image and to save it there."""
+    load_timeout_s: Seconds = 1800
+    """How long the nodes may take until each of them has an image: to load it from the cache, or, without one, to build
+    or pull it."""
+
+
 class DeploymentSection(Section):
     """The system under test."""
 
@@ -97,8 +111,11 @@ class DeploymentSection(Section):
     container: ContainerSection | None = None
     """A container that is started to serve, unless `--endpoint` names a server that is already there."""
     containers: dict[SuiteName, RoleSection] = Field(default_factory=dict)
-    """Several containers on one host instead, by role, such as `proxy`, `prefill` and `decode`. On bridge networks they
+    """Several containers instead, by role, such as `proxy`, `prefill` and `decode`. On one host, those on bridge networks
     reach one another by the names of their roles."""
+    nodes: NodesSection | None = None
+    """Run the `containers` on several nodes. `{address.ROLE}` in their commands, arguments and variables is the address
+    of the node of ROLE. Left out: on one host."""
     path: UrlPath | None = None
     """Path of the requests below the endpoint, for servers that have their own. Left out: the API's."""
     query: dict[Text, Header] = Field(default_factory=dict)

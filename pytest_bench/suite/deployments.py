@@ -17,9 +17,10 @@ from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.container_plan import ContainerPlan
 from pytest_bench.suite.containers import plan_containers
 from pytest_bench.suite.context import Context
+from pytest_bench.suite.deployment_nodes import check_nodes
 from pytest_bench.suite.deployment_schema import DeploymentSection, GenerationSection
 from pytest_bench.suite.document import Path as Where
-from pytest_bench.suite.plan import DeploymentPlan, Secret, TokensPlan
+from pytest_bench.suite.plan import DeploymentPlan, NodesPlan, Secret, TokensPlan
 from pytest_bench.suite.problems import Mark, Problems
 from pytest_bench.suite.section import SecretSection
 from pytest_bench.suite.serving_flags import inconsistencies
@@ -67,6 +68,7 @@ def plan_deployment(
         model=overrides.served_model or section.model,
         endpoints=tuple(url.rstrip("/") for url in overrides.endpoints) or written,
         containers=() if overrides.endpoints else containers,
+        nodes=UNSET if section.nodes is None or overrides.endpoints else NodesPlan(**as_json(section.nodes)),
         simulator=simulator,
         answers_contents=_contents(context, simulator),
         simulator_from_command_line=overrides.endpoints == (SIMULATOR,),
@@ -155,7 +157,10 @@ def _written_endpoints(context: Context, section: DeploymentSection) -> tuple[st
 
 
 def _containers(context: Context, section: DeploymentSection) -> tuple[ContainerPlan, ...]:
-    planned = plan_containers(context, section.container, section.containers)
+    has_nodes = section.nodes is not None
+    planned = plan_containers(context, section.container, section.containers, has_nodes=has_nodes)
+    if section.nodes is not None:
+        check_nodes(context, section.nodes.count, planned)
     suite = context.document.value
     has_eval = isinstance(suite, dict) and bool(suite.get("eval"))
     for path, sentence in inconsistencies(planned, labels=section.labels, has_eval=has_eval):

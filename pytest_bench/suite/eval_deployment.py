@@ -50,7 +50,7 @@ def plan_eval_deployment(
         context.problem(path, "repeats settings of `deployment`; expected settings that differ, or none")
     if written.keys() & REFUSED or merged == base:
         return None
-    for name in _SERVERS - written.keys() if _SERVERS & written.keys() else ():
+    for name in {*_SERVERS, "nodes"} - written.keys() if _SERVERS & written.keys() else ():
         merged.pop(name, None)
     planned = plan_deployment(replace(context, document=_moved(context.document, path)), suite, merged)
     return None if planned is None else msgspec.structs.replace(planned[0], overridden=tuple(sorted(written)))

@@ -33,6 +33,15 @@ class TokensPlan(msgspec.Struct, frozen=True, kw_only=True):
     warmup_timeout_s: float = 25.0
 
 
+class NodesPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The nodes of a deployment whose containers run on several."""
+
+    count: int
+    join_timeout_s: float = 300.0
+    build_timeout_s: float = 3600.0
+    load_timeout_s: float = 1800.0
+
+
 class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The system under test of one suite, with the command line's overrides applied."""
 
@@ -46,6 +55,8 @@ class DeploymentPlan(msgspec.Struct, frozen=True, kw_only=True):
     """URLs, or the single word `simulator`. Empty if a container serves."""
     containers: tuple[ContainerPlan, ...] = ()
     """The containers that are started, one of which serves. Empty if the endpoints exist already."""
+    nodes: NodesPlan | UnsetType = UNSET
+    """The nodes that the containers run on; unset: on one host."""
     simulator: dict[str, Any] = {}
     """Behaviour of the simulator, if it is the endpoint."""
     answers_contents: str | UnsetType = UNSET

@@ -1,0 +1,149 @@
+"""What the session and the agents of a gang tell each other, over the standard streams of a Slurm step.
+
+To the agents: one JSON text a line. From an agent: JSON texts, each in pieces, because srun mixes the outputs of several
+tasks and splits long lines. Every piece is a line of its own that begins with the gang's token: what else is written to
+the same output, by Slurm or by a site's task prolog, is no message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from pytest_bench.containers.artifacts import Artifact
+from pytest_bench.containers.evidence import LogProof
+from pytest_bench.errors import BenchError
+from pytest_bench.suite.container_plan import ContainerPlan
+from pytest_bench.suite.plan import NodesPlan
+
+_PIECE_BYTES = 512
+_MORE, _LAST = b"+", b"."
+
+
+class GangProtocolError(BenchError):
+    """A line of an agent's output has the gang's token, and is not a piece of a message."""
+
+    code = "gang-protocol"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent is started for: the first line of its input."""
+
+    token: str
+    nonce: str
+    """Of the session."""
+    suite: str
+    owner: str
+    """Label of all containers of the gang."""
+    folder: str
+    """Of the deployment; each rank has a folder of its own in it."""
+    nodes: NodesPlan
+    containers: tuple[ContainerPlan, ...]
+    """Of all ranks."""
+    ready_timeout_s: float
+
+
+class Meeting(msgspec.Struct, frozen=True, kw_only=True, tag="meeting"):
+    """To the agents: where rank 0 listens."""
+
+    address: str
+
+
+Operation = Literal["how_it_ended", "settle_log", "story", "copy_artifacts", "note_proof"]
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True, tag="question"):
+    """To the agent of `rank`: call a method of the container `role`."""
+
+    number: int
+    rank: int
+    role: str
+    operation: Operation
+    folder: str = ""
+    """Where artifacts are copied to."""
+    proof: LogProof = LogProof()
+
+
+class Listening(msgspec.Struct, frozen=True, kw_only=True, tag="listening"):
+    """From rank 0: it listens."""
+
+    address: str
+
+
+class Doing(msgspec.Struct, frozen=True, kw_only=True, tag="doing"):
+    """What an agent does now."""
+
+    rank: int
+    host: str
+    text: str
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True, tag="serving"):
+    """The containers of all ranks are verified; those of this one by role: name and URL."""
+
+    rank: int
+    host: str
+    containers: dict[str, tuple[str, str]]
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True, tag="ending"):
+    """A rank has failed, or was stopped, and removes its containers."""
+
+    rank: int
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
+    """To a question."""
+
+    number: int
+    error: str | None = None
+    text: str | None = None
+    size_bytes: int = 0
+    artifacts: tuple[Artifact, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+ToAgent = Meeting | Question
+FromAgent = Listening | Doing | Serving | Ending | Answer
+
+
+def line(message: Request | ToAgent) -> bytes:
+    """A message to the agents."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def pieces(token: str, rank: int, message: FromAgent) -> bytes:
+    """A message from the agent of `rank`, as lines."""
+    data = msgspec.json.encode(message)
+    parts = [data[start : start + _PIECE_BYTES] for start in range(0, len(data), _PIECE_BYTES)]
+    marks = [_MORE] * (len(parts) - 1) + [_LAST]
+    head = f"{token} {rank} ".encode()
+    return b"".join(head + mark + part + b"\n" for mark, part in zip(marks, parts, strict=True))
+
+
+class Assembler:
+    """Puts the pieces of messages together again, of each rank by itself."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+        self._parts: dict[int, bytes] = {}
+        self._decode = msgspec.json.Decoder(FromAgent).decode
+
+    def feed(self, piece: bytes) -> Iterator[FromAgent]:
+        """Yield the message that a line completes, if it does. Raises `GangProtocolError`."""
+        words = piece.removesuffix(b"\n").split(b" ", 2)
+        if words[0] != self._token:
+            return
+        try:
+            rank, mark, data = int(words[1]), words[2][:1], words[2][1:]
+            whole = self._parts.pop(rank, b"") + data
+            if mark == _LAST:
+                yield self._decode(whole)
+            elif mark == _MORE:
+                self._parts[rank] = whole
+            else:
+                raise ValueError("neither more nor last")
+        except (ValueError, IndexError, msgspec.MsgspecError) as error:
+            raise GangProtocolError(f"an agent wrote what is not a message: {error}: {piece!r}") from error
