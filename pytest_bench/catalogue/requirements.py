@@ -67,8 +67,8 @@ class Requirements:
             return None
         count = deployment.nodes.count
         return (
-            f"{deployment.origin}: the deployment of suite {deployment.suite!r} runs on {count} nodes: call pytest with "
-            f"--slurm inside a Slurm allocation, as in `salloc --nodes {count} pytest ... --slurm`"
+            f"{deployment.origin}: the deployment of suite {deployment.suite!r} runs on {count} nodes: call pytest "
+            f"with --slurm inside a Slurm allocation, as in `salloc --nodes {count} pytest ... --slurm`"
         )
 
     def _require_datasets(self, points: Collection[Point]) -> None:

@@ -49,7 +49,6 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
             *command,
         ]
 
-
     def joint_step(self, count: int, wait_s: float, command: Sequence[str]) -> list[str]:
         """Return the command that runs `command` as one task on each of the first `count` nodes, as one step.
 

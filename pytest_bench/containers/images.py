@@ -53,8 +53,8 @@ def provide(
 
     A local image: the cache, a build, a pull. Any other: the cache, the engine, a pull, a build. The working image is
     never removed. What was not in the cache is saved there, but only by the producer, and only the producer builds an
-    image again whose file is damaged, so that all nodes run one build. Default: the first task of a Slurm step. Raises `ContainerError` with the
-    reason of every source if none has the image.
+    image again whose file is damaged, so that all nodes run one build. Default: the first task of a Slurm step.
+    Raises `ContainerError` with the reason of every source if none has the image.
     """
     cache = None if plan.image_cache is None else ImageCache(Path(plan.image_cache))
     fingerprint = "" if plan.build is None else fingerprint_of(plan.build)

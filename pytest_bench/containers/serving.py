@@ -74,6 +74,9 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Called with what ends the deployment, before diagnostics are collected and anything is stopped."""
 
 
+_ALONE = Host()
+
+
 def new_owner(nonce: str) -> str:
     """A new value for the label `ownership.OWNER`, for one start of containers in the session `nonce`."""
     return f"{nonce[:12]}-{secrets.token_hex(6)}"
@@ -89,7 +92,7 @@ def serve(
     environ: Mapping[str, str] = os.environ,
     timeout_s: float,
     on_wait: Callable[[str], None] = lambda _: None,
-    host: Host = Host(),
+    host: Host = _ALONE,
 ) -> Iterator[Containers]:
     """Start the containers of a suite and yield them when all are verified. They are removed at the end.
 

@@ -6,6 +6,6 @@
     status     what each agent leaves in its own folder, and which failure came first
     messages   what the session and the agents tell each other
 
-The agents meet in a rendezvous (`cluster/rendezvous.py`), by which a failure on one node ends all of them within seconds.
-They talk to the session through the standard streams of the Slurm step, so that they end when the session ends.
+The agents meet in a rendezvous (`cluster/rendezvous.py`), by which a failure on one node ends all of them within
+seconds. They talk to the session through the standard streams of the Slurm step, so that they end when it ends.
 """

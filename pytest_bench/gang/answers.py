@@ -36,7 +36,7 @@ def _answered(container: Member, question: Question) -> Answer:
             found = container.copy_artifacts(Path(question.folder), problems)
             return Answer(number=number, artifacts=tuple(found), problems=tuple(problems))
         case "note_proof":
-            container.proof = question.proof
+            container.proof = question.proof or container.proof
             return Answer(number=number)
 
 

@@ -156,7 +156,7 @@ class _Agents:
         timeout_s: float,
         *,
         folder: str = "",
-        proof: LogProof = LogProof(),
+        proof: LogProof | None = None,
     ) -> messages.Answer:
         """Raises `ContainerError` if the agent answers with an error or not at all."""
         number = next(self._numbers)
@@ -164,7 +164,9 @@ class _Agents:
             number=number, rank=plan.rank, role=plan.role, operation=operation, folder=folder, proof=proof
         )
         self._child.send(messages.line(question))
-        self._await(lambda: number in self._answers, timeout_s, f"rank {plan.rank} does not answer {operation}")
+        self._await(
+            lambda: number in self._answers, timeout_s, f"rank {plan.rank} does not answer {operation}"
+        )
         answer = self._answers.pop(number)
         if answer.error is not None:
             raise ContainerError(answer.error)
@@ -195,7 +197,9 @@ class _Agents:
         ended = {rank for rank, status in self._statuses().items() if status.state != "running"}
         nodes = [node for rank, node in enumerate(self._names) if rank not in ended]
         command = python(WATCHDOG, self._owner)
-        children = [Child(self._allocation.step(node, command), errors=self._folder / STEP_LOG) for node in nodes]
+        children = [
+            Child(self._allocation.step(node, command), errors=self._folder / STEP_LOG) for node in nodes
+        ]
         for child in children:
             child.stdin.close()  # its session has ended
         for child in children:
@@ -219,7 +223,9 @@ class _Agents:
             found = self._failures()
             if self._broken:
                 found.insert(0, self._broken)
-            self._explanation = f"{self._place()} has failed: {self._joined(found or ['every rank has ended'])}"
+            self._explanation = (
+                f"{self._place()} has failed: {self._joined(found or ['every rank has ended'])}"
+            )
         return self._explanation
 
     def _failures(self) -> list[str]:
@@ -247,7 +253,7 @@ class _Agents:
         """Thread: note what the agents say, until the step ends."""
         try:
             for line in iter(self._child.stdout.readline, b""):
-                for message in self._assembler.feed(line):
+                if (message := self._assembler.feed(line)) is not None:
                     self._receive(message)
         except (messages.GangProtocolError, OSError, ValueError) as error:
             with self._changed:

@@ -28,7 +28,7 @@ class Agents(Protocol):
         timeout_s: float,
         *,
         folder: str = "",
-        proof: LogProof = LogProof(),
+        proof: LogProof | None = None,
     ) -> Answer:
         """Raises `ContainerError` if the agent answers with an error or not at all."""
 
@@ -80,5 +80,5 @@ class RemoteContainer:
     def story(self) -> str:
         return self._ask("story").text or ""
 
-    def _ask(self, operation: Operation, *, proof: LogProof = LogProof()) -> Answer:
+    def _ask(self, operation: Operation, *, proof: LogProof | None = None) -> Answer:
         return self._agents.ask(self.plan, operation, _TIMEOUT_S, proof=proof)

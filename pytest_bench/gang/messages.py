@@ -1,13 +1,13 @@
 """What the session and the agents of a gang tell each other, over the standard streams of a Slurm step.
 
-To the agents: one JSON text a line. From an agent: JSON texts, each in pieces, because srun mixes the outputs of several
-tasks and splits long lines. Every piece is a line of its own that begins with the gang's token: what else is written to
-the same output, by Slurm or by a site's task prolog, is no message.
+To the agents: one JSON text a line. From an agent: JSON texts, each in pieces, because srun mixes the outputs of
+several tasks and splits long lines. Every piece is a line of its own that begins with the gang's token: what else is
+written to the same output, by Slurm or by a site's task prolog, is not a message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from typing import Literal
 
 import msgspec
@@ -20,6 +20,7 @@ from pytest_bench.suite.plan import NodesPlan
 
 _PIECE_BYTES = 512
 _MORE, _LAST = b"+", b"."
+_PIECE = re.compile(rb"([0-9]{1,4}) ([+.])(.*)", re.DOTALL)
 
 
 class GangProtocolError(BenchError):
@@ -63,7 +64,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, tag="question"):
     operation: Operation
     folder: str = ""
     """Where artifacts are copied to."""
-    proof: LogProof = LogProof()
+    proof: LogProof | None = None
+    """What `note_proof` notes."""
 
 
 class Listening(msgspec.Struct, frozen=True, kw_only=True, tag="listening"):
@@ -128,22 +130,25 @@ class Assembler:
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
-        self._parts: dict[int, bytes] = {}
+        self._parts: dict[bytes, bytes] = {}
         self._decode = msgspec.json.Decoder(FromAgent).decode
 
-    def feed(self, piece: bytes) -> Iterator[FromAgent]:
-        """Yield the message that a line completes, if it does. Raises `GangProtocolError`."""
-        words = piece.removesuffix(b"\n").split(b" ", 2)
-        if words[0] != self._token:
-            return
+    def feed(self, line: bytes) -> FromAgent | None:
+        """Return the message that a line completes; None if it completes none. Raises `GangProtocolError`."""
+        token, _, piece = line.removesuffix(b"\n").partition(b" ")
+        if token != self._token:
+            return None
+        found = _PIECE.fullmatch(piece)
+        if found is None:
+            raise GangProtocolError(f"an agent wrote what is not a piece of a message: {piece!r}")
+        rank, mark, data = found.groups()
+        whole = self._parts.pop(rank, b"") + data
+        if mark == _MORE:
+            self._parts[rank] = whole
+            return None
         try:
-            rank, mark, data = int(words[1]), words[2][:1], words[2][1:]
-            whole = self._parts.pop(rank, b"") + data
-            if mark == _LAST:
-                yield self._decode(whole)
-            elif mark == _MORE:
-                self._parts[rank] = whole
-            else:
-                raise ValueError("neither more nor last")
-        except (ValueError, IndexError, msgspec.MsgspecError) as error:
-            raise GangProtocolError(f"an agent wrote what is not a message: {error}: {piece!r}") from error
+            return self._decode(whole)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise GangProtocolError(
+                f"an agent wrote what is not a message: {error}: {whole[:200]!r}"
+            ) from error

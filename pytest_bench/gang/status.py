@@ -31,8 +31,8 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     address: str = ""
     """At which the other nodes reach it."""
     state: State
-    """`ended`: the session asked it to. `failed`: by itself. `stopped`: by something else. In each of these, its containers
-    are removed."""
+    """`ended`: the session asked it to. `failed`: by itself. `stopped`: by something else. In each of these, its
+    containers are removed."""
     phase: str
     """What it was doing, or did when it failed or was stopped."""
     reason: str = ""
@@ -68,8 +68,8 @@ def read_statuses(folder: Path, size: int, nonce: str) -> dict[int, RankStatus]:
 def failures(size: int, statuses: Mapping[int, RankStatus]) -> list[str]:
     """A sentence for each rank that did not end as asked, the root cause first; empty if all did.
 
-    The root cause is the earliest failure by time. A rank that was killed has reported none: it failed when the first of
-    those was stopped that name it.
+    The root cause is the earliest failure by time. A rank that was killed has reported none: it failed when the first
+    of those was stopped that name it.
     """
     causes = sorted(_causes(statuses))
     first = causes[0][1] if causes else None
@@ -97,7 +97,11 @@ def _causes(statuses: Mapping[int, RankStatus]) -> Iterator[tuple[int, int, str]
         if status.state == "failed":
             yield status.at_ns, status.rank, f"{_name(status)} failed while {status.phase}: {status.reason}"
         elif status.state == "stopped" and status.because_of is None:
-            yield status.at_ns, status.rank, f"{_name(status)} was stopped while {status.phase}: {status.reason}"
+            yield (
+                status.at_ns,
+                status.rank,
+                f"{_name(status)} was stopped while {status.phase}: {status.reason}",
+            )
         elif status.state == "stopped" and status.because_of is not None:
             other = statuses.get(status.because_of)
             if other is None or other.state == "running":

@@ -52,7 +52,8 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     },
     "--slurm": {
         "action": "store_true",
-        "help": "inside a Slurm allocation: run one xdist worker on every node, each point on one of them; or deployments on several nodes",
+        "help": "inside a Slurm allocation: spread deployments over its nodes, one xdist worker on each; those that "
+        "run on several nodes get all of them",
     },
     "--load-seed": {"metavar": "N", "help": "replace every seed of arrival times and sample order"},
     "--data-seed": {

@@ -22,10 +22,13 @@ def check_nodes(context: Context, count: int, containers: Sequence[ContainerPlan
     for plan in containers:
         here = ("deployment", "containers", plan.role)
         if plan.rank >= count:
-            context.problem((*here, "rank"), f"is {plan.rank}; expected at most {count - 1}, with {count} nodes")
+            context.problem(
+                (*here, "rank"), f"is {plan.rank}; expected at most {count - 1}, with {count} nodes"
+            )
         if plan.network != "host" and (plan.port is not None or plan.ports):
             context.problem(
-                here, "listens on a bridge network, where other nodes do not reach it; expected `network: host`"
+                here,
+                "listens on a bridge network, where other nodes do not reach it; expected `network: host`",
             )
         for role in sorted(_roles_named(plan) - {each.role for each in containers}):
             context.problem(here, f"uses {{address.{role}}}, but no container has the role {role!r}")

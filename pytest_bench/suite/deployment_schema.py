@@ -111,8 +111,8 @@ class DeploymentSection(Section):
     container: ContainerSection | None = None
     """A container that is started to serve, unless `--endpoint` names a server that is already there."""
     containers: dict[SuiteName, RoleSection] = Field(default_factory=dict)
-    """Several containers instead, by role, such as `proxy`, `prefill` and `decode`. On one host, those on bridge networks
-    reach one another by the names of their roles."""
+    """Several containers instead, by role, such as `proxy`, `prefill` and `decode`. On one host, those on bridge
+    networks reach one another by the names of their roles."""
     nodes: NodesSection | None = None
     """Run the `containers` on several nodes. `{address.ROLE}` in their commands, arguments and variables is the address
     of the node of ROLE. Left out: on one host."""

@@ -54,7 +54,14 @@ def left(nodes):
             f"{node} {name}"
             for node in ("n0", "n1")
             for name in nodes(
-                node, "docker", "ps", "--all", "--filter", "label=pytest-inference-bench.owner", "--format", "{{.Names}}"
+                node,
+                "docker",
+                "ps",
+                "--all",
+                "--filter",
+                "label=pytest-inference-bench.owner",
+                "--format",
+                "{{.Names}}",
             ).split()
         ]
 

@@ -1,7 +1,8 @@
 """A proxy in front of a prefill and a decode server: `disaggregation_proxy.py PORT PREFILL DECODE`, as host:port.
 
-Every POST is answered by the prefill server first, whose answer is discarded, and then by the decode server, whose answer
-is passed on as it comes. All other requests go to the decode server. It writes a line to standard output for each POST.
+Every POST is answered by the prefill server first, whose answer is discarded, and then by the decode server, whose
+answer is passed on as it comes. All other requests go to the decode server. It writes a line to standard output for
+each POST.
 """
 
 import asyncio

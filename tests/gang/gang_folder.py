@@ -1,4 +1,4 @@
-"""A suite whose deployment runs on two nodes, and pytest started on it inside a Slurm allocation as a user starts it."""
+"""A suite whose deployment runs on two nodes, and pytest started on it in a Slurm allocation as a user starts it."""
 
 from __future__ import annotations
 

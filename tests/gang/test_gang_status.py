@@ -64,7 +64,9 @@ def test_a_rank_that_never_reports_is_named():
 
 def test_a_deadline_that_all_ranks_hear_of_is_told_once():
     late = "image:i:loaded 1/2; rank 1 (n1) loading for 412 s"
-    assert told(status(0, "stopped", late, at_ns=1), status(1, "stopped", late, at_ns=2, phase="loading")) == [
+    assert told(
+        status(0, "stopped", late, at_ns=1), status(1, "stopped", late, at_ns=2, phase="loading")
+    ) == [
         f"rank 0 (n0) was stopped while serving: {late}",
         "rank 1 (n1) was stopped later, while loading: for the same reason",
     ]
