@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import FileIO
@@ -72,20 +73,20 @@ class Agent:
         write_status(Path(self._request.folder), self._status("running"))
         for thread in (self._read, self._write):
             threading.Thread(target=thread, name=thread.__name__, daemon=True).start()
-        ended = self._status("ended")
         try:
             self._run()
+            how = self._status("ended")
         except Stop as stop:
-            ended = self._stopped(stop)
+            how = self._stopped(stop)
         except (BarrierAborted, BarrierTimeout) as error:
-            ended = self._stopped(self._interrupter.stop or _stop_of(error))
+            how = self._stopped(self._interrupter.stop or _stop_of(error))
         except Exception as error:
             self._note_failure(error)
             if not isinstance(error, BenchError):
-                raise
-        finally:
-            self._interrupter.end()
-            write_status(Path(self._request.folder), self._failure or ended)
+                traceback.print_exc()
+            how = self._status("failed", str(error))
+        self._interrupter.end()
+        write_status(Path(self._request.folder), self._failure or how)
 
     def doing(self, text: str) -> None:
         """Say what this rank does from here on."""

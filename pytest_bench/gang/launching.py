@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from msgspec import UNSET
@@ -38,7 +39,7 @@ _START_S = 120.0
 """How long the step may take to start an agent on every node."""
 _STOP_S = 60.0
 """How long an agent may take to remove its containers, beside the time that they have to stop."""
-_VISIBLE_S = 10.0
+_VISIBLE_S = 5.0
 """How long a status file may take to appear on a shared file system."""
 _RETRY_S = 0.2
 
@@ -194,7 +195,7 @@ class _Agents:
 
     def _remove_left_over(self) -> None:
         """Remove the containers of agents that were killed. Slurm may have killed their watchdogs, too."""
-        ended = {rank for rank, status in self._statuses().items() if status.state != "running"}
+        ended = {rank for rank, status in self._statuses.items() if status.state != "running"}
         nodes = [node for rank, node in enumerate(self._names) if rank not in ended]
         command = python(WATCHDOG, self._owner)
         children = [
@@ -217,8 +218,10 @@ class _Agents:
         raise ContainerError(f"{self._place()}: {what} after {timeout_s:g} s")
 
     def _explained(self) -> str:
-        """Why the step has ended; ends it if it has not."""
+        """Why the step has ended, or ends: the ranks end one another. Otherwise it is ended here."""
         if self._explanation is None:
+            if not self._broken:
+                self._child.wait(self._stop_s)
             self.stop()
             found = self._failures()
             if self._broken:
@@ -229,10 +232,11 @@ class _Agents:
         return self._explanation
 
     def _failures(self) -> list[str]:
-        return failures(self._nodes.count, self._statuses())
+        return failures(self._nodes.count, self._statuses)
 
+    @cached_property
     def _statuses(self) -> dict[int, RankStatus]:
-        """What the ranks report. Their last files may take a moment to be visible here."""
+        """What the ranks report in the end. Their last files may take a moment to be visible here."""
         deadline = time.monotonic() + _VISIBLE_S
         while True:
             statuses = read_statuses(self._folder, self._nodes.count, self._nonce)
@@ -242,9 +246,11 @@ class _Agents:
             time.sleep(_RETRY_S)
 
     def _joined(self, found: list[str]) -> str:
+        """The sentences, and what Slurm has to say if a rank has not reported."""
+        ended = [status for status in self._statuses.values() if status.state != "running"]
         words = printable(" ".join(self._child.stderr_tail().split()))
-        said = f"\nThe step said: {words}" if words else ""
-        return "\n".join(found) + said
+        is_told = len(ended) < self._nodes.count and words
+        return "\n".join([*found, *([f"The step said: {words}"] if is_told else [])])
 
     def _place(self) -> str:
         return f"the deployment on the nodes {', '.join(self._names)}"

@@ -6,7 +6,7 @@ from gang_folder import GangFolder
 
 @pytest.fixture(scope="module")
 def green(image_everywhere, tmp_path_factory):
-    return GangFolder(tmp_path_factory.mktemp("green"), image_everywhere).run("--complete")
+    return GangFolder(tmp_path_factory.mktemp("green"), image_everywhere).run()
 
 
 def test_a_point_of_a_deployment_on_two_nodes_passes(green):
