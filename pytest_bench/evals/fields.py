@@ -14,7 +14,7 @@ from pytest_bench.evals.presets import PRESETS
 from pytest_bench.evals.templates import compile_template
 from pytest_bench.scoring import SCORINGS, Scoring, TextChoice, build_scoring
 from pytest_bench.suite.deployment_schema import GenerationSection
-from pytest_bench.suite.schema import TimeoutsSection
+from pytest_bench.suite.load_schema import TimeoutsSection
 from pytest_bench.suite.section import Count, Seconds, Section, Seed, Share, Text, unique
 
 _LIMITS = ("max_completion_tokens", "max_new_tokens")

@@ -13,13 +13,13 @@ from pydantic import ConfigDict, Field, create_model
 from pytest_bench.bounds import TIME_UNITS
 from pytest_bench.suite.command_evals import CommandEvalSection
 from pytest_bench.suite.container_schema import ContainerSection, RoleSection
+from pytest_bench.suite.dataset_schema import DatasetSection
 from pytest_bench.suite.deployment_schema import DeploymentSection
 from pytest_bench.suite.eval_deployment import OVERRIDES, REFUSED
 from pytest_bench.suite.points import with_fields
 from pytest_bench.suite.schema import (
     AuditSection,
     BoundsSection,
-    DatasetSection,
     EvalSection,
     LimitSection,
     LimitsSection,

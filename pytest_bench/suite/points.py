@@ -19,6 +19,7 @@ from pytest_bench.suite.deployments import plan_parameters
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.limits import NamedBounds, check_metrics, plan_bounds, plan_limits
 from pytest_bench.suite.load_plans import plan_load, plan_order, plan_warmup, require_duration
+from pytest_bench.suite.load_schema import LoadSection, OrderSection
 from pytest_bench.suite.names import name_complaint
 from pytest_bench.suite.plan import DatasetPlan, Kind, Point
 from pytest_bench.suite.replay import refuse_trace_lengths, with_trace_lengths
@@ -26,8 +27,6 @@ from pytest_bench.suite.schema import (
     AuditSection,
     DrivenSection,
     EvalSection,
-    LoadSection,
-    OrderSection,
     PerfSection,
 )
 from pytest_bench.suite.section import Section
