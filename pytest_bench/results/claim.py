@@ -117,10 +117,11 @@ class Claim:
             raise
 
     def refuse(self, sentence: str, invocation: Invocation) -> str:
-        """Write red files after a refusal, so that no earlier file under the given names is taken for this call's.
+        """Write red files after a refusal, so that no earlier file under the given names is taken for this call's, and
+        release the claim. Returns `sentence`, with a line that says how to restore what was renamed, if anything was.
 
-        An earlier verdict and JUnit file are renamed; the returned line says how to restore them. Files that cannot be
-        written are ignored, because the exit status reports the refusal.
+        An earlier verdict and JUnit file are renamed. Files that cannot be written are ignored, because the exit status
+        reports the refusal.
         """
         red = refusal(nonce=self.nonce, sentence=sentence, invocation=invocation)
         rendered = junit.render(red)
@@ -140,7 +141,9 @@ class Claim:
                 write_json(self.results / layout.VERDICT, red)
                 if self._given is None or self._relative(self._given) != layout.JUNIT:
                     write_atomic(self.results / layout.JUNIT, rendered)
-        return hint
+        self.withdraw()
+        self.close()
+        return f"{sentence}\n{hint}" if hint else sentence
 
     def withdraw(self) -> None:
         """After a refusal: remove the folder unless the call named it, and restore `results/latest`.
