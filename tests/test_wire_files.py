@@ -266,6 +266,7 @@ EVENTS = (
         boot_id="b",
         start_ns=1,
         end_ns=2,
+        lost=True,
     ),
     Report(
         point=ID,

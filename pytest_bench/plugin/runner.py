@@ -19,7 +19,7 @@ from pytest_bench.audits.point import run_audit
 from pytest_bench.endpoints.address import servers
 from pytest_bench.errors import BenchError, EvidenceError, UsageError
 from pytest_bench.evals.point import run_eval
-from pytest_bench.leases import Lease, Scope, acquire_all
+from pytest_bench.leases import Lease, Scope, acquire, acquire_all
 from pytest_bench.perf import run_perf
 from pytest_bench.plugin import reports
 from pytest_bench.plugin.call import Call
@@ -110,14 +110,15 @@ class PointRunner:
         """Hold leases on this host and these endpoints for one point, and append them to the event log."""
         wanted: list[tuple[Scope, str]] = [("host", platform.node())]
         wanted += [("endpoint", server) for url in urls if url != SIMULATOR for server in servers(url)]
-        with acquire_all(
-            wanted,
+        hold = partial(
+            acquire,
             nonce=self._session.nonce,
             point=point,
             worker=self._log.process if self._log else "main",
             record=self._record,
             on_wait=self._report_wait,
-        ):
+        )
+        with acquire_all(wanted, hold):
             yield
 
     def _record(self, lease: Lease) -> None:

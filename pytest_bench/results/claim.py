@@ -17,7 +17,7 @@ import msgspec
 
 from pytest_bench.errors import BenchError, EvidenceError, UsageError
 from pytest_bench.files import write_atomic, write_json
-from pytest_bench.leases import acquire
+from pytest_bench.leases import LeaseLost, acquire
 from pytest_bench.results import junit, layout
 from pytest_bench.results.event_log import EventLog
 from pytest_bench.results.lock import FolderInUse, hold_folder
@@ -168,7 +168,8 @@ class Claim:
         """Release the folder and the JUnit file."""
         if self._is_locked:
             release_space(self.results)
-        self._held.close()
+        with contextlib.suppress(LeaseLost):  # the JUnit file is written by now
+            self._held.close()
 
     def _require_usable(self) -> None:
         if self._resumes:
