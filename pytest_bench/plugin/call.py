@@ -22,7 +22,7 @@ from pytest_bench import clock
 from pytest_bench.errors import UsageError
 from pytest_bench.plugin import handover, options
 from pytest_bench.suite.discovery import discover
-from pytest_bench.verdict.events import Ended, Fault, Invocation, Refused
+from pytest_bench.verdict.events import Ended, Event, Fault, Invocation, Refused
 from pytest_bench.verdict.verdict import exit_status
 from pytest_bench.wording import one_line, printable
 
@@ -81,10 +81,20 @@ class Call:
             raise self._refuse_files(known, str(error)) from error
         self._guards_early_end = self.log is not None
 
+    def append(self, event: Event) -> None:
+        """Append an event to the log, if there is one."""
+        if self.log is not None:
+            self.log.append(event)
+
+    @property
+    def process(self) -> str:
+        """The name of this process in events."""
+        return "main" if self.log is None else self.log.process
+
     def refuse(self, sentence: str) -> pytest.UsageError:
         """Record that the call is refused, and return the error to raise."""
-        if self.log is not None and not self.refused:
-            self.log.append(Refused(sentence=sentence))
+        if not self.refused:
+            self.append(Refused(sentence=sentence))
         self.refused = True
         return pytest.UsageError(sentence)
 
@@ -123,9 +133,8 @@ class Call:
         return status if self.log is None else self._close(status or 0)
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        if self.log is not None:
-            text = " ".join(excinfo.exconly(tryshort=True).split())
-            self.log.append(Fault(code="internal-error", sentence=f"pytest itself failed: {text[:300]}"))
+        text = " ".join(excinfo.exconly(tryshort=True).split())
+        self.append(Fault(code="internal-error", sentence=f"pytest itself failed: {text[:300]}"))
 
     def _refuse_gates(self, known: argparse.Namespace) -> None:
         """Refuse options that require a verdict if no test runs: an old verdict could be mistaken for it."""
@@ -171,10 +180,8 @@ class Call:
     def _record(self, error: BaseException) -> None:
         if isinstance(error, pytest.UsageError):
             self.refuse("\n".join(map(str, error.args)))
-        elif self.log is not None:
-            self.log.append(
-                Fault(code="internal-error", sentence=f"pytest itself failed: {error_line(error)}")
-            )
+        else:
+            self.append(Fault(code="internal-error", sentence=f"pytest itself failed: {error_line(error)}"))
 
     def _close(self, status: int) -> int:
         """Append the last event, write the verdict, and return the exit status. Under `pytest-bench run`, the parent
