@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 
 import msgspec
 import pytest
@@ -121,18 +120,7 @@ def test_own_simulators_are_units_of_their_own():
 
 
 def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
-    calls = [
-        subprocess.Popen(
-            folder.command("-n0", results=tmp_path / name),
-            cwd=folder.root,
-            env=folder.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for name in ("first", "second")
-    ]
+    calls = [folder.start("-n0", results=tmp_path / name) for name in ("first", "second")]
     for call in calls:
         output, _ = call.communicate(timeout=60)
         assert call.returncode == 0, output
@@ -149,15 +137,7 @@ def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
 def test_a_session_waits_for_a_lease_of_another_session_and_names_it(folder, scope, workers):
     resource = {"host": platform.node(), "endpoint": folder.endpoint.removeprefix("http://")}[scope]
     with acquire(scope, resource, nonce="theirs", point="other/perf/long", folder=folder.runtime) as held:
-        call = subprocess.Popen(
-            folder.command(workers, "-k", "one", results=folder.root / "waited"),
-            cwd=folder.root,
-            env=folder.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        call = folder.start(workers, "-k", "one", results=folder.root / "waited")
         told = next(line for line in call.stdout if "waiting: " in line)
     rest, _ = call.communicate(timeout=60)
     assert f"the {scope} {resource} is in use by other/perf/long of session theirs" in told
