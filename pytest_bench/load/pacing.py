@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -181,7 +181,7 @@ def _draw(cursor: int) -> int:
     return os.lseek(cursor, 1, os.SEEK_CUR) - 1
 
 
-class TimedLoop(ABC):
+class TimedLoop(Pacer):
     """Common to the open loops: arrivals, and a timer that calls `_due`."""
 
     def __init__(self, host: Host, on_over: Callable[[], None], stage: Stage, loop: Loop) -> None:

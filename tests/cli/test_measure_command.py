@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
+from http_servers import Handler, serving
 from hypothesis import given
 from hypothesis import strategies as st
 from test_commands import ends
@@ -196,29 +196,16 @@ def test_a_file_is_never_replaced(capsys, tmp_path):
 @pytest.fixture
 def listing():
     """A server that lists models: a function that takes the answer and returns the URL."""
-    servers = []
+    with ExitStack() as servers:
 
-    def serve(status, body):
-        class Listing(BaseHTTPRequestHandler):
-            def do_GET(self):
-                data = json.dumps(body).encode()
-                self.send_response(status if self.path == "/v1/models" else 404)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+        def serve(status, body):
+            class Listing(Handler):
+                def get(self):
+                    self.reply(status if self.path == "/v1/models" else 404, json.dumps(body).encode())
 
-            def log_message(self, *_):
-                """Says nothing."""
+            return servers.enter_context(serving(Listing))
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Listing)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield serve
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+from http_servers import Handler, serving
 
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.endpoints.headers import NO_HEADERS
@@ -18,26 +18,15 @@ def server():
     """Serves how often its metrics were read."""
     reads, enough = [], threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
+    class Metrics(Handler):
+        def get(self):
             reads.append(self.path)
             if len(reads) >= 5:
                 enough.set()
-            body = b"reads %d\n" % len(reads)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(200, b"reads %d\n" % len(reads))
 
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield SimpleNamespace(url=f"http://127.0.0.1:{listening.server_port}", enough=enough)
-        listening.shutdown()
-        thread.join()
+    with serving(Metrics) as url:
+        yield SimpleNamespace(url=url, enough=enough)
 
 
 def deployment(*urls, interval_s=None, path="/metrics"):
