@@ -56,10 +56,12 @@ def read_allocation(environ: Mapping[str, str], wanted_by: str = "--slurm") -> A
     """
     unset = [name for name in (JOB_ID, NODE_LIST) if not environ.get(name)]
     if unset:
+        how = "`salloc --nodes N --no-kill pytest ...`"
+        if wanted_by == "--slurm":
+            how = f"{how[:-1]} --slurm`, or with `pytest-bench slurm submit`"
         raise UsageError(
-            f"{wanted_by}: {' and '.join(unset)}: not set, so this is not inside a Slurm allocation; start it with "
-            f"`salloc --nodes N --no-kill pytest ...{' --slurm' if wanted_by == '--slurm' else ''}`, or with "
-            "`pytest-bench slurm submit`"
+            f"{wanted_by}: {' and '.join(unset)}: not set, so this is not inside a Slurm allocation; "
+            f"start it with {how}"
         )
     scontrol, srun = shutil.which("scontrol"), shutil.which("srun")
     if scontrol is None or srun is None:

@@ -16,7 +16,6 @@ from pytest_bench.cluster.tables import read_table
 from pytest_bench.errors import EvidenceError
 from pytest_bench.evals.node_files import COPIES, LARGEST_TABLE, OUTPUT, FoundTable
 from pytest_bench.files import open_plain
-from pytest_bench.suite.command_evals import filled_in
 
 _LOOK_S = 0.25
 _MOST = 200
@@ -42,9 +41,9 @@ class TableFinder:
     def __init__(
         self, paths: Sequence[str], *, job: str, working_folder: Path, folder: Path, is_alone: bool
     ) -> None:
-        """`paths`: patterns with placeholders. `folder`: that of the node. `is_alone`: there is no other node."""
-        values = {"job": job, "user": _user()}
-        self._patterns = [str(working_folder / filled_in(path, values)) for path in paths]
+        """`paths`: patterns, which may hold `{user}`. `folder`: that of the node. `is_alone`: there is no other node."""
+        user = _user()
+        self._patterns = [str(working_folder / path.replace("{user}", user)) for path in paths]
         self._patterns.append(f"{glob.escape(str(folder / OUTPUT))}/**/*.csv")
         self._job, self._working_folder, self._folder, self._is_alone = job, working_folder, folder, is_alone
         self._before = dict(self._files())

@@ -45,6 +45,7 @@ class NodeOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Of the node, for its files."""
     time_limit_s: float
     paths: tuple[str, ...]
+    """Patterns of tables, which may hold `{user}`, the user on the node."""
     wait_s: float
 
 

@@ -138,7 +138,7 @@ def _order(
         working_folder=session.plan.folder(point.suite),
         folder=str(own),
         time_limit_s=options["time_limit_s"],
-        paths=tuple(options["tables"]["paths"]),
+        paths=tuple(path.replace("{job}", job) for path in options["tables"]["paths"]),
         wait_s=options["tables"]["wait_s"],
     )
 
