@@ -41,7 +41,7 @@ class TableFinder:
     def __init__(
         self, paths: Sequence[str], *, job: str, working_folder: Path, folder: Path, is_alone: bool
     ) -> None:
-        """`paths`: patterns, which may hold `{user}`. `folder`: that of the node. `is_alone`: there is no other node."""
+        """`paths`: patterns, which may hold `{user}`. `folder`: that of the node. `is_alone`: without other nodes."""
         user = _user()
         self._patterns = [str(working_folder / path.replace("{user}", user)) for path in paths]
         self._patterns.append(f"{glob.escape(str(folder / OUTPUT))}/**/*.csv")

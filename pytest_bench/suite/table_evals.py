@@ -59,7 +59,9 @@ class TablesSection(Section):
 
     paths: Annotated[list[Pattern], Field(min_length=1)] = Field(default_factory=lambda: list(DEFAULT_PATHS))
     """Patterns of further candidates (`*`, `?`, `**`), relative to the suite's folder. `{job}` and `{user}` are
-    replaced. An absolute path must hold `{job}`, because it is not known otherwise whose files these are."""
+    replaced. An absolute path must hold `{job}`, because it is not known otherwise whose files these are. Left out:
+    where launchers of madengine leave results, `perf.csv`, `results_dir/**/*.csv`, `slurm_output/perf_csv/**/*.csv` and
+    `/shared_inference/{user}/{job}/**/*.csv`."""
     wait_s: SecondsOrNone = 30
     """How long files may take to appear after the command ended, on a slow shared file system."""
     combine: dict[Text, Literal["pick", "equal", "sum", "mean", "max"]] = Field(default_factory=dict)
