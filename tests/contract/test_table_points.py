@@ -102,7 +102,7 @@ RED = {
 
 WHY_REFUSED = {
     "another": "expected the columns model, performance, metric, each once",
-    "stale": "was there before the command was started",
+    "stale": "is older than the start of the job",
     "appending": "was there before the command was started, which appended to it",
 }
 TABLE = "model,performance,metric\nchat,120,throughput\n"
