@@ -101,8 +101,9 @@ class PointRunner:
                     raise _cause(error) from error
                 finally:
                     self._progress.clear()
+                # Before the leases end: a lost one raises, and the point keeps what it was judged.
+                reports.note_judgement(item, measured.summary.judgement)
             self._progress.ends(point, measured.outcome)
-            reports.note_judgement(item, measured.summary.judgement)
             return measured
 
         return run
