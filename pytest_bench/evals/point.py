@@ -71,10 +71,12 @@ def run_eval(
     _write_metadata(session.plan, session.results, point, session.nonce)
     with open_checkpoint(folder / CHECKPOINT) as checkpoint:
         decision = begin(checkpoint, session, point, asked)
-        write_rows(folder / ROWS, [item.row for item in asked.items])
-        write_rows(folder / FEW_SHOTS, asked.few_shots)
+        write_rows(folder / ROWS, [item.row for item in asked.items], nonce=session.nonce, point=point.id)
+        write_rows(folder / FEW_SHOTS, asked.few_shots, nonce=session.nonce, point=point.id)
         if baselines:
-            write_json(folder / BASELINES, BaselinesFile(baselines=tuple(baselines.items())))
+            write_json(
+                folder / BASELINES, BaselinesFile(nonce=session.nonce, baselines=tuple(baselines.items()))
+            )
         server_side = ServerSide(session, point, deployment, reporter)
         issued = 0
         if decision.pending:
