@@ -426,7 +426,7 @@ WRITTEN: dict[str, tuple[str, bytes]] = {
     "expectation.json": ("expectation", readable_json(expectation_json({ID: DIGEST}, DIGEST))),
 }
 """By file name: its schema's name, and its bytes."""
-VERSIONS = {"verdict": 2, "point": 2, "phase": 2, "summary": 4}
+VERSIONS = {"verdict": 2, "point": 2, "phase": 2, "summary": 5}
 """By name of the schema. All others are of version 1."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -248,9 +248,16 @@ class Container:
 
 
 def config_differences(
-    config: Mapping[str, Any], asked: Mapping[str, Any], environment: Environment, image: Mapping[str, Any]
+    config: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    environment: Environment,
+    image: Mapping[str, Any],
+    added: Collection[str] = (),
 ) -> list[str]:
-    """Differences between a container's configuration and what the engine was asked for."""
+    """Differences between a container's configuration and what the engine was asked for.
+
+    `added`: names of variables that the engine gives every container.
+    """
     entries: list[str] = list(config.get("Env") or ())
     found = [entry.encode("utf-8", "surrogateescape") for entry in entries]
     where = "the container's configuration"
@@ -258,6 +265,7 @@ def config_differences(
     differences += [
         f"{name} is in {where}, but neither the suite nor the image has it"
         for name in verification.additional(environment.values, image.get("Env") or (), entries)
+        if name not in added
     ]
     for name, key in (("entrypoint", "Entrypoint"), ("command", "Cmd")):
         if list(config.get(key) or ()) != asked[name]:

@@ -10,7 +10,7 @@ from pytest_bench.containers.artifacts import Artifact
 from pytest_bench.containers.engine import Engine
 from pytest_bench.containers.log import LogFile
 
-VERSION = 1
+VERSION = 2
 NAME = "container.json"
 
 

@@ -14,6 +14,7 @@ import docker
 import msgspec
 import requests
 
+from pytest_bench.containers.log_classes import lines_of
 from pytest_bench.redaction import redact
 
 TAIL_LINES = 40
@@ -85,14 +86,7 @@ class Follower:
 
     def lines(self, start: int = 0, end: int | None = None) -> Iterator[str]:
         """The lines from byte `start` on, to byte `end` if it is given."""
-        place = start
-        with self.path.open("rb") as stream:
-            stream.seek(start)
-            for line in stream:
-                place += len(line)
-                if end is not None and place > end:
-                    return
-                yield line.decode("utf-8", "replace").rstrip("\n")
+        return lines_of(self.path, start, end)
 
     def close(self, timeout_s: float = 10.0) -> LogFile:
         """Wait for the rest of the log of a container that has ended. Is idempotent."""

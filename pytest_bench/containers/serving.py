@@ -30,14 +30,17 @@ from pytest_bench.containers.ownership import (
     remove_left_over,
     remove_network,
 )
+from pytest_bench.containers.remote import require_possible
 from pytest_bench.containers.request import creation, require_free
 from pytest_bench.containers.watchdog import watching
 from pytest_bench.errors import BenchError
 from pytest_bench.files import write_json
+from pytest_bench.suite.artifacts import at_run
 from pytest_bench.suite.container_plan import ContainerPlan
 
 WATCHDOG_LOG = "watchdog.log"
 ARTIFACTS = "artifacts"
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 # compared, not bound
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -79,11 +82,18 @@ def serve(
     `ContainerError` for everything else. Of an error in the block, `ContainerError` and others of this package get the
     ends of the logs.
     """
+    plans = [
+        msgspec.structs.replace(
+            plan, artifacts=at_run(plan.artifacts, environ), diagnostics=at_run(plan.diagnostics, environ)
+        )
+        for plan in plans
+    ]
     environments = [_environment(plan, environ) for plan in plans]
     owner = f"{nonce[:12]}-{secrets.token_hex(6)}"
     labels = {**Owner.here().labels(), OWNER: owner, f"{PREFIX}session": nonce}
     with connect(environ) as client:
         engine = describe(client, environ)
+        require_possible(engine, plans, environ)
         with api_errors("containers of earlier sessions"):
             for name in remove_left_over(client):
                 on_wait(f"removed {name}, which a killed session had left")
@@ -96,7 +106,7 @@ def serve(
                 images[key] = provide(client, plan, environ)
             image = images[key]
             arguments = creation(plan, environment.values, image.config, environ)
-            if plan.network == "host" and plan.port is not None and engine.is_local:
+            if plan.network == "host" and plan.port is not None:
                 require_free(plan.port)
             asked.append(_Asked(plan, environment, image, arguments, folder / plan.role))
         with watching(owner, folder / WATCHDOG_LOG) as watch:
@@ -214,7 +224,9 @@ def _verify(
     """Wait until a container is ready and verified, and write its evidence."""
     asked, container, evidence = started.asked, started.container, started.evidence
     config = container.attributes["Config"]
-    differences = config_differences(config, asked.arguments, asked.environment, asked.image.config)
+    differences = config_differences(
+        config, asked.arguments, asked.environment, asked.image.config, engine.added_variables
+    )
     container.require_no(differences)
     containers.require_running()
     evidence.published = container.published
@@ -274,7 +286,7 @@ def _url(started: _Started, engine: Engine) -> str:
     plan = started.asked.plan
     if plan.port is None:
         return ""
-    host = host_of(engine)
+    host = _reached_at(plan, engine)
     if plan.network == "host":
         return f"http://{host}:{plan.port}"
     published = started.container.attributes["NetworkSettings"]["Ports"].get(f"{plan.port}/tcp")
@@ -282,12 +294,13 @@ def _url(started: _Started, engine: Engine) -> str:
         raise ContainerError(
             f"the engine has published no port for {plan.port}/tcp of {started.container.name}"
         )
-    if not engine.is_local and plan.bind in {"127.0.0.1", "::1", "localhost"}:
-        raise ContainerError(
-            f"the engine {engine.address} is on another host, but the port is published at {plan.bind} of that host: "
-            f"set {plan.place}.bind to an address that this host can reach"
-        )
     return f"http://{host}:{published[0]['HostPort']}"
+
+
+def _reached_at(plan: ContainerPlan, engine: Engine) -> str:
+    if engine.local and plan.network == "bridge" and plan.bind not in _ALL_ADDRESSES:
+        return f"[{plan.bind}]" if ":" in plan.bind else plan.bind
+    return host_of(engine)
 
 
 def _evidence(

@@ -61,7 +61,7 @@ def run_command_eval(
     reporter.note(f"{point.id}: its command writes to {folder / STDERR} and {folder / STDOUT}")
     server_side = ServerSide(session, point, deployment, reporter)
     try:
-        with ServerMetrics(_read_often(deployment), [folder]):
+        with ServerMetrics(_read_often(deployment), [folder], nonce=session.nonce):
             end = run_harness(
                 command,
                 {**inherited(os.environ), **environment},
@@ -76,8 +76,15 @@ def run_command_eval(
     server_side.finish(0)
     own_metadata = os.path.lexists(output / METADATA)
     if not own_metadata:
-        asked = [concurrency_of(point)]
-        about = metadata(deployment.plan.model, deployment.plan.labels, asked, [], end.status, batched=False)
+        about = metadata(
+            deployment.plan.model,
+            deployment.plan.labels,
+            [concurrency_of(point)],
+            [],
+            end.status,
+            nonce=session.nonce,
+            batched=False,
+        )
         write_metadata(output, about)
     found = _verify(session.plan, point, folder, end, own_metadata=own_metadata)
     for note in found.notes:

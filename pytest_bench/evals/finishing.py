@@ -78,7 +78,7 @@ def documents(
     first_s = contents.sessions[0].started_ns / 1e9
     run = msgspec.structs.replace(run, started=datetime.fromtimestamp(first_s, UTC))
     document = results_document(task, scored.metrics, run, scored.account, len(items))
-    return document, list(sample_lines(task, scored.metrics, scored.answers)), run
+    return document, list(sample_lines(task, scored.metrics, scored.answers, run.nonce)), run
 
 
 def finish_point(

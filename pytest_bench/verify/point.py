@@ -25,6 +25,7 @@ from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail, TablesDetail
 from pytest_bench.results.differences import differences, file_differences, plain
+from pytest_bench.results.nonces import known_sessions, of_other_sessions
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.running.phases import samples_sent
@@ -78,6 +79,7 @@ def _contradictions(
     summary = read_summary(folder)
     yield from file_differences(folder / summaries.NAME, summary)
     yield from _identity(session, point, folder, summary)
+    yield from _of_other_sessions(session, point, folder, summary)
     if reported is not None:
         yield from _in_summary(differences(plain(summary.judgement), plain(reported), "judgement"))
     if isinstance(summary.detail, AuditDetail):
@@ -101,6 +103,18 @@ def _identity(session: SessionContext, point: Point, folder: Path, summary: Summ
     yield from _in_summary(differences(summary.detail.kind(), kind, "detail.kind"))
     yield from file_differences(
         folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce)
+    )
+
+
+def _of_other_sessions(
+    session: SessionContext, point: Point, folder: Path, summary: Summary
+) -> Iterator[str]:
+    resumable = point.kind == "eval" and not is_command(point)
+    yield from of_other_sessions(
+        folder,
+        summary,
+        sessions=known_sessions(session.results, session.nonce),
+        phases=evals.phase_nonces(folder) if resumable else {},
     )
 
 
@@ -177,10 +191,9 @@ def _perf(session: SessionContext, point: Point, folder: Path, summary: Summary)
 
 def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
     """Score and judge an eval again, whatever its outcome, from its checkpoint."""
-    nonces = evals.nonces(folder)
+    nonces = evals.phase_nonces(folder)
     for phase in summary.phases:
-        number = int(phase.label.rpartition("-")[2])
-        expected = PhaseFile.of(phase, point=point.id, nonce=nonces[number - 1])
+        expected = PhaseFile.of(phase, point=point.id, nonce=nonces[phase.label])
         for sentence in file_differences(folder / "phases" / phase.label / "phase.json", expected):
             yield f"phases/{phase.label}/{sentence}"
     yield from evals.contradictions(point, folder, summary)

@@ -60,7 +60,7 @@ def test_the_evidence_says_which_image_ran_with_which_names_and_no_values_of_sec
 
 
 def test_a_point_has_its_part_of_the_log_in_numbers(session):
-    log = json.loads((session.results / "points/bridge/perf/point/server_log.json").read_text())
+    (log,) = json.loads((session.results / "points/bridge/perf/point/server_log.json").read_text())["parts"]
     assert (log["requests"], log["end_byte"] - log["start_byte"]) == (6, log["size_bytes"])
 
 
@@ -75,7 +75,7 @@ def test_each_role_has_its_own_evidence_and_its_own_part_of_each_points_log(sess
 
 def test_the_end_of_a_role_that_is_not_critical_is_recorded_with_the_point_and_shown(session):
     log = json.loads((session.results / "points/roles/perf/point/server_log.client.json").read_text())
-    assert log["ended"] == "ended with exit status 3"
+    assert log["parts"][0]["ended"] == "ended with exit status 3"
     assert "(role client) ended with exit status 3" in session.output
 
 

@@ -40,10 +40,10 @@ def write_eval(folder, answers_by_concurrency, failed=(), task=None):
         log.session(answers, failed)
         metrics, about = log.metrics(), make_run(concurrency)
         document = results_document(log.task, metrics, about, log.account(), len(log.items))
-        samples = list(sample_lines(log.task, metrics, log.scored()))
+        samples = list(sample_lines(log.task, metrics, log.scored(), "n"))
         write_results(folder, document, samples, log.task, about, batched=True)
     asked = list(answers_by_concurrency)
-    write_metadata(folder, metadata("org/model", {}, asked, asked, 0))
+    write_metadata(folder, metadata("org/model", {}, asked, asked, 0, nonce="n"))
     return folder
 
 
@@ -253,7 +253,7 @@ def test_a_sample_survives_its_file(tmp_path):
     metrics = log.metrics()
     document = results_document(task, metrics, make_run(), log.account(), len(log.items))
     write_results(
-        folder, document, list(sample_lines(task, metrics, log.scored())), task, make_run(), batched=True
+        folder, document, list(sample_lines(task, metrics, log.scored(), "n")), task, make_run(), batched=True
     )
     found = {(one.item, one.repeat): one for one in read_result_samples(folder)}
     assert len(found) == 12
