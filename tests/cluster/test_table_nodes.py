@@ -331,6 +331,17 @@ def test_the_death_of_the_controller_ends_the_tool_on_every_node(waiting):
     assert ran.verdict["status"] != "pass"
 
 
+def test_a_node_without_the_shared_folder_is_named_before_anything_starts(not_on_n3):
+    folder = Folder(not_on_n3)
+    folder.write(all=(2, 1, ""))
+    ran = folder.end(folder.start(nodes="n0,n3"))
+    assert ran.outcomes == {"wide/eval/all": "error"}, ran.output
+    reasons = ran.reasons("wide/eval/all")
+    assert "nothing was started on the nodes of job" in reasons
+    assert f"the working folder {folder.bench} does not exist there" in reasons
+    assert not list((folder.evidence("all") / "nodes").iterdir())
+
+
 def test_points_of_several_nodes_are_refused_where_every_node_runs_points_of_its_own(slurm, tmp_path):
     folder = Folder(tmp_path)
     folder.write(all=(2, 1, ""))
