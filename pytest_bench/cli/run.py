@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,5 +149,7 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: st
     ]
     if unreported:
         sentences = "; ".join(fault.sentence for fault in unreported)
+        results = os.path.relpath(claim.results)
         print(f"verdict: {settled.verdict.status}: {printable(sentences)}", file=sys.stderr)
+        print(f"evidence: {results}\nmore: {shlex.join(['pytest-bench', 'verify', results])}", file=sys.stderr)
     return _EXITS[exit_status(settled.verdict)]

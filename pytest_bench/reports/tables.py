@@ -15,6 +15,7 @@ from rich.text import Text
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.labels import Label
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.reports.extremes import BEST, LEGEND, WORST, extremes
 from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail
 from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
@@ -53,10 +54,12 @@ class _Column(NamedTuple):
     """Shown together, in one unit."""
     nothing: str = NOTHING
     """The column is left out if all cells contain this or nothing."""
+    compared: bool = True
+    """Whether best and worst are marked."""
 
 
 _PERF_COLUMNS = (
-    _Column("empty", ("empty_outputs",), nothing="0"),
+    _Column("empty", ("empty_outputs",), nothing="0", compared=False),
     _Column("req/s", ("request_throughput",)),
     _Column("out tok/s", ("output_token_throughput",)),
     _Column(
@@ -95,7 +98,9 @@ def render(table: Table, *, colour: bool, width: int | None = None) -> list[str]
     lines = _lines(table, colour=colour)
     if width is None or max(map(cell_len, _lines(table, colour=False))) <= width:
         return lines
-    return _lines(Group(Text(str(table.title), "bold"), *_paragraphs(table, width)), colour=colour)
+    legend = textwrap.wrap(str(table.caption or ""), width)
+    lines = (Text(str(table.title), "bold"), *_paragraphs(table, width), *map(Text, legend))
+    return _lines(Group(*lines), colour=colour)
 
 
 def _paragraphs(table: Table, width: int) -> Iterator[Text]:
@@ -163,7 +168,7 @@ def _kind_of_error(row: Row) -> str:
 
 
 def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
-    cells = {column: [_cell(row, column) for row in rows] for column in _PERF_COLUMNS}
+    cells = {column: _cells(rows, column) for column in _PERF_COLUMNS}
     columns = [column for column in _PERF_COLUMNS if set(cells[column]) - {NOTHING, column.nothing}]
     counted = [_counted_by(row) for row in rows]
     vacant = [_vacancy(row) for row in rows]
@@ -185,6 +190,8 @@ def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
             _bounds_met(row.point),
             outcome_text(row),
         )
+    if any(text.startswith((BEST, WORST)) for texts in cells.values() for text in texts):
+        table.caption = LEGEND
     return table
 
 
@@ -246,12 +253,29 @@ def _empty(title: str, first: str) -> Table:
         title=title,
         title_justify="left",
         title_style="bold",
+        caption_justify="left",
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
     )
     table.add_column(first, no_wrap=True)
     return table
+
+
+def _cells(rows: Sequence[Row], column: _Column) -> list[str]:
+    """The texts of a column. Of a sweep, the best and the worst point are marked; an error is neither."""
+    texts = [_cell(row, column) for row in rows]
+    compared = {
+        row.point.id: row.summary.measurement
+        for row, text in zip(rows, texts, strict=True)
+        if text != NOTHING and row.summary and row.summary.measurement and row.point.outcome is not Outcome.ERROR
+    }
+    marks = extremes(compared, column.metrics[-1]) if column.compared else {}
+    # In front, where a mark does not move the numbers of a column that is aligned to the right.
+    return [
+        f"{marks[row.point.id]} {text}" if row.point.id in marks else text
+        for row, text in zip(rows, texts, strict=True)
+    ]
 
 
 def _cell(row: Row, column: _Column) -> str:
