@@ -45,5 +45,4 @@ def blocks(page: str) -> Iterator[Block]:
 def commands(block: Block) -> Iterator[str]:
     """The commands of a block: lines after `$ ` with their continuations. The other lines are output."""
     if block.language in {"console", "bash", "sh"}:
-        for found in re.findall(r"^\$ ((?:.*\\\n)*.*)$", block.text, re.MULTILINE):
-            yield found
+        yield from re.findall(r"^\$ ((?:.*\\\n)*.*)$", block.text, re.MULTILINE)

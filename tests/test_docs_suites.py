@@ -101,7 +101,7 @@ def within(place, value):
 
 
 def merged(base, change):
-    """`base` with the values of `change`; sections and their members are merged, and a container replaces an endpoint."""
+    """`base` with the values of `change`. Mappings are merged, and a container replaces an endpoint."""
     if not (isinstance(base, dict) and isinstance(change, dict)):
         return change
     result = dict(base)

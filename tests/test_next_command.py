@@ -14,7 +14,7 @@ from pytest_bench.verdict.verdict import Coverage, PointVerdict, Verdict, status
 PERF, EVAL = "chat/perf/steady", "sums/eval/sums/c0001"
 DETAIL = EvalDetail(
     **dict.fromkeys(("shown", "gates", "sessions"), ()),
-    **dict.fromkeys(("metrics", "account", "concurrency", "pairs", "results"), {}),
+    **{name: {} for name in ("metrics", "account", "concurrency", "pairs", "results")},
     release="1",
 )
 
@@ -26,7 +26,11 @@ def point(name, outcome=Outcome.PASS, code="bound"):
 
 def chosen(*points, faults=(), **options):
     verdict = Verdict(
-        status=status_of(points, faults), coverage=Coverage(complete=True), nonce="n", points=points, faults=faults
+        status=status_of(points, faults),
+        coverage=Coverage(complete=True),
+        nonce="n",
+        points=points,
+        faults=faults,
     )
     rows = [Row(one, summary(one) if one.id == EVAL else None) for one in points]
     return next_command(verdict, rows, "results/latest", **options)
@@ -47,12 +51,12 @@ def summary(one):
 
 @pytest.fixture(autouse=True)
 def plots(monkeypatch):
-    """Say that the library for plots is installed, or with an argument that it is not."""
+    """A function that says whether the library for plots is installed. It is, until it says otherwise."""
 
-    def installed(there=True):
+    def installed(*, there):
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: object() if there else None)
 
-    installed()
+    installed(there=True)
     return installed
 
 

@@ -94,11 +94,17 @@ def test_of_a_latency_the_lower_value_is_the_better():
                 summary,
                 measurement=msgspec.structs.replace(
                     summary.measurement,
-                    metrics={"request_latency": msgspec.structs.replace(latency, statistics={"p50": 1.0, "p99": p99})},
+                    metrics={
+                        "request_latency": msgspec.structs.replace(
+                            latency, statistics={"p50": 1.0, "p99": p99}
+                        )
+                    },
                 ),
             ),
         )
-        for (point, summary), p99 in zip([row(f"chat/perf/steady/c{n}") for n in "123"], (5e9, 7e9, 2e9), strict=True)
+        for (point, summary), p99 in zip(
+            [row(f"chat/perf/steady/c{n}") for n in "123"], (5e9, 7e9, 2e9), strict=True
+        )
     ]
     lines = [line for line in shown(*sweep) if line.startswith("chat/")]
     assert [[mark for mark in "▲▼" if mark in line] for line in lines] == [[], ["▼"], ["▲"]]

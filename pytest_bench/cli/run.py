@@ -151,5 +151,7 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: st
         sentences = "; ".join(fault.sentence for fault in unreported)
         results = os.path.relpath(claim.results)
         print(f"verdict: {settled.verdict.status}: {printable(sentences)}", file=sys.stderr)
-        print(f"evidence: {results}\nmore: {shlex.join(['pytest-bench', 'verify', results])}", file=sys.stderr)
+        print(
+            f"evidence: {results}\nmore: {shlex.join(['pytest-bench', 'verify', results])}", file=sys.stderr
+        )
     return _EXITS[exit_status(settled.verdict)]

@@ -21,7 +21,9 @@ def extremes(measurements: Mapping[str, Measurement], metric: str) -> dict[str, 
     """
     marked: dict[str, str] = {}
     for points in _sweeps(measurements):
-        values = [(value, point) for point in points if (value := _value(measurements[point], metric)) is not None]
+        values = [
+            (value, point) for point in points if (value := _value(measurements[point], metric)) is not None
+        ]
         if len(values) < _LEAST_POINTS:
             continue
         low, high = min(values), max(values)

@@ -1,4 +1,4 @@
-"""The one command that shows more of a session, chosen by what the session came to."""
+"""The one command that shows more of a session, chosen by the session's result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ _PLOTS = "vl_convert"
 
 
 def next_command(
-    verdict: Verdict, rows: Sequence[Row], results: str, *, plugins: Sequence[str] = (), verified: bool = False
+    verdict: Verdict,
+    rows: Sequence[Row],
+    results: str,
+    *,
+    plugins: Sequence[str] = (),
+    verified: bool = False,
 ) -> str:
     """The command line. `results` is the folder, and `plugins` what the command must load with `-p`.
 

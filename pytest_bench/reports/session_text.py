@@ -1,4 +1,4 @@
-"""What a session says in words: its tables, what is red and why, and the verdict."""
+"""The text of a session's summary: its tables, what is red and why, and the verdict."""
 
 from __future__ import annotations
 

@@ -108,10 +108,10 @@ def _paragraphs(table: Table, width: int) -> Iterator[Text]:
     headings = [column.header for column in table.columns[1:-1]]
     for point, *values, outcome in zip(*(column.cells for column in table.columns), strict=True):
         yield Text.assemble(f"{point}: ", outcome if isinstance(outcome, Text) else str(outcome))
-        told = [
+        fields = [
             f"{heading} {value}" for heading, value in zip(headings, values, strict=True) if value != NOTHING
         ]
-        whole = ", ".join("\N{NO-BREAK SPACE}".join(item.split()) for item in told)
+        whole = ", ".join("\N{NO-BREAK SPACE}".join(item.split()) for item in fields)
         for line in textwrap.wrap(whole, width - 2, break_long_words=False, break_on_hyphens=False):
             yield Text("  " + line.replace("\N{NO-BREAK SPACE}", " "))
 
@@ -268,7 +268,10 @@ def _cells(rows: Sequence[Row], column: _Column) -> list[str]:
     compared = {
         row.point.id: row.summary.measurement
         for row, text in zip(rows, texts, strict=True)
-        if text != NOTHING and row.summary and row.summary.measurement and row.point.outcome is not Outcome.ERROR
+        if text != NOTHING
+        and row.summary
+        and row.summary.measurement
+        and row.point.outcome is not Outcome.ERROR
     }
     marks = extremes(compared, column.metrics[-1]) if column.compared else {}
     # In front, where a mark does not move the numbers of a column that is aligned to the right.

@@ -127,7 +127,7 @@ def test_a_file_that_holds_another_image_than_its_sidecar_says_is_not_used(engin
     assert provide(engine, other, os_environ).identity != built.identity
 
 
-def test_a_file_without_a_sidecar_is_no_entry(engine, image_plan, os_environ):
+def test_a_file_without_a_sidecar_is_not_an_entry(engine, image_plan, os_environ):
     plan = image_plan()
     built = provide(engine, plan, os_environ)
     engine.images.remove(built.id, force=True)
