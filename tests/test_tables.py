@@ -159,6 +159,21 @@ def test_each_kind_of_point_has_a_table():
     assert [line for line in lines if line in ("perf", "audit")] == ["perf", "audit"]
 
 
+def test_labels_for_which_the_terminal_is_too_narrow_are_below_the_table():
+    labels = ("cache-shared", "server-counted")
+    points = [row("chat/perf/steady", labels=labels), row("chat/perf/other", Outcome.FAIL, labels)]
+    wide = shown(*points)
+    lines = shown(*points, width=max(map(len, wide)) - 1)
+    assert [line.split()[-1] for line in lines[-3:-1]] == ["pass", "fail"]
+    assert lines[-1] == "labels: cache-shared, server-counted"
+    other = [*points, row("chat/perf/third", labels=("unbounded",))]
+    lines = shown(*other, width=max(map(len, wide)) - 1)
+    assert lines[-2:] == [
+        "labels of chat/perf/steady, chat/perf/other: cache-shared, server-counted",
+        "labels of chat/perf/third: unbounded",
+    ]
+
+
 @pytest.mark.parametrize("width", [40, 60, 70])
 def test_what_is_wider_than_the_terminal_becomes_a_paragraph_that_fits(width):
     lines = shown(row("chat/perf/steady", Outcome.PASS, ("cache-shared",)), width=width)

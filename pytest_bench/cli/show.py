@@ -16,7 +16,7 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.reports.exports import csv_text, json_text, markdown_text
 from pytest_bench.reports.next_command import next_command
 from pytest_bench.reports.rows import read_rows
-from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines
+from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines, wrapped
 from pytest_bench.reports.vllm_block import vllm_blocks
 from pytest_bench.results.claim import read_verdict
 from pytest_bench.results.layout import VERDICT
@@ -63,8 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
         case "markdown":
             sys.stdout.write(markdown_text(rows))
         case _:
-            _print(table_lines(rows, colour=sys.stdout.isatty(), width=_width()))
-            _print([*notes(rows), *(vllm_blocks(rows) if arguments.summary else ()), *problems(verdict)])
+            width = _width()
+            _print(table_lines(rows, colour=sys.stdout.isatty(), width=width))
+            _print([*wrapped(notes(rows), width), *(vllm_blocks(rows) if arguments.summary else ())])
+            _print(wrapped(problems(verdict), width))
             _print([f"verdict: {verdict.status} - {conclusion(verdict)}", f"evidence: {folder}"])
             if verified.sound:
                 plugins = arguments.plugins

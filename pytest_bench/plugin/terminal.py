@@ -12,7 +12,7 @@ from pytest_bench.plugin.options import VLLM
 from pytest_bench.plugin.session import Session
 from pytest_bench.reports.next_command import next_command
 from pytest_bench.reports.rows import read_rows
-from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines
+from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines, wrapped
 from pytest_bench.reports.vllm_block import vllm_blocks
 from pytest_bench.results.layout import CHECKPOINT, POINTS, VERDICT
 from pytest_bench.results.resuming import resume_command
@@ -41,12 +41,12 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: 
     reporter.section("inference bench")
     rows = read_rows(session.results, verdict)
     width = shutil.get_terminal_size().columns if reporter.isatty else None
-    for line in (*table_lines(rows, colour=reporter.hasmarkup, width=width), *notes(rows)):
+    for line in (*table_lines(rows, colour=reporter.hasmarkup, width=width), *wrapped(notes(rows), width)):
         reporter.write_line(line)
     if reporter.config.option.summary == VLLM:
         for line in vllm_blocks(rows):
             reporter.write_line(line)
-    for line in problems(verdict):
+    for line in wrapped(problems(verdict), width):
         reporter.write_line(line, red=True)
     good = verdict.status == "pass"
     reporter.write("verdict: ")

@@ -21,8 +21,11 @@ from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.verdict import PointVerdict
+from pytest_bench.wording import first_of
 
 NOTHING = "-"
+_OUTCOME = "outcome"
+_NAMES_SHOWN = 4
 
 _WIDTH = 1000
 """Wider than any table, so that nothing is wrapped or truncated. Trailing space is removed."""
@@ -93,14 +96,46 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
 def render(table: Table, *, colour: bool, width: int | None = None) -> list[str]:
     """The table as lines of text, with colours if `colour`.
 
-    If the table is wider than `width` columns, each row becomes a paragraph, because a wrapped table is unreadable.
+    If the table is wider than `width` columns, the labels follow below it. If that is too wide, too, each row becomes a
+    paragraph, because a wrapped table is unreadable.
     """
-    lines = _lines(table, colour=colour)
-    if width is None or max(map(cell_len, _lines(table, colour=False))) <= width:
-        return lines
+    if width is None or _fits(table, width):
+        return _lines(table, colour=colour)
+    if table.columns[-1].header == _OUTCOME:
+        without_labels, labels = _labels_below(table)
+        if _fits(without_labels, width):
+            below = (
+                Text(line) for text in labels for line in textwrap.wrap(text, width, subsequent_indent="  ")
+            )
+            return _lines(Group(without_labels, *below), colour=colour)
     legend = textwrap.wrap(str(table.caption or ""), width)
     lines = (Text(str(table.title), "bold"), *_paragraphs(table, width), *map(Text, legend))
     return _lines(Group(*lines), colour=colour)
+
+
+def _fits(table: Table, width: int) -> bool:
+    return max(map(cell_len, _lines(table, colour=False))) <= width
+
+
+def _labels_below(table: Table) -> tuple[Table, list[str]]:
+    """The table without the labels of its outcomes, and a line for each set of labels."""
+    narrow = _empty(str(table.title), str(table.columns[0].header))
+    narrow.caption = table.caption
+    for column in table.columns[1:]:
+        narrow.add_column(column.header, justify=column.justify, no_wrap=True)
+    points: dict[str, list[str]] = {}
+    for point, *values, outcome in zip(*(column.cells for column in table.columns), strict=True):
+        shown = outcome if isinstance(outcome, Text) else Text(str(outcome))
+        name, _, labels = shown.plain.partition(" (")
+        narrow.add_row(point, *values, Text(name, style=shown.style))
+        points.setdefault(labels.removesuffix(")"), []).append(str(point))
+    everywhere = len(points) == 1
+    lines = [
+        f"{'labels' if everywhere else f'labels of {first_of(ids, _NAMES_SHOWN)}'}: {labels}"
+        for labels, ids in points.items()
+        if labels
+    ]
+    return narrow, lines
 
 
 def _paragraphs(table: Table, width: int) -> Iterator[Text]:
@@ -243,7 +278,7 @@ def _table(title: str, headings: Iterable[str]) -> Table:
     table = _empty(title, "point")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("outcome", no_wrap=True)
+    table.add_column(_OUTCOME, no_wrap=True)
     return table
 
 

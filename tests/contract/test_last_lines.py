@@ -88,16 +88,16 @@ def begin(folder, *words):
         "endpoint: simulator\n  simulator: {ttft_ms: 600000, ",
     )
     folder.edit("bench/tiny.yaml", "request_s: 10", "request_s: 600")
-    output = (folder.root / "output").open("w")
-    session = subprocess.Popen(
-        [sys.executable, *words, "bench", "--results=cut"],
-        cwd=folder.root,
-        env=folder.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with (folder.root / "output").open("w") as output:
+        session = subprocess.Popen(
+            [sys.executable, *words, "bench", "--results=cut"],
+            cwd=folder.root,
+            env=folder.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     measured = folder.root / "cut/points/tiny/perf/one/phases/measured"
     limit = time.monotonic() + 60
     while not list(measured.glob("requests.*.jsonl")):
