@@ -297,6 +297,8 @@ def make_world(folder):
         shutil.copytree(ROOT / "suites/simulated", folder / name)
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "runtime").mkdir(mode=0o700)
+    (folder / "lm-eval/bin").mkdir(parents=True)
+    (folder / "lm-eval/bin/python").symlink_to(sys.executable)
     (folder / "tolerated.py").write_text(TOLERATED)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
 
@@ -308,6 +310,7 @@ def environment(folder):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTEST_BENCH_LEASES": str(folder / "runtime"),
         "HF_HUB_OFFLINE": "1",
+        "HOME": str(folder),
         **dict.fromkeys(names, "simulator"),
     }
 

@@ -82,6 +82,13 @@ ENVIRON = {
 BLOCKS = [block for page in PAGES for block in blocks(page) if block.language == "yaml"]
 
 
+MANIFEST = {
+    "built_images": {"ci-chat": {"docker_image": "ci-chat"}},
+    "built_models": {"ci-chat": {"name": "chat"}},
+    "context": {"docker_env_vars": {"MODEL_DIR": "/models"}},
+}
+
+
 def key(block):
     """The first key of a block."""
     return next((line.split(" ")[0] for line in block.text.splitlines() if not line.startswith("#")), "")
@@ -132,6 +139,7 @@ def write_files(folder, suite):
     """The files that a suite names: datasets, traces, and what containers mount and are built from."""
     for name in ("data", "server", "my-model"):
         (folder.parent / name if name != "data" else folder / name).mkdir(parents=True)
+    (folder / "build_manifest.json").write_text(json.dumps(MANIFEST))
     (folder.parent / "server/Dockerfile").write_text("FROM our/base:1\n")
     shutil.copytree(ROOT / "examples", folder.parent / "examples")
     datasets = suite.get("datasets", {}).values()

@@ -150,7 +150,8 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: st
     if unreported:
         sentences = "; ".join(fault.sentence for fault in unreported)
         results = os.path.relpath(claim.results)
-        print(f"verdict: {settled.verdict.status}: {printable(sentences)}", file=sys.stderr)
+        # On a line of its own: pytest may have ended in the middle of one.
+        print(f"\nverdict: {settled.verdict.status}: {printable(sentences)}", file=sys.stderr)
         print(
             f"evidence: {results}\nmore: {shlex.join(['pytest-bench', 'verify', results])}", file=sys.stderr
         )
