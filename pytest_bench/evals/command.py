@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ from pytest_bench.lmeval.folder import read_folder
 from pytest_bench.lmeval.verification import judge
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.redaction import hide, redact_bytes
-from pytest_bench.results.details import CommandDetail
+from pytest_bench.results.details import CommandDetail, Detail
 from pytest_bench.results.layout import HARNESS
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import Deployment, is_simulated
@@ -71,7 +71,7 @@ def run_command_eval(
             )
     finally:
         for name in (STDOUT, STDERR):
-            _redact(folder / name)
+            redact(folder / name)
     deployment.require_running()
     server_side.finish(0)
     own_metadata = os.path.lexists(output / METADATA)
@@ -102,15 +102,18 @@ def run_command_eval(
     )
 
 
-class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
+D = TypeVar("D", bound=Detail)
+
+
+class Rejudged(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """The judgement of the files of a command."""
 
     measurement: Measurement
     judgement: Judgement
-    detail: CommandDetail
+    detail: D
 
 
-def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudged:
+def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudged[CommandDetail]:
     """Judge the files that a command wrote again. `folder` holds the evidence. Raises `EvidenceError`."""
     detail = summary.detail_as(CommandDetail)
     end = HarnessEnd(**{name: getattr(detail, name) for name in HarnessEnd.__struct_fields__})
@@ -142,6 +145,15 @@ def _filled(point: Point, deployment: Deployment, output: Path) -> tuple[list[st
         "concurrency": str(concurrency_of(point)),
         "output": str(output.absolute()),
     }
+    environment = declared_environment(point, values)
+    return [filled_in(word, values) for word in point.options["command"]], environment
+
+
+def declared_environment(point: Point, values: Mapping[str, str]) -> dict[str, str]:
+    """The declared variables of a command with placeholders replaced, and secrets read and hidden from now on.
+
+    Raises `UsageError` for a secret that is not set.
+    """
     environment = {}
     for name, declared in point.options["environment"].items():
         if isinstance(declared, str):
@@ -155,11 +167,11 @@ def _filled(point: Point, deployment: Deployment, output: Path) -> tuple[list[st
             )
         hide([secret])
         environment[name] = secret
-    return [filled_in(word, values) for word in point.options["command"]], environment
+    return environment
 
 
-def _redact(path: Path) -> None:
-    """Remove secrets from a log of the tool."""
+def redact(path: Path) -> None:
+    """Remove secrets from a log of a tool."""
     if path.exists():
         data = path.read_bytes()
         cleared = redact_bytes(data)

@@ -19,6 +19,7 @@ from pytest_bench.evals.gating import BASELINES, Baseline, BaselinesFile
 from pytest_bench.evals.results import write_metadata
 from pytest_bench.evals.session import begin, read_phases, request
 from pytest_bench.evals.sweeps import detail_of, eval_labels, family_of, metadata_of, run_of
+from pytest_bench.evals.table_point import run_table_eval
 from pytest_bench.files import file_digest, write_json
 from pytest_bench.results.layout import CHECKPOINT, eval_path
 from pytest_bench.running.deployment import Deployment
@@ -30,6 +31,7 @@ from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.table_evals import has_tables
 
 
 def run_eval(
@@ -46,6 +48,8 @@ def run_eval(
     Raises `UsageError`, `DatasetError`, `LoadError` or `EvidenceError` if the point cannot be judged; what was answered
     until then stays in the checkpoint.
     """
+    if has_tables(point):
+        return run_table_eval(session, point, deployment, reporter)
     if is_command(point):
         return run_command_eval(session, point, deployment, reporter)
     if point.dataset is None:

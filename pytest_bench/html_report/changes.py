@@ -10,7 +10,7 @@ import msgspec
 from pytest_bench.html_report.sessions import Session
 from pytest_bench.wording import printable
 
-_OF_ONE_SESSION = frozenset({"nonce", "measured_at", "boot_id", "version"})
+_OF_ONE_SESSION = frozenset({"nonce", "measured_at", "boot_id", "version", "clock_offset_s"})
 """Entries of the environment that say when it was read, not what it is."""
 _PLACES = frozenset({"origin", "root", "files"})
 """Entries of the plan that say where something is declared."""

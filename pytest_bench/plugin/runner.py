@@ -65,7 +65,14 @@ class PointRunner:
                 folder = self._session.deployment_folder(name)
                 try:
                     up = stack.enter_context(
-                        bring_up(plan, folder, os.environ, self._progress.wait, nonce=self._session.nonce)
+                        bring_up(
+                            plan,
+                            folder,
+                            os.environ,
+                            self._progress.wait,
+                            nonce=self._session.nonce,
+                            is_needed=self._session.plan.needs_endpoint(name),
+                        )
                     )
                 finally:
                     self._progress.clear()

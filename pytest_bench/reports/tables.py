@@ -16,7 +16,7 @@ from pytest_bench.bounds import SCHEDULED
 from pytest_bench.labels import Label
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.reports.extremes import BEST, LEGEND, WORST, extremes
-from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail
+from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail, TablesDetail
 from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
 from pytest_bench.verdict.outcome import Outcome
@@ -269,7 +269,7 @@ def _shown_table(kind: str, rows: Sequence[Row]) -> Table:
 def shown_cells(row: Row) -> dict[str, str]:
     """The columns that the audit or eval shows, by heading; empty for other points."""
     detail = None if row.summary is None else row.summary.detail
-    if isinstance(detail, EvalDetail | CommandDetail):
+    if isinstance(detail, EvalDetail | CommandDetail | TablesDetail):
         return dict(detail.shown)
     return dict(detail.result.shown) if isinstance(detail, AuditDetail) and detail.result else {}
 

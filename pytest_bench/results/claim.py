@@ -179,6 +179,7 @@ class Claim:
         """Whether the folder is empty or contains only files of a refused call, which are not evidence."""
         names = {path.name for path in self.results.iterdir()} - {layout.LOCK}
         left = {layout.VERDICT, layout.JUNIT, layout.EVENTS, layout.PLAN, layout.ENVIRONMENT, layout.RESERVE}
+        left.add(layout.NODE_FACTS)
         if self._given is not None:
             left.add(self._given.name)
         return not names or (names <= left and self._is_refusal())

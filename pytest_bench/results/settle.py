@@ -115,7 +115,7 @@ def settle(
 
 def listed_files(results: Path, called: Called) -> Iterator[tuple[str, str]]:
     """Yield path and sha256 of the files that the verdict lists: those neither listed in evidence nor rendered."""
-    found = [layout.PLAN, layout.ENVIRONMENT]
+    found = [layout.PLAN, layout.ENVIRONMENT, layout.NODE_FACTS]
     for folder in (layout.EVENTS, layout.DEPLOYMENTS, layout.EVALS, layout.SESSIONS):
         if is_folder(results, folder):
             found += [f"{folder}/{name}" for name, _ in walk(results / folder, "", [])]
@@ -178,7 +178,7 @@ def _expected_points(plan: Plan | None) -> list[ExpectedPoint]:
         ExpectedPoint(
             id=point.id,
             digest=plan.point_digest(point),
-            leases=("endpoint", "host"),
+            leases=("endpoint", "host") if plan.needs_endpoint(point.deployment_name) else ("host",),
             origin=point.origin,
         )
         for point in (plan.points if plan else ())

@@ -33,6 +33,7 @@ from pytest_bench.suite.schema import (
 from pytest_bench.suite.section import Section
 from pytest_bench.suite.shortening import labelled, shortened
 from pytest_bench.suite.sweep import Value, combinations, segment
+from pytest_bench.suite.table_evals import plan_table_eval
 from pytest_bench.suite.vocabulary import ApiWords, AuditWords
 from pytest_bench.wording import one_of
 from pytest_bench.workload import HealthBudget, Load, Timeouts
@@ -198,6 +199,8 @@ class PointPlanner:
                 "this installation does not run evals; remove the section",
             )
             return []
+        if "tables" in value:
+            return plan_table_eval(context, self._suite, name, value)
         if "command" in value:
             return plan_command_eval(context, self._suite, name, value)
         section = context.check(with_fields(EvalSection, fields), path, value)

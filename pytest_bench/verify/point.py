@@ -17,12 +17,13 @@ from pytest_bench.audits.reverify import loads_of, reverify
 from pytest_bench.errors import BenchError, EvidenceError, makes_sense
 from pytest_bench.evals import remeasure as evals
 from pytest_bench.evals.command import rejudge
+from pytest_bench.evals.table_point import rejudge_tables
 from pytest_bench.files import read_plain
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import declared_phases, from_rows, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
-from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail
+from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail, TablesDetail
 from pytest_bench.results.differences import differences, file_differences, plain
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
@@ -32,6 +33,7 @@ from pytest_bench.scoring import Scorings
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Kind, Plan, Point
+from pytest_bench.suite.table_evals import has_tables
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
 from pytest_bench.verify.logs import contradictions
@@ -95,7 +97,7 @@ def _identity(session: SessionContext, point: Point, folder: Path, summary: Summ
     digest = session.plan.point_digest(point)
     wanted = {"point": point.id, "point_digest": digest, "nonce": session.nonce}
     yield from _in_summary(differences({name: getattr(summary, name) for name in wanted}, wanted))
-    kind = CommandDetail.kind() if is_command(point) else point.kind
+    kind = _command_kind(point).kind() if is_command(point) else point.kind
     yield from _in_summary(differences(summary.detail.kind(), kind, "detail.kind"))
     yield from file_differences(
         folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce)
@@ -198,12 +200,17 @@ def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary)
 
 def _command(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
     """Judge the files that an eval's command wrote again, whatever the outcome."""
-    again = rejudge(session.plan, point, folder, summary)
+    judge_again = rejudge_tables if has_tables(point) else rejudge
+    again = judge_again(session.plan, point, folder, summary)
     yield from _measurement(summary, again.measurement)
     judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
     yield from _in_summary(judged)
-    recorded = msgspec.structs.replace(summary.detail_as(CommandDetail), note="")
-    yield from _in_summary(differences(plain(recorded), plain(again.detail), "detail"))
+    recorded = msgspec.structs.replace(summary.detail_as(_command_kind(point)), note="")
+    yield from _in_summary(differences(plain(recorded), plain(again.detail), "detail", rounded=True))
+
+
+def _command_kind(point: Point) -> type[CommandDetail | TablesDetail]:
+    return TablesDetail if has_tables(point) else CommandDetail
 
 
 def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
