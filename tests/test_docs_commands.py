@@ -34,6 +34,7 @@ INDEX = "installs packages from an index"
 SERVES = "runs until it is ended: test_a_server_that_a_page_starts_answers_until_it_is_interrupted"
 ENGINE = "needs a Docker engine, and tests/containers run it where there is one"
 KEY = "needs an account with the provider"
+MADENGINE = "needs madengine; tests of points with tables run a program in its place"
 MAKE = "sets up an environment of its own; the shipped suites run in tests/contract/test_shipped_suites.py"
 
 SERVERS = "docs/how-to/servers"
@@ -96,6 +97,11 @@ NOT_RUN = {
         f"{HOW_TO}/use-lm-evals-results.md",
         "pytest suites/ -k gsm8k-lm-eval --endpoint=http://host:8000",
     ): "needs lm-eval: tests/evals/test_lm_eval_command.py runs it where it is installed",
+    (f"{HOW_TO}/use-tables-of-other-tools.md", "pytest suites/ -k mad"): MADENGINE,
+    (
+        f"{HOW_TO}/use-tables-of-other-tools.md",
+        "salloc --nodes 2 --no-kill pytest suites/ -k mad",
+    ): MADENGINE,
     (
         f"{SERVERS}/azure.md",
         "pytest bench/ -k azure --requests 5      # what does it cost?",
@@ -299,6 +305,8 @@ def make_world(folder):
     (folder / "runtime").mkdir(mode=0o700)
     (folder / "lm-eval/bin").mkdir(parents=True)
     (folder / "lm-eval/bin/python").symlink_to(sys.executable)
+    (folder / "bin").mkdir()
+    (folder / "bin/madengine").symlink_to("/bin/true")
     (folder / "tolerated.py").write_text(TOLERATED)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
 
@@ -307,7 +315,7 @@ def environment(folder):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     names = ("ENDPOINT", "CHAT_ENDPOINT", "GSM8K_ENDPOINT", "WAN_ENDPOINT")
     return kept | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{Path(sys.executable).parent}:{folder / 'bin'}:{os.environ['PATH']}",
         "PYTEST_BENCH_LEASES": str(folder / "runtime"),
         "HF_HUB_OFFLINE": "1",
         "HOME": str(folder),
