@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,5 +118,10 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: st
     unreported = [fault for fault in verdict.faults if fault.code in {"cut-off", "pytest-exit", NOT_ENDED}]
     if unreported:
         sentences = "; ".join(fault.sentence for fault in unreported)
-        print(f"verdict: {verdict.status}: {printable(sentences)}", file=sys.stderr)
+        results = os.path.relpath(claim.results)
+        # On a line of its own: pytest may have ended in the middle of one.
+        print(f"\nverdict: {verdict.status}: {printable(sentences)}", file=sys.stderr)
+        print(
+            f"evidence: {results}\nmore: {shlex.join(['pytest-bench', 'verify', results])}", file=sys.stderr
+        )
     return _EXITS[exit_status(verdict)]

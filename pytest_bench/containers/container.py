@@ -28,7 +28,7 @@ LOG = "container.log"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
 _MISSING_PROGRAM = frozenset({126, 127})
 
-# Only into pipes: a server's own file is not for marks.
+# Only into pipes: no mark is written into a server's own file.
 _WRITE_MARK = """\
 for number in 1 2; do
   if [ -p "/proc/1/fd/$number" ]; then { echo "$0" >"/proc/1/fd/$number"; } 2>/dev/null && echo written; fi
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 
 class ContainerEnded(ContainerError):
-    """A container has ended that should run."""
+    """A container that should run has ended."""
 
 
 class Container:
@@ -56,7 +56,7 @@ class Container:
         """Where the server is reached."""
         self.plan = plan
         self.proof = LogProof()
-        """What was shown about its log."""
+        """What was proven about its log."""
         self.seen: dict[str, str] = {}
         """sha256 of each artifact when the latest point ended, by path."""
         self.log = Follower(container, folder / LOG)
@@ -91,7 +91,7 @@ class Container:
         return dict(self._container.attrs["State"])
 
     def how_it_ended(self) -> str | None:
-        """With which exit status, and why; None while the container runs."""
+        """Its exit status, and why it ended; None while the container runs."""
         state = self.state()
         return None if state.get("Running") else _how_it_ended(state)
 

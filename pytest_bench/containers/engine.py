@@ -34,7 +34,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
     address: str
     name: str
-    """Docker Engine, or what else speaks its API."""
+    """Docker Engine, or another engine with the same API."""
     version: str
     api_version: str
     storage_driver: str
@@ -98,7 +98,7 @@ def connect(environ: Mapping[str, str] = os.environ) -> Iterator[docker.DockerCl
 
 
 def describe(client: docker.DockerClient, environ: Mapping[str, str] = os.environ) -> Engine:
-    """The engine's own account of itself."""
+    """What the engine says about itself."""
     with api_errors("the engine's version"):
         version, info = client.version(), client.info()
     components = version.get("Components") or [{}]

@@ -45,7 +45,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
     out_of_memory: bool
     error: str
-    """The engine's own words; empty if it has none."""
+    """The engine's error; empty if there is none."""
     started: str
     finished: str
 

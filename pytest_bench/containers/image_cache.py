@@ -1,7 +1,7 @@
 """Images as files in a folder that nodes share.
 
 An entry is two files: the image as the engine saves it, and a sidecar that is published last. A file without a sidecar
-is no entry. Both are written under names of their own and renamed, so that readers and several writers need no lock.
+is not an entry. Both are written under temporary names and renamed, so that readers and several writers need no lock.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class ImageCache:
         raise Corrupt(f"{path}: holds another image than its sidecar says")
 
     def quarantine(self, entry: Entry) -> None:
-        """Rename a corrupt file and its sidecar, so that nobody loads it again. They may be gone already."""
+        """Rename a corrupt file and its sidecar, so that it is not loaded again. They may be gone already."""
         path = self.path(entry)
         for suffix, renamed in ((".json", _QUARANTINED), (".tar", ".corrupt")):
             with contextlib.suppress(FileNotFoundError):

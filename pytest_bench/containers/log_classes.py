@@ -25,7 +25,7 @@ _LEVELS = {
     **dict.fromkeys(("ERROR", "CRITICAL", "FATAL", "E", "F"), "error"),
 }
 _LEVEL_WITHIN = 80
-"""Characters at the beginning of a line in which its level stands; later, the word belongs to the message."""
+"""Characters at the beginning of a line that contain its level; a later word is part of the message."""
 _PREFIX = re.compile(r"^(?:\([^()]{1,60}\) ?)?")
 """vLLM names the process before every line."""
 _TRACEBACK = "Traceback (most recent call last):"

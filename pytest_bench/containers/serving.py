@@ -44,7 +44,7 @@ _ALL_ADDRESSES = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 # compared, not 
 
 
 class _Asked(msgspec.Struct, frozen=True):
-    """What one container is to be."""
+    """What one container is created from."""
 
     plan: ContainerPlan
     environment: Environment
@@ -187,7 +187,7 @@ def _serve(
             _verify(each, engine, containers, deadline, on_wait)
         yield containers
     except ContainerError:
-        # What ended one container may be found in another.
+        # The cause may be in another container.
         for each in started:
             each.container.diagnose()
         raise

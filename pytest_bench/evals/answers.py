@@ -1,4 +1,4 @@
-"""From a checkpoint to scored answers, and what all of its sessions cost."""
+"""Reads scored answers from a checkpoint, and adds up what its sessions cost."""
 
 from __future__ import annotations
 

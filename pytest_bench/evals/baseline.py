@@ -37,7 +37,7 @@ def read_baseline(
         raise EvidenceError(f"{what}: holds no such point; run the eval there first, or correct `baseline`")
     if found.outcome not in MEASURED:
         reasons = "; ".join(reason.sentence for reason in found.reasons)
-        raise EvidenceError(f"{what}: its outcome is {found.outcome}, so it is no measurement: {reasons}")
+        raise EvidenceError(f"{what}: its outcome is {found.outcome}, so it is not a measurement: {reasons}")
     folder, point = results / point_path(point_id), plan.point(point_id)
     summary = read_summary(folder)
     again = remeasure(plan, point, folder, summary, results, scorings)

@@ -47,7 +47,7 @@ def run_command_eval(
 ) -> MeasuredPoint:
     """Run the point's command once, judge what it wrote, and write the evidence.
 
-    Whatever the tool wrote stays, however it ended. Raises `UsageError` if it cannot be started, and `EvidenceError` if
+    The tool's files are kept, however it ended. Raises `UsageError` if it cannot be started, and `EvidenceError` if
     the point's folder holds files of an earlier run, which are not continued.
     """
     folder = session.folder(point)
@@ -113,7 +113,7 @@ D = TypeVar("D", bound=Detail)
 
 
 class Rejudged(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
-    """What the files of a command come to."""
+    """The judgement of the files of a command."""
 
     measurement: Measurement
     judgement: Judgement

@@ -18,7 +18,7 @@ from pytest_bench.suite.load_schema import TimeoutsSection
 from pytest_bench.suite.section import Count, Seconds, Section, Seed, Share, Text, unique
 
 _LIMITS = ("max_completion_tokens", "max_new_tokens")
-"""Names that servers also give the limit on output tokens, as `extra_body` may have them."""
+"""Other names of the limit on output tokens that `extra_body` may contain."""
 
 NonNegative = Annotated[int, Field(ge=0, le=2**53)]
 Unit = Annotated[float, Field(ge=0, le=1)]

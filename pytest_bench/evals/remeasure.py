@@ -35,7 +35,7 @@ from pytest_bench.verdict.outcome import Judgement
 
 
 class Remeasured(NamedTuple):
-    """What the evidence of an eval point comes to."""
+    """The result of measuring an eval point again."""
 
     measurement: Measurement
     judgement: Judgement
@@ -49,8 +49,8 @@ def remeasure(
 ) -> Remeasured:
     """Score every answer in the checkpoint again. `folder` holds the evidence, below `results`.
 
-    Raises `EvidenceError` if files are damaged or missing, or if the checkpoint is of other items, prompts or
-    parameters than the plan and the rows in the evidence make.
+    Raises `EvidenceError` if files are damaged or missing, or if the checkpoint has other items, prompts or
+    parameters than the plan and the rows in the evidence.
     """
     path = folder / CHECKPOINT
     contents = read_checkpoint(path)

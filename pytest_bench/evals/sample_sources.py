@@ -23,7 +23,7 @@ from pytest_bench.suite.table_evals import has_tables
 def read_samples_of(results: Path, scorings: Scorings = SCORINGS) -> Iterator[Sample]:
     """Every sample of a session, of a folder in lm-eval's layout, or of one `samples_*.jsonl`.
 
-    Raises `UsageError` if there is nothing of the kind, and `EvidenceError` for files that cannot be read.
+    Raises `UsageError` if it is none of these, and `EvidenceError` for files that cannot be read.
     """
     if results.is_file():
         yield from read_sample_file(results)

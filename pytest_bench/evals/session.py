@@ -1,4 +1,4 @@
-"""One session of an eval point: what its checkpoint leaves to do is requested, and logged in it."""
+"""One session of an eval point: issues the requests that its checkpoint lacks, and logs them in it."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def summary_tables(session: Session) -> Iterator[Table]:
         ordered = (first, outcome, *others)
         columns = [[_plain(cell) for cell in column.cells] for column in ordered]
         yield Table(
-            str(table.title),
+            f"{table.title} ({table.caption})" if table.caption else str(table.title),
             tuple(str(column.header).replace("\n", " ") for column in ordered),
             list(zip(*columns, strict=True)),
         )

@@ -30,10 +30,10 @@ _LONG_BYTES = 4 << 20
 
 
 class Requests:
-    """Issues requests, and writes down what became of each.
+    """Issues requests, and records the outcome of each.
 
-    `pacer` is told when a request has ended; `tally` is that of the phase whose requests are being issued. The owner
-    sets both when it enters a stage.
+    `pacer` is notified when a request has ended; `tally` is that of the phase whose requests are being issued. The
+    owner sets both when it enters a stage.
     """
 
     def __init__(

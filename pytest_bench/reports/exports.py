@@ -114,6 +114,9 @@ def _markdown(table: Table) -> Iterator[str]:
     yield _row("---:" if column.justify == "right" else "---" for column in table.columns)
     for cells in zip(*(column.cells for column in table.columns), strict=True):
         yield _row(cells)
+    if table.caption:
+        yield ""
+        yield str(table.caption)
 
 
 def _row(cells: Any) -> str:

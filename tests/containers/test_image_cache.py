@@ -146,7 +146,7 @@ def test_an_image_that_is_built_again_must_be_the_one_that_its_damaged_file_held
     assert (again.provenance, again.identity != built.identity) == ("built", True)
 
 
-def test_a_file_without_a_sidecar_is_no_entry(engine, image_plan, os_environ):
+def test_a_file_without_a_sidecar_is_not_an_entry(engine, image_plan, os_environ):
     plan = image_plan()
     built = provide(engine, plan, os_environ)
     engine.images.remove(built.id, force=True)

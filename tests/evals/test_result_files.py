@@ -59,7 +59,7 @@ def test_one_concurrency_is_read_back_and_judged(tmp_path):
     write_point(tmp_path)
     write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, nonce="n"))
     verification = verify_folder(tmp_path, request(2))
-    # `eval_concs` is in the metadata, so the rules for several concurrencies apply, and they want the suffix
+    # `eval_concs` is in the metadata, so the rules for several concurrencies apply, which require the suffix
     assert {finding.file for finding in verification.findings} == {
         "org__model/results_2026-11-29T12-30-00.000125.json",
         "results*.json",
@@ -100,7 +100,7 @@ def test_a_score_that_does_not_follow_from_its_samples_is_found(tmp_path):
     assert any("samples" in str(finding) for finding in verify_folder(tmp_path, request(2)).findings)
 
 
-def test_a_score_that_is_not_defined_is_null_and_no_reader_takes_it_for_a_number(tmp_path):
+def test_a_score_that_is_not_defined_is_null_and_is_not_read_as_a_number(tmp_path):
     some = {item: text for item, text in ANSWERS.items() if item != "q5"}
     results, samples = write_point(tmp_path, answers=some)
     assert read_json(results)["results"]["sums"]["exact_match,strict-match"] is None
@@ -126,7 +126,7 @@ def test_a_limited_run_says_so_and_is_admitted_only_if_the_limit_was_declared(tm
     assert verify_folder(tmp_path, request(2, limit=6)).findings == ()
 
 
-def test_labels_go_into_every_file_and_missing_ones_are_not_made_up(tmp_path):
+def test_labels_are_in_every_file_and_missing_ones_are_not_invented(tmp_path):
     results, _ = write_point(tmp_path)
     assert read_json(results)["labels"] == {"hw": "h200", "tp": 8, "team": "x"}
     content = metadata("org/model", {"hw": "h200", "tp": 8, "team": "x"}, [1, 4], [4], 3, nonce="n")
@@ -159,7 +159,7 @@ def test_model_output_with_control_characters_stays_within_its_line(tmp_path):
         ("plain-1.5", "plain-1.5"),
     ],
 )
-def test_the_folder_of_a_model_never_leaves_its_place(model, folder):
+def test_the_folder_of_a_model_is_always_within_the_results(model, folder):
     assert sanitized_model(model) == folder
 
 

@@ -24,7 +24,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 
 @pytest.fixture
 def simulate(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
-    """Start a simulator of one's own."""
+    """Start a simulator for one test."""
     with ExitStack() as stack:
         count = iter(range(100))
         yield lambda **knobs: stack.enter_context(
