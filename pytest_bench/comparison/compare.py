@@ -134,7 +134,7 @@ def _compare_perf(
     differences: list[Difference] = []
     judged: list[Judged] = []
     for name in shown:
-        if comparing.wanted.metrics or judging.is_measured(point, name):
+        if comparing.wanted.metrics or judging.is_shown(point, name):
             with _as_problem(point, comparing):
                 differences.append(
                     judging.difference(point, name, comparing.shown, in_pairs=comparing.in_pairs)

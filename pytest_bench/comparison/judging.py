@@ -19,10 +19,11 @@ from pytest_bench.metrics.shifts import ERROR, FIRST_STAGE, Shift, Tails, decide
 from pytest_bench.reports.tables import quantity
 
 
-def is_measured(point: Compared, metric: str) -> bool:
-    """Whether any session has a value of the metric."""
+def is_shown(point: Compared, metric: str) -> bool:
+    """Whether a metric that nobody asked for is shown: if any session has a value, and any a count other than 0."""
     measurements = [*point.baseline.measurements, *point.candidate.measurements]
-    return any(item.value(metric) is not None for item in measurements)
+    values = {item.value(metric) for item in measurements}
+    return values != {None} and not (may_be_zero(metric) and values == {0.0})
 
 
 def difference(point: Compared, metric: str, shown: float, *, in_pairs: bool) -> Difference:
@@ -135,14 +136,18 @@ def _judged(
     sentence = f"{metric}: {change_text(value, unit)} ({change_text(low, unit)} to {change_text(high, unit)})"
     more = None
     if decision.answer == "cannot tell":
-        more = decision.needed - shift.repeats or None
-        if isinstance(shift, OfItems):
+        if decision.needed is None:
+            sentence += (
+                "; the measurement itself is less certain than the resolution, and no repeat changes that"
+            )
+        elif isinstance(shift, OfItems):
             items = shift.items_needed(tails.last, resolution)
             sentence += f"; {shift.paired.items:,} items, and about {items:,} decide"
-        elif more is None:
-            sentence += "; it is nearer to the limit than the resolution"
-        else:
+        elif decision.needed > shift.repeats:
+            more = decision.needed - shift.repeats
             sentence += _repeats(more)
+        else:
+            sentence += "; it is nearer to the limit than the resolution"
     return Judged(
         condition=condition.text,
         point=point.id,

@@ -25,6 +25,7 @@ from pytest_bench.running.measuring import measure_phase
 from pytest_bench.suite.plan import Point
 
 Sign = Literal[1, -1]
+_MOST_UNCERTAIN = 0.999
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -120,12 +121,15 @@ def values_of(measured: Measured, metric: str) -> list[float]:
 
 
 def uncertainty_of(measured: Measured, metric: str, *, relative: bool) -> float:
-    """Mean uncertainty of the sessions' values; of logarithms if `relative`."""
-    shares = [
-        item.uncertainty(metric) / (abs(item.value(metric) or 1.0) if relative else 1.0)
-        for item in measured.measurements
-    ]
-    return math.fsum(shares) / len(shares)
+    """Mean uncertainty of the sessions' values, as the client caused it. If `relative`, of their logarithms."""
+    found = []
+    for item in measured.measurements:
+        uncertainty, value = item.uncertainty(metric), item.value(metric)
+        if not relative:
+            found.append(uncertainty)
+        else:
+            found.append(-math.log1p(-min(uncertainty / value, _MOST_UNCERTAIN)) if value else 0.0)
+    return math.fsum(found) / len(found)
 
 
 def shift_of(
@@ -148,7 +152,7 @@ def shift_of(
     if len(own) == len(other) == 1:
         if interval_method(metric) is None:
             raise NotDefined(
-                f"{metric} has no interval within one session; one needs {FIRST_STAGE} sessions of each system"
+                f"only {FIRST_STAGE} or more sessions of each system give one (pytest-bench repeat)"
             )
         intervals = partial(_within_sessions, sides, metric, worse, relative=relative)
         intervals(tail)

@@ -135,8 +135,9 @@ class Decision(NamedTuple):
     low: float
     high: float
     """The interval of the last decision."""
-    needed: int
-    """Sessions of each system that the decision needs; those that there are, if they suffice."""
+    needed: int | None
+    """Sessions of each system that the decision needs; those that there are, if they suffice. None if no number would
+    do, because the measurement is not certain enough."""
 
 
 def decide(shift: Shift, limit: float, resolution: float, tails: Tails, uncertainty: float = 0.0) -> Decision:
@@ -145,15 +146,21 @@ def decide(shift: Shift, limit: float, resolution: float, tails: Tails, uncertai
     `uncertainty` of the measurement itself widens every interval; repeats do not make it smaller. Raises `NotDefined`
     if the interval of the last decision is not defined.
     """
-    needed = shift.needed(tails.last, resolution)
+    needed = shift.needed(tails.last, resolution - uncertainty) if uncertainty < resolution else None
     low, high = shift.limits(tails.last)
-    judged = (low, high) if shift.repeats >= needed else _early_limits(shift, tails)
+    is_last = needed is not None and shift.repeats >= needed
+    judged = (low, high) if is_last else _early_limits(shift, tails)
     answer: Answer = "cannot tell"
     if judged[0] - uncertainty > limit:
         answer = "worse"
     elif judged[1] + uncertainty <= limit:
         answer = "not worse"
-    return Decision(answer, low - uncertainty, high + uncertainty, max(needed, shift.repeats))
+    return Decision(
+        answer,
+        low - uncertainty,
+        high + uncertainty,
+        None if needed is None else max(needed, shift.repeats),
+    )
 
 
 def _early_limits(shift: Shift, tails: Tails) -> Pair:
