@@ -56,7 +56,7 @@ def within(latencies, tail):
     return math.log(low), math.log(high)
 
 
-def compare_at_once(rng, baseline, candidate):
+def compare_at_once(rng, baseline, candidate, resolution):
     """Compare one session of each; the answer, or `undefined`."""
     sessions = [server.sessions(rng, np.ones(1)) for server in (baseline, candidate)]
     try:
