@@ -52,6 +52,7 @@ $(READY): pyproject.toml
 	  || { echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
 	  || { echo "python3-venv is missing; install it with: apt-get install python3-venv"; exit 1; }
+	@echo "Installing into $(VENV), which takes about a minute."
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(RUN)/python -m pip install --quiet --editable . --group dev

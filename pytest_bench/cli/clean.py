@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         convert=count_or_none,
         default=_KEPT,
         metavar="N",
-        help="number of results folders to keep: the newest, and what `latest` names in any case",
+        help="number of results folders to keep: the newest, and what `latest` names in any case "
+        f"(default: {_KEPT})",
     )
     parser.add_argument(
         "--named",
@@ -83,7 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
             removed, freed = removed + 1, freed + size
             print(f"{'would remove' if arguments.dry_run else 'removed'}: {results} ({_shown(size)})")
     verb = "would be removed" if arguments.dry_run else "removed"
-    print(f"{removed} of {len(newest_first)} results folders {verb}, {_shown(freed)}")
+    kept = f"--keep {arguments.keep} keeps the newest"
+    print(f"{removed} of {len(newest_first)} results folders {verb}, {_shown(freed)} ({kept})")
     return 1 if failed else 0
 
 

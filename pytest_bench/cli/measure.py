@@ -212,7 +212,7 @@ def run(arguments: argparse.Namespace) -> int:
         (folder / _TEST).write_text(test_file("perf"), encoding="utf-8")
         results = [] if arguments.results is None else [f"--results={arguments.results}"]
         # The header and the list of failures only repeat paths of the temporary folder.
-        words = [str(folder), "-q", "-rN", "-p", "no:cacheprovider", *results]
+        words = [str(folder), "-q", "--show-progress", "-rN", "-p", "no:cacheprovider", *results]
         status = judged_run.run_words(words, rerun=again)
     if status:
         kept = f"--save {arguments.save} kept it" if arguments.save else "--save FILE keeps it"

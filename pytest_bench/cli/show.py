@@ -20,7 +20,7 @@ from pytest_bench.reports.vllm_block import vllm_blocks
 from pytest_bench.results.claim import read_verdict
 from pytest_bench.results.layout import VERDICT
 from pytest_bench.verdict.outcome import Outcome, Reason
-from pytest_bench.verdict.verdict import NOT_ENDED, Verdict, status_of
+from pytest_bench.verdict.verdict import NOT_ENDED, Verdict, exit_status, status_of
 from pytest_bench.verify import verify_session
 from pytest_bench.wording import printable
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 if the verdict is `pass` and complete and the folder is sound, as `verify` says; else 1."""
+    """0 if the verdict is good, as it was for the session, and the folder is sound; else 1."""
     folder: Path = arguments.results
     require_session(folder)
     verified = verify_session(folder, **judges_for(folder, arguments.plugins)._asdict())
@@ -67,8 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             _print([f"verdict: {verdict.status} - {conclusion(verdict)}", f"evidence: {folder}"])
     for problem in verified.problems:
         print(f"{folder}: {printable(problem, keep=chr(10))}", file=sys.stderr)
-    good = verdict.status == "pass" and verdict.coverage.complete and verified.sound
-    return 0 if good else 1
+    return 0 if exit_status(verdict) == 0 and verified.sound else 1
 
 
 def _never_better(settled: Verdict, folder: Path, *, damaged: bool) -> Verdict:

@@ -6,17 +6,16 @@ In an allocation, GPUs are therefore always named one by one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Literal
 
 from pytest_bench.errors import UsageError
+from pytest_bench.suite.gpu_list import expanded
 
 _JOB = "SLURM_JOB_ID"
 _ALLOCATED = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 AMD_VISIBLE = "ROCR_VISIBLE_DEVICES"
 _AMD_DEVICES = ("/dev/kfd", "/dev/dri")
-_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 
 
 def allocated(environ: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -28,7 +27,7 @@ def allocated(environ: Mapping[str, str]) -> tuple[str, ...] | None:
         return None
     for name in _ALLOCATED:
         if environ.get(name):
-            return tuple(_expanded(environ[name]))
+            return tuple(expanded(environ[name]))
     raise UsageError(
         f"the Slurm job {environ[_JOB]} has no GPUs: none of {', '.join(_ALLOCATED)} is set; ask for them with --gpus"
     )
@@ -62,7 +61,7 @@ def amd_environment(
     if available is None:
         return {}
     if AMD_VISIBLE in declared:
-        _require_within(tuple(_expanded(declared[AMD_VISIBLE])), available, environ)
+        _require_within(tuple(expanded(declared[AMD_VISIBLE])), available, environ)
         return {}
     return {AMD_VISIBLE: ",".join(available)}
 
@@ -74,14 +73,3 @@ def _require_within(asked: tuple[str, ...], available: tuple[str, ...], environ:
             f"the container asks for GPU {', '.join(others)}, which the Slurm job {environ[_JOB]} does not have; its "
             f"GPUs are {', '.join(available)}"
         )
-
-
-def _expanded(text: str) -> list[str]:
-    """`0-2,5` as 0, 1, 2, 5. Other words, such as UUIDs, stay as they are."""
-    found: list[str] = []
-    for word in text.split(","):
-        if bounds := _RANGE.fullmatch(word.strip()):
-            found += map(str, range(int(bounds[1]), int(bounds[2]) + 1))
-        elif word.strip():
-            found.append(word.strip())
-    return found

@@ -50,6 +50,10 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "FILE",
         "help": "require the points in this expectation file, generated independently by `pytest-bench plan`",
     },
+    "--show-progress": {
+        "action": "store_true",
+        "help": "show the progress of points with -q, too",
+    },
     "--slurm": {
         "action": "store_true",
         "help": "inside a Slurm allocation: run one xdist worker on every node, each point on one of them",

@@ -30,14 +30,14 @@ _ERASE_LINE = "\r\x1b[2K"
 
 
 class ProgressLine:
-    """Shows the progress of a session. Silent with -q.
+    """Shows the progress of a session. Silent with -q, unless `--show-progress` is given.
 
     On a terminal it is a line below pytest's own line, which stays unchanged and continues afterwards.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._quiet = config.get_verbosity() < 0
+        self._quiet = config.get_verbosity() < 0 and not config.getoption("--show-progress")
         self._relay = getattr(config, "workerinput", {}).get(RELAY_KEY)
         self._shown = False
         self._logged_s = time.monotonic()

@@ -85,6 +85,19 @@ class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
     baseline_lines_per_request: float | None = None
 
 
+class ManifestUsed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a manifest contributed to a container."""
+
+    image: str
+    """Key of the image in the manifest."""
+    filled: tuple[str, ...] = ()
+    """Keys that it set, such as `docker_env_vars.MODEL`."""
+    unresolved: dict[str, str] = {}
+    """Keys that were left out because a placeholder has no value, with the reason."""
+    not_used: tuple[str, ...] = ()
+    """What it holds that has no effect here: keys of its context, and options of `docker run`."""
+
+
 class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A container that is started for the deployment."""
 
@@ -113,6 +126,7 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
     required: tuple[str, ...] = ()
     """Names that the environment must hold."""
     mounts: tuple[Mount, ...] = ()
+    manifest: ManifestUsed | None = None
     replaced_mounts: tuple[str, ...] = ()
     """Which mounts of a manifest's context the model's own have replaced (`mounts.merged_for_model`)."""
     port: int | None = 8000

@@ -80,6 +80,15 @@ class BuildSection(Section):
     """Build before pulling. false: a registry has the image, and it is built only if it cannot be pulled."""
 
 
+class ManifestSection(Section):
+    """A `build_manifest.json` of madengine's, which fills what this container leaves out."""
+
+    path: Text
+    """The file, relative to this one."""
+    image: Text | None = None
+    """Key of `built_images`. Left out: the only one."""
+
+
 class MountSection(Section):
     """A folder or file of the host, or an empty file system in memory, at a path of the container."""
 
@@ -153,8 +162,10 @@ class LogSection(Section):
 class _AnyContainer(Section):
     """What every container may have."""
 
-    image: Text
-    """Reference, or id of a local image. The container is always started by the image's id."""
+    image: Text | None = None
+    """Reference, or id of a local image; the container is started by the image's id. Left out: the manifest's."""
+    manifest: ManifestSection | None = None
+    """Fills image, environment, mounts, build arguments and GPUs. What this container sets itself is not replaced."""
     build: BuildSection | None = None
     """How the image is built under this name, unless the cache has it from the same build."""
     image_cache: Text | None = None

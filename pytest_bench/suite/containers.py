@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from pytest_bench.suite import container_plan as plans
-from pytest_bench.suite.container_schema import BuildSection, ContainerSection, MountSection, RoleSection
+from pytest_bench.suite.container_schema import ContainerSection, MountSection, RoleSection
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path as Where
 from pytest_bench.suite.forwarding import PREFIX, presets
+from pytest_bench.suite.from_manifest import Contribution, Own, contribution
 from pytest_bench.suite.log_controls import controls
 from pytest_bench.suite.mounts import merged, normalised
 from pytest_bench.suite.secret import Secret, holds_key
@@ -80,8 +82,25 @@ def _plan(context: Context, section: _Section, path: Where) -> plans.ContainerPl
             context.problem(
                 (*path, "forward"), f"names {name}, which `environment` sets, too; expected one of them"
             )
-    for name in section.required:
-        if name not in {*environment, *names, *optional}:
+    lacking = tuple(name for name in section.required if name not in {*environment, *names, *optional})
+    mounts = _mounts(context, section.mounts, (*path, "mounts"))
+    restored = contribution(
+        context,
+        section.manifest,
+        (*path, "manifest"),
+        Own(
+            variables=frozenset({*environment, *names}),
+            required=lacking,
+            targets=frozenset(mount.target for mount in mounts),
+            build_arguments=frozenset(section.build.arguments if section.build else ()),
+            has_gpus=section.gpus is not None or section.devices is not None,
+        ),
+    )
+    image = section.image or restored.image
+    if section.manifest is None:
+        if image is None:
+            context.problem(path, "has no 'image'; expected one, or a 'manifest' that names it")
+        for name in lacking:
             context.problem(
                 (*path, "required"), f"names {name}, which neither `environment` nor `forward` provides"
             )
@@ -94,19 +113,21 @@ def _plan(context: Context, section: _Section, path: Where) -> plans.ContainerPl
     _check_secrets(context, section, path)
     log, variables, arguments = _log(context, section, path)
     return plans.ContainerPlan(
-        image=section.image,
-        build=None if section.build is None else _build(context, section.build, (*path, "build")),
+        image=image or "",
+        build=_build(context, section, restored, (*path, "build")),
         image_cache=None
         if section.image_cache is None
         else str(context.file((*path, "image_cache"), section.image_cache)),
         entrypoint=None if section.entrypoint is None else tuple(section.entrypoint),
         command=section.given("command"),
         arguments=(*section.arguments, *arguments),
-        environment={**environment, **variables},
+        environment={**restored.environment, **environment, **variables},
         forward=names,
         forward_if_set=tuple(name for name in optional if name not in environment),
         required=tuple(section.required),
-        mounts=_mounts(context, section.mounts, (*path, "mounts")),
+        mounts=(*mounts, *restored.mounts),
+        manifest=restored.used,
+        replaced_mounts=restored.replaced_mounts,
         port=section.port,
         ports=tuple(section.ports),
         network=section.network,
@@ -120,8 +141,8 @@ def _plan(context: Context, section: _Section, path: Where) -> plans.ContainerPl
         privileged=section.privileged,
         group_add=section.given("group_add"),
         security_opt=section.given("security_opt"),
-        devices=section.given("devices"),
-        gpus=section.gpus if section.gpus in (None, "all") else tuple(section.gpus or ()),
+        devices=section.given("devices") or restored.devices,
+        gpus=_gpus(section) or restored.gpus,
         user=section.user,
         workdir=section.workdir,
         runtime=section.runtime,
@@ -212,7 +233,14 @@ def _log(
     return plan, variables, tuple(arguments)
 
 
-def _build(context: Context, section: BuildSection, path: Where) -> plans.Build:
+def _gpus(section: _Section) -> tuple[str, ...] | Literal["all"] | None:
+    return section.gpus if section.gpus in (None, "all") else tuple(section.gpus or ())
+
+
+def _build(context: Context, container: _Section, restored: Contribution, path: Where) -> plans.Build | None:
+    section = container.build
+    if section is None:
+        return None
     folder = context.file((*path, "context"), section.context)
     dockerfile = None
     if section.dockerfile is not None:
@@ -231,10 +259,10 @@ def _build(context: Context, section: BuildSection, path: Where) -> plans.Build:
     return plans.Build(
         context=str(folder),
         dockerfile=None if dockerfile is None else str(dockerfile),
-        arguments=dict(section.arguments),
+        arguments={**restored.build_arguments, **section.arguments},
         target=section.target,
         contexts=contexts,
-        local=section.local,
+        local=section.local and (restored.used is None or restored.is_local),
     )
 
 

@@ -58,6 +58,8 @@ class Context:
     vocabulary: Vocabulary
     overrides: Overrides
     problems: Problems
+    environ: Mapping[str, str]
+    """Variables of this process, from which `${VAR}` is expanded."""
     digests: dict[Path, str | None]
     """sha256 of the data files that suites name, shared by all suites so that each is read once."""
     _traces: dict[Path, Trace | None] = field(default_factory=dict)

@@ -50,7 +50,7 @@ def load_plan(
         document = reader.read_suite(file)
         if document is None:
             continue
-        context = Context(document, root, vocabulary, overrides, problems, digests)
+        context = Context(document, root, vocabulary, overrides, problems, environ, digests)
         section = context.check(SuiteSection, (), document.value)
         if section is None:
             section = _well_formed_parts(document.value)

@@ -65,6 +65,10 @@ def test_progress_is_not_shown_if_it_is_not_wanted(folder, args, environ):
     assert "\x1b[2K" not in told
 
 
+def test_progress_can_be_shown_in_a_quiet_session(folder):
+    assert "tiny/perf/one measured: " in watched(folder, "bench", "-q", "--show-progress", "-n0")
+
+
 @pytest.fixture
 def absent(folder):
     """A folder whose endpoint refuses connections for as long as the wait lasts."""

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from pytest_bench.cluster.manifest import Context
 from pytest_bench.errors import UsageError
+from pytest_bench.suite.manifest import Context
 from pytest_bench.suite.secret import Secret, holds_key
 
 MAPPINGS = ("docker_env_vars", "docker_mounts", "docker_build_arg")

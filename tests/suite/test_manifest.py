@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_bench.cluster.manifest import images, parse_manifest, read_manifest
-from pytest_bench.cluster.restoring import Source, manifest_source, restore
 from pytest_bench.errors import EvidenceError, SuiteError, UsageError
+from pytest_bench.suite.manifest import images, parse_manifest, read_manifest
+from pytest_bench.suite.restoring import Source, manifest_source, restore
 from pytest_bench.suite.secret import Secret
 
 CONTEXT = {
