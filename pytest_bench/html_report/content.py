@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from rich.text import Text
 
+from pytest_bench.comparison.sessions import Session
 from pytest_bench.evals.checkpoint_samples import eval_of
 from pytest_bench.evals.measure import EvalMetrics
 from pytest_bench.html_report import plots
@@ -22,7 +23,6 @@ from pytest_bench.html_report.requests import (
     shorter,
     time_line,
 )
-from pytest_bench.html_report.sessions import Session
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
 from pytest_bench.reports.tables import quantity, tables

@@ -104,10 +104,11 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 def markdown_text(rows: Sequence[Row]) -> str:
     """The tables as shown on a terminal, as Markdown."""
-    return "\n\n".join("\n".join(_markdown(table)) for table in tables(rows)) + "\n"
+    return "\n\n".join("\n".join(markdown_table(table)) for table in tables(rows)) + "\n"
 
 
-def _markdown(table: Table) -> Iterator[str]:
+def markdown_table(table: Table) -> Iterator[str]:
+    """The lines of one table as Markdown."""
     yield f"**{table.title}**"
     yield ""
     yield _row(column.header for column in table.columns)

@@ -359,6 +359,17 @@ def _short(value: float) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
+def listing(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of texts. The first and last column are aligned left, the others right."""
+    table = _empty(title, headings[0])
+    for heading in headings[1:-1]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(headings[-1], no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 def side_by_side(title: str, measurements: Mapping[str, Measurement | None], metrics: Sequence[str]) -> Table:
     """A table of `metrics` with one column per measurement."""
     table = _empty(title, "metric")
