@@ -305,7 +305,9 @@ def command_line_page() -> str:
         "",
         "## pytest-bench",
         "",
-        "Commands beside pytest. Exit status: 0 good, 1 not good, 2 a mistake in the call, 130 interrupted.",
+        "Commands beside pytest. Exit status: 0 good, 1 not good, 2 a mistake in the call, 130 interrupted. `compare`",
+        "also has 3, a condition of `--fail-on` is broken, and 4, more repeats are needed to tell; `repeat` has 4 if",
+        "the declared precision was not reached.",
     ]
     for name, reference in COMMANDS.items():
         command = importlib.import_module(reference)

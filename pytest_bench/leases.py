@@ -6,7 +6,8 @@ that one of them could replace by a link. The name is valid within one network n
 the namespace nor the folder do not see each other's leases.
 
 The kernel releases both locks when the holder ends, for any reason. Child processes that are forked without exec would
-share them; this package starts none.
+share them; this package starts none. A lock is lost if something removes its file or closes its descriptor: the lease
+then records it, and ends with an error.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,12 @@ class Busy(BenchError):
     code = "busy"
 
 
+class LeaseLost(BenchError):
+    """A lease did not exclude other sessions until its end."""
+
+    code = "lease-lost"
+
+
 class Lease(msgspec.Struct, kw_only=True, tag="lease"):
     """An interval in which a point had exclusive use of an endpoint or a host."""
 
@@ -51,9 +59,11 @@ class Lease(msgspec.Struct, kw_only=True, tag="lease"):
     """HOST:PORT of a server that the endpoint's URL resolves to, or the name of the host."""
     boot_id: str
     start_ns: int
-    """CLOCK_BOOTTIME after the lock was taken; comparable only within one `boot_id`."""
+    """CLOCK_MONOTONIC after the lock was taken; comparable only within one `boot_id`."""
     end_ns: int | None = None
-    """CLOCK_BOOTTIME before the lock was released; None while it is held."""
+    """CLOCK_MONOTONIC before the lock was released; None while it is held."""
+    lost: bool = False
+    """Whether the lock was no longer held at `end_ns`."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,72 +116,56 @@ def acquire(
     `record` is called when the lease is acquired and when it is released. Each `resource` of an endpoint or a file has
     its own lease; all names of the `host` share one. While another session holds the lease, `on_wait` is called with a
     sentence that names the holder, once per holder; with `wait=False` that sentence is raised as `Busy` instead.
-    `folder` defaults to `lease_folder()`.
+    `folder` defaults to `lease_folder()`. Raises `LeaseLost` at the end if the lock was lost.
     """
     # An explicit folder has its own set of leases. The default folder differs between users, who must share one set.
     realm = str(folder) if folder else os.environ.get(FOLDER_VARIABLE, "")
     name, what = _file_name(scope, resource), f"{scope} {resource}"
     report = on_wait if wait else _refuse
-    descriptor = _lock((folder or lease_folder()) / name, what, report)
-    try:
+    path = (folder or lease_folder()) / name
+    with contextlib.ExitStack() as locks:
+        file = _lock(path, what, report)
+        locks.callback(file.unlock)
         holder = Holder(pid=os.getpid(), nonce=nonce, point=point, since=clock.utc_now())
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+        os.ftruncate(file.number, 0)
+        os.pwrite(file.number, msgspec.json.encode(holder), 0)
+        bound = _bind(f"{realm}\0{name}", what, report)
+        locks.callback(bound.close)
+        lease = Lease(
+            point=point,
+            worker=worker,
+            scope=scope,
+            resource=resource,
+            boot_id=clock.boot_id(),
+            start_ns=clock.monotonic_ns(),
+        )
+        if record is not None:
+            record(lease)
         try:
-            with _bound(f"{realm}\0{name}", what, report):
-                lease = Lease(
-                    point=point,
-                    worker=worker,
-                    scope=scope,
-                    resource=resource,
-                    boot_id=clock.boot_id(),
-                    start_ns=clock.boottime_ns(),
-                )
-                if record is not None:
-                    record(lease)
-                try:
-                    yield lease
-                finally:
-                    lease.end_ns = clock.boottime_ns()
-                    if record is not None:
-                        record(lease)
+            yield lease
         finally:
-            os.ftruncate(descriptor, 0)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-    finally:
-        os.close(descriptor)
+            lease.end_ns = clock.monotonic_ns()
+            lease.lost = not (file.is_at(path) and bound.is_open())
+            if record is not None:
+                record(lease)
+    if lease.lost:
+        raise LeaseLost(
+            f"the {what} was not held until {point} had ended: something removed {path} or closed its descriptor, so "
+            "another session may have disturbed the measurement; keep clean-up jobs away from the folder, and run it "
+            "again"
+        )
 
 
 @contextlib.contextmanager
 def acquire_all(
-    wanted: Iterable[tuple[Scope, str]],
-    *,
-    nonce: str,
-    point: str,
-    worker: str = "main",
-    record: Callable[[Lease], None] | None = None,
-    wait: bool = True,
-    on_wait: Callable[[str], None] | None = None,
-    folder: Path | None = None,
+    wanted: Iterable[tuple[Scope, str]], hold: Callable[[Scope, str], AbstractContextManager[Lease]]
 ) -> Iterator[tuple[Lease, ...]]:
-    """Hold several resources, each once. All callers acquire them in the same order, which prevents deadlocks."""
+    """Hold several resources, each once. All callers acquire them in the same order, which prevents deadlocks.
+
+    `hold` is `acquire` with its options.
+    """
     with contextlib.ExitStack() as stack:
-        yield tuple(
-            stack.enter_context(
-                acquire(
-                    scope,
-                    resource,
-                    nonce=nonce,
-                    point=point,
-                    worker=worker,
-                    record=record,
-                    wait=wait,
-                    on_wait=on_wait,
-                    folder=folder,
-                )
-            )
-            for scope, resource in sorted(set(wanted))
-        )
+        yield tuple(stack.enter_context(hold(*one)) for one in sorted(set(wanted)))
 
 
 def _file_name(scope: Scope, resource: str) -> str:
@@ -185,17 +179,49 @@ def _refuse(sentence: str) -> None:
     raise Busy(f"{sentence}; wait for it to end, or end it")
 
 
-def _lock(path: Path, what: str, on_wait: Callable[[str], None] | None) -> int:
+class _Descriptor:
+    """A descriptor that something else may close. Its number may then be that of another file, which is left alone."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._status = os.fstat(number)
+
+    def is_open(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self.number), self._status)
+        except OSError:
+            return False
+
+    def is_at(self, path: Path) -> bool:
+        """Whether it is the file at `path`."""
+        try:
+            return self.is_open() and os.path.samestat(path.lstat(), self._status)
+        except OSError:
+            return False
+
+    def unlock(self) -> None:
+        if self.is_open():
+            os.ftruncate(self.number, 0)
+            fcntl.flock(self.number, fcntl.LOCK_UN)
+        self.close()
+
+    def close(self) -> None:
+        if self.is_open():
+            os.close(self.number)
+
+
+def _lock(path: Path, what: str, on_wait: Callable[[str], None] | None) -> _Descriptor:
     """Lock a file and return its descriptor. Closing the descriptor releases the lock."""
     reported: str | None = None
     while True:
         with contextlib.ExitStack() as unless_locked:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            unless_locked.callback(os.close, descriptor)
-            if _take(path, descriptor):
+            file = _Descriptor(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            unless_locked.callback(file.close)
+            # A cleanup job may have removed the file in the meantime; other sessions would then lock a new file.
+            if _take(file.number) and file.is_at(path):
                 unless_locked.pop_all()
-                return descriptor
-            holder = _read_holder(descriptor)
+                return file
+            holder = _read_holder(file.number)
         sentence = f"the {what} is in use by {holder or 'another session'}"
         if on_wait is not None and sentence != reported:
             reported = sentence
@@ -203,15 +229,14 @@ def _lock(path: Path, what: str, on_wait: Callable[[str], None] | None) -> int:
         time.sleep(_POLL_S)
 
 
-@contextlib.contextmanager
-def _bound(name: str, what: str, on_wait: Callable[[str], None] | None) -> Iterator[None]:
-    """Hold a socket name, which is unique within the network namespace."""
+def _bind(name: str, what: str, on_wait: Callable[[str], None] | None) -> _Descriptor:
+    """Bind a socket name, which is unique within the network namespace. Closing the descriptor releases the name."""
     address = f"\0pytest-inference-bench/{hashlib.sha256(name.encode()).hexdigest()}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as holding:
         while True:
             try:
-                held.bind(address)
-                break
+                holding.bind(address)
+                return _Descriptor(holding.detach())
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
@@ -219,19 +244,14 @@ def _bound(name: str, what: str, on_wait: Callable[[str], None] | None) -> Itera
                 on_wait(f"the {what} is in use by a session of another user or container")
                 on_wait = None
             time.sleep(_POLL_S)
-        yield
 
 
-def _take(path: Path, descriptor: int) -> bool:
+def _take(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    # A cleanup job may have removed the file in the meantime; other sessions would then lock a new file.
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+    return True
 
 
 def _read_holder(descriptor: int) -> Holder | None:

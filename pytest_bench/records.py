@@ -7,7 +7,8 @@ in the load worker. None means that the event did not happen. Field names are th
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
@@ -326,8 +327,15 @@ class PhaseFile(PhaseAccount, kw_only=True):
 
     @classmethod
     def of(cls, account: PhaseAccount, *, point: str, nonce: str) -> PhaseFile:
-        fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
-        return cls(point=point, nonce=nonce, **fields)
+        return cls(point=point, nonce=nonce, **_account_of(account))
+
+    def result(self, folder: Path) -> PhaseResult:
+        """Return the result of the phase whose logs are in `folder`."""
+        return PhaseResult(folder=str(folder), **_account_of(self))
+
+
+def _account_of(account: PhaseAccount) -> dict[str, Any]:
+    return {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
 
 
 class CacheReset(msgspec.Struct, frozen=True, kw_only=True):

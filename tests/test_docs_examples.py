@@ -5,11 +5,10 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from http_servers import Handler, serving
 
 PAGES = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"^```\w+\n# (bench/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -24,47 +23,28 @@ def test_perf(run_load):
 """
 
 
-class Acme(BaseHTTPRequestHandler):
+class Acme(Handler):
     """The server that the page supposes, with streams long enough for the fast road."""
 
-    protocol_version = "HTTP/1.1"
+    def get(self):
+        self.reply(200 if self.path == "/health" else 404)
 
-    def do_GET(self):
-        self.send_response(200 if self.path == "/health" else 404)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def post(self):
+        asked = json.loads(self.body())
         words = [f" word{number}" for number in range(asked["length"])]
         end = {"end": "length", "tokens": len(words)}
         if asked["stream"]:
             events = [*({"delta": word} for word in words), end]
             lines = (json.dumps(event, separators=(",", ":")) for event in events)
-            self.answer("text/event-stream", "".join(f"data: {line}\n\n" for line in lines))
+            self.reply(200, "".join(f"data: {line}\n\n" for line in lines).encode(), "text/event-stream")
         else:
-            self.answer("application/json", json.dumps({"delta": "".join(words), **end}))
-
-    def answer(self, kind, text):
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *_):
-        """Says nothing."""
+            self.reply(200, json.dumps({"delta": "".join(words), **end}).encode())
 
 
 @pytest.fixture
 def acme():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Acme)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Acme) as url:
+        yield url
 
 
 @pytest.fixture

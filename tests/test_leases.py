@@ -1,10 +1,12 @@
 """Leases between real processes: while one holds a lease, another cannot."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from pytest_bench import clock
 from pytest_bench.errors import BenchError
-from pytest_bench.leases import Busy, acquire, acquire_all, lease_folder
+from pytest_bench.leases import Busy, LeaseLost, acquire, acquire_all, lease_folder
 
 HOLDER = """
 import sys
@@ -77,11 +79,11 @@ def take(folder, scope="endpoint", resource=URL, **options):
 
 
 def test_a_lease_records_when_it_was_held(folder):
-    before = clock.boottime_ns()
+    before = clock.monotonic_ns()
     with take(folder) as lease:
         assert (lease.scope, lease.resource, lease.boot_id) == ("endpoint", URL, clock.boot_id())
         assert lease.end_ns is None
-    assert before <= lease.start_ns <= lease.end_ns <= clock.boottime_ns()
+    assert before <= lease.start_ns <= lease.end_ns <= clock.monotonic_ns()
 
 
 def test_a_lease_ends_with_a_failing_block(folder):
@@ -184,19 +186,69 @@ def test_a_lease_file_that_a_cleaner_removed_is_made_again(folder):
         pass
 
 
+def descriptors_on(prefix):
+    """The descriptors of this process that are open on what has a name with this beginning."""
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            if str(entry.readlink()).startswith(str(prefix)):
+                yield int(entry.name)
+
+
+def test_a_lease_whose_file_a_cleaner_removed_meanwhile_was_lost(folder):
+    records = []
+    with (
+        pytest.raises(LeaseLost, match=r"s/perf/p had ended.*endpoint-\w+\.lease"),
+        take(folder, record=lambda lease: records.append((lease.end_ns is not None, lease.lost))),
+    ):
+        for path in folder.iterdir():
+            path.unlink()
+    assert records == [(False, False), (True, True)]
+    with take(folder, wait=False) as again:
+        pass
+    assert not again.lost
+
+
+def test_a_lease_whose_descriptor_was_closed_was_lost_and_the_file_that_has_its_number_is_left_alone(folder):
+    other = folder.parent / "other"
+    other.write_text("content")
+    with pytest.raises(LeaseLost), take(folder) as lease:
+        (descriptor,) = descriptors_on(folder)
+        os.close(descriptor)
+        reused = os.open(other, os.O_RDWR)
+        assert reused == descriptor
+    assert lease.lost
+    assert os.pread(reused, 100, 0) == b"content"
+    os.close(reused)
+
+
+def test_a_lease_whose_name_was_given_up_was_lost(folder):
+    before = set(descriptors_on("socket:"))
+    with pytest.raises(LeaseLost), take(folder):
+        (name,) = set(descriptors_on("socket:")) - before
+        os.close(name)
+
+
+def test_the_failure_of_a_block_is_shown_rather_than_the_loss_of_its_lease(folder):
+    with pytest.raises(KeyError), take(folder) as lease:
+        (descriptor,) = descriptors_on(folder)
+        os.close(descriptor)
+        raise KeyError
+    assert lease.lost
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["endpoint", "host"]), st.sampled_from("abc")), max_size=4))
 def test_several_resources_are_taken_once_each_and_in_one_order(tmp_path_factory, wanted):
     wanted = [("host", "node-0") if scope == "host" else (scope, name) for scope, name in wanted]
     folder = tmp_path_factory.mktemp("leases")
-    with acquire_all(wanted, nonce="n", point="p", wait=False, folder=folder) as leases:
+    with acquire_all(wanted, partial(take, folder, wait=False)) as leases:
         assert [(lease.scope, lease.resource) for lease in leases] == sorted(set(wanted))
 
 
 def test_of_several_resources_none_is_kept_where_one_is_busy(folder, hold_elsewhere):
     hold_elsewhere("host", "node-0")
     wanted = [("host", "node-0"), ("endpoint", URL)]
-    with pytest.raises(Busy), acquire_all(wanted, nonce="n", point="p", wait=False, folder=folder):
+    with pytest.raises(Busy), acquire_all(wanted, partial(take, folder, wait=False)):
         pass
     with take(folder, wait=False):
         pass

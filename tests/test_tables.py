@@ -63,6 +63,70 @@ def test_an_uncertainty_of_more_than_a_hundredth_is_shown_beside_its_number(unce
     assert found == ([shown_as] if shown_as else [])
 
 
+def swept(concurrency, throughput, outcome=Outcome.PASS, uncertainty=None):
+    """A point of a sweep, with this throughput."""
+    made = row(f"chat/perf/steady/c{concurrency:04}", outcome)
+    rate = Metric(unit="requests/s", kind="scalar", value=throughput, uncertainty=uncertainty)
+    measurement = msgspec.structs.replace(
+        made.summary.measurement, metrics=METRICS | {"request_throughput": rate}
+    )
+    return Row(made.point, msgspec.structs.replace(made.summary, measurement=measurement))
+
+
+def marks(*rows):
+    """The mark of each row, in front of the throughput; the latencies of all are equal."""
+    table = [line for line in shown(*rows) if line.startswith("chat/")]
+    return [line.split()[3] if line.split()[3] in "▲▼" else "" for line in table]
+
+
+def test_the_best_and_the_worst_point_of_a_sweep_are_marked():
+    sweep = [swept(1, 2.0), swept(8, 12.0), swept(32, 9.0)]
+    assert marks(*sweep) == ["▼", "▲", ""]
+    assert shown(*sweep)[-1].startswith("▲ best and ▼ worst")
+
+
+def test_of_a_latency_the_lower_value_is_the_better():
+    latency = METRICS["request_latency"]
+    sweep = [
+        Row(
+            point,
+            msgspec.structs.replace(
+                summary,
+                measurement=msgspec.structs.replace(
+                    summary.measurement,
+                    metrics={
+                        "request_latency": msgspec.structs.replace(
+                            latency, statistics={"p50": 1.0, "p99": p99}
+                        )
+                    },
+                ),
+            ),
+        )
+        for (point, summary), p99 in zip(
+            [row(f"chat/perf/steady/c{n}") for n in "123"], (5e9, 7e9, 2e9), strict=True
+        )
+    ]
+    lines = [line for line in shown(*sweep) if line.startswith("chat/")]
+    assert [[mark for mark in "▲▼" if mark in line] for line in lines] == [[], ["▼"], ["▲"]]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [swept(8, 12.0)],
+        [swept(8, 2.01), swept(32, 2.0)],
+        [swept(8, 2.5, uncertainty=0.6), swept(32, 2.2)],
+        [row("chat/perf/other"), row("chat/perf/third")],
+        [swept(8, 12.0, Outcome.ERROR), swept(32, 9.0)],
+    ],
+    ids=["two-points", "nearly-equal", "uncertain", "not-of-a-sweep", "not-trustworthy"],
+)
+def test_nothing_is_marked_that_does_not_stand_out(others):
+    sweep = [swept(1, 2.0), *others]
+    assert marks(*sweep) == [""] * len(sweep)
+    assert "best" not in "".join(shown(*sweep))
+
+
 def test_columns_that_nothing_fills_are_left_out():
     assert "TTFT" not in "".join(shown(row("chat/perf/steady")))
 
@@ -93,6 +157,21 @@ def test_a_point_without_bounds_counts_the_implied_ones_as_such():
 def test_each_kind_of_point_has_a_table():
     lines = shown(row("chat/perf/steady"), row("chat/audit/caching"))
     assert [line for line in lines if line in ("perf", "audit")] == ["perf", "audit"]
+
+
+def test_labels_for_which_the_terminal_is_too_narrow_are_below_the_table():
+    labels = ("cache-shared", "server-counted")
+    points = [row("chat/perf/steady", labels=labels), row("chat/perf/other", Outcome.FAIL, labels)]
+    wide = shown(*points)
+    lines = shown(*points, width=max(map(len, wide)) - 1)
+    assert [line.split()[-1] for line in lines[-3:-1]] == ["pass", "fail"]
+    assert lines[-1] == "labels: cache-shared, server-counted"
+    other = [*points, row("chat/perf/third", labels=("unbounded",))]
+    lines = shown(*other, width=max(map(len, wide)) - 1)
+    assert lines[-2:] == [
+        "labels of chat/perf/steady, chat/perf/other: cache-shared, server-counted",
+        "labels of chat/perf/third: unbounded",
+    ]
 
 
 @pytest.mark.parametrize("width", [40, 60, 70])

@@ -17,13 +17,22 @@ from pytest_bench.audits.artifacts import artifacts
 from pytest_bench.audits.output_caching import OutputCaching
 from pytest_bench.bounds import Bound
 from pytest_bench.cli.schema import SCHEMAS
+from pytest_bench.cluster.preflight import NodeFacts, NodesFile
+from pytest_bench.evals.node_files import FoundTable, StatusFile
 from pytest_bench.files import canonical_json, readable_json
 from pytest_bench.host import Cpu, Environment, Git, Memory
 from pytest_bench.leases import Lease
 from pytest_bench.lines import encode_line
 from pytest_bench.metrics.measurement import Interval, Measurement, Metric, Window
 from pytest_bench.records import CacheReset, ClientHealth, PhaseFile, PhaseResult, Quantiles
-from pytest_bench.results.details import AuditDetail, AuditResult, Before, CommandDetail, EvalDetail
+from pytest_bench.results.details import (
+    AuditDetail,
+    AuditResult,
+    Before,
+    CommandDetail,
+    EvalDetail,
+    TablesDetail,
+)
 from pytest_bench.results.evidence import Evidence, EvidenceFile
 from pytest_bench.results.plan_file import PlanFile
 from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
@@ -232,6 +241,62 @@ COMMAND = msgspec.structs.replace(
         ended_s=2.5,
     ),
 )
+TABLES = msgspec.structs.replace(
+    SUMMARY,
+    phases=(),
+    dataset=None,
+    tokenizer=None,
+    detail=TablesDetail(
+        shown=(("chat\nthroughput", "120"),),
+        commands=(("tool", "0"), ("tool", "1")),
+        environment=("PATH",),
+        job="77",
+        statuses=({"rank": 0, "host": "n0", "exit_status": 0, "ended_ns": 2},),
+        picked="nodes/0/output/perf.csv",
+        scores=({"path": "0/output/perf.csv", "rank": 0, "measured": 1, "rows": 1, "refused": ""},),
+        rows=(
+            {
+                "model": "chat",
+                "metric": "throughput",
+                "combine": "pick",
+                "value": 120.0,
+                "values": {"0": 120.0},
+            },
+        ),
+    ),
+)
+NODE = StatusFile(
+    nonce=NONCE,
+    rank=1,
+    host="n1",
+    phase="looking for tables",
+    started_ns=1,
+    exit_status=0,
+    ended_ns=2,
+    tables=(
+        FoundTable(
+            source="/suites/perf.csv",
+            copy="tables/0-perf.csv",
+            sha256=SHA256,
+            modified_ns=2,
+            inode=3,
+            job="77",
+        ),
+    ),
+)
+NODES = NodesFile(
+    nonce=NONCE,
+    job="77",
+    nodes={
+        "n0": NodeFacts(
+            host="host0",
+            versions={"Python": "3.11.7"},
+            free_bytes={"/tmp": 5},
+            gpus=("g",),
+            clock_offset_s=0.25,
+        )
+    },
+)
 INVOCATION = Invocation(
     ini=("-ra",), environment=("--complete",), command_line=("suites", "--endpoint=http://host:8000")
 )
@@ -266,6 +331,7 @@ EVENTS = (
         boot_id="b",
         start_ns=1,
         end_ns=2,
+        lost=True,
     ),
     Report(
         point=ID,
@@ -346,6 +412,9 @@ WRITTEN: dict[str, tuple[str, bytes]] = {
     "summary.json": ("summary", readable_json(SUMMARY)),
     "summary_eval.json": ("summary", readable_json(EVAL)),
     "summary_command.json": ("summary", readable_json(COMMAND)),
+    "summary_tables.json": ("summary", readable_json(TABLES)),
+    "status.json": ("node", readable_json(NODE)),
+    "nodes.json": ("nodes", readable_json(NODES)),
     "evidence.json": (
         "evidence",
         readable_json(
@@ -357,7 +426,7 @@ WRITTEN: dict[str, tuple[str, bytes]] = {
     "expectation.json": ("expectation", readable_json(expectation_json({ID: DIGEST}, DIGEST))),
 }
 """By file name: its schema's name, and its bytes."""
-VERSIONS = {"verdict": 2, "point": 2, "phase": 2, "summary": 4}
+VERSIONS = {"verdict": 2, "point": 2, "phase": 2, "summary": 5}
 """By name of the schema. All others are of version 1."""
 
 

@@ -69,11 +69,13 @@ def _require(plan: Plan, point: Point, tables: dict[tuple[str, str], Rows], scor
 
 
 def _require_command(plan: Plan, point: Point) -> None:
-    if len(plan.deployment_of(point).endpoints) > 1:
+    if point.needs_endpoint and len(plan.deployment_of(point).endpoints) > 1:
         raise UsageError(f"{point.origin}: a command takes one endpoint; the deployment has several")
     program = point.options["command"][0]
     in_folder = Path(plan.folder(point.suite)) / program
-    if not (in_folder.is_file() if "/" in program else shutil.which(program)):
+    # Programs of other nodes are looked for there.
+    is_here = point.options.get("nodes", 1) == 1
+    if is_here and not (in_folder.is_file() if "/" in program else shutil.which(program)):
         where = in_folder.parent if "/" in program else "any folder of PATH"
         raise UsageError(
             f"{point.origin}: the program {program!r} of its command is not in {where}; install it"

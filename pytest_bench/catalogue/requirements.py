@@ -55,8 +55,9 @@ class Requirements:
 
     def _require_endpoints(self, points: Collection[Point]) -> None:
         names = dict.fromkeys(point.deployment_name for point in points)
-        problems = [endpoint_problem(self._plan.deployments[name]) for name in names]
-        problems += [self._nodes_problem(self._plan.deployments[name]) for name in names]
+        served = [self._plan.deployments[name] for name in names if self._plan.needs_endpoint(name)]
+        problems = [endpoint_problem(deployment) for deployment in served]
+        problems += [self._nodes_problem(deployment) for deployment in served]
         if needed := [problem for problem in problems if problem]:
             raise UsageError("\n".join(dict.fromkeys(needed)))
         if contradictions := one_server_for_two(self._plan, points):

@@ -1,4 +1,4 @@
-"""Reading a checkpoint: every line verified, and what the lines say together."""
+"""Reads a checkpoint: verifies every line, and collects what the lines say."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Contents:
         self.tail: Tail = "whole"
 
     def add(self, line: Line, place: Place) -> str | None:
-        """Take in the next line; returns what is wrong with it."""
+        """Add the next line. Returns what is wrong with it, or None."""
         problem = self._problem(line)
         if problem is None:
             problem = self._take(line, place)

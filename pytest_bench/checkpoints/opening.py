@@ -26,7 +26,7 @@ class WriterOptions(TypedDict, total=False):
 
 
 class OpenCheckpoint:
-    """A locked, repaired checkpoint. The lock belongs to the open file: a child process that inherits
+    """A locked, repaired checkpoint. The lock is a property of the open file: a child process that inherits
     `descriptor` holds it, too, and it is released when the last of them has closed it or ended."""
 
     def __init__(self, path: Path, descriptor: int, contents: Contents) -> None:

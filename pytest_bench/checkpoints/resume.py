@@ -34,7 +34,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int
     concurrency: int
     item_time_limit_s: float | None = None
-    """Seconds after which an answer was cut off, which is no timeout: the answer stands."""
+    """Time limit of an answer in seconds. It is not a timeout: what had arrived by then is the answer."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

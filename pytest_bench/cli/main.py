@@ -17,9 +17,11 @@ from pytest_bench.wording import printable
 COMMANDS = {
     "measure": "pytest_bench.cli.measure",
     "run": "pytest_bench.cli.run",
+    "repeat": "pytest_bench.cli.repeat",
     "slurm": "pytest_bench.cli.slurm",
     "show": "pytest_bench.cli.show",
     "report": "pytest_bench.cli.report",
+    "compare": "pytest_bench.cli.compare",
     "requests": "pytest_bench.cli.requests",
     "samples": "pytest_bench.cli.samples",
     "init": "pytest_bench.cli.init",

@@ -355,7 +355,7 @@ def _dataset(text: str) -> Path:
 
 
 def _tokenizer(text: str) -> str:
-    """`text` as suites name it wherever they lie: an absolute path if there is one, else a hub id."""
+    """`text` in a form that every suite can use: an absolute path if it exists, else a hub id."""
     path = Path(text).expanduser()
     if not path.exists() and is_hub_id(text):
         return text

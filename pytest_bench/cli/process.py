@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_bench.child import adopt_descendants
@@ -18,30 +18,54 @@ from pytest_bench.child import adopt_descendants
 _FORWARDED = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 )
+_ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 _FROM_KERNEL = 0x80
 """`si_code` of a signal from the terminal, which the child, in the same process group, receives too."""
 _GRACE_S = 20.0
 """Long enough for a watchdog to remove a container."""
 
 
-def start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a child whose orphans become children of this process. Afterwards, only `wait` receives signals."""
+def start(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, *, mask: Iterable[int] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a child whose orphans become children of this process. Afterwards, only `wait` receives signals.
+
+    `mask`: signals that the child blocks; None: those that this process blocks now. A process that starts several
+    children names those that it blocked before the first.
+    """
     adopt_descendants()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
+    blocked = before if mask is None else mask
 
     def restore() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     return subprocess.Popen(command, env=environment, preexec_fn=restore)  # noqa: PLW1509 # no other thread runs
 
 
 def wait(child: subprocess.Popen[bytes]) -> int:
     """Wait for the child and forward every signal to it. Returns its exit status; negative: ended by a signal."""
+    return wait_with_signals(child)[0]
+
+
+def wait_with_signals(child: subprocess.Popen[bytes]) -> tuple[int, bool]:
+    """As `wait`; also whether this process was asked to end, even if the child had ended before."""
+    ending = {number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN}
+    asked = False
     while (status := child.poll()) is None:
         received = signal.sigwaitinfo({*_FORWARDED, signal.SIGCHLD})
+        asked = asked or received.si_signo in ending
         if received.si_signo in _FORWARDED and received.si_code != _FROM_KERNEL:
             child.send_signal(received.si_signo)
-    return status
+    return status, asked or asked_to_end(ending)
+
+
+def asked_to_end(signals: Iterable[int] = _ENDING) -> bool:
+    """Whether a blocked signal that asks this process to end is pending. Such signals are taken."""
+    asked = False
+    while signal.sigtimedwait(signals, 0) is not None:
+        asked = True
+    return asked
 
 
 def end_descendants() -> None:

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 from pytest_bench.cli.contributions import add_plugin_argument
-from pytest_bench.cli.judging import judges_for, require_session
+from pytest_bench.cli.judging import require_session
+from pytest_bench.cli.sides import read_verified
+from pytest_bench.comparison.sessions import Session, names
 from pytest_bench.errors import UsageError
 from pytest_bench.files import write_atomic
 from pytest_bench.html_report.page import plotting_library, render
-from pytest_bench.html_report.sessions import Session, names, read_session
-from pytest_bench.verify import verify_session
-from pytest_bench.wording import printable
 
 SUMMARY = "write one HTML page with the results, plots and samples of verified sessions"
 EXAMPLE = "pytest-bench report results/latest -o report.html"
@@ -52,12 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     sessions: list[Session] = []
     refused: list[str] = []
     for name, folder in zip(names(folders), folders, strict=True):
-        verified = verify_session(folder, **judges_for(folder, arguments.plugins)._asdict())
-        refused += (f"{folder}: {printable(problem)}" for problem in verified.problems)
-        if verified.sound and verified.plan is None:
-            refused.append(f"{folder}: has no plan")
-        elif verified.sound and verified.plan is not None:
-            sessions.append(read_session(name, folder, verified.verdict, verified.plan))
+        session = read_verified(name, folder, arguments.plugins, refused)
+        if session is not None:
+            sessions.append(session)
     for line in refused:
         print(f"does not verify: {line}", file=sys.stderr)
     if sessions:

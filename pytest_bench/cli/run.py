@@ -10,27 +10,26 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from pytest_bench import clock
 from pytest_bench.cli.planning import words as vocabulary_of
 from pytest_bench.cli.process import end_descendants, start, wait
 from pytest_bench.errors import SuiteError, UsageError
 from pytest_bench.plugin import handover, options
-from pytest_bench.plugin.call import called_now, find_suites
+from pytest_bench.plugin.call import find_suites
+from pytest_bench.plugin.claiming import called_now, claim_of, conclude, refuse_named
 from pytest_bench.plugin.opening import open_folder, overrides
 from pytest_bench.plugin.selection import Selection
 from pytest_bench.plugin.session import Session
-from pytest_bench.reports.published import publish
 from pytest_bench.results.claim import Claim
 from pytest_bench.results.event_log import RUN, EventLog
-from pytest_bench.results.publish import end_session
 from pytest_bench.suite.loading import load_plan
-from pytest_bench.verdict.events import Ended, Invocation, Refused
+from pytest_bench.verdict.events import Invocation, Refused
 from pytest_bench.verdict.verdict import NOT_ENDED, exit_status
 from pytest_bench.wording import printable
 
@@ -57,9 +56,9 @@ def run_words(words: Sequence[str], *, rerun: str = "") -> int:
     try:
         call = handover.read_call(args)
     except UsageError as error:
-        _refuse_named(options.named_files(args, is_ours=True), nonce, error)
-        raise
-    claim = _claim(call.option, call.here, nonce)
+        named = options.named_files(args, is_ours=True)
+        raise UsageError(refuse_named(named, Path.cwd(), nonce, str(error), Invocation())) from error
+    claim = claim_of(call.option, call.here, nonce)
     try:
         if options.shows_only(call.option) or options.collects_only(call.option):
             raise UsageError(  # noqa: TRY301 # refused as the functions called here refuse
@@ -72,40 +71,17 @@ def run_words(words: Sequence[str], *, rerun: str = "") -> int:
                 "*.yaml that has a top-level key `suite`"
             )
         words_given = msgspec.structs.replace(call.given.invocation, command_line=tuple(args))
-        called = called_now(claim.results, words_given)
-        log = claim.take(RUN, called)
+        log = claim.take(RUN, called_now(claim.results, words_given))
     except UsageError as error:
-        hint = claim.refuse(str(error), call.given.invocation)
-        claim.withdraw()
-        claim.close()
-        raise UsageError(f"{error}\n{hint}" if hint else str(error)) from error
+        raise UsageError(claim.refuse(str(error), call.given.invocation)) from error
     try:
         _plan(call, suites, claim, log, nonce, rerun)
         return _run(args, claim, log, nonce, rerun)
     except UsageError as error:
         log.append(Refused(sentence=str(error)))
-        end_session(claim.results, log, Ended(status=4, at=clock.utc_now()))
-        claim.withdraw()
+        conclude(claim, log, status=4)
         raise
     finally:
-        claim.close()
-
-
-def _claim(option: argparse.Namespace, here: Path, nonce: str) -> Claim:
-    results = options.results_path(option, here, clock.utc_now(), nonce)
-    return Claim(
-        results,
-        options.junit_path(option, here),
-        nonce,
-        is_named=bool(option.results or option.resume),
-        resumes=bool(option.resume),
-    )
-
-
-def _refuse_named(option: argparse.Namespace, nonce: str, error: UsageError) -> None:
-    if option.results or option.resume or option.xmlpath:
-        claim = _claim(option, Path.cwd(), nonce)
-        claim.refuse(str(error), Invocation())
         claim.close()
 
 
@@ -138,15 +114,14 @@ def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: st
     child = start([sys.executable, "-m", "pytest", *args], handover.environment(handed))
     status = wait(child)
     end_descendants()
-    settled = end_session(claim.results, log, Ended(status=status, at=clock.utc_now()))
-    if settled.verdict.refused:
-        claim.withdraw()
-    else:
-        publish(claim.results, settled.verdict)
-    unreported = [
-        fault for fault in settled.verdict.faults if fault.code in {"cut-off", "pytest-exit", NOT_ENDED}
-    ]
+    verdict = conclude(claim, log, status)
+    unreported = [fault for fault in verdict.faults if fault.code in {"cut-off", "pytest-exit", NOT_ENDED}]
     if unreported:
         sentences = "; ".join(fault.sentence for fault in unreported)
-        print(f"verdict: {settled.verdict.status}: {printable(sentences)}", file=sys.stderr)
-    return _EXITS[exit_status(settled.verdict)]
+        results = os.path.relpath(claim.results)
+        # On a line of its own: pytest may have ended in the middle of one.
+        print(f"\nverdict: {verdict.status}: {printable(sentences)}", file=sys.stderr)
+        print(
+            f"evidence: {results}\nmore: {shlex.join(['pytest-bench', 'verify', results])}", file=sys.stderr
+        )
+    return _EXITS[exit_status(verdict)]

@@ -14,7 +14,9 @@ from pytest_bench import host, records
 from pytest_bench.audits.artifacts import AuditRecord
 from pytest_bench.cli.contributions import add_plugin_argument
 from pytest_bench.cli.planning import words
+from pytest_bench.cluster.preflight import NodesFile
 from pytest_bench.endpoints.scrape import Reading
+from pytest_bench.evals.node_files import StatusFile
 from pytest_bench.files import readable_json
 from pytest_bench.results.evidence import Evidence
 from pytest_bench.results.plan_file import PlanFile
@@ -44,6 +46,8 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "audit": partial(msgspec.json.schema, AuditRecord),
     "plan": partial(msgspec.json.schema, PlanFile),
     "environment": partial(msgspec.json.schema, host.Environment),
+    "nodes": partial(msgspec.json.schema, NodesFile),
+    "node": partial(msgspec.json.schema, StatusFile),
     "withheld": partial(msgspec.json.schema, WithheldFile),
     "expectation": expectation.json_schema,
     "event": partial(msgspec.json.schema, Event),

@@ -14,8 +14,9 @@ from pytest_bench.cli.contributions import add_plugin_argument
 from pytest_bench.cli.judging import judges_for, require_session
 from pytest_bench.errors import EvidenceError
 from pytest_bench.reports.exports import csv_text, json_text, markdown_text
+from pytest_bench.reports.next_command import next_command
 from pytest_bench.reports.rows import read_rows
-from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines
+from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines, wrapped
 from pytest_bench.reports.vllm_block import vllm_blocks
 from pytest_bench.results.claim import read_verdict
 from pytest_bench.results.layout import VERDICT
@@ -62,9 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
         case "markdown":
             sys.stdout.write(markdown_text(rows))
         case _:
-            _print(table_lines(rows, colour=sys.stdout.isatty(), width=_width()))
-            _print([*notes(rows), *(vllm_blocks(rows) if arguments.summary else ()), *problems(verdict)])
+            width = _width()
+            _print(table_lines(rows, colour=sys.stdout.isatty(), width=width))
+            _print([*wrapped(notes(rows), width), *(vllm_blocks(rows) if arguments.summary else ())])
+            _print(wrapped(problems(verdict), width))
             _print([f"verdict: {verdict.status} - {conclusion(verdict)}", f"evidence: {folder}"])
+            if verified.sound:
+                plugins = arguments.plugins
+                more = next_command(verdict, rows, str(folder), plugins=plugins, verified=True)
+                _print([f"more: {more}"])
     for problem in verified.problems:
         print(f"{folder}: {printable(problem, keep=chr(10))}", file=sys.stderr)
     return 0 if exit_status(verdict) == 0 and verified.sound else 1

@@ -85,21 +85,24 @@ def require_nodes(origin: str, count: int, allocation: Allocation) -> None:
         )
 
 
-def read_allocation(environ: Mapping[str, str]) -> Allocation:
+def read_allocation(environ: Mapping[str, str], wanted_by: str = "--slurm") -> Allocation:
     """Return the allocation that the environment names. Raises `UsageError` outside of one.
 
-    Runs `scontrol`, which expands the list of nodes.
+    Runs `scontrol`, which expands the list of nodes. `wanted_by` begins the messages.
     """
     unset = [name for name in (JOB_ID, NODE_LIST) if not environ.get(name)]
     if unset:
+        how = "`salloc --nodes N --no-kill pytest ...`"
+        if wanted_by == "--slurm":
+            how = f"{how[:-1]} --slurm`, or with `pytest-bench slurm submit`"
         raise UsageError(
-            f"--slurm: {' and '.join(unset)}: not set, so this is not inside a Slurm allocation; start it with "
-            "`salloc --nodes N --no-kill pytest ... --slurm`, or with `pytest-bench slurm submit`"
+            f"{wanted_by}: {' and '.join(unset)}: not set, so this is not inside a Slurm allocation; "
+            f"start it with {how}"
         )
     scontrol, srun = shutil.which("scontrol"), shutil.which("srun")
     if scontrol is None or srun is None:
         raise UsageError(
-            "--slurm: scontrol or srun is not on PATH; install Slurm's client commands on this node"
+            f"{wanted_by}: scontrol or srun is not on PATH; install Slurm's client commands on this node"
         )
     listed = environ[NODE_LIST]
     try:
@@ -112,11 +115,11 @@ def read_allocation(environ: Mapping[str, str]) -> Allocation:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise UsageError(f"--slurm: `scontrol show hostnames {listed}` failed: {error}") from error
+        raise UsageError(f"{wanted_by}: `scontrol show hostnames {listed}` failed: {error}") from error
     nodes = tuple(done.stdout.split())
     if done.returncode != 0 or not nodes or not all(map(_NODE.fullmatch, nodes)):
         raise UsageError(
-            f"--slurm: {NODE_LIST}={listed}: expected a list of nodes; `scontrol show hostnames` answers "
+            f"{wanted_by}: {NODE_LIST}={listed}: expected a list of nodes; `scontrol show hostnames` answers "
             f"{(done.stderr or done.stdout).strip()!r} with status {done.returncode}"
         )
     return Allocation(job_id=environ[JOB_ID], nodes=nodes)

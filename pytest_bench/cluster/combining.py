@@ -31,6 +31,10 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ended_ns: int
     phase: str = ""
     """What it was doing last."""
+    stopped: bool = False
+    """Whether it was told to end, so that something else is the cause."""
+    problem: str = ""
+    """Why it failed, if the exit status does not say."""
 
 
 class Combined(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,28 +73,27 @@ def judge(
     silent = [rank for rank in range(size) if rank not in statuses]
     failed = sorted(
         (status for status in statuses.values() if status.exit_status != 0),
-        key=lambda status: (status.ended_ns, status.rank),
+        key=lambda status: (status.stopped, status.ended_ns, status.rank),
     )
-    findings = list(_failures(failed))
     if silent and not is_over:
-        return Judged(
-            outcome=Outcome.ERROR if findings else None, reasons=tuple(reason for _, reason in findings)
-        )
-    findings += [
-        (
-            Outcome.ERROR,
-            Reason(
-                "no-report", f"rank {rank} never reported: expected a status file of each of {size} nodes"
-            ),
-        )
+        early = [(Outcome.ERROR, reason) for reason in _failures(failed)]
+        return Judged(outcome=Outcome.ERROR if early else None, reasons=tuple(reason for _, reason in early))
+    unreported = [
+        Reason("no-report", f"rank {rank} never reported: expected a status file of each of {size} nodes")
         for rank in silent
     ]
+    # Ranks that were stopped are never the cause if another rank is silent.
+    cause = f"rank {silent[0]}, which never reported" if silent and failed and failed[0].stopped else ""
+    failures = list(_failures(failed, cause))
+    in_order = [*unreported, *failures] if cause else [*failures, *unreported]
+    findings = [(Outcome.ERROR, reason) for reason in in_order]
     rows = () if silent or failed else tuple(_combined(tables, picked, combine))
     if not findings:
         findings += _empty(size, tables, picked)
         findings += _repeated(tables)
         findings += [found for row in rows for found in _problems(row, size)]
         findings += _unexpected(rows, expect_rows)
+        findings += _uncombined(tables, combine)
     outcome = worst(outcome for outcome, _ in findings)
     return Judged(outcome=outcome, reasons=tuple(dict.fromkeys(reason for _, reason in findings)), rows=rows)
 
@@ -98,21 +101,23 @@ def judge(
 _Finding = tuple[Outcome, Reason]
 
 
-def _failures(failed: Sequence[NodeStatus]) -> Iterator[_Finding]:
-    """The earliest failure is the cause; the others are named after it."""
+def _failures(failed: Sequence[NodeStatus], cause: str = "") -> Iterator[Reason]:
+    """The earliest failure is the cause, unless `cause` names another; the other failures are named after it."""
     for status in failed:
-        first = failed[0]
+        signalled = status.exit_status < 0
         how = (
             f"was killed by signal {-status.exit_status}"
-            if status.exit_status < 0
-            else (f"ended with status {status.exit_status}")
+            if signalled
+            else f"ended with status {status.exit_status}"
         )
-        if status is first:
+        subject = f"rank {status.rank} ({status.host}) {how}"
+        if status is failed[0] and not cause:
             during = f" while {status.phase}" if status.phase else ""
-            yield Outcome.ERROR, Reason("node-failed", f"rank {status.rank} ({status.host}) {how}{during}")
+            why = f": {status.problem}" if status.problem else ""
+            yield Reason("node-failed", f"{subject}{during}{why}")
+            cause = f"rank {status.rank} ({status.host})"
         else:
-            sentence = f"rank {status.rank} ({status.host}) {how}: stopped because of rank {first.rank} ({first.host})"
-            yield Outcome.ERROR, Reason("node-stopped", sentence)
+            yield Reason("node-stopped", f"{subject}: stopped because of {cause}")
 
 
 def _empty(size: int, tables: Mapping[int, Table], picked: int | None) -> Iterator[_Finding]:
@@ -196,3 +201,10 @@ def _unexpected(rows: Sequence[Combined], expected: Sequence[RowName]) -> Iterat
                 Outcome.FAIL,
                 Reason("row-missing", f"{model} {metric}: expected by expect_rows, and in no table"),
             )
+
+
+def _uncombined(tables: Mapping[int, Table], combine: Mapping[str, Combine]) -> Iterator[_Finding]:
+    present = {row.metric for table in tables.values() for row in table.rows}
+    for metric in combine:
+        if metric not in present:
+            yield Outcome.FAIL, Reason("row-missing", f"{metric}: expected by combine, and in no table")

@@ -27,6 +27,8 @@ MOST_CLOCK_OFFSET_S = 1.0
 LEAST_FREE_BYTES = 1 << 30
 """Free space that a node needs where it writes results and temporary files."""
 
+NODES_VERSION = 1
+
 _CLOCK_ROUNDS = 3
 _STOP_S = 5.0
 
@@ -58,6 +60,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Why the results folder is not the session's; None if it is."""
     free_bytes: dict[str, int]
     """Free space by folder."""
+    gpus: tuple[str, ...] | None
+    """Names of its GPUs, by index; None if no vendor's tool lists any."""
     problems: tuple[str, ...]
     """What the containers need and the node does not have."""
 
@@ -74,6 +78,51 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """Lower bound of the distance from the controller's clock; negative if it is behind."""
     silence: str = ""
     """Why there is no report."""
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a node is, as it reported before anything was started on it."""
+
+    host: str
+    """Its own name for itself."""
+    versions: dict[str, str]
+    free_bytes: dict[str, int]
+    """Free space by folder."""
+    gpus: tuple[str, ...] | None
+    """Names, by index; None if no vendor's tool lists any."""
+    clock_offset_s: float
+    """Lower bound of the distance from the controller's clock; negative if it is behind."""
+
+
+class NodesFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Content of `nodes.json`: the nodes of a session or of a point."""
+
+    version: int = NODES_VERSION
+    nonce: str
+    """Of the session."""
+    job: str
+    """Id of the Slurm job."""
+    nodes: dict[str, NodeFacts]
+    """By name in the allocation, in the order of ranks."""
+
+
+def facts(nodes: Mapping[str, Node], nonce: str, job: str) -> NodesFile:
+    """What the nodes that answered reported."""
+    return NodesFile(
+        nonce=nonce,
+        job=job,
+        nodes={
+            name: NodeFacts(
+                host=node.report.host,
+                versions=node.report.versions,
+                free_bytes=node.report.free_bytes,
+                gpus=node.report.gpus,
+                clock_offset_s=node.clock_offset_s,
+            )
+            for name, node in nodes.items()
+            if node.report is not None
+        },
+    )
 
 
 def clock_offset_s(sent_ns: int, answered_ns: int, received_ns: int) -> float:

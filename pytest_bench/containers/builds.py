@@ -36,7 +36,7 @@ def buildx_problem(environ: Mapping[str, str]) -> str | None:
 
 
 def fingerprint_of(plan: Build) -> str:
-    """Digest of what decides on a build, apart from the files of its contexts, which the engine's cache compares."""
+    """Digest of what determines a build, except the files of its contexts, which the engine's cache compares."""
     dockerfile = Path(plan.dockerfile or Path(plan.context, "Dockerfile"))
     try:
         text = dockerfile.read_bytes()
@@ -46,7 +46,7 @@ def fingerprint_of(plan: Build) -> str:
 
 
 def command_of(program: str, reference: str, plan: Build) -> list[str]:
-    """The words of the command that builds `reference`. Only buildx knows further contexts."""
+    """The words of the command that builds `reference`. Only buildx supports further contexts."""
     words = [program, *(("buildx", "build", "--load") if plan.contexts else ("build",)), "--tag", reference]
     for name, value in plan.arguments.items():
         words += ["--build-arg", f"{name}={value}"]

@@ -20,7 +20,7 @@ def run(
 ) -> tuple[int | None, bytes]:
     """Run a program in a container, and return its exit status and its standard output.
 
-    After `largest` bytes of output the program is left alone, and the status is None. Raises the SDK's errors.
+    After `largest` bytes of output nothing more is read, and the status is None. Raises the SDK's errors.
     """
     started = client.api.exec_create(container, list(words), stderr=False, user=user)
     # As a socket, because the SDK itself leaves it open.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -28,7 +28,7 @@ LOG = "container.log"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
 _MISSING_PROGRAM = frozenset({126, 127})
 
-# Only into pipes: a server's own file is not for marks.
+# Only into pipes: no mark is written into a server's own file.
 _WRITE_MARK = """\
 for number in 1 2; do
   if [ -p "/proc/1/fd/$number" ]; then { echo "$0" >"/proc/1/fd/$number"; } 2>/dev/null && echo written; fi
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 
 class ContainerEnded(ContainerError):
-    """A container has ended that should run."""
+    """A container that should run has ended."""
 
 
 class Container:
@@ -56,7 +56,7 @@ class Container:
         """Where the server is reached."""
         self.plan = plan
         self.proof = LogProof()
-        """What was shown about its log."""
+        """What was proven about its log."""
         self.seen: dict[str, str] = {}
         """sha256 of each artifact when the latest point ended, by path."""
         self.log = Follower(container, folder / LOG)
@@ -91,7 +91,7 @@ class Container:
         return dict(self._container.attrs["State"])
 
     def how_it_ended(self) -> str | None:
-        """With which exit status, and why; None while the container runs."""
+        """Its exit status, and why it ended; None while the container runs."""
         state = self.state()
         return None if state.get("Running") else _how_it_ended(state)
 
@@ -248,9 +248,16 @@ class Container:
 
 
 def config_differences(
-    config: Mapping[str, Any], asked: Mapping[str, Any], environment: Environment, image: Mapping[str, Any]
+    config: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    environment: Environment,
+    image: Mapping[str, Any],
+    added: Collection[str] = (),
 ) -> list[str]:
-    """Differences between a container's configuration and what the engine was asked for."""
+    """Differences between a container's configuration and what the engine was asked for.
+
+    `added`: names of variables that the engine gives every container.
+    """
     entries: list[str] = list(config.get("Env") or ())
     found = [entry.encode("utf-8", "surrogateescape") for entry in entries]
     where = "the container's configuration"
@@ -258,6 +265,7 @@ def config_differences(
     differences += [
         f"{name} is in {where}, but neither the suite nor the image has it"
         for name in verification.additional(environment.values, image.get("Env") or (), entries)
+        if name not in added
     ]
     for name, key in (("entrypoint", "Entrypoint"), ("command", "Cmd")):
         if list(config.get(key) or ()) != asked[name]:

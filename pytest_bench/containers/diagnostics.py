@@ -1,7 +1,7 @@
 """What is known about a container that failed: `diagnostics.json`.
 
-Each probe has limits of its own for time and bytes, and a probe that fails says why: nothing here hides the error that
-was the reason to look.
+Each probe has limits of its own for time and bytes, and a probe that fails says why: no probe hides the
+original error.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def collect(
     files: Sequence[str],
     folder: Path,
 ) -> None:
-    """Write what the engine and the container tell about it to `diagnostics.json` in `folder`.
+    """Write what is known about the container to `diagnostics.json` in `folder`.
 
     `files`: patterns of files in the container of which the ends are kept.
     """
@@ -60,7 +60,7 @@ def collect(
 
 
 def _within(probe: Callable[[], Any]) -> Any:
-    """The result of a probe, or why it has none. One that hangs is left alone: nothing waits for its thread."""
+    """The result of a probe, or why it has none. A probe that hangs is abandoned: nothing waits for its thread."""
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def run() -> None:

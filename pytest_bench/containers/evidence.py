@@ -10,7 +10,7 @@ from pytest_bench.containers.artifacts import Artifact
 from pytest_bench.containers.engine import Engine
 from pytest_bench.containers.log import LogFile
 
-VERSION = 1
+VERSION = 2
 NAME = "container.json"
 
 
@@ -45,7 +45,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
     out_of_memory: bool
     error: str
-    """The engine's own words; empty if it has none."""
+    """The engine's error; empty if there is none."""
     started: str
     finished: str
 

@@ -1,6 +1,6 @@
 """Which GPUs a container gets: those asked for, out of those that this session may use.
 
-dockerd is no part of a Slurm job: its containers see every GPU of the node, whatever the job's control group allows.
+dockerd is not part of a Slurm job: its containers see every GPU of the node, whatever the job's control group allows.
 In an allocation, GPUs are therefore always named one by one.
 """
 

@@ -42,7 +42,7 @@ def identity_of(inspected: Mapping[str, Any]) -> Identity:
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` without what engines write differently: empty values, which one leaves out and another writes as null,
-    false or an empty text, and the names that belong to one container only."""
+    false or an empty text, and the names of a single container."""
     return {name: value for name, value in config.items() if value and name not in _OF_A_CONTAINER}
 
 

@@ -1,7 +1,7 @@
 """Images as files in a folder that nodes share.
 
 An entry is two files: the image as the engine saves it, and a sidecar that is published last. A file without a sidecar
-is no entry. Both are written under names of their own and renamed, so that readers and several writers need no lock.
+is not an entry. Both are written under temporary names and renamed, so that readers and several writers need no lock.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from pytest_bench.files import file_digest, fsync_folder, read_json, write_json
 VERSION = 1
 _MODE = 0o644
 _CHUNK = 4 << 20
+_QUARANTINED = ".lost"
+"""Suffix of the sidecar of a corrupt file."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,15 +118,36 @@ class ImageCache:
         raise Corrupt(f"{path}: holds another image than its sidecar says")
 
     def quarantine(self, entry: Entry) -> None:
-        """Rename a corrupt file, so that nobody loads it again. It may be gone already."""
+        """Rename a corrupt file and its sidecar, so that it is not loaded again. They may be gone already."""
         path = self.path(entry)
-        with contextlib.suppress(FileNotFoundError):
-            path.with_suffix(".json").unlink()
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(path.with_suffix(".corrupt"))
+        for suffix, renamed in ((".json", _QUARANTINED), (".tar", ".corrupt")):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_suffix(suffix).rename(path.with_suffix(renamed))
 
-    def _entries(self, reference: str) -> Iterator[Entry]:
-        for path in sorted(self.folder.glob(f"{_key(reference)}-*.json")):
+    def require_same(self, reference: str, fingerprint: str, identity: str) -> None:
+        """Compare an image that stands in for quarantined ones with them.
+
+        Raises `ContainerError` if it is another one.
+        """
+        for entry in self._lost(reference, fingerprint):
+            if entry.identity != identity:
+                sidecar = self.path(entry).with_suffix(_QUARANTINED)
+                raise ContainerError(
+                    f"the image {reference} is another one than its damaged file in the cache held: its layers and "
+                    f"configuration have the digest {identity}; expected {entry.identity} ({sidecar}). Next: to use "
+                    "the new image from now on, on every node, remove that sidecar"
+                )
+
+    def forget(self, reference: str, fingerprint: str) -> None:
+        """Remove the sidecars of quarantined images, of which the same image is saved again."""
+        for entry in self._lost(reference, fingerprint):
+            self.path(entry).with_suffix(_QUARANTINED).unlink(missing_ok=True)
+
+    def _lost(self, reference: str, fingerprint: str) -> list[Entry]:
+        return [entry for entry in self._entries(reference, _QUARANTINED) if entry.fingerprint == fingerprint]
+
+    def _entries(self, reference: str, suffix: str = ".json") -> Iterator[Entry]:
+        for path in sorted(self.folder.glob(f"{_key(reference)}-*{suffix}")):
             if (entry := _sidecar(path)) is not None:
                 yield entry
 

@@ -53,8 +53,9 @@ def provide(
 
     A local image: the cache, a build, a pull. Any other: the cache, the engine, a pull, a build. The working image is
     never removed. What was not in the cache is saved there, but only by the producer, and only the producer builds an
-    image again whose file is damaged, so that all nodes run one build. Default: the first task of a Slurm step.
-    Raises `ContainerError` with the reason of every source if none has the image.
+    image again whose file is damaged, so that all nodes run one build. Default: the first task of a Slurm step. What
+    stands in for a damaged file must be the image that the file held, by its identity. Raises `ContainerError` with the
+    reason of every source if none has the image, and if it is another one.
     """
     cache = None if plan.image_cache is None else ImageCache(Path(plan.image_cache))
     fingerprint = "" if plan.build is None else fingerprint_of(plan.build)
@@ -85,9 +86,13 @@ def provide(
             is_damaged = is_damaged or isinstance(error, Corrupt)
             errors.append(f"{provenance}: {error}")
             continue
+        image = _described(client, plan.image, found, provenance)
+        if cache is not None and provenance != "loaded":
+            cache.require_same(plan.image, fingerprint, image.identity.digest)
         if cache is not None and provenance != "loaded" and is_producer:
             cache.save(client, plan.image, found, fingerprint)
-        return _described(client, plan.image, found, provenance)
+            cache.forget(plan.image, fingerprint)
+        return image
     reasons = "".join(f"\n  not {error}" for error in errors)
     raise ContainerError(f"the image {plan.image} cannot be had:{reasons}")
 

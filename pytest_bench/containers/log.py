@@ -15,6 +15,7 @@ import docker
 import msgspec
 import requests
 
+from pytest_bench.containers.log_classes import lines_of
 from pytest_bench.redaction import redact
 
 TAIL_LINES = 40
@@ -53,14 +54,7 @@ class LogReader:
 
     def lines(self, start: int = 0, end: int | None = None) -> Iterator[str]:
         """The lines from byte `start` on, to byte `end` if it is given."""
-        place = start
-        with self.path.open("rb") as stream:
-            stream.seek(start)
-            for line in stream:
-                place += len(line)
-                if end is not None and place > end:
-                    return
-                yield line.decode("utf-8", "replace").rstrip("\n")
+        return lines_of(self.path, start, end)
 
 
 class Follower(LogReader):

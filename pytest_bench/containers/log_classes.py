@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -24,7 +25,7 @@ _LEVELS = {
     **dict.fromkeys(("ERROR", "CRITICAL", "FATAL", "E", "F"), "error"),
 }
 _LEVEL_WITHIN = 80
-"""Characters at the beginning of a line in which its level stands; later, the word belongs to the message."""
+"""Characters at the beginning of a line that contain its level; a later word is part of the message."""
 _PREFIX = re.compile(r"^(?:\([^()]{1,60}\) ?)?")
 """vLLM names the process before every line."""
 _TRACEBACK = "Traceback (most recent call last):"
@@ -75,6 +76,18 @@ def count(
         failures=len(failed),
         first_failure=failed[0] if failed else "",
     )
+
+
+def lines_of(path: Path, start: int = 0, end: int | None = None) -> Iterator[str]:
+    """The lines of a log from byte `start` on, to byte `end` if it is given. Raises `OSError`."""
+    place = start
+    with path.open("rb") as stream:
+        stream.seek(start)
+        for line in stream:
+            place += len(line)
+            if end is not None and place > end:
+                return
+            yield line.decode("utf-8", "replace").rstrip("\n")
 
 
 def class_of(line: str) -> str:

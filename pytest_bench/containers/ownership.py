@@ -1,4 +1,4 @@
-"""Which containers are this package's, and which of those are left over from a session that died."""
+"""Finds this package's containers, and those of sessions that have died."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     pid_namespace: str
     pid: int
     started: str
-    """Start time of the process in clock ticks since boot, which tells it from a later one with the same id."""
+    """Start time of the process in clock ticks since boot, which distinguishes it from a later one with the same id."""
 
     @classmethod
     def here(cls) -> Owner:
@@ -108,7 +108,7 @@ def remove(container: docker.models.containers.Container) -> None:
     try:
         container.remove(force=True, v=True)
     except docker.errors.APIError as error:
-        if error.status_code not in {404, 409}:  # gone, or being removed by somebody else
+        if error.status_code not in {404, 409}:  # gone, or being removed by another process
             raise
 
 

@@ -53,7 +53,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """The process that listens on the port, and the one whose environment and arguments stand for it."""
+    """The process that listens on the port, and the one whose environment and arguments represent it."""
 
     pid: int
     source: Process | None

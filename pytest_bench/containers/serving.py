@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +30,21 @@ from pytest_bench.containers.ownership import (
     remove_left_over,
     remove_network,
 )
+from pytest_bench.containers.remote import require_possible
 from pytest_bench.containers.request import creation, require_free
 from pytest_bench.containers.watchdog import watching
 from pytest_bench.errors import BenchError
 from pytest_bench.files import write_json
+from pytest_bench.suite.artifacts import at_run
 from pytest_bench.suite.container_plan import ContainerPlan
 
 WATCHDOG_LOG = "watchdog.log"
 ARTIFACTS = "artifacts"
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 # compared, not bound
 
 
 class _Asked(msgspec.Struct, frozen=True):
-    """What one container is to be."""
+    """What one container is created from."""
 
     plan: ContainerPlan
     environment: Environment
@@ -102,11 +104,18 @@ def serve(
     `ContainerError` for everything else. Of an error in the block, `ContainerError` and others of this package get the
     ends of the logs.
     """
+    plans = [
+        msgspec.structs.replace(
+            plan, artifacts=at_run(plan.artifacts, environ), diagnostics=at_run(plan.diagnostics, environ)
+        )
+        for plan in plans
+    ]
     environments = [_environment(plan, environ) for plan in plans]
     owner = host.owner or new_owner(nonce)
     labels = {**Owner.here().labels(), OWNER: owner, f"{PREFIX}session": nonce}
     with connect(environ) as client:
         engine = describe(client, environ)
+        require_possible(engine, plans, environ)
         with api_errors("containers of earlier sessions"):
             for name in remove_left_over(client):
                 on_wait(f"removed {name}, which a killed session had left")
@@ -119,7 +128,7 @@ def serve(
                 images[key] = host.images.get(plan.image) or provide(client, plan, environ)
             image = images[key]
             arguments = creation(plan, environment.values, image.config, environ)
-            if plan.network == "host" and plan.port is not None and engine.is_local:
+            if plan.network == "host" and plan.port is not None:
                 require_free(plan.port)
             asked.append(_Asked(plan, environment, image, arguments, folder / plan.role))
         with watching(owner, folder / WATCHDOG_LOG) as watch:
@@ -198,11 +207,11 @@ def _serve(
             started.append(_start(client, engine, wanted, created, nonce))
         containers = Containers([each.container for each in started])
         for each in started:
-            _verify(each, partial(_url, each, engine, host.address), containers, deadline, on_wait)
+            _verify(each, engine, host.address, containers, deadline, on_wait)
         yield containers
     except ContainerError as error:
         host.on_error(error)
-        # What ended one container may be found in another.
+        # The cause may be in another container.
         for each in started:
             each.container.diagnose()
         raise
@@ -232,7 +241,8 @@ def _start(
 
 def _verify(
     started: _Started,
-    url: Callable[[], str],
+    engine: Engine,
+    address: str,
     containers: Containers,
     deadline: float,
     on_wait: Callable[[str], None],
@@ -240,11 +250,13 @@ def _verify(
     """Wait until a container is ready and verified, and write its evidence."""
     asked, container, evidence = started.asked, started.container, started.evidence
     config = container.attributes["Config"]
-    differences = config_differences(config, asked.arguments, asked.environment, asked.image.config)
+    differences = config_differences(
+        config, asked.arguments, asked.environment, asked.image.config, engine.added_variables
+    )
     container.require_no(differences)
     containers.require_running()
     evidence.published = container.published
-    container.url = evidence.url = url()
+    container.url = evidence.url = _url(started, engine, address)
     try:
         evidence.verified = container.await_serving(
             asked.environment, deadline, on_wait, containers.require_running
@@ -300,8 +312,7 @@ def _url(started: _Started, engine: Engine, address: str) -> str:
     plan = started.asked.plan
     if plan.port is None:
         return ""
-    host = address or host_of(engine)
-    host = f"[{host}]" if ":" in host else host
+    host = _in_url(address) if address else _reached_at(plan, engine)
     if plan.network == "host":
         return f"http://{host}:{plan.port}"
     published = started.container.attributes["NetworkSettings"]["Ports"].get(f"{plan.port}/tcp")
@@ -309,12 +320,17 @@ def _url(started: _Started, engine: Engine, address: str) -> str:
         raise ContainerError(
             f"the engine has published no port for {plan.port}/tcp of {started.container.name}"
         )
-    if not engine.is_local and plan.bind in {"127.0.0.1", "::1", "localhost"}:
-        raise ContainerError(
-            f"the engine {engine.address} is on another host, but the port is published at {plan.bind} of that host: "
-            f"set {plan.place}.bind to an address that this host can reach"
-        )
     return f"http://{host}:{published[0]['HostPort']}"
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _reached_at(plan: ContainerPlan, engine: Engine) -> str:
+    if engine.local and plan.network == "bridge" and plan.bind not in _ALL_ADDRESSES:
+        return _in_url(plan.bind)
+    return host_of(engine)
 
 
 def _evidence(

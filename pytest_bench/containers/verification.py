@@ -1,4 +1,4 @@
-"""What was asked for, beside what the container's configuration and its serving process have."""
+"""Compares what was asked for with the container's configuration and its serving process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def argument_differences(asked: Sequence[str], process: Process) -> Iterator[str
         elif option not in has:
             yield f"argument {_spelled(option, values)} is missing in {where}"
         elif has[option] != values:
-            yield f"argument {_spelled(option, has[option])} stands in {where}; asked for {_spelled(option, values)}"
+            yield f"argument {_spelled(option, has[option])} is in {where}; asked for {_spelled(option, values)}"
 
 
 def _options(words: Sequence[str]) -> dict[str | None, list[tuple[str, ...]]]:
@@ -78,7 +78,7 @@ def _word(text: str) -> str:
 
 
 def _shown(name: str, value: bytes) -> str:
-    """A value in a message; nothing of a key."""
+    """A value as a message shows it; of a key, only its length."""
     if holds_key(name):
         return f"a value of {len(value)} bytes"
     return _word(value.decode("utf-8", "backslashreplace"))

@@ -71,16 +71,19 @@ class MetricsLog:
         path: str,
         folder: Path,
         *,
+        nonce: str,
         endpoint: int = 0,
         headers: Headers = NO_HEADERS,
     ) -> None:
+        """`nonce`, of the session, goes into the header of the log."""
         address = parse_url(url)
         self._path = path
         self._stem = folder / f"{METRICS_LOG}.{endpoint}"
         self._client = Client(address, headers)
         self._lines = 0
         self._log = Path(f"{self._stem}.jsonl").open("xb")  # noqa: SIM115 # closed by leaving this object
-        self._log.write(header_line(METRICS_LOG, METRICS_VERSION, url=address.url, path=path))
+        self._log.write(header_line(METRICS_LOG, METRICS_VERSION, nonce=nonce, url=address.url, path=path))
+        self._log.flush()
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""From a checkpoint to scored answers, and what all of its sessions cost."""
+"""Reads scored answers from a checkpoint, and adds up what its sessions cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pytest_bench.checkpoints import Contents, Key
+from pytest_bench.checkpoints import Contents, Key, Session
 from pytest_bench.checkpoints.contents import read_lines, read_payloads
 from pytest_bench.errors import EvidenceError
 from pytest_bench.evals.measure import Answered, Status
@@ -134,6 +134,18 @@ def account(path: Path) -> Account:
         input_tokens=input_tokens if known else None,
         output_tokens=output_tokens if known else None,
     )
+
+
+def requests_of(path: Path, nonce: str, concurrency: int) -> int:
+    """The most requests that the session `nonce`, which did not finish, can have sent: those that ended, and as many
+    as may have been in flight."""
+    ended, current = 0, ""
+    for line in read_lines(path):
+        if line.kind == "session":
+            current = msgspec.json.decode(line.payload, type=Session).nonce
+        elif line.kind in {"result", "error"} and current == nonce:
+            ended += 1
+    return ended + concurrency
 
 
 def unserialisable(path: Path) -> list[Key]:

@@ -1,6 +1,6 @@
 """Measures and judges an eval point from its checkpoint.
 
-The result depends on the checkpoint and the declaration alone, so that a verification elsewhere comes to the same.
+The result depends on the checkpoint and the declaration alone, so a verification on another machine gives the same.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STATES: dict[Outcome, BoundState] = {
 
 
 class Assessment(NamedTuple):
-    """What an eval point came to."""
+    """The result of an eval point."""
 
     measurement: Measurement
     judgement: Judgement

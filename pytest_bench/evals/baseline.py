@@ -11,9 +11,10 @@ from pytest_bench.evals.declared import judging_of
 from pytest_bench.evals.finishing import score
 from pytest_bench.evals.gating import Baseline
 from pytest_bench.evals.measure import values_by_item
-from pytest_bench.evals.remeasure import asked_again, contradictions, remeasure
+from pytest_bench.evals.remeasure import asked_again, contradictions, phase_nonces, remeasure
 from pytest_bench.results.differences import differences, plain
 from pytest_bench.results.layout import CHECKPOINT, point_path
+from pytest_bench.results.nonces import known_sessions, of_other_sessions
 from pytest_bench.results.settle import settle
 from pytest_bench.results.summary import read_summary
 from pytest_bench.scoring import SCORINGS, Scorings
@@ -36,13 +37,19 @@ def read_baseline(
         raise EvidenceError(f"{what}: holds no such point; run the eval there first, or correct `baseline`")
     if found.outcome not in MEASURED:
         reasons = "; ".join(reason.sentence for reason in found.reasons)
-        raise EvidenceError(f"{what}: its outcome is {found.outcome}, so it is no measurement: {reasons}")
+        raise EvidenceError(f"{what}: its outcome is {found.outcome}, so it is not a measurement: {reasons}")
     folder, point = results / point_path(point_id), plan.point(point_id)
     summary = read_summary(folder)
     again = remeasure(plan, point, folder, summary, results, scorings)
     wrong = chain(
         check.errors,
         contradictions(point, folder, summary),
+        of_other_sessions(
+            folder,
+            summary,
+            sessions=known_sessions(results, settled.verdict.nonce),
+            phases=phase_nonces(folder),
+        ),
         differences(plain(summary.measurement), plain(again.measurement), "measurement", rounded=True),
     )
     if problem := next(wrong, None):

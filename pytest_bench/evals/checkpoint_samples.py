@@ -49,9 +49,9 @@ class PointReader:
         self._asked: _Asked | None = None
 
     def read(self, line: Line) -> Sample | None:
-        """The sample of a line that says what became of a request; None for any other line.
+        """The sample of a line with the outcome of a request; None for any other line.
 
-        Raises `EvidenceError` if the rows in the evidence are not those that the answers belong to.
+        Raises `EvidenceError` if the rows in the evidence do not match the answers.
         """
         if line.kind == "header":
             self._generation = msgspec.json.decode(line.payload, type=Header).generation
@@ -88,9 +88,7 @@ class _Asked:
             scorings=scorings,
         )
         if (asked.generation.items, asked.generation.prompts) != (generation.items, generation.prompts):
-            raise EvidenceError(
-                f"{folder}: {ROWS} and {FEW_SHOTS} are not the data that the answers in {CHECKPOINT} belong to"
-            )
+            raise EvidenceError(f"{folder}: {ROWS} and {FEW_SHOTS} do not match the answers in {CHECKPOINT}")
         self.keys = asked.keys
         self._point, self._task, self._path = point, asked.task, folder / CHECKPOINT
         self._items = {item.id: item for item in asked.items}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ from pytest_bench.lmeval.folder import read_folder
 from pytest_bench.lmeval.verification import judge
 from pytest_bench.metrics.measurement import Measurement, Metric
 from pytest_bench.redaction import hide, redact_bytes
-from pytest_bench.results.details import CommandDetail
+from pytest_bench.results.details import CommandDetail, Detail
 from pytest_bench.results.layout import HARNESS
 from pytest_bench.results.summary import Summary
 from pytest_bench.running.deployment import Deployment, is_simulated
@@ -47,7 +47,7 @@ def run_command_eval(
 ) -> MeasuredPoint:
     """Run the point's command once, judge what it wrote, and write the evidence.
 
-    Whatever the tool wrote stays, however it ended. Raises `UsageError` if it cannot be started, and `EvidenceError` if
+    The tool's files are kept, however it ended. Raises `UsageError` if it cannot be started, and `EvidenceError` if
     the point's folder holds files of an earlier run, which are not continued.
     """
     folder = session.folder(point)
@@ -61,7 +61,7 @@ def run_command_eval(
     reporter.note(f"{point.id}: its command writes to {folder / STDERR} and {folder / STDOUT}")
     server_side = ServerSide(session, point, deployment, reporter)
     try:
-        with ServerMetrics(_read_often(deployment), [folder]):
+        with ServerMetrics(_read_often(deployment), [folder], nonce=session.nonce):
             end = run_harness(
                 command,
                 {**inherited(os.environ), **environment},
@@ -71,13 +71,20 @@ def run_command_eval(
             )
     finally:
         for name in (STDOUT, STDERR):
-            _redact(folder / name)
+            redact(folder / name)
     deployment.require_running()
     server_side.finish(0)
     own_metadata = os.path.lexists(output / METADATA)
     if not own_metadata:
-        asked = [concurrency_of(point)]
-        about = metadata(deployment.plan.model, deployment.plan.labels, asked, [], end.status, batched=False)
+        about = metadata(
+            deployment.plan.model,
+            deployment.plan.labels,
+            [concurrency_of(point)],
+            [],
+            end.status,
+            nonce=session.nonce,
+            batched=False,
+        )
         write_metadata(output, about)
     found = _verify(session.plan, point, folder, end, own_metadata=own_metadata)
     for note in found.notes:
@@ -102,15 +109,18 @@ def run_command_eval(
     )
 
 
-class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
-    """What the files of a command come to."""
+D = TypeVar("D", bound=Detail)
+
+
+class Rejudged(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
+    """The judgement of the files of a command."""
 
     measurement: Measurement
     judgement: Judgement
-    detail: CommandDetail
+    detail: D
 
 
-def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudged:
+def rejudge(plan: Plan, point: Point, folder: Path, summary: Summary) -> Rejudged[CommandDetail]:
     """Judge the files that a command wrote again. `folder` holds the evidence. Raises `EvidenceError`."""
     detail = summary.detail_as(CommandDetail)
     end = HarnessEnd(**{name: getattr(detail, name) for name in HarnessEnd.__struct_fields__})
@@ -142,6 +152,15 @@ def _filled(point: Point, deployment: Deployment, output: Path) -> tuple[list[st
         "concurrency": str(concurrency_of(point)),
         "output": str(output.absolute()),
     }
+    environment = declared_environment(point, values)
+    return [filled_in(word, values) for word in point.options["command"]], environment
+
+
+def declared_environment(point: Point, values: Mapping[str, str]) -> dict[str, str]:
+    """The declared variables of a command with placeholders replaced, and secrets read and hidden from now on.
+
+    Raises `UsageError` for a secret that is not set.
+    """
     environment = {}
     for name, declared in point.options["environment"].items():
         if isinstance(declared, str):
@@ -155,11 +174,11 @@ def _filled(point: Point, deployment: Deployment, output: Path) -> tuple[list[st
             )
         hide([secret])
         environment[name] = secret
-    return [filled_in(word, values) for word in point.options["command"]], environment
+    return environment
 
 
-def _redact(path: Path) -> None:
-    """Remove secrets from a log of the tool."""
+def redact(path: Path) -> None:
+    """Remove secrets from a log of a tool."""
     if path.exists():
         data = path.read_bytes()
         cleared = redact_bytes(data)

@@ -14,7 +14,7 @@ class CommandConcurrency(msgspec.Struct, frozen=True, kw_only=True):
 
     asked: int
     stated: bool
-    """Whether the tool's files state a concurrency. That it is the right one is a rule of its own."""
+    """Whether the tool's files state a concurrency. Whether it is the right one is checked separately."""
     server: ServerPeak
     problem: str | None
 

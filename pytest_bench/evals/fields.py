@@ -14,11 +14,11 @@ from pytest_bench.evals.presets import PRESETS
 from pytest_bench.evals.templates import compile_template
 from pytest_bench.scoring import SCORINGS, Scoring, TextChoice, build_scoring
 from pytest_bench.suite.deployment_schema import GenerationSection
-from pytest_bench.suite.schema import TimeoutsSection
+from pytest_bench.suite.load_schema import TimeoutsSection
 from pytest_bench.suite.section import Count, Seconds, Section, Seed, Share, Text, unique
 
 _LIMITS = ("max_completion_tokens", "max_new_tokens")
-"""Names that servers also give the limit on output tokens, as `extra_body` may have them."""
+"""Other names of the limit on output tokens that `extra_body` may contain."""
 
 NonNegative = Annotated[int, Field(ge=0, le=2**53)]
 Unit = Annotated[float, Field(ge=0, le=1)]

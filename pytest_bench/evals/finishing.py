@@ -1,4 +1,4 @@
-"""Finishing a point: its checkpoint's answers scored, its result files rebuilt, its end written."""
+"""Finishes a point: scores the answers in its checkpoint, rebuilds its result files, and writes its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Judging(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scored(NamedTuple):
-    """The answers in a checkpoint, scored."""
+    """The scored answers of a checkpoint."""
 
     answers: list[ScoredItem]
     """One for each request, in order."""
@@ -78,7 +78,7 @@ def documents(
     first_s = contents.sessions[0].started_ns / 1e9
     run = msgspec.structs.replace(run, started=datetime.fromtimestamp(first_s, UTC))
     document = results_document(task, scored.metrics, run, scored.account, len(items))
-    return document, list(sample_lines(task, scored.metrics, scored.answers)), run
+    return document, list(sample_lines(task, scored.metrics, scored.answers, run.nonce)), run
 
 
 def finish_point(

@@ -28,7 +28,7 @@ _PAUSE_S = 0.2
 
 
 def follow(results: Path, scorings: Scorings = SCORINGS) -> Iterator[Sample]:
-    """Every sample that is there, then each further one when its line is written, failures included.
+    """Yield every existing sample, then each new one as its line is written, failures included.
 
     Ends when every eval has ended, or the session has. Raises `UsageError` if `results` is not a session's folder.
     """
@@ -36,7 +36,7 @@ def follow(results: Path, scorings: Scorings = SCORINGS) -> Iterator[Sample]:
         raise UsageError(f"{results}: is not the results folder of a session, which --follow needs")
     open_points = [_Followed(results, point, scorings) for point in eval_points(results)]
     while open_points:
-        is_running = is_in_use(results)  # asked first, so that what a session writes last is read
+        is_running = is_in_use(results)  # checked first, so that the session's last lines are read
         found = False
         for followed in open_points.copy():
             for sample in followed.news():

@@ -42,7 +42,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A gate, judged."""
+    """A judged gate."""
 
     gate: Gate
     outcome: Outcome
@@ -50,7 +50,7 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     measured: float
     """The score, or the difference."""
     bound: float | None
-    """The one-sided bound that was held against the limit; None for a threshold."""
+    """The one-sided bound that was compared with the limit; None for a threshold."""
     p_pass: float | None
     """p-value against being just worse than the limit; None for a threshold."""
     p_fail: float | None
@@ -151,7 +151,7 @@ def _judged(
         sentence += (
             f". This many items do not decide it; about {needed} would if the scores stayed as they are"
             if needed
-            else ". It lies on the limit: no number of items would decide it"
+            else ". It equals the limit, so no number of items would decide it"
         )
     return GateResult(
         gate=gate,

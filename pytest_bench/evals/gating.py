@@ -18,7 +18,7 @@ from pytest_bench.metrics.observed import NotDefined
 from pytest_bench.results.reading import read_versioned
 from pytest_bench.verdict.outcome import Outcome
 
-BASELINES_VERSION = 1
+BASELINES_VERSION = 2
 BASELINES = "baselines.json"
 
 
@@ -41,6 +41,8 @@ class BaselinesFile(msgspec.Struct, frozen=True, kw_only=True):
     """Content of `baselines.json`: what the gates of a point were judged against."""
 
     version: int = BASELINES_VERSION
+    nonce: str
+    """Nonce of the session that judged the point."""
     baselines: tuple[tuple[int, Baseline], ...]
     """Each with the position of its gate."""
 

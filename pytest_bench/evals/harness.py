@@ -17,9 +17,9 @@ NECESSARY = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 STDOUT, STDERR = "harness.stdout.log", "harness.stderr.log"
 GRACE_S = 10.0
-"""How long its processes have after SIGTERM, before SIGKILL."""
+"""Time between SIGTERM and SIGKILL."""
 _OVERDUE = 124
-"""Exit status that stands for a harness that was ended at its time limit, as `timeout` has it."""
+"""Exit status of a harness that was ended at its time limit, as of the command `timeout`."""
 _SPARE_S = 5.0
 
 
@@ -27,7 +27,7 @@ class HarnessEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How a harness ended."""
 
     status: int
-    """Its exit status, from 0 to 255; 128 and the signal if a signal ended it, as shells have it."""
+    """Its exit status, from 0 to 255; 128 plus the number of the signal that ended it, as in shells."""
     overdue: bool
     """Whether it was ended at its time limit. The status is then 124."""
     started_s: float

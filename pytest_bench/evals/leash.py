@@ -32,7 +32,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stderr: str
     """Paths of the files that take its output."""
     grace_s: float
-    """How long the group has after SIGTERM, before SIGKILL."""
+    """Time between SIGTERM and SIGKILL."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ Status = Literal["completed", "failed", "missing"]
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one request of an eval, over all sessions."""
+    """The outcome of one request of an eval, over all sessions."""
 
     item: str
     repeat: int

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest_bench
 from pytest_bench.checkpoints import Session, open_checkpoint
 from pytest_bench.datasets.rows import Dataset
 from pytest_bench.errors import UsageError
+from pytest_bench.evals.answers import requests_of
 from pytest_bench.evals.assessment import Assessment, assess
 from pytest_bench.evals.baseline import read_baseline
 from pytest_bench.evals.command import run_command_eval
@@ -18,7 +20,8 @@ from pytest_bench.evals.finishing import Finished, finish_point
 from pytest_bench.evals.gating import BASELINES, Baseline, BaselinesFile
 from pytest_bench.evals.results import write_metadata
 from pytest_bench.evals.session import begin, read_phases, request
-from pytest_bench.evals.sweeps import detail_of, eval_labels, family_of, metadata_of, run_of
+from pytest_bench.evals.sweeps import concurrency_of, detail_of, eval_labels, family_of, metadata_of, run_of
+from pytest_bench.evals.table_point import run_table_eval
 from pytest_bench.files import file_digest, write_json
 from pytest_bench.results.layout import CHECKPOINT, eval_path
 from pytest_bench.running.deployment import Deployment
@@ -30,6 +33,7 @@ from pytest_bench.running.session import SILENT, Reporter, SessionFacts
 from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Plan, Point
+from pytest_bench.suite.table_evals import has_tables
 
 
 def run_eval(
@@ -46,6 +50,8 @@ def run_eval(
     Raises `UsageError`, `DatasetError`, `LoadError` or `EvidenceError` if the point cannot be judged; what was answered
     until then stays in the checkpoint.
     """
+    if has_tables(point):
+        return run_table_eval(session, point, deployment, reporter)
     if is_command(point):
         return run_command_eval(session, point, deployment, reporter)
     if point.dataset is None:
@@ -67,11 +73,14 @@ def run_eval(
     _write_metadata(session.plan, session.results, point, session.nonce)
     with open_checkpoint(folder / CHECKPOINT) as checkpoint:
         decision = begin(checkpoint, session, point, asked)
-        write_rows(folder / ROWS, [item.row for item in asked.items])
-        write_rows(folder / FEW_SHOTS, asked.few_shots)
+        write_rows(folder / ROWS, [item.row for item in asked.items], nonce=session.nonce, point=point.id)
+        write_rows(folder / FEW_SHOTS, asked.few_shots, nonce=session.nonce, point=point.id)
         if baselines:
-            write_json(folder / BASELINES, BaselinesFile(baselines=tuple(baselines.items())))
-        server_side = ServerSide(session, point, deployment, reporter)
+            write_json(
+                folder / BASELINES, BaselinesFile(nonce=session.nonce, baselines=tuple(baselines.items()))
+            )
+        sent = partial(requests_of, checkpoint.path, concurrency=concurrency_of(point))
+        server_side = ServerSide(session, point, deployment, reporter, sent)
         issued = 0
         if decision.pending:
             issued = request(checkpoint, session, point, deployment, asked, decision.pending, reporter).issued

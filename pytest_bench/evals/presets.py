@@ -1,4 +1,4 @@
-"""Prompts and stop strings that belong to a tool's task, so that a suite need not spell them."""
+"""Prompts and stop strings of other tools' tasks, so that a suite need not repeat them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """Tool, version and file that the preset follows."""
     template: str | None
-    """None: the tool's wording is its own, and the suite that reproduces it quotes it."""
+    """None: the tool's prompt is not included, and a suite that reproduces it states it."""
     target: str
     stop: tuple[str, ...]
     few_shots: int

@@ -35,7 +35,7 @@ from pytest_bench.verdict.outcome import Judgement
 
 
 class Remeasured(NamedTuple):
-    """What the evidence of an eval point comes to."""
+    """The result of measuring an eval point again."""
 
     measurement: Measurement
     judgement: Judgement
@@ -49,8 +49,8 @@ def remeasure(
 ) -> Remeasured:
     """Score every answer in the checkpoint again. `folder` holds the evidence, below `results`.
 
-    Raises `EvidenceError` if files are damaged or missing, or if the checkpoint is of other items, prompts or
-    parameters than the plan and the rows in the evidence make.
+    Raises `EvidenceError` if files are damaged or missing, or if the checkpoint has other items, prompts or
+    parameters than the plan and the rows in the evidence.
     """
     path = folder / CHECKPOINT
     contents = read_checkpoint(path)
@@ -125,9 +125,10 @@ def _counters(
             yield f"phases/{result.label}: {at_once} requests were in flight at once, more than its peak_in_flight"
 
 
-def nonces(folder: Path) -> list[str]:
-    """The nonce of each session of a point. Raises `EvidenceError`."""
-    return [session.nonce for session in read_checkpoint(folder / CHECKPOINT).sessions]
+def phase_nonces(folder: Path) -> dict[str, str]:
+    """The nonce of the session that drove each phase of a point, by the phase's label. Raises `EvidenceError`."""
+    sessions = read_checkpoint(folder / CHECKPOINT).sessions
+    return {session_label(number): session.nonce for number, session in enumerate(sessions, start=1)}
 
 
 def asked_again(
@@ -168,8 +169,14 @@ def asked_again(
             f"{folder / CHECKPOINT}: its answers were generated from other {', '.join(fields)} than those of the plan "
             "and of the rows in the evidence"
         )
-    if contents.sessions[-1].scoring != scoring_of(asked.task):
-        raise EvidenceError(f"{folder / CHECKPOINT}: its answers were scored otherwise than the plan says")
+    scored, scoring = contents.sessions[-1].scoring, scoring_of(asked.task)
+    if scored != scoring:
+        names = sorted(key for key in scored.keys() | scoring if scored.get(key) != scoring.get(key))
+        raise EvidenceError(
+            f"{folder / CHECKPOINT}: its answers were scored otherwise than the plan says: {', '.join(names)} "
+            "has another configuration, version or code than the session's. Next: install the scorers of that session, "
+            "or resume it with --resume to score its answers again"
+        )
     return asked
 
 

@@ -19,6 +19,9 @@ from pytest_bench.files import canonical_json, readable_json, write_atomic
 from pytest_bench.scoring import Scoring
 
 METADATA = "meta_env.json"
+OWN_KEY = "pytest_bench"
+"""Key of what only this project writes, in results, in each line of samples, and in `meta_env.json`: the session's
+nonce. Tools that read lm-eval's layout ignore keys that they do not know."""
 
 LABELS: dict[str, str] = {
     "is_multinode": "whether several nodes serve",
@@ -60,8 +63,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     """Items that `--eval-limit` allows; None: all."""
     labels: Mapping[str, Any] = {}
+    nonce: str
+    """Nonce of the session that writes the file."""
     extra: Mapping[str, Any] = {}
-    """Provenance such as nonce and plan digest, stored under `pytest_bench`."""
+    """Further provenance, such as the point and its digest."""
 
 
 def sanitized_model(model: str) -> str:
@@ -100,7 +105,8 @@ def results_document(
         "model_name_sanitized": sanitized_model(run.model),
         "total_evaluation_time_seconds": str(account.elapsed_s),
         "labels": dict(run.labels),
-        "pytest_bench": {
+        OWN_KEY: {
+            "nonce": run.nonce,
             **run.extra,
             "metrics": msgspec.to_builtins(metrics),
             "account": msgspec.to_builtins(account),
@@ -108,7 +114,9 @@ def results_document(
     }
 
 
-def sample_lines(task: Task, metrics: EvalMetrics, scored: Iterable[ScoredItem]) -> Iterator[dict[str, Any]]:
+def sample_lines(
+    task: Task, metrics: EvalMetrics, scored: Iterable[ScoredItem], nonce: str
+) -> Iterator[dict[str, Any]]:
     """Lines of `samples_<task>_<time>.jsonl`: one for each item and scoring, its value the mean over repeats.
 
     An unscored repeat counts as wrong within the allowance, as in `metrics`; beyond it, the value is null.
@@ -119,7 +127,7 @@ def sample_lines(task: Task, metrics: EvalMetrics, scored: Iterable[ScoredItem])
     for repeats in by_item.values():
         for scoring in task.scorings:
             unscored = None if metrics.scorings[scoring.key].estimate is None else 0.0
-            yield _sample(task, repeats, scoring, unscored)
+            yield {**_sample(task, repeats, scoring, unscored), OWN_KEY: {"nonce": nonce}}
 
 
 def results_names(task: Task, run: Run, *, batched: bool) -> tuple[str, str]:
@@ -167,6 +175,7 @@ def metadata(
     completed: Sequence[int],
     exit_code: int,
     *,
+    nonce: str,
     batched: bool = True,
 ) -> dict[str, Any]:
     """Content of `meta_env.json`. Labels that were not given are left out: none has a default.
@@ -178,6 +187,7 @@ def metadata(
         "model": model,
         "conc": asked[0],
         "eval_exit_code": exit_code,
+        OWN_KEY: {"nonce": nonce},
     }
     if not batched:
         return content

@@ -15,7 +15,7 @@ from pytest_bench.lmeval.samples import filters_of, read_samples, samples_of
 from pytest_bench.scoring import CONDITIONS, Score
 
 _INVALID = frozenset({"[invalid]", ""})
-"""What lm-eval has in place of an answer that its filters did not find."""
+"""What lm-eval writes in place of an answer that its filters did not find."""
 
 
 class Origin(NamedTuple):

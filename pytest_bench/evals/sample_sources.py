@@ -17,12 +17,13 @@ from pytest_bench.results.plan_file import read_plan
 from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Point
+from pytest_bench.suite.table_evals import has_tables
 
 
 def read_samples_of(results: Path, scorings: Scorings = SCORINGS) -> Iterator[Sample]:
     """Every sample of a session, of a folder in lm-eval's layout, or of one `samples_*.jsonl`.
 
-    Raises `UsageError` if there is nothing of the kind, and `EvidenceError` for files that cannot be read.
+    Raises `UsageError` if it is none of these, and `EvidenceError` for files that cannot be read.
     """
     if results.is_file():
         yield from read_sample_file(results)
@@ -44,8 +45,10 @@ def eval_points(results: Path) -> list[Point]:
 
 
 def read_point(results: Path, point: Point, scorings: Scorings = SCORINGS) -> Iterator[Sample]:
-    """Every sample of one eval of a session; none if it was not begun."""
+    """Every sample of one eval of a session; none if it was not begun, or has tables."""
     folder = results / layout.point_path(point.id)
+    if has_tables(point):
+        return
     if is_command(point):
         concurrency = None if point.load is None else point.load.concurrency
         for sample in read_result_samples(folder / layout.HARNESS):

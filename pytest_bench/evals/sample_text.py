@@ -1,4 +1,4 @@
-"""Samples as text for a terminal: every field under its name, wrapped to the width, and nothing that steers it."""
+"""Samples as text for a terminal: every field under its name, wrapped to the width, without control characters."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def narrowed(sample: Sample, metrics: Sequence[str]) -> Sample:
 def is_selected(sample: Sample, wanted: Iterable[Wanted]) -> bool:
     """Whether any of `wanted` is true of the sample; all samples are selected if nothing is wanted.
 
-    Raises `UsageError` if the evidence cannot tell.
+    Raises `UsageError` if the evidence does not say.
     """
     wanted = list(wanted)
     if "truncated" in wanted and not sample.conditions_known:

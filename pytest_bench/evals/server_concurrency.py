@@ -28,7 +28,7 @@ class ServerPeak(msgspec.Struct, frozen=True, kw_only=True):
     """The most requests that a server had in flight at any reading."""
 
     gauges: tuple[str, ...]
-    """The gauges whose sum it is; empty if the server has none that is known."""
+    """The gauges whose sum it is; empty if the server has no known gauge."""
     readings: int
     """Readings with these gauges."""
     peak: int | None

@@ -1,4 +1,4 @@
-"""One session of an eval point: what its checkpoint leaves to do is requested, and logged in it."""
+"""One session of an eval point: issues the requests that its checkpoint lacks, and logs them in it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pytest_bench.errors import EvidenceError
 from pytest_bench.evals.declared import Asked, item_time_limit_of, most_failures, retry_of, row_of
 from pytest_bench.evals.tasks import scoring_of
 from pytest_bench.load.counters import anonymous_file
-from pytest_bench.records import PHASE_VERSION, PhaseAccount, PhaseFile, PhaseResult
-from pytest_bench.results.reading import read_versioned
+from pytest_bench.records import PhaseResult
+from pytest_bench.results import phase_file
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.phases import DeclaredPhase, drive
 from pytest_bench.running.session import Reporter, SessionFacts
@@ -127,10 +127,8 @@ def read_phases(folder: Path, sessions: int) -> Iterator[PhaseResult]:
     """
     for number in range(1, sessions + 1):
         here = folder / PHASES / session_label(number)
-        if (here / "phase.json").exists():
-            found = read_versioned(here / "phase.json", PhaseFile, PHASE_VERSION)
-            fields = {name: getattr(found, name) for name in PhaseAccount.__struct_fields__}
-            yield PhaseResult(folder=str(here), **fields)
+        if (here / phase_file.NAME).exists():
+            yield phase_file.read_phase(here).result(here)
 
 
 def _streams(point: Point, deployment: DeploymentPlan) -> bool:

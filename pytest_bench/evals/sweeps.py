@@ -40,7 +40,8 @@ def run_of(
         dataset_items=asked.dataset_items,
         limit=point.options.get("limit"),
         labels=plan.deployment_of(point).labels,
-        extra={"nonce": nonce, "point": point.id, "point_digest": plan.point_digest(point)},
+        nonce=nonce,
+        extra={"point": point.id, "point_digest": plan.point_digest(point)},
     )
 
 
@@ -107,6 +108,7 @@ def metadata_of(plan: Plan, results: Path, point: Point, nonce: str) -> dict[str
         asked,
         completed,
         0 if completed == asked else 1,
+        nonce=nonce,
         batched=bool(point.sweep),
     )
 

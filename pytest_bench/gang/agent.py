@@ -80,7 +80,7 @@ class Agent:
             how = self._stopped(stop)
         except (BarrierAborted, BarrierTimeout) as error:
             how = self._stopped(self._interrupter.stop or _stop_of(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # whatever ends the agent is in its status file
             self._note_failure(error)
             if not isinstance(error, BenchError):
                 traceback.print_exc()
@@ -196,7 +196,7 @@ class Agent:
             yield
         except (BarrierAborted, BarrierTimeout):
             raise
-        except Exception as error:
+        except Exception as error:  # whatever ends the agent is in its status file
             self._note_failure(error)
             raise
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from rich.text import Text
 
+from pytest_bench.comparison.sessions import Session
 from pytest_bench.evals.checkpoint_samples import eval_of
 from pytest_bench.evals.measure import EvalMetrics
 from pytest_bench.html_report import plots
@@ -22,7 +23,6 @@ from pytest_bench.html_report.requests import (
     shorter,
     time_line,
 )
-from pytest_bench.html_report.sessions import Session
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
 from pytest_bench.reports.tables import quantity, tables
@@ -68,7 +68,7 @@ def summary_tables(session: Session) -> Iterator[Table]:
         ordered = (first, outcome, *others)
         columns = [[_plain(cell) for cell in column.cells] for column in ordered]
         yield Table(
-            str(table.title),
+            f"{table.title} ({table.caption})" if table.caption else str(table.title),
             tuple(str(column.header).replace("\n", " ") for column in ordered),
             list(zip(*columns, strict=True)),
         )

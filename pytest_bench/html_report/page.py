@@ -20,11 +20,12 @@ import yaml
 from markupsafe import Markup
 
 from pytest_bench import __version__
+from pytest_bench.comparison import changes
+from pytest_bench.comparison.sessions import Session, evidence_files, session_files
 from pytest_bench.errors import UsageError
-from pytest_bench.html_report import changes, content
+from pytest_bench.html_report import content
 from pytest_bench.html_report.plots import Plot
 from pytest_bench.html_report.samples import FILTERS, choose_samples
-from pytest_bench.html_report.sessions import Session, evidence_files, session_files
 from pytest_bench.reports.session_text import conclusion, notes, problems
 from pytest_bench.wording import printable
 

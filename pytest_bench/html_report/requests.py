@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_bench.bounds import SCHEDULED
+from pytest_bench.comparison.sessions import Session
 from pytest_bench.endpoints.scrape import METRICS_LOG, read_readings
-from pytest_bench.html_report.sessions import Session
 from pytest_bench.load.log import read_records
 from pytest_bench.metrics.columns import read_columns
 from pytest_bench.metrics.formulas import PER_REQUEST

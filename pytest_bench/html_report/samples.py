@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pytest_bench.comparison.sessions import Session
 from pytest_bench.evals.sample_sources import read_point
 from pytest_bench.evals.samples import Sample
-from pytest_bench.html_report.sessions import Session
 from pytest_bench.load.log import read_records, read_texts
 from pytest_bench.records import RequestRecord
 from pytest_bench.redaction import redact_foreign

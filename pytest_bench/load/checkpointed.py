@@ -48,7 +48,7 @@ class CheckpointLog:
         """Append the outcome of an attempt; returns its line's sequence.
 
         An attempt that was interrupted leaves no line, as one that was killed: nothing is known of its answer, and it
-        is no failure of the server's. An eval's answers have no attachment.
+        is not a failure of the server. An eval's answers have no attachment.
         """
         del attachment
         if record.outcome == "interrupted":

@@ -56,7 +56,7 @@ class SharedCounters:
         return sum(self.get(worker, phase, cell) for worker in range(self.workers))
 
     def beat(self, worker: int, at_ns: int) -> None:
-        """Record a heartbeat. `at_ns` lies in the future if the worker announces that it will be silent until then."""
+        """Record a heartbeat. `at_ns` is in the future if the worker announces that it will be silent until then."""
         self._view[self._stages + worker] = at_ns
 
     def last_beat(self, worker: int) -> int:

@@ -12,7 +12,7 @@ from pytest_bench.load.connecting import OutOfDescriptors
 from pytest_bench.load.counters import SharedCounters
 from pytest_bench.load.loop import Loop
 from pytest_bench.load.messages import Command, Notice, Stage, WorkerSetup
-from pytest_bench.load.pacing import CappedOpenLoop, ClosedLoop, OpenLoop
+from pytest_bench.load.pacing import CappedOpenLoop, ClosedLoop, OpenLoop, TimedLoop
 from pytest_bench.load.phase import Phase
 from pytest_bench.load.raw import RawLog
 from pytest_bench.load.requests import Requests
@@ -133,7 +133,7 @@ class LoadWorker:
             self._begin_at_ns = command.start_ns
             self._requests.slots.limit(0)  # slots that became empty between stages do not count as turnaround
             self._enter(command.stage)
-            if isinstance(self._requests.pacer, OpenLoop | CappedOpenLoop):
+            if isinstance(self._requests.pacer, TimedLoop):
                 self._begin()  # it schedules its arrivals itself
             else:
                 self._begin_timer.arm(command.start_ns)
@@ -179,7 +179,7 @@ class LoadWorker:
                 requests,
                 self._pacer_over,
                 stage,
-                loop=self._loop,
+                self._loop,
                 cursor=self._setup.cursors[number],
                 places=stage.places(self._setup.worker, self._setup.workers),
             )
@@ -189,7 +189,7 @@ class LoadWorker:
                 requests,
                 self._pacer_over,
                 stage,
-                loop=self._loop,
+                self._loop,
                 worker=self._setup.worker,
                 workers=self._setup.workers,
             )

@@ -8,9 +8,10 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pytest_bench.load.counters import SharedCounters
 from pytest_bench.load.loop import Loop
@@ -20,21 +21,22 @@ _OPEN_SPELL_NS = 1_000_000
 """Time limit for issuing in one turn of the loop, in open loop."""
 
 
+class Place(NamedTuple):
+    """One of `max_concurrency` places of an open loop."""
+
+    free_ns: int
+    """Since when it is free."""
+    answered: bool
+    """Whether the request that left it was answered."""
+
+
 class Host(Protocol):
     """The requests of the load worker, as a pacer uses them."""
 
     in_flight: int
 
-    def issue(
-        self,
-        stage: Stage,
-        index: int,
-        scheduled_ns: int | None,
-        due_ns: int | None = None,
-        vacant_since_ns: int | None = None,
-    ) -> None:
-        """Issue the request of this index. Open loop: `due_ns` is from when on the client is late, and
-        `vacant_since_ns` when an answered request left the place that this one waited for."""
+    def issue(self, stage: Stage, index: int, scheduled_ns: int | None, place: Place | None = None) -> None:
+        """Issue the request of this index. `place`: the one that it takes, if places are limited."""
 
 
 class Pacer(Protocol):
@@ -179,7 +181,28 @@ def _draw(cursor: int) -> int:
     return os.lseek(cursor, 1, os.SEEK_CUR) - 1
 
 
-class OpenLoop:
+class TimedLoop(Pacer):
+    """Common to the open loops: arrivals, and a timer that calls `_due`."""
+
+    def __init__(self, host: Host, on_over: Callable[[], None], stage: Stage, loop: Loop) -> None:
+        self.over = False
+        self._host = host
+        self._on_over = on_over
+        self._stage = stage
+        self._arrivals = _map_arrivals(stage.arrivals)
+        self._start_ns = 0
+        self._timer = loop.timer(self._due)
+
+    def stop(self) -> None:
+        self.over = True
+        self._timer.cancel()
+
+    @abstractmethod
+    def _due(self) -> None:
+        """Issue what is due, and arm the timer for the next arrival."""
+
+
+class OpenLoop(TimedLoop):
     """Issues this worker's arrivals when they are due, independent of the server's responses."""
 
     def __init__(
@@ -187,20 +210,14 @@ class OpenLoop:
         host: Host,
         on_over: Callable[[], None],
         stage: Stage,
-        *,
         loop: Loop,
+        *,
         worker: int,
         workers: int,
     ) -> None:
-        self.over = False
-        self._host = host
-        self._on_over = on_over
-        self._stage = stage
+        super().__init__(host, on_over, stage, loop)
         self._next = worker
         self._step = workers
-        self._arrivals = _map_arrivals(stage.arrivals)
-        self._start_ns = 0
-        self._timer = loop.timer(self._due)
 
     def begin(self, start_ns: int) -> None:
         self._start_ns = start_ns
@@ -212,10 +229,6 @@ class OpenLoop:
     def tick(self) -> None:
         """Do nothing: the timer is exact."""
 
-    def stop(self) -> None:
-        self.over = True
-        self._timer.cancel()
-
     def _due(self) -> None:
         start_ns, arrivals = self._start_ns, self._arrivals
         begun_ns = now_ns = time.monotonic_ns()
@@ -224,7 +237,7 @@ class OpenLoop:
             scheduled_ns = start_ns + arrivals[self._next]
             if scheduled_ns > now_ns:
                 break
-            self._host.issue(self._stage, self._stage.first_index + self._next, scheduled_ns, scheduled_ns)
+            self._host.issue(self._stage, self._stage.first_index + self._next, scheduled_ns)
             self._next += self._step
             now_ns = time.monotonic_ns()
         if self._next >= len(arrivals) and now_ns >= start_ns + self._stage.length_ns:
@@ -240,7 +253,7 @@ class OpenLoop:
             self._timer.arm(self._start_ns + self._stage.length_ns)
 
 
-class CappedOpenLoop:
+class CappedOpenLoop(TimedLoop):
     """Issues arrivals when they are due and a place is free, in their order.
 
     A load worker with a free place draws the next ticket from a cursor that all of them share, and holds it until the
@@ -252,37 +265,30 @@ class CappedOpenLoop:
         host: Host,
         on_over: Callable[[], None],
         stage: Stage,
-        *,
         loop: Loop,
+        *,
         cursor: int,
         places: int,
     ) -> None:
         """`places`: this load worker's share of `max_concurrency`."""
-        self.over = False
-        self._host = host
-        self._on_over = on_over
-        self._stage = stage
+        super().__init__(host, on_over, stage, loop)
         self._cursor = cursor
         self._places = places
-        self._free: deque[tuple[int, bool]] = deque()
-        """When each free place became free, and whether the request that left it was answered. The first is used
-        next."""
-        self._arrivals = _map_arrivals(stage.arrivals)
+        self._free: deque[Place] = deque()
+        """The free places. The first is used next."""
         self._ticket: int | None = None
         self._begun = False
-        self._start_ns = 0
-        self._timer = loop.timer(self._due)
 
     def begin(self, start_ns: int) -> None:
         self._start_ns = start_ns
         self._begun = True
-        self._free.extend([(start_ns, False)] * (self._places - self._host.in_flight))
+        self._free.extend([Place(start_ns, answered=False)] * (self._places - self._host.in_flight))
         self._due()
 
     def freed(self, end_ns: int, *, answered: bool) -> None:
         # Requests of an earlier stage may take more places than this one has.
         if self._begun and not self.over and len(self._free) < self._places - self._host.in_flight:
-            self._free.append((end_ns, answered))
+            self._free.append(Place(end_ns, answered))
             if self._ticket is None:
                 self._due()
 
@@ -293,10 +299,6 @@ class CappedOpenLoop:
             if drawn >= len(self._arrivals):
                 self._ticket = drawn
                 self._due()
-
-    def stop(self) -> None:
-        self.over = True
-        self._timer.cancel()
 
     def _due(self) -> None:
         stage, free = self._stage, self._free
@@ -314,11 +316,7 @@ class CappedOpenLoop:
                 self._on_over()
                 return
             index, self._ticket = stage.first_index + self._ticket, None
-            free_ns, answered = free.popleft()
-            if free_ns > scheduled_ns:
-                self._host.issue(stage, index, scheduled_ns, free_ns, free_ns if answered else None)
-            else:
-                self._host.issue(stage, index, scheduled_ns, scheduled_ns)
+            self._host.issue(stage, index, scheduled_ns, free.popleft())
             now_ns = time.monotonic_ns()
 
 

@@ -1,4 +1,4 @@
-"""Raw bytes of an eval's first calls, and of every call that failed or was cut off: what the server really said.
+"""Raw bytes of an eval's first calls, and of every call that failed or was cut off: exactly what the server sent.
 
     raw.0.jsonl    {"request_id", "request", "status", "content_type", "response"}
 

@@ -15,7 +15,7 @@ from pytest_bench.load.exchange import Exchange, Failure
 from pytest_bench.load.limits import over_item_limit, overdue
 from pytest_bench.load.loop import Loop
 from pytest_bench.load.messages import Stage
-from pytest_bench.load.pacing import Pacer
+from pytest_bench.load.pacing import Pacer, Place
 from pytest_bench.load.phase import Phase
 from pytest_bench.load.pool import ConnectionPool
 from pytest_bench.load.raw import RawLog
@@ -30,10 +30,10 @@ _LONG_BYTES = 4 << 20
 
 
 class Requests:
-    """Issues requests, and writes down what became of each.
+    """Issues requests, and records the outcome of each.
 
-    `pacer` is told when a request has ended; `tally` is that of the phase whose requests are being issued. The owner
-    sets both when it enters a stage.
+    `pacer` is notified when a request has ended; `tally` is that of the phase whose requests are being issued. The
+    owner sets both when it enters a stage.
     """
 
     def __init__(
@@ -81,14 +81,7 @@ class Requests:
 
     # Called by pacers and by the owner
 
-    def issue(
-        self,
-        stage: Stage,
-        index: int,
-        scheduled_ns: int | None,
-        due_ns: int | None = None,
-        vacant_since_ns: int | None = None,
-    ) -> None:
+    def issue(self, stage: Stage, index: int, scheduled_ns: int | None, place: Place | None = None) -> None:
         """See `pacing.Host`."""
         now_ns = time.monotonic_ns()
         phase = self._phases[stage.phase]
@@ -97,9 +90,12 @@ class Requests:
         exchange.scheduled_ns = scheduled_ns
         if stage.closed:
             exchange.vacant_since_ns = self.slots.take()
-        elif due_ns is not None:
+        elif scheduled_ns is not None:
+            due_ns = scheduled_ns
+            if place is not None and place.free_ns > scheduled_ns:
+                due_ns = place.free_ns
+                exchange.vacant_since_ns = place.free_ns if place.answered else None
             exchange.due_ns = due_ns
-            exchange.vacant_since_ns = vacant_since_ns
             phase.tally.issue_lateness_ns.append(now_ns - due_ns)
         self.in_flight += 1
         self._live[exchange] = None

@@ -130,7 +130,7 @@ def cut_off(
 
 
 def _decode_part(exchange: Exchange, api: Api) -> Decoded | Failure:
-    """Decode the whole events of a stream that has not ended. Of an answer that is no stream, nothing can be read."""
+    """Decode the whole events of a stream that has not ended. An answer that is not a stream has no readable part."""
     if not _is_stream(exchange):
         return Decoded()
     try:

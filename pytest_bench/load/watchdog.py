@@ -1,6 +1,6 @@
 """Decides whether a silent load worker hangs, or only waits for a CPU.
 
-A process that gets no CPU is slow, not broken: other processes use the machine, or the machine itself stood still. So
+A process that gets no CPU is slow, not broken: other processes use the machine, or the machine was suspended. So
 silence alone does not count. It counts while the process neither runs nor waits for a CPU (it sleeps, waits for a disk,
 or was stopped), and as far as it used CPU time without a heartbeat (an endless loop).
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _LONGEST_STEP_S = 0.5
-"""At most this much of the time between two looks counts, because the observer may have stood still, too."""
+"""At most this much of the time between two looks counts, because the observer may have been suspended, too."""
 _RUNNABLE = "R"
 _STOPPED = frozenset({"T", "t"})
 

@@ -61,13 +61,13 @@ def normal_quantile(probability: float) -> float:
     return NormalDist().inv_cdf(probability)
 
 
-def student_cdf(t: float, degrees: int) -> float:
+def student_cdf(t: float, degrees: float) -> float:
     """Probability that Student's t with `degrees` of freedom lies below `t`."""
     tail = 0.5 * beta_cdf(degrees / (degrees + t * t), degrees / 2.0, 0.5)
     return 1.0 - tail if t > 0 else tail
 
 
-def student_quantile(probability: float, degrees: int) -> float:
+def student_quantile(probability: float, degrees: float) -> float:
     """Quantile of Student's t with `degrees` of freedom, by bisection."""
     if probability < 0.5:
         return -student_quantile(1.0 - probability, degrees)

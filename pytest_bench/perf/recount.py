@@ -17,12 +17,12 @@ import msgspec
 from pytest_bench import clock
 from pytest_bench.datasets.rows import Dataset
 from pytest_bench.errors import EvidenceError, TokensError, UsageError, makes_sense
-from pytest_bench.files import read_json, write_json
+from pytest_bench.files import write_json
 from pytest_bench.labels import TOKEN_LABELS
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.metrics.token_source import CountRule
 from pytest_bench.perf.point import MEASURED, assess, token_labels
-from pytest_bench.records import PhaseAccount, PhaseFile, PhaseResult
+from pytest_bench.results import phase_file
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.details import PerfDetail
 from pytest_bench.results.layout import point_path
@@ -116,25 +116,18 @@ def has_measured(results: Path, point: Point) -> bool:
 
 
 def _was_driven(folder: Path) -> bool:
-    path = folder / "phases" / MEASURED / "phase.json"
-    return path.is_file() and _read_phase(path).complete
-
-
-def _read_phase(path: Path) -> PhaseResult:
-    try:
-        account = msgspec.convert(read_json(path), PhaseFile)
-    except msgspec.ValidationError as error:
-        raise EvidenceError(f"{path}: is not a phase file: {error}") from error
-    fields = {name: getattr(account, name) for name in PhaseAccount.__struct_fields__}
-    return PhaseResult(folder=str(path.parent), **fields)
+    measured = folder / "phases" / MEASURED
+    return (measured / phase_file.NAME).is_file() and phase_file.read_phase(measured).complete
 
 
 def _before(file: PlanFile, point: Point, folder: Path) -> Summary:
     """The point's summary. If its session ended before it was written, a summary of what is known."""
     if (folder / summaries.NAME).is_file():
         return read_summary(folder)
-    phases = [_read_phase(path) for path in folder.glob("phases/*/phase.json")]
-    phases.sort(key=lambda phase: phase.start_ns)
+    phases = [
+        phase_file.read_phase(path.parent).result(path.parent.relative_to(folder))
+        for path in folder.glob(f"phases/*/{phase_file.NAME}")
+    ]
     reason = Reason("interrupted", "the session ended before this point was judged")
     return Summary(
         point=point.id,
@@ -142,10 +135,7 @@ def _before(file: PlanFile, point: Point, folder: Path) -> Summary:
         nonce=file.nonce,
         judgement=Judgement(outcome=Outcome.ERROR, reasons=(reason,)),
         measurement=None,
-        phases=tuple(
-            msgspec.structs.replace(phase, folder=str(Path(phase.folder).relative_to(folder)))
-            for phase in phases
-        ),
+        phases=tuple(sorted(phases, key=lambda phase: phase.start_ns)),
         dataset=None,
         detail=PerfDetail(),
     )

@@ -13,7 +13,6 @@ import shlex
 import sys
 import traceback
 from collections.abc import Generator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from pytest_bench import clock
 from pytest_bench.errors import UsageError
 from pytest_bench.plugin import handover, options
 from pytest_bench.suite.discovery import discover
-from pytest_bench.verdict.events import Called, Ended, Fault, Invocation, Refused
+from pytest_bench.verdict.events import Ended, Event, Fault, Invocation, Refused
 from pytest_bench.verdict.verdict import exit_status
 from pytest_bench.wording import one_line, printable
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_bench.results.settle import Settled
 
 _SUITE_SUFFIXES = frozenset({".yaml", ".yml"})
-_DISTRIBUTIONS = ("pytest-inference-bench", "pytest", "pytest-xdist", "tokenizers", "fastokens")
 
 
 class Call:
@@ -72,7 +70,6 @@ class Call:
             )
             if options.shows_only(known) or options.collects_only(known):
                 self._refuse_gates(known)
-                self._guards_early_end = False
             elif self.suites:
                 self._take(known)
             elif ours := self.given.for_this_call():
@@ -80,15 +77,24 @@ class Call:
                     f"{', '.join(ours)}: given, but {' '.join(known.file_or_dir) or 'the folder'} contains no suite: "
                     "name a folder with a *.yaml that has a top-level key `suite`, or remove the option"
                 )
-            else:
-                self._guards_early_end = False
         except UsageError as error:
             raise self._refuse_files(known, str(error)) from error
+        self._guards_early_end = self.log is not None
+
+    def append(self, event: Event) -> None:
+        """Append an event to the log, if there is one."""
+        if self.log is not None:
+            self.log.append(event)
+
+    @property
+    def process(self) -> str:
+        """The name of this process in events."""
+        return "main" if self.log is None else self.log.process
 
     def refuse(self, sentence: str) -> pytest.UsageError:
         """Record that the call is refused, and return the error to raise."""
-        if self.log is not None and not self.refused:
-            self.log.append(Refused(sentence=sentence))
+        if not self.refused:
+            self.append(Refused(sentence=sentence))
         self.refused = True
         return pytest.UsageError(sentence)
 
@@ -127,9 +133,8 @@ class Call:
         return status if self.log is None else self._close(status or 0)
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        if self.log is not None:
-            text = " ".join(excinfo.exconly(tryshort=True).split())
-            self.log.append(Fault(code="internal-error", sentence=f"pytest itself failed: {text[:300]}"))
+        text = " ".join(excinfo.exconly(tryshort=True).split())
+        self.append(Fault(code="internal-error", sentence=f"pytest itself failed: {text[:300]}"))
 
     def _refuse_gates(self, known: argparse.Namespace) -> None:
         """Refuse options that require a verdict if no test runs: an old verdict could be mistaken for it."""
@@ -141,27 +146,15 @@ class Call:
         if self.suites and (known.collectonly or known.setupplan) and options.junit_path(known, self._here):
             self._refuse_files(known, "this call shows what would run, and runs nothing")
 
-    def _make_claim(self, known: argparse.Namespace) -> Claim:
-        from pytest_bench.results.claim import Claim  # noqa: PLC0415 # as above
-
-        self.results = options.results_path(known, self._here, clock.utc_now(), self.nonce)
-        junit = options.junit_path(known, self._here)
-        return Claim(
-            self.results,
-            junit,
-            self.nonce,
-            is_named=bool(known.results or known.resume),
-            resumes=bool(known.resume),
-        )
-
     def _take(self, known: argparse.Namespace) -> None:
+        from pytest_bench.plugin.claiming import called_now, claim_of  # noqa: PLC0415 # as above
         from pytest_bench.results.event_log import MAIN, EventLog  # noqa: PLC0415 # as above
 
         given = handover.receive()
         if given is None:
-            self.claim = self._make_claim(known)
-            called = called_now(self.results, self._invocation())
-            self.log = self.claim.take(MAIN, called)
+            self.claim = claim_of(known, self._here, self.nonce)
+            self.results = self.claim.results
+            self.log = self.claim.take(MAIN, called_now(self.results, self._invocation()))
             return
         self.results, self.nonce = Path(given.results), given.nonce
         self.rerun_command = given.rerun
@@ -176,54 +169,40 @@ class Call:
 
     def _refuse_files(self, known: argparse.Namespace, sentence: str) -> pytest.UsageError:
         """Write red files under the names that the call gives, and return the error to raise."""
+        from pytest_bench.plugin.claiming import refuse_named  # noqa: PLC0415 # as above
+
         self._guards_early_end = False
-        named = known.results or known.resume or getattr(known, "xmlpath", None)
-        hint = ""
-        if self.claim is not None or named:
-            claim = self.claim or self._make_claim(known)
-            hint = claim.refuse(sentence, self._invocation())
-            claim.withdraw()
-            claim.close()
-            self.claim = None
-        return pytest.UsageError(f"{sentence}\n{hint}" if hint else sentence)
+        claim, self.claim = self.claim, None
+        if claim is not None:
+            return pytest.UsageError(claim.refuse(sentence, self._invocation()))
+        return pytest.UsageError(refuse_named(known, self._here, self.nonce, sentence, self._invocation()))
 
     def _record(self, error: BaseException) -> None:
         if isinstance(error, pytest.UsageError):
             self.refuse("\n".join(map(str, error.args)))
-        elif self.log is not None:
-            self.log.append(
-                Fault(code="internal-error", sentence=f"pytest itself failed: {error_line(error)}")
-            )
+        else:
+            self.append(Fault(code="internal-error", sentence=f"pytest itself failed: {error_line(error)}"))
 
     def _close(self, status: int) -> int:
         """Append the last event, write the verdict, and return the exit status. Under `pytest-bench run`, the parent
         process writes the verdict."""
-        from pytest_bench.reports.published import publish  # noqa: PLC0415 # as above
+        from pytest_bench.plugin.claiming import conclude  # noqa: PLC0415 # as above
         from pytest_bench.results.event_log import RUN  # noqa: PLC0415 # as above
-        from pytest_bench.results.publish import end_session  # noqa: PLC0415 # as above
         from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
 
         log, self.log = self.log, None
         if log is None:
             return status
-        ended = Ended(status=status, at=clock.utc_now())
-        if self.is_worker:
-            log.append(ended)
-            return status
         preview = self._preview
-        evidence = preview.evidence if preview else None
-        if self.claim is None:
-            log.append(ended)
-            verdict = settle(self.results, pending={RUN: ended}, evidence=evidence).verdict
+        if self.claim is not None:
+            verdict = conclude(self.claim, log, status, preview)
         else:
-            try:
-                verdict = end_session(self.results, log, ended, evidence).verdict
-                if verdict.refused:
-                    self.claim.withdraw()
-                else:
-                    publish(self.results, verdict)
-            finally:
-                self.claim.close()
+            ended = Ended(status=status, at=clock.utc_now())
+            log.append(ended)
+            if self.is_worker:
+                return status
+            evidence = preview.evidence if preview else None
+            verdict = settle(self.results, pending={RUN: ended}, evidence=evidence).verdict
         if preview is not None and preview.verdict.status != verdict.status:
             faults = "; ".join(fault.sentence for fault in verdict.faults)
             print(f"verdict: {verdict.status}: {printable(faults)}", file=sys.stderr)
@@ -267,17 +246,6 @@ def find_suites(
     if known.pyargs and known.file_or_dir:
         return []
     return discover(known.file_or_dir, rootpath, testpaths, cwd=here)
-
-
-def called_now(results: Path, invocation: Invocation, junit: str = "") -> Called:
-    """Create the first event of a session."""
-    return Called(
-        invocation=invocation,
-        started=clock.utc_now(),
-        results=str(results),
-        junit=junit,
-        versions={name: version(name) for name in _DISTRIBUTIONS},
-    )
 
 
 def call_of(config: pytest.Config) -> Call:

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_bench.catalogue import Requirements
 from pytest_bench.errors import BenchError
-from pytest_bench.plugin.items import judges, point_of
+from pytest_bench.plugin.items import judged_points
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.judge import implied_bounds
@@ -25,7 +25,7 @@ class Collecting:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Check everything that the selected points need, except their servers. Raises `pytest.UsageError`."""
         try:
-            self._requires.check({point.id for point in _points(session.items)}, offline=True)
+            self._requires.check({point.id for point in judged_points(session.items)}, offline=True)
         except BenchError as error:
             raise pytest.UsageError(str(error)) from error
 
@@ -34,12 +34,7 @@ class Collecting:
     ) -> list[str]:
         if config.get_verbosity() < 1:
             return []
-        return [line for point in _points(items) for line in _described(point)]
-
-
-def _points(items: Sequence[pytest.Item]) -> list[Point]:
-    """The points that items judge, in their order."""
-    return [point for item in items if judges(item) and (point := point_of(item))]
+        return [line for point in judged_points(items) for line in _described(point)]
 
 
 def _described(point: Point) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pytest_bench.plugin.items import SHADOWED
 from pytest_bench.plugin.session import Session
 from pytest_bench.plugin.terminal import count_missing, write_summary
 from pytest_bench.results.event_log import read_log
-from pytest_bench.verdict.events import Event, Fault, Interrupted, Selected
+from pytest_bench.verdict.events import Fault, Interrupted, Selected
 
 
 class Controller:
@@ -32,26 +32,26 @@ class Controller:
             self._failed_to_collect = True
             why = report.longreprtext.strip().rpartition("\n")[2].removeprefix("E").strip()
             sentence = f"{report.nodeid or 'a collector'} could not be collected: {why[:300]}"
-            self._append(Fault(code="collection-error", sentence=sentence))
+            self._call.append(Fault(code="collection-error", sentence=sentence))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self) -> None:
         """Without xdist: check that the selected points can run before the first of them runs."""
         if self._call.log is not None:
-            check_collection(self._call, self._requires, self._call.log.process)
+            check_collection(self._call, self._requires, self._call.process)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Distinguish interrupts from other early ends, all of which pytest and xdist report here."""
         if isinstance(excinfo.value, pytest.Session.Interrupted):
             if not self._failed_to_collect:
                 sentence = f"pytest stopped early: {excinfo.value}"
-                self._append(Fault(code="stopped", sentence=sentence))
+                self._call.append(Fault(code="stopped", sentence=sentence))
         elif str(excinfo.value).startswith("stopping after "):
             self._at_maxfail = True
         elif isinstance(
             excinfo.value, KeyboardInterrupt
         ):  # pytest.exit() is not an interrupt: its exit status counts
-            self._append(Interrupted())
+            self._call.append(Interrupted())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -66,10 +66,6 @@ class Controller:
             settled = self._call.preview_verdict(int(exitstatus))
             count_missing(terminalreporter, settled)
             write_summary(terminalreporter, self._session, settled)
-
-    def _append(self, event: Event) -> None:
-        if self._call.log is not None:
-            self._call.log.append(event)
 
 
 def check_collection(call: Call, requires: Requirements, process: str) -> None:

@@ -14,7 +14,7 @@ from pytest_bench.plugin.markers import JUDGES, READS
 from pytest_bench.plugin.selection import Matcher
 from pytest_bench.plugin.session import Session
 from pytest_bench.suite.plan import Point
-from pytest_bench.verdict.events import Collected, Deselected, Event, Fault, Selected
+from pytest_bench.verdict.events import Collected, Deselected, Fault, Selected
 
 SHADOWED = "shadowed-fixture"
 """Fault code for a fixture that overrides one of the plugin's."""
@@ -31,6 +31,11 @@ def point_of(item: pytest.Item) -> Point | None:
 def judges(item: pytest.Item) -> bool:
     """Whether the item decides its point's outcome."""
     return item.stash.get(_JUDGES, False)
+
+
+def judged_points(items: Sequence[pytest.Item]) -> list[Point]:
+    """Return the points that these items judge, one per judging item."""
+    return [point for item in items if judges(item) and (point := point_of(item))]
 
 
 class Items:
@@ -96,18 +101,18 @@ class Items:
         """Record what was collected and selected, and whether the user's selection explains the difference."""
         matcher = Matcher(self._config, self._session.selection)
         points = self._session.plan.points
-        collected = _judged(self._collected)
+        collected = [point.id for point in judged_points(self._collected)]
         for name in collected:
-            self._append(Collected(point=name, worker=self._worker))
-        for name in _judged(session.items):
-            self._append(Selected(point=name))
-        for name in _judged(matcher.left_out(self._collected)):
-            self._append(Deselected(point=name))
+            self._call.append(Collected(point=name, worker=self._worker))
+        for point in judged_points(session.items):
+            self._call.append(Selected(point=point.id))
+        for point in judged_points(matcher.left_out(self._collected)):
+            self._call.append(Deselected(point=point.id))
         for point in points:
             if point.id not in collected and matcher.leaves_out_uncollected(
                 point, self._session.suite_folder(point)
             ):
-                self._append(Deselected(point=point.id))
+                self._call.append(Deselected(point=point.id))
         for sentence in matcher.misspelt(points, self._collected):
             self._fault("no-such-name", sentence)
 
@@ -138,12 +143,8 @@ class Items:
                     point.id,
                 )
 
-    def _append(self, event: Event) -> None:
-        if self._call.log is not None:
-            self._call.log.append(event)
-
     def _fault(self, code: str, sentence: str, point: str | None = None) -> None:
-        self._append(Fault(code=code, sentence=sentence, point=point))
+        self._call.append(Fault(code=code, sentence=sentence, point=point))
 
     def _sort(self, items: list[pytest.Item]) -> None:
         """Sort points into the plan's order, judging items before reading items; other tests keep their positions."""
@@ -154,8 +155,3 @@ class Items:
         )
         for place, item in zip(places, ours, strict=True):
             items[place] = item
-
-
-def _judged(items: Sequence[pytest.Item]) -> list[str]:
-    """Return the ids of the points that these items judge, one per judging item."""
-    return [point.id for item in items if judges(item) and (point := point_of(item))]

@@ -54,7 +54,7 @@ class JUnitCases:
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
         """Append the cases without a teardown report, and discard the writer's own file."""
         writer = _writer(self._config)
-        if writer is None or self._call.log is None:
+        if writer is None:
             return (yield)
         shown, writer.logfile = writer.logfile, os.devnull
         try:
@@ -64,16 +64,16 @@ class JUnitCases:
             for reporter in writer.node_reporters_ordered:
                 self._append(reporter)
             for name, value in writer.global_properties:
-                self._call.log.append(SuiteProperty(name=name, value=value))
+                self._call.append(SuiteProperty(name=name, value=value))
 
     def _append(self, reporter: Any) -> None:
         case: ET.Element = reporter.to_xml()
         # An item that did not finish its setup has no name yet; pytest would write it as passed.
-        if id(reporter) in self._appended or case.get("name") is None or self._call.log is None:
+        if id(reporter) in self._appended or case.get("name") is None:
             return
         self._appended.add(id(reporter))
         point = self._points.get(id(reporter))
-        self._call.log.append(JUnitCase(xml=ET.tostring(case, encoding="unicode"), point=point))
+        self._call.append(JUnitCase(xml=ET.tostring(case, encoding="unicode"), point=point))
 
 
 def _writer(config: pytest.Config) -> Any:

@@ -52,20 +52,10 @@ def join_session(config: pytest.Config, call: Call) -> None:
         return
     try:
         words = _vocabulary(config)
-        if options.collects_only(config.option):
-            session = _plan(config, call, words)
-            selection.refuse_malformed(config)
-            config.option.xmlpath = None  # pytest would write a green file for a call that runs nothing
-            _register(config, call, session)
-            requires = Requirements(session.plan, words.apis, _scorings(config))
-            _register_workers(config, call, session, requires)
-            _register_collecting(config, session, requires)
-            return
-        session = _open(config, call, words)
-        if config.option.slurm:
-            from pytest_bench.plugin.slurm import spread_over_nodes  # noqa: PLC0415 # needed by few calls
-
-            spread_over_nodes(config, session)
+        session = _plan(config, call, words)
+        selection.refuse_malformed(config)
+        if session.runs:
+            _open(config, call, session)
     except (BenchError, pytest.UsageError) as error:
         raise call.refuse(str(error)) from error
     except Exception as error:  # raised by another plugin's hook
@@ -84,37 +74,34 @@ def _register(config: pytest.Config, call: Call, session: Session) -> None:
 
 
 def _register_controller(config: pytest.Config, call: Call, session: Session, requires: Requirements) -> None:
-    from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # workers do not need the imports
+    from pytest_bench.plugin.collecting import Collecting  # noqa: PLC0415 # workers do not need the imports
+    from pytest_bench.plugin.controller import Controller  # noqa: PLC0415 # as above
     from pytest_bench.plugin.interrupts import SigtermAsInterrupt  # noqa: PLC0415 # as above
 
-    config.pluginmanager.register(SigtermAsInterrupt())
-    config.pluginmanager.register(Controller(config, call, session, requires))
-    config.pluginmanager.register(JUnitCases(config, call))
-    _register_workers(config, call, session, requires)
-
-
-def _register_collecting(config: pytest.Config, session: Session, requires: Requirements) -> None:
-    from pytest_bench.plugin.collecting import Collecting  # noqa: PLC0415 # needed by few calls
-
-    if config.option.collectonly or config.option.setupplan:
-        config.pluginmanager.register(Collecting(session, requires))
-
-
-def _register_workers(config: pytest.Config, call: Call, session: Session, requires: Requirements) -> None:
+    register = config.pluginmanager.register
+    if session.runs:
+        register(SigtermAsInterrupt())
+        register(Controller(config, call, session, requires))
+        register(JUnitCases(config, call))
+    else:
+        config.option.xmlpath = None  # pytest would write a green file for a call that runs nothing
+        if config.option.collectonly or config.option.setupplan:
+            register(Collecting(session, requires))
     if config.pluginmanager.hasplugin("xdist"):
         from pytest_bench.plugin.xdist import Workers  # noqa: PLC0415 # xdist may be disabled with `-p no:xdist`
 
-        config.pluginmanager.register(Workers(call, session, requires, on_nodes=config.option.slurm))
+        register(Workers(call, session, requires, on_nodes=config.option.slurm))
 
 
-def _open(config: pytest.Config, call: Call, words: Vocabulary) -> Session:
-    """Plan the session, write the plan, and write a verdict with every point red."""
-    session = _plan(config, call, words)
+def _open(config: pytest.Config, call: Call, session: Session) -> None:
+    """Write the plan, and a verdict with every point red; with --slurm, check the nodes. Raises `BenchError`."""
     refuse_dangerous_calls(config)
-    selection.refuse_malformed(config)
     if call.log is not None and call.given is not None:
         open_folder(session, call.log, call.given, config.option, config.invocation_params.dir, call.claim)
-    return session
+    if config.option.slurm:
+        from pytest_bench.plugin.slurm import spread_over_nodes  # noqa: PLC0415 # needed by few calls
+
+        spread_over_nodes(config, session)
 
 
 def open_folder(

@@ -127,7 +127,7 @@ class Reports:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Append the report that this process just made, including changes by other plugins."""
-        if self._made is None or self._made[1] is not report or self._call.log is None:
+        if self._made is None or self._made[1] is not report:
             return
         item, _, raised = self._made
         self._made = None
@@ -135,13 +135,13 @@ class Reports:
         if point is None or report.when is None:
             return
         outcome = report.outcome if report.outcome in {"passed", "failed", "skipped"} else "failed"
-        append = self._call.log.append
+        append = self._call.append
         append(
             Report(
                 point=point.id,
                 stage=report.when,
                 outcome=outcome,
-                worker=self._call.log.process,
+                worker=self._call.process,
                 attempt=getattr(report, "rerun", 0) + 1,
                 xfail=hasattr(report, "wasxfail"),
                 judgement=state.judgement if report.when == "call" or report.failed else None,

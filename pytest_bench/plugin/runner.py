@@ -19,7 +19,7 @@ from pytest_bench.audits.point import run_audit
 from pytest_bench.endpoints.address import servers
 from pytest_bench.errors import BenchError, EvidenceError, UsageError
 from pytest_bench.evals.point import run_eval
-from pytest_bench.leases import Lease, Scope, acquire_all
+from pytest_bench.leases import Scope, acquire, acquire_all
 from pytest_bench.perf import run_perf
 from pytest_bench.plugin import reports
 from pytest_bench.plugin.call import Call
@@ -42,7 +42,7 @@ class PointRunner:
         self._config = config
         self._session = session
         self._progress = ProgressLine(config)
-        self._log = call.log
+        self._call = call
         self._facts = SessionFacts(
             plan=session.plan, nonce=session.nonce, results=session.results, rerun=session.rerun
         )
@@ -65,7 +65,14 @@ class PointRunner:
                 folder = self._session.deployment_folder(name)
                 try:
                     up = stack.enter_context(
-                        bring_up(plan, folder, os.environ, self._progress.wait, nonce=self._session.nonce)
+                        bring_up(
+                            plan,
+                            folder,
+                            os.environ,
+                            self._progress.wait,
+                            nonce=self._session.nonce,
+                            is_needed=self._session.plan.needs_endpoint(name),
+                        )
                     )
                 finally:
                     self._progress.clear()
@@ -94,8 +101,9 @@ class PointRunner:
                     raise _cause(error) from error
                 finally:
                     self._progress.clear()
+                # Before the leases end: a lost one raises, and the point keeps what it was judged.
+                reports.note_judgement(item, measured.summary.judgement)
             self._progress.ends(point, measured.outcome)
-            reports.note_judgement(item, measured.summary.judgement)
             return measured
 
         return run
@@ -110,19 +118,16 @@ class PointRunner:
         """Hold leases on this host and these endpoints for one point, and append them to the event log."""
         wanted: list[tuple[Scope, str]] = [("host", platform.node())]
         wanted += [("endpoint", server) for url in urls if url != SIMULATOR for server in servers(url)]
-        with acquire_all(
-            wanted,
+        hold = partial(
+            acquire,
             nonce=self._session.nonce,
             point=point,
-            worker=self._log.process if self._log else "main",
-            record=self._record,
+            worker=self._call.process,
+            record=self._call.append,
             on_wait=self._report_wait,
-        ):
+        )
+        with acquire_all(wanted, hold):
             yield
-
-    def _record(self, lease: Lease) -> None:
-        if self._log is not None:
-            self._log.append(lease)
 
     def _report_wait(self, sentence: str) -> None:
         """Show what holds the lease, unless it is this session, whose points take turns."""

@@ -15,7 +15,6 @@ from argparse import Namespace
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from itertools import combinations as combinations_of
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ from pytest_bench.suite.plan import Point
 from pytest_bench.wording import did_you_mean, first_of
 
 _NAMES_SHOWN = 4
-_WORDS_TRIED = 10
+_TOKEN = re.compile(r"""'[^']*'|"[^"]*"|[()]|[^\s()'"]+""")
+"""A token of an expression of `-k` or `-m`: a string, a parenthesis, a word or an operator."""
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,28 +205,23 @@ def _compile(config: pytest.Config, text: str) -> Any:
 
 
 def _positive_words(expression: Any) -> list[str]:
-    """Return the words of an expression that are not negated.
-
-    A word is not negated if, for some combination of the other words, adding it makes the expression true.
-    """
-    words = sorted(expression.idents())
-    if len(words) > _WORDS_TRIED:
-        return words
-
-    def holds(names: Collection[str]) -> bool:
-        def match(name: str, /, **_: object) -> bool:
-            return name in names
-
-        return bool(expression.evaluate(match))
-
-    def is_positive(word: str) -> bool:
-        others = [other for other in words if other != word]
-        combinations = (
-            set(chosen) for count in range(len(others) + 1) for chosen in combinations_of(others, count)
-        )
-        return any(holds(names | {word}) and not holds(names) for names in combinations)
-
-    return [word for word in words if is_positive(word)]
+    """Return the words of an expression that are not negated, sorted."""
+    negated, enclosing = False, [False]
+    positive: set[str] = set()
+    for token in _TOKEN.findall(expression.input):
+        match token:
+            case "(":
+                enclosing.append(negated)
+            case ")":
+                enclosing.pop()
+                negated = enclosing[-1]
+            case "not":
+                negated = not negated
+            case "and" | "or":
+                negated = enclosing[-1]
+            case _ if not negated:
+                positive.add(token)
+    return sorted(positive & expression.idents())
 
 
 def _covers(arg: str, point: Point, file: Path, function: str) -> bool:

@@ -19,7 +19,9 @@ from pytest_bench import host
 from pytest_bench.cluster import preflight
 from pytest_bench.cluster.allocation import Allocation, read_allocation, require_nodes
 from pytest_bench.errors import UsageError
+from pytest_bench.files import write_json
 from pytest_bench.plugin.session import Session
+from pytest_bench.results import layout
 from pytest_bench.results.event_log import MAIN, RUN
 from pytest_bench.suite.plan import Plan
 
@@ -32,6 +34,7 @@ def spread_over_nodes(config: pytest.Config, session: Session) -> None:
     """
     from pytest_bench.running.node_report import versions  # noqa: PLC0415 # heavy, and needed with --slurm only
 
+    _require_one_node_each(session)
     allocation = read_allocation(os.environ)
     _require_names(allocation)
     deployments = session.plan.deployments.values()
@@ -46,12 +49,16 @@ def spread_over_nodes(config: pytest.Config, session: Session) -> None:
         gpus={origin: container.gpus for origin, container in containers.items() if container.gpus},
     )
     here = host.name()
-    found = list(preflight.problems(preflight.ask(allocation, request), versions(), here, request))
+    answers = preflight.ask(allocation, request)
+    found = list(preflight.problems(answers, versions(), here, request))
     if found:
         raise UsageError(
             f"--slurm: {len(found)} problem{'s'[: len(found) != 1]} on the {len(allocation.nodes)} nodes of job "
             f"{allocation.job_id}; nothing was started:\n" + "\n".join(f"  {problem}" for problem in found)
         )
+    write_json(
+        session.results / layout.NODE_FACTS, preflight.facts(answers, session.nonce, allocation.job_id)
+    )
     if takes_all:
         return
     option = config.option
@@ -82,6 +89,15 @@ def worker_spec(allocation: Allocation, node: str) -> str:
     """Return the execnet specification of the xdist worker on `node`."""
     python = os.path.normpath(sys.executable)
     return f"popen//id={node}//python={shlex.join(allocation.step(node, [python]))}"
+
+
+def _require_one_node_each(session: Session) -> None:
+    """Raises `UsageError` for points that need several nodes, on which other points would run at the same time."""
+    if wide := [point.id for point in session.plan.points if point.options.get("nodes", 1) > 1]:
+        raise UsageError(
+            f"--slurm: runs one point on each node at a time, and {', '.join(wide)} needs several nodes: run these "
+            "suites in the allocation without --slurm"
+        )
 
 
 def _require_names(allocation: Allocation) -> None:

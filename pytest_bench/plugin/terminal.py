@@ -10,8 +10,9 @@ import pytest
 
 from pytest_bench.plugin.options import VLLM
 from pytest_bench.plugin.session import Session
+from pytest_bench.reports.next_command import next_command
 from pytest_bench.reports.rows import read_rows
-from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines
+from pytest_bench.reports.session_text import conclusion, notes, problems, table_lines, wrapped
 from pytest_bench.reports.vllm_block import vllm_blocks
 from pytest_bench.results.layout import CHECKPOINT, POINTS, VERDICT
 from pytest_bench.results.resuming import resume_command
@@ -40,12 +41,12 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: 
     reporter.section("inference bench")
     rows = read_rows(session.results, verdict)
     width = shutil.get_terminal_size().columns if reporter.isatty else None
-    for line in (*table_lines(rows, colour=reporter.hasmarkup, width=width), *notes(rows)):
+    for line in (*table_lines(rows, colour=reporter.hasmarkup, width=width), *wrapped(notes(rows), width)):
         reporter.write_line(line)
     if reporter.config.option.summary == VLLM:
         for line in vllm_blocks(rows):
             reporter.write_line(line)
-    for line in problems(verdict):
+    for line in wrapped(problems(verdict), width):
         reporter.write_line(line, red=True)
     good = verdict.status == "pass"
     reporter.write("verdict: ")
@@ -58,6 +59,21 @@ def write_summary(reporter: pytest.TerminalReporter, session: Session, settled: 
     reporter.write_line(
         f"evidence: {os.path.relpath(session.results)} ({VERDICT} and {_junit(settled)} say the same)"
     )
+    plugins = _contributors(reporter.config, Path(session.root_path))
+    more = next_command(verdict, rows, os.path.relpath(session.results), plugins=plugins)
+    reporter.write_line(f"more: {more}")
+
+
+def _contributors(config: pytest.Config, root: Path) -> list[str]:
+    """What a command must load with `-p`: each conftest.py that registers APIs, audits or scorers, and each plugin that
+    does and was named with -p. Those of installed plugins are found without."""
+    hooks = config.hook
+    callers = (hooks.pytest_bench_apis, hooks.pytest_bench_audits, hooks.pytest_bench_scorers)
+    plugins = [found.plugin for caller in callers for found in caller.get_hookimpls()]
+    files = [str(getattr(plugin, "__file__", "")) for plugin in plugins]
+    conftests = [os.path.relpath(file, root) for file in files if Path(file).name == "conftest.py"]
+    names = {config.pluginmanager.get_name(plugin) for plugin in plugins}
+    return list(dict.fromkeys([*conftests, *(name for name in config.option.plugins if name in names)]))
 
 
 def _can_be_resumed(session: Session, verdict: Verdict) -> bool:

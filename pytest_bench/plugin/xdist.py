@@ -112,8 +112,7 @@ class Workers:
         channel = node.gateway.newchannel()
         channel.setcallback(_Relay(node.config, worker, self._session))
         node.workerinput[RELAY_KEY] = channel
-        if self._call.log is not None:
-            self._call.log.append(WorkerBegan(worker=worker))
+        self._call.append(WorkerBegan(worker=worker))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> ByDeployment:
@@ -139,13 +138,11 @@ class Workers:
             self._crashed(node.gateway.id, f"{lost}{error}")
 
     def _withhold(self, worker: str, point: str) -> None:
-        if self._call.log is not None:
-            sentence = f"not run: Slurm node {worker}, to which it was assigned, was lost"
-            self._call.log.append(Withheld(point=point, sentence=sentence))
+        sentence = f"not run: Slurm node {worker}, to which it was assigned, was lost"
+        self._call.append(Withheld(point=point, sentence=sentence))
 
     def _crashed(self, worker: str, detail: str, point: str | None = None) -> None:
-        if self._call.log is not None:
-            self._call.log.append(WorkerCrashed(worker=worker, detail=detail, point=point))
+        self._call.append(WorkerCrashed(worker=worker, detail=detail, point=point))
 
 
 class _Relay:

@@ -104,16 +104,20 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 def markdown_text(rows: Sequence[Row]) -> str:
     """The tables as shown on a terminal, as Markdown."""
-    return "\n\n".join("\n".join(_markdown(table)) for table in tables(rows)) + "\n"
+    return "\n\n".join("\n".join(markdown_table(table)) for table in tables(rows)) + "\n"
 
 
-def _markdown(table: Table) -> Iterator[str]:
+def markdown_table(table: Table) -> Iterator[str]:
+    """The lines of one table as Markdown."""
     yield f"**{table.title}**"
     yield ""
     yield _row(column.header for column in table.columns)
     yield _row("---:" if column.justify == "right" else "---" for column in table.columns)
     for cells in zip(*(column.cells for column in table.columns), strict=True):
         yield _row(cells)
+    if table.caption:
+        yield ""
+        yield str(table.caption)
 
 
 def _row(cells: Any) -> str:

@@ -1,8 +1,9 @@
-"""What a session says in words: its tables, what is red and why, and the verdict."""
+"""The text of a session's summary: its tables, what is red and why, and the verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_bench.reports.tables import Row, render, tables
 from pytest_bench.verdict.outcome import Outcome
@@ -55,6 +56,17 @@ def problems(verdict: Verdict) -> Iterator[str]:
             alike.setdefault((point.outcome, why + more), []).append(point.id)
     for (outcome, why), ids in alike.items():
         yield f"{first_of(ids, _NAMES_SHOWN)}: {outcome}: {why}"
+
+
+def wrapped(lines: Iterable[str], width: int | None) -> Iterator[str]:
+    """Break `lines` between words to fit `width` columns, and indent what follows a break. None: as they are."""
+    for line in lines:
+        if width is None or len(line) <= width:
+            yield line
+        else:
+            yield from textwrap.wrap(
+                line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            )
 
 
 def conclusion(verdict: Verdict) -> str:

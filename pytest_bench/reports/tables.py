@@ -15,13 +15,17 @@ from rich.text import Text
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.labels import Label
 from pytest_bench.metrics.measurement import Measurement
-from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail
+from pytest_bench.reports.extremes import BEST, LEGEND, WORST, extremes
+from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail, TablesDetail
 from pytest_bench.results.summary import Summary
 from pytest_bench.verdict.judge import SHOWN_UNCERTAINTY
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.verdict import PointVerdict
+from pytest_bench.wording import first_of
 
 NOTHING = "-"
+_OUTCOME = "outcome"
+_NAMES_SHOWN = 4
 
 _WIDTH = 1000
 """Wider than any table, so that nothing is wrapped or truncated. Trailing space is removed."""
@@ -53,10 +57,12 @@ class _Column(NamedTuple):
     """Shown together, in one unit."""
     nothing: str = NOTHING
     """The column is left out if all cells contain this or nothing."""
+    compared: bool = True
+    """Whether best and worst are marked."""
 
 
 _PERF_COLUMNS = (
-    _Column("empty", ("empty_outputs",), nothing="0"),
+    _Column("empty", ("empty_outputs",), nothing="0", compared=False),
     _Column("req/s", ("request_throughput",)),
     _Column("out tok/s", ("output_token_throughput",)),
     _Column(
@@ -90,12 +96,46 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
 def render(table: Table, *, colour: bool, width: int | None = None) -> list[str]:
     """The table as lines of text, with colours if `colour`.
 
-    If the table is wider than `width` columns, each row becomes a paragraph, because a wrapped table is unreadable.
+    If the table is wider than `width` columns, the labels follow below it. If that is too wide, too, each row becomes a
+    paragraph, because a wrapped table is unreadable.
     """
-    lines = _lines(table, colour=colour)
-    if width is None or max(map(cell_len, _lines(table, colour=False))) <= width:
-        return lines
-    return _lines(Group(Text(str(table.title), "bold"), *_paragraphs(table, width)), colour=colour)
+    if width is None or _fits(table, width):
+        return _lines(table, colour=colour)
+    if table.columns[-1].header == _OUTCOME:
+        without_labels, labels = _labels_below(table)
+        if _fits(without_labels, width):
+            below = (
+                Text(line) for text in labels for line in textwrap.wrap(text, width, subsequent_indent="  ")
+            )
+            return _lines(Group(without_labels, *below), colour=colour)
+    legend = textwrap.wrap(str(table.caption or ""), width)
+    lines = (Text(str(table.title), "bold"), *_paragraphs(table, width), *map(Text, legend))
+    return _lines(Group(*lines), colour=colour)
+
+
+def _fits(table: Table, width: int) -> bool:
+    return max(map(cell_len, _lines(table, colour=False))) <= width
+
+
+def _labels_below(table: Table) -> tuple[Table, list[str]]:
+    """The table without the labels of its outcomes, and a line for each set of labels."""
+    narrow = _empty(str(table.title), str(table.columns[0].header))
+    narrow.caption = table.caption
+    for column in table.columns[1:]:
+        narrow.add_column(column.header, justify=column.justify, no_wrap=True)
+    points: dict[str, list[str]] = {}
+    for point, *values, outcome in zip(*(column.cells for column in table.columns), strict=True):
+        shown = outcome if isinstance(outcome, Text) else Text(str(outcome))
+        name, _, labels = shown.plain.partition(" (")
+        narrow.add_row(point, *values, Text(name, style=shown.style))
+        points.setdefault(labels.removesuffix(")"), []).append(str(point))
+    everywhere = len(points) == 1
+    lines = [
+        f"{'labels' if everywhere else f'labels of {first_of(ids, _NAMES_SHOWN)}'}: {labels}"
+        for labels, ids in points.items()
+        if labels
+    ]
+    return narrow, lines
 
 
 def _paragraphs(table: Table, width: int) -> Iterator[Text]:
@@ -103,10 +143,10 @@ def _paragraphs(table: Table, width: int) -> Iterator[Text]:
     headings = [column.header for column in table.columns[1:-1]]
     for point, *values, outcome in zip(*(column.cells for column in table.columns), strict=True):
         yield Text.assemble(f"{point}: ", outcome if isinstance(outcome, Text) else str(outcome))
-        told = [
+        fields = [
             f"{heading} {value}" for heading, value in zip(headings, values, strict=True) if value != NOTHING
         ]
-        whole = ", ".join("\N{NO-BREAK SPACE}".join(item.split()) for item in told)
+        whole = ", ".join("\N{NO-BREAK SPACE}".join(item.split()) for item in fields)
         for line in textwrap.wrap(whole, width - 2, break_long_words=False, break_on_hyphens=False):
             yield Text("  " + line.replace("\N{NO-BREAK SPACE}", " "))
 
@@ -163,7 +203,7 @@ def _kind_of_error(row: Row) -> str:
 
 
 def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
-    cells = {column: [_cell(row, column) for row in rows] for column in _PERF_COLUMNS}
+    cells = {column: _cells(rows, column) for column in _PERF_COLUMNS}
     columns = [column for column in _PERF_COLUMNS if set(cells[column]) - {NOTHING, column.nothing}]
     counted = [_counted_by(row) for row in rows]
     vacant = [_vacancy(row) for row in rows]
@@ -185,6 +225,8 @@ def _measured_table(kind: str, rows: Sequence[Row]) -> Table:
             _bounds_met(row.point),
             outcome_text(row),
         )
+    if any(text.startswith((BEST, WORST)) for texts in cells.values() for text in texts):
+        table.caption = LEGEND
     return table
 
 
@@ -227,7 +269,7 @@ def _shown_table(kind: str, rows: Sequence[Row]) -> Table:
 def shown_cells(row: Row) -> dict[str, str]:
     """The columns that the audit or eval shows, by heading; empty for other points."""
     detail = None if row.summary is None else row.summary.detail
-    if isinstance(detail, EvalDetail | CommandDetail):
+    if isinstance(detail, EvalDetail | CommandDetail | TablesDetail):
         return dict(detail.shown)
     return dict(detail.result.shown) if isinstance(detail, AuditDetail) and detail.result else {}
 
@@ -236,7 +278,7 @@ def _table(title: str, headings: Iterable[str]) -> Table:
     table = _empty(title, "point")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("outcome", no_wrap=True)
+    table.add_column(_OUTCOME, no_wrap=True)
     return table
 
 
@@ -246,12 +288,32 @@ def _empty(title: str, first: str) -> Table:
         title=title,
         title_justify="left",
         title_style="bold",
+        caption_justify="left",
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
     )
     table.add_column(first, no_wrap=True)
     return table
+
+
+def _cells(rows: Sequence[Row], column: _Column) -> list[str]:
+    """The texts of a column. Of a sweep, the best and the worst point are marked; an error is neither."""
+    texts = [_cell(row, column) for row in rows]
+    compared = {
+        row.point.id: row.summary.measurement
+        for row, text in zip(rows, texts, strict=True)
+        if text != NOTHING
+        and row.summary
+        and row.summary.measurement
+        and row.point.outcome is not Outcome.ERROR
+    }
+    marks = extremes(compared, column.metrics[-1]) if column.compared else {}
+    # In front, where a mark does not move the numbers of a column that is aligned to the right.
+    return [
+        f"{marks[row.point.id]} {text}" if row.point.id in marks else text
+        for row, text in zip(rows, texts, strict=True)
+    ]
 
 
 def _cell(row: Row, column: _Column) -> str:
@@ -295,6 +357,17 @@ def _short(value: float) -> str:
     if value == 0 or abs(value) >= 1000:
         return f"{value:.0f}"
     return f"{value:#.3g}".rstrip(".")
+
+
+def listing(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of texts. The first and last column are aligned left, the others right."""
+    table = _empty(title, headings[0])
+    for heading in headings[1:-1]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(headings[-1], no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def side_by_side(title: str, measurements: Mapping[str, Measurement | None], metrics: Sequence[str]) -> Table:

@@ -17,7 +17,7 @@ import msgspec
 
 from pytest_bench.errors import BenchError, EvidenceError, UsageError
 from pytest_bench.files import write_atomic, write_json
-from pytest_bench.leases import acquire
+from pytest_bench.leases import LeaseLost, acquire
 from pytest_bench.results import junit, layout
 from pytest_bench.results.event_log import EventLog
 from pytest_bench.results.lock import FolderInUse, hold_folder
@@ -117,10 +117,11 @@ class Claim:
             raise
 
     def refuse(self, sentence: str, invocation: Invocation) -> str:
-        """Write red files after a refusal, so that no earlier file under the given names is taken for this call's.
+        """Write red files after a refusal, so that no earlier file under the given names is taken for this call's, and
+        release the claim. Returns `sentence`, with a line that says how to restore what was renamed, if anything was.
 
-        An earlier verdict and JUnit file are renamed; the returned line says how to restore them. Files that cannot be
-        written are ignored, because the exit status reports the refusal.
+        An earlier verdict and JUnit file are renamed. Files that cannot be written are ignored, because the exit status
+        reports the refusal.
         """
         red = refusal(nonce=self.nonce, sentence=sentence, invocation=invocation)
         rendered = junit.render(red)
@@ -140,7 +141,9 @@ class Claim:
                 write_json(self.results / layout.VERDICT, red)
                 if self._given is None or self._relative(self._given) != layout.JUNIT:
                     write_atomic(self.results / layout.JUNIT, rendered)
-        return hint
+        self.withdraw()
+        self.close()
+        return f"{sentence}\n{hint}" if hint else sentence
 
     def withdraw(self) -> None:
         """After a refusal: remove the folder unless the call named it, and restore `results/latest`.
@@ -165,7 +168,8 @@ class Claim:
         """Release the folder and the JUnit file."""
         if self._is_locked:
             release_space(self.results)
-        self._held.close()
+        with contextlib.suppress(LeaseLost):  # the JUnit file is written by now
+            self._held.close()
 
     def _require_usable(self) -> None:
         if self._resumes:
@@ -179,6 +183,7 @@ class Claim:
         """Whether the folder is empty or contains only files of a refused call, which are not evidence."""
         names = {path.name for path in self.results.iterdir()} - {layout.LOCK}
         left = {layout.VERDICT, layout.JUNIT, layout.EVENTS, layout.PLAN, layout.ENVIRONMENT, layout.RESERVE}
+        left.add(layout.NODE_FACTS)
         if self._given is not None:
             left.add(self._given.name)
         return not names or (names <= left and self._is_refusal())

@@ -128,4 +128,28 @@ class CommandDetail(Detail, frozen=True, kw_only=True, tag="command"):
     ended_s: float
 
 
-AnyDetail = PerfDetail | AuditDetail | EvalDetail | CommandDetail
+class TablesDetail(Detail, frozen=True, kw_only=True, tag="tables"):
+    """What a point states whose results are tables that another tool left on one or several nodes.
+
+    All but the commands, the environment and the job follows from the files of the nodes.
+    """
+
+    shown: tuple[tuple[str, str], ...]
+    """Columns of the terminal's table: heading and short text."""
+    commands: tuple[tuple[str, ...], ...]
+    """Program and arguments as they were run, by rank."""
+    environment: tuple[str, ...]
+    """Names of the declared variables, and of the inherited ones."""
+    job: str
+    """Id of the Slurm job; outside of one, the nonce of the session."""
+    statuses: tuple[dict[str, Any], ...]
+    """How each node ended that reported, in the order of ranks (`cluster.combining.NodeStatus`)."""
+    picked: str | None
+    """The table that was picked, as a path in the point's folder."""
+    scores: tuple[dict[str, Any], ...]
+    """How each candidate was judged, the best first (`cluster.tables.Score`)."""
+    rows: tuple[dict[str, Any], ...]
+    """The value of each row, and what each node states (`cluster.combining.Combined`)."""
+
+
+AnyDetail = PerfDetail | AuditDetail | EvalDetail | CommandDetail | TablesDetail

@@ -24,7 +24,7 @@ from pytest_bench.redaction import redact_bytes
 from pytest_bench.results.layout import EVENTS
 from pytest_bench.verdict.events import Ended, Event
 
-EVENTS_VERSION = 1
+EVENTS_VERSION = 2
 LOG = "events"
 MAIN = "main"
 RUN = "run"

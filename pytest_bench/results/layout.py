@@ -13,6 +13,8 @@ SUMMARY_CSV = "summary.csv"
 SUMMARY_JSON = "summary.json"
 """All points of the session; the `summary.json` of a point is in the point's folder."""
 ENVIRONMENT = "environment.json"
+NODE_FACTS = "nodes.json"
+"""What the nodes of a Slurm allocation reported before anything was started; also in the folder of a point."""
 PLAN = "plan.json"
 EVENTS = "events"
 POINTS = "points"
@@ -24,6 +26,8 @@ SESSIONS = "sessions"
 """Files of earlier sessions of a folder that was resumed, by nonce."""
 HARNESS = "harness"
 """Folder of an eval point that holds what an external tool wrote."""
+NODES = "nodes"
+"""Folder of an eval point that holds what a tool left on each node, by rank."""
 CHECKPOINT = "checkpoint.jsonl"
 """In the folder of an eval point: its checkpoint."""
 LOCK = ".session"
@@ -39,6 +43,7 @@ NAMES = frozenset(
         SUMMARY_CSV,
         SUMMARY_JSON,
         ENVIRONMENT,
+        NODE_FACTS,
         PLAN,
         EVENTS,
         POINTS,

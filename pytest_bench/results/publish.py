@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,7 @@ from pytest_bench.files import write_atomic, write_json
 from pytest_bench.results import junit, layout
 from pytest_bench.results.event_log import EventLog
 from pytest_bench.results.settle import Settled, settle
-from pytest_bench.verdict.events import Ended, EvidenceCheck, Fault
+from pytest_bench.verdict.events import Ended, Fault
 from pytest_bench.verdict.outcome import Reason
 
 
@@ -26,19 +25,17 @@ def write_verdict(results: Path) -> None:
     write_json(results / layout.VERDICT, settled.verdict)
 
 
-def end_session(
-    results: Path, log: EventLog, ended: Ended, evidence: Mapping[str, EvidenceCheck] | None = None
-) -> Settled:
+def end_session(results: Path, log: EventLog, ended: Ended, preview: Settled | None = None) -> Settled:
     """Append the last event to `log`, settle, and write verdict and JUnit file.
 
-    If a file cannot be written the verdict is red, and the other files say so. `evidence` contains checks that were
-    already made.
+    If a file cannot be written the verdict is red, and the other files say so. `preview` is the session as it was
+    settled just before, if it was: its evidence is not checked again.
     """
     release_space(results)
     log.flush()
     if log.problem is not None:
         log.append(_unwritten(log.problem, results))
-    settled = settle(results, pending={log.process: ended}, evidence=evidence)
+    settled = preview or settle(results, pending={log.process: ended})
     path = results / settled.called.junit
     try:
         _require_room(path, settled.junit)

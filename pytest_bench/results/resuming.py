@@ -53,10 +53,13 @@ def set_aside(results: Path, new_nonce: str) -> None:
         for kind in _KINDS_SET_ASIDE
         for path in sorted((results / layout.POINTS).glob(f"*/{kind}"))
     ]
-    points += [
+    of_tools = {
         path.parent.relative_to(results)
-        for path in sorted((results / layout.POINTS).glob(f"*/eval/**/{layout.HARNESS}"))
-    ]
+        for name in (layout.HARNESS, layout.NODES)
+        for path in (results / layout.POINTS).glob(f"*/eval/**/{name}")
+    }
+    # A tool's own files may hold folders of the same names.
+    points += sorted(path for path in of_tools if of_tools.isdisjoint(path.parents))
     moved = [*points, *map(Path, names)]
     if not moved:
         return

@@ -19,6 +19,7 @@ from pytest_bench.files import file_digest
 from pytest_bench.results import junit, layout
 from pytest_bench.results.event_log import MAIN, RUN, nonce_of, read_logs
 from pytest_bench.results.evidence import check_evidence, walk
+from pytest_bench.results.phase_file import requests_ns
 from pytest_bench.results.plan_file import read_plan
 from pytest_bench.suite.plan import Plan
 from pytest_bench.verdict.events import (
@@ -115,7 +116,7 @@ def settle(
 
 def listed_files(results: Path, called: Called) -> Iterator[tuple[str, str]]:
     """Yield path and sha256 of the files that the verdict lists: those neither listed in evidence nor rendered."""
-    found = [layout.PLAN, layout.ENVIRONMENT]
+    found = [layout.PLAN, layout.ENVIRONMENT, layout.NODE_FACTS]
     for folder in (layout.EVENTS, layout.DEPLOYMENTS, layout.EVALS, layout.SESSIONS):
         if is_folder(results, folder):
             found += [f"{folder}/{name}" for name, _ in walk(results / folder, "", [])]
@@ -178,7 +179,7 @@ def _expected_points(plan: Plan | None) -> list[ExpectedPoint]:
         ExpectedPoint(
             id=point.id,
             digest=plan.point_digest(point),
-            leases=("endpoint", "host"),
+            leases=("endpoint", "host") if plan.needs_endpoint(point.deployment_name) else ("host",),
             origin=point.origin,
         )
         for point in (plan.points if plan else ())
@@ -190,7 +191,18 @@ def _checks(results: Path, plan: Plan | None) -> Iterator[tuple[str, EvidenceChe
     for point in plan.points if plan else ():
         path = layout.point_path(point.id)
         if is_folder(results, path):
-            yield point.id, check_evidence(results / path, path=path, point=point.id)
+            yield point.id, _check(results / path, path, point.id)
+
+
+def _check(folder: Path, path: str, point: str) -> EvidenceCheck:
+    """Check a point's evidence, and read from it when its requests were sent."""
+    check = check_evidence(folder, path=path, point=point)
+    if check.errors:
+        return check
+    try:
+        return msgspec.structs.replace(check, requests_ns=requests_ns(folder, check.nonce))
+    except EvidenceError as error:
+        return msgspec.structs.replace(check, errors=(str(error),))
 
 
 def _changed_files(results: Path, planned: Planned, plan_digest: str | None) -> Iterator[str]:

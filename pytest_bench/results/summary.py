@@ -16,7 +16,7 @@ from pytest_bench.results.reading import read_versioned
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.outcome import Judgement
 
-SUMMARY_VERSION = 4
+SUMMARY_VERSION = 5
 NAME = "summary.json"
 POINT_VERSION = 2
 POINT = "point.json"
@@ -68,6 +68,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Identity of each endpoint: served models, version, Server header, and the attempts to determine them."""
     tokenizer: dict[str, Any] | None = None
     """The tokenizer that counted, its back end, and how it was verified; None if no tokens were counted."""
+    foreign_files: dict[str, str] = {}
+    """sha256 of each file of the point whose bytes are a server's or another tool's, so that it does not have the nonce
+    (`results.nonces`)."""
     detail: AnyDetail
     """What only this kind of point has."""
 

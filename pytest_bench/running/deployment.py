@@ -15,7 +15,7 @@ from msgspec import UNSET
 from pytest_bench import simulator
 from pytest_bench.api import Api, Generation, import_api
 from pytest_bench.endpoints.address import parse_url, resolve
-from pytest_bench.endpoints.headers import Headers, read_headers
+from pytest_bench.endpoints.headers import NO_HEADERS, Headers, read_headers
 from pytest_bench.endpoints.models import MODELS_PATH
 from pytest_bench.endpoints.ready import Identity, OneToken, wait_ready
 from pytest_bench.errors import UsageError
@@ -82,17 +82,21 @@ def bring_up(
     on_wait: Callable[[Waiting], None] = lambda _: None,
     *,
     nonce: str = "",
+    is_needed: bool = True,
 ) -> Iterator[Deployment]:
     """Wait until the deployment is ready; on leaving, end what was started for it.
 
     `on_wait` is called every second, in another thread, while waiting for an endpoint. `folder` receives the
     simulator's ground-truth log, or the evidence of the container, which `nonce`, that of the session, names. Raises
     `UsageError` if no endpoint is known, and `EndpointError` if one does not answer as the suite says it should, or if
-    the simulator or the container fails.
+    the simulator or the container fails. Unless an endpoint `is_needed`, there may be none.
     """
-    if problem := endpoint_problem(plan):
-        raise UsageError(problem)
     api = import_api(plan.api, plan.api_reference)
+    if problem := endpoint_problem(plan):
+        if is_needed:
+            raise UsageError(problem)
+        yield Deployment(plan=plan, api=api, targets=(), headers=NO_HEADERS, identities=())
+        return
     with ExitStack() as stack:
         urls, require_running, containers = plan.endpoints, _always, None
         started = time.monotonic()

@@ -19,6 +19,7 @@ from pytest_bench.records import PhaseResult
 from pytest_bench.results import summary as summaries
 from pytest_bench.results.details import AnyDetail
 from pytest_bench.results.evidence import write_evidence
+from pytest_bench.results.nonces import foreign_files
 from pytest_bench.results.summary import DatasetUsed, PointFile, Summary
 from pytest_bench.running.capacity import too_many_workers
 from pytest_bench.running.counting import Counted
@@ -197,6 +198,7 @@ def write_point(
         served=deployment.urls,
         identities=tuple(msgspec.to_builtins(identity) for identity in deployment.identities),
         tokenizer=None if tokenizer is None else dict(tokenizer),
+        foreign_files=foreign_files(folder),
         detail=msgspec.structs.replace(
             detail,
             note=" ".join(filter(None, (detail.note, too_many_workers(point.workers)))),

@@ -21,6 +21,7 @@ from pytest_bench.cluster.preflight import ClockReading, Report, Request
 from pytest_bench.containers.engine import connect
 from pytest_bench.containers.gpus import requested
 from pytest_bench.errors import BenchError, EvidenceError
+from pytest_bench.host import gpu_names
 from pytest_bench.results.event_log import nonce_of
 
 _DISTRIBUTIONS = ("pytest-inference-bench", "pytest", "pytest-xdist", "execnet")
@@ -43,6 +44,7 @@ def report(request: Request, environ: Mapping[str, str]) -> Report:
             for folder in dict.fromkeys((request.results, tempfile.gettempdir()))
             if Path(folder).is_dir()
         },
+        gpus=gpu_names(),
         problems=tuple(_problems(request, environ)),
     )
 

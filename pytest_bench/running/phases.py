@@ -78,7 +78,7 @@ def drive(
         bodies.anonymous(
             _encoded(session.nonce, point, deployment, generation or deployment.generation, rows, phases)
         ) as path,
-        ServerMetrics(deployment, folders) as metrics,
+        ServerMetrics(deployment, folders, nonce=session.nonce) as metrics,
     ):
 
         def entered(number: int) -> None:

@@ -22,6 +22,7 @@ from pytest_bench.running.counting import Counted, read_counted
 from pytest_bench.running.deployment import Deployment
 from pytest_bench.running.inputs import FOR_THE_TEMPLATE
 from pytest_bench.tokens.counts import COUNTS_LOG, SERVER, CountsWriter, InputTokens, OutputTokens
+from pytest_bench.tokens.text_log import origin_of
 
 _LOOKED_AT = 100
 """Successes whose usage decides whether the server needs to be asked."""
@@ -47,7 +48,9 @@ def count_inputs_by_server(
         counts = dict(_asked(deployment, rows, dict.fromkeys(sample for _, sample in answered)))
     except EndpointError as error:
         return Counted(evidence={"inputs": f"not counted: {error}"})
-    with CountsWriter(folder / COUNTS_LOG, SERVER, "", PATH) as writer:
+    with CountsWriter(
+        folder / COUNTS_LOG, SERVER, "", PATH, origin=origin_of(min(folder.glob("texts.*.jsonl")))
+    ) as writer:
         lines = [
             *(
                 OutputTokens(

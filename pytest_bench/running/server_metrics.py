@@ -19,9 +19,9 @@ class ServerMetrics:
     Each endpoint has a thread in this process, so that it does not cost a load worker's time.
     """
 
-    def __init__(self, deployment: Deployment, folders: Sequence[Path]) -> None:
+    def __init__(self, deployment: Deployment, folders: Sequence[Path], *, nonce: str) -> None:
         endpoints = 0 if deployment.plan.metrics_path is None else len(deployment.targets)
-        self._followers = [_Follower(deployment, endpoint, folders) for endpoint in range(endpoints)]
+        self._followers = [_Follower(deployment, endpoint, folders, nonce) for endpoint in range(endpoints)]
 
     def __enter__(self) -> Self:
         """Return once the reading before the first phase is done."""
@@ -52,7 +52,7 @@ class ServerMetrics:
 class _Follower(threading.Thread):
     """Reads the metrics of one endpoint, phase by phase."""
 
-    def __init__(self, deployment: Deployment, endpoint: int, folders: Sequence[Path]) -> None:
+    def __init__(self, deployment: Deployment, endpoint: int, folders: Sequence[Path], nonce: str) -> None:
         super().__init__(name=f"metrics of endpoint {endpoint}", daemon=True)
         self.begun = [threading.Event() for _ in folders]
         """Set once the phase's first reading is done or has failed."""
@@ -61,6 +61,7 @@ class _Follower(threading.Thread):
         self._deployment = deployment
         self._endpoint = endpoint
         self._folders = folders
+        self._nonce = nonce
         self._phase = 0
 
     def enter(self, phase: int) -> None:
@@ -83,6 +84,7 @@ class _Follower(threading.Thread):
                     folder,
                     endpoint=self._endpoint,
                     headers=self._deployment.headers,
+                    nonce=self._nonce,
                 ) as log:
                     log.follow(self._over[number], plan.metrics_interval_s, self.begun[number].set)
         except OSError as error:

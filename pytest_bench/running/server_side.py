@@ -7,8 +7,8 @@ import shutil
 import msgspec
 
 from pytest_bench.files import write_json
-from pytest_bench.running import server_log
 from pytest_bench.running.deployment import Deployment
+from pytest_bench.running.server_log import Recorder, RequestsOf
 from pytest_bench.running.session import Reporter, SessionFacts
 from pytest_bench.suite.plan import Point
 
@@ -45,20 +45,26 @@ class ServerSide:
     """Begins with the point; `finish` writes the files when its requests have ended."""
 
     def __init__(
-        self, session: SessionFacts, point: Point, deployment: Deployment, reporter: Reporter
+        self,
+        session: SessionFacts,
+        point: Point,
+        deployment: Deployment,
+        reporter: Reporter,
+        requests_of: RequestsOf | None = None,
     ) -> None:
+        """`requests_of`: as `server_log.Recorder` has it. Raises `EvidenceError`."""
         self._deployment = deployment
         self._folder = session.folder(point)
         self._nonce = session.nonce
         self._point = point.id
         self._reporter = reporter
-        self._starts = server_log.begin(deployment)
+        if deployment.containers:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        self._log = Recorder(deployment, self._folder, session.results, session.nonce, requests_of)
 
     def finish(self, requests: int) -> None:
         """`requests`: how many were sent in this session."""
-        for sentence in server_log.record(
-            self._deployment, self._folder, self._starts, requests, nonce=self._nonce
-        ):
+        for sentence in self._log.finish(requests):
             self._reporter.note(f"{self._point}: {sentence}")
         if any(plan.artifacts for plan in self._deployment.plan.containers):
             self._copy_artifacts()

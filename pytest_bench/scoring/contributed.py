@@ -47,6 +47,10 @@ def _problems(scoring: Scoring) -> Iterator[str]:
     if not _is_requirement(getattr(scoring.comparison, "requires", None)):
         yield "has a comparison whose `requires` is neither None nor (module, what to install)"
     try:
+        scoring.foreign_code()
+    except UsageError as error:
+        yield str(error)
+    try:
         digest({"scoring": scoring})
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         yield f"cannot be identified by a digest of its fields: {error}"

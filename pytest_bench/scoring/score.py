@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pytest_bench.files import digest
+from pytest_bench.scoring.code import Code, identify
 from pytest_bench.scoring.comparisons import SHIPPED_COMPARISONS, Comparison, library_version
 from pytest_bench.scoring.extractors import SHIPPED_EXTRACTORS, Extractor
 from pytest_bench.scoring.normaliser import Normaliser
@@ -61,17 +62,21 @@ class Scoring(msgspec.Struct, frozen=True, kw_only=True):
         return self.comparison.binary
 
     def digest(self, prompt: str) -> str:
-        """sha256 (hex) of the whole configuration: this, the prompt's template, and the version of the library that
-        compares, if there is one."""
-        foreign = [
-            type(part).__qualname__
-            for part in (self.extractor, self.comparison, self.normaliser)
-            if type(part) not in _SHIPPED
-        ]
-        named = {"types": foreign} if foreign else {}  # the shipped ones state their names themselves
+        """sha256 (hex) of the whole configuration: this, the prompt's template, the version of the library that
+        compares, if there is one, and the code of parts that are not shipped.
+
+        Raises `UsageError` for a part whose code cannot be found.
+        """
+        foreign = self.foreign_code()
+        code = {"code": foreign} if foreign else {}  # the shipped ones state names and versions themselves
         return digest(
-            {"prompt": prompt, "scoring": self, "library": library_version(self.comparison), **named}
+            {"prompt": prompt, "scoring": self, "library": library_version(self.comparison), **code}
         )
+
+    def foreign_code(self) -> list[Code]:
+        """The code of each part that is not shipped. Raises `UsageError` if it cannot be found."""
+        parts = (self.extractor, self.comparison, self.normaliser)
+        return [identify(type(part)) for part in parts if type(part) not in _SHIPPED]
 
     def score(self, response: Response, target: str, choices: Sequence[str] = ()) -> Score:
         """Score one response. An answer that cannot be extracted is wrong; a scorer that fails gives None."""

@@ -5,6 +5,6 @@ suite may use (APIs, metrics, audits, evals) are passed in as a `vocabulary.Voca
 overrides as `context.Overrides`.
 
 A file becomes a `document` (values with positions), is merged with the files that it includes (`include`), validated
-against `schema` by `checking`, and planned by `deployments`, `dataset_plans` and `points`. Problems are collected
-(`problems`) and raised together. `json_schema` publishes the language for editors.
+against a schema (`schema`, `deployment_schema`, ...) by `checking`, and planned by `deployments`, `dataset_plans` and
+`points`. Problems are collected (`problems`) and raised together. `json_schema` publishes the language for editors.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -36,11 +36,11 @@ _KEY = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD)$")
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
-def _known_placeholders(text: str) -> str:
+def _refuse_unknown(text: str, placeholders: Mapping[str, str]) -> str:
     for word in _PLACEHOLDER.findall(text):
-        if word not in PLACEHOLDERS:
-            known = one_of(f"{{{name}}}" for name in PLACEHOLDERS)
-            hint = did_you_mean(word, PLACEHOLDERS)
+        if word not in placeholders:
+            known = one_of(f"{{{name}}}" for name in placeholders)
+            hint = did_you_mean(word, placeholders)
             # Braces in the text would be taken for fields of pydantic's own message.
             raise PydanticCustomError(
                 "placeholder",
@@ -50,7 +50,30 @@ def _known_placeholders(text: str) -> str:
     return text
 
 
-Argument = Annotated[str, AfterValidator(_known_placeholders)]
+def only(placeholders: Mapping[str, str]) -> Callable[[str], str]:
+    """The validator of a text that may hold these placeholders and no others."""
+    return lambda text: _refuse_unknown(text, placeholders)
+
+
+def refuse_keys(environment: Mapping[str, Any], placeholders: Mapping[str, str] = PLACEHOLDERS) -> None:
+    """Raises `PydanticCustomError` for keys in the environment of a command, and for unknown placeholders there."""
+    for name, value in environment.items():
+        if isinstance(value, str):
+            _refuse_unknown(value, placeholders)
+            if _KEY.search(name.upper()):
+                raise PydanticCustomError(
+                    "key",
+                    "holds a key in 'environment.{name}', which a suite must not contain; expected {how}",
+                    {"name": name, "how": "{from_env: NAME}"},
+                )
+
+
+def holds(text: str, word: str) -> bool:
+    """Whether `text` holds the placeholder `word`."""
+    return word in _PLACEHOLDER.findall(text)
+
+
+Argument = Annotated[str, AfterValidator(only(PLACEHOLDERS))]
 
 
 class CommandEvalSection(Section):
@@ -101,15 +124,7 @@ class CommandEvalSection(Section):
                         f"receive the {PLACEHOLDERS[word]}"
                     },
                 )
-        for name, value in self.environment.items():
-            if isinstance(value, str):
-                _known_placeholders(value)
-                if _KEY.search(name.upper()):
-                    raise PydanticCustomError(
-                        "key",
-                        "holds a key in 'environment.{name}', which a suite must not contain; expected {how}",
-                        {"name": name, "how": "{from_env: NAME}"},
-                    )
+        refuse_keys(self.environment)
         if (self.concurrency is None) == (self.sweep is None):
             raise PydanticCustomError(
                 "concurrency",

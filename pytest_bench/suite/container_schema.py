@@ -215,10 +215,10 @@ class _AnyContainer(Section):
     """Commands that run in the container before the server. One that fails stops the start. Needs `sh` in the image."""
     artifacts: Texts | None = None
     """Files to copy out of the container, after each point and in every outcome when it ends: absolute paths, `*` and
-    `?` in file names."""
+    `?` in file names, or a preset such as `preset:madengine`."""
     diagnostics: Texts | None = None
-    """Files whose ends are kept in `diagnostics.json` if something fails, in addition to `artifacts`; patterns as
-    there."""
+    """Files whose ends are kept in `diagnostics.json` if something fails, in addition to `artifacts`; patterns and
+    presets as there."""
     readiness: ReadinessSection = ReadinessSection()
     log: LogSection = LogSection()
     no_progress_s: Seconds | None = None

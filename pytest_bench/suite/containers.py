@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from pytest_bench.suite import container_plan as plans
+from pytest_bench.suite.artifacts import WORKDIR, file_presets
 from pytest_bench.suite.container_schema import ContainerSection, MountSection, RoleSection
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path as Where
@@ -150,8 +151,8 @@ def _plan(context: Context, section: _Section, path: Where) -> plans.ContainerPl
         workdir=section.workdir,
         runtime=section.runtime,
         setup=tuple(tuple(words) for words in section.setup),
-        artifacts=_patterns(context, section.artifacts, (*path, "artifacts")),
-        diagnostics=_patterns(context, section.diagnostics, (*path, "diagnostics")),
+        artifacts=_patterns(context, section, (*path, "artifacts")),
+        diagnostics=_patterns(context, section, (*path, "diagnostics")),
         readiness=plans.Readiness(
             log_pattern=section.readiness.log_pattern, healthcheck=section.readiness.healthcheck
         ),
@@ -300,13 +301,27 @@ def _mounts(context: Context, sections: list[MountSection], path: Where) -> tupl
     return mounts
 
 
-def _patterns(context: Context, written: Sequence[str] | None, path: Where) -> tuple[str, ...]:
-    patterns = tuple(written or ())
-    for position, pattern in enumerate(patterns):
+def _patterns(context: Context, section: _Section, path: Where) -> tuple[str, ...]:
+    """The patterns of a field, with those of its presets in their place."""
+    field = str(path[-1])
+    found: dict[str, None] = {}
+    for position, pattern in enumerate(section.given(field)):
+        if pattern.startswith(PREFIX):
+            name = pattern.removeprefix(PREFIX)
+            of_preset = context.known((*path, position), "preset", name, file_presets(field)) or ()
+            if not (section.workdir or "").startswith("/") and any(WORKDIR in each for each in of_preset):
+                context.problem(
+                    (*path, position),
+                    f"is {pattern!r}, whose files are in `workdir`; expected an absolute `workdir`",
+                )
+            workdir = (section.workdir or "").rstrip("/")
+            found |= dict.fromkeys(each.replace(WORKDIR, workdir) for each in of_preset)
+            continue
+        found[pattern] = None
         folder, _, name = pattern.rpartition("/")
         if not pattern.startswith("/") or not name or any(sign in folder for sign in "*?["):
             context.problem(
                 (*path, position),
                 f"is {pattern!r}; expected the absolute path of a file, with '*' and '?' in its name only",
             )
-    return patterns
+    return tuple(found)

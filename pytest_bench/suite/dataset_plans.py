@@ -11,10 +11,10 @@ import msgspec
 from pytest_bench.errors import UsageError
 from pytest_bench.suite.checking import as_json
 from pytest_bench.suite.context import Context
+from pytest_bench.suite.dataset_schema import DatasetSection, SyntheticSection
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.names import name_complaint
 from pytest_bench.suite.plan import DatasetPlan
-from pytest_bench.suite.schema import DatasetSection, SyntheticSection
 from pytest_bench.suite.sweep import Value, segment
 from pytest_bench.suite.traces import read_hash_ids
 from pytest_bench.suite.vocabulary import ApiWords

@@ -13,13 +13,13 @@ from pydantic import ConfigDict, Field, create_model
 from pytest_bench.bounds import TIME_UNITS
 from pytest_bench.suite.command_evals import CommandEvalSection
 from pytest_bench.suite.container_schema import ContainerSection, RoleSection
+from pytest_bench.suite.dataset_schema import DatasetSection
 from pytest_bench.suite.deployment_schema import DeploymentSection
 from pytest_bench.suite.eval_deployment import OVERRIDES, REFUSED
 from pytest_bench.suite.points import with_fields
 from pytest_bench.suite.schema import (
     AuditSection,
     BoundsSection,
-    DatasetSection,
     EvalSection,
     LimitSection,
     LimitsSection,
@@ -27,6 +27,7 @@ from pytest_bench.suite.schema import (
     SuiteSection,
 )
 from pytest_bench.suite.section import Section, SuiteName
+from pytest_bench.suite.table_evals import TableEvalSection
 from pytest_bench.suite.vocabulary import Vocabulary
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
@@ -155,12 +156,13 @@ def _evals(vocabulary: Vocabulary) -> Any:  # a type made at run time
     )
     members: dict[str, Any] = {
         OVERRIDES: (overrides | None, described),
-        "__pydantic_extra__": (dict[str, point | CommandEvalSection], Field(init=False)),
+        "__pydantic_extra__": (dict[str, point | CommandEvalSection | TableEvalSection], Field(init=False)),
     }
     return create_model(
         "Evals",
         __config__=ConfigDict(extra="allow"),
-        __doc__="Evals by name, each with the keys of `EvalFields`, or of `CommandEval` if another tool runs it.",
+        __doc__="Evals by name, each with the keys of `EvalFields`, or of `CommandEval` if another tool runs it, or of "
+        "`TableEval` if it leaves tables.",
         **members,
     )
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path
+from pytest_bench.suite.load_schema import LoadSection, OrderSection, WarmupSection
 from pytest_bench.suite.loads import build_load, extended_to, load_complaints, warmup_load
 from pytest_bench.suite.plan import Warmup
-from pytest_bench.suite.schema import LoadSection, OrderSection, WarmupSection
 from pytest_bench.suite.sweep import Value
 from pytest_bench.workload import Load, SampleOrder
 

@@ -127,7 +127,12 @@ def _plan_suite(
             context.mark(()), "the suite declares no points; expected some under perf, audit or eval"
         )
     if deployment is not None:
-        deployments[section.suite] = deployment[0]
+        planned = [point for each in made.values() for point in each]
+        served = not planned or any(point.needs_endpoint for point in planned)
+        # An --endpoint is for the suites that need one.
+        deployments[section.suite] = (
+            deployment[0] if served else msgspec.structs.replace(deployment[0], endpoints=())
+        )
     if overrides is not None:
         if not declared["eval"]:
             context.problem(("eval", OVERRIDES), "is for evals, and the suite declares none; leave it out")

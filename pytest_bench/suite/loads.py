@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from pytest_bench.suite.load_patterns import NEEDS, TAKES
-from pytest_bench.suite.schema import LoadSection, WarmupSection
+from pytest_bench.suite.load_schema import LoadSection, WarmupSection
 from pytest_bench.wording import one_of
 from pytest_bench.workload import OPEN_LOOP, Load
 

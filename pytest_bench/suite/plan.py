@@ -172,6 +172,11 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
         """Name of its deployment in the plan."""
         return self.deployment or self.suite
 
+    @property
+    def needs_endpoint(self) -> bool:
+        """Whether it needs a server that answers. A tool that starts its own server does not."""
+        return self.options.get("needs_endpoint") is not False
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """All points of a session, in the order of execution."""
@@ -215,6 +220,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def deployment_of(self, point: Point) -> DeploymentPlan:
         """The system that the point measures."""
         return self.deployments[point.deployment_name]
+
+    def needs_endpoint(self, deployment: str) -> bool:
+        """Whether a point of the deployment of this name needs a server that answers."""
+        return any(point.needs_endpoint for point in self.points if point.deployment_name == deployment)
 
     def datasets_of(self, point: Point) -> list[DatasetPlan]:
         """The datasets that the point reads: its own, and those that its options name."""

@@ -19,6 +19,7 @@ from pytest_bench.suite.deployments import plan_parameters
 from pytest_bench.suite.document import Path
 from pytest_bench.suite.limits import NamedBounds, check_metrics, plan_bounds, plan_limits
 from pytest_bench.suite.load_plans import plan_load, plan_order, plan_warmup, require_duration
+from pytest_bench.suite.load_schema import LoadSection, OrderSection
 from pytest_bench.suite.names import name_complaint
 from pytest_bench.suite.plan import DatasetPlan, Kind, Point
 from pytest_bench.suite.replay import refuse_trace_lengths, with_trace_lengths
@@ -26,13 +27,12 @@ from pytest_bench.suite.schema import (
     AuditSection,
     DrivenSection,
     EvalSection,
-    LoadSection,
-    OrderSection,
     PerfSection,
 )
 from pytest_bench.suite.section import Section
 from pytest_bench.suite.shortening import labelled, shortened
 from pytest_bench.suite.sweep import Value, combinations, segment
+from pytest_bench.suite.table_evals import plan_table_eval
 from pytest_bench.suite.vocabulary import ApiWords, AuditWords
 from pytest_bench.wording import one_of
 from pytest_bench.workload import HealthBudget, Load, Timeouts
@@ -198,6 +198,8 @@ class PointPlanner:
                 "this installation does not run evals; remove the section",
             )
             return []
+        if "tables" in value:
+            return plan_table_eval(context, self._suite, name, value)
         if "command" in value:
             return plan_command_eval(context, self._suite, name, value)
         section = context.check(with_fields(EvalSection, fields), path, value)

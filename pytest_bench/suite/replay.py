@@ -6,8 +6,9 @@ import msgspec
 
 from pytest_bench.suite.context import Context
 from pytest_bench.suite.document import Path
+from pytest_bench.suite.load_schema import LoadSection
 from pytest_bench.suite.plan import DatasetPlan, Point
-from pytest_bench.suite.schema import LoadSection, PerfSection
+from pytest_bench.suite.schema import PerfSection
 
 
 def with_trace_lengths(

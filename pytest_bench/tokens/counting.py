@@ -21,7 +21,7 @@ from pytest_bench.lines import encode_line
 from pytest_bench.tokens.counts import COUNTS_LOG, CountsWriter, InputTokens, Outcome
 from pytest_bench.tokens.live import LiveCounts
 from pytest_bench.tokens.messages import Answer, CountRange, Counts, CountTexts, Failed, RangeCounts, Task
-from pytest_bench.tokens.text_log import cut, left_over, records_in
+from pytest_bench.tokens.text_log import cut, left_over, origin_of, records_in
 from pytest_bench.tokens.tokenizer import Tokenizer
 from pytest_bench.tokens.verification import Verification
 
@@ -111,7 +111,14 @@ def count_phase(
     result = CountingResult(backend=tokenizer.backend, tokenizer=tokenizer.source.digest, failures=[])
     path = output or folder / COUNTS_LOG
     source = tokenizer.source
-    with CountsWriter(path, tokenizer.backend, source.digest, source.name, template=template) as writer:
+    with CountsWriter(
+        path,
+        tokenizer.backend,
+        source.digest,
+        source.name,
+        template=template,
+        origin=origin_of(logs[0]),
+    ) as writer:
         counting = _Counting(tokenizer, result, writer, logs, inputs, timeout_s=timeout_s)
         try:
             if live is not None:

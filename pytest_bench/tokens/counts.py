@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -64,11 +64,20 @@ _INPUT = b'{"sample_index"'
 class CountsWriter:
     """Writes a counts log; a context manager. Lines are passed to the kernel before `add` returns."""
 
-    def __init__(self, path: Path, backend: str, tokenizer: str, name: str, *, template: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        backend: str,
+        tokenizer: str,
+        name: str,
+        *,
+        origin: Mapping[str, Any],
+        template: bool = True,
+    ) -> None:
         """Create the log at `path`. `tokenizer` is the digest of the tokenizer, `name` its name in the suite.
 
-        `template` is false if chat inputs are counted without the model's chat template. Raises `EvidenceError` if
-        `path` exists.
+        `template` is false if chat inputs are counted without the model's chat template. `origin` says which session,
+        point and phase the texts are of. Raises `EvidenceError` if `path` exists.
         """
         try:
             self._stream = path.open("xb")
@@ -85,6 +94,7 @@ class CountsWriter:
                 tokenizer=tokenizer,
                 tokenizer_name=name,
                 template=template,
+                **origin,
             )
         )
 

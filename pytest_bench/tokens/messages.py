@@ -145,15 +145,20 @@ In = TypeVar("In", Task, Answer)
 
 
 class Channel(Generic[Out, In]):
-    """One end of the connection between the pool and a worker."""
+    """One end of the connection between the pool and a worker.
+
+    Its two buffers are kept: texts are large, and new memory for each would be half of what sending them costs.
+    """
 
     def __init__(self, incoming: int, outgoing: int, arriving: msgspec.msgpack.Decoder[In]) -> None:
         """`incoming` and `outgoing` are descriptors of pipes; `arriving` is `TASKS` or `ANSWERS`."""
         os.set_blocking(outgoing, False)  # False: non-blocking
         self._incoming = incoming
         self._outgoing = outgoing
-        self._decode: Callable[[bytearray], In] = arriving.decode
+        self._decode: Callable[[memoryview], In] = arriving.decode
         self._encoder = msgspec.msgpack.Encoder()
+        self._sent = bytearray(_HEAD.size)
+        self._received = bytearray(_HEAD.size)
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             with contextlib.suppress(OSError):  # a user may have used up the memory for pipes
                 fcntl.fcntl(outgoing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -163,33 +168,37 @@ class Channel(Generic[Out, In]):
 
         Raises `OSError` if the other end is closed, or if it reads nothing for `timeout_s` (0: no limit).
         """
-        data = bytearray(_HEAD.size)
+        data = self._sent
         try:
             self._encoder.encode_into(message, data, _HEAD.size)
         except UnicodeEncodeError:
             self._encoder.encode_into(_without_surrogates(message), data, _HEAD.size)
         _HEAD.pack_into(data, 0, job, len(data) - _HEAD.size)
-        rest = memoryview(data)
         writable = select.poll()
         writable.register(self._outgoing, select.POLLOUT)
-        while rest:
-            if not writable.poll(timeout_s * 1000 or None):
-                raise TimeoutError("the worker does not read")
-            rest = rest[os.write(self._outgoing, rest) :]
+        written = 0
+        with memoryview(data) as whole:
+            while written < len(whole):
+                if not writable.poll(timeout_s * 1000 or None):
+                    raise TimeoutError("the worker does not read")
+                written += os.write(self._outgoing, whole[written:])
 
     def receive(self) -> tuple[int, In]:
         """Wait for a message and its job number. Raises `EOFError` if the other end is closed."""
         job, size = _HEAD.unpack(self._read(_HEAD.size))
         return job, self._decode(self._read(size))
 
-    def _read(self, size: int) -> bytearray:
-        data = bytearray(size)
-        rest = memoryview(data)
-        while rest:
-            received = os.readv(self._incoming, [rest])
-            if not received:
+    def _read(self, size: int) -> memoryview:
+        """Read `size` bytes, which are valid until the next call."""
+        if len(self._received) < size:
+            self._received = bytearray(size)
+        data = memoryview(self._received)[:size]
+        read = 0
+        while read < size:
+            count = os.readv(self._incoming, [data[read:]])
+            if not count:
                 raise EOFError
-            rest = rest[received:]
+            read += count
         return data
 
 

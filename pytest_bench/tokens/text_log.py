@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,7 +17,23 @@ from pytest_bench.records import TextRecord
 _READ_BYTES = 1 << 20
 _SHOWN_BYTES = 120
 _STRETCH_BYTES = 1 << 16
+_LONGEST_HEADER = 1 << 20
 _RECORDS = msgspec.json.Decoder(TextRecord)
+
+
+def origin_of(log: Path) -> dict[str, Any]:
+    """Which session, point and phase the texts of a log are of, as its header says; empty if the header is damaged.
+
+    Raises `EvidenceError` for a log that cannot be read.
+    """
+    try:
+        with log.open("rb") as stream:
+            header = msgspec.json.decode(decode_line(stream.readline(_LONGEST_HEADER)), type=dict[str, Any])
+    except OSError as error:
+        raise EvidenceError(f"{log}: cannot be read: {error.strerror or error}") from error
+    except (EvidenceError, msgspec.MsgspecError):
+        return {}
+    return {name: header[name] for name in ("nonce", "point", "phase") if name in header}
 
 
 def cut(log: Path, size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:

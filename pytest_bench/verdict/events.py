@@ -205,6 +205,9 @@ class EvidenceCheck(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str | None = None
     point_digest: str | None = None
     outcome: Outcome | None = None
+    requests_ns: tuple[int, int] | None = None
+    """When the session sent the first request of the point, and when the last one ended (CLOCK_MONOTONIC); None if it
+    sent none."""
     digest: str | None = None
     """sha256 of `evidence.json`."""
     errors: tuple[str, ...] = ()

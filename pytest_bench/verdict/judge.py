@@ -191,7 +191,7 @@ def show(value: float, unit: str, digits: int = 4) -> str:
     if unit == "fraction":
         return f"{value * 100:.{digits}g}%"
     number = f"{value:.0f}" if float(value).is_integer() else f"{value:.{digits}g}"
-    return f"{number} {unit}"
+    return f"{number} {unit}".rstrip()
 
 
 def _show_beside(value: float, limit: float, unit: str) -> str:

@@ -1,9 +1,9 @@
-"""Whether the leases of different points overlapped."""
+"""Whether the leases of different points overlapped, and whether those of a point cover its requests."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_bench.leases import Lease
 from pytest_bench.verdict.events import ExpectedPoint
@@ -37,14 +37,48 @@ def overlaps(leases: Iterable[Lease]) -> Iterator[tuple[Lease, Lease]]:
             held.append(lease)
 
 
-def faults_of(point: ExpectedPoint, leases: Iterable[Lease]) -> Iterator[str]:
-    """Yield a sentence for each problem with the leases of a measured point."""
+def faults_of(
+    point: ExpectedPoint, leases: Iterable[Lease], requests_ns: tuple[int, int] | None
+) -> Iterator[str]:
+    """Yield a sentence for each problem with the leases of a measured point.
+
+    `requests_ns`: when its first request was sent and its last one ended, if it sent any.
+    """
     own = [lease for lease in leases if lease.point == point.id]
     for scope in point.leases:
-        if not any(lease.scope == scope for lease in own):
+        of_scope = [lease for lease in own if lease.scope == scope]
+        if not of_scope:
             yield f"no lease on its {scope} was recorded: another point may have disturbed it"
+        elif requests_ns is not None and (open_to_others := _uncovered(of_scope, *requests_ns)):
+            yield (
+                f"its lease on {scope} {', '.join(open_to_others)} was not held from its first request to the end of "
+                "its last: another point may have disturbed it"
+            )
     for lease in own:
         if lease.end_ns is None:
             yield f"its lease on {lease.scope} {lease.resource} was never released: its run was cut off"
         elif lease.end_ns < lease.start_ns:
             yield f"its lease on {lease.scope} {lease.resource} ends before it starts: the event log is damaged"
+        elif lease.lost:
+            yield (
+                f"its lease on {lease.scope} {lease.resource} was lost before it ended: another session may have "
+                "disturbed it"
+            )
+
+
+def _uncovered(leases: Sequence[Lease], first_ns: int, last_ns: int) -> list[str]:
+    """Return the resources that were held during some of the requests between two times, but not during all.
+
+    Resources that were held at other times only are those of starting the deployment. If there are no others, they are
+    returned.
+    """
+    held, covered = set(), set()
+    for lease in leases:
+        end_ns = last_ns if lease.end_ns is None else lease.end_ns
+        if lease.start_ns <= first_ns and end_ns >= last_ns:
+            covered.add(lease.resource)
+        elif lease.start_ns < last_ns and end_ns > first_ns:
+            held.add(lease.resource)
+    if not covered and not held:
+        held = {lease.resource for lease in leases}
+    return sorted(held - covered)

@@ -184,9 +184,9 @@ class _Ledger:
         if judgement is not None:
             yield from findings_of_labels(judgement.labels, self.session)
             if judgement.outcome is not Outcome.ERROR:
-                yield from (
-                    error("lease", sentence) for sentence in lease_rules.faults_of(point, self.leases)
-                )
+                check = self.evidence.get(point.id)
+                faults = lease_rules.faults_of(point, self.leases, check.requests_ns if check else None)
+                yield from (error("lease", sentence) for sentence in faults)
         yield from self._expected_digest(point)
 
     def _selection(self, events: Sequence[Event]) -> Iterator[Finding]:

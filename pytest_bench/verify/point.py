@@ -17,13 +17,15 @@ from pytest_bench.audits.reverify import loads_of, reverify
 from pytest_bench.errors import BenchError, EvidenceError, makes_sense
 from pytest_bench.evals import remeasure as evals
 from pytest_bench.evals.command import rejudge
+from pytest_bench.evals.table_point import rejudge_tables
 from pytest_bench.files import read_plain
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.perf.remeasure import declared_phases, from_rows, remeasure, shortfalls
 from pytest_bench.records import PhaseFile, PhaseResult
 from pytest_bench.results import summary as summaries
-from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail
+from pytest_bench.results.details import AuditDetail, CommandDetail, EvalDetail, TablesDetail
 from pytest_bench.results.differences import differences, file_differences, plain
+from pytest_bench.results.nonces import known_sessions, of_other_sessions
 from pytest_bench.results.summary import PointFile, Summary, read_summary
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.running.phases import samples_sent
@@ -32,6 +34,7 @@ from pytest_bench.scoring import Scorings
 from pytest_bench.scratch import scratch_folder
 from pytest_bench.suite.command_evals import is_command
 from pytest_bench.suite.plan import Kind, Plan, Point
+from pytest_bench.suite.table_evals import has_tables
 from pytest_bench.verdict.outcome import Judgement
 from pytest_bench.verdict.points import MEASURED
 from pytest_bench.verify.logs import contradictions
@@ -76,6 +79,7 @@ def _contradictions(
     summary = read_summary(folder)
     yield from file_differences(folder / summaries.NAME, summary)
     yield from _identity(session, point, folder, summary)
+    yield from _of_other_sessions(session, point, folder, summary)
     if reported is not None:
         yield from _in_summary(differences(plain(summary.judgement), plain(reported), "judgement"))
     if isinstance(summary.detail, AuditDetail):
@@ -95,10 +99,22 @@ def _identity(session: SessionContext, point: Point, folder: Path, summary: Summ
     digest = session.plan.point_digest(point)
     wanted = {"point": point.id, "point_digest": digest, "nonce": session.nonce}
     yield from _in_summary(differences({name: getattr(summary, name) for name in wanted}, wanted))
-    kind = CommandDetail.kind() if is_command(point) else point.kind
+    kind = _command_kind(point).kind() if is_command(point) else point.kind
     yield from _in_summary(differences(summary.detail.kind(), kind, "detail.kind"))
     yield from file_differences(
         folder / summaries.POINT, PointFile(point=point, digest=digest, nonce=session.nonce)
+    )
+
+
+def _of_other_sessions(
+    session: SessionContext, point: Point, folder: Path, summary: Summary
+) -> Iterator[str]:
+    resumable = point.kind == "eval" and not is_command(point)
+    yield from of_other_sessions(
+        folder,
+        summary,
+        sessions=known_sessions(session.results, session.nonce),
+        phases=evals.phase_nonces(folder) if resumable else {},
     )
 
 
@@ -175,10 +191,9 @@ def _perf(session: SessionContext, point: Point, folder: Path, summary: Summary)
 
 def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
     """Score and judge an eval again, whatever its outcome, from its checkpoint."""
-    nonces = evals.nonces(folder)
+    nonces = evals.phase_nonces(folder)
     for phase in summary.phases:
-        number = int(phase.label.rpartition("-")[2])
-        expected = PhaseFile.of(phase, point=point.id, nonce=nonces[number - 1])
+        expected = PhaseFile.of(phase, point=point.id, nonce=nonces[phase.label])
         for sentence in file_differences(folder / "phases" / phase.label / "phase.json", expected):
             yield f"phases/{phase.label}/{sentence}"
     yield from evals.contradictions(point, folder, summary)
@@ -198,12 +213,17 @@ def _eval(session: SessionContext, point: Point, folder: Path, summary: Summary)
 
 def _command(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:
     """Judge the files that an eval's command wrote again, whatever the outcome."""
-    again = rejudge(session.plan, point, folder, summary)
+    judge_again = rejudge_tables if has_tables(point) else rejudge
+    again = judge_again(session.plan, point, folder, summary)
     yield from _measurement(summary, again.measurement)
     judged = differences(plain(summary.judgement), plain(again.judgement), "judgement", rounded=True)
     yield from _in_summary(judged)
-    recorded = msgspec.structs.replace(summary.detail_as(CommandDetail), note="")
-    yield from _in_summary(differences(plain(recorded), plain(again.detail), "detail"))
+    recorded = msgspec.structs.replace(summary.detail_as(_command_kind(point)), note="")
+    yield from _in_summary(differences(plain(recorded), plain(again.detail), "detail", rounded=True))
+
+
+def _command_kind(point: Point) -> type[CommandDetail | TablesDetail]:
+    return TablesDetail if has_tables(point) else CommandDetail
 
 
 def _audit(session: SessionContext, point: Point, folder: Path, summary: Summary) -> Iterator[str]:

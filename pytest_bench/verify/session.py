@@ -30,6 +30,7 @@ from pytest_bench.verdict.leases import latest
 from pytest_bench.verdict.outcome import Outcome
 from pytest_bench.verdict.points import judgement_of
 from pytest_bench.verdict.verdict import NOT_ENDED, Verdict
+from pytest_bench.verify.deployments import of_other_sessions
 from pytest_bench.verify.point import SessionContext, verify_point
 from pytest_bench.verify.unfinished import refused, why_unfinished
 
@@ -84,6 +85,7 @@ def verify_session(
         problems += _differences(results, settled, recorded, junit_file, notes)
         problems += _points(results, settled, audits or registry(), scorings, notes)
         problems += _metadata_of_evals(results, settled)
+        problems += of_other_sessions(results, settled.verdict.nonce)
     if expectation is not None:
         settled = settle(results, expectation, evidence=settled.evidence)
     return VerifiedSession(

@@ -2,25 +2,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import secrets
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from points_in_process import session_of
 
 from pytest_bench.api import BUILTIN
 from pytest_bench.audits import Registry, registry
 from pytest_bench.audits.point import run_audit
 from pytest_bench.catalogue import vocabulary
-from pytest_bench.perf import run_perf
-from pytest_bench.running.deployment import bring_up
-from pytest_bench.running.resources import Resources
-from pytest_bench.running.session import SessionFacts
 from pytest_bench.simulator import read_truth
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.plan import Plan
-from pytest_bench.tokens.pool import TokenizerPool
 
 
 @dataclasses.dataclass
@@ -49,20 +44,15 @@ class Auditor:
     def session(self, text):
         """Run audits of one suite on one deployment: yields a function from a point's name to what it came to."""
         self.planned = plan = self.plan(text)
-        (deployment,) = plan.deployments.values()
-        with TokenizerPool(workers=1) as pool:
-            session = SessionFacts(
-                plan=plan,
-                nonce=secrets.token_hex(8),
-                results=self.folder / "results",
-                rerun=lambda point: f"pytest -k {point.id}",
+        with session_of(plan, self.folder) as session:
+            self.perf = session.perf
+            yield lambda name: run_audit(
+                session.facts,
+                session.resources,
+                plan.point(f"s/audit/{name}"),
+                session.deployment,
+                registry=self.audits,
             )
-            resources = Resources(plan, pool)
-            with bring_up(deployment, self.folder / "deployment", {}) as up:
-                self.perf = lambda name: run_perf(session, resources, plan.point(f"s/perf/{name}"), up)
-                yield lambda name: run_audit(
-                    session, resources, plan.point(f"s/audit/{name}"), up, registry=self.audits
-                )
 
     def audit(self, text, name="a"):
         with self.session(text) as run:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from audit_runs import run
+from phase_results import phase_result
 
 import pytest_bench
 from pytest_bench.audits import (
@@ -24,7 +25,6 @@ from pytest_bench.audits import (
     registry,
 )
 from pytest_bench.errors import SuiteError, UsageError
-from pytest_bench.records import ClientHealth, PhaseResult
 from pytest_bench.running.measuring import untrustworthy
 from pytest_bench.suite.plan import DeploymentPlan, Point
 from pytest_bench.workload import Load, SampleOrder
@@ -245,37 +245,13 @@ def test_a_cache_reset_or_a_change_of_streaming_starts_a_new_run_of_the_engine()
 # Phases that cannot be judged.
 
 
-def phase_result(**changes):
-    counts = {"issued": 4, "succeeded": 3, "failed": 1, "interrupted": 0}
-    return PhaseResult(
-        label="one",
-        folder="",
-        resent=0,
-        failures={},
-        start_ns=0,
-        first_issue_ns=0,
-        last_issue_ns=1,
-        full_load_ns=None,
-        peak_in_flight=1,
-        health=ClientHealth(
-            workers=1,
-            client_lag_ms=None,
-            turnaround_ms=None,
-            schedule_lateness_ms=None,
-            cpu_share=0.0,
-            cpu_share_p99=0.0,
-            vacancy=None,
-            vacancy_p99=None,
-            asked=None,
-            achieved=None,
-            achieved_share_p1=None,
-        ),
-        **{"last_completion_ns": 9, "complete": True, **counts, **changes},
-    )
+def mixed_result(**changes):
+    counts = {"issued": 4, "succeeded": 3, "failed": 1, "last_issue_ns": 1, "last_completion_ns": 9}
+    return phase_result(**counts | changes)
 
 
 def test_typed_failures_are_neither_incomplete_nor_lossy():
-    assert not [*driving.uncertified([phase_result()]), *untrustworthy([phase_result()])]
+    assert not [*driving.uncertified([mixed_result()]), *untrustworthy([mixed_result()])]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +265,7 @@ def test_typed_failures_are_neither_incomplete_nor_lossy():
     ],
 )
 def test_a_phase_with_unaccounted_requests_is_an_error(changes, code):
-    results = [phase_result(**changes)]
+    results = [mixed_result(**changes)]
 
     assert {reason.code for reason in [*driving.uncertified(results), *untrustworthy(results)]} == {code}
 

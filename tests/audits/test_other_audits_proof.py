@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from http_servers import Handler, serving
 
 from pytest_bench.audits.point import judgement_of
 from pytest_bench.audits.reverify import reverify
@@ -94,14 +93,12 @@ def counting():
     """A server that says three words, and how many tokens they were: as many as it is told to say."""
     said = {"tokens": 3}
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
+    class Words(Handler):
+        def get(self):
             self.say({"data": [{"id": "m"}]})
 
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
+        def post(self):
+            self.body()
             meta = {
                 "finish_reason": {"type": "stop"},
                 "prompt_tokens": 1,
@@ -110,22 +107,10 @@ def counting():
             self.say({"text": "one two three", "output_ids": [5, 6, 7], "meta_info": meta})
 
         def say(self, answer):
-            body = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(200, json.dumps(answer).encode())
 
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield said, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(Words) as url:
+        yield said, url
 
 
 @pytest.mark.parametrize(("tokens", "outcome"), [(3, "pass"), (2, "fail")])

@@ -71,7 +71,7 @@ def test_a_writer_whose_checkpoint_is_finished_issues_nothing(tmp_path):
     assert len(read_checkpoint(path).results) == ITEMS
 
 
-def test_a_second_process_is_refused_while_the_first_one_lives(tmp_path):
+def test_a_second_process_is_refused_while_the_first_one_runs(tmp_path):
     path = tmp_path / "checkpoint.jsonl"
     command = [sys.executable, str(Path(__file__).with_name("writer_process.py")), str(path), "2", "1", "1"]
     with open_checkpoint(path):

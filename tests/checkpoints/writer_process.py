@@ -38,7 +38,7 @@ def keys_of(items, concurrency, repeats=1):
     ]
 
 
-def tell(*words):
+def report(*words):
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
 
@@ -50,8 +50,8 @@ def main():
     with open_checkpoint(path) as checkpoint:
         asked = generation(concurrency)
         decision = decide(checkpoint.contents, "p", asked, {"s": "1"}, keys_of(items, concurrency))
-        tell("open", decision.kept)
-        writer = checkpoint.writer(on_written=written.put, on_durable=lambda count: tell("durable", count))
+        report("open", decision.kept)
+        writer = checkpoint.writer(on_written=written.put, on_durable=lambda count: report("durable", count))
         if decision.fresh:
             writer.append("header", {"log": "checkpoint", "point": "p", "generation": asked})
         session = {"nonce": str(seed), "repeats": 1, "scoring": {"s": "1"}, "started_ns": time.time_ns()}
@@ -62,7 +62,7 @@ def main():
         while pending or in_flight or unwritten:
             while pending and len(in_flight) + unwritten < concurrency:
                 key = pending.pop(0)
-                tell("issue", key.item)
+                report("issue", key.item)
                 in_flight.append(key)
             if in_flight:
                 key = in_flight.pop(choose.randrange(len(in_flight)))
@@ -74,7 +74,7 @@ def main():
         writer.close()
         if writer.fault:
             sys.exit(writer.fault)
-    tell("end")
+    report("end")
 
 
 if __name__ == "__main__":

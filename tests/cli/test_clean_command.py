@@ -92,7 +92,7 @@ def test_what_is_not_a_results_folder_is_kept(folder, clean):
     assert (elsewhere / "verdict.json").exists()
 
 
-def test_a_folder_with_a_file_of_someone_else_is_kept(folder, clean):
+def test_a_folder_with_a_file_that_no_session_wrote_is_kept(folder, clean):
     (folder / OLD / "notes.txt").write_text("mine")
     _, out, _ = clean("--keep", "0")
     assert names(folder) == [OLD]
@@ -108,7 +108,7 @@ def test_named_folders_are_removed_by_age_if_asked_for(folder, clean):
 
 
 @pytest.mark.parametrize("words", [["--keep", "-1"], ["--keep", "many"], ["--keep", "1.5"]])
-def test_a_number_that_is_none_is_refused(clean, words):
+def test_an_invalid_number_is_refused(clean, words):
     status, _, err = clean(*words)
     assert status == 2
     assert "--keep" in err

@@ -45,7 +45,7 @@ def call(bench, capsys, monkeypatch):
 
 @pytest.fixture
 def expectation(call, tmp_path):
-    """What the suites ask for of the audit, planned with the plugin at hand."""
+    """The expectation of the audit's suites, planned with the plugin."""
     path = tmp_path / "expectation.json"
     words = ("bench", "--endpoint=simulator", "-p", "bench/conftest.py", "--only", AUDIT, "-o", path)
     assert call("plan", *words)[0] == 0
@@ -95,7 +95,7 @@ def test_results_that_a_contributed_audit_judges_otherwise_are_red(bench, call, 
     assert (status, "judgement.outcome is 'pass'; recomputed it is 'fail'" in err) == (1, True), err
 
 
-def test_a_contributed_audit_that_breaks_is_red_and_no_traceback(bench, call, tmp_path):
+def test_a_contributed_audit_that_raises_is_red_without_a_traceback(bench, call, tmp_path):
     broken = (bench / "bench/conftest.py").read_text().replace("passed = ratio", "passed = 1 / 0 < ratio")
     (tmp_path / "broken.py").write_text(broken)
     status, _, err = call("verify", "results", "-p", tmp_path / "broken.py", "--allow-partial")
@@ -115,7 +115,7 @@ def test_a_plan_of_a_contributed_audit_is_that_of_the_session(bench, call, expec
     assert found == {point["id"]: point["digest"] for point in points}
 
 
-def test_a_plan_without_the_plugin_names_the_audits_there_are(call):
+def test_a_plan_without_the_plugin_names_the_known_audits(call):
     status, _, err = call("plan", "bench", "--endpoint=simulator")
     assert (status, "warm-latency" in err, "output-caching" in err) == (2, True, True), err
 

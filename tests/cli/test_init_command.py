@@ -58,7 +58,7 @@ def test_a_starter_suite_has_no_problems(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("taken", starter_files())
-def test_a_file_that_is_there_is_never_overwritten(capsys, tmp_path, taken):
+def test_an_existing_file_is_never_overwritten(capsys, tmp_path, taken):
     path = tmp_path / taken
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("mine")
@@ -69,7 +69,7 @@ def test_a_file_that_is_there_is_never_overwritten(capsys, tmp_path, taken):
     assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path], "nothing was written"
 
 
-def test_a_file_in_place_of_the_folder_is_the_users_mistake(capsys, tmp_path):
+def test_a_file_in_place_of_the_folder_is_a_usage_error(capsys, tmp_path):
     (tmp_path / "bench").write_text("a file")
     status, _, err = ends(capsys, "init", str(tmp_path / "bench"))
     assert status == 2

@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
+from http_servers import Handler, serving
 from hypothesis import given
 from hypothesis import strategies as st
 from test_commands import ends
@@ -44,7 +44,7 @@ def loaded(text):
 
 @given(model=PRINTABLE, header=PRINTABLE, key=PRINTABLE, value=PRINTABLE | st.booleans() | st.integers(-9, 9))
 def test_every_text_in_a_call_is_the_same_text_in_the_suite(model, header, key, value):
-    """Whatever YAML or the suite language would make of it: yes, 1e3, ~, ${HOME}."""
+    """Also if it has another meaning in YAML or in suites: yes, 1e3, ~, ${HOME}."""
     written = suite_of(model=model, headers={"X-Team": header}, extra_body={key: {"deep": [value]}}).text()
     deployment = loaded(written)["deployment"]
     assert deployment["model"] == model
@@ -55,7 +55,7 @@ def test_every_text_in_a_call_is_the_same_text_in_the_suite(model, header, key, 
 @pytest.mark.parametrize(
     "word", ["yes", "1e3", "~", "null", "0x10", "1:30", "${HOME}", "- a", "a: b", "#", "3"]
 )
-def test_words_that_yaml_takes_for_something_else_stay_texts(word):
+def test_words_that_yaml_reads_as_another_type_stay_texts(word):
     assert loaded(suite_of(model=word).text())["deployment"]["model"] == word
 
 
@@ -140,7 +140,7 @@ def test_a_rate_with_a_concurrency_is_one_open_loop_with_a_cap(equals):
     assert plan.datasets["measure"]["prompts"].synthetic["rows"] == 4 * (20 + 8)
 
 
-def test_prompts_of_a_file_end_where_the_model_ends_them(equals, tmp_path):
+def test_with_prompts_of_a_file_the_model_decides_where_answers_end(equals, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "Hello"}\n')
     plan, _ = equals("--dataset=rows.jsonl")
     assert plan.datasets["measure"]["prompts"].path == str(tmp_path / "rows.jsonl")
@@ -181,7 +181,7 @@ def test_a_wrong_option_is_named_with_its_value_and_the_remedy(capsys, tmp_path,
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://h", "http://"])
-def test_an_endpoint_that_is_no_url_is_refused(capsys, url):
+def test_an_endpoint_that_is_not_a_url_is_refused(capsys, url):
     status, _, err = ends(capsys, "measure", url, "--model=m")
     assert (status, "expected a URL such as http://host:8000" in err) == (2, True), err
 
@@ -196,33 +196,20 @@ def test_a_file_is_never_replaced(capsys, tmp_path):
 @pytest.fixture
 def listing():
     """A server that lists models: a function that takes the answer and returns the URL."""
-    servers = []
+    with ExitStack() as servers:
 
-    def serve(status, body):
-        class Listing(BaseHTTPRequestHandler):
-            def do_GET(self):
-                data = json.dumps(body).encode()
-                self.send_response(status if self.path == "/v1/models" else 404)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+        def serve(status, body):
+            class Listing(Handler):
+                def get(self):
+                    self.reply(status if self.path == "/v1/models" else 404, json.dumps(body).encode())
 
-            def log_message(self, *_):
-                """Says nothing."""
+            return servers.enter_context(serving(Listing))
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Listing)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield serve
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "complaint"),
     [
         (
             200,
@@ -234,9 +221,9 @@ def listing():
         (500, {"detail": "offline"}, "500"),
     ],
 )
-def test_a_model_that_is_not_given_must_be_the_only_one_served(capsys, listing, status, body, told):
+def test_a_model_that_is_not_given_must_be_the_only_one_served(capsys, listing, status, body, complaint):
     ended, _, err = ends(capsys, "measure", listing(status, body))
-    assert (ended, told in err) == (2, True), err
+    assert (ended, complaint in err) == (2, True), err
 
 
 def test_the_only_model_served_is_used_and_named(capsys, listing, tmp_path, monkeypatch):

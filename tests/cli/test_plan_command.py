@@ -59,7 +59,7 @@ def test_other_data_under_the_same_name_is_another_plan(capsys, suites):
     assert all(changed["points"][name] != first["points"][name] for name in POINTS)
 
 
-def test_digests_of_data_that_is_not_there_are_refused_and_names_alone_are_not(capsys, suites):
+def test_digests_of_missing_data_are_refused_and_names_alone_are_accepted(capsys, suites):
     (suites / "rows.jsonl").unlink()
     status, out, err = ends(capsys, "plan", "suites")
     assert (status, out) == (2, "")
@@ -68,13 +68,13 @@ def test_digests_of_data_that_is_not_there_are_refused_and_names_alone_are_not(c
     assert list(expectation(capsys, "suites", "--no-digests")["points"]) == POINTS
 
 
-def test_an_expectation_may_be_of_some_points_only(capsys, suites):
+def test_an_expectation_can_have_some_of_the_points(capsys, suites):
     plan = expectation(capsys, "suites", "--only", "*/c0004")
     assert list(plan["points"]) == POINTS[1:]
     assert plan["plan_digest"] is None
 
 
-def test_an_expectation_may_be_names_alone(capsys, suites):
+def test_an_expectation_can_have_names_only(capsys, suites):
     plan = expectation(capsys, "suites", "--no-digests")
     assert plan == {"version": 1, "plan_digest": None, "points": dict.fromkeys(POINTS)}
 
@@ -91,7 +91,7 @@ def test_a_plan_that_is_written_lists_its_points(capsys, suites, tmp_path):
     assert list(json.loads((tmp_path / "plan.json").read_text())["points"]) == POINTS
 
 
-def test_a_plan_that_cannot_be_written_is_the_users_mistake(capsys, suites):
+def test_a_plan_that_cannot_be_written_is_a_usage_error(capsys, suites):
     status, _, err = ends(capsys, "plan", "suites", "--output", "no/such/folder/plan.json")
     assert status == 2
     assert "no/such/folder" in err
@@ -122,7 +122,7 @@ def test_an_api_of_a_third_party_is_named_on_the_command_line(capsys, suites):
 
 
 @pytest.mark.parametrize("of", ["suite", "verdict", "evidence", "summary", "event", "plan"])
-def test_every_published_schema_is_one(capsys, of):
+def test_every_published_schema_is_valid(capsys, of):
     status, out, _ = ends(capsys, "schema", of)
     assert status == 0
     jsonschema.validators.validator_for(json.loads(out)).check_schema(json.loads(out))

@@ -64,6 +64,8 @@ EMPTY = Table(rows=())
         ({"expect_rows": [("other", "req")]}, Outcome.FAIL, ["row-missing"]),
         ({"tables": {0: table(req=None)}}, Outcome.ERROR, ["not-measured"]),
         ({"tables": {0: Table(rows=table(req=1.0).rows * 2)}}, Outcome.ERROR, ["row-repeated"]),
+        # A metric that is combined is in a table.
+        ({"combine": {"tok": "pick"}}, Outcome.FAIL, ["row-missing"]),
         # Several nodes become one value.
         ({"tables": {0: table(req=1.0), 1: table(req=2.0)}}, Outcome.PASS, []),
         (
@@ -110,6 +112,24 @@ def test_the_earliest_failure_is_shown_first_and_the_others_name_it():
         "rank 1 (n1) ended with status 143: stopped because of rank 2 (n2)",
         "rank 0 (n0) ended with status 1: stopped because of rank 2 (n2)",
     ]
+
+
+def test_a_rank_that_was_stopped_is_never_the_cause():
+    stopped = NodeStatus(rank=0, host="n0", exit_status=143, ended_ns=10, stopped=True)
+    assert [reason.sentence for reason in judged(2, {0: stopped, 1: status(1, 3, ended_ns=20)}).reasons] == [
+        "rank 1 (n1) ended with status 3",
+        "rank 0 (n0) ended with status 143: stopped because of rank 1 (n1)",
+    ]
+    assert [reason.sentence for reason in judged(2, {0: stopped}).reasons] == [
+        "rank 1 never reported: expected a status file of each of 2 nodes",
+        "rank 0 (n0) ended with status 143: stopped because of rank 1, which never reported",
+    ]
+
+
+def test_a_failure_says_what_the_exit_status_does_not():
+    failed = NodeStatus(rank=0, host="n0", exit_status=124, ended_ns=1, problem="it was too slow")
+    (reason,) = judged(1, {0: failed}).reasons
+    assert reason.sentence == "rank 0 (n0) ended with status 124: it was too slow"
 
 
 TABLES = st.dictionaries(st.integers(0, 3), st.just(table(req=1.0)) | st.just(EMPTY))

@@ -30,6 +30,7 @@ GOOD = Report(
     has_folder=True,
     results_problem=None,
     free_bytes={"/tmp": LEAST_FREE_BYTES},
+    gpus=None,
     problems=(),
 )
 

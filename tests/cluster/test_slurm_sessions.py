@@ -1,6 +1,7 @@
 """`pytest suites/ --slurm` inside an allocation of a real Slurm cluster."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from slurm_folder import SlurmFolder, wait_until
+from slurm_folder import RUN, SlurmFolder, wait_until
 
 from pytest_bench.verdict.events import Lease, Report
 
@@ -39,6 +40,23 @@ def test_all_points_of_a_deployment_run_on_one_node(green):
     for event in (event for log in green.events.values() for event in log if isinstance(event, Lease)):
         nodes.setdefault(event.point.partition("/")[0], set()).add(event.worker)
     assert all(len(found) == 1 for found in nodes.values()), nodes
+
+
+def test_what_the_nodes_are_is_kept_and_listed_by_the_verdict(green):
+    kept = json.loads((green.results / "nodes.json").read_text())
+    assert list(kept["nodes"]) == ["n0", "n1", "n2"]
+    for facts in kept["nodes"].values():
+        assert "pytest-inference-bench" in facts["versions"]
+        assert str(green.results) in facts["free_bytes"]
+    assert "nodes.json" in green.verdict["files"]
+
+
+def test_the_report_shows_what_the_nodes_are(green, tmp_path):
+    page = tmp_path / "page.html"
+    command = [sys.executable, *RUN[:2], "report", str(green.results), "-o", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nodes.n1.versions.pytest-inference-bench" in page.read_text()
 
 
 def test_temporary_folders_lie_beside_the_results_and_are_removed(green):

@@ -57,7 +57,9 @@ _FILES = {
     "etc/pam.d/sudo": "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
 }
 _SETTINGS = (
-    f"ENV PATH=/usr/local/bin:/usr/bin:/bin PYTHONHOME={sys.base_prefix} PYTHONPATH=/opt",
+    "ENV PATH=/usr/local/bin:/usr/bin:/bin",
+    f"ENV PYTHONHOME={sys.base_prefix}",
+    "ENV PYTHONPATH=/opt",
     'CMD ["python3", "-m", "pytest_bench.simulator", "--host", "0.0.0.0"]',
 )
 
@@ -70,7 +72,7 @@ def build() -> str:
 
 
 def _built(key: str) -> str:
-    found = _docker("images", "--quiet", "--no-trunc", f"{NAME}:{key}")
+    found = _docker("images", "--quiet", "--no-trunc", f"{NAME}:{key}").partition("\n")[0]
     if found:
         return found
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
@@ -78,9 +80,9 @@ def _built(key: str) -> str:
         with tarfile.open(root, "w") as archive:
             _fill(archive)
         changes = [word for setting in _SETTINGS for word in ("--change", setting)]
-        made = _docker("import", *changes, str(root), f"{NAME}:{key}")
-    _docker("tag", made, f"{NAME}:latest")
-    return made
+        _docker("import", *changes, str(root), f"{NAME}:{key}")
+    _docker("tag", f"{NAME}:{key}", f"{NAME}:latest")
+    return _docker("images", "--quiet", "--no-trunc", f"{NAME}:{key}").partition("\n")[0]
 
 
 def _key() -> str:

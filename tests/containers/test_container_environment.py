@@ -19,7 +19,7 @@ def plan(**fields):
 
 
 @given(st.dictionaries(NAMES, VALUES))
-def test_every_value_survives_the_way_to_the_process_and_back(environment):
+def test_every_value_reaches_the_process_unchanged(environment):
     entries = [f"{name}={value}".encode() for name, value in environment.items()]
     assert list(environment_differences(environment, entries, "the process")) == []
 

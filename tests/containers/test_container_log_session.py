@@ -5,7 +5,7 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
-from container_suites import command
+from container_suites import command, until
 from eval_folder import row, write_rows
 
 from pytest_bench.verify import verify_session
@@ -83,8 +83,9 @@ def test_a_failure_in_the_log_fails_a_point_of_every_kind(noisy, kind):
     assert "log-failure" in [reason["code"] for reason in point["reasons"]], noisy.output
     assert point["outcome"] == ("error" if kind == "command" else "fail")
     log = json.loads((noisy.folder / "results/points" / POINTS[kind] / "server_log.json").read_text())
-    assert log["failures"] > 0
-    assert (log["requests"] == 0) == (kind == "command")
+    (part,) = log["parts"]
+    assert part["failures"] > 0
+    assert (part["requests"] == 0) == (kind == "command")
 
 
 def test_verify_judges_the_logs_of_every_kind_again(noisy):
@@ -95,3 +96,95 @@ def test_verify_judges_the_logs_of_every_kind_again(noisy):
         log.write_text(whole.replace('"failures"', '"Failures"'))
         assert verify_session(noisy.folder / "results").problems, kind
         log.write_text(whole)
+
+
+RESUMED = """
+suite: resumed
+deployment:
+  api: openai-completions
+  model: simulated
+  tokens: {{count: usage}}
+  generation: {{max_tokens: 4}}
+  container:
+    image: {image}
+    entrypoint:
+      - sh
+      - -c
+      - if [ -e /state/noisy ]; then while sleep 0.05; do echo HIP out of memory; done & fi; exec $0 $@
+      - python3
+    command: [-m, pytest_bench.simulator, --host, 0.0.0.0, --port, "8000"]
+    arguments: [--ttft-ms, "200"]
+    mounts: [{{source: state, target: /state}}]
+    stop_timeout_s: 0.1
+    log: {{failures: [out of memory], budget: {{lines_per_request: 1000}}}}
+datasets:
+  sums: {{path: sums.jsonl}}
+  shots: {{path: shots.jsonl}}
+eval:
+  sums:
+    preset: gsm8k
+    dataset: sums
+    id_column: id
+    few_shots: {{dataset: shots, count: 1}}
+    generation: {{max_tokens: 4, stream: false}}
+    budget: {{vacancy: 1}}
+    sweep: {{concurrency: [2]}}
+"""
+RESUMED_POINT = "points/resumed/eval/sums/c0002"
+
+
+@pytest.fixture
+def killed(image, tmp_path):
+    """A session of an eval that was killed while its server logged failures. A later one would log none."""
+    suites = tmp_path / "suites"
+    (suites / "state").mkdir(parents=True)
+    (suites / "state" / "noisy").touch()
+    (suites / "resumed.yaml").write_text(RESUMED.format(image=image))
+    (suites / "test_eval.py").write_text(TEST.format(kind="eval"))
+    write_rows(suites / "sums.jsonl", [row(number) for number in range(24)])
+    write_rows(suites / "shots.jsonl", [row(100)])
+    with (tmp_path / "output").open("w") as output:
+        call = command(tmp_path, "pytest", "suites", "--results=results")
+        running = subprocess.Popen(**{**call, "stdout": output})
+    checkpoint = tmp_path / "results" / RESUMED_POINT / "checkpoint.jsonl"
+    until(lambda: running.poll() is not None or len(answered(checkpoint)) >= 4)
+    assert running.poll() is None, (tmp_path / "output").read_text()
+    running.kill()
+    running.wait()
+    (suites / "state" / "noisy").unlink()
+    return tmp_path
+
+
+def answered(checkpoint):
+    return [line for line in lines(checkpoint) if b'"kind":"result"' in line]
+
+
+def lines(path):
+    try:
+        return path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def resume(folder):
+    ran = subprocess.run(**command(folder, "pytest", "suites", "--resume=results"), check=False)
+    (point,) = json.loads((folder / "results" / "verdict.json").read_text())["points"]
+    return point, ran.stdout
+
+
+def test_a_resumed_eval_is_judged_by_what_its_server_logged_in_the_session_that_was_killed(killed):
+    point, output = resume(killed)
+    assert point["outcome"] == "fail", output
+    assert [reason["code"] for reason in point["reasons"]] == ["log-failure"]
+    first, second = json.loads((killed / "results" / RESUMED_POINT / "server_log.json").read_text())["parts"]
+    assert (first["cut_off"], second["cut_off"]) == (True, False)
+    assert first["failures"] > 0 == second["failures"]
+    assert first["requests"] + second["requests"] >= 24
+    assert verify_session(killed / "results").problems == ()
+
+
+def test_a_resumed_eval_whose_earlier_log_is_missing_is_an_error(killed):
+    (killed / "results/deployments/resumed/container.log").unlink()
+    point, output = resume(killed)
+    assert point["outcome"] == "error", output
+    assert "container.log: is missing: what the server logged in session" in point["reasons"][0]["sentence"]

@@ -80,13 +80,11 @@ def test_a_decode_server_with_the_parallelism_of_the_prefill_is_an_error_that_na
     with pytest.raises(ContainerError) as raised, start_several(PREFILL, decode, PROXY):
         pytest.fail("it served")
     assert "(role decode) is not as the suite declares it (deployment.containers.decode)" in str(raised.value)
-    assert "argument '--tp 4' stands in the command line of process 1; asked for '--tp 8'" in str(
-        raised.value
-    )
+    assert "argument '--tp 4' is in the command line of process 1; asked for '--tp 8'" in str(raised.value)
     assert ours() == []
 
 
-def test_the_death_of_a_critical_role_ends_the_deployment_with_the_stories_of_all(
+def test_the_end_of_a_critical_role_ends_the_deployment_with_the_diagnostics_of_all(
     start_several, tmp_path, engine
 ):
     with pytest.raises(ContainerError) as raised, start_several(PREFILL, DECODE, PROXY) as containers:

@@ -19,7 +19,7 @@ from pytest_bench.containers import watchdog
 from pytest_bench.containers.ownership import OWNER, PREFIX, Owner, remove_left_over
 
 LOOSE = "    budget: {achieved_share: 0.01, vacancy: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}"
-"""For a machine that does other work."""
+"""Limits for a busy machine."""
 SHIPPED = Path(__file__).parents[2] / "suites"
 
 
@@ -60,7 +60,7 @@ def test_the_evidence_says_which_image_ran_with_which_names_and_no_values_of_sec
 
 
 def test_a_point_has_its_part_of_the_log_in_numbers(session):
-    log = json.loads((session.results / "points/bridge/perf/point/server_log.json").read_text())
+    (log,) = json.loads((session.results / "points/bridge/perf/point/server_log.json").read_text())["parts"]
     assert (log["requests"], log["end_byte"] - log["start_byte"]) == (6, log["size_bytes"])
 
 
@@ -75,7 +75,7 @@ def test_each_role_has_its_own_evidence_and_its_own_part_of_each_points_log(sess
 
 def test_the_end_of_a_role_that_is_not_critical_is_recorded_with_the_point_and_shown(session):
     log = json.loads((session.results / "points/roles/perf/point/server_log.client.json").read_text())
-    assert log["ended"] == "ended with exit status 3"
+    assert log["parts"][0]["ended"] == "ended with exit status 3"
     assert "(role client) ended with exit status 3" in session.output
 
 
@@ -93,7 +93,7 @@ def test_a_points_evidence_names_its_artifacts_and_a_later_point_those_that_have
     assert {each["source"]: each["path"] for each in later} == {"/etc/passwd": None}
 
 
-def test_verify_finds_the_session_good_until_an_artifact_changes(session):
+def test_verify_accepts_the_session_until_an_artifact_changes(session):
     verified = subprocess.run(**command(session.folder, "pytest-bench", "verify", "results"), check=False)
     assert verified.returncode == 0, verified.stdout
     copy = session.results / "points/roles/perf/point/artifacts/decode/etc/group"
@@ -126,7 +126,7 @@ def test_a_decode_server_with_the_parallelism_of_the_prefill_is_an_error_before_
     point = failing.points["swapped/perf/point"]
     assert point["outcome"] == "error", failing.output
     story = json.dumps(point)
-    assert "argument '--max-concurrency 4' stands in the command line of process 1" in story
+    assert "argument '--max-concurrency 4' is in the command line of process 1" in story
     assert "asked for '--max-concurrency 8'" in story
     assert "(role decode)" in story
     assert not (failing.results / "points/swapped").exists()
@@ -178,7 +178,7 @@ def processes_of(folder):
     return found
 
 
-def test_the_limits_of_the_watchdog_leave_nothing_after_ten_seconds():
+def test_the_limits_of_the_watchdog_add_up_to_less_than_ten_seconds():
     assert watchdog.SETTLE_S + watchdog.INTERVAL_S < 10
 
 
@@ -221,7 +221,7 @@ def test_sigterm_copies_artifacts_out_and_removes_the_container(engine, image, t
     assert (folder / artifact["path"]).stat().st_size == artifact["size_bytes"] > 0
 
 
-def test_a_container_that_ends_during_a_point_ends_the_point_with_its_story(engine, image, tmp_path):
+def test_a_container_that_ends_during_a_point_ends_the_point_with_diagnostics(engine, image, tmp_path):
     write(tmp_path, "died", image, ENDLESS)
     with (tmp_path / "output").open("w") as output:
         running = subprocess.Popen(
@@ -242,7 +242,7 @@ def test_a_container_that_ends_during_a_point_ends_the_point_with_its_story(engi
     assert (folder / "diagnostics.json").exists()
 
 
-def test_the_reaper_removes_what_a_dead_session_left_and_nothing_else(engine, image):
+def test_only_what_a_killed_session_left_is_removed(engine, image):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     here = Owner.here()

@@ -66,7 +66,7 @@ def test_a_decode_server_with_the_parallelism_of_the_prefill_is_an_error(start):
     launcher = ("sh", "-c", 'exec python3 -S -c "$0" --tp "$PREFILL_TP"', LISTENER[-1])
     refused(
         start,
-        "argument '--tp 4' stands in the command line of process 1; asked for '--tp 8'",
+        "argument '--tp 4' is in the command line of process 1; asked for '--tp 8'",
         entrypoint=launcher,
         environment={"PREFILL_TP": "4", "DECODE_TP": "8"},
         arguments=("--tp", "8"),
@@ -89,7 +89,7 @@ def test_a_server_that_has_overwritten_its_environment_is_verified_by_its_parent
     assert (verified["source"], verified["listener"] > 1) == (1, True)
 
 
-def test_without_a_parent_that_shows_the_environment_nothing_is_taken_on_trust(start):
+def test_without_a_parent_that_shows_the_environment_the_start_fails(start):
     refused(
         start,
         "the environment of process 1 cannot be verified",
@@ -109,7 +109,7 @@ def test_an_early_exit_fails_at_once_with_the_end_of_the_log(start, tmp_path):
     assert json.loads((tmp_path / "diagnostics.json").read_text())["state"]["state"]["ExitCode"] == 7
 
 
-def test_a_server_that_never_listens_is_given_up_with_the_end_of_the_log(start):
+def test_a_server_that_never_listens_is_an_error_with_the_end_of_the_log(start):
     story = refused(
         start,
         "did not get ready in time: none of its processes listens on port 8000",
@@ -167,7 +167,7 @@ def test_a_setup_command_that_fails_stops_the_start(start):
     assert {"unexpected shape", "setup command 2 failed with status 3"} <= set(story.splitlines())
 
 
-def test_an_image_that_nobody_has_is_an_error_with_the_reason_of_every_source(start):
+def test_an_image_that_no_source_has_is_an_error_with_the_reason_of_each(start):
     # Nothing listens on port 1 of this machine.
     story = refused(start, "the image localhost:1/nobody:x cannot be had", image="localhost:1/nobody:x")
     assert "not present: the engine has no image localhost:1/nobody:x" in story

@@ -25,7 +25,7 @@ else
   printf '%s\\n' "$@" >>"$PLUGIN_LOG"
 fi
 """
-"""Stands for buildx: the command `docker` starts it as it starts any plugin, and it writes down its arguments."""
+"""A replacement of buildx: the command `docker` starts it like any plugin, and it records its arguments."""
 
 
 @pytest.fixture

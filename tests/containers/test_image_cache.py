@@ -123,11 +123,30 @@ def test_a_file_that_holds_another_image_than_its_sidecar_says_is_not_used(engin
     engine.images.remove(built.id, force=True)
     wrong = {"image_id": "sha256:" + "0" * 64, "identity": entry["identity"][:16] + "0" * 48}
     sidecar.write_text(json.dumps(entry | wrong))
-    assert provide(engine, plan, os_environ).provenance == "built"
+    with pytest.raises(ContainerError, match="is another one than its damaged file in the cache held"):
+        provide(engine, plan, os_environ)
     assert provide(engine, other, os_environ).identity != built.identity
 
 
-def test_a_file_without_a_sidecar_is_no_entry(engine, image_plan, os_environ):
+def test_an_image_that_is_built_again_must_be_the_one_that_its_damaged_file_held(
+    engine, image_plan, os_environ, tmp_path
+):
+    plan = image_plan()
+    built = provide(engine, plan, os_environ)
+    engine.images.remove(built.id, force=True)
+    cut_short(files(plan, ".tar"))
+    (tmp_path / "context" / "content").write_text("a file that has changed meanwhile")
+    for _ in range(2):  # a second attempt does not forget what was lost
+        with pytest.raises(ContainerError, match="is another one") as raised:
+            provide(engine, plan, os_environ)
+        assert built.identity.digest in str(raised.value)
+        assert {path.suffix for path in folder(plan).iterdir()} == {".corrupt", ".lost"}
+    files(plan, ".lost").unlink()
+    again = provide(engine, plan, os_environ)
+    assert (again.provenance, again.identity != built.identity) == ("built", True)
+
+
+def test_a_file_without_a_sidecar_is_not_an_entry(engine, image_plan, os_environ):
     plan = image_plan()
     built = provide(engine, plan, os_environ)
     engine.images.remove(built.id, force=True)

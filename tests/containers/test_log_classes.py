@@ -54,7 +54,7 @@ def test_failures_are_found_outside_of_benign_tracebacks_only():
     assert (counts.failures, counts.first_failure) == (2, "HIP out of memory")
 
 
-def test_a_harmless_pattern_outside_of_a_traceback_excuses_nothing():
+def test_a_harmless_pattern_outside_of_a_traceback_has_no_effect():
     counts = count(["ERROR rocEnvTool/console.py failed"], [re.compile("rocEnvTool")])
     assert list(counts.classes) == ["error"]
 

@@ -64,7 +64,7 @@ def test_a_process_that_has_retitled_itself_is_verified_by_its_nearest_parent():
     assert (serving.pid, serving.source.pid) == (12, 1)
 
 
-def test_a_process_with_an_environment_stands_for_itself():
+def test_a_process_with_an_environment_is_verified_itself():
     (serving,) = probe({**FILES, "/proc/12/environ": b"A=1\0B=\n=\0"}).serving(8000)
     assert (serving.pid, serving.source.pid) == (12, 12)
 
@@ -101,7 +101,7 @@ def test_an_option_is_found_in_either_spelling(spelling):
 
 def test_the_parallelism_of_another_role_is_named():
     (sentence,) = argument_differences(["--tp", "8"], process(["server", "--tp", "4"]))
-    assert sentence == "argument '--tp 4' stands in the command line of process 12; asked for '--tp 8'"
+    assert sentence == "argument '--tp 4' is in the command line of process 12; asked for '--tp 8'"
 
 
 def test_an_option_given_again_is_a_difference_because_the_last_one_counts():
@@ -120,7 +120,7 @@ VALUE = st.text(st.characters(exclude_characters="\0=", codec="utf-8"), max_size
 
 
 @given(st.dictionaries(OPTION, st.lists(VALUE, max_size=2), max_size=5), st.data())
-def test_what_was_asked_for_is_found_whatever_stands_before_it(options, data):
+def test_what_was_asked_for_is_found_whatever_precedes_it(options, data):
     words = [word for option, values in options.items() for word in (option, *values)]
     before = [
         "launcher",

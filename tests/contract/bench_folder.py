@@ -161,6 +161,21 @@ class BenchFolder:
         asked = args if named else ("bench", *args)
         return [sys.executable, *(RUN if judged else ("-m", "pytest")), *asked, *where]
 
+    def start(
+        self, *args: str, results: Path, judged: bool = False, environ: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start pytest on the folder, in a process group of its own. Its output is a pipe, standard error included."""
+        return subprocess.Popen(
+            self.command(*args, results=results, judged=judged),
+            cwd=self.root,
+            env=self.environment() | (environ or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+
     def run(
         self,
         *args: str,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import socket
-import threading
+from contextlib import ExitStack
 
 import pytest
+from http_servers import Handler, serving
 
 from pytest_bench.simulator import Behaviour, start
 
@@ -15,34 +15,19 @@ from pytest_bench.simulator import Behaviour, start
 @pytest.fixture
 def answering():
     """Starts servers on loopback that answer everything with one status and body."""
-    servers = []
+    with ExitStack() as servers:
 
-    def start_server(status: int, body: bytes = b"", content_type: str = "text/html") -> str:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        def start_server(status: int, body: bytes = b"", content_type: str = "text/html") -> str:
+            class Answering(Handler):
+                def answer(self):
+                    self.body()
+                    self.reply(status, body, content_type)
 
-            def answer(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self.send_response(status)
-                self.send_header("Content-Type", content_type)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                get = post = answer
 
-            do_GET = do_POST = answer  # noqa: N815 # names of the library
+            return servers.enter_context(serving(Answering))
 
-            def log_message(self, *_):
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start_server
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start_server
 
 
 def reasons_of(ran) -> str:

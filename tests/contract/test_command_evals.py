@@ -165,7 +165,9 @@ def test_its_files_are_admitted_and_its_scores_judged(bench):
     assert {"DECLARED", "SOME_KEY", "PATH"} <= set(summary["detail"]["environment"])
     assert summary["detail"]["status"] == 0
     meta = json.loads((evidence(ran, 1) / "harness/meta_env.json").read_text())
-    assert meta == {"conc": 1, "eval_exit_code": 0, "model": "simulated"}
+    nonce = json.loads((ran.results / "verdict.json").read_text())["nonce"]
+    own = {"pytest_bench": {"nonce": nonce}}
+    assert meta == {"conc": 1, "eval_exit_code": 0, "model": "simulated", **own}
     assert read_plan(ran.results).plan.points[0].options["resume"] == "never"
     status, said = verify(folder, ran)
     assert status == 0, said

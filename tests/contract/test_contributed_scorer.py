@@ -57,6 +57,14 @@ def test_the_scorer_of_the_how_to_page_scores_an_eval_and_verifies_it(folder, ca
         assert "named with -p" in said
     assert any("unknown scorer" in problem for problem in verify_session(ran.results).problems)
 
+    folder.edit("bench/conftest.py", "# no answer was found", "# nothing was found")
+    status, said = command("verify", results, *MINE)
+    assert status == 1
+    assert "overlap,json has another configuration, version or code" in said
+    resumed = folder.run("bench", "--endpoint=simulator", "--resume", str(ran.results), results=None)
+    assert resumed.status == 0, resumed.output
+    assert command("verify", results, *MINE)[0] == 0
+
     folder.edit("bench/conftest.py", "version=1,", "version=2,")
     status, said = command("verify", results, *MINE)
     assert status == 1

@@ -187,15 +187,8 @@ def test_a_signal_reaches_the_child_and_nothing_stays(folder, number, to, tmp_pa
     folder.edit("bench/tiny.yaml", "endpoint: ${ENDPOINT:-}", "endpoint: simulator")
     folder.edit("bench/tiny.yaml", "requests: 2}", "duration_s: 300}")
     mark = uuid.uuid4().hex
-    process = subprocess.Popen(
-        folder.command("-n2", results=tmp_path / "interrupted", judged=True),
-        cwd=folder.root,
-        env=folder.environment() | {"BENCH_TEST_MARK": mark},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
+    process = folder.start(
+        "-n2", results=tmp_path / "interrupted", judged=True, environ={"BENCH_TEST_MARK": mark}
     )
     running = tmp_path / "interrupted/points/tiny/perf/one/phases/measured/requests.0.jsonl"
     wait_for(lambda: running.exists() and running.stat().st_size > 0, process)
@@ -214,15 +207,7 @@ def test_the_descendants_of_a_killed_child_are_ended_before_the_verdict(folder, 
     folder.edit("bench/tiny.yaml", "endpoint: ${ENDPOINT:-}", "endpoint: simulator")
     folder.edit("bench/tiny.yaml", "requests: 2}", "duration_s: 300}")
     mark = uuid.uuid4().hex
-    process = subprocess.Popen(
-        folder.command("-n0", results=tmp_path / "killed", judged=True),
-        cwd=folder.root,
-        env=folder.environment() | {"BENCH_TEST_MARK": mark},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = folder.start("-n0", results=tmp_path / "killed", judged=True, environ={"BENCH_TEST_MARK": mark})
     running = tmp_path / "killed/points/tiny/perf/one/phases/measured/requests.0.jsonl"
     wait_for(lambda: running.exists() and running.stat().st_size > 0, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 
 import msgspec
 import pytest
-from bench_folder import leases_in
+from bench_folder import ONE, leases_in
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from pytest_bench.suite.plan import DeploymentPlan, Plan, Point
 from pytest_bench.verdict.events import ExpectedPoint, SessionRecord
 from pytest_bench.verdict.leases import overlaps
 from pytest_bench.verdict.ledger import decide
+from pytest_bench.verify import verify_session
 
 TWO_SUITES = ("tiny", "other")
 
@@ -120,18 +120,7 @@ def test_own_simulators_are_units_of_their_own():
 
 
 def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
-    calls = [
-        subprocess.Popen(
-            folder.command("-n0", results=tmp_path / name),
-            cwd=folder.root,
-            env=folder.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for name in ("first", "second")
-    ]
+    calls = [folder.start("-n0", results=tmp_path / name) for name in ("first", "second")]
     for call in calls:
         output, _ = call.communicate(timeout=60)
         assert call.returncode == 0, output
@@ -148,15 +137,7 @@ def test_two_sessions_on_one_machine_take_turns(folder, tmp_path):
 def test_a_session_waits_for_a_lease_of_another_session_and_names_it(folder, scope, workers):
     resource = {"host": platform.node(), "endpoint": folder.endpoint.removeprefix("http://")}[scope]
     with acquire(scope, resource, nonce="theirs", point="other/perf/long", folder=folder.runtime) as held:
-        call = subprocess.Popen(
-            folder.command(workers, "-k", "one", results=folder.root / "waited"),
-            cwd=folder.root,
-            env=folder.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        call = folder.start(workers, "-k", "one", results=folder.root / "waited")
         told = next(line for line in call.stdout if "waiting: " in line)
     rest, _ = call.communicate(timeout=60)
     assert f"the {scope} {resource} is in use by other/perf/long of session theirs" in told
@@ -171,7 +152,45 @@ def test_the_lease_covers_the_deployment_coming_up_and_the_whole_point(folder):
     held = of_hosts(leases_in(ran.results))
     assert [lease.point for lease in held] == ["tiny/perf/one"] * 2, "bringing up, and running"
     phase = json.loads((ran.results / "points/tiny/perf/one/summary.json").read_text())["phases"][0]
-    assert (held[1].end_ns - held[1].start_ns) > phase["last_completion_ns"] - phase["first_issue_ns"]
+    assert held[1].start_ns < phase["first_issue_ns"] < phase["last_completion_ns"] < held[1].end_ns
+
+
+# Removes the lease files of the point while it runs.
+LOSES = """
+    import threading
+    from pathlib import Path
+
+    import pytest
+
+    @pytest.mark.points("perf")
+    def test_perf(run_load, point):
+        done = threading.Event()
+
+        def clean_up():
+            while not done.wait(0.001):
+                for path in Path("%s").glob("*.lease"):
+                    if f'"{point.id}"' in path.read_text():
+                        path.unlink()
+
+        cleaner = threading.Thread(target=clean_up)
+        cleaner.start()
+        try:
+            run_load().require()
+        finally:
+            done.set()
+            cleaner.join()
+"""
+
+
+def test_a_point_that_loses_a_lease_is_an_error_that_verify_sees(folder, workers):
+    folder.write("bench/test_perf.py", LOSES % folder.runtime)
+    ran = folder.run(workers, "-k", "one")
+    ran.require(1, "error", one="error")
+    assert set(ran.reasons(ONE)) == {"test-failed", "lease"}
+    assert "so another session may have disturbed the measurement" in ran.output
+    assert {lease.lost for lease in leases_in(ran.results)} == {False, True}, "bringing up, and running"
+    found = verify_session(ran.results)
+    assert (found.problems, found.verdict.status) == ((), "error")
 
 
 def test_a_session_whose_points_overlapped_is_red(folder):

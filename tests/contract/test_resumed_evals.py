@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 import urllib.request
 
@@ -37,14 +36,7 @@ def received(server):
 
 def end_early(folder, server, results, number):
     """Start a session, and send a signal once half of the items were asked; its output."""
-    process = subprocess.Popen(
-        folder.command(*ONLY, "--endpoint", server.url, results=results),
-        cwd=folder.root,
-        env=folder.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = folder.start(*ONLY, "--endpoint", server.url, results=results)
     while process.poll() is None and received(server) < ITEMS / 2:
         time.sleep(0.02)
     process.send_signal(number)

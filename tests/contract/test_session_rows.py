@@ -161,16 +161,7 @@ def test_an_interrupted_session_keeps_what_is_complete_and_leaves_nothing_runnin
     head, second = text.split("  two:\n")
     folder.write("bench/tiny.yaml", f"{head}  two:\n" + second.replace("requests: 2}", "duration_s: 300}", 1))
     mark = uuid.uuid4().hex
-    process = subprocess.Popen(
-        folder.command(workers, results=tmp_path / "interrupted"),
-        cwd=folder.root,
-        env=folder.environment() | {"BENCH_TEST_MARK": mark},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
-    )
+    process = folder.start(workers, results=tmp_path / "interrupted", environ={"BENCH_TEST_MARK": mark})
     running = tmp_path / "interrupted/points/tiny/perf/two/phases/measured/requests.0.jsonl"
     wait_for(lambda: running.exists() and running.stat().st_size > 0, process)
     if number == signal.SIGINT:

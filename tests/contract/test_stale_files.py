@@ -150,7 +150,7 @@ def test_a_junit_file_that_leads_to_a_device_is_refused(folder, target, by_link)
 
 def test_of_two_sessions_with_one_junit_file_the_second_is_refused_and_touches_it_not(folder):
     with acquire("host", "node", nonce="theirs", point="other/perf/long", folder=folder.runtime):
-        running = start(folder, "-k", "one", "--junitxml=ci.xml", results="first")
+        running = folder.start("-n0", "-k", "one", "--junitxml=ci.xml", results=folder.root / "first")
         assert any("waiting: " in line for line in running.stdout)
         before = (folder.root / "ci.xml").read_bytes()
         ran = folder.run("-n0", "--junitxml=ci.xml", results="second")
@@ -194,22 +194,10 @@ def test_a_refused_first_call_leaves_no_folder(folder):
     assert not (folder.root / "results").exists()
 
 
-def start(folder, *args, results):
-    return subprocess.Popen(
-        folder.command("-n0", *args, results=folder.root / results),
-        cwd=folder.root,
-        env=folder.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def test_of_sessions_that_want_one_folder_at_once_one_has_it_and_the_others_touch_nothing(folder):
     """The winner cannot end before all others have: the host is held until then."""
     with acquire("host", "node", nonce="theirs", point="other/perf/long", folder=folder.runtime):
-        calls = [start(folder, "--junitxml=ci.xml", results="shared") for _ in range(3)]
+        calls = [folder.start("-n0", "--junitxml=ci.xml", results=folder.root / "shared") for _ in range(3)]
         (winner,) = [call for call in calls if any("waiting: " in line for line in call.stdout)]
         refused = [call for call in calls if call is not winner]
         for call in refused:
@@ -230,7 +218,7 @@ def test_a_refused_call_leaves_the_folder_of_a_running_session_alone_but_not_its
 ):
     folder.write("ci.xml", GREEN)
     with acquire("host", "node", nonce="theirs", point="other/perf/long", folder=folder.runtime):
-        running = start(folder, "-k", "one", results="shared")
+        running = folder.start("-n0", "-k", "one", results=folder.root / "shared")
         assert any("waiting: " in line for line in running.stdout)
         before = {path: path.stat().st_mtime_ns for path in (folder.root / "shared").iterdir()}
         if broken:

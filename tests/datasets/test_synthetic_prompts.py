@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from byte_level import train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -19,15 +20,8 @@ class ByteLevel:
     """A small byte-level BPE, trained here: most words take several tokens."""
 
     def __init__(self) -> None:
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
         words = np.random.default_rng(0).choice(WORDS, size=(100, 100))
-        trainer = trainers.BpeTrainer(
-            vocab_size=700, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-        )
-        tokenizer.train_from_iterator([" ".join(line) for line in words], trainer)
-        self._tokenizer = tokenizer
+        self._tokenizer = train([" ".join(line) for line in words], 700)
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids

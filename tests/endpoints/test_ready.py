@@ -1,11 +1,9 @@
-import shutil
 import socket
-import ssl
-import subprocess
 import threading
 
 import pytest
 from scripted_server import Reply, as_json, models, page
+from tls_files import make_certificate
 
 from pytest_bench.endpoints import ready as ready_module
 from pytest_bench.endpoints.headers import NO_HEADERS, read_headers
@@ -460,34 +458,13 @@ def test_a_body_without_end_is_cut_off(serve):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    if shutil.which("openssl") is None:
-        pytest.skip("making a certificate needs openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    )
-    subprocess.run(
-        [
-            *command.split(),
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-        ],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    return folder
+    return make_certificate(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
 
 
 @pytest.fixture
 def tls_server(serve, certificate):
     server = serve({"GET /health": OK})
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    context, _ = certificate
     server.server.socket = context.wrap_socket(
         server.server.socket, server_side=True, do_handshake_on_connect=False
     )
@@ -499,5 +476,5 @@ def test_a_certificate_that_is_not_trusted_is_named(tls_server):
 
 
 def test_a_certificate_that_the_system_trusts_is_accepted(tls_server, certificate, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[1]))
     assert ready(tls_server, headers=NO_HEADERS).ready_by == "GET /health"

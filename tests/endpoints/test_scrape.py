@@ -96,7 +96,7 @@ def test_a_hostile_line_is_parsed_in_linear_time():
 
 def test_readings_before_and_after_are_logged_with_their_text(serve, tmp_path):
     server = serve({"GET /metrics": [served(PAGE), served(b"a 2\n")]})
-    with MetricsLog(server.url, "/metrics", tmp_path) as log:
+    with MetricsLog(server.url, "/metrics", tmp_path, nonce="n") as log:
         before, after = log.read("before"), log.read("after")
     assert (before.samples, after.samples) == (SAMPLES, {"a": 2.0})
     assert before.asked_ns <= before.answered_ns <= after.asked_ns
@@ -114,7 +114,7 @@ def test_readings_before_and_after_are_logged_with_their_text(serve, tmp_path):
 )
 def test_a_server_without_metrics_is_recorded(serve, tmp_path, reply, says):
     server = serve({"GET /metrics": reply})
-    with MetricsLog(server.url, "/metrics", tmp_path) as log:
+    with MetricsLog(server.url, "/metrics", tmp_path, nonce="n") as log:
         reading = log.read("before")
     assert reading.samples is None
     assert says in reading.missing
@@ -122,13 +122,13 @@ def test_a_server_without_metrics_is_recorded(serve, tmp_path, reply, says):
 
 
 def test_a_server_that_has_ended_is_recorded(closed_port, tmp_path):
-    with MetricsLog(f"http://127.0.0.1:{closed_port}", "/metrics", tmp_path) as log:
+    with MetricsLog(f"http://127.0.0.1:{closed_port}", "/metrics", tmp_path, nonce="n") as log:
         assert log.read("after").missing == "GET /metrics: connection refused"
 
 
 def test_values_that_json_cannot_hold_are_null_in_the_log(serve, tmp_path):
     server = serve({"GET /metrics": served(b"a NaN\nb +Inf\nc 1\n")})
-    with MetricsLog(server.url, "/metrics", tmp_path) as log:
+    with MetricsLog(server.url, "/metrics", tmp_path, nonce="n") as log:
         log.read("before")
     assert lines_of(tmp_path)[0]["samples"] == {"a": None, "b": None, "c": 1.0}
 
@@ -137,7 +137,7 @@ def test_a_phase_is_followed_from_before_it_to_after_it(serve, tmp_path):
     enough, over, seen = threading.Event(), threading.Event(), []
     server = serve({"GET /metrics": served(b"a 1\n")})
     server.on_request = lambda: enough.set() if len(server.requests) >= 4 else None
-    with MetricsLog(server.url, "/metrics", tmp_path) as log:
+    with MetricsLog(server.url, "/metrics", tmp_path, nonce="n") as log:
         follower = threading.Thread(
             target=log.follow, args=(over, 0.005, lambda: seen.append(len(server.requests)))
         )
@@ -152,7 +152,7 @@ def test_a_phase_is_followed_from_before_it_to_after_it(serve, tmp_path):
 
 def test_without_an_interval_a_phase_is_read_before_and_after_alone(serve, tmp_path):
     server, over = serve({"GET /metrics": served(b"a 1\n")}), threading.Event()
-    with MetricsLog(server.url, "/metrics", tmp_path) as log:
+    with MetricsLog(server.url, "/metrics", tmp_path, nonce="n") as log:
         log.follow(over, None, over.set)
     assert [line["label"] for line in lines_of(tmp_path)] == ["before", "after"]
 
@@ -160,7 +160,7 @@ def test_without_an_interval_a_phase_is_read_before_and_after_alone(serve, tmp_p
 def test_each_endpoint_of_a_deployment_has_its_own_log(serve, tmp_path):
     for endpoint in range(2):
         server = serve({"GET /metrics": served(b"a 1\n")})
-        with MetricsLog(server.url, "/metrics", tmp_path, endpoint=endpoint) as log:
+        with MetricsLog(server.url, "/metrics", tmp_path, endpoint=endpoint, nonce="n") as log:
             log.read("before")
     assert {path.name for path in tmp_path.iterdir()} == {
         "metrics.0.jsonl",
@@ -172,7 +172,7 @@ def test_each_endpoint_of_a_deployment_has_its_own_log(serve, tmp_path):
 
 def test_a_log_is_never_written_over(serve, tmp_path):
     server = serve()
-    with MetricsLog(server.url, "/metrics", tmp_path):
+    with MetricsLog(server.url, "/metrics", tmp_path, nonce="n"):
         pass
     with pytest.raises(FileExistsError):
-        MetricsLog(server.url, "/metrics", tmp_path)
+        MetricsLog(server.url, "/metrics", tmp_path, nonce="n")

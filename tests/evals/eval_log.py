@@ -108,6 +108,7 @@ def make_run(concurrency=CONCURRENCY, **changes):
         "concurrency": concurrency,
         "started": datetime(2026, 11, 29, 12, 30, 0, 125, tzinfo=UTC),
         "version": "0.1.0",
+        "nonce": "n",
         "few_shots": 1,
         "dataset_items": len(ROWS),
         "labels": {"hw": "h200", "tp": 8, "team": "x"},

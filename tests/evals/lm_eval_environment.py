@@ -22,7 +22,7 @@ def lm_eval_python():
 
 
 def run_lm_eval(folder, tasks, items, few_shots, answers):
-    """What lm-eval makes of `answers` (by task); `tasks` as lm_eval_runner.py describes them."""
+    """Run lm-eval on `answers` (by task); `tasks` as lm_eval_runner.py describes them."""
     for name, rows in (("items", items), ("few_shots", few_shots)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "tasks.json").write_text(json.dumps(tasks))

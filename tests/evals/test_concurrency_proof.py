@@ -30,7 +30,7 @@ def test_a_relaxed_budget_allows_a_larger_share_to_be_missing():
     assert prove_concurrency(8, 32, 8, 3.9, vacancy=0.5).problem.startswith("the mean concurrency was 3.90")
 
 
-def test_what_counts_as_in_flight_runs_from_sending_to_the_kernels_end_and_while_waiting():
+def test_a_request_is_in_flight_from_sending_to_the_kernels_stamp_of_its_end_and_while_it_waits():
     """Two places: one request ends at 30 and is read late, one fails, waits and is sent again."""
     tally = Tally(0)
     tally.begin()
@@ -47,7 +47,7 @@ def test_what_counts_as_in_flight_runs_from_sending_to_the_kernels_end_and_while
     assert places.place_ns == (30 - 11) + (90 - 52) + (90 - 12)
 
 
-def test_requests_that_ended_before_the_last_was_sent_make_no_peak():
+def test_requests_that_ended_before_the_last_was_sent_are_not_part_of_the_peak():
     tally = Tally(0)
     tally.begin()
     tally.enter(4)

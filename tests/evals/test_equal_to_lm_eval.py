@@ -80,7 +80,7 @@ SCORINGS = {
 
 @pytest.fixture(scope="module")
 def cases():
-    """Each of them a question, a target, choices, and an answer."""
+    """Cases with a question, a target, choices and an answer each."""
     numbers = [*GSM8K, *random_answers(1, GSM8K_PIECES, 1500)]
     letters = [*CHOICES, *random_answers(2, CHOICE_PIECES, 1500)]
     made = [(TARGETS[place % len(TARGETS)], answer) for place, answer in enumerate(numbers)]

@@ -84,7 +84,7 @@ def test_pass_at_k_is_undefined_for_fewer_repeats_than_k():
 
 
 @pytest.mark.parametrize(("correct", "count", "k"), [(3, 2, 1), (-1, 2, 1), (1, 2, 0)])
-def test_pass_at_k_of_what_is_no_count_is_an_error(correct, count, k):
+def test_pass_at_k_of_an_impossible_count_is_an_error(correct, count, k):
     with pytest.raises(ValueError, match="pass@"):
         pass_at_k(correct, count, k)
 

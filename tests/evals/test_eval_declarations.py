@@ -61,7 +61,7 @@ def complaint(root, **changes):
         ),
     ],
 )
-def test_a_declaration_that_cannot_hold_is_refused(tmp_path, fields, said):
+def test_an_impossible_declaration_is_refused(tmp_path, fields, said):
     assert said in refusal(tmp_path, fields=f"{fields}\n")
 
 
@@ -115,7 +115,7 @@ def test_items_that_cannot_be_asked_are_refused(tmp_path, changes, said):
     assert said in complaint(tmp_path, **changes)
 
 
-def test_what_a_preset_fixes_is_in_the_plan_and_may_be_given_otherwise(tmp_path):
+def test_what_a_preset_fixes_is_in_the_plan_and_can_be_overridden(tmp_path):
     found = plan(tmp_path, fields="target: '{{answer}}!'\n")
     assert [point.id for point in found.points] == list(POINTS)
     options = found.points[0].options

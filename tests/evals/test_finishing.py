@@ -59,7 +59,7 @@ def test_a_point_with_all_answers_is_scored_written_and_ended(log):
 def test_its_files_are_admitted_by_the_rules_for_folders_of_lm_eval(log):
     log.session(RIGHT)
     folder = finish(log).results.parent
-    write_metadata(folder, metadata("org/model", {}, [CONCURRENCY], [CONCURRENCY], 0))
+    write_metadata(folder, metadata("org/model", {}, [CONCURRENCY], [CONCURRENCY], 0, nonce="n"))
     request = Request(concurrencies=(CONCURRENCY,), thresholds=Thresholds(default={"sums": 0.9}))
     assert verify_folder(folder, request).findings == ()
 

@@ -92,7 +92,7 @@ def test_scores_that_are_not_binary_are_judged_by_students_bound():
     assert result.p_pass < 0.05
 
 
-def test_equal_scores_of_few_items_are_not_taken_for_certain():
+def test_equal_scores_of_few_items_do_not_count_as_certain():
     found = estimate({str(place): [0.5, 0.5] for place in range(4)}, binary=False)
     assert judge_estimate(gate("lower_bound", 0.4), found).outcome is Outcome.INCONCLUSIVE
 
@@ -106,7 +106,7 @@ def test_equal_scores_of_few_items_are_not_taken_for_certain():
         ({"confidence": 1.0}, "confidence"),
     ],
 )
-def test_a_gate_that_means_nothing_is_refused(changes, what):
+def test_a_meaningless_gate_is_refused(changes, what):
     with pytest.raises(ValueError, match=what):
         gate(**{"kind": "lower_bound", "limit": 0.8, **changes})
 

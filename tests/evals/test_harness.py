@@ -50,7 +50,7 @@ def test_its_output_and_status_are_kept(tmp_path):
     assert (tmp_path / "logs" / STDERR).read_text() == "err\n"
 
 
-def test_it_has_what_was_declared_and_the_necessities_only(tmp_path, monkeypatch):
+def test_its_environment_has_only_the_declared_and_the_inherited_variables(tmp_path, monkeypatch):
     monkeypatch.setenv("EVAL_CONC", "64")
     monkeypatch.setenv("LANG", "C.UTF-8")
     environment = {**inherited(os.environ), "DECLARED": "yes"}
@@ -62,7 +62,7 @@ def test_it_has_what_was_declared_and_the_necessities_only(tmp_path, monkeypatch
     assert "EVAL_CONC" not in found
 
 
-def test_its_input_is_empty_and_it_runs_where_it_was_told(tmp_path):
+def test_its_input_is_empty_and_it_runs_in_the_given_folder(tmp_path):
     run(tmp_path, "import os, sys", "print(repr(sys.stdin.read()), os.getcwd())")
     assert (tmp_path / "logs" / STDOUT).read_text() == f"'' {tmp_path}\n"
 

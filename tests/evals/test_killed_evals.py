@@ -1,4 +1,4 @@
-"""An eval killed at random moments, against the count of requests that a server elsewhere keeps."""
+"""An eval killed at random moments, compared with the server's own count of requests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Runs:
         )
 
     def finish(self, results):
-        """Outcome and metrics of a session that is left alone."""
+        """Outcome and metrics of a session that is not killed."""
         process = self.start(results)
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err

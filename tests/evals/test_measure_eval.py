@@ -91,7 +91,7 @@ def test_an_allowed_share_is_a_decimal(share, total):
 
 
 @pytest.mark.parametrize("fields", [{"count": 1, "share": 0.1}, {"count": -1}, {"share": 1.5}])
-def test_an_allowance_that_means_nothing_is_refused(fields):
+def test_a_meaningless_allowance_is_refused(fields):
     with pytest.raises(ValueError, match="an allowance is"):
         Allowance(**fields)
 
@@ -126,7 +126,7 @@ def test_an_interrupted_and_resumed_run_has_the_metrics_of_a_fresh_one(tmp_path)
     assert same(fresh.metrics(), resumed.metrics())
 
 
-def test_a_failure_before_a_success_changes_the_number_of_attempts_alone(tmp_path):
+def test_a_failure_before_a_success_changes_only_the_number_of_attempts(tmp_path):
     fresh, retried = (EvalLog(tmp_path / f"{name}.jsonl") for name in ("fresh", "retried"))
     fresh.session(RIGHT)
     retried.session({}, failed=["q0"])

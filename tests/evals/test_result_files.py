@@ -36,7 +36,7 @@ def write_point(
     log.session(answers or ANSWERS)
     metrics, about = log.metrics(**(metrics_options or {})), make_run(concurrency, **run)
     document = results_document(log.task, metrics, about, log.account(), len(log.items))
-    samples = list(sample_lines(log.task, metrics, log.scored()))
+    samples = list(sample_lines(log.task, metrics, log.scored(), "n"))
     return write_results(folder, document, samples, log.task, about, batched=batched)
 
 
@@ -57,14 +57,14 @@ def test_files_of_one_concurrency_are_named_and_placed_as_by_lm_eval(tmp_path):
 
 def test_one_concurrency_is_read_back_and_judged(tmp_path):
     write_point(tmp_path)
-    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0))
+    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, nonce="n"))
     verification = verify_folder(tmp_path, request(2))
-    # `eval_concs` is in the metadata, so the rules for several concurrencies apply, and they want the suffix
+    # `eval_concs` is in the metadata, so the rules for several concurrencies apply, which require the suffix
     assert {finding.file for finding in verification.findings} == {
         "org__model/results_2026-11-29T12-30-00.000125.json",
         "results*.json",
     }
-    content = metadata("org/model", {}, [2], [2], 0, batched=False)
+    content = metadata("org/model", {}, [2], [2], 0, nonce="n", batched=False)
     write_metadata(tmp_path, content)
     verification = verify_folder(tmp_path, request(2))
     assert verification.findings == ()
@@ -77,7 +77,7 @@ def test_one_concurrency_is_read_back_and_judged(tmp_path):
 def test_several_concurrencies_are_read_back_and_judged(tmp_path):
     for concurrency in (1, 2, 4):
         write_point(tmp_path, concurrency, batched=True)
-    write_metadata(tmp_path, metadata("org/model", {"hw": "h200"}, [1, 2, 4], [1, 2, 4], 0))
+    write_metadata(tmp_path, metadata("org/model", {"hw": "h200"}, [1, 2, 4], [1, 2, 4], 0, nonce="n"))
     verification = verify_folder(tmp_path, request(1, 2, 4))
     assert verification.findings == ()
     assert len(verification.checked) == 6
@@ -86,7 +86,7 @@ def test_several_concurrencies_are_read_back_and_judged(tmp_path):
 
 def test_a_concurrency_that_is_lost_is_named_by_the_verification(tmp_path):
     write_point(tmp_path, 1, batched=True)
-    write_metadata(tmp_path, metadata("org/model", {}, [1, 2], [1], 1))
+    write_metadata(tmp_path, metadata("org/model", {}, [1, 2], [1], 1, nonce="n"))
     sentences = [str(finding) for finding in verify_folder(tmp_path, request(1, 2)).findings]
     assert any("failed_eval_concs" in sentence and "2" in sentence for sentence in sentences)
     assert any("no result file of concurrency 2" in sentence for sentence in sentences)
@@ -95,19 +95,19 @@ def test_a_concurrency_that_is_lost_is_named_by_the_verification(tmp_path):
 
 def test_a_score_that_does_not_follow_from_its_samples_is_found(tmp_path):
     results, _ = write_point(tmp_path)
-    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, batched=False))
+    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, nonce="n", batched=False))
     results.write_text(results.read_text().replace(str(4 / 6), "0.9"))
     assert any("samples" in str(finding) for finding in verify_folder(tmp_path, request(2)).findings)
 
 
-def test_a_score_that_is_not_defined_is_null_and_no_reader_takes_it_for_a_number(tmp_path):
+def test_a_score_that_is_not_defined_is_null_and_is_not_read_as_a_number(tmp_path):
     some = {item: text for item, text in ANSWERS.items() if item != "q5"}
     results, samples = write_point(tmp_path, answers=some)
     assert read_json(results)["results"]["sums"]["exact_match,strict-match"] is None
     lines = [json.loads(line) for line in samples.read_text().splitlines()]
     assert [line["exact_match"] for line in lines if line["item"] == "q5"] == [None, None]
     assert {line["exact_match"] for line in lines if line["item"] == "q0"} == {1}
-    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, batched=False))
+    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, nonce="n", batched=False))
     assert any("strict-match" in str(finding) for finding in verify_folder(tmp_path, request(2)).findings)
 
 
@@ -115,21 +115,21 @@ def test_unscored_requests_within_the_allowance_are_wrong_in_score_and_samples_a
     some = {item: text for item, text in RIGHT.items() if item != "q5"}
     results, _ = write_point(tmp_path, answers=some, metrics_options={"allowance": Allowance(count=1)})
     assert read_json(results)["results"]["sums"]["exact_match,strict-match"] == 5 / 6
-    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, batched=False))
+    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, nonce="n", batched=False))
     assert verify_folder(tmp_path, request(2)).findings == ()
 
 
 def test_a_limited_run_says_so_and_is_admitted_only_if_the_limit_was_declared(tmp_path):
     write_point(tmp_path, dataset_items=1000, limit=6)
-    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, batched=False))
+    write_metadata(tmp_path, metadata("org/model", {}, [2], [2], 0, nonce="n", batched=False))
     assert any("6 of 1000" in str(finding) for finding in verify_folder(tmp_path, request(2)).findings)
     assert verify_folder(tmp_path, request(2, limit=6)).findings == ()
 
 
-def test_labels_go_into_every_file_and_missing_ones_are_not_made_up(tmp_path):
+def test_labels_are_in_every_file_and_missing_ones_are_not_invented(tmp_path):
     results, _ = write_point(tmp_path)
     assert read_json(results)["labels"] == {"hw": "h200", "tp": 8, "team": "x"}
-    content = metadata("org/model", {"hw": "h200", "tp": 8, "team": "x"}, [1, 4], [4], 3)
+    content = metadata("org/model", {"hw": "h200", "tp": 8, "team": "x"}, [1, 4], [4], 3, nonce="n")
     assert content == {
         "hw": "h200",
         "tp": 8,
@@ -139,6 +139,7 @@ def test_labels_go_into_every_file_and_missing_ones_are_not_made_up(tmp_path):
         "completed_eval_concs": [4],
         "failed_eval_concs": [1],
         "eval_exit_code": 3,
+        "pytest_bench": {"nonce": "n"},
     }
     assert LABELS.keys() >= COLLECTOR_KEYS
 
@@ -158,7 +159,7 @@ def test_model_output_with_control_characters_stays_within_its_line(tmp_path):
         ("plain-1.5", "plain-1.5"),
     ],
 )
-def test_the_folder_of_a_model_never_leaves_its_place(model, folder):
+def test_the_folder_of_a_model_is_always_within_the_results(model, folder):
     assert sanitized_model(model) == folder
 
 

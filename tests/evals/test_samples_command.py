@@ -40,10 +40,10 @@ def write_eval(folder, answers_by_concurrency, failed=(), task=None):
         log.session(answers, failed)
         metrics, about = log.metrics(), make_run(concurrency)
         document = results_document(log.task, metrics, about, log.account(), len(log.items))
-        samples = list(sample_lines(log.task, metrics, log.scored()))
+        samples = list(sample_lines(log.task, metrics, log.scored(), "n"))
         write_results(folder, document, samples, log.task, about, batched=True)
     asked = list(answers_by_concurrency)
-    write_metadata(folder, metadata("org/model", {}, asked, asked, 0))
+    write_metadata(folder, metadata("org/model", {}, asked, asked, 0, nonce="n"))
     return folder
 
 
@@ -113,7 +113,7 @@ def test_every_sample_is_shown_with_prompt_output_target_and_scores(call, ours):
         (["--item", "q3", "--item", "q4"], [(item, n) for n in (2, 4, 6) for item in ("q3", "q4")]),
     ],
 )
-def test_samples_are_selected_by_what_became_of_them(call, ours, options, items):
+def test_samples_are_selected_by_their_outcome(call, ours, options, items):
     status, out, _ = call(ours, *options, "--json")
     assert status == 0
     assert [(one["item"], one["concurrency"]) for one in listed(out)] == items
@@ -162,7 +162,7 @@ def test_samples_of_lm_eval_are_read_with_both_filters_of_an_item_together(call,
     assert listed(call(one_file, "--json")[1])[1]["outputs"] == found["outputs"]
 
 
-def test_what_the_evidence_cannot_tell_is_refused_instead_of_empty(call, tmp_path, ours):
+def test_a_filter_that_the_evidence_cannot_answer_is_refused(call, tmp_path, ours):
     folder = write_lm_eval(tmp_path / "lm", [("4", 1.0)])
     for words, complaint in (
         ([folder, "--truncated"], "does not say why answers ended"),
@@ -222,7 +222,7 @@ def sample(**changes):
 
 @pytest.mark.parametrize("width", [10, 80, 200])
 @pytest.mark.parametrize("whole", [False, True])
-def test_text_fits_the_terminal_and_does_not_steer_it(width, whole):
+def test_text_fits_the_terminal_and_has_no_control_characters(width, whole):
     lines = list(text_of(sample(), width, whole=whole))
     assert max(map(cell_len, lines)) <= max(width, 20)
     assert not [letter for line in lines for letter in line if unicodedata.category(letter)[0] == "C"]
@@ -242,7 +242,7 @@ def test_empty_null_and_missing_answers_look_different():
     assert output(outputs=(), status="missing", scores={}) == []
 
 
-def test_a_sample_survives_its_file(tmp_path):
+def test_a_sample_is_read_back_from_its_file(tmp_path):
     odd = TextRecord(request_id="r", sample_index=0, content="a\n\r\u2028\x1b[31m\0b", reasoning="c")
     task = make_task(repeats=2)
     folder = tmp_path / "odd"
@@ -253,7 +253,7 @@ def test_a_sample_survives_its_file(tmp_path):
     metrics = log.metrics()
     document = results_document(task, metrics, make_run(), log.account(), len(log.items))
     write_results(
-        folder, document, list(sample_lines(task, metrics, log.scored())), task, make_run(), batched=True
+        folder, document, list(sample_lines(task, metrics, log.scored(), "n")), task, make_run(), batched=True
     )
     found = {(one.item, one.repeat): one for one in read_result_samples(folder)}
     assert len(found) == 12

@@ -40,7 +40,7 @@ def test_without_a_log_there_is_no_peak(tmp_path):
     assert server_peak(tmp_path).peak is None
 
 
-def test_a_damaged_log_is_no_proof(tmp_path):
+def test_a_damaged_log_is_an_error(tmp_path):
     log(tmp_path, VLLM)
     path = tmp_path / f"{METRICS_LOG}.0.jsonl"
     path.write_bytes(path.read_bytes().replace(b"running", b"runninG"))

@@ -121,7 +121,7 @@ def test_shuffled_choices_reach_the_template_and_the_target():
 
 
 @pytest.mark.parametrize("right", [4, -1, True, "1", None])
-def test_an_index_of_the_right_choice_that_is_none_is_refused(right):
+def test_an_invalid_index_of_the_right_choice_is_refused(right):
     made = task(template="{{q}}", target="x", choices_column="options", answer_column="right", shuffle_seed=7)
     with pytest.raises(DatasetError, match="expected an index from 0 to 3"):
         build_items(made, [{"q": "?", "options": list("abcd"), "right": right}])

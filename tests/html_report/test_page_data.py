@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_bench.comparison.sessions import read_session
 from pytest_bench.html_report import samples
 from pytest_bench.html_report.requests import _edges, _in_flight_integral, distributions, observe, time_line
-from pytest_bench.html_report.sessions import read_session
 from pytest_bench.verify import verify_session
 
 POINT = "load/perf/steady/c0002"

@@ -1,12 +1,10 @@
-import shutil
-import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from driving import Driver
+from tls_files import make_certificate
 from wire_server import WireServer
 
 from pytest_bench.load.loop import Loop
@@ -26,7 +24,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 
 @pytest.fixture
 def simulate(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
-    """Start a simulator of one's own."""
+    """Start a simulator for one test."""
     with ExitStack() as stack:
         count = iter(range(100))
         yield lambda **knobs: stack.enter_context(
@@ -48,17 +46,7 @@ def wire() -> Iterator[Callable[..., WireServer]]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    if shutil.which("openssl") is None:
-        pytest.skip("making a certificate needs openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-        " -addext subjectAltName=DNS:localhost -keyout key.pem -out certificate.pem"
-    )
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    return context, folder / "certificate.pem"
+    return make_certificate(tmp_path_factory.mktemp("tls"), "DNS:localhost")
 
 
 @pytest.fixture

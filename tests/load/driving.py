@@ -1,4 +1,4 @@
-"""Drives the engine at a server and hands back everything that can be asked of the run."""
+"""Runs the engine against a server, and returns results, records and what the server saw."""
 
 import secrets
 import threading
@@ -74,7 +74,7 @@ def phase(load: Load, label: str = "main", **fields) -> PhaseSpec:
 
 
 class Driver:
-    """Runs loads in a folder of its own each."""
+    """Runs each load in a folder of its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -161,7 +161,7 @@ def workers_of(parent: int) -> list[int]:
 
 
 def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
-    """Ask until it holds."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

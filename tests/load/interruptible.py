@@ -1,4 +1,4 @@
-"""A process that drives a load until it is told to end: what pytest does, without pytest.
+"""A process that drives a load until it is interrupted, as pytest does.
 
 Arguments: folder, endpoint, number of load workers, concurrency. Prints the pids of its load workers, then progress.
 """

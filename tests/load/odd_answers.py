@@ -1,4 +1,4 @@
-"""The table of odd answers: what a server writes, and what must become of the request."""
+"""The table of odd answers: what a server writes, and the outcome that the request must have."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ def stream(*middle: bytes, done: bool = True) -> Callable[[Dialect], list[bytes]
 
 
 def instead_of_the_end(*last: bytes, done: bool = True) -> Callable[[Dialect], list[bytes]]:
-    """All words of an answer, then these frames where its finish reason belongs."""
+    """All words of an answer, then these frames in place of its finish reason."""
     return lambda dialect: [*objects(*dialect.chunks()), *last, *([END] if done else [])]
 
 
@@ -432,7 +432,7 @@ USAGE = [
             ("one is huge", [*range(1, 7), 1 << 62, *range(8, 15)], 14),
         )
     ),
-    Case("a total that is no number", running([*["x"] * 14], 14), "malformed", "'x'", dialects=OPENAI),
+    Case("a total that is not a number", running([*["x"] * 14], 14), "malformed", "'x'", dialects=OPENAI),
     Case(
         "hidden tokens at the end",
         lambda d: [
@@ -936,6 +936,6 @@ BODIES = [
         for value in (-1, 1e300, "x", [])
     ),
     whole(
-        "a video as text that is no base64", lambda d: b'{"video_bytes":"%%"}', "malformed", dialects=[VIDEO]
+        "a video as text that is not base64", lambda d: b'{"video_bytes":"%%"}', "malformed", dialects=[VIDEO]
     ),
 ]

@@ -82,7 +82,7 @@ def test_failed_and_interrupted_requests_do_not_count_as_served():
     assert report_of(records).busy_ns == 0
 
 
-def test_seconds_in_which_places_stood_empty_show_in_the_vacancy():
+def test_seconds_in_which_places_were_empty_show_in_the_vacancy():
     found = closed_health([*slots(4, 995, 5, 0, 200_000), *slots(4, 500, 500, 200_000, 205_000)])
     assert found.vacancy < 0.02
     assert 0.3 < found.vacancy_p99 < 0.6
@@ -97,7 +97,7 @@ def test_the_single_worst_second_is_left_out():
     assert high([*others, worst]) == others[-1] < 0.02
 
 
-def test_a_ramp_and_the_drain_of_stages_are_no_shortfall():
+def test_a_ramp_and_the_drain_of_stages_are_not_a_shortfall():
     found = closed_health([*slots(8, 250, 0, 0, 5_000), *slots(2, 250, 0, 9_000, 14_000)])
     assert found.vacancy_p99 in {None, 0.0}
 
@@ -133,7 +133,7 @@ def test_records_give_the_same_report_in_any_order(records, random):
 
 
 @given(RECORDS)
-def test_seconds_together_are_the_phase(records):
+def test_the_seconds_add_up_to_the_phase(records):
     report = report_of(records)
     assert sum(vacant for _, vacant, _ in report.seconds) == report.vacant_ns
     assert report.vacant_ns == sum(record.turnaround_ns or 0 for record in records)
@@ -146,13 +146,13 @@ def test_seconds_together_are_the_phase(records):
 
 
 @given(st.lists(st.integers(0, 3000), min_size=10, max_size=40), st.integers(0, 20))
-def test_arrivals_that_come_as_they_like_are_no_shortfall_of_who_keeps_up(gaps_ms, late_ms):
+def test_a_client_that_keeps_up_with_irregular_arrivals_has_no_shortfall(gaps_ms, late_ms):
     report = report_of([*arrivals(gaps_ms, [late_ms] * len(gaps_ms))], paced=True)
     assert report.achieved_share_p1 is None or report.achieved_share_p1 >= 0.97
     assert report.schedule_lateness_ms.p50 == late_ms
 
 
-def test_a_stage_of_a_rate_that_is_not_kept_up_shows_among_calm_ones():
+def test_a_stage_whose_rate_is_not_reached_shows_beside_stages_that_reach_theirs():
     records = [
         *arrivals([500] * 40, [0] * 40),
         *arrivals([10] * 400, range(0, 4000, 10), from_ms=20_000),  # 100/s asked for, 50/s issued

@@ -86,7 +86,7 @@ def test_a_stream_in_any_legal_framing_is_split_as_the_standard_says(body):
 
 
 @given(common_bodies(), common_bodies())
-def test_what_follows_done_is_no_part_of_the_stream(body, rest):
+def test_what_follows_done_is_not_part_of_the_stream(body, rest):
     body += b"data: [DONE]\n\n"
     assert split_events(body + rest.replace(b"data: [DONE]\n\n", b""))[:3] == expected(body)
 
@@ -109,7 +109,7 @@ def test_a_last_event_without_its_blank_line_is_dropped(cut):
 
 
 class Reader:
-    """Stands where the load worker and its loop stand, and never opens a socket."""
+    """Replaces the load worker and its loop, without a socket."""
 
     def __init__(self):
         self.done = []
@@ -132,7 +132,7 @@ class Reader:
 
 
 class Wire:
-    """A socket that takes everything and is never read."""
+    """A socket that accepts everything and is never read."""
 
     recvmsg_into = None
 
@@ -152,7 +152,7 @@ after it."""
 
 
 def read_all(reads: list[bytes]) -> Exchange:
-    """What a connection makes of a response that comes in these reads, each stamped `STEP` later."""
+    """The exchange of a response that arrives in these reads, each stamped `STEP` later."""
     reader = Reader()
     connection = Connection(reader, reader, Wire(), 0, limit_bytes=10**9)
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
@@ -383,7 +383,7 @@ def decoded_one_by_one(parts: list[bytes]) -> tuple[Decoded, bool]:
 
 
 @given(responses())
-def test_the_template_road_gives_what_decoding_every_event_gives(response):
+def test_decoding_by_template_gives_what_decoding_every_event_gives(response):
     _, reads, _ = response
     exchange = read_all(reads)
     fast = read_deltas(exchange.body, OpenAIChat)
@@ -433,7 +433,7 @@ def nearly_alike(draw):
 
 
 @given(nearly_alike())
-def test_the_template_road_is_left_wherever_it_would_give_another_answer(parts):
+def test_decoding_by_template_is_not_used_where_it_would_give_another_answer(parts):
     fast = read_deltas(parts, OpenAIChat)
     if fast is not None:
         assert (as_listed(fast.decoded), fast.done) == decoded_one_by_one(parts)

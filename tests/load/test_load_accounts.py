@@ -87,7 +87,7 @@ def test_quantiles_are_values_that_occurred(values):
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=20), max_size=60))
-def test_of_many_numbers_every_so_manieth_is_kept(batches):
+def test_of_many_numbers_an_even_subsample_is_kept(batches):
     kept = Thinned(most=16)
     for batch in batches:
         kept.extend(batch)
@@ -97,7 +97,7 @@ def test_of_many_numbers_every_so_manieth_is_kept(batches):
     assert kept.values.tolist() in (every[::step], every[:: 2 * step])
 
 
-def test_nothing_has_no_quantiles():
+def test_no_values_have_no_quantiles():
     assert quantiles_ms(array("q")) is None
 
 
@@ -235,11 +235,11 @@ def test_a_client_within_its_budgets_has_no_violation_whatever_its_worst_moment(
 def test_each_exceeded_budget_is_reported_with_its_remedy(load, fields, sentence):
     violations = health(load, report(), report(worker=1)).violations
     assert violations == ()
-    [told] = [text for text in health(load, report(**fields)).violations if sentence in text]
+    [violation] = [text for text in health(load, report(**fields)).violations if sentence in text]
     lower = {"poisson": "rate", "stages": "load"}.get(load.pattern, "concurrency")
     assert (
         f"set `workers:` above 1, for fewer requests per load worker, or lower the {lower}; on a machine"
-        in told
+        in violation
     )
 
 
@@ -247,15 +247,15 @@ def test_requests_that_waited_for_connections_are_told_apart_from_a_client_that_
     fine = Quantiles(p50=0.1, p99=1.0, max=2.0)
     budget = HealthBudget(achieved_share=0.5)
     late = report(schedule_lateness_ms=LATE, issue_lateness_ms=fine)
-    [told] = client_health(OPEN, [late], budget).violations
-    assert "requests left 400.0 ms late at p99" in told
-    assert "they waited for new connections" in told
+    [violation] = client_health(OPEN, [late], budget).violations
+    assert "requests left 400.0 ms late at p99" in violation
+    assert "they waited for new connections" in violation
 
 
 def test_with_one_request_in_flight_neither_more_workers_nor_less_load_is_advised():
     one = Load(pattern="concurrency", concurrency=1, requests=100)
-    [told] = health(one, report(vacant_ns=1, busy_ns=1)).violations
-    assert told.endswith("2%: give the client a machine, or cores, that nothing else uses")
+    [violation] = health(one, report(vacant_ns=1, busy_ns=1)).violations
+    assert violation.endswith("2%: give the client a machine, or cores, that nothing else uses")
 
 
 def test_the_worst_load_worker_speaks_for_all():
@@ -270,20 +270,20 @@ def test_vacancy_is_that_of_all_load_workers_together():
 
 
 def test_a_point_without_one_success_is_not_client_bound():
-    """What is refused at once keeps any client busy."""
+    """Requests that are refused at once keep any client busy."""
     busy = {"vacant_ns": 90, "busy_ns": 10, "cpu_s": 1.0}
     assert health(CLOSED, report(**busy)).violations != ()
     assert health(CLOSED, report(**busy, succeeded=0, failed=100)).violations == ()
 
 
-def test_of_a_phase_without_windows_the_whole_stands_for_them():
+def test_a_phase_without_windows_is_judged_as_a_whole():
     found = health(CLOSED, report(vacant_ns=1, busy_ns=99))
     assert (found.cpu_share_p99, found.vacancy_p99) == (0.5, 0.01)
     on_time = Quantiles(p50=0.0, p99=0.0, max=0.0)
     assert health(OPEN, report(schedule_lateness_ms=on_time)).achieved_share_p1 == 1.0
 
 
-def test_of_windows_too_the_worst_load_worker_speaks_for_all():
+def test_windows_are_judged_by_the_worst_load_worker():
     calm = report(cpu_share_p99=0.2, achieved_share_p1=1.0)
     busy = report(cpu_share_p99=0.4, achieved_share_p1=0.96)
     found = health(CLOSED, calm, busy, report(worker=2, cpu_s=0.1))
@@ -299,7 +299,7 @@ def test_a_budget_for_vacancy_that_is_relaxed_relaxes_its_windows_too():
     assert not HealthBudget(vacancy=0.01, achieved_share=0.99).relaxed
 
 
-def test_concurrency_that_ran_out_of_requests_before_it_was_full_is_no_shortfall():
+def test_concurrency_that_ran_out_of_requests_before_it_was_full_is_not_a_shortfall():
     full = {"full_load_ns": 0, "last_issue_ns": 100, "in_flight_ns": 400}
     found = health(CLOSED, report(**full), report(worker=1))
     assert (found.achieved, found.violations) == (None, ())

@@ -8,7 +8,7 @@ from driving import workers_of
 from pytest_bench.workload import Load
 
 
-def test_load_workers_leave_the_cpus_that_others_were_promised(simulator, drive):
+def test_load_workers_do_not_use_cpus_that_are_reserved_for_others(simulator, drive):
     first, *others = sorted(os.sched_getaffinity(0))
     if not others:
         pytest.skip("needs two CPUs")

@@ -1,4 +1,4 @@
-"""How a run ends when it does not end by itself: nothing lost that was complete, nothing left behind."""
+"""Runs that end early keep what was complete, and leave nothing behind."""
 
 import gc
 import os
@@ -93,7 +93,7 @@ def test_no_space_for_shared_files_is_an_error_with_the_folder(simulator, drive,
     assert workers_of(os.getpid()) == []
 
 
-def test_an_interrupt_in_the_parent_is_raised_after_the_books_are_closed(simulator, drive):
+def test_an_interrupt_in_the_parent_is_raised_after_the_logs_are_closed(simulator, drive):
     def interrupt(progress):
         if progress.succeeded:
             raise KeyboardInterrupt
@@ -119,7 +119,7 @@ def test_a_load_worker_that_dies_fails_the_phase_at_once_and_is_named(simulator,
     result = read_json(run.folder / "main" / "phase.json")
     assert result["issued"] == result["succeeded"] + result["failed"] + result["interrupted"] > 10
     assert result["complete"] is False
-    # What the others had is whole; what the dead one had written is there.
+    # The logs of the others are whole, and what the killed one had written can be read.
     for number in range(workers - 1):
         assert b'"kind":"end"' in (run.folder / "main" / f"requests.{number}.jsonl").read_bytes()
     assert sum(map(len, run.ids_by_worker())) <= result["issued"]
@@ -135,7 +135,7 @@ def accounts(run):
     return [read_json(run.folder / label / "phase.json") for label in ("warmup", "measured")]
 
 
-def test_a_phase_that_was_over_stays_complete_whatever_becomes_of_a_later_one(simulator, drive):
+def test_a_phase_that_was_over_stays_complete_however_a_later_one_ends(simulator, drive):
     def interrupt(progress):
         if progress.phase == 1 and progress.succeeded:
             raise KeyboardInterrupt
@@ -329,13 +329,13 @@ def test_a_full_disk_fails_the_phase_naming_the_file(simulator, drive):
 
 def test_a_client_without_descriptors_fails_with_the_remedy(simulator, tmp_path):
     with interruptible(tmp_path, simulator.url, 1, concurrency=200, descriptors=80) as process:
-        _, told = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         assert (
             "LoadError: load worker 0 cannot continue: the client cannot open another connection"
-            in told.decode()
+            in errors.decode()
         )
-        assert "raise `ulimit -n`, lower the concurrency" in told.decode()
+        assert "raise `ulimit -n`, lower the concurrency" in errors.decode()
 
 
 def test_a_run_leaves_no_process_no_descriptor_and_no_folder(simulator, drive, tmp_path, monkeypatch):
@@ -365,15 +365,15 @@ def test_what_was_written_before_an_interrupt_can_be_read_although_the_log_is_un
 
 @pytest.mark.parametrize("handover", ["drain", "overlap"])
 def test_every_phase_has_a_last_progress_report_once_its_requests_have_ended(simulator, drive, handover):
-    told = []
+    reports = []
     drive(
         simulator.url,
         phase(Load(pattern="concurrency", concurrency=4, requests=12), label="first", handover=handover),
         phase(Load(pattern="concurrency", concurrency=4, requests=40), label="second"),
-        on_progress=told.append,
+        on_progress=reports.append,
         workers=2,
         knobs={"ttft_ms": 20},
     )
-    last = [progress for progress in told if progress.over]
+    last = [progress for progress in reports if progress.over]
     assert [(seen.phase, seen.succeeded, seen.in_flight) for seen in last] == [(0, 12, 0), (1, 40, 0)]
-    assert told[-1] is last[-1]
+    assert reports[-1] is last[-1]

@@ -25,16 +25,16 @@ STREAMED = {
     "content_length": "short_body",
     "empty": None,
 }
-"""What a streamed request becomes under each fault; None: it succeeds."""
+"""Type of failure of a streamed request under each fault; None: it succeeds."""
 
 WHOLE = STREAMED | {"stall": "timeout", "truncated": "malformed"}
-"""The same where nothing is streamed: a stall is told by the request timeout alone."""
+"""The same without streaming: only the request timeout detects a stall."""
 
 QUICK = Timeouts(request_s=4.0, no_progress_s=1.5)
 CLOSED = Load(pattern="concurrency", concurrency=4, requests=12)
 
 
-def test_every_fault_has_its_row():
+def test_every_fault_is_in_the_table():
     assert set(STREAMED) == set(FAULTS)
 
 
@@ -62,7 +62,7 @@ def test_a_fault_of_an_answer_that_is_not_streamed_is_counted_under_its_type(sim
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
-def test_an_odd_framing_is_no_failure(simulator, drive, framing):
+def test_an_odd_framing_is_not_a_failure(simulator, drive, framing):
     knobs = {"fault": framing, "drip_ms": 0.02}
     run = drive(simulator.url, CLOSED, knobs=knobs, max_tokens=3)
     plain = drive(simulator.url, CLOSED, max_tokens=3)
@@ -92,7 +92,7 @@ def test_a_tenth_of_faults_of_all_kinds_and_framings_loses_no_request(simulator,
     assert result.issued == 240 == result.succeeded + result.failed
     assert (result.interrupted, result.complete) == (0, True)
     assert sorted(record.index for record in records) == list(range(240))
-    # The server knows which fault struck which request; a re-sent one may meet two.
+    # The server knows which request had which fault; one that was sent again may have had two.
     struck = {}
     for seen in truth.records:
         struck.setdefault(seen.request_id, []).append(seen.fault)
@@ -105,7 +105,7 @@ def test_a_tenth_of_faults_of_all_kinds_and_framings_loses_no_request(simulator,
 
 
 def test_a_failed_request_has_no_first_token_to_count(simulator, drive):
-    """Latencies of a request that failed in the middle of its stream are nobody's figures."""
+    """Latencies of a request that failed in the middle of its stream are in no metric."""
     knobs = {"fault": "reset=0.2,stall=0.2,content_length=0.2,truncated=0.2", "fault_after": 2}
     run = drive(simulator.url, CLOSED, knobs=knobs, timeouts=QUICK, max_tokens=8)
     failed = [record for record in run.records() if record.outcome == "failed"]
@@ -117,7 +117,7 @@ def test_a_failed_request_has_no_first_token_to_count(simulator, drive):
 
 
 def test_never_more_than_n_in_flight_though_requests_time_out(simulator, drive):
-    """A request that is given up is off the wire before another takes its place."""
+    """The connection of a request that timed out is closed before another request takes its place."""
     knobs = {"fault": "stall=0.5", "ttft_ms": 3}
     for workers in (1, 2):
         run = drive(
@@ -147,7 +147,7 @@ def test_the_request_timeout_holds_from_the_issue_to_the_last_byte(simulator, dr
         assert record.error_detail == "not complete after 0.4 s"
 
 
-def test_a_slow_stream_that_makes_progress_is_left_alone(simulator, drive):
+def test_a_slow_stream_that_makes_progress_is_not_ended(simulator, drive):
     run = drive(
         simulator.url,
         Load(pattern="concurrency", concurrency=2, requests=2),
@@ -158,7 +158,7 @@ def test_a_slow_stream_that_makes_progress_is_left_alone(simulator, drive):
     assert run.errors() == {None: 2}
 
 
-def test_silence_before_the_first_byte_is_no_progress_either(simulator, drive):
+def test_silence_before_the_first_byte_is_not_progress_either(simulator, drive):
     run = drive(
         simulator.url,
         Load(pattern="concurrency", concurrency=2, requests=2),

@@ -79,7 +79,7 @@ def test_a_phase_within_its_vacancy_has_98_percent_of_its_concurrency_in_flight(
 
 
 @pytest.mark.parametrize("handover", ["drain", "overlap"])
-def test_places_that_a_phase_leaves_empty_at_its_end_are_no_turnaround_of_the_next(
+def test_places_that_are_empty_at_the_end_of_a_phase_are_not_turnaround_of_the_next(
     simulator, drive, handover
 ):
     first = phase(Load(pattern="concurrency", concurrency=8, requests=8), "first", handover=handover)
@@ -102,7 +102,7 @@ def test_fast_failures_alone_give_no_advice_about_the_client(wire, drive, count)
     assert run.result.health.violations == ()
 
 
-def test_what_follows_upon_a_failure_is_no_turnaround(wire, drive):
+def test_the_time_after_a_failure_is_not_turnaround(wire, drive):
     def refuse_most(turn):
         if turn.number % 10:
             turn.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\n\r\nbusy")
@@ -159,5 +159,5 @@ def test_a_load_worker_keeps_nothing_of_requests_that_are_over(simulator, drive,
     drive(simulator.url, load, workers=1, headers=headers, knobs=knobs, on_progress=weigh)
     seen = [(issued, sizes[issued]) for issued in sorted(sizes) if issued > 1000]
     (first, early), (last, late) = seen[0], seen[-1]
-    assert last - first > 1000, "seen at two times that lie apart"
+    assert last - first > 1000, "the two sizes were read at different times"
     assert late - early < 2_000_000

@@ -66,7 +66,7 @@ def test_closed_loop_issues_the_same_count_order_and_samples_for_any_number_of_w
 
 
 def test_uneven_workers_leave_no_tail(simulator, drive):
-    """The last requests go to whoever is free: no load worker sits on a share of its own."""
+    """Any free load worker takes the last requests: none has a fixed share of them."""
     run = drive(simulator.url, closed(4, 40), workers=3, knobs={"ttft_ms": 30})
     records = run.records()
     last_issue_ns = records[-1].send_start_ns
@@ -77,7 +77,7 @@ def test_uneven_workers_leave_no_tail(simulator, drive):
         assert sum(record.send_start_ns <= last_issue_ns <= record.end_ns for record in mine) >= share - 1
 
 
-def test_a_single_sample_is_asked_for_over_and_over(simulator, drive):
+def test_the_order_single_requests_one_sample_every_time(simulator, drive):
     samples = SampleOrder(order="single", count=SAMPLES, index=9)
     run = drive(simulator.url, phase(closed(3, 12), samples=samples))
     assert {record.sample_index for record in run.records()} == {9}
@@ -99,12 +99,14 @@ def test_a_ramp_adds_requests_in_flight_evenly(simulator, drive):
 
 @FEW_OR_MANY
 @pytest.mark.parametrize("before", [[], [phase(closed(8, 16), "warmup", handover="overlap")]])
-def test_a_burst_wants_everything_at_once_under_its_cap_on_connections(simulator, drive, workers, before):
+def test_a_burst_schedules_everything_at_once_within_its_limit_of_connections(
+    simulator, drive, workers, before
+):
     burst = Load(pattern="burst", requests=60, concurrency=8)
     run = drive(simulator.url, *before, burst, workers=workers, knobs={"ttft_ms": 5})
     truth = truth_of(simulator, run)
     for record in run.records():
-        # Who takes over while another draws the first ticket has only its own time for the start.
+        # A load worker that takes over while another draws the first ticket knows only its own start time.
         assert abs(record.scheduled_ns - run.result.start_ns) < (SECOND if before else 1)
         assert record.scheduled_ns <= record.send_start_ns
     assert (run.result.issued, peak(truth)) == (60, 8)
@@ -141,7 +143,7 @@ def test_a_trace_is_replayed_to_the_millisecond(simulator, drive):
     assert all(record.send_start_ns >= record.scheduled_ns for record in records)
 
 
-def test_arrival_seed_and_sample_seed_are_apart(simulator, drive):
+def test_arrival_seed_and_sample_seed_are_independent(simulator, drive):
     def driven(arrival_seed, sample_seed):
         samples = SampleOrder(count=SAMPLES, seed=sample_seed)
         load = Load(pattern="poisson", rate=1000.0, requests=30)
@@ -340,7 +342,7 @@ def test_full_load_begins_when_nothing_of_an_overlapping_warm_up_is_left_in_flig
     assert full_ns < run.result.last_issue_ns
 
 
-def test_closed_loop_hands_over_to_open_loop_and_back(simulator, drive):
+def test_closed_loop_is_followed_by_open_loop_and_back(simulator, drive):
     warm = phase(closed(3, 9), "warmup", handover="overlap")
     rated = phase(Load(pattern="poisson", rate=200.0, requests=20), "rated", handover="overlap")
     run = drive(simulator.url, warm, rated, closed(3, 9), workers=2, knobs={"ttft_ms": 20})
@@ -403,7 +405,7 @@ def test_a_phase_is_announced_between_the_one_that_was_drained_and_its_own_first
 
     def entered(number):
         announced.append((number, time.monotonic_ns()))
-        time.sleep(0.05)  # whatever it takes, nothing is sent meanwhile
+        time.sleep(0.05)  # however long this takes, nothing is sent meanwhile
 
     spec, run = drive.spec(simulator.url, phase(closed(4, 8), "warmup"), second, knobs={"ttft_ms": 5})
     engine.run(spec, None, entered)
@@ -439,6 +441,6 @@ def test_a_warm_up_of_one_request_does_not_take_load_workers_from_what_follows(s
     assert [result.issued for result in run.results] == [1, 40]
     assert [result.health.workers for result in run.results] == [workers, workers]
     assert None not in [result.full_load_ns for result in run.results], (
-        "whoever has no share does not hide it"
+        "a load worker without a share does not hide it"
     )
     assert run.result.peak_in_flight == peak(truth_of(simulator, run)) == 4

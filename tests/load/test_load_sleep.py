@@ -78,7 +78,7 @@ def test_one_short_request_ends_the_sleeping_at_once(loop, slept):
     assert slept == []
 
 
-def test_a_timer_that_is_due_soon_is_not_slept_over(loop, slept):
+def test_a_timer_that_is_due_soon_is_not_delayed_by_a_sleep(loop, slept):
     answer(loop, S, 100)
     timer = loop.timer(lambda: timer.arm(loop_module.monotonic_ns() + MS // 4))
     timer.arm(loop_module.monotonic_ns())
@@ -86,7 +86,7 @@ def test_a_timer_that_is_due_soon_is_not_slept_over(loop, slept):
     assert slept == []
 
 
-def test_deferred_work_is_not_slept_over(loop, slept):
+def test_deferred_work_is_not_delayed_by_a_sleep(loop, slept):
     answer(loop, S, 100)
 
     def again():

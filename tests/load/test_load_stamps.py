@@ -37,7 +37,7 @@ class Timed:
         self._pause_s, self._stopped = pause_s, stopped
 
     def __call__(self, turn):
-        """Answer a request. With `stopped`, the load worker stands still meanwhile."""
+        """Answer a request. With `stopped`, the load worker is stopped meanwhile."""
         pid = workers_of(os.getpid())[0]
         if self._stopped:
             os.kill(pid, signal.SIGSTOP)
@@ -89,7 +89,7 @@ def test_content_is_stamped_within_the_servers_write_of_it_as_far_as_the_record_
     assert run.result.health.user_stamped_reads == 0
 
 
-def test_a_load_worker_that_stood_still_says_how_much_later_it_saw_what_the_kernel_had(wire, drive):
+def test_a_load_worker_that_was_stopped_records_how_much_later_than_the_kernel_it_read(wire, drive):
     answer = Timed(stopped=True)
     run = drive(wire(answer).url, ONE_BY_ONE, workers=1)
     assert run.errors() == {None: 3}
@@ -106,7 +106,7 @@ def test_a_load_worker_that_stood_still_says_how_much_later_it_saw_what_the_kern
 
 
 def test_an_event_that_a_late_client_kept_the_sender_from_sending_may_have_been_earlier(wire, drive):
-    """The receive window is full while the load worker stands still: the last event leaves after its next read."""
+    """The receive window is full while the load worker is stopped: the last event leaves after its next read."""
     written, large = {}, chunk(b'data: {"choices":[{"delta":{"content":"' + b"x" * 60_000 + b'"}}]}\n\n')
 
     def answer(turn):
@@ -262,7 +262,7 @@ def test_reasoning_is_a_first_token_but_no_first_output(simulator, drive):
         assert record.first_output_ns == record.first_content_ns + sum(record.content_gaps_ns[:3])
 
 
-def test_a_role_without_text_is_no_first_token(simulator, drive):
+def test_a_role_without_text_is_not_a_first_token(simulator, drive):
     load = Load(pattern="concurrency", concurrency=2, requests=4)
     for record, _ in compared(simulator, drive, load, ttft_ms=60):
         may_be = record.uncertainty_ns or Moments()
@@ -279,14 +279,14 @@ def test_torn_packets_stamp_an_event_with_its_last_byte(simulator, drive):
 def test_a_server_that_stops_shows_in_times_counted_from_the_schedule(simulate, drive):
     """Coordinated omission: arrivals go on while the server does nothing, and their wait is counted."""
     server = simulate()
-    stood_still, threads = [], []
+    stopped, threads = [], []
 
     def stand_still():
         os.kill(server.pid, signal.SIGSTOP)
         until(lambda: state(server.pid) == "T")
-        stood_still.append(time.monotonic_ns())
+        stopped.append(time.monotonic_ns())
         time.sleep(0.5)
-        stood_still.append(time.monotonic_ns())
+        stopped.append(time.monotonic_ns())
         os.kill(server.pid, signal.SIGCONT)
 
     def begin(progress):
@@ -297,7 +297,7 @@ def test_a_server_that_stops_shows_in_times_counted_from_the_schedule(simulate, 
     run = drive(server.url, load, on_progress=begin)
     threads[0].join()
     assert set(run.errors()) == {None}
-    stopped_ns, resumed_ns = stood_still
+    stopped_ns, resumed_ns = stopped
     waited = [record for record in run.records() if stopped_ns < record.scheduled_ns < resumed_ns]
     assert len(waited) > 20
     assert all(record.first_content_ns > resumed_ns for record in waited)

@@ -1,4 +1,4 @@
-"""What a load worker's seconds say of it: shares in windows, which a phase as a whole would even out."""
+"""Shares of a load worker in windows of a second, which the average over a phase would hide."""
 
 from types import SimpleNamespace
 
@@ -28,13 +28,13 @@ def test_windows_are_whole_and_together_the_phase(steps):
         assert shares[0] <= low(shares) <= high(shares) <= shares[-1] or len(shares) == 2
 
 
-@pytest.mark.parametrize(("full", "told"), [(0, 0.2), (1, 0.2), (2, 1.0)])
-def test_of_up_to_a_hundred_windows_one_may_be_anything_and_no_second(full, told):
+@pytest.mark.parametrize(("full", "expected"), [(0, 0.2), (1, 0.2), (2, 1.0)])
+def test_of_up_to_a_hundred_windows_the_worst_is_excluded_and_the_second_counts(full, expected):
     windows = Windows()
     for number in range(1, 51):
         spent = WINDOW_NS // 5 * number + WINDOW_NS * 4 // 5 * max(0, number - (50 - full))
         windows.mark(WINDOW_NS * number, spent)
-    assert high(windows.shares(50 * WINDOW_NS, spent)) == pytest.approx(told)
+    assert high(windows.shares(50 * WINDOW_NS, spent)) == pytest.approx(expected)
     missing = Windows()
     for number in range(1, 51):
         missing.mark(WINDOW_NS * number, WINDOW_NS * min(number, 50 - full))
@@ -70,8 +70,8 @@ def test_a_tail_in_which_a_load_worker_was_full_shows_though_its_phase_was_calm(
         clock.cpu = beat + busy * 9 // 10
         account.beat(clock.wall * MS)
     account.close()
-    told = account.report
-    assert (told.cpu_s / told.wall_s, told.cpu_share_p99) == (pytest.approx(0.154), pytest.approx(1.0))
+    report = account.report
+    assert (report.cpu_s / report.wall_s, report.cpu_share_p99) == (pytest.approx(0.154), pytest.approx(1.0))
 
 
 def test_cpu_time_of_less_than_two_windows_is_judged_as_a_whole(clock):

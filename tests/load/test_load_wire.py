@@ -1,4 +1,4 @@
-"""HTTP as servers really speak it, byte by byte, and what a request record makes of it."""
+"""HTTP as servers send it, byte by byte, and the request records that result."""
 
 import socket
 import time
@@ -431,7 +431,7 @@ GHOST = b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain\r\ncont
 
 
 @pytest.mark.parametrize("more", [GHOST, b"junk", GHOST[:20]], ids=["another response", "junk", "a part"])
-def test_bytes_that_come_with_the_end_of_a_response_are_no_part_of_it(wire, drive, more):
+def test_bytes_that_come_with_the_end_of_a_response_are_not_part_of_it(wire, drive, more):
     server = wire(in_pieces(WHOLE + b"content-length: %d\r\n\r\n" % len(BODY) + BODY + more))
     run = drive(server.url, ONE_BY_ONE, streaming=False)
     assert run.errors() == {None: 3}
@@ -470,7 +470,7 @@ def test_one_dead_endpoint_of_several_costs_its_own_share_of_requests(wire, driv
     assert run.errors() == {None: 10, "connect": 10}
 
 
-def test_a_request_says_who_it_is_and_asks_for_no_compression(wire, drive):
+def test_a_request_names_its_client_and_accepts_no_compression(wire, drive):
     server = wire()
     run = drive(server.url, ONE_BY_ONE, headers=(("Authorization", "Bearer sesame"),))
     [first, *_] = server.turns
@@ -488,8 +488,8 @@ def test_a_request_says_who_it_is_and_asks_for_no_compression(wire, drive):
 
 def test_a_server_that_repeats_the_key_puts_it_into_no_file(wire, drive):
     def answer(turn):
-        told = f"{'.' * 460} wrong key: {turn.header('authorization')}".encode()
-        turn.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told))
+        body = f"{'.' * 460} wrong key: {turn.header('authorization')}".encode()
+        turn.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
 
     run = drive(
         wire(answer).url, ONE_BY_ONE, headers=(("Authorization", "Bearer sesame"),), secrets=("sesame",)

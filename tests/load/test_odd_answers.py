@@ -24,7 +24,7 @@ def named(rows):
 def decoded(
     pieces: list[bytes], api: type[Api], *, content_type: str = SSE, streaming: bool = True
 ) -> ExchangeResult:
-    """What a load worker makes of a complete response of status 200, of which each read brought one piece."""
+    """The record of a complete response of status 200, of which each read brought one piece."""
     exchange = Exchange(phase=0, index=0, sample=0, endpoint=0, request_id="r", request=b"")
     exchange.send_start_ns = 0
     exchange.status = 200
@@ -75,7 +75,7 @@ def check(case: Case, record, text) -> None:
 
 
 @pytest.mark.parametrize(("case", "dialect"), named(ROWS))
-def test_an_odd_answer_becomes_what_the_table_says(case, dialect):
+def test_an_odd_answer_has_the_outcome_in_the_table(case, dialect):
     result = of(case, dialect, pieces_of(case, dialect))
     check(case, result.record, result.text)
 
@@ -148,7 +148,7 @@ def test_every_type_of_failure_in_the_table_exists():
     assert {case.error for case in (*STREAMS, *BODIES)} - {None} <= set(ERROR_TYPES)
 
 
-def test_every_name_in_the_table_is_its_own():
+def test_every_name_in_the_table_is_unique():
     for dialect in ALL:
         for table in (STREAMS, BODIES):
             names = [case.name for case in table if dialect in case.dialects]
@@ -164,7 +164,7 @@ def test_a_row_of_each_kind_goes_over_loopback():
 
 
 @pytest.mark.parametrize(("case", "dialect"), named(WIRE))
-def test_an_odd_answer_of_a_server_becomes_what_the_table_says(wire, drive, case, dialect):
+def test_an_odd_answer_of_a_server_has_the_outcome_in_the_table(wire, drive, case, dialect):
     kind = f"content-type: {case.content_type}\r\n".encode() if case.content_type else b""
     head = b"HTTP/1.1 200 OK\r\n" + kind + b"transfer-encoding: chunked\r\n\r\n"
     pieces = [head, *map(chunk, pieces_of(case, dialect)), b"0\r\n\r\n"]

@@ -9,7 +9,7 @@ def run(drive, simulate, *loads, **knobs):
     return drive(server.url, *loads, api=Videos, streaming=False, max_tokens=None, poll_interval_s=0.02)
 
 
-def test_a_job_is_asked_for_until_it_is_done(drive, simulate):
+def test_a_job_is_polled_until_it_is_done(drive, simulate):
     load = Load(pattern="concurrency", concurrency=2, requests=6)
     driven = run(drive, simulate, load, video_ms=100)
     records = driven.records()

@@ -21,7 +21,7 @@ def test_without_replacement_every_pass_uses_every_sample_once(count, seed, numb
 
 
 @given(st.integers(20, 300), SEEDS)
-def test_without_replacement_each_pass_is_shuffled_anew(count, seed):
+def test_without_replacement_each_pass_has_a_new_order(count, seed):
     sample = sample_function(SampleOrder(count=count, seed=seed))
     passes = [tuple(sample(start + index) for index in range(count)) for start in (0, count, 2 * count)]
     assert len({*passes, tuple(range(count))}) == 4
@@ -52,7 +52,7 @@ def test_a_seed_means_the_same_samples_in_every_release(order, count, drawn):
 
 
 @given(COUNTS, SEEDS, st.lists(st.integers(0, 2000), max_size=20))
-def test_the_sample_depends_on_the_index_alone_so_that_any_load_worker_may_ask(count, seed, indices):
+def test_the_sample_depends_on_the_index_alone(count, seed, indices):
     order = SampleOrder(count=count, seed=seed)
     together, alone = sample_function(order), [sample_function(order)(index) for index in indices]
     assert [together(index) for index in indices] == alone
@@ -80,7 +80,7 @@ def test_shuffles_of_few_samples_are_equally_likely(count):
 
 
 @pytest.mark.parametrize("count", [10, 65, 100, 1000])
-def test_any_sample_may_come_at_any_place(count):
+def test_any_sample_may_have_any_position(count):
     places = (0, 1, count // 2, count - 1)
     for place in places:
         seen = Counter(

@@ -13,7 +13,7 @@ BLOCK = 256
 
 
 class Known(WakeDelay):
-    """Of a thread whose waits for a CPU are known."""
+    """A wake delay whose waits for a CPU are known."""
 
     without_ns = 0
 
@@ -121,7 +121,7 @@ def test_the_kernel_counts_how_long_a_thread_waits_for_a_cpu():
     wake.close()
 
 
-def test_nothing_is_known_of_a_thread_whose_waits_for_a_cpu_are_not():
+def test_no_bound_is_known_without_the_waits_for_a_cpu():
     wake = WakeDelay()
     wake.woken_ns = wake.due_ns = 100 * MS
     for number in range(2 * BLOCK):

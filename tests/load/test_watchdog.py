@@ -1,4 +1,4 @@
-"""A silent load worker hangs only if it had a CPU, or did not want one."""
+"""A silent load worker hangs only if it had a CPU, or did not wait for one."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def test_silence_counts_unless_the_process_waits_for_a_cpu(looks, silence):
     assert silent_s(*looks) == pytest.approx(silence)
 
 
-def test_the_time_for_which_the_observer_stood_still_does_not_count():
+def test_the_time_for_which_the_observer_was_suspended_does_not_count():
     assert silent_s(Look("T", 1.0), Look("T", 1.0), every_s=3600.0) < 1.0
     assert silent_s(Look("R", 1.0), Look("R", 3000.0), every_s=3600.0) < 1.0
 
@@ -67,7 +67,7 @@ def test_a_heartbeat_ends_the_silence_and_an_announced_one_does_not_begin():
     ("code", "stop", "state"),
     [("while True: pass", False, "R"), ("input()", False, "S"), ("while True: pass", True, "T")],
 )
-def test_a_process_is_seen_as_it_is(code, stop, state):
+def test_the_state_and_the_cpu_time_of_a_process_are_read(code, stop, state):
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     try:
         until(lambda: look(process.pid).cpu_s > 0 or state == "S")
@@ -80,7 +80,7 @@ def test_a_process_is_seen_as_it_is(code, stop, state):
     assert look(process.pid) is None
 
 
-def test_a_process_that_hangs_is_told_with_what_it_does():
+def test_the_reason_says_what_a_hanging_process_does():
     for state, words in (("R", "endless loop"), ("T", "it was stopped"), ("S", "it sleeps")):
         watchdog = Watchdog(1)
         watchdog.add(Look(state, 0.0), 0.0)

@@ -1,29 +1,16 @@
 import msgspec
 import pytest
+from phase_results import HEALTH, phase_result
 
 from pytest_bench.metrics.columns import read_columns
 from pytest_bench.metrics.measure import measure, steady_state_of
 from pytest_bench.metrics.measurement import Window
 from pytest_bench.metrics.token_counts import TokenCount, TokenCounts
-from pytest_bench.records import ClientHealth, PhaseResult, RequestRecord
+from pytest_bench.records import RequestRecord
 from pytest_bench.workload import Load
 
 MS = 1_000_000
 S = 1_000_000_000
-
-HEALTH = ClientHealth(
-    workers=1,
-    client_lag_ms=None,
-    turnaround_ms=None,
-    schedule_lateness_ms=None,
-    cpu_share=0.1,
-    cpu_share_p99=0.1,
-    vacancy=None,
-    vacancy_p99=None,
-    asked=None,
-    achieved=None,
-    achieved_share_p1=None,
-)
 
 
 def make_record(index, *, send=0, first=None, gaps=(), last=None, end=None, outcome="succeeded", **fields):
@@ -58,24 +45,17 @@ def make_phase(records, **fields):
             failures[item.error] = failures.get(item.error, 0) + 1
     outcomes = [item.outcome for item in records]
     values = {
-        "label": "main",
         "folder": "phases/main",
         "issued": len(records),
         "succeeded": outcomes.count("succeeded"),
         "failed": outcomes.count("failed"),
         "interrupted": outcomes.count("interrupted"),
-        "resent": 0,
         "failures": failures,
-        "start_ns": 0,
         "first_issue_ns": min((item.send_start_ns for item in records), default=None),
         "last_issue_ns": max((item.send_start_ns for item in records), default=None),
         "last_completion_ns": max((item.end_ns for item in records), default=None),
-        "full_load_ns": None,
-        "peak_in_flight": 1,
-        "health": HEALTH,
-        "complete": True,
     }
-    return PhaseResult(**values | fields)
+    return phase_result(**values | fields)
 
 
 def make_counts(**by_request):

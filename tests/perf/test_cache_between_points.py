@@ -1,23 +1,14 @@
 """Points of one deployment, driven one after the other on a simulator that answers a repeated request from a cache."""
 
 import json
-import secrets
 from typing import NamedTuple
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from byte_level import train
+from points_in_process import plan_of, session_of
 
-from pytest_bench.api import BUILTIN
-from pytest_bench.catalogue import vocabulary
 from pytest_bench.datasets.words import WORDS
-from pytest_bench.perf import run_perf
-from pytest_bench.running.deployment import bring_up
-from pytest_bench.running.resources import Resources
-from pytest_bench.running.session import SessionFacts
 from pytest_bench.simulator import read_truth
-from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.loading import load_plan
-from pytest_bench.tokens.pool import TokenizerPool
 
 SUITE = """
 suite: s
@@ -65,43 +56,27 @@ class Driven(NamedTuple):
 def session(tmp_path_factory):
     """All points in their order, by name."""
     folder = tmp_path_factory.mktemp("cache")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator([" ".join(WORDS)], trainer)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    train([" ".join(WORDS)], 700).save(str(folder / "tokenizer.json"))
     lines = (
         {"timestamp": 0, "input_length": length, "output_length": 2, "hash_ids": ids}
         for length, ids in ARRIVALS
     )
     (folder / "monday.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    suite = folder / "suite.yaml"
-    suite.write_text(SUITE.replace("tokenizer.json", str(folder / "tokenizer.json")))
-    plan = load_plan([suite], vocabulary(BUILTIN), Overrides(), {}, root=folder)
+    plan = plan_of(folder, SUITE.replace("tokenizer.json", str(folder / "tokenizer.json")))
     found = {}
-    with TokenizerPool(workers=1) as pool:
-        session = SessionFacts(
-            plan=plan,
-            nonce=secrets.token_hex(8),
-            results=folder / "results",
-            rerun=lambda point: point.id,
-        )
-        resources = Resources(plan, pool)
-        with bring_up(plan.deployments["s"], folder / "deployment", {}) as up:
-            served = 0
-            for point in plan.points:
-                measured = run_perf(session, resources, point, up)
-                truth = read_truth(folder / "deployment" / "simulator.jsonl").records
-                loaded = [record.cached for record in truth if record.request_id]
-                rows = resources.dataset("s", point.dataset).rows
-                found[point.name] = Driven(
-                    set(measured.summary.judgement.labels),
-                    loaded[served:],
-                    frozenset(row["prompt"] for row in rows),
-                )
-                served = len(loaded)
+    with session_of(plan, folder) as session:
+        served = 0
+        for point in plan.points:
+            measured = session.perf(point.id.removeprefix("s/perf/"))
+            truth = read_truth(folder / "deployment" / "simulator.jsonl").records
+            loaded = [record.cached for record in truth if record.request_id]
+            rows = session.resources.dataset("s", point.dataset).rows
+            found[point.name] = Driven(
+                set(measured.summary.judgement.labels),
+                loaded[served:],
+                frozenset(row["prompt"] for row in rows),
+            )
+            served = len(loaded)
     return found
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from byte_level import train
 
 from pytest_bench.cli import main
 from pytest_bench.tokens.counts import read_outcome
@@ -77,13 +77,7 @@ main(prepare_tokenizer)
 def folder(tmp_path_factory):
     """Suites whose tokenizer is slow, or counts wrong, or is none at all; `sound.json` is a sound one."""
     folder = tmp_path_factory.mktemp("troubles")
-    trained = Tokenizer(models.BPE())
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trained.decoder = decoders.ByteLevel()
-    trained.train_from_iterator(
-        ["the model answers in words of several lengths"] * 20,
-        trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()),
-    )
+    trained = train()
     (folder / "prompts.jsonl").write_text(
         "".join(f'{{"prompt": "say something of {n}"}}\n' for n in range(40))
     )

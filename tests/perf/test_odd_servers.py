@@ -1,18 +1,10 @@
 """What a point says of servers whose streams are odd, end to end on the simulator."""
 
 import json
-import secrets
 
 import pytest
+from points_in_process import plan_of, session_of
 
-from pytest_bench.api import BUILTIN
-from pytest_bench.catalogue import vocabulary
-from pytest_bench.perf import run_perf
-from pytest_bench.running.deployment import bring_up
-from pytest_bench.running.resources import Resources
-from pytest_bench.running.session import SessionFacts
-from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.loading import load_plan
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.verdict.outcome import Outcome
 
@@ -47,17 +39,9 @@ def judged(tmp_path, pool):
     def run(knobs, bounds, *, api="openai-chat"):
         rows = "\n".join(json.dumps({"prompt": f"say {number}"}) for number in range(16))
         (tmp_path / "prompts.jsonl").write_text(rows)
-        (tmp_path / "s.yaml").write_text(SUITE.format(api=api, knobs=knobs, bounds=bounds))
-        plan = load_plan([tmp_path / "s.yaml"], vocabulary(BUILTIN), Overrides(), {}, root=tmp_path)
-        with bring_up(plan.deployments["s"], tmp_path / "up", {}) as up:
-            session = SessionFacts(
-                plan=plan,
-                nonce=secrets.token_hex(8),
-                results=tmp_path / "results",
-                rerun=str,
-            )
-            resources = Resources(plan, pool)
-            summary = run_perf(session, resources, plan.points[0], up).summary
+        plan = plan_of(tmp_path, SUITE.format(api=api, knobs=knobs, bounds=bounds))
+        with session_of(plan, tmp_path, pool) as session:
+            summary = session.perf("p").summary
         return summary.judgement, summary.measurement
 
     return run

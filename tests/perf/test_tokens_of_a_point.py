@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from byte_level import train
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pytest_bench.cli import main
 
@@ -41,13 +42,7 @@ def test_perf(run_load):
 def tokenizer(tmp_path_factory):
     """Byte-level BPE without any merge to speak of: every text has a length, and none is a surprise."""
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    trained = Tokenizer(models.BPE())
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trained.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    words = ["the model answers in words of several lengths"] * 20
-    trained.train_from_iterator(words, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet))
-    trained.save(str(path))
+    train().save(str(path))
     return path
 
 

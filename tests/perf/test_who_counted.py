@@ -1,24 +1,16 @@
 """Whose count of tokens a point uses, end to end: what its summary, labels and table say, and `verify` after it."""
 
 import json
-import secrets
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from points_in_process import plan_of, session_of
 
-from pytest_bench.api import BUILTIN
-from pytest_bench.catalogue import vocabulary
-from pytest_bench.perf import run_perf
 from pytest_bench.perf.remeasure import remeasure
 from pytest_bench.reports.tables import Row, render, tables
-from pytest_bench.running.deployment import bring_up
-from pytest_bench.running.resources import Resources
-from pytest_bench.running.session import SessionFacts
-from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.loading import load_plan
 from pytest_bench.tokens.pool import TokenizerPool
 from pytest_bench.verdict.verdict import PointVerdict
 
@@ -111,19 +103,11 @@ def measured(tmp_path, pool):
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            (tmp_path / "s.yaml").write_text(
-                SUITE.format(api=api, url=server.url, generation=generation, tokens=tokens)
+            plan = plan_of(
+                tmp_path, SUITE.format(api=api, url=server.url, generation=generation, tokens=tokens)
             )
-            plan = load_plan([tmp_path / "s.yaml"], vocabulary(BUILTIN), Overrides(), {}, root=tmp_path)
-            with bring_up(plan.deployments["s"], tmp_path / "up", {}) as up:
-                session = SessionFacts(
-                    plan=plan,
-                    nonce=secrets.token_hex(8),
-                    results=tmp_path / "results",
-                    rerun=str,
-                )
-                resources = Resources(plan, pool)
-                point = run_perf(session, resources, plan.points[0], up)
+            with session_of(plan, tmp_path, pool) as session:
+                point = session.perf(plan.points[0].name)
         finally:
             server.shutdown()
             thread.join()

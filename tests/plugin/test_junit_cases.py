@@ -47,7 +47,7 @@ def pytest_configure(config):
     def append(event):
         with Path("events.jsonl").open("a") as stream:
             stream.write(json.dumps(msgspec.to_builtins(event)) + chr(10))
-    call = SimpleNamespace(log=SimpleNamespace(append=append), results=Path.cwd())
+    call = SimpleNamespace(append=append, results=Path.cwd())
     config.pluginmanager.register(JUnitCases(config, call))
 """
 

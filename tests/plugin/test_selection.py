@@ -101,6 +101,9 @@ def test_the_matcher_drops_the_same_items_as_pytest_with_cache_options(collect, 
         ("not (a or not b)", ["b"]),
         ("not not a", ["a"]),
         ("one or tow", ["one", "tow"]),
+        ("not (a and (b or not c) or d) and e", ["c", "e"]),
+        ("not a(name=') or c', size=1) or b(size=2)", ["b"]),
+        (" or ".join(["not z", *"abcdefghijkl"]), list("abcdefghijkl")),
     ],
 )
 def test_a_word_is_positive_unless_it_is_negated(request, expression, wanted):

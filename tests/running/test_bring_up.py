@@ -3,13 +3,12 @@
 import contextlib
 import json
 import resource
-import threading
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import msgspec
 import pytest
+from http_servers import Handler, serving
 
 from pytest_bench.errors import EndpointError
 from pytest_bench.running.deployment import bring_up
@@ -23,38 +22,27 @@ def gateway():
     """Serves one path with one query, limits output by one name, and lists another model than it serves."""
     asked = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Gateway(Handler):
         def answer(self):
             path, _, query = self.path.partition("?")
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+            body = json.loads(self.body() or b"{}")
             asked.append((path, query, body))
             if "max_tokens" in body:
-                self.reply(400, {"error": {"message": "max_tokens is not supported"}})
+                self.say(400, {"error": {"message": "max_tokens is not supported"}})
             elif query != "api-version=1&key=sk%2Fsecret-value":
-                self.reply(404, {})
+                self.say(404, {})
             elif path == "/v1beta/openai/models":
-                self.reply(200, {"data": [{"id": "listed"}]})
+                self.say(200, {"data": [{"id": "listed"}]})
             else:
-                self.reply(200 if path == CHAT else 404, {"choices": []})
+                self.say(200 if path == CHAT else 404, {"choices": []})
 
-        do_GET = do_POST = answer  # noqa: N815 # the names http.server looks for
+        get = post = answer
 
-        def reply(self, status, value):
-            data = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+        def say(self, status, value):
+            self.reply(status, json.dumps(value).encode())
 
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield SimpleNamespace(url=f"http://127.0.0.1:{listening.server_port}", asked=asked)
-        listening.shutdown()
-        thread.join()
+    with serving(Gateway) as url:
+        yield SimpleNamespace(url=url, asked=asked)
 
 
 def plan(url, **fields):

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phase_results import HEALTH, phase_result
 
 from pytest_bench import simulator
 from pytest_bench.cli.main import main
 from pytest_bench.errors import EvidenceError
-from pytest_bench.records import ClientHealth, PhaseResult
 from pytest_bench.running import phases
 from pytest_bench.running.calibrate import Delivery, _Steps, calibrate, highest, judge_step
 from pytest_bench.running.capacity import (
@@ -117,39 +117,13 @@ def test_too_few_too_late_too_slow_and_too_fast_are_shortfalls(change, told):
 
 
 def test_a_step_that_exceeded_a_budget_is_described_with_the_violation():
-    health = ClientHealth(
-        workers=1,
-        client_lag_ms=None,
-        turnaround_ms=None,
-        schedule_lateness_ms=None,
-        cpu_share=0.5,
-        cpu_share_p99=0.5,
-        vacancy=None,
-        vacancy_p99=None,
+    health = msgspec.structs.replace(
+        HEALTH,
         asked=8.0,
         achieved=7.0,
-        achieved_share_p1=0.875,
         violations=("7.0 of the 8 requests in flight asked for were achieved: set `workers:` above 1",),
     )
-    result = PhaseResult(
-        label="calibration",
-        issued=1,
-        succeeded=1,
-        failed=0,
-        interrupted=0,
-        resent=0,
-        failures={},
-        start_ns=0,
-        first_issue_ns=0,
-        last_issue_ns=0,
-        last_completion_ns=1,
-        full_load_ns=0,
-        peak_in_flight=1,
-        health=health,
-        complete=True,
-        folder="",
-    )
-    assert judge_step(result, DELIVERED) == (
+    assert judge_step(phase_result(health=health), DELIVERED) == (
         "client",
         "not carried: the client was the bottleneck (7.0 of the 8 requests in flight asked for were achieved)",
     )

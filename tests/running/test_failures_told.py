@@ -11,12 +11,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from msgspec.structs import replace
+from phase_results import phase_result
 
 from pytest_bench.bounds import Bound
 from pytest_bench.cli import main
 from pytest_bench.load.log import PhaseLog
 from pytest_bench.perf.point import assess
-from pytest_bench.records import ClientHealth, PhaseResult, RequestRecord
+from pytest_bench.records import RequestRecord
 from pytest_bench.running.counting import Counted
 from pytest_bench.running.labels import labels_of
 from pytest_bench.running.measuring import unwarmed, with_failures
@@ -51,35 +52,12 @@ def phase(tmp_path):
             log.append(record, None)
         log.close(None)
         kinds = [error for error, _ in failures]
-        health = ClientHealth(
-            workers=1,
-            client_lag_ms=None,
-            turnaround_ms=None,
-            schedule_lateness_ms=None,
-            cpu_share=0.1,
-            cpu_share_p99=0.1,
-            vacancy=None,
-            vacancy_p99=None,
-            asked=1,
-            achieved=1,
-            achieved_share_p1=1,
-        )
-        result = PhaseResult(
+        result = phase_result(
             label=label,
             issued=len(outcomes),
             succeeded=succeeded,
             failed=len(failures),
-            interrupted=0,
-            resent=0,
             failures={kind: kinds.count(kind) for kind in kinds},
-            start_ns=0,
-            first_issue_ns=0,
-            last_issue_ns=0,
-            last_completion_ns=1,
-            full_load_ns=0,
-            peak_in_flight=1,
-            health=health,
-            complete=True,
             folder=str(folder),
         )
         return replace(result, **fields)

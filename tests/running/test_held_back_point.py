@@ -1,20 +1,11 @@
 """An open loop with a cap whose server is too slow: a result with its label, not an error of the client."""
 
 import json
-import secrets
 
 import pytest
+from points_in_process import plan_of, session_of
 
-from pytest_bench.api import BUILTIN
-from pytest_bench.catalogue import vocabulary
-from pytest_bench.perf import run_perf
 from pytest_bench.perf.remeasure import remeasure
-from pytest_bench.running.deployment import bring_up
-from pytest_bench.running.resources import Resources
-from pytest_bench.running.session import SessionFacts
-from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.loading import load_plan
-from pytest_bench.tokens.pool import TokenizerPool
 
 # The limits that a cap could exceed are below what the server of the test allows: 40 of 400 requests a second.
 SUITE = """
@@ -39,16 +30,9 @@ perf:
 def held_back(tmp_path_factory):
     folder = tmp_path_factory.mktemp("held-back")
     (folder / "prompts.jsonl").write_text("\n".join(json.dumps({"prompt": f"{n}"}) for n in range(60)))
-    (folder / "suite.yaml").write_text(SUITE)
-    plan = load_plan([folder / "suite.yaml"], vocabulary(BUILTIN), Overrides(), {}, root=folder)
-    with TokenizerPool(workers=1) as pool, bring_up(plan.deployments["s"], folder / "up", {}) as up:
-        session = SessionFacts(
-            plan=plan,
-            nonce=secrets.token_hex(8),
-            results=folder / "results",
-            rerun=lambda point: f"pytest -k {point.id}",
-        )
-        return plan, run_perf(session, Resources(plan, pool), plan.point("s/perf/arrivals"), up)
+    plan = plan_of(folder, SUITE)
+    with session_of(plan, folder) as session:
+        return plan, session.perf("arrivals")
 
 
 def test_a_cap_never_makes_a_point_client_bound(held_back):

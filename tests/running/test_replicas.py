@@ -1,24 +1,15 @@
 """Points on several endpoints, and on servers that answer from a cache: what is labelled, and what is split."""
 
 import json
-import secrets
 from contextlib import ExitStack
 
 import pytest
+from points_in_process import plan_of, session_of
 
-from pytest_bench.api import BUILTIN
-from pytest_bench.catalogue import vocabulary
-from pytest_bench.perf import run_perf
 from pytest_bench.perf.remeasure import remeasure
 from pytest_bench.results.summary import read_summary
-from pytest_bench.running.deployment import bring_up
 from pytest_bench.running.replicas import differences
-from pytest_bench.running.resources import Resources
-from pytest_bench.running.session import SessionFacts
 from pytest_bench.simulator import Behaviour, start
-from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.loading import load_plan
-from pytest_bench.tokens.pool import TokenizerPool
 
 SUITE = """
 suite: s
@@ -36,27 +27,17 @@ perf:
 def measured(tmp_path):
     """Runs the suite's point on a simulator for each behaviour and returns its summary, checked as `verify` does."""
     with ExitStack() as stack:
-        pool = stack.enter_context(TokenizerPool(workers=1))
 
         def run(*behaviours, requests=8):
             urls = tuple(stack.enter_context(start(behaviour)).url for behaviour in behaviours)
             prompts = [json.dumps({"prompt": f"Say {number}"}) for number in range(8)]
             (tmp_path / "prompts.jsonl").write_text("\n".join(prompts))
-            suite = tmp_path / "s.yaml"
-            suite.write_text(SUITE % requests)
-            plan = load_plan([suite], vocabulary(BUILTIN), Overrides(endpoints=urls), {}, root=tmp_path)
-            session = SessionFacts(
-                plan=plan,
-                nonce=secrets.token_hex(8),
-                results=tmp_path / "results",
-                rerun=lambda point: point.id,
-            )
-            resources = Resources(plan, pool)
+            plan = plan_of(tmp_path, SUITE % requests, endpoints=urls)
             (point,) = plan.points
-            with bring_up(plan.deployments["s"], tmp_path / "deployment", {}) as up:
-                run_perf(session, resources, point, up)
-            summary = read_summary(session.folder(point))
-            again = remeasure(plan, point, session.folder(point), summary, tmp_path)
+            with session_of(plan, tmp_path) as session:
+                folder = session.perf(point.name).folder
+            summary = read_summary(folder)
+            again = remeasure(plan, point, folder, summary, tmp_path)
             assert again == (summary.measurement, summary.judgement)
             return summary
 

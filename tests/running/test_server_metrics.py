@@ -2,10 +2,10 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+from http_servers import Handler, serving
 
 from pytest_bench.endpoints.address import parse_url, resolve
 from pytest_bench.endpoints.headers import NO_HEADERS
@@ -18,26 +18,15 @@ def server():
     """Serves how often its metrics were read."""
     reads, enough = [], threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
+    class Metrics(Handler):
+        def get(self):
             reads.append(self.path)
             if len(reads) >= 5:
                 enough.set()
-            body = b"reads %d\n" % len(reads)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(200, b"reads %d\n" % len(reads))
 
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield SimpleNamespace(url=f"http://127.0.0.1:{listening.server_port}", enough=enough)
-        listening.shutdown()
-        thread.join()
+    with serving(Metrics) as url:
+        yield SimpleNamespace(url=url, enough=enough)
 
 
 def deployment(*urls, interval_s=None, path="/metrics"):
@@ -63,7 +52,7 @@ def readings(folder, endpoint=0):
 
 
 def test_each_phase_has_its_own_readings_before_and_after(server, folders):
-    with ServerMetrics(deployment(server.url), folders) as metrics:
+    with ServerMetrics(deployment(server.url), folders, nonce="n") as metrics:
         assert len(readings_so_far(folders[0])) == 1
         metrics.enter(1, wait=True)
         # A drained phase: nothing is sent before all of this is read.
@@ -78,7 +67,7 @@ def readings_so_far(folder):
 
 
 def test_with_an_interval_there_are_readings_in_between(server, folders):
-    with ServerMetrics(deployment(server.url, interval_s=0.01), folders[1:]):
+    with ServerMetrics(deployment(server.url, interval_s=0.01), folders[1:], nonce="n"):
         assert server.enough.wait(10)
     labels = [label for label, _ in readings(folders[1])]
     assert (labels[0], labels[-1]) == ("before", "after")
@@ -87,20 +76,20 @@ def test_with_an_interval_there_are_readings_in_between(server, folders):
 
 
 def test_a_phase_that_never_began_has_no_readings(server, folders):
-    with pytest.raises(KeyboardInterrupt), ServerMetrics(deployment(server.url), folders):
+    with pytest.raises(KeyboardInterrupt), ServerMetrics(deployment(server.url), folders, nonce="n"):
         raise KeyboardInterrupt
     assert readings(folders[0]) == [("before", 1), ("after", 2)]
     assert list(folders[1].iterdir()) == []
 
 
 def test_every_endpoint_is_read(server, folders):
-    with ServerMetrics(deployment(server.url, server.url), folders[:1]):
+    with ServerMetrics(deployment(server.url, server.url), folders[:1], nonce="n"):
         pass
     assert sorted(count for endpoint in (0, 1) for _, count in readings(folders[0], endpoint)) == [1, 2, 3, 4]
 
 
 def test_without_a_path_nothing_is_read(server, folders):
-    with ServerMetrics(deployment(server.url, path=None), folders) as metrics:
+    with ServerMetrics(deployment(server.url, path=None), folders, nonce="n") as metrics:
         metrics.enter(1, wait=True)
     assert [list(folder.iterdir()) for folder in folders] == [[], []]
 
@@ -109,6 +98,6 @@ def test_readings_that_cannot_be_written_fail_the_point(server, folders):
     (folders[0] / "metrics.0.before.prom").symlink_to("/dev/full")
     with (
         pytest.raises(LoadError, match="metrics cannot be written: No space left on device"),
-        ServerMetrics(deployment(server.url), folders),
+        ServerMetrics(deployment(server.url), folders, nonce="n"),
     ):
         pass

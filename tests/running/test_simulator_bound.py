@@ -1,30 +1,21 @@
 """A point that was measured against a simulator at its own limit says so; its outcome stays."""
 
 import json
-import secrets
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import msgspec
 import pytest
+from points_in_process import plan_of, session_of
 
 from pytest_bench import simulator
-from pytest_bench.api import BUILTIN
-from pytest_bench.catalogue import vocabulary
 from pytest_bench.endpoints.scrape import METRICS_LOG, METRICS_VERSION, Reading
 from pytest_bench.errors import EvidenceError
 from pytest_bench.lines import encode_line, end_line, header_line
-from pytest_bench.perf import run_perf
 from pytest_bench.perf.remeasure import remeasure
 from pytest_bench.running import simulator_bound as rule
-from pytest_bench.running.deployment import bring_up
-from pytest_bench.running.resources import Resources
-from pytest_bench.running.session import SessionFacts
 from pytest_bench.running.simulator_bound import simulator_bound
 from pytest_bench.simulator.lag import SERIES, bucket
-from pytest_bench.suite.context import Overrides
-from pytest_bench.suite.loading import load_plan
-from pytest_bench.tokens.pool import TokenizerPool
 
 SUITE = """
 suite: s
@@ -58,17 +49,9 @@ def measured(tmp_path, monkeypatch):
     (tmp_path / "prompts.jsonl").write_text("\n".join(json.dumps({"prompt": f"{n}"}) for n in range(200)))
 
     def run(name, endpoint):
-        (tmp_path / "suite.yaml").write_text(SUITE.format(endpoint=endpoint))
-        plan = load_plan([tmp_path / "suite.yaml"], vocabulary(BUILTIN), Overrides(), {}, root=tmp_path)
-        with TokenizerPool(workers=1) as pool, bring_up(plan.deployments["s"], tmp_path / "up", {}) as up:
-            session = SessionFacts(
-                plan=plan,
-                nonce=secrets.token_hex(8),
-                results=tmp_path / "results",
-                rerun=lambda point: f"pytest -k {point.id}",
-            )
-            resources = Resources(plan, pool)
-            return plan, run_perf(session, resources, plan.point(f"s/perf/{name}"), up)
+        plan = plan_of(tmp_path, SUITE.format(endpoint=endpoint))
+        with session_of(plan, tmp_path) as session:
+            return plan, session.perf(name)
 
     return run
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from byte_level import train
 
 from pytest_bench.load.log import read_records
 from pytest_bench.tokens.counts import read_inputs
@@ -44,15 +44,7 @@ ARRIVALS = [(0, 40, 7), (30, 25, 3), (30, 33, 11), (400, 8, 5)]
 def point(tmp_path_factory):
     """The evidence folder of the point."""
     folder = tmp_path_factory.mktemp("replay")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        ["the model answers in words of several lengths"] * 20,
-        trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet),
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
+    train().save(str(folder / "tokenizer.json"))
     suites = folder / "suites"
     suites.mkdir()
     (suites / "replay.yaml").write_text(SUITE.format(tokenizer=folder / "tokenizer.json"))

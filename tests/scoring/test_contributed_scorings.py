@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +20,7 @@ from pytest_bench.scoring import (
     WholeText,
     all_scorings,
     build_scoring,
+    code,
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "write-a-scorer.md"
@@ -55,11 +57,18 @@ def scoring(**changes):
     return Scoring(**{**fields, "extractor": Upper(), "comparison": ExactMatch(), **changes})
 
 
-def test_the_scorer_of_the_how_to_page_scores_and_is_configured():
+def module_of(path, code):
+    """The module of a file with this code."""
+    path.write_text(code)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_scorer_of_the_how_to_page_scores_and_is_configured(tmp_path):
     (code,) = re.findall(r"```python\n(# conftest.py.*?)```", PAGE.read_text(), re.DOTALL)
-    written = {"__name__": "conftest"}
-    exec(code, written)
-    known = all_scorings(written["pytest_bench_scorers"]())
+    known = all_scorings(module_of(tmp_path / "mine.py", code).pytest_bench_scorers())
     assert known.keys() == {*SCORINGS, "json-overlap"}
     built = build_scoring("json-overlap", {"extractor": {"field": "final"}}, among=known)
     answer = Response(content='{"final": "One two", "answer": "x"}')
@@ -83,6 +92,66 @@ def test_the_scorer_of_the_how_to_page_scores_and_is_configured():
 def test_its_digest_covers_its_types_its_fields_and_its_versions(change):
     assert scoring(**change).digest("p") != scoring().digest("p")
     assert scoring(**change).digest("p") == scoring(**change).digest("p")
+
+
+CODE = """
+import msgspec
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    def found(self, text):
+        return text.strip()
+
+class Own(Base, frozen=True, kw_only=True):
+    version: int = 1
+
+    def extract(self, text, choices):
+        return self.found(text)
+"""
+
+
+def test_its_digest_covers_the_code_of_its_types(tmp_path):
+    before, same, after = (
+        scoring(extractor=module_of(tmp_path / f"{name}.py", code).Own()).digest("p")
+        for name, code in (("a", CODE), ("b", CODE), ("c", CODE.replace("strip", "lstrip")))
+    )
+    assert before == same != after
+
+
+def test_its_digest_covers_the_code_of_base_classes_in_other_files(tmp_path):
+    base, _, own = CODE.partition("class Own")
+    digests = []
+    for change in ("strip", "lstrip"):
+        module = module_of(tmp_path / "base.py", base.replace("strip", change))
+        path = tmp_path / "own.py"
+        path.write_text(f"import msgspec\n\nclass Own{own}")
+        written = {"__name__": "own", "Base": module.Base}
+        exec(compile(path.read_text(), path, "exec"), written)
+        digests.append(scoring(extractor=written["Own"]()).digest("p"))
+    assert digests[0] != digests[1]
+
+
+def test_its_digest_covers_the_version_of_its_distribution(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    info = tmp_path / "their_scorers-1.0.dist-info"
+    info.mkdir()
+    (info / "RECORD").write_text("their_scorers.py,,\n")
+    (info / "top_level.txt").write_text("their_scorers\n")
+    digests = []
+    for version in ("1.0", "1.1"):
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: their-scorers\nVersion: {version}\n")
+        code._distributions.cache_clear()
+        own = module_of(tmp_path / "their_scorers.py", CODE).Own()
+        assert code.identify(type(own)).distributions == (f"their-scorers=={version}",)
+        digests.append(scoring(extractor=own).digest("p"))
+    code._distributions.cache_clear()
+    assert digests[0] != digests[1]
+
+
+def test_a_part_whose_code_is_in_no_file_is_refused():
+    written = {"__name__": "typed"}
+    exec(CODE, written)
+    with pytest.raises(UsageError, match="cannot be identified: the code of Own is in '<string>'"):
+        all_scorings([scoring(extractor=written["Own"]())])
 
 
 class Loose(msgspec.Struct):

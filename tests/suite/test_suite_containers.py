@@ -4,6 +4,7 @@ import pytest
 
 from pytest_bench.containers.log_classes import CLASSES
 from pytest_bench.errors import SuiteError
+from pytest_bench.suite.artifacts import at_run
 from pytest_bench.suite.container_plan import Mount
 from pytest_bench.suite.deployments import endpoint_problem
 from pytest_bench.suite.forwarding import presets
@@ -56,6 +57,21 @@ def test_a_preset_lists_each_name_once_and_no_pattern():
         assert all(name.isidentifier() for name in names)
 
 
+def test_a_preset_of_files_stands_for_patterns_in_the_working_folder_and_in_the_folder_of_the_job(planned):
+    lines = (
+        "workdir: /myworkspace/m/",
+        "artifacts: [preset:madengine, /x]",
+        "diagnostics: [preset:madengine]",
+    )
+    found = planned(*lines).container
+    kinds = ("perf_*.csv", "perf-*.csv", "benchmark_*_CONCURRENCY.log")
+    own = [f"/myworkspace/m/{kind}" for kind in kinds]
+    assert at_run(found.artifacts, {}) == (*own, "/x")
+    of_job = [f"/run_logs/7/{kind}" for kind in kinds]
+    assert at_run(found.artifacts, {"SLURM_JOB_ID": "7"}) == (*own, *of_job, "/x")
+    assert at_run(found.diagnostics, {}) == ("/myworkspace/m/*.log", "/run_logs/*")
+
+
 def test_sizes_and_mounts_are_made_absolute(planned, bench):
     (bench.folder / "models").mkdir()
     found = planned(
@@ -93,6 +109,8 @@ def test_a_container_serves_without_an_endpoint_unless_the_command_line_names_on
         (["command: vllm serve"], "command"),
         (["command: []"], "command"),
         (["artifacts: ['/run_*/x']"], "with '*' and '?' in its name only"),
+        (["artifacts: ['preset:madengin']"], "did you mean 'madengine'?"),
+        (["artifacts: ['preset:madengine']"], "whose files are in `workdir`; expected an absolute `workdir`"),
         (["readiness: {log_pattern: '('}"], "expected a regular expression"),
         (["log: {controls: {level: INFO}}"], "need an `engine`"),
         (["log: {engine: vlm}"], "did you mean 'vllm'?"),

@@ -6,9 +6,10 @@ import textwrap
 
 import msgspec
 import pytest
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE, WordPiece
-from tokenizers.trainers import BpeTrainer, WordPieceTrainer
+from byte_level import train
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordPiece
+from tokenizers.trainers import WordPieceTrainer
 
 from pytest_bench.cpus import Cpus
 from pytest_bench.lines import encode_line, end_line, header_line
@@ -26,16 +27,7 @@ CORPUS = [
 @pytest.fixture(scope="session")
 def bpe_folder(tmp_path_factory):
     """A small byte-level BPE tokenizer, trained here, as a model's folder would hold it."""
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(
-        vocab_size=600,
-        special_tokens=["<|end|>", "<think>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS * 20, trainer)
+    tokenizer = train(CORPUS * 20, 600, ["<|end|>", "<think>"])
     tokenizer.enable_truncation(5)
     tokenizer.enable_padding(length=9)
     folder = tmp_path_factory.mktemp("bpe")

@@ -490,7 +490,7 @@ except KeyboardInterrupt:
 
 def test_a_counts_log_without_an_end_was_interrupted(tmp_path):
     path = tmp_path / "tokens.jsonl"
-    with CountsWriter(path, "fastokens", "0" * 64, "model") as writer:
+    with CountsWriter(path, "fastokens", "0" * 64, "model", origin={}) as writer:
         writer.add(encode_line(b'{"sample_index":3,"input":5}'), 1)
     counts = read_counts(path)
     assert (counts.outcome, counts.inputs) == ("interrupted", {3: 5})
@@ -498,7 +498,7 @@ def test_a_counts_log_without_an_end_was_interrupted(tmp_path):
 
 def test_a_sample_that_is_counted_twice_is_refused(tmp_path):
     path = tmp_path / "tokens.jsonl"
-    with CountsWriter(path, "fastokens", "0" * 64, "model") as writer:
+    with CountsWriter(path, "fastokens", "0" * 64, "model", origin={}) as writer:
         writer.add(encode_line(b'{"sample_index":3,"input":5}') * 2, 2)
         writer.end("complete")
     with pytest.raises(EvidenceError, match="counts the input of sample 3 twice"):
@@ -507,7 +507,7 @@ def test_a_sample_that_is_counted_twice_is_refused(tmp_path):
 
 def test_a_line_that_is_not_a_count_is_refused_with_file_and_line(tmp_path):
     path = tmp_path / "tokens.jsonl"
-    with CountsWriter(path, "fastokens", "0" * 64, "model") as writer:
+    with CountsWriter(path, "fastokens", "0" * 64, "model", origin={}) as writer:
         writer.add(encode_line(b'{"request_id":"a"}'), 1)
         writer.end("complete")
     with pytest.raises(EvidenceError, match=r"tokens\.jsonl:2: is not a token count"):

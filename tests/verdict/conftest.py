@@ -86,6 +86,7 @@ def green_story(*names, judgement=GOOD):
             nonce="n0",
             point_digest=f"digest of {name}",
             outcome=judgement.outcome,
+            requests_ns=(position * 100 + 10, position * 100 + 90),
             digest=f"evidence of {name}",
         )
         leases += [

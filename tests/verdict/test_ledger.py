@@ -87,6 +87,7 @@ OTHERS = {
     ("Report", "outcome"): ["passed", "failed", "skipped"],
     ("Report", "stage"): ["setup", "call", "teardown"],
     ("EvidenceCheck", "errors"): [("altered",)],
+    ("EvidenceCheck", "requests_ns"): [(-1, 50), (50, 201)],
     ("Lease", "scope"): ["endpoint", "host"],
     ("Lease", "start_ns"): [10**9],
     ("Lease", "end_ns"): [None],
@@ -343,7 +344,7 @@ def test_leases_that_overlap_make_both_points_red(green):
 def test_leases_of_two_machines_do_not_overlap(green):
     story = green(A, B)
     apart = [
-        msgspec.structs.replace(lease, start_ns=0, end_ns=100, boot_id=lease.point) for lease in story.leases
+        msgspec.structs.replace(lease, start_ns=0, end_ns=200, boot_id=lease.point) for lease in story.leases
     ]
     assert msgspec.structs.replace(story, leases=apart).settle().status == "pass"
 
@@ -351,7 +352,7 @@ def test_leases_of_two_machines_do_not_overlap(green):
 def test_leases_on_different_resources_may_overlap(green):
     story = green(A, B)
     apart = [
-        msgspec.structs.replace(lease, start_ns=0, end_ns=100, resource=lease.point) for lease in story.leases
+        msgspec.structs.replace(lease, start_ns=0, end_ns=200, resource=lease.point) for lease in story.leases
     ]
     assert msgspec.structs.replace(story, leases=apart).settle().status == "pass"
 
@@ -368,6 +369,52 @@ def test_a_lease_that_was_never_released_overlaps_all_later_ones(green):
     verdict = story.swap(story.leases[0], held).settle()
     assert set(codes(verdict, A)) == {"overlap", "lease"}
     assert codes(verdict, B) == ["overlap"]
+
+
+def of_endpoint(lease, *intervals):
+    """Leases like one of a point's endpoint, with other times."""
+    return [
+        msgspec.structs.replace(lease, start_ns=start_ns, end_ns=end_ns, scope="endpoint")
+        for start_ns, end_ns in intervals
+    ]
+
+
+@pytest.mark.parametrize(
+    "intervals",
+    [
+        pytest.param([(0, 9)], id="ends before the first request"),
+        pytest.param([(0, 89)], id="ends before the last request"),
+        pytest.param([(11, 100)], id="begins after the first request"),
+        pytest.param([(0, 50), (51, 100)], id="is released and taken again"),
+    ],
+)
+def test_a_lease_that_does_not_cover_all_requests_makes_the_point_an_error(green, intervals):
+    story = green(A)
+    endpoint, host = story.leases
+    verdict = msgspec.structs.replace(story, leases=[*of_endpoint(endpoint, *intervals), host]).settle()
+    assert codes(verdict) == ["lease"]
+    assert "endpoint it was not held from its first request" in verdict.points[0].reasons[0].sentence
+
+
+def test_the_leases_of_starting_a_deployment_need_not_cover_the_requests(green):
+    story = green(A)
+    (before,) = of_endpoint(msgspec.structs.replace(story.leases[0], resource="another"), (-5, 0))
+    assert msgspec.structs.replace(story, leases=[before, *story.leases]).settle().status == "pass"
+
+
+def test_each_endpoint_that_a_point_held_must_be_held_during_all_its_requests(green):
+    story = green(A)
+    (short,) = of_endpoint(msgspec.structs.replace(story.leases[0], resource="replica"), (0, 50))
+    verdict = msgspec.structs.replace(story, leases=[short, *story.leases]).settle()
+    assert "endpoint replica was not held" in verdict.points[0].reasons[0].sentence
+
+
+def test_a_point_whose_lease_was_lost_is_an_error(green):
+    story = green(A, B)
+    lost = msgspec.structs.replace(story.leases[0], lost=True)
+    verdict = story.swap(story.leases[0], lost).settle()
+    assert outcomes(verdict) == {A: "error", B: "pass"}
+    assert codes(verdict) == ["lease"]
 
 
 def test_a_crash_while_a_point_runs_is_an_error_of_the_point(green):

@@ -140,6 +140,21 @@ NAMED = [
 ]
 
 
+def test_a_lease_that_ends_before_the_last_request_makes_its_point_an_error(results, verify):
+    phase = json.loads((results / STEADY / "phases/measured/phase.json").read_text())
+
+    def shorten(events):
+        for event in events:
+            if event["type"] == "lease" and f"points/{event['point']}" == STEADY and event["end_ns"]:
+                event["end_ns"] = min(event["end_ns"], phase["last_completion_ns"] - 1)
+
+    edit_events(results, shorten)
+    reseal(results)
+    status, said = verify(results)
+    assert status == 1
+    assert "was not held from its first request to the end of its last" in said
+
+
 @pytest.mark.parametrize("name", [*NAMED, "junit.xml", "events", "deployments"])
 def test_a_link_to_a_copy_is_red(results, tmp_path, verify, name):
     (results / name).rename(tmp_path / "copy")

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
+from pytest_bench.cluster.preflight import NODES_VERSION, NodeFacts, NodesFile
 from pytest_bench.errors import EvidenceError
 from pytest_bench.files import read_json
 from pytest_bench.reports.tables import Row
 from pytest_bench.results.evidence import NAME as EVIDENCE
-from pytest_bench.results.layout import ENVIRONMENT, JUNIT, PLAN, VERDICT, point_path
+from pytest_bench.results.layout import ENVIRONMENT, JUNIT, NODE_FACTS, PLAN, VERDICT, point_path
+from pytest_bench.results.reading import read_versioned
 from pytest_bench.results.summary import Summary, read_summary
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.verdict.verdict import PointVerdict, Verdict
@@ -25,6 +29,7 @@ class Session(NamedTuple):
     verdict: Verdict
     plan: Plan
     environment: dict[str, Any]
+    """Contents of `environment.json`, and what the nodes of a session or of a point reported."""
     rows: tuple[Row, ...]
 
     def measured(self) -> Iterator[tuple[Point, PointVerdict, Summary]]:
@@ -48,9 +53,26 @@ def read_session(name: str, folder: Path, verdict: Verdict, plan: Plan) -> Sessi
         folder=folder,
         verdict=verdict,
         plan=plan,
-        environment=environment,
+        environment=environment | dict(_nodes(folder, verdict)),
         rows=tuple(Row(point, _summary(folder, point)) for point in verdict.points),
     )
+
+
+def _nodes(folder: Path, verdict: Verdict) -> Iterator[tuple[str, Any]]:
+    """What nodes reported, under `nodes`, or under `nodes of` the point that used them."""
+    places = {"nodes": folder} | {
+        f"nodes of {each.id}": folder / point_path(each.id) for each in verdict.points
+    }
+    for name, place in places.items():
+        if (place / NODE_FACTS).exists():
+            found = read_versioned(place / NODE_FACTS, NodesFile, NODES_VERSION).nodes
+            yield name, {node: _lasting(facts) for node, facts in found.items()}
+
+
+def _lasting(facts: NodeFacts) -> dict[str, Any]:
+    """The facts that are the same in every session on a node: free space is not."""
+    known: dict[str, Any] = msgspec.to_builtins(facts)
+    return {name: value for name, value in known.items() if name != "free_bytes"}
 
 
 def _summary(folder: Path, point: PointVerdict) -> Summary | None:
@@ -78,6 +100,6 @@ def evidence_files(session: Session, point: str) -> Iterator[Path]:
 
 def session_files(session: Session) -> Iterator[Path]:
     """The files of the session as a whole."""
-    for name in (VERDICT, JUNIT, PLAN, ENVIRONMENT):
+    for name in (VERDICT, JUNIT, PLAN, ENVIRONMENT, NODE_FACTS):
         if (session.folder / name).exists():
             yield session.folder / name

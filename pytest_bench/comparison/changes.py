@@ -1,4 +1,4 @@
-"""What differs between the sessions of a page: their suites as resolved, and their environments."""
+"""What differs between sessions: their suites as resolved, and their environments."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pytest_bench.html_report.sessions import Session
+from pytest_bench.comparison.sessions import Session
 from pytest_bench.wording import printable
 
-_OF_ONE_SESSION = frozenset({"nonce", "measured_at", "boot_id", "version"})
+_OF_ONE_SESSION = frozenset({"nonce", "measured_at", "boot_id", "version", "clock_offset_s"})
 """Entries of the environment that say when it was read, not what it is."""
 _PLACES = frozenset({"origin", "root", "files"})
 """Entries of the plan that say where something is declared."""
@@ -27,12 +27,12 @@ class Change(NamedTuple):
 
 def environment(session: Session) -> dict[str, str]:
     """The environment as one line per entry."""
-    return dict(_flat("", session.environment))
+    return dict(flat("", session.environment))
 
 
 def suites(session: Session) -> dict[str, str]:
     """Everything that the points depend on, as one line per entry."""
-    return dict(_flat("", resolved_suites(session)))
+    return dict(flat("", resolved_suites(session)))
 
 
 def resolved_suites(session: Session) -> dict[str, Any]:
@@ -59,14 +59,15 @@ def changes(sessions: Sequence[Mapping[str, str]]) -> list[Change]:
     return [change for change in found if len(set(change.values)) > 1]
 
 
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+def flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Name and text of every entry of nested mappings and lists, without places."""
     if isinstance(value, dict) and value:
         for name, part in value.items():
             if name not in _PLACES:
-                yield from _flat(f"{prefix}.{name}" if prefix else str(name), part)
+                yield from flat(f"{prefix}.{name}" if prefix else str(name), part)
     elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
         for number, part in enumerate(value):
-            yield from _flat(f"{prefix}[{number}]", part)
+            yield from flat(f"{prefix}[{number}]", part)
     else:
         shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         yield prefix, printable(shown)
