@@ -185,7 +185,10 @@ class Agent:
             self._interrupter.check()
             if question is None:
                 break
-            self._send(answer(containers, question))
+            reply = answer(containers, question)
+            if reply.error is not None:
+                containers.require_running()  # the end of a container is this rank's failure, not an answer
+            self._send(reply)
         self._interrupter.end()
         self.doing("stopping containers")
 

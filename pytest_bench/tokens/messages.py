@@ -147,7 +147,7 @@ In = TypeVar("In", Task, Answer)
 class Channel(Generic[Out, In]):
     """One end of the connection between the pool and a worker.
 
-    Its two buffers are kept: texts are large, and new memory for each would be half of what sending them costs.
+    Its two buffers are kept: texts are large, and new memory for each would cost as much as copying it.
     """
 
     def __init__(self, incoming: int, outgoing: int, arriving: msgspec.msgpack.Decoder[In]) -> None:

@@ -1,6 +1,7 @@
 """The images of a gang: prepared once and loaded elsewhere, the same on every node, before any container starts."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -78,7 +79,9 @@ def test_a_damaged_file_is_an_error_that_names_it_and_the_next_session_saves_it_
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    nodes("n1", "docker", "rmi", "--force", BUILT)
+    entry = json.loads(file.with_suffix(".json").read_text())
+    nodes("n1", "docker", "rmi", "--force", entry["image_id"])  # the loaded image has no name
+    assert entry["image_id"] not in nodes("n1", "docker", "images", "--quiet", "--no-trunc")
     subprocess.run(["rm", "-rf", built.results], check=True)
     ran = ended(built, built.start(), left)
     assert (ran.status, ran.outcome) == (1, "error"), ran.output
@@ -87,7 +90,7 @@ def test_a_damaged_file_is_an_error_that_names_it_and_the_next_session_saves_it_
     assert not list(ran.deployment.rglob("container.json")), (
         "rank 0, which has the image, started a container"
     )
-    assert files(built) == [".corrupt"]
+    assert files(built) == [".corrupt", ".lost"]
     subprocess.run(["rm", "-rf", built.results], check=True)
     assert ended(built, built.start(), left).status == 0
     assert files(built) == [".corrupt", ".json", ".tar"]
