@@ -16,11 +16,10 @@ SLOW = "FROM pytest-bench-simulator\nRUN echo building && sleep 600\n"
 
 
 @pytest.fixture
-def built(tmp_path, image, nodes):
-    """A folder whose image is built by one node and loaded by the other, which has nothing to build it from."""
+def built(tmp_path, image_everywhere, nodes):
+    """A folder whose image no node has, with a cache."""
     for node in ("n0", "n1"):
         nodes(node, "docker", "rmi", "--force", BUILT, check=False)
-    nodes("n1", "docker", "rmi", "--force", image, check=False)
     folder = GangFolder(tmp_path, BUILT, build="{context: context}", cache="images")
     (tmp_path / "suites/context").mkdir(parents=True)
     (tmp_path / "suites/context/Dockerfile").write_text(DOCKERFILE.format(made=tmp_path.name))
