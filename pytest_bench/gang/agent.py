@@ -102,7 +102,8 @@ class Agent:
         """As `Rendezvous.barrier`. What ends this rank from outside ends the rendezvous, and so the barrier."""
         if self._rendezvous is None:
             raise RendezvousError(f"{name}: the ranks have not met")
-        with self._interrupter.refused():
+        # An error of this rank is noted before the rendezvous, which it ends, could interrupt this rank because of it.
+        with self._interrupter.refused(), self._reporting_failure():
             return self._rendezvous.barrier(name, timeout_s=timeout_s, payload=payload, identity=identity)
 
     def _run(self) -> None:
