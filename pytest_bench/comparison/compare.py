@@ -68,7 +68,7 @@ def compare(baseline: Side, candidate: Side, wanted: Wanted, scratch: Path) -> C
         for condition in wanted.conditions
         if not any(condition in own for own in conditions.values())
     )
-    if not points and not problems:
+    if not (points or problems or wanted.lenient):
         problems.append("neither side has a performance point or an eval: nothing was compared")
     comparing = _Comparing(
         wanted,

@@ -16,7 +16,7 @@ from pytest_bench.reports.tables import NOTHING, listing, quantity, render
 from pytest_bench.wording import one_line, printable
 
 WIDTH = 80
-_HEADINGS = ("", "baseline", "candidate", "change", "95 % interval", "")
+HEADINGS = ("", "baseline", "candidate", "change", "95 % interval", "")
 _LONGEST_VALUE = 30
 _METHODS = {
     "pairs": "intervals from {0} pairs of sessions",
@@ -31,10 +31,11 @@ def comparison_tables(comparison: Comparison) -> Iterator[Table]:
     """One table for each point."""
     for point in dict.fromkeys(difference.point for difference in comparison.differences):
         own = [difference for difference in comparison.differences if difference.point == point]
-        yield listing(point, _HEADINGS, [_cells(difference) for difference in own])
+        yield listing(point, HEADINGS, [cells(difference) for difference in own])
 
 
-def _cells(difference: Difference) -> tuple[str, ...]:
+def cells(difference: Difference) -> tuple[str, ...]:
+    """One row of a table."""
     unit = "" if difference.relative else difference.unit
     last: list[str] = [difference.mark] if difference.mark else []
     if difference.flips is not None:

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 import msgspec
 from rich.text import Text
 
+from pytest_bench.comparison import text
+from pytest_bench.comparison.compare import Wanted, compare
 from pytest_bench.comparison.sessions import Session
+from pytest_bench.comparison.values import Side
 from pytest_bench.evals.checkpoint_samples import eval_of
 from pytest_bench.evals.measure import EvalMetrics
 from pytest_bench.html_report import plots
@@ -78,6 +81,34 @@ def _plain(cell: object) -> str:
     return cell.plain if isinstance(cell, Text) else str(cell)
 
 
+class Differences(NamedTuple):
+    """How a session differs from the first one of the page."""
+
+    title: str
+    tables: list[Table]
+    notes: list[str]
+
+
+def differences(sessions: Sequence[Session], scratch: Path) -> Iterator[Differences]:
+    """How the points of every later session differ from those of the first, also where a point did not pass."""
+    baseline = Side(sessions[0].name, (sessions[0],))
+    for session in sessions[1:]:
+        found = compare(
+            baseline, Side(session.name, (session,)), Wanted(lenient=True, incomparable=True), scratch
+        )
+        points = dict.fromkeys(one.point for one in found.differences)
+        yield Differences(
+            f"{found.candidate} against {found.baseline}",
+            [
+                Table(
+                    point, text.HEADINGS, [text.cells(one) for one in found.differences if one.point == point]
+                )
+                for point in points
+            ],
+            [*text.incomparable(found), *text.notes(found), *found.problems],
+        )
+
+
 def point_sections(sessions: Sequence[Session], scratch: Path) -> Iterator[PointSection]:
     """Every point of any session, in the order of the plans. Raises `EvidenceError` for damaged files."""
     for point_id in dict.fromkeys(row.point.id for session in sessions for row in session.rows):
@@ -108,8 +139,8 @@ def _latencies(point: Point, summary: Summary | None) -> tuple[Table | None, lis
 
 def _with_uncertainty(measurement: Measurement, name: str) -> str:
     unit, uncertainty = measurement.unit(name), measurement.known_uncertainty(name)
-    text = quantity(measurement.value(name), unit)
-    return f"{text} ± {quantity(uncertainty, unit)}" if uncertainty and text != "-" else text
+    value = quantity(measurement.value(name), unit)
+    return f"{value} ± {quantity(uncertainty, unit)}" if uncertainty and value != "-" else value
 
 
 def _point_plots(point_id: str, parts: Sequence[PointPart], scratch: Path) -> tuple[list[Plot], list[Plot]]:

@@ -66,6 +66,7 @@ def render(sessions: Sequence[Session], output: Path, refused: Sequence[str] = (
             refused=refused,
             plot=plot,
             content=content,
+            differences=list(content.differences(sessions, Path(scratch))),
             points=content.point_sections(sessions, Path(scratch)),
             conclusion=conclusion,
             problems=problems,

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pytest_bench.comparison.sessions import read_session
 from pytest_bench.html_report import samples
+from pytest_bench.html_report.content import differences
 from pytest_bench.html_report.requests import _edges, _in_flight_integral, distributions, observe, time_line
 from pytest_bench.verify import verify_session
 
@@ -17,6 +18,12 @@ POINT = "load/perf/steady/c0002"
 def session(first):
     verified = verify_session(first)
     return read_session("first", first, verified.verdict, verified.plan)
+
+
+@pytest.fixture(scope="module")
+def later(second):
+    verified = verify_session(second)
+    return read_session("second", second, verified.verdict, verified.plan)
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +90,17 @@ def test_a_long_text_keeps_its_beginning_and_its_end(monkeypatch):
     monkeypatch.setattr(samples, "LONGEST_TEXT", 20)
     cut = samples._cut("a" * 30 + "b" * 30)
     assert cut == "a" * 10 + "\n[... 40 characters are left out ...]\n" + "b" * 10
+
+
+def test_a_later_session_is_compared_with_the_first_point_by_point(session, later, tmp_path):
+    (found,) = differences([session, later], tmp_path)
+    assert found.title == "second against first"
+    assert {POINT} < {table.title for table in found.tables}
+    (table,) = (table for table in found.tables if table.title == POINT)
+    rows = {row[0]: row for row in table.rows}
+    slower = rows["time_to_first_token.p50"]
+    assert slower[3].startswith("+"), "the second server answers after 9 ms, the first after 5 ms"
+
+
+def test_a_page_of_one_session_has_no_differences(session, tmp_path):
+    assert list(differences([session], tmp_path)) == []
