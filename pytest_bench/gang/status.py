@@ -69,9 +69,10 @@ def failures(size: int, statuses: Mapping[int, RankStatus]) -> list[str]:
     """A sentence for each rank that did not end as asked, the root cause first; empty if all did.
 
     The root cause is the earliest failure by time. A rank that was killed has reported none: it failed when the first
-    of those was stopped that name it.
+    of those was stopped that name it. If the ranks name each other, as after the network between them has failed, it is
+    what the first of them saw.
     """
-    causes = sorted(_causes(statuses))
+    causes = sorted(_causes(statuses)) or sorted(_seen_of_others(statuses))
     first = causes[0][1] if causes else None
     lines = [causes[0][2]] if causes else []
     for rank in range(size):
@@ -106,6 +107,13 @@ def _causes(statuses: Mapping[int, RankStatus]) -> Iterator[tuple[int, int, str]
             other = statuses.get(status.because_of)
             if other is None or other.state == "running":
                 yield status.at_ns, status.because_of, status.reason
+
+
+def _seen_of_others(statuses: Mapping[int, RankStatus]) -> Iterator[tuple[int, int, str]]:
+    """Time, rank and sentence of each failure of a rank that another rank has seen."""
+    for status in statuses.values():
+        if status.state == "stopped" and status.because_of is not None:
+            yield status.at_ns, status.because_of, status.reason
 
 
 def _name(status: RankStatus) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -61,6 +62,19 @@ def test_a_killed_agent_ends_the_others_and_is_the_root_cause(folder, left, node
     assert f"has failed: rank {rank} ({node}) failed while serving: its process ended" in ran.reasons
     assert f"rank {other} (n{other}): stopped because of rank {rank}" in ran.reasons
     assert ran.status_of(other)["state"] == "stopped"
+
+
+def test_a_node_that_is_cut_off_ends_all_and_is_named(folder, nodes, left):
+    running = serving(folder)
+    nodes("n1", "ip", "link", "set", "eth0", "down")
+    try:
+        until(lambda: not left())
+    finally:
+        nodes("n1", "ip", "link", "set", "eth0", "up")
+    ran = ended(folder, running, left)
+    assert (ran.status, ran.outcome) == (1, "error"), ran.output
+    assert re.search(r"has failed: rank ([01]) \(n\1\) failed while serving: ", ran.reasons), ran.reasons
+    assert {ran.status_of(rank)["state"] for rank in (0, 1)} == {"stopped"}
 
 
 def test_a_killed_session_leaves_no_container_and_no_process_on_any_node(folder, left):

@@ -55,6 +55,18 @@ def test_a_killed_rank_is_the_root_cause_by_what_the_others_saw_of_it():
     ]
 
 
+def test_of_ranks_that_name_each_other_the_first_says_what_it_saw():
+    """As after the network between them has failed."""
+    seen = "rank 1 (n1) failed while serving: it missed 3 heartbeats"
+    found = told(
+        status(0, "stopped", seen, because_of=1, at_ns=10),
+        status(
+            1, "stopped", "rank 0 (n0) failed while serving: it missed 3 heartbeats", because_of=0, at_ns=11
+        ),
+    )
+    assert found == [seen, "rank 0 (n0): stopped because of rank 1"]
+
+
 def test_a_rank_that_never_reports_is_named():
     assert told(status(0), size=2) == ["rank 1 never reported"]
     assert told(status(0), status(1, "running", phase="loading"), size=2) == [
