@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,11 @@ def test_the_architecture_page_shows_these_floors_and_names_every_room_and_modul
     beside = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     for name in (*(f"{room}/" for room in FLOORS), *beside):
         assert f"`{name}`" in page.partition("## The rooms")[2], name
+
+
+def test_a_session_without_containers_does_not_load_the_docker_sdk():
+    """It would double the time that every pytest needs to start."""
+    program = (
+        "import sys, pytest_bench.plugin.runner, pytest_bench.plugin.slurm; sys.exit('docker' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -12,7 +12,6 @@ from pytest_bench.cluster.allocation import JOB_ID
 from pytest_bench.errors import UsageError
 from pytest_bench.files import write_json
 from pytest_bench.results.layout import NODE_FACTS
-from pytest_bench.running.node_report import versions
 from pytest_bench.running.session import SessionFacts
 from pytest_bench.suite.plan import Point
 
@@ -37,6 +36,8 @@ def nodes_for(session: SessionFacts, point: Point) -> Place:
     size = int(point.options["nodes"])
     if size == 1:
         return Place(os.environ.get(JOB_ID) or session.nonce, (platform.node(),), None)
+    from pytest_bench.running.node_report import versions  # noqa: PLC0415 # loads docker
+
     allocation = read_allocation(os.environ, f"{point.origin}: {point.id} needs {size} nodes")
     if len(allocation.nodes) < size:
         raise UsageError(
