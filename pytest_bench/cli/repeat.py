@@ -97,7 +97,6 @@ def run_words(words: Sequence[str]) -> int:
     """0 if all sessions are green and precise enough; 1 if one is not green or does not verify; 2 if one was refused;
     4 if the precision was not reached; 130 if interrupted."""
     own, for_pytest = _split(words)
-    refuse_empty(own)
     parser = argparse.ArgumentParser(
         prog="pytest-bench repeat", description=f"{SUMMARY}.", epilog=f"example: {EXAMPLE}"
     )
@@ -123,9 +122,10 @@ def run_words(words: Sequence[str]) -> int:
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    if "--" not in words:
+    at = list(words).index("--") if "--" in words else len(words)
+    refuse_empty(words[:at])
+    if at == len(words):
         raise UsageError(f"no suites: expected the arguments of pytest after `--`, as in {EXAMPLE}")
-    at = list(words).index("--")
     return list(words[:at]), list(words[at + 1 :])
 
 

@@ -51,7 +51,7 @@ def test_every_file_has_a_version_and_matches_its_schema(finished, name):
 @pytest.mark.parametrize("name", sorted(name for name in FILES if name.endswith(".jsonl")))
 def test_every_log_has_a_version_and_its_lines_match_their_schema(finished, name):
     header, *lines, end = map(json.loads, (finished / name).read_text().splitlines())
-    version = 2 if Path(name).name.startswith(("requests.", "texts.")) else 1
+    version = 2 if Path(name).name.startswith(("requests.", "texts.", "main.")) else 1
     assert (header["kind"], header["version"], end["kind"]) == ("header", version, "end")
     schema = validator(LINES[name.rpartition("/")[2].partition(".")[0]])
     assert lines
