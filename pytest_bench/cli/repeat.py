@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,16 +18,20 @@ import msgspec
 
 from pytest_bench import clock
 from pytest_bench.cli.empty_values import refuse_empty
+from pytest_bench.cli.judging import is_session
 from pytest_bench.cli.process import end_descendants, start, wait_with_signals
-from pytest_bench.cli.sides import read_verified, session_folders
+from pytest_bench.cli.sides import read_verified
 from pytest_bench.comparison import repeats, text
 from pytest_bench.comparison.compare import Wanted, compare
 from pytest_bench.comparison.sessions import Session
 from pytest_bench.comparison.values import Side
-from pytest_bench.errors import UsageError
+from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import write_json
 from pytest_bench.metrics.shifts import FIRST_STAGE
+from pytest_bench.results.claim import read_verdict
+from pytest_bench.results.layout import VERDICT
 from pytest_bench.results.reading import read_versioned
+from pytest_bench.verdict.verdict import exit_status
 from pytest_bench.wording import first_of, printable
 
 SUMMARY = "run sessions repeatedly, of one endpoint or of two in turn, and report how their values spread"
@@ -130,7 +134,8 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _open(folder: Path, wanted: Repeats) -> Repeats:
-    """The sessions in the folder so far. Raises `UsageError` if it holds anything but repeats of the same call."""
+    """The sessions in the folder so far. Raises `UsageError` if it holds anything but repeats of the same call, and if
+    a session was removed: those that are left would be a choice."""
     path = folder / NAME
     if path.exists():
         before = read_versioned(path, Repeats, REPEATS_VERSION)
@@ -139,13 +144,34 @@ def _open(folder: Path, wanted: Repeats) -> Repeats:
                 f"{folder}: holds repeats of another call ({' '.join((*before.endpoints, *before.words))}); "
                 "name a new folder"
             )
-        there = tuple(ran for ran in before.sessions if (folder / ran.folder).is_dir())
-        return msgspec.structs.replace(before, sessions=there)
+        missing = [one for one in before.sessions if not (folder / one.folder).is_dir()]
+        for one in missing:
+            if one.status not in {USAGE, INTERRUPTED}:  # these may have left nothing
+                raise UsageError(
+                    f"{folder / one.folder}: was removed, and the sessions that are left would be a choice; name a new "
+                    "folder"
+                )
+        known = [one for one in before.sessions if one not in missing]
+        return msgspec.structs.replace(before, sessions=(*known, *_unrecorded(folder, before)))
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: is not empty, and holds no {NAME}; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, wanted)
     return wanted
+
+
+def _unrecorded(folder: Path, before: Repeats) -> Iterator[Ran]:
+    """Sessions that ran when this command was killed, with the verdict that they left."""
+    recorded = {one.folder for one in before.sessions}
+    for side in _SIDES if before.endpoints else ("",):
+        for path in sorted((folder / side).glob("[0-9]*")):
+            name = path.relative_to(folder).as_posix()
+            if name not in recorded and path.is_dir():
+                try:
+                    is_green = exit_status(read_verdict(path / VERDICT)) == 0
+                except EvidenceError:
+                    is_green = False
+                yield Ran(folder=name, status=GREEN if is_green else NOT_GOOD)
 
 
 Ending = Literal["all", "precise", "refused", "interrupted"]
@@ -211,14 +237,12 @@ def _free_name(folder: Path, side: str) -> str:
 def _sessions(
     folder: Path, side: str, known: dict[Path, Session | None], refused: list[str]
 ) -> list[Session]:
-    """The sessions of a side that verify, in the order of time."""
-    inside = folder / side
-    if not inside.is_dir() or not any(path.name.isdecimal() for path in inside.iterdir()):
-        return []
-    for path in session_folders(inside):
+    """The sessions of a side that verify, in the order of time. What a session without a plan left is not read."""
+    paths = [path for path in sorted((folder / side).glob("[0-9]*")) if path.is_dir() and is_session(path)]
+    for path in paths:
         if path not in known:
             known[path] = read_verified(path.name, path, (), refused)
-    found = [session for path in session_folders(inside) if (session := known[path]) is not None]
+    found = [session for path in paths if (session := known[path]) is not None]
     return sorted(found, key=lambda session: session.verdict.started or "")
 
 

@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from pytest_bench.cli.contributions import add_plugin_argument
+from pytest_bench.cli.contributions import add_plugin_argument, contributions
 from pytest_bench.cli.judging import require_session
 from pytest_bench.cli.sides import read_verified
 from pytest_bench.comparison.sessions import Session, names
 from pytest_bench.errors import UsageError
 from pytest_bench.files import write_atomic
 from pytest_bench.html_report.page import plotting_library, render
+from pytest_bench.scoring import all_scorings
 
 SUMMARY = "write one HTML page with the results, plots and samples of verified sessions"
 EXAMPLE = "pytest-bench report results/latest -o report.html"
@@ -57,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     for line in refused:
         print(f"does not verify: {line}", file=sys.stderr)
     if sessions:
-        write_atomic(arguments.output, render(sessions, arguments.output, refused).encode(errors="replace"))
+        scorings = all_scorings(contributions(arguments.plugins).scorings)
+        page = render(sessions, arguments.output, refused, scorings)
+        write_atomic(arguments.output, page.encode(errors="replace"))
         print(arguments.output)
     return 1 if refused else 0

@@ -32,7 +32,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     phase: str = ""
     """What it was doing last."""
     stopped: bool = False
-    """Whether it was told to end, so that something else is the cause."""
+    """Whether it was ended from outside, so that something else is the cause."""
     problem: str = ""
     """Why it failed, if the exit status does not say."""
 

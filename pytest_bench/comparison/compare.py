@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from pytest_bench.bounds import SCHEDULED
 from pytest_bench.comparison import evals, judging
-from pytest_bench.comparison.conditions import Condition, is_score_name
+from pytest_bench.comparison.conditions import Condition
 from pytest_bench.comparison.points import Compared, compared_points
 from pytest_bench.comparison.result import Comparison, Difference, Judged
 from pytest_bench.comparison.values import Side, alternate, with_intervals
 from pytest_bench.errors import EvidenceError, UsageError
-from pytest_bench.metrics.definitions import open_loop_name, unit_of
+from pytest_bench.metrics.definitions import is_score_name, open_loop_name, unit_of
 from pytest_bench.metrics.shifts import ERROR, Tails
 from pytest_bench.reports.tables import PERF_METRICS
 from pytest_bench.scoring import SCORINGS, Scorings

@@ -11,6 +11,7 @@ from pytest_bench.bounds import parse_bound, split_inline
 from pytest_bench.errors import UsageError
 from pytest_bench.evals import definitions as of_evals
 from pytest_bench.metrics import definitions
+from pytest_bench.metrics.definitions import is_score_name
 from pytest_bench.scoring import Scorings
 
 EXAMPLE = "time_to_first_token.p99 > +5%"
@@ -69,11 +70,6 @@ def parse_condition(text: str, resolution: str | None, scorings: Scorings) -> Co
         limit=bound.limit,
         resolution=_resolution(text, metric, resolution, bound.limit, unit, relative=relative),
     )
-
-
-def is_score_name(metric: str) -> bool:
-    """Whether a metric is a score of evals, `metric,filter`."""
-    return "," in metric
 
 
 def better_of(metric: str) -> definitions.Better:

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from pytest_bench.bounds import parse_bound
-from pytest_bench.comparison.conditions import is_score_name
 from pytest_bench.comparison.sessions import Session
 from pytest_bench.comparison.values import may_be_zero
 from pytest_bench.errors import UsageError
-from pytest_bench.metrics.definitions import open_loop_name, unit_of
+from pytest_bench.metrics.definitions import is_score_name, open_loop_name, unit_of
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.metrics.observed import NotDefined
 from pytest_bench.metrics.shifts import ERROR, Sampled, mean_of_sessions, of_pairs

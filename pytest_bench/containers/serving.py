@@ -64,7 +64,7 @@ class _Started(msgspec.Struct, frozen=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What the host of the containers is told, if it is one of several that run a deployment together."""
+    """Settings of this host, if it is one of several that run a deployment together."""
 
     address: str = ""
     """At which others reach the ports of its containers; default: the engine's, or loopback."""

@@ -55,7 +55,7 @@ class StatusFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Of the command; None while the node has not ended."""
     ended_ns: int | None = None
     stopped: bool = False
-    """Whether the node was told to end."""
+    """Whether the node was ended from outside."""
     problem: str = ""
     """Why the command failed, if its exit status does not say."""
     tables: tuple[FoundTable, ...] = ()

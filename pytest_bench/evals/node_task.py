@@ -2,7 +2,7 @@
 and which tables it left.
 
 Standard input: one line of JSON, `NodeOrder`; its end means that the node is to end, as SIGTERM does. Nothing is
-written to standard output, which belongs to `srun` as well.
+written to standard output, which `srun` uses as well.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pytest_bench.evals.node_tables import TableFinder
 from pytest_bench.files import write_json
 
 _STOPPED, _NOT_STARTED = 143, 127
-"""Exit statuses that stand for a command that was told to end, and for one that could not be run, as shells have it."""
+"""Exit statuses for a command that was ended from outside, and for one that could not be run, as in shells."""
 
 
 class NodeOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class NodeOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Stopped(BaseException):
-    """The node was told to end."""
+    """The node was ended from outside."""
 
 
 class _Status:

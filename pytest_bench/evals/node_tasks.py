@@ -28,8 +28,8 @@ _STOP_S = 2 * GRACE_S
 def run_tasks(orders: Sequence[NodeOrder], allocation: Allocation | None) -> None:
     """Run the orders, by rank on the nodes of `allocation`; without one, here.
 
-    Returns when every task has ended. If one fails, or ends without a report, the others are told to end. The tasks end
-    with this process, however it ends, because their standard input does.
+    Returns when every task has ended. If one fails, or ends without a report, the others are ended. The tasks end with
+    this process, however it ends, because their standard input does.
     """
     command = python(MODULE)
     with ExitStack() as started:
@@ -49,7 +49,7 @@ def run_tasks(orders: Sequence[NodeOrder], allocation: Allocation | None) -> Non
 
 
 def _end_all(tasks: Sequence[_Task]) -> None:
-    """Tell all of them first, because each takes a moment to end."""
+    """Close all inputs first, because each task takes a moment to end."""
     for task in tasks:
         task.child.stdin.close()
 

@@ -148,7 +148,7 @@ class Agent:
                         self._serve(containers)
 
     def _place(self) -> Place:
-        """Where this rank stands. Rank 0 decides where it listens; the others hear of it from the session."""
+        """Rank, size and the address of rank 0. Rank 0 chooses the address; the others get it from the session."""
         environ = {**self._environ}
         if self.rank == 0:
             environ.setdefault(ADDRESS, self._address)

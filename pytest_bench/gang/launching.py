@@ -42,8 +42,6 @@ _STOP_S = 60.0
 _VISIBLE_S = 5.0
 """How long a status file may take to appear on a shared file system."""
 _RETRY_S = 0.2
-_NOTICE_S = 5.0
-"""Time in which a rank notices the end of one of its containers, and says so."""
 
 
 @contextmanager
@@ -71,12 +69,12 @@ def gang(
             containers = agents.await_serving()
             yield containers
         except ContainerError:
-            agents.require_none_fails()  # a failed rank explains more than what it does to the others
+            agents.require_running()  # a failed rank explains more than what it does to the others
             raise
         except BenchError as error:
-            agents.require_none_fails()
+            agents.require_running()
             raise ContainerError(f"{error}{containers.story()}") from error
-    except BaseException:
+    except BaseException:  # also an interrupt must not leave containers
         agents.stop()
         raise
     agents.stop()
@@ -181,12 +179,6 @@ class _Agents:
             runs = not self._is_over and not self._broken
         if not runs:
             raise ContainerError(self._explained())
-
-    def require_none_fails(self) -> None:
-        """As `require_running`, after a rank has had the time to notice what is seen here already."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_over or bool(self._broken), _NOTICE_S)
-        self.require_running()
 
     def require_ended(self) -> None:
         """Raises `ContainerError` unless every rank has reported that it ended as asked."""

@@ -26,11 +26,13 @@ from pytest_bench.html_report.requests import (
     shorter,
     time_line,
 )
+from pytest_bench.metrics.definitions import is_score_name
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.records import PhaseResult
 from pytest_bench.reports.tables import quantity, tables
 from pytest_bench.results.details import AuditDetail, EvalDetail
 from pytest_bench.results.summary import Summary
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.suite.plan import Point
 from pytest_bench.verdict.verdict import PointVerdict
 
@@ -89,13 +91,14 @@ class Differences(NamedTuple):
     notes: list[str]
 
 
-def differences(sessions: Sequence[Session], scratch: Path) -> Iterator[Differences]:
+def differences(
+    sessions: Sequence[Session], scratch: Path, scorings: Scorings = SCORINGS
+) -> Iterator[Differences]:
     """How the points of every later session differ from those of the first, also where a point did not pass."""
     baseline = Side(sessions[0].name, (sessions[0],))
+    wanted = Wanted(lenient=True, incomparable=True, scorings=scorings)
     for session in sessions[1:]:
-        found = compare(
-            baseline, Side(session.name, (session,)), Wanted(lenient=True, incomparable=True), scratch
-        )
+        found = compare(baseline, Side(session.name, (session,)), wanted, scratch)
         points = dict.fromkeys(one.point for one in found.differences)
         yield Differences(
             f"{found.candidate} against {found.baseline}",
@@ -313,7 +316,7 @@ def _scores(session: Session, point: Point, detail: EvalDetail) -> Iterator[dict
 def _measured_scores(session: Session, point: Point, measurement: Measurement) -> Iterator[dict[str, Any]]:
     """Scores of an eval that another tool ran, whose files hold no intervals."""
     for name, metric in measurement.metrics.items():
-        if "," in name and metric.value is not None:
+        if is_score_name(name) and metric.value is not None:
             yield _score(session, point, name, metric.value, metric.value, metric.value)
 
 

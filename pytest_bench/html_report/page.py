@@ -27,6 +27,7 @@ from pytest_bench.html_report import content
 from pytest_bench.html_report.plots import Plot
 from pytest_bench.html_report.samples import FILTERS, choose_samples
 from pytest_bench.reports.session_text import conclusion, notes, problems
+from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.wording import printable
 
 DATA_VERSION = 1
@@ -34,7 +35,9 @@ DATA_VERSION = 1
 _FOLDER = files("pytest_bench.html_report") / "page"
 
 
-def render(sessions: Sequence[Session], output: Path, refused: Sequence[str] = ()) -> str:
+def render(
+    sessions: Sequence[Session], output: Path, refused: Sequence[str] = (), scorings: Scorings = SCORINGS
+) -> str:
     """The page of these sessions. Links to evidence are relative to the folder of `output`.
 
     `refused` says which folders did not verify and are not on the page. Raises `UsageError` if the plotting library is
@@ -51,7 +54,7 @@ def render(sessions: Sequence[Session], output: Path, refused: Sequence[str] = (
             "<figcaption>{1}</figcaption></figure>"
         ).format(len(drawn) - 1, item.caption)
 
-    chosen = choose_samples(sessions)
+    chosen = choose_samples(sessions, scorings)
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -66,7 +69,7 @@ def render(sessions: Sequence[Session], output: Path, refused: Sequence[str] = (
             refused=refused,
             plot=plot,
             content=content,
-            differences=list(content.differences(sessions, Path(scratch))),
+            differences=list(content.differences(sessions, Path(scratch), scorings)),
             points=content.point_sections(sessions, Path(scratch)),
             conclusion=conclusion,
             problems=problems,

@@ -16,6 +16,7 @@ from pytest_bench.evals.samples import Sample
 from pytest_bench.load.log import read_records, read_texts
 from pytest_bench.records import RequestRecord
 from pytest_bench.redaction import redact_foreign
+from pytest_bench.scoring import SCORINGS, Scorings
 
 MOST_SAMPLES = 3000
 """Samples on a page, of all evals and sessions together."""
@@ -39,13 +40,13 @@ class Chosen(NamedTuple):
     left_out: list[str]
 
 
-def choose_samples(sessions: Sequence[Session]) -> Chosen:
+def choose_samples(sessions: Sequence[Session], scorings: Scorings = SCORINGS) -> Chosen:
     """Answers of evals, the noteworthy ones first, then requests of performance points.
 
     Of the others those items are taken that a hash picks, so that the same items are shown of each point. Raises
     `EvidenceError` for damaged files.
     """
-    flipped = _flipped(sessions)
+    flipped = _flipped(sessions, scorings)
     evals = [
         (session, point) for session in sessions for point, _, _ in session.measured() if point.kind == "eval"
     ]
@@ -61,7 +62,7 @@ def choose_samples(sessions: Sequence[Session]) -> Chosen:
     for number, (session, point) in enumerate(evals):
         most, most_bytes = room // (len(evals) - number), room_bytes // (len(evals) - number)
         ranked = _Best(most)
-        for sample in read_point(session.folder, point):
+        for sample in read_point(session.folder, point, scorings):
             marks = _marks(sample, is_flipped=_key(sample) in flipped)
             ranked.add(_rank(sample, marks), _shown(session, sample, marks))
         taken, taken_bytes = [], 0
@@ -110,7 +111,7 @@ def _key(sample: Sample) -> _Item:
     return sample.eval, sample.item, sample.content
 
 
-def _flipped(sessions: Sequence[Session]) -> frozenset[_Item]:
+def _flipped(sessions: Sequence[Session], scorings: Scorings) -> frozenset[_Item]:
     """Items whose mean score, of any metric, differs between concurrencies or sessions that scored every repeat."""
     means: dict[_Item, dict[str, set[float]]] = {}
     for session in sessions:
@@ -118,7 +119,7 @@ def _flipped(sessions: Sequence[Session]) -> frozenset[_Item]:
             if point.kind != "eval":
                 continue
             values: dict[tuple[_Item, str], list[float | None]] = {}
-            for sample in read_point(session.folder, point):
+            for sample in read_point(session.folder, point, scorings):
                 for metric, score in sample.scores.items():
                     values.setdefault((_key(sample), metric), []).append(score.value)
             for (item, metric), own in values.items():

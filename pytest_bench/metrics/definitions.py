@@ -345,6 +345,11 @@ def unit_of(name: str) -> str:
     return definition.unit
 
 
+def is_score_name(metric: str) -> bool:
+    """Whether a metric is a score of evals, `metric,filter`."""
+    return "," in metric
+
+
 def open_loop_name(name: str) -> str:
     """The metric that a bound on `name` judges in open loop, measured from the scheduled time."""
     metric, dot, statistic = name.partition(".")

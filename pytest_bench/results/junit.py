@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 from pytest_bench.errors import BenchError, makes_sense
 from pytest_bench.labels import Label
+from pytest_bench.metrics.definitions import is_score_name
 from pytest_bench.results.layout import point_path
 from pytest_bench.results.summary import read_summary
 from pytest_bench.verdict.events import Called, Event, JUnitCase, Report, SuiteProperty
@@ -146,7 +147,11 @@ def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
         with makes_sense(folder):
             summary = read_summary(folder)
             measurement = summary.measurement
-            scores = [name for name in measurement.metrics if "," in name] if measurement is not None else []
+            scores = (
+                [name for name in measurement.metrics if is_score_name(name)]
+                if measurement is not None
+                else []
+            )
             for name in (*HEADLINES, *scores) if measurement is not None else ():
                 if measurement is not None and name.partition(".")[0] in measurement.metrics:
                     value = measurement.value(name)

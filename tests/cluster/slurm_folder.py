@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from allocated_session import start_allocated
 
 from pytest_bench.results.event_log import nonce_of, read_logs
 
@@ -122,23 +123,13 @@ class SlurmFolder:
 
     def start(self, *args: str, nodes: str = "n0,n1,n2", cwd: Path | None = None) -> subprocess.Popen:
         """Start pytest in an allocation of these nodes; without nodes, outside of any."""
-        count = len(nodes.split(","))
-        allocate = [f"--nodelist={nodes}", f"--nodes={count}", "--no-kill"]
         command = [
-            *(["salloc", "--quiet", *allocate] if nodes else []),
             *[self.python, *(RUN if self.judged else ("-m", "pytest"))],
             *["suites", "--endpoint=simulator", *args],
             *["--results", str(self.results)],
         ]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        return subprocess.Popen(
-            command,
-            cwd=cwd or self.root,
-            env={**kept, "COLUMNS": "200", "PYTEST_BENCH_LEASES": str(self.root / "leases"), **self.environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        return start_allocated(
+            nodes, command, cwd=cwd or self.root, leases=self.root / "leases", environ=self.environ
         )
 
     def end(self, running: subprocess.Popen) -> Ran:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -111,8 +112,23 @@ def test_more_sessions_are_added_up_to_n_by_the_same_call_only(bench):
         assert (status, verdict(output)) == (0, "verdict: pass - all 2 sessions are green")
         assert sorted(path.name for path in (bench.root / "out").iterdir() if path.is_dir()) == ["01", "02"]
         status, output = repeat(bench, 3, "-o", "out", "--", *words, "-k", "steady")
+        assert (status, "holds repeats of another call" in output) == (2, True)
+        shutil.rmtree(bench.root / "out/01")
+        status, output = repeat(bench, 3, "-o", "out", "--", *words)
     assert status == 2
-    assert "holds repeats of another call" in output
+    assert "out/01: was removed" in output
+
+
+def test_a_session_that_ran_when_the_command_was_killed_counts(bench):
+    with contextlib.ExitStack() as stack:
+        words = "bench", f"--endpoint={served(stack, 20)}"
+        assert repeat(bench, 1, "-o", "out", "--", *words)[0] == 0
+        record = bench.root / "out/repeats.json"
+        record.write_text(json.dumps({**json.loads(record.read_text()), "sessions": []}))
+        (bench.root / "out/02").mkdir()  # of a session that was killed before it had planned
+        status, output = repeat(bench, 2, "-o", "out", "--", *words)
+    assert status == 1
+    assert "1 of 2 sessions are not green: 02 (not green)" in verdict(output)
 
 
 def test_a_refused_session_ends_the_repeats(bench):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -175,6 +178,22 @@ class BenchFolder:
             text=True,
             process_group=0,
         )
+
+    def terminate_when(self, ready: Callable[[], bool], *args: str, results: Path) -> tuple[int, str]:
+        """Start pytest, and end it with SIGTERM when `ready`. Returns its exit status and output."""
+        session = self.start(*args, results=results)
+        try:
+            deadline = time.monotonic() + 300
+            while not ready():
+                assert session.poll() is None, session.communicate()[0]
+                assert time.monotonic() < deadline, "it was not ready in time"
+                time.sleep(0.05)
+            session.send_signal(signal.SIGTERM)
+            output = session.communicate(timeout=300)[0]
+        finally:
+            session.kill()
+            session.wait()
+        return session.returncode, output
 
     def run(
         self,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -245,27 +243,14 @@ def test_an_interrupt_ends_the_tool_and_keeps_its_files_and_resuming_runs_it_ane
     folder = bench(99)
     folder.write("bench/hang", "")
     results = folder.root / "interrupted"
-    session = subprocess.Popen(
-        folder.command("--endpoint=simulator", results=results),
-        cwd=folder.root,
-        env=folder.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
     log = results / "points" / point(99) / "harness.stdout.log"
-    try:
-        deadline = time.monotonic() + 300
-        while not (log.exists() and "hanging" in log.read_text()):
-            assert session.poll() is None, session.communicate()[0].decode()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        pid = int(log.read_text().split()[-1])
-        session.send_signal(signal.SIGTERM)
-        said = session.communicate(timeout=300)[0].decode()
-    finally:
-        session.kill()
-        session.wait()
-    assert session.returncode == 2, said
+    status, said = folder.terminate_when(
+        lambda: log.exists() and "hanging" in log.read_text(),
+        "--endpoint=simulator",
+        results=results,
+    )
+    assert status == 2, said
+    pid = int(log.read_text().split()[-1])
     assert not Path(f"/proc/{pid}").exists()
     assert (log.parent / "harness/half.txt").read_text() == "kept"
     assert json.loads((results / "verdict.json").read_text())["status"] != "pass"

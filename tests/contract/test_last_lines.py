@@ -17,11 +17,12 @@ from eval_folder import POINTS, make_eval
 
 MAIN = ("-c", "from pytest_bench.cli import main; raise SystemExit(main())")
 SCORER = """
-from pytest_bench.scoring import SCORINGS
+from pytest_bench.scoring import ExactMatch, Regex, Scoring
 
 
 def pytest_bench_scorers():
-    return []
+    number = Regex(pattern="#### (.*)")
+    return [Scoring(name="own", version=1, metric="own", filter="number", extractor=number, comparison=ExactMatch())]
 """
 
 
@@ -75,9 +76,12 @@ def test_after_a_red_eval_it_shows_the_wrong_answers(folder):
 
 def test_it_names_the_conftest_that_registers_scorers(folder):
     folder.write("bench/conftest.py", SCORER)
-    ran = folder.run()
+    make_eval(folder, fields="scorers: [{name: own}]\n")
+    ran = folder.run("--endpoint=simulator", "-k", "c0001")
     assert more(ran.output) == f"pytest-bench report {ran.results.name} -p bench/conftest.py"
-    assert follow(folder, more(ran.output))[0] == 0
+    status, said = follow(folder, more(ran.output))
+    assert status == 0, said
+    assert (folder.root / "report.html").exists()
 
 
 def begin(folder, *words):

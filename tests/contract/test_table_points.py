@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -235,27 +233,13 @@ def test_an_interrupt_ends_the_tool_and_resuming_runs_it_anew(bench):
     folder = bench("hanging")
     folder.write("bench/hang", "")
     results = folder.root / "interrupted"
-    session = subprocess.Popen(
-        folder.command(results=results),
-        cwd=folder.root,
-        env=folder.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
     log = results / "points" / point("hanging") / "nodes/0/harness.stdout.log"
-    try:
-        deadline = time.monotonic() + 300
-        while not (log.exists() and log.read_text().count("\n") == 2):
-            assert session.poll() is None, session.communicate()[0].decode()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        pid = int(log.read_text().split()[-1])
-        session.send_signal(signal.SIGTERM)
-        said = session.communicate(timeout=300)[0].decode()
-    finally:
-        session.kill()
-        session.wait()
-    assert session.returncode == 2, said
+    status, said = folder.terminate_when(
+        lambda: log.exists() and log.read_text().count("\n") == 2,
+        results=results,
+    )
+    assert status == 2, said
+    pid = int(log.read_text().split()[-1])
     assert not Path(f"/proc/{pid}").exists()
     status = json.loads((log.parent / "status.json").read_text())
     assert (status["exit_status"], status["stopped"]) == (143, True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from allocated_session import start_allocated
 
 SUITE = """
 suite: disaggregated
@@ -147,26 +148,11 @@ class GangFolder:
         self.write()
         program = "from pytest_bench.cli import main; raise SystemExit(main())"
         command = [
-            *["salloc", "--quiet", f"--nodelist={nodes}", f"--nodes={len(nodes.split(','))}", "--no-kill"],
             *[sys.executable, "-c", program, "run", "suites", "--slurm", *args],
             *["--results", str(self.results)],
         ]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        return subprocess.Popen(
-            command,
-            cwd=self.root,
-            env={
-                **kept,
-                "COLUMNS": "200",
-                "PYTEST_BENCH_LEASES": str(self.root / "leases"),
-                "OUR_KEY": "sk-secret",
-                **self.environ,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        environ = {"OUR_KEY": "sk-secret", **self.environ}
+        return start_allocated(nodes, command, cwd=self.root, leases=self.root / "leases", environ=environ)
 
     def end(self, running: subprocess.Popen) -> Ran:
         output, _ = running.communicate(timeout=300)

@@ -1,4 +1,4 @@
-"""`pytest-bench show` prints the table of a session, never better than `verify` says."""
+"""`pytest-bench show` prints the table of a session, and nothing that does not verify as passed."""
 
 from __future__ import annotations
 
