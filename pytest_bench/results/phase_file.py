@@ -1,4 +1,4 @@
-"""`phase.json`, the engine's result of one phase, which lies beside the phase's logs."""
+"""`phase.json`, the engine's result of one phase, in the folder of the phase's logs."""
 
 from __future__ import annotations
 
