@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 # A test that hangs fails with its stack; the longest takes a minute.
 HANGS := -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true
 
+# Without it, every start compiles all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test llama checker lmeval image lint types format docs bench clean
 
