@@ -116,6 +116,22 @@ def test_a_limit_on_tokens_of_videos_is_refused_where_it_stands(tmp_path):
         require_possible(plan, plan.points)
 
 
+@pytest.mark.parametrize(
+    "limits", ["bounds: {time_to_first_token.p99: '<= 1s'}", "slo: {time_per_output_token: '<= 1s'}"]
+)
+def test_a_limit_on_the_stream_of_answers_that_are_not_streamed_is_refused_where_it_stands(tmp_path, limits):
+    (tmp_path / "whole.yaml").write_text(
+        "suite: whole\ndeployment: {api: openai-chat, model: m, generation: {stream: false}}\n"
+        "datasets: {rows: {path: rows.jsonl}}\n"
+        f"perf: {{p: {{dataset: rows, load: {{pattern: burst, requests: 1}}, {limits}}}}}\n"
+    )
+    plan = load_plan([tmp_path / "whole.yaml"], vocabulary(all_apis([])), Overrides(), {}, root=tmp_path)
+    with pytest.raises(
+        SuiteError, match=r"whole\.yaml:4:.* needs answers that are streamed, and these are not"
+    ):
+        require_possible(plan, plan.points)
+
+
 @pytest.mark.parametrize("name", ["../models/gone", "models/gone/tokenizer.json", "/models/gone"])
 def test_a_tokenizer_that_is_missing_is_refused_with_the_place_where_it_was_looked_for(tmp_path, name):
     plan = plan_of(tmp_path, f", tokens: {{tokenizer: {name}}}")

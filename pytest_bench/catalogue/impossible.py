@@ -6,11 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pytest_bench.bounds import SCHEDULED, Bound
 from pytest_bench.errors import SuiteError
-from pytest_bench.metrics.definitions import (
-    COUNTS_TOKENS,
-    RATES,
-    SHARES,
-)
+from pytest_bench.metrics.definitions import RATES, SHARES, why_always_null
 from pytest_bench.metrics.dependent import requests_needed
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.workload import OPEN_LOOP, Load
@@ -35,8 +31,10 @@ def require_possible(plan: Plan, points: Iterable[Point]) -> None:
 
 def _reasons(plan: Plan, point: Point, limit: Bound) -> Iterator[str]:
     metric = limit.metric.partition(".")[0]
-    if metric in COUNTS_TOKENS and plan.deployment_of(point).video_seconds is not None:
-        yield "counts tokens, and this API delivers videos; expected no limit on this metric"
+    deployment = plan.deployment_of(point)
+    null = why_always_null(metric, streamed=deployment.stream, videos=deployment.video_seconds is not None)
+    if null is not None:
+        yield f"{null}; expected no limit on this metric"
     if metric in {"goodput", "good_request_fraction"} and not point.slo:
         yield (
             "counts requests that meet the `slo`, and the point declares none; "

@@ -12,7 +12,7 @@ from pytest_bench.comparison import evals, judging
 from pytest_bench.comparison.conditions import Condition
 from pytest_bench.comparison.points import Compared, compared_points
 from pytest_bench.comparison.result import Comparison, Difference, Judged
-from pytest_bench.comparison.values import Side, alternate, with_intervals
+from pytest_bench.comparison.values import Side, alternate, never_has, with_intervals
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.metrics.definitions import is_score_name, open_loop_name, unit_of
 from pytest_bench.metrics.shifts import ERROR, Tails
@@ -107,8 +107,10 @@ class _Comparing(NamedTuple):
 
 
 def _applies(condition: Condition, point: Compared) -> bool:
-    """Whether the point has the metric on both sides."""
+    """Whether the point has the metric on both sides. It has none that its API never has."""
     if is_score_name(condition.metric) != (point.kind == "eval"):
+        return False
+    if all(never_has(*side.points[0][:2], condition.metric) for side in point[2:4]):
         return False
     stem = condition.metric if point.kind == "eval" else condition.metric.partition(".")[0]
     return all(stem in item.metrics for side in point[2:4] for item in side.measurements)

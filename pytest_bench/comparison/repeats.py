@@ -10,7 +10,7 @@ import msgspec
 
 from pytest_bench.bounds import parse_bound
 from pytest_bench.comparison.sessions import Session
-from pytest_bench.comparison.values import may_be_zero
+from pytest_bench.comparison.values import may_be_zero, never_has
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics.definitions import is_score_name, open_loop_name, unit_of
 from pytest_bench.metrics.measurement import Measurement
@@ -117,15 +117,15 @@ def _spread(point: str, metric: str, unit: str, values: Sequence[float]) -> Spre
 def widest(sides: Sequence[Sequence[Session]], precision: Precision) -> float | None:
     """The largest half-width of all points; of the difference, if there are two sides of which the n-th are a pair.
 
-    None if any point has no interval yet. It depends on the spread of the first sessions and on the number of sessions
-    alone, never on the means: stopping at a width does not favour any difference (Stein 1945).
+    None if any point that has the metric has no interval yet. It depends on the spread of the first sessions and on the
+    number of sessions alone, never on the means: stopping at a width does not favour any difference (Stein 1945).
     """
     measured = [_measurements(own) for own in sides]
     points = [
-        session.plan.point(row.point.id)
+        point
         for session in sides[0][:1]
-        for row in session.rows
-        if session.plan.point(row.point.id).kind == "perf"
+        for point in (session.plan.point(row.point.id) for row in session.rows)
+        if point.kind == "perf" and not never_has(session, point, precision.metric)
     ]
     if not points:
         return None

@@ -14,7 +14,7 @@ import msgspec
 from pytest_bench.bounds import Bound
 from pytest_bench.comparison.sessions import Session
 from pytest_bench.errors import EvidenceError
-from pytest_bench.metrics.definitions import SHARES, interval_method, unit_of
+from pytest_bench.metrics.definitions import SHARES, interval_method, unit_of, why_always_null
 from pytest_bench.metrics.intervals import Pair, wilson
 from pytest_bench.metrics.measurement import Measurement
 from pytest_bench.metrics.observed import NotDefined
@@ -52,6 +52,13 @@ class Measured:
 def may_be_zero(metric: str) -> bool:
     """Whether 0 is a value like others. Such metrics have no relative difference."""
     return unit_of(metric) in {"fraction", "requests"}
+
+
+def never_has(session: Session, point: Point, metric: str) -> bool:
+    """Whether the metric is null at this point in every session, because of its API or because it does not stream."""
+    deployment = session.plan.deployment_of(point)
+    videos = deployment.video_seconds is not None
+    return why_always_null(metric, streamed=deployment.stream, videos=videos) is not None
 
 
 def alternate(baseline: Side, candidate: Side) -> bool:

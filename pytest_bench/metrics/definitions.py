@@ -284,6 +284,19 @@ COUNTS_TOKENS = frozenset(
 )
 """Metrics that need token counts, from the client's tokenizer or the server's usage."""
 
+NEEDS_STREAM = frozenset(
+    {
+        "time_to_first_token",
+        "time_to_first_output_token",
+        "scheduled_time_to_first_token",
+        "time_per_output_token",
+        "output_token_throughput_per_user",
+        "inter_chunk_latency",
+        "inter_token_latency",
+    }
+)
+"""Metrics of answers that arrive in events."""
+
 COMPARES_COUNTS = frozenset({"token_count_difference", "token_count_mean_difference"})
 """Metrics that need both counts, of the client's tokenizer and of the server."""
 
@@ -292,6 +305,16 @@ SHARES = frozenset({"error_rate", "good_request_fraction"})
 
 RATES = frozenset({"request_throughput", "goodput"})
 """Scalars that count requests over the whole phase."""
+
+
+def why_always_null(name: str, *, streamed: bool, videos: bool) -> str | None:
+    """Why a metric, as a bound names it, is null in every run of such an API; None if it is not."""
+    metric = name.partition(".")[0]
+    if videos and metric in COUNTS_TOKENS:
+        return "counts tokens, and this API delivers videos"
+    if (videos or not streamed) and metric in NEEDS_STREAM:
+        return "needs answers that are streamed, and these are not"
+    return None
 
 
 def interval_method(name: str) -> IntervalMethod | None:

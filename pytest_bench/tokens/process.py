@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_bench.child import Child, python
 from pytest_bench.clock import monotonic_ns
-from pytest_bench.tokens.messages import ANSWERS, Answer, Channel, Load, Task
+from pytest_bench.tokens.messages import ANSWERS, Answer, Channel, Load, Task, shared_memory
 from pytest_bench.tokens.shards import Shard
 
 COMMAND = python("pytest_bench.tokens.worker")
@@ -42,16 +43,24 @@ class WorkerProcess:
         self.jobs: dict[int, Job] = {}
         self._heard_ns = monotonic_ns()
         self._numbers = itertools.count()
-        arguments = ["--cpus", ",".join(map(str, shard.cpus))]
-        self._child = Child(
-            [*command, *arguments, *(["--idle"] if idle else [])],
-            environment={
-                "RAYON_NUM_THREADS": str(shard.threads),
-                "TOKENIZERS_PARALLELISM": "true",
-                **_KEEP_MEMORY,
-            },
-        )
-        self._channel: Channel[Task, Answer] = Channel(self.fileno(), self._child.stdin.fileno(), ANSWERS)
+        arguments = ["--cpus", ",".join(map(str, shard.cpus)), *(["--idle"] if idle else [])]
+        memory = shared_memory()
+        try:
+            self._child = Child(
+                [*command, *arguments, *([] if memory is None else ["--memory", str(memory)])],
+                environment={
+                    "RAYON_NUM_THREADS": str(shard.threads),
+                    "TOKENIZERS_PARALLELISM": "true",
+                    **_KEEP_MEMORY,
+                },
+                descriptors=[] if memory is None else [memory],
+            )
+            self._channel: Channel[Task, Answer] = Channel(
+                self.fileno(), self._child.stdin.fileno(), ANSWERS, memory=memory, fills_memory=True
+            )
+        finally:
+            if memory is not None:
+                os.close(memory)
 
     def fileno(self) -> int:
         """The descriptor that becomes readable if an answer arrives, or if the worker is gone."""

@@ -75,11 +75,12 @@ def main(prepare_tokenizer: Callable[[Load], Prepared] = prepare) -> Never:
     parser = argparse.ArgumentParser(prog="pytest_bench.tokens.worker")
     parser.add_argument("--cpus", default="")
     parser.add_argument("--idle", action="store_true")
+    parser.add_argument("--memory", type=int)
     arguments = parser.parse_args()
     note = take_place(arguments.cpus, idle=arguments.idle)
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is not an answer
-    channel: Channel[Answer, Task] = Channel(sys.stdin.fileno(), answers, TASKS)
+    channel: Channel[Answer, Task] = Channel(sys.stdin.fileno(), answers, TASKS, memory=arguments.memory)
     serve(channel, Work(prepare_tokenizer, note))
 
 

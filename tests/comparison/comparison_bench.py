@@ -27,6 +27,24 @@ perf:
     bounds: {request_latency.p99: "<= BOUND"}
 """
 
+WHOLE = """
+suite: whole
+deployment:
+  api: openai-chat
+  model: simulated
+  endpoint: ${ENDPOINT:-}
+  generation: {stream: false}
+datasets:
+  prompts: {path: data/prompts.jsonl}
+perf:
+  answers:
+    dataset: prompts
+    load: {pattern: concurrency, concurrency: 1, requests: 4}
+    budget: {achieved_share: 0.01, vacancy: 1, vacancy_p99: 1, schedule_lateness_ms: 5000, cpu_share: 1.0}
+    bounds: {request_latency.p99: "<= 60s"}
+"""
+"""Its answers are not streamed, so they have no time to first token."""
+
 SUMS = """
 suite: sums
 deployment:
@@ -64,7 +82,8 @@ class Bench:
 
     root: Path
 
-    def write(self, *, concurrency=8, requests=400, bound="60s", rows=450):
+    def write(self, *, concurrency=8, requests=400, bound="60s", rows=450, whole=False):
+        """`whole`: also a suite whose answers are not streamed."""
         suite = SUITE.replace("CONCURRENCY", str(concurrency)).replace("REQUESTS", str(requests))
         data = self.root / "bench" / "data"
         data.mkdir(parents=True, exist_ok=True)
@@ -72,6 +91,9 @@ class Bench:
             "[pytest]\naddopts = -p no:cacheprovider -p no:hypothesispytest\n"
         )
         (self.root / "bench" / "load.yaml").write_text(suite.replace("BOUND", bound))
+        (self.root / "bench" / "whole.yaml").unlink(missing_ok=True)
+        if whole:
+            (self.root / "bench" / "whole.yaml").write_text(WHOLE)
         (self.root / "bench" / "test_perf.py").write_text(TEST.format("perf"))
         prompts = (json.dumps({"prompt": f"Tell me about number {number}."}) for number in range(rows))
         (data / "prompts.jsonl").write_text("\n".join(prompts))

@@ -125,6 +125,19 @@ def test_a_condition_on_a_metric_that_no_point_has_is_an_error(compare, old, new
     assert "no compared point has this metric" in err
 
 
+def test_a_condition_leaves_out_points_that_never_have_its_metric(compare, bench, urls):
+    bench.write(whole=True)
+    sessions = [bench.run(f"whole-{number}", f"--endpoint={urls[number]}") for number in range(len(urls))]
+    condition = ("--fail-on", "time_to_first_token.p99 > +5%")
+    status, out, err = compare(*sessions, *condition)
+    assert status in {3, 4}, out + err
+    assert "whole/perf/answers" in out
+    assert err == ""
+    status, _, err = compare(*sessions, "--point", "whole/perf/answers", *condition)
+    assert status == 1
+    assert "no compared point has this metric" in err
+
+
 def test_a_null_metric_never_passes(compare, old, new):
     status, _, err = compare(old, new, "--fail-on", "goodput < -5%")
     assert status == 1

@@ -54,11 +54,15 @@ def test_lone_surrogates_are_counted_as_replaced(tokenizer):
     assert tokenizer.encode("\udfff") == tokenizer.encode("\ufffd")
 
 
+@pytest.mark.parametrize("has_memory", [True, False])
 def test_texts_of_any_size_are_transferred_without_leaving_files(
-    bpe_folder, authority, monkeypatch, tmp_path
+    bpe_folder, authority, monkeypatch, tmp_path, has_memory
 ):
+    """Also those that are larger than a slot of the shared memory, and on systems without such memory."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    sizes = [100_000, 1, 300_000, 50_000, 200_000, 6_000]
+    if not has_memory:
+        monkeypatch.delattr(os, "memfd_create")
+    sizes = [100_000, 1, 300_000, 50_000, 1_100_000, 200_000, 6_000, 90_000, 80_000]
     texts = [chr(ord("a") + number) + "🦊" * size for number, size in enumerate(sizes)]
     with TokenizerPool(cpus=ONE) as pool:
         tokenizer = pool.load(resolve(str(bpe_folder)))
