@@ -254,11 +254,19 @@ def _vacancy_cell(row: Row) -> dict[str, str]:
     return {} if share == NOTHING else {"vacancy": share}
 
 
+def _gate_cell(row: Row) -> dict[str, str]:
+    """The gate of an eval, or how many of several are met."""
+    judged = row.point.bounds
+    if len(judged) == 1:
+        return {"gate": judged[0].bound.text}
+    return {"gate": _bounds_met(row.point)} if judged else {}
+
+
 def _shown_table(kind: str, rows: Sequence[Row]) -> Table:
     """The columns that audits and evals show: headings, each with a short text."""
     shown = [shown_cells(row) for row in rows]
-    if kind == "audit":
-        shown = [cells | _vacancy_cell(row) for row, cells in zip(rows, shown, strict=True)]
+    of_kind = _vacancy_cell if kind == "audit" else _gate_cell
+    shown = [cells | of_kind(row) for row, cells in zip(rows, shown, strict=True)]
     headings = list(dict.fromkeys(heading for cells in shown for heading in cells))
     table = _table(kind, headings)
     for row, cells in zip(rows, shown, strict=True):

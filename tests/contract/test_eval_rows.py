@@ -130,6 +130,8 @@ def test_a_gate_decides_the_point(folder, gate, outcome):
     make_eval(folder, answers={0: "#### 99", 1: "#### 99"}, fields=f"gates: [{gate}]\n")
     ran = folder.run("--endpoint=simulator", "-k", "c0001")
     require(ran, 0 if outcome == "pass" else 1, outcome)
+    (row,) = [line for line in ran.output.splitlines() if line.startswith(f"{POINTS[0]} ")]
+    assert f" >= {gate.split()[-1].rstrip('}')} " in row
     assert "unbounded" not in ran.verdict["points"][0]["labels"]
     assert verify_session(ran.results).problems == ()
 
