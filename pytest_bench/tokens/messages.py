@@ -152,12 +152,17 @@ In = TypeVar("In", Task, Answer)
 
 
 def shared_memory() -> int | None:
-    """Make memory for the two channels of one worker. Returns its descriptor; None where the system has none."""
+    """Make memory for the two channels of one worker. Returns its descriptor; None where the system has none.
+
+    A container or `vm.memfd_noexec` may refuse it although the system has it.
+    """
     if not hasattr(os, "memfd_create"):
         return None
-    descriptor = os.memfd_create("pytest-bench-texts")
-    os.truncate(descriptor, _SLOTS * _SLOT_BYTES)
-    return descriptor
+    with contextlib.suppress(OSError):
+        descriptor = os.memfd_create("pytest-bench-texts")
+        os.truncate(descriptor, _SLOTS * _SLOT_BYTES)
+        return descriptor
+    return None
 
 
 class Channel(Generic[Out, In]):

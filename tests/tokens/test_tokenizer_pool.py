@@ -54,14 +54,20 @@ def test_lone_surrogates_are_counted_as_replaced(tokenizer):
     assert tokenizer.encode("\udfff") == tokenizer.encode("\ufffd")
 
 
-@pytest.mark.parametrize("has_memory", [True, False])
+def refuse(name):
+    raise PermissionError(13, "refused", name)
+
+
+@pytest.mark.parametrize("memory", ["shared", "absent", "refused"])
 def test_texts_of_any_size_are_transferred_without_leaving_files(
-    bpe_folder, authority, monkeypatch, tmp_path, has_memory
+    bpe_folder, authority, monkeypatch, tmp_path, memory
 ):
-    """Also those that are larger than a slot of the shared memory, and on systems without such memory."""
+    """Also those that are larger than a slot of the shared memory, and where the system has or gives no such memory."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    if not has_memory:
+    if memory == "absent":
         monkeypatch.delattr(os, "memfd_create")
+    if memory == "refused":
+        monkeypatch.setattr(os, "memfd_create", refuse)
     sizes = [100_000, 1, 300_000, 50_000, 1_100_000, 200_000, 6_000, 90_000, 80_000]
     texts = [chr(ord("a") + number) + "🦊" * size for number, size in enumerate(sizes)]
     with TokenizerPool(cpus=ONE) as pool:
