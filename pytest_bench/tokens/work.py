@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import random
-import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import msgspec
 
@@ -34,45 +36,46 @@ from pytest_bench.tokens.probes import excerpt
 from pytest_bench.tokens.proof import Prepared, describe_difference
 from pytest_bench.tokens.text_log import read_records, texts_of
 
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+
 _MOST_REMEMBERED = 200_000
 
 
 class Work:
-    """The tokenizers of one worker, and the tasks on them. May be called from several threads.
+    """The tokenizers of one worker, and the tasks on them, as coroutines of one event loop.
 
-    A library uses every core of the worker's block, so only one thread at a time calls it. The others decode the next
-    range meanwhile, or encode the lines of the last one.
+    A library uses every core of the worker's block and releases the interpreter, so it is called in a thread: while it
+    counts one range, the loop decodes the next, or encodes the lines of the last one. It is always the same thread,
+    because glibc gives each thread memory of its own, and fresh memory would take as much as a tenth of the time.
     """
 
     def __init__(self, prepare: Callable[[Load], Prepared], note: str | None) -> None:
         self._prepare = prepare
         self._note = note
         self._loaded: dict[str, tuple[Prepared, TextCounter]] = {}
-        self._library = threading.Lock()
+        self._library = Library()
 
-    def answer(self, task: Task) -> Answer:
+    async def answer(self, task: Task) -> Answer:
         """Carry out one task. Raises `TokensError`, and what a library raises."""
         if isinstance(task, Load):
-            return self._load(task)
+            return await self._load(task)
         if task.key not in self._loaded:
             raise TokensError(f"tokenizer {task.key} is not loaded in this worker")
         prepared, counter = self._loaded[task.key]
         match task:
             case CountRange():
-                return count_range(task, counter)
+                return await count_range(task, counter)
             case CountTexts():
-                with self._library:
-                    counts, failures = count_each(prepared.backend, task.texts)
+                counts, failures = await self._library(count_each, prepared.backend, task.texts)
                 return Counts(counts=counts, failures=failures)
             case Recount():
-                with self._library:
-                    return recount(task, prepared)
+                return await self._library(recount, task, prepared)
             case Encode():
-                with self._library:
-                    return Ids(ids=prepared.backend.encode(task.texts))
+                return Ids(ids=await self._library(prepared.backend.encode, task.texts))
 
-    def _load(self, task: Load) -> Loaded:
-        prepared = self._prepare(task)
+    async def _load(self, task: Load) -> Loaded:
+        prepared = await self._library(self._prepare, task)
         self._loaded[task.key] = prepared, TextCounter(prepared.backend, self._library)
         return Loaded(
             key=task.key,
@@ -84,36 +87,49 @@ class Work:
         )
 
 
+class Library:
+    """The thread that calls tokenizer libraries."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1)
+
+    async def __call__(
+        self, function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments
+    ) -> Result:
+        """Call a function in the thread, and return or raise what it does."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, function, *arguments)
+
+
 class TextCounter:
-    """Counts texts with one back end, and identical texts once per worker.
+    """Counts texts with one back end, and remembers the counts, so that texts that repeat are seldom counted again.
 
     The hash, length and count of recent texts are stored, but not the texts. Two of a million texts have the same hash
     and length with a probability below one in 10**7.
     """
 
-    def __init__(self, backend: Backend, library: threading.Lock) -> None:
+    def __init__(self, backend: Backend, library: Library) -> None:
         self._backend = backend
         self._library = library
         self._remembered: dict[int, tuple[int, int]] = {}
 
-    def count(self, texts: Iterable[str]) -> tuple[dict[str, int | None], list[str]]:
+    async def count(self, texts: Iterable[str]) -> tuple[dict[str, int | None], list[str]]:
         """Return tokens by text (None for a text that could not be counted) and a description of each failure."""
         known: dict[str, int | None] = {}
-        with self._library:
-            missing = []
-            for text in dict.fromkeys(texts):
-                length, tokens = self._remembered.get(hash(text), (-1, 0))
-                if length == len(text):
-                    known[text] = tokens
-                else:
-                    missing.append(text)
-            counts, failures = count_each(self._backend, missing)
-            if len(self._remembered) + len(missing) > _MOST_REMEMBERED:
-                self._remembered.clear()
-            for text, count in zip(missing, counts, strict=True):
-                known[text] = count
-                if count is not None:
-                    self._remembered[hash(text)] = len(text), count
+        missing = []
+        for text in dict.fromkeys(texts):
+            length, tokens = self._remembered.get(hash(text), (-1, 0))
+            if length == len(text):
+                known[text] = tokens
+            else:
+                missing.append(text)
+        counts, failures = await self._library(count_each, self._backend, missing)
+        if len(self._remembered) + len(missing) > _MOST_REMEMBERED:
+            self._remembered.clear()
+        for text, count in zip(missing, counts, strict=True):
+            known[text] = count
+            if count is not None:
+                self._remembered[hash(text)] = len(text), count
         return known, failures
 
 
@@ -140,13 +156,13 @@ def count_each(backend: Backend, texts: list[str]) -> tuple[list[int | None], li
     return list(counts), []
 
 
-def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
+async def count_range(task: CountRange, counter: TextCounter) -> RangeCounts:
     """Count the records in a range of a log. A damaged line is not counted, but reported.
 
     Raises `TokensError` for lines that are intact and not text records.
     """
     records, lines, failures = read_records(task.path, task.start, task.stop)
-    known, uncountable = counter.count(text for record in records for text in texts_of(record) if text)
+    known, uncountable = await counter.count(text for record in records for text in texts_of(record) if text)
     known[""] = 0
     counts = [tuple(map(known.__getitem__, texts_of(record))) for record in records]
     return RangeCounts(

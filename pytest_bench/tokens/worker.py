@@ -1,20 +1,20 @@
 """A pool worker: a process that loads tokenizers and counts what the pool sends. Started by the pool.
 
 The main thread receives tasks from standard input and does nothing else, so that the end of the parent (end of file)
-ends the process at once, whatever the other threads do. Answers go to standard output. Two more threads carry tasks
-out: while one is inside a library, which releases the interpreter, the other decodes the next range.
+ends the process at once, whatever the other threads do. Answers go to standard output. A second thread runs the event
+loop that carries tasks out, and a third one is inside the libraries (`Work`).
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Never
 
 from pytest_bench.errors import BenchError
@@ -27,27 +27,26 @@ _SWITCH_S = 0.0001
 
 def serve(channel: Channel[Answer, Task], work: Work) -> Never:
     """Answer tasks until the other end of `channel` is closed; then end the process."""
-    writing = threading.Lock()
+    loop = asyncio.new_event_loop()
 
-    def answer(job: int, task: Task) -> None:
+    async def answer(job: int, task: Task) -> None:
         try:
-            found = work.answer(task)
+            found = await work.answer(task)
         except BenchError as error:
             found = Failed(str(error))
         except BaseException as error:  # noqa: BLE001 # a panic of native code derives from it
             found = Failed(f"{type(error).__name__}: {error}")
-        with writing:
-            try:
-                channel.send(job, found)
-            except OSError:
-                os._exit(0)  # the parent is gone
+        try:
+            channel.send(job, found)
+        except OSError:
+            os._exit(0)  # the parent is gone
 
     # A thread that returns from the library should soon get the interpreter.
     sys.setswitchinterval(_SWITCH_S)
-    executor = ThreadPoolExecutor(2)
+    threading.Thread(target=loop.run_forever, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            executor.submit(answer, *channel.receive())
+            asyncio.run_coroutine_threadsafe(answer(*channel.receive()), loop)
     os._exit(0)  # a library may keep its thread for a while, and its counts are not needed
 
 

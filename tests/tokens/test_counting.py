@@ -150,6 +150,7 @@ def test_an_input_that_cannot_be_rendered_is_pending_and_named_while_outputs_are
 
 
 SAME = "the same answer " * 20
+JOBS_AT_ONCE = 3
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def tallied(misbehaving, tmp_path):
 
 
 @pytest.mark.parametrize("logs", [1, 3])
-def test_a_text_in_every_range_of_every_log_is_encoded_once_per_worker(
+def test_a_text_in_every_range_of_every_log_is_encoded_only_in_the_first_jobs_of_a_worker(
     tallied, texts, write_texts, tmp_path, logs
 ):
     tokenizer, encoded = tallied
@@ -187,7 +188,7 @@ def test_a_text_in_every_range_of_every_log_is_encoded_once_per_worker(
         )
     result = count_phase(tokenizer, tmp_path)
     assert result.complete
-    assert encoded() == 1
+    assert 1 <= encoded() <= JOBS_AT_ONCE
 
 
 def test_a_log_with_a_damaged_first_line_is_counted_from_the_next_line(tokenizer, write_texts, tmp_path):
@@ -198,11 +199,11 @@ def test_a_log_with_a_damaged_first_line_is_counted_from_the_next_line(tokenizer
     assert "does not match its checksum" in result.failures[0]
 
 
-def test_identical_texts_are_encoded_once(tallied, write_texts, tmp_path):
+def test_identical_texts_of_a_range_are_encoded_once(tallied, write_texts, tmp_path):
     tokenizer, encoded = tallied
-    write_texts([TextRecord(request_id=f"r{n}", sample_index=n % 2, content=SAME) for n in range(40)])
+    write_texts([TextRecord(request_id=f"r{n}", sample_index=n % 2, content=SAME) for n in range(8)])
     result = count_phase(tokenizer, tmp_path, inputs=lambda _: "x")
-    assert (result.counted, result.inputs_counted) == (40, 2)
+    assert (result.counted, result.inputs_counted) == (8, 2)
     assert encoded() == 1
     assert len({output.content for output in read_counts(tmp_path / "tokens.jsonl").outputs.values()}) == 1
 
