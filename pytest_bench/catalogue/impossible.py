@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from pytest_bench.bounds import SCHEDULED, Bound
 from pytest_bench.errors import SuiteError
-from pytest_bench.metrics.definitions import RATES, SHARES, why_always_null
+from pytest_bench.metrics.definitions import RATES, SHARES
 from pytest_bench.metrics.dependent import requests_needed
+from pytest_bench.metrics.names import why_always_null
 from pytest_bench.suite.plan import Plan, Point
 from pytest_bench.workload import OPEN_LOOP, Load
 

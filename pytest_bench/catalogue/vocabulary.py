@@ -11,7 +11,7 @@ from pytest_bench.audits import AuditTest, registry
 from pytest_bench.errors import UsageError
 from pytest_bench.evals import definitions as eval_definitions
 from pytest_bench.evals.fields import EvalFields, metrics_of
-from pytest_bench.metrics import definitions
+from pytest_bench.metrics import names
 from pytest_bench.scoring import SCORINGS, Scorings
 from pytest_bench.simulator import Answers, Behaviour
 from pytest_bench.suite.vocabulary import ApiWords, Vocabulary
@@ -50,20 +50,20 @@ def vocabulary(
     return Vocabulary(
         apis={name: _api_words(name, reference) for name, reference in apis.items()},
         unit_of={
-            "perf": definitions.unit_of,
+            "perf": names.unit_of,
             "eval": partial(eval_definitions.unit_of, scorings=scorings),
-            "slo": definitions.slo_unit_of,
+            "slo": names.slo_unit_of,
         },
         check_simulator=_check_behaviour,
         metrics={
-            "perf": {name: definitions.unit_of(name) for name in definitions.names()},
+            "perf": {name: names.unit_of(name) for name in names.all_names()},
             "eval": {
                 name: eval_definitions.unit_of(name, scorings) for name in eval_definitions.names(scorings)
             },
-            "slo": {name: definitions.slo_unit_of(name) for name in definitions.slo_names()},
+            "slo": {name: names.slo_unit_of(name) for name in names.slo_names()},
         },
         meanings={name: eval_definitions.meaning_of(name) for name in eval_definitions.names()}
-        | {name: definitions.meaning_of(name) for name in (*definitions.names(), *definitions.slo_names())},
+        | {name: names.meaning_of(name) for name in (*names.all_names(), *names.slo_names())},
         audits=registry(audits).words(),
         eval_metrics=metrics_of,
         eval_fields=EvalFields,

@@ -22,7 +22,7 @@ from pytest_bench.endpoints.models import served_models
 from pytest_bench.errors import EndpointError, TokensError, UsageError
 from pytest_bench.files import write_atomic
 from pytest_bench.hub_cache import is_hub_id
-from pytest_bench.metrics.definitions import unit_of
+from pytest_bench.metrics.names import unit_of
 from pytest_bench.plugin.selection import judging_functions
 from pytest_bench.running.deployment import SIMULATOR
 from pytest_bench.scratch import scratch_folder

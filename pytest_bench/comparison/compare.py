@@ -14,7 +14,7 @@ from pytest_bench.comparison.points import Compared, compared_points
 from pytest_bench.comparison.result import Comparison, Difference, Judged
 from pytest_bench.comparison.values import Side, alternate, never_has, with_intervals
 from pytest_bench.errors import EvidenceError, UsageError
-from pytest_bench.metrics.definitions import is_score_name, open_loop_name, unit_of
+from pytest_bench.metrics.names import is_score_name, open_loop_name, unit_of
 from pytest_bench.metrics.shifts import ERROR, Tails
 from pytest_bench.reports.tables import PERF_METRICS
 from pytest_bench.scoring import SCORINGS, Scorings

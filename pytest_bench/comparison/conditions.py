@@ -10,8 +10,9 @@ import msgspec
 from pytest_bench.bounds import parse_bound, split_inline
 from pytest_bench.errors import UsageError
 from pytest_bench.evals import definitions as of_evals
-from pytest_bench.metrics import definitions
-from pytest_bench.metrics.definitions import is_score_name
+from pytest_bench.metrics import names
+from pytest_bench.metrics.definitions import DEFINITIONS, Better
+from pytest_bench.metrics.names import is_score_name
 from pytest_bench.scoring import Scorings
 
 EXAMPLE = "time_to_first_token.p99 > +5%"
@@ -41,7 +42,7 @@ def parse_condition(text: str, resolution: str | None, scorings: Scorings) -> Co
     except UsageError:
         raise UsageError(f"--fail-on {text!r}: expected a condition like {EXAMPLE!r}") from None
     is_score = is_score_name(metric)
-    unit = of_evals.unit_of(metric, scorings) if is_score else definitions.unit_of(metric)
+    unit = of_evals.unit_of(metric, scorings) if is_score else names.unit_of(metric)
     better = better_of(metric)
     if rest[1:].strip()[:1] not in {"+", "-"}:
         raise UsageError(f"--fail-on {text!r}: a difference needs its sign, as in {EXAMPLE!r}")
@@ -72,9 +73,9 @@ def parse_condition(text: str, resolution: str | None, scorings: Scorings) -> Co
     )
 
 
-def better_of(metric: str) -> definitions.Better:
+def better_of(metric: str) -> Better:
     """Which direction of a metric is better. Scores are better when higher."""
-    return "higher" if is_score_name(metric) else definitions.DEFINITIONS[metric.partition(".")[0]].better
+    return "higher" if is_score_name(metric) else DEFINITIONS[metric.partition(".")[0]].better
 
 
 def _resolution(

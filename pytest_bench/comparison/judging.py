@@ -12,8 +12,8 @@ from pytest_bench.comparison.result import Difference, Judged, Mark
 from pytest_bench.comparison.values import may_be_zero, shift_of, uncertainty_of, values_of
 from pytest_bench.errors import EvidenceError
 from pytest_bench.evals.paired import Paired
-from pytest_bench.metrics.definitions import unit_of
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.metrics.names import unit_of
 from pytest_bench.metrics.observed import NotDefined
 from pytest_bench.metrics.shifts import ERROR, FIRST_STAGE, Shift, Tails, decide
 from pytest_bench.reports.tables import quantity

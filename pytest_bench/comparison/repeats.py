@@ -12,8 +12,8 @@ from pytest_bench.bounds import parse_bound
 from pytest_bench.comparison.sessions import Session
 from pytest_bench.comparison.values import may_be_zero, never_has
 from pytest_bench.errors import UsageError
-from pytest_bench.metrics.definitions import is_score_name, open_loop_name, unit_of
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.metrics.names import is_score_name, open_loop_name, unit_of
 from pytest_bench.metrics.observed import NotDefined
 from pytest_bench.metrics.shifts import ERROR, Sampled, mean_of_sessions, of_pairs
 from pytest_bench.reports.tables import NOTHING, PERF_METRICS, listing, quantity, render

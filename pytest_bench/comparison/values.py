@@ -14,9 +14,10 @@ import msgspec
 from pytest_bench.bounds import Bound
 from pytest_bench.comparison.sessions import Session
 from pytest_bench.errors import EvidenceError
-from pytest_bench.metrics.definitions import SHARES, interval_method, unit_of, why_always_null
+from pytest_bench.metrics.definitions import SHARES
 from pytest_bench.metrics.intervals import Pair, wilson
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.metrics.names import interval_method, unit_of, why_always_null
 from pytest_bench.metrics.observed import NotDefined
 from pytest_bench.metrics.shifts import FIRST_STAGE, Recovered, Shift, of_groups, of_pairs
 from pytest_bench.results.summary import Summary

@@ -26,8 +26,8 @@ from pytest_bench.html_report.requests import (
     shorter,
     time_line,
 )
-from pytest_bench.metrics.definitions import is_score_name
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.metrics.names import is_score_name
 from pytest_bench.records import PhaseResult
 from pytest_bench.reports.tables import quantity, tables
 from pytest_bench.results.details import AuditDetail, EvalDetail

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_bench.metrics.definitions import PERCENTILES, interval_method
+from pytest_bench.metrics.definitions import PERCENTILES
 from pytest_bench.metrics.distributions import normal_quantile, student_quantile
 from pytest_bench.metrics.intervals import (
     BATCHES,
@@ -22,6 +22,7 @@ from pytest_bench.metrics.intervals import (
     of_percentile,
     values_needed_for_percentile,
 )
+from pytest_bench.metrics.names import interval_method
 from pytest_bench.metrics.observed import NotDefined
 
 BLOCKS = 20

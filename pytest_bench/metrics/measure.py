@@ -11,18 +11,12 @@ from pytest_bench.bounds import Bound
 from pytest_bench.errors import EvidenceError
 from pytest_bench.metrics import early_stopping, intervals, statistics, uncertainties
 from pytest_bench.metrics.columns import Columns
-from pytest_bench.metrics.definitions import (
-    DEFINITIONS,
-    EARLY_STOPPING,
-    PERCENTILES,
-    Definition,
-    IntervalMethod,
-    interval_method,
-)
+from pytest_bench.metrics.definitions import DEFINITIONS, EARLY_STOPPING, PERCENTILES, Definition
 from pytest_bench.metrics.dependent import mean_interval, percentile_interval
 from pytest_bench.metrics.formulas import PER_ISSUE, PER_REQUEST, SCALARS, good
 from pytest_bench.metrics.gap_metrics import POOLED
 from pytest_bench.metrics.measurement import EndpointMeasurement, Interval, Measurement, Metric, Window
+from pytest_bench.metrics.names import IntervalMethod, interval_method
 from pytest_bench.metrics.observed import NotDefined, Observed
 from pytest_bench.metrics.token_counts import TokenCounts
 from pytest_bench.metrics.token_source import CountRule, choose

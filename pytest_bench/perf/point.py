@@ -12,8 +12,8 @@ from pytest_bench.bounds import Bound
 from pytest_bench.endpoints.actions import reset_cache
 from pytest_bench.errors import UsageError
 from pytest_bench.labels import Label
-from pytest_bench.metrics.definitions import open_loop_name
 from pytest_bench.metrics.measurement import Measurement
+from pytest_bench.metrics.names import open_loop_name
 from pytest_bench.records import WARMUP, PhaseResult
 from pytest_bench.results.details import PerfDetail
 from pytest_bench.running.counting import Counted, count_phase, live_lane

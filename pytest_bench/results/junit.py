@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 from pytest_bench.errors import BenchError, makes_sense
 from pytest_bench.labels import Label
-from pytest_bench.metrics.definitions import is_score_name
+from pytest_bench.metrics.names import is_score_name
 from pytest_bench.results.layout import point_path
 from pytest_bench.results.summary import read_summary
 from pytest_bench.verdict.events import Called, Event, JUnitCase, Report, SuiteProperty

@@ -10,9 +10,10 @@ from pytest_bench.bounds import parse_bound
 from pytest_bench.errors import EvidenceError, UsageError
 from pytest_bench.files import canonical_json
 from pytest_bench.metrics.columns import read_columns
-from pytest_bench.metrics.definitions import COUNTS_TOKENS, DEFINITIONS, names, slo_unit_of, unit_of
+from pytest_bench.metrics.definitions import COUNTS_TOKENS, DEFINITIONS
 from pytest_bench.metrics.measure import measure, steady_state_of
 from pytest_bench.metrics.measurement import Measurement, Window
+from pytest_bench.metrics.names import all_names, slo_unit_of, unit_of
 from pytest_bench.records import Usage
 from pytest_bench.workload import Load
 
@@ -537,9 +538,9 @@ def test_a_log_that_lost_records_is_not_measured(record, phase_of):
 
 def test_a_phase_without_requests_has_reasons_for_everything_but_counts(measured):
     result = measured([])
-    numbers = {name for name in names() if result.value(name) is not None}
+    numbers = {name for name in all_names() if result.value(name) is not None}
     assert numbers == {"failed_requests", "resent_requests", "empty_outputs"}
-    assert all(result.reason(name) for name in set(names()) - numbers)
+    assert all(result.reason(name) for name in set(all_names()) - numbers)
 
 
 def test_intervals_are_made_for_the_bounds_that_ask(record, measured):
@@ -625,7 +626,7 @@ def test_whatever_was_recorded_a_measurement_is_finite_json_and_agrees_with_nump
     )
     assert msgspec.json.decode(canonical_json(result), type=Measurement) == result
     assert set(result.metrics) == set(DEFINITIONS)
-    for name in names():
+    for name in all_names():
         assert (result.value(name) is None) == (result.reason(name) is not None)
     good = [item for item in records if item.outcome == "succeeded"]
     if good:

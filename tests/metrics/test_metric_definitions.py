@@ -2,18 +2,12 @@ import pytest
 
 from pytest_bench.errors import UsageError
 from pytest_bench.metrics import formulas, gap_metrics
-from pytest_bench.metrics.definitions import (
-    DEFINITIONS,
-    interval_method,
-    names,
-    open_loop_name,
-    slo_unit_of,
-    unit_of,
-)
+from pytest_bench.metrics.definitions import DEFINITIONS
+from pytest_bench.metrics.names import all_names, interval_method, open_loop_name, slo_unit_of, unit_of
 
 
 def test_every_name_that_is_offered_has_a_unit():
-    assert all(unit_of(name) for name in names())
+    assert all(unit_of(name) for name in all_names())
 
 
 def test_every_definition_has_exactly_one_formula():
@@ -81,11 +75,11 @@ def test_in_open_loop_a_bound_on_a_latency_judges_it_from_the_scheduled_time():
     assert open_loop_name("request_latency.mean") == "scheduled_request_latency.mean"
     assert open_loop_name("time_per_output_token.p99") == "time_per_output_token.p99"
     assert open_loop_name("request_throughput") == "request_throughput"
-    assert all(unit_of(open_loop_name(name)) == unit_of(name) for name in names())
+    assert all(unit_of(open_loop_name(name)) == unit_of(name) for name in all_names())
 
 
 def test_intervals_exist_for_metrics_of_requests_and_for_shares_and_rates_of_requests():
-    methods = {name: interval_method(name) for name in names()}
+    methods = {name: interval_method(name) for name in all_names()}
     assert methods["request_latency.p99.9"] == "order statistics"
     assert methods["output_tokens.mean"] == "batch means"
     assert {name for name, method in methods.items() if method == "Wilson"} == {

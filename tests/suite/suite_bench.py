@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from pytest_bench.errors import SuiteError, UsageError
-from pytest_bench.metrics.definitions import slo_unit_of, unit_of
+from pytest_bench.metrics.names import slo_unit_of, unit_of
 from pytest_bench.suite.context import Overrides
 from pytest_bench.suite.loading import load_plan
 from pytest_bench.suite.section import Section
