@@ -1,6 +1,6 @@
 """Cost of a checkpoint: `python -m benchmarks.checkpoints [--records N] [--folder DIR]`.
 
-Bars: 20 µs of CPU time a record at `group` on top of the request (the caller's and the writing thread's, encoding the
+Bars: 20 µs of CPU time per record at `group` on top of the request (the caller's and the writing thread's, encoding the
 record included), and 2 s to open and resume 100,000 records.
 """
 
@@ -65,7 +65,7 @@ def keys_of(count: int) -> list[Key]:
 
 
 def write(path: Path, records: int, sync: Sync, burst: int) -> dict[str, float]:
-    """Write a checkpoint and time it; all figures are microseconds a record."""
+    """Write a checkpoint and time it; all figures are microseconds per record."""
     keys = keys_of(records)
     payloads = [record(number) for number in range(records)]
     encode = msgspec.json.Encoder().encode
@@ -140,7 +140,7 @@ def measure(table: Table, records: int) -> None:
         figures = write(path, records, "group", BURST)
         opening_s, resuming_s, _ = reopen(path, records)
     for name, value in figures.items():
-        table.add(work, f"{name}, a record", "µs", value, "<= 20" if name == "CPU time" else None)
+        table.add(work, f"{name}, per record", "µs", value, "<= 20" if name == "CPU time" else None)
     # the bar is for 100,000 records
     bar = "<= 2" if records == RECORDS else None
     table.add(work, "opened again and resumed", "s", opening_s + resuming_s, bar)
@@ -162,7 +162,7 @@ def main() -> None:
             figures = write(path, records, sync, burst)  # type: ignore[arg-type] # one of the two
             print(f"{records} records, sync {sync}, {burst} at a time:")
             for name, value in figures.items():
-                print(f"  {name}: {value:.1f} µs a record")
+                print(f"  {name}: {value:.1f} µs per record")
             if records == arguments.records:
                 opening_s, resuming_s, cpu_s = reopen(path, records)
                 size = path.stat().st_size / 1e6

@@ -28,5 +28,5 @@ def million(table: Table, requests: int, cores: Cores) -> None:
     after, _ = cost_us(USUAL)
     usual = statistics.mean([before, after])
     table.add(work, "peak memory of all processes", "MiB", peak_bytes / MEBIBYTE, "< 1024")
-    table.add(work, "CPU a request", "us", cost)
-    table.add(work, f"CPU a request, beside {USUAL:,} requests", "ratio", cost / usual, "<= 1.1")
+    table.add(work, "CPU per request", "us", cost)
+    table.add(work, f"CPU per request, beside {USUAL:,} requests", "ratio", cost / usual, "<= 1.1")

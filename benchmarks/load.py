@@ -32,7 +32,7 @@ def at_once(table: Table, requests: int, cores: Cores, *, peers: bool) -> None:
                 table.add(work, "ours: in flight, of those asked for", "ratio", _kept_in_flight(full))
         cpu[client.name] = cpu_per_request_us(client, short, full)
         table.add(work, f"{client.name}: rate", "requests/s", rate[client.name])
-        table.add(work, f"{client.name}: CPU a request", "us", cpu[client.name])
+        table.add(work, f"{client.name}: CPU per request", "us", cpu[client.name])
     mine = OURS.name
     table.add(work, "CPU, ours / bare loop", "ratio", cpu[mine] / cpu[BARE.name], "<= 3.3")
     if peers:
@@ -64,7 +64,7 @@ def paced(table: Table, streams: int, waves: int, cores: Cores, *, peers: bool) 
             pass
         with driven(client, streams, waves * streams, paced=True, cores=cores) as full:
             cpu[client.name] = cpu_per_request_us(client, short, full) / EVENTS
-            table.add(work, f"{client.name}: CPU an event", "us", cpu[client.name])
+            table.add(work, f"{client.name}: CPU per event", "us", cpu[client.name])
             if client is BARE:
                 took_s = (full.stamps["last_ns"] - full.stamps["arrival_ns"]).mean() / 1e9
                 table.add(work, "server: pace kept", "ratio", float(wave_s() / took_s), ">= 0.99")

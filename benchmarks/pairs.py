@@ -50,7 +50,7 @@ def paced(table: Table, streams: int, waves: int, cores: Cores, base: Path, *, n
         client.name: _cpu_us(client, streams, streams, waves * streams, cores, paced=True) / EVENTS
         for client in _in_turn(base, number)
     }
-    _add(table, f"{streams:,} streams at 100 events/s, pairs", "CPU an event", cpu, "<= 1.25")
+    _add(table, f"{streams:,} streams at 100 events/s, pairs", "CPU per event", cpu, "<= 1.25")
 
 
 def at_once(table: Table, requests: int, cores: Cores, base: Path, *, number: int) -> None:
@@ -60,7 +60,7 @@ def at_once(table: Table, requests: int, cores: Cores, base: Path, *, number: in
         client.name: _cpu_us(client, CONNECTIONS, few, requests, cores, paced=False)
         for client in _in_turn(base, number)
     }
-    _add(table, f"{requests:,} requests, {EVENTS} events at once, pairs", "CPU a request", cpu, "<= 1.1")
+    _add(table, f"{requests:,} requests, {EVENTS} events at once, pairs", "CPU per request", cpu, "<= 1.1")
 
 
 def _in_turn(base: Path, number: int) -> list[Client]:

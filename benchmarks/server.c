@@ -1,7 +1,7 @@
 /* A served model that costs next to nothing: what the load benchmarks run against.
  *
  * Speaks the OpenAI chat completions API over HTTP/1.1 on 127.0.0.1, one thread, one epoll. Every
- * response is prebuilt; answering is one write (at once) or one write an event (paced). It keeps its
+ * response is prebuilt; answering is one write (at once) or one write per event (paced). It keeps its
  * own CLOCK_MONOTONIC stamps of every request, so that a client's account can be checked.
  *
  *     cc -O2 -std=c11 -o server server.c && ./server --paced --ttft-ms 50 --itl-ms 10

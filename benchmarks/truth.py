@@ -104,7 +104,7 @@ def client_bound(table: Table, requests: int, cores: Cores) -> None:
 
 def loaded(table: Table, requests: int) -> None:
     """One repetition against a slow server, the simulator, while another process keeps a core busy."""
-    work = "simulator at 100 ms a request, concurrency 8, one busy process beside"
+    work = "simulator at 100 ms per request, concurrency 8, one busy process beside"
     load = Load(pattern="concurrency", concurrency=8, requests=requests)
     with (
         simulator.start(simulator.Behaviour(model=ours.MODEL, ttft_ms=100.0, itl_ms=0.0)) as server,

@@ -3,7 +3,7 @@
 A line is one JSON object whose last field is the CRC-32 of the object without that field. A changed or missing byte is
 detected, and any JSON tool can read the file:
 
-    {"kind":"header","log":"texts","version":1,"crc":436389268}
+    {"kind":"header","log":"texts","version":2,"crc":825202263}
     {"request_id":"r-1","content":"Hello","crc":4069161310}
     {"kind":"end","lines":1,"crc":1164843866}
 

@@ -7,12 +7,57 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pytest_bench import host, records
+from pytest_bench.audits import artifacts as audit_files
+from pytest_bench.checkpoints import CHECKPOINT_VERSION
 from pytest_bench.cli import COMMANDS
+from pytest_bench.cluster import preflight
+from pytest_bench.containers import evidence as container_files
+from pytest_bench.endpoints import scrape
+from pytest_bench.evals import evidence as eval_files
+from pytest_bench.evals import gating, node_files
+from pytest_bench.gang import status
+from pytest_bench.lines import LineReader
+from pytest_bench.load import raw
+from pytest_bench.results import event_log, evidence, plan_file, summary, withheld
+from pytest_bench.running import server_log, server_side
+from pytest_bench.simulator import truth
+from pytest_bench.tokens import counts
+from pytest_bench.verdict import expectation, verdict
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
 COMMAND = re.compile(r"(?:`|^\$ |^)pytest-bench ([a-z]+)", re.MULTILINE)
+VERSIONS = {
+    "`plan.json`": plan_file.PLAN_FILE_VERSION,
+    "`verdict.json`": verdict.VERDICT_VERSION,
+    "`events/<process>.jsonl`": event_log.EVENTS_VERSION,
+    "`environment.json`": host.ENVIRONMENT_VERSION,
+    "`nodes.json`": preflight.NODES_VERSION,
+    "`status.json` in `nodes/<rank>/`": node_files.STATUS_VERSION,
+    "`status.json` in `rank-<n>/`": status.VERSION,
+    "`point.json`": summary.POINT_VERSION,
+    "`summary.json`": summary.SUMMARY_VERSION,
+    "`evidence.json`": evidence.EVIDENCE_VERSION,
+    "`phase.json`": records.PHASE_VERSION,
+    "`audit_<name>.json`": audit_files.AUDIT_VERSION,
+    "`withheld.json`": withheld.WITHHELD_VERSION,
+    "`container.json`": container_files.VERSION,
+    "`server_log.json`": server_log.VERSION,
+    "`artifacts.json`": server_side.VERSION,
+    "`baselines.json`": gating.BASELINES_VERSION,
+    "`requests.<w>.jsonl`": records.REQUESTS_VERSION,
+    "`texts.<w>.jsonl`": records.REQUESTS_VERSION,
+    "`tokens.jsonl`": counts.COUNTS_VERSION,
+    "`rows.jsonl`, `few_shots.jsonl`": eval_files.ROWS_VERSION,
+    "`checkpoint.jsonl`": CHECKPOINT_VERSION,
+    "`raw.<w>.jsonl`": raw.RAW_VERSION,
+    "`metrics.<e>.jsonl`": scrape.METRICS_VERSION,
+    "`simulator.jsonl`": truth.TRUTH_VERSION,
+    "an expectation": expectation.EXPECTATION_VERSION,
+}
+"""The version of each file of the results folder."""
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 
@@ -29,6 +74,20 @@ def generator():
 def test_a_reference_page_says_what_the_code_says(name):
     page = generator().PAGES[name]()
     assert (DOCS / "reference" / name).read_text() == page, "run: python docs/generate.py"
+
+
+def test_the_page_of_the_results_folder_states_the_version_of_each_file():
+    page = (DOCS / "reference" / "results-folder.md").read_text()
+    _, _, table = page.partition("| file | version |")
+    rows = re.findall(r"^\| ([^|]+) \| (\d+) \|", table, re.MULTILINE)
+    assert {name: int(number) for name, number in rows} == VERSIONS
+
+
+def test_the_log_in_the_page_of_the_results_folder_is_read_by_this_version(tmp_path):
+    page = (DOCS / "reference" / "results-folder.md").read_text()
+    path = tmp_path / "texts.0.jsonl"
+    path.write_text(re.search(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1])
+    assert len(list(LineReader(path, "texts", records.REQUESTS_VERSION))) == 1
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
