@@ -79,7 +79,7 @@ def collects_with_a_gate(folder):
     return ["--collect-only", "--complete"]
 
 
-@row("`skip`, `importorskip`, `xfail`")
+@row("`skip`, `importorskip` or `xfail` of a point")
 def skipped(folder):
     spoil(folder, "@pytest.mark.skip")
     return []
