@@ -208,6 +208,26 @@ def test_identical_texts_of_a_range_are_encoded_once(tallied, write_texts, tmp_p
     assert len({output.content for output in read_counts(tmp_path / "tokens.jsonl").outputs.values()}) == 1
 
 
+def test_a_library_is_called_from_one_thread_of_a_worker(misbehaving, texts, write_texts, tmp_path):
+    threads = tmp_path / "threads"
+    tokenizer = misbehaving(
+        f"""
+        import threading
+
+        class Backend(Wrapped):
+            def count(self, texts):
+                with open({str(threads)!r}, "a") as stream:
+                    print(threading.get_ident(), file=stream)
+                return super().count(texts)
+        """
+    )
+    write_texts(records(texts))
+    assert count_phase(tokenizer, tmp_path, inputs=texts.__getitem__).complete
+    called = threads.read_text().split()
+    assert len(called) > 1
+    assert len(set(called)) == 1
+
+
 def test_a_sample_is_counted_again_by_the_reference_and_timed_separately(
     tokenizer, texts, write_texts, tmp_path
 ):
