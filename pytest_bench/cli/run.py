@@ -23,7 +23,7 @@ from pytest_bench.errors import SuiteError, UsageError
 from pytest_bench.plugin import handover, options
 from pytest_bench.plugin.call import find_suites
 from pytest_bench.plugin.claiming import called_now, claim_of, conclude, refuse_named
-from pytest_bench.plugin.opening import open_folder, overrides
+from pytest_bench.plugin.opening import overrides, record_plan
 from pytest_bench.plugin.selection import Selection
 from pytest_bench.plugin.session import Session
 from pytest_bench.results.claim import Claim
@@ -46,12 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_words(words: Sequence[str], *, rerun: str = "") -> int:
-    """Run pytest with `words`. 0 only if the verdict is `pass`; 1 not good, 2 refused, 130 interrupted.
+def run_words(arguments: Sequence[str], *, rerun: str = "") -> int:
+    """Run pytest with `arguments`. 0 only if the verdict is `pass`; 1 not good, 2 refused, 130 interrupted.
 
     `rerun` is the command that runs the points again, if the suites do not outlive the call.
     """
-    args = list(words[1:] if words[:1] == ["--"] else words)
+    args = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
     nonce = secrets.token_hex(8)
     try:
         call = handover.read_call(args)
@@ -70,8 +70,8 @@ def run_words(words: Sequence[str], *, rerun: str = "") -> int:
                 f"{' '.join(call.option.file_or_dir) or 'the folder'} contains no suite: name a folder with a "
                 "*.yaml that has a top-level key `suite`"
             )
-        words_given = msgspec.structs.replace(call.given.invocation, command_line=tuple(args))
-        log = claim.take(RUN, called_now(claim.results, words_given))
+        invocation = msgspec.structs.replace(call.given.invocation, command_line=tuple(args))
+        log = claim.take(RUN, called_now(claim.results, invocation))
     except UsageError as error:
         raise UsageError(claim.refuse(str(error), call.given.invocation)) from error
     try:
@@ -104,7 +104,7 @@ def _plan(
         rerun_options=call.given.rerun_options(),
         rerun_command=rerun,
     )
-    open_folder(session, log, call.given, call.option, call.here, claim)
+    record_plan(session, log, call.given, call.option, call.here, claim)
 
 
 def _run(args: Sequence[str], claim: Claim, log: EventLog, nonce: str, rerun: str) -> int:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_bench.results.claim import Claim
     from pytest_bench.results.event_log import EventLog
     from pytest_bench.results.settle import Settled
+    from pytest_bench.verdict.verdict import Verdict
 
 _SUITE_SUFFIXES = frozenset({".yaml", ".yml"})
 
@@ -78,7 +79,7 @@ class Call:
                     "name a folder with a *.yaml that has a top-level key `suite`, or remove the option"
                 )
         except UsageError as error:
-            raise self._refuse_files(known, str(error)) from error
+            raise pytest.UsageError(self._write_refusal(known, str(error))) from error
         self._guards_early_end = self.log is not None
 
     def append(self, event: Event) -> None:
@@ -99,7 +100,10 @@ class Call:
         return pytest.UsageError(sentence)
 
     def preview_verdict(self, status: int) -> Settled:
-        """Return the verdict that will be written if pytest exits with `status` and no further event occurs."""
+        """Return the verdict that will be written if pytest exits with `status` and no further event occurs.
+
+        Releases the space reserved for the verdict, so that the rest of the log can be written to a full disk.
+        """
         from pytest_bench.results.event_log import MAIN, RUN  # noqa: PLC0415 # heavy, and not needed without a suite
         from pytest_bench.results.publish import release_space  # noqa: PLC0415 # as above
         from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
@@ -144,38 +148,38 @@ class Call:
                 "--collect-only, --help or the like (check PYTEST_ADDOPTS and addopts too)"
             )
         if self.suites and (known.collectonly or known.setupplan) and options.junit_path(known, self._here):
-            self._refuse_files(known, "this call shows what would run, and runs nothing")
+            self._write_refusal(known, "this call shows what would run, and runs nothing")
 
     def _take(self, known: argparse.Namespace) -> None:
         from pytest_bench.plugin.claiming import called_now, claim_of  # noqa: PLC0415 # as above
         from pytest_bench.results.event_log import MAIN, EventLog  # noqa: PLC0415 # as above
 
-        given = handover.receive()
-        if given is None:
+        handed = handover.receive()
+        if handed is None:
             self.claim = claim_of(known, self._here, self.nonce)
             self.results = self.claim.results
             self.log = self.claim.take(MAIN, called_now(self.results, self._invocation()))
             return
-        self.results, self.nonce = Path(given.results), given.nonce
-        self.rerun_command = given.rerun
+        self.results, self.nonce = Path(handed.results), handed.nonce
+        self.rerun_command = handed.rerun
         try:
             self.log = EventLog.create(self.results, MAIN, self.nonce)
         except OSError as error:
             raise UsageError(f"{self.results}: {error.strerror or error}") from error
-        self.log.append(called_now(self.results, self._invocation(), given.junit))
+        self.log.append(called_now(self.results, self._invocation(), handed.junit))
 
     def _invocation(self) -> Invocation:
         return Invocation() if self.given is None else self.given.invocation
 
-    def _refuse_files(self, known: argparse.Namespace, sentence: str) -> pytest.UsageError:
-        """Write red files under the names that the call gives, and return the error to raise."""
+    def _write_refusal(self, known: argparse.Namespace, sentence: str) -> str:
+        """Write red files under the names that the call gives. Returns the text of the error, as `Claim.refuse`."""
         from pytest_bench.plugin.claiming import refuse_named  # noqa: PLC0415 # as above
 
         self._guards_early_end = False
         claim, self.claim = self.claim, None
         if claim is not None:
-            return pytest.UsageError(claim.refuse(sentence, self._invocation()))
-        return pytest.UsageError(refuse_named(known, self._here, self.nonce, sentence, self._invocation()))
+            return claim.refuse(sentence, self._invocation())
+        return refuse_named(known, self._here, self.nonce, sentence, self._invocation())
 
     def _record(self, error: BaseException) -> None:
         if isinstance(error, pytest.UsageError):
@@ -184,31 +188,34 @@ class Call:
             self.append(Fault(code="internal-error", sentence=f"pytest itself failed: {error_line(error)}"))
 
     def _close(self, status: int) -> int:
-        """Append the last event, write the verdict, and return the exit status. Under `pytest-bench run`, the parent
-        process writes the verdict."""
-        from pytest_bench.plugin.claiming import conclude  # noqa: PLC0415 # as above
-        from pytest_bench.results.event_log import RUN  # noqa: PLC0415 # as above
-        from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
-
+        """Append the last event, and return the exit status: in an xdist worker `status`, otherwise the verdict's."""
         log, self.log = self.log, None
         if log is None:
             return status
-        preview = self._preview
-        if self.claim is not None:
-            verdict = conclude(self.claim, log, status, preview)
-        else:
-            ended = Ended(status=status, at=clock.utc_now())
-            log.append(ended)
-            if self.is_worker:
-                return status
-            evidence = preview.evidence if preview else None
-            verdict = settle(self.results, pending={RUN: ended}, evidence=evidence).verdict
-        if preview is not None and preview.verdict.status != verdict.status:
+        if self.is_worker:
+            log.append(Ended(status=status, at=clock.utc_now()))
+            return status
+        verdict = self._conclude(log, status)
+        shown = self._preview
+        if shown is not None and shown.verdict.status != verdict.status:
             faults = "; ".join(fault.sentence for fault in verdict.faults)
             print(f"verdict: {verdict.status}: {printable(faults)}", file=sys.stderr)
         return exit_status(verdict)
 
-    def _words(self) -> list[str]:
+    def _conclude(self, log: EventLog, status: int) -> Verdict:
+        """Append the last event, and return the verdict. Under `pytest-bench run`, the parent process writes it."""
+        from pytest_bench.plugin.claiming import conclude  # noqa: PLC0415 # as above
+        from pytest_bench.results.event_log import RUN  # noqa: PLC0415 # as above
+        from pytest_bench.results.settle import settle  # noqa: PLC0415 # as above
+
+        if self.claim is not None:
+            return conclude(self.claim, log, status, self._preview)
+        ended = Ended(status=status, at=clock.utc_now())
+        log.append(ended)
+        evidence = self._preview.evidence if self._preview else None
+        return settle(self.results, pending={RUN: ended}, evidence=evidence).verdict
+
+    def _arguments(self) -> list[str]:
         added = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
         return [*added, *map(str, self._config.invocation_params.args)]
 
@@ -227,7 +234,7 @@ class Call:
             self.refuse(sentence)
             self._close(4)
         elif self.given is None:  # pytest could not read the command line
-            self._refuse_files(options.named_files(self._words()), sentence)
+            self._write_refusal(options.named_files(self._arguments()), sentence)
         if isinstance(error, SystemExit):
             raise pytest.UsageError(
                 f"a conftest.py or a plugin ended the call: {error_line(error)}"

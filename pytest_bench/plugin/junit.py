@@ -35,8 +35,6 @@ class JUnitCases:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
         """Append a case when the writer has processed the last report of its item."""
         writer = _writer(self._config)
-        if writer is None:
-            return (yield)
         reporters = [writer.node_reporter(report)]
         known = len(writer.node_reporters_ordered)
         yield
@@ -54,8 +52,6 @@ class JUnitCases:
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
         """Append the cases without a teardown report, and discard the writer's own file."""
         writer = _writer(self._config)
-        if writer is None:
-            return (yield)
         shown, writer.logfile = writer.logfile, os.devnull
         try:
             yield
@@ -77,6 +73,6 @@ class JUnitCases:
 
 
 def _writer(config: pytest.Config) -> Any:
-    """Return pytest's own JUnit writer, or None if it is disabled."""
-    module = config.pluginmanager.get_plugin("junitxml")
-    return None if module is None else config.stash.get(module.xml_key, None)
+    """Return pytest's own JUnit writer. A call that disables it was refused; if it is missing anyway, this raises."""
+    module: Any = config.pluginmanager.get_plugin("junitxml")
+    return config.stash[module.xml_key]

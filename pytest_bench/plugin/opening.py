@@ -97,14 +97,14 @@ def _open(config: pytest.Config, call: Call, session: Session) -> None:
     """Write the plan, and a verdict with every point red; with --slurm, check the nodes. Raises `BenchError`."""
     refuse_dangerous_calls(config)
     if call.log is not None and call.given is not None:
-        open_folder(session, call.log, call.given, config.option, config.invocation_params.dir, call.claim)
+        record_plan(session, call.log, call.given, config.option, config.invocation_params.dir, call.claim)
     if config.option.slurm:
         from pytest_bench.plugin.slurm import spread_over_nodes  # noqa: PLC0415 # needed by few calls
 
         spread_over_nodes(config, session)
 
 
-def open_folder(
+def record_plan(
     session: Session,
     log: EventLog,
     given: options.OptionSources,
@@ -112,9 +112,9 @@ def open_folder(
     here: Path,
     claim: Claim | None,
 ) -> None:
-    """Write the plan, and a verdict with every point red. Raises `UsageError`.
+    """Write the plan and the environment, append `Planned`, and write a verdict with every point red.
 
-    `claim` is None in a child of `pytest-bench run`: the parent holds the claim.
+    Raises `UsageError`. `claim` is None in a child of `pytest-bench run`: the parent holds the claim.
     """
     results = session.results
     expectation = read_expectation(here / option.expect) if option.expect else None

@@ -143,7 +143,8 @@ class Reports:
                 outcome=outcome,
                 worker=self._call.process,
                 attempt=getattr(report, "rerun", 0) + 1,
-                xfail=hasattr(report, "wasxfail"),
+                # A strict mark that passes leaves no `wasxfail`, and `pytest.xfail()` needs no mark.
+                xfail=hasattr(report, "wasxfail") or item.get_closest_marker("xfail") is not None,
                 judgement=state.judgement if report.when == "call" or report.failed else None,
                 detail=_first_line(report),
                 duration_s=report.duration,

@@ -67,17 +67,17 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return shlex.join(["pytest", suites, "-k", name, *self.rerun_options])
 
 
-HANDOVER_KEY = "inference_bench"
+WORKER_INPUT_KEY = "inference_bench"
 """Key in `workerinput` of the session: xdist workers do not read YAML, and read only keys and the folder of leases from
 their environment."""
 
 
-def hand_over(session: Session) -> str:
+def worker_input(session: Session) -> str:
     """Encode the session for `workerinput`."""
     return msgspec.json.encode(session).decode()
 
 
 def adopt_session(config: pytest.Config) -> Session | None:
     """Decode the controller's session in an xdist worker; None if the controller found no suites."""
-    text = getattr(config, "workerinput", {}).get(HANDOVER_KEY)
+    text = getattr(config, "workerinput", {}).get(WORKER_INPUT_KEY)
     return None if text is None else msgspec.json.decode(text, type=Session)

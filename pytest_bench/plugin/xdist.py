@@ -21,7 +21,7 @@ from pytest_bench.plugin.controller import check_collection
 from pytest_bench.plugin.markers import JUDGES
 from pytest_bench.plugin.options import SIMULATOR
 from pytest_bench.plugin.progress import RELAY_KEY
-from pytest_bench.plugin.session import HANDOVER_KEY, Session, hand_over
+from pytest_bench.plugin.session import WORKER_INPUT_KEY, Session, worker_input
 from pytest_bench.results.event_log import Appender, EventLog, log_path, nonce_of
 from pytest_bench.suite.plan import Plan
 from pytest_bench.verdict.events import Withheld, WorkerBegan, WorkerCrashed
@@ -108,7 +108,7 @@ class Workers:
 
     def pytest_configure_node(self, node: WorkerController) -> None:
         worker = node.gateway.id
-        node.workerinput[HANDOVER_KEY] = hand_over(self._session)
+        node.workerinput[WORKER_INPUT_KEY] = worker_input(self._session)
         channel = node.gateway.newchannel()
         channel.setcallback(_Relay(node.config, worker, self._session))
         node.workerinput[RELAY_KEY] = channel

@@ -63,7 +63,7 @@ def settle(
 ) -> Settled:
     """Judge a results folder.
 
-    `expectation` replaces the session's own. `pending` contains last events that are not yet written, by process.
+    `expectation` replaces the session's own. `pending` maps a process to the `Ended` event that it is about to write.
     `evidence` contains checks that were already made; without it the evidence is checked.
     """
     problems: list[str] = []
@@ -73,21 +73,17 @@ def settle(
     # Events of `pytest-bench run` take precedence over those of its child.
     first = [*logs.get(RUN, ()), *logs.get(MAIN, ())]
     plan, plan_digest = _plan(results, nonce, problems)
-    events = [event for log in logs.values() for event in log]
     called = next((event for event in first if isinstance(event, Called)), None)
     called = called or Called(started="", results=str(results), junit=layout.JUNIT)
     all_planned = [event for event in first if isinstance(event, Planned)]
     planned = all_planned[0] if all_planned else None
     for each in all_planned:
         problems += _changed_files(results, each, plan_digest)
+    end, cut_off = _session_end(logs)
+    events = [event for log in logs.values() for event in log]
     events += _dead_workers(logs)
     events += (Fault(code="damaged", sentence=_below(results, problem)) for problem in problems)
-    own, outer = _last_end(logs.get(MAIN, ())), _last_end(logs.get(RUN, ()))
-    if outer is not None and own is None:
-        sentence = f"pytest {_how_ended(outer)} without recording the end of the session"
-        events.append(Fault(code="cut-off", sentence=sentence))
-    # Under `pytest-bench run`, the session has ended only when that command says so.
-    end = None if RUN in logs and outer is None else own or outer
+    events += cut_off
     expected = expectation if expectation is not None else planned.expectation if planned else None
     facts = SessionRecord(
         nonce=nonce,
@@ -102,12 +98,11 @@ def settle(
         finished=end.at if end else None,
     )
     checks = dict(_checks(results, plan)) if evidence is None else evidence
-    verdict = decide(_expected_points(plan), events, checks, facts)
-    # The plugin raises pytest's exit status to that of the verdict.
-    if outer is not None and own is not None and outer.status not in {own.status % 256, exit_status(verdict)}:
-        sentence = f"pytest {_how_ended(outer)}, but its session had ended with status {own.status}"
-        events.append(Fault(code="pytest-exit", sentence=sentence))
-        verdict = decide(_expected_points(plan), events, checks, facts)
+    points = _expected_points(plan)
+    verdict = decide(points, events, checks, facts)
+    if contradicting := _contradicting_exit(logs, verdict):
+        events += contradicting
+        verdict = decide(points, events, checks, facts)
     verdict = msgspec.structs.replace(verdict, files=dict(listed_files(results, called)))
     rerun = planned.rerun if planned else {}
     rendered = junit.render(verdict, events, results, called=called, rerun=rerun)
@@ -227,6 +222,32 @@ def _dead_workers(logs: Mapping[str, Sequence[Event]]) -> Iterator[Event]:
             log = logs.get(event.worker, ())
             if not (log and isinstance(log[-1], Ended)):
                 yield WorkerCrashed(worker=event.worker, detail="it did not record its end")
+
+
+def _session_end(logs: Mapping[str, Sequence[Event]]) -> tuple[Ended | None, list[Fault]]:
+    """Return the end of the session, or None if it has not ended, and a fault if pytest did not record it.
+
+    Under `pytest-bench run`, the session has ended only when that command says so.
+    """
+    own, outer = _last_end(logs.get(MAIN, ())), _last_end(logs.get(RUN, ()))
+    if RUN in logs and outer is None:
+        return None, []
+    if outer is not None and own is None:
+        sentence = f"pytest {_how_ended(outer)} without recording the end of the session"
+        return outer, [Fault(code="cut-off", sentence=sentence)]
+    return own, []
+
+
+def _contradicting_exit(logs: Mapping[str, Sequence[Event]], verdict: Verdict) -> list[Fault]:
+    """Return a fault if pytest's process ended with another status than its session.
+
+    The plugin raises pytest's exit status to that of the verdict, so the process may also end with that one.
+    """
+    own, outer = _last_end(logs.get(MAIN, ())), _last_end(logs.get(RUN, ()))
+    if own is None or outer is None or outer.status in {own.status % 256, exit_status(verdict)}:
+        return []
+    sentence = f"pytest {_how_ended(outer)}, but its session had ended with status {own.status}"
+    return [Fault(code="pytest-exit", sentence=sentence)]
 
 
 def _how_ended(end: Ended) -> str:

@@ -131,7 +131,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     attempt: int = 1
     """1 unless the item was run again."""
     xfail: bool = False
-    """Whether the item is marked as expected to fail, independent of the result."""
+    """Whether the item is marked as expected to fail, independent of the result and of the mark's condition, or called
+    `pytest.xfail()`."""
     judgement: Judgement | None = None
     """The point's judgement: on the call report, or on the report of the set-up or teardown that failed."""
     detail: str = ""

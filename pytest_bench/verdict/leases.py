@@ -69,8 +69,8 @@ def faults_of(
 def _uncovered(leases: Sequence[Lease], first_ns: int, last_ns: int) -> list[str]:
     """Return the resources that were held during some of the requests between two times, but not during all.
 
-    Resources that were held at other times only are those of starting the deployment. If there are no others, they are
-    returned.
+    Leases entirely before or after the requests belong to the deployment's start and are ignored, unless the point has
+    no other.
     """
     held, covered = set(), set()
     for lease in leases:

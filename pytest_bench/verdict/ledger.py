@@ -63,7 +63,7 @@ def decide(
         counts=dict(Counter(point.outcome.value for point in points)),
         complete_required=session.complete,
         interrupted=ledger.interrupted,
-        refused=any(isinstance(event, Refused) for event in events),
+        refused=ledger.refused,
         plan_digest=session.plan_digest,
         expectation_digest=session.expectation.digest if session.expectation else None,
         pytest_exit_status=session.pytest_exit_status,
@@ -91,11 +91,13 @@ class _Ledger:
         self.known = {point.id for point in expected}
         self.events = events
         self.interrupted = any(isinstance(event, Interrupted) for event in events)
+        self.refused = any(isinstance(event, Refused) for event in events)
         self.by_point: dict[str, list[Event]] = defaultdict(list)
         for event in events:
             point = getattr(event, "point", None)
             if point is not None and not isinstance(event, Lease):
                 self.by_point[point].append(event)
+        self.judgements = {point.id: judgement_of(self._reports(point.id)) for point in expected}
         deselected = self._ids(Deselected)
         self.left_out = tuple(point.id for point in expected if point.id in deselected - self._ids(Selected))
         self.overlapping: dict[str, list[str]] = defaultdict(list)
@@ -139,7 +141,7 @@ class _Ledger:
                     yield PointVerdict(id=name, outcome=Outcome.MISSING, reasons=(reason,), digest=digest)
 
     def _verdict(self, point: ExpectedPoint, findings: list[Finding]) -> PointVerdict:
-        judgement = judgement_of(self._reports(point.id))
+        judgement = self.judgements[point.id]
         check = self.evidence.get(point.id)
         return PointVerdict(
             id=point.id,
@@ -160,7 +162,8 @@ class _Ledger:
         """Yield why a selected point does not pass; nothing if it passes."""
         events = self.by_point[point.id]
         reports = self._reports(point.id)
-        judgement = judgement_of(reports)
+        judgement = self.judgements[point.id]
+        check = self.evidence.get(point.id)
         for event in events:
             if isinstance(event, WorkerCrashed):
                 yield error(
@@ -179,12 +182,11 @@ class _Ledger:
             )
             if reports or any(isinstance(event, Selected) for event in events):
                 yield from findings_of_reports(reports, interrupted=self.interrupted)
-        yield from findings_of_evidence(point, judgement, self.evidence.get(point.id), self.session.nonce)
+        yield from findings_of_evidence(point, judgement, check, self.session.nonce)
         yield from (error("overlap", sentence) for sentence in self.overlapping[point.id])
         if judgement is not None:
             yield from findings_of_labels(judgement.labels, self.session)
             if judgement.outcome is not Outcome.ERROR:
-                check = self.evidence.get(point.id)
                 faults = lease_rules.faults_of(point, self.leases, check.requests_ns if check else None)
                 yield from (error("lease", sentence) for sentence in faults)
         yield from self._expected_digest(point)
@@ -230,12 +232,11 @@ class _Ledger:
         if self.interrupted:
             yield Reason("interrupted", "interrupted: finished points were kept, the others did not run")
         status = self.session.pytest_exit_status
-        refused = any(isinstance(event, Refused) for event in self.events)
-        if status is None and not refused:
+        if status is None and not self.refused:
             yield Reason(
                 NOT_ENDED, "the session has not ended: it is still running, or its process was killed"
             )
-        if status is not None and not refused:
+        if status is not None and not self.refused:
             yield from self._plan_faults(points)
         yield from self._unplanned()
         for event in self.events:
@@ -265,7 +266,7 @@ class _Ledger:
             case 3:
                 return self._has_fault("internal-error")
             case 4:
-                return any(isinstance(event, Refused) for event in self.events)
+                return self.refused
             case 5:  # nothing was collected or selected
                 return not points or any(point.outcome is not Outcome.PASS for point in points)
         return False

@@ -22,7 +22,7 @@ class Outcome(StrEnum):
     ERROR = "error"
     """Could not be measured, or is not trustworthy."""
     MISSING = "missing"
-    """Never reported."""
+    """Not reported, withheld, or left out although it must run."""
 
     @property
     def severity(self) -> int:

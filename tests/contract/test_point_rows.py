@@ -109,6 +109,8 @@ CONFTEST = """
         "skipif-mark": pytest.mark.skipif(True, reason="not here"),
         "xfail-mark": pytest.mark.xfail(strict=False),
         "xfail-not-run": pytest.mark.xfail(run=False),
+        "xfail-strict": pytest.mark.xfail(strict=True),
+        "xfail-elsewhere": pytest.mark.xfail(False, reason="only there"),
     }
 
     def pytest_collection_modifyitems(items):
@@ -154,6 +156,8 @@ DEFECT_CODES = {
     "skipif-mark": "skipped",
     "xfail-mark": "xfail",
     "xfail-not-run": "xfail",
+    "xfail-strict": "xfail",
+    "xfail-elsewhere": "xfail",
     "setup": "setup-failed",
     "teardown": "teardown-failed",
     "unjudged": "unjudged",

@@ -78,3 +78,15 @@ def test_the_cases_equal_the_elements_that_pytest_writes(tmp_path, workers, brok
     properties = [(event["name"], event["value"]) for event in events if event["type"] == "suite-property"]
     written = [(item.get("name"), item.get("value")) for item in own.iterfind("properties/property")]
     assert properties == written
+
+
+def test_without_a_writer_the_session_fails(tmp_path):
+    """A missing writer must not leave a log without cases and without an error."""
+    (tmp_path / "test_it.py").write_text("def test_good(): pass")
+    (tmp_path / "takes.py").write_text(f"{TAKES}\n    config.option.xmlpath = None\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:inference_bench", "-n0", "-p", "takes"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode != 0, done.stdout
+    assert b"INTERNALERROR" in done.stdout
