@@ -68,8 +68,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 WORKER_INPUT_KEY = "inference_bench"
-"""Key in `workerinput` of the session: xdist workers do not read YAML, and read only keys and the folder of leases from
-their environment."""
+"""Key in `workerinput` of the session: xdist workers do not read YAML."""
 
 
 def worker_input(session: Session) -> str:
