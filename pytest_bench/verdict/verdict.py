@@ -90,8 +90,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """ISO 8601, UTC."""
     finished: str | None = None
     files: dict[str, str] = {}
-    """sha256 of the session's files by path: plan, environment, nodes, events, deployments, evals, earlier sessions. The
-    evidence of a point lists the point's files."""
+    """sha256 of the session's files by path: plan, environment, nodes, events, deployments, evals, earlier sessions.
+    The evidence of a point lists the point's files."""
 
 
 _STATUS: dict[Outcome, Status] = {
